@@ -1,0 +1,100 @@
+//! What is declared, not coded: environment names, quota keys, regions, hold kinds.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The names that manifests may use. The server's configuration may replace each list; these are the built-in ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Declared {
+    /// Environment names in their order.
+    pub environments: Vec<String>,
+    /// Quota keys.
+    pub quotas: BTreeMap<String, QuotaKey>,
+    /// Regions.
+    pub regions: BTreeMap<String, Region>,
+    /// Hold kinds.
+    pub holds: BTreeMap<String, HoldKind>,
+}
+
+/// A quota: always a whole number of 0 or more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaKey {
+    /// What is counted, for people: `GiB`, `requests per second`.
+    pub unit: String,
+    /// Whether the environments' values add up, and must not exceed the tenant's in sum.
+    #[serde(default)]
+    pub sums: bool,
+}
+
+/// A region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Region {
+    /// The jurisdiction its data falls under.
+    pub jurisdiction: String,
+}
+
+/// What a hold of a kind does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldKind {
+    /// It keeps the tenant suspended.
+    #[serde(default)]
+    pub suspends: bool,
+    /// It keeps the tenant's data: no delete, no purge.
+    #[serde(default)]
+    pub keeps_data: bool,
+}
+
+impl Default for Declared {
+    fn default() -> Self {
+        let quota = |name: &str, unit: &str| (name.to_owned(), QuotaKey { unit: unit.to_owned(), sums: true });
+        let region =
+            |name: &str, jurisdiction: &str| (name.to_owned(), Region { jurisdiction: jurisdiction.to_owned() });
+        let hold = |name: &str, suspends, keeps_data| (name.to_owned(), HoldKind { suspends, keeps_data });
+        Self {
+            environments: ["dev", "stage", "prod"].map(str::to_owned).to_vec(),
+            quotas: BTreeMap::from([
+                quota("storageGiB", "GiB"),
+                quota("concurrentJobs", "jobs"),
+                quota("apiRateLimit", "requests per second"),
+            ]),
+            regions: BTreeMap::from([
+                region("eu-west-1", "eu"),
+                region("eu-central-1", "eu"),
+                region("eu-north-1", "eu"),
+                region("us-east-1", "us"),
+                region("us-west-2", "us"),
+                region("ca-central-1", "ca"),
+                region("ap-southeast-1", "sg"),
+                region("ap-northeast-1", "jp"),
+            ]),
+            holds: BTreeMap::from([
+                hold("billing", true, false),
+                hold("abuse", true, false),
+                hold("security", true, false),
+                hold("operator", true, false),
+                hold("legal", false, true),
+            ]),
+        }
+    }
+}
+
+impl Declared {
+    /// Whether a hold of `kind` keeps its tenant suspended; an undeclared kind (declared once, dropped since) does.
+    pub fn suspends(&self, kind: &str) -> bool {
+        self.holds.get(kind).is_none_or(|hold| hold.suspends)
+    }
+
+    /// Whether a hold of `kind` keeps its tenant's data; an undeclared kind does.
+    pub fn keeps_data(&self, kind: &str) -> bool {
+        self.holds.get(kind).is_none_or(|hold| hold.keeps_data)
+    }
+
+    /// Where an environment stands in the declared order; an undeclared one comes last.
+    pub fn environment_order(&self, name: &str) -> usize {
+        self.environments.iter().position(|known| known == name).unwrap_or(self.environments.len())
+    }
+}

@@ -1,0 +1,213 @@
+//! Reading a JSON document field by field, so that all that is wrong with it is said at once.
+
+use crate::error::Violation;
+use crate::ids::BadName;
+use crate::json::{Object, Pointer};
+use crate::nearest::nearest;
+use serde_json::Value;
+
+/// A place in a document that is an object, with the list of what was found wrong so far.
+pub struct Fields<'a> {
+    object: &'a Object,
+    at: Pointer,
+    known: Vec<&'static str>,
+}
+
+/// What was found wrong with a document, as it is read.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// All of it.
+    pub violations: Vec<Violation>,
+    /// What was kept, though it looks like a slip.
+    pub warnings: Vec<Violation>,
+}
+
+impl Findings {
+    /// Adds a violation.
+    pub fn bad(&mut self, at: &Pointer, code: &'static str, message: impl Into<String>) {
+        self.violations.push(Violation::at(at, code, message));
+    }
+
+    /// Adds a warning.
+    pub fn warn(&mut self, at: &Pointer, code: &'static str, message: impl Into<String>) {
+        self.warnings.push(Violation::at(at, code, message));
+    }
+
+    /// `value`, if nothing was wrong.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] with every violation.
+    pub fn finish<T>(self, value: Option<T>) -> Result<(T, Vec<Violation>), crate::Error> {
+        match value {
+            Some(value) if self.violations.is_empty() => Ok((value, self.warnings)),
+            _ => Err(crate::Error::Invalid(self.violations)),
+        }
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// The object at `at`; anything else is a violation.
+    pub fn of(value: &'a Value, at: Pointer, findings: &mut Findings) -> Option<Self> {
+        match value {
+            Value::Object(object) => Some(Self { object, at, known: Vec::new() }),
+            other => {
+                findings.bad(&at, "wrong_type", format!("must be an object, not {}", kind(other)));
+                None
+            }
+        }
+    }
+
+    /// Where the field `name` stands.
+    pub fn at(&self, name: &str) -> Pointer {
+        self.at.key(name)
+    }
+
+    /// The field as it is; `null` counts as absent.
+    pub fn value(&mut self, name: &'static str) -> Option<&'a Value> {
+        self.known.push(name);
+        self.object.get(name).filter(|value| !value.is_null())
+    }
+
+    /// Text of 1 to `max_bytes` bytes without control characters.
+    pub fn text(&mut self, name: &'static str, max_bytes: usize, findings: &mut Findings) -> Option<String> {
+        let at = self.at(name);
+        match self.value(name)? {
+            Value::String(text) if text.is_empty() || text.len() > max_bytes => {
+                findings.bad(&at, "out_of_range", format!("must be 1 to {max_bytes} bytes"));
+                None
+            }
+            Value::String(text) if text.chars().any(char::is_control) => {
+                findings.bad(&at, "out_of_range", "must not contain control characters");
+                None
+            }
+            Value::String(text) => Some(text.clone()),
+            other => {
+                findings.bad(&at, "wrong_type", format!("must be text, not {}", kind(other)));
+                None
+            }
+        }
+    }
+
+    /// Text that must be there.
+    pub fn required_text(&mut self, name: &'static str, max_bytes: usize, findings: &mut Findings) -> Option<String> {
+        if !self.object.contains_key(name) {
+            findings.bad(&self.at(name), "required", format!("{name} is required"));
+        }
+        self.text(name, max_bytes, findings)
+    }
+
+    /// A name of the pattern of ids, parsed by `parse`.
+    pub fn name<T>(
+        &mut self,
+        name: &'static str,
+        findings: &mut Findings,
+        parse: impl Fn(&str) -> Result<T, BadName>,
+    ) -> Option<T> {
+        let at = self.at(name);
+        let text = self.text(name, 1024, findings)?;
+        parse(&text).map_err(|bad| findings.bad(&at, "bad_name", bad.to_string())).ok()
+    }
+
+    /// One of a closed list of words.
+    pub fn word<T: Copy>(
+        &mut self,
+        name: &'static str,
+        words: &[(&'static str, T)],
+        findings: &mut Findings,
+    ) -> Option<T> {
+        let at = self.at(name);
+        let text = self.text(name, 1024, findings)?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let list: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            findings.bad(&at, "unknown_word", one_of(&text, &list));
+        }
+        found
+    }
+
+    /// A yes or no.
+    pub fn flag(&mut self, name: &'static str, findings: &mut Findings) -> Option<bool> {
+        let at = self.at(name);
+        match self.value(name)? {
+            Value::Bool(flag) => Some(*flag),
+            other => {
+                findings.bad(&at, "wrong_type", format!("must be true or false, not {}", kind(other)));
+                None
+            }
+        }
+    }
+
+    /// A whole number of the range.
+    pub fn integer(
+        &mut self,
+        name: &'static str,
+        range: std::ops::RangeInclusive<i64>,
+        findings: &mut Findings,
+    ) -> Option<i64> {
+        let at = self.at(name);
+        let value = self.value(name)?;
+        let number = value.as_i64().filter(|number| range.contains(number));
+        if number.is_none() {
+            let message = format!("must be a whole number from {} to {}, not {value}", range.start(), range.end());
+            findings.bad(&at, if value.is_number() { "out_of_range" } else { "wrong_type" }, message);
+        }
+        number
+    }
+
+    /// An object, taken as it is.
+    pub fn object(&mut self, name: &'static str, findings: &mut Findings) -> Option<&'a Object> {
+        let at = self.at(name);
+        match self.value(name)? {
+            Value::Object(object) => Some(object),
+            other => {
+                findings.bad(&at, "wrong_type", format!("must be an object, not {}", kind(other)));
+                None
+            }
+        }
+    }
+
+    /// A list of at most `max_items`.
+    pub fn list(&mut self, name: &'static str, max_items: usize, findings: &mut Findings) -> &'a [Value] {
+        let at = self.at(name);
+        match self.value(name) {
+            None => &[],
+            Some(Value::Array(items)) if items.len() <= max_items => items,
+            Some(Value::Array(items)) => {
+                findings.bad(&at, "out_of_range", format!("at most {max_items}, not {}", items.len()));
+                &[]
+            }
+            Some(other) => {
+                findings.bad(&at, "wrong_type", format!("must be a list, not {}", kind(other)));
+                &[]
+            }
+        }
+    }
+
+    /// Every field that was not asked for is a violation, with the nearest that exists.
+    pub fn no_others(self, findings: &mut Findings) {
+        for name in self.object.keys().filter(|name| !self.known.contains(&name.as_str())) {
+            let hint = match nearest(name, self.known.iter().copied()) {
+                Some(near) => format!("; did you mean {near:?}?"),
+                None => format!("; there are {}", self.known.join(", ")),
+            };
+            findings.bad(&self.at.key(name), "unknown_field", format!("there is no field {name:?}{hint}"));
+        }
+    }
+}
+
+/// "must be one of …, not …", with the nearest.
+pub fn one_of(text: &str, list: &[&str]) -> String {
+    let hint = nearest(text, list.iter().copied()).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+    format!("must be one of {}, not {text:?}{hint}", list.join(", "))
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

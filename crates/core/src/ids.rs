@@ -1,0 +1,201 @@
+//! Names of things: chosen by the client, or made from a [`crate::moment::Moment`].
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Longest id a client may choose, in bytes; also the width of every id column.
+pub const MAX_ID_LENGTH_BYTES: usize = 64;
+
+/// Why a name is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be 2 to 64 of a-z, 0-9 and -, with no - at either end")]
+pub struct BadName;
+
+fn is_name(text: &str) -> bool {
+    let edge = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    (2..=MAX_ID_LENGTH_BYTES).contains(&bytes.len())
+        && bytes.iter().all(|b| edge(*b) || *b == b'-')
+        && bytes.first().is_some_and(|b| edge(*b))
+        && bytes.last().is_some_and(|b| edge(*b))
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// An id that is known to be good: read from the store, or made by us.
+            pub fn known(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0
+            }
+        }
+    };
+}
+
+macro_rules! chosen {
+    ($name:ident) => {
+        impl $name {
+            /// Takes a name that a client chose: `[a-z0-9][a-z0-9-]{0,62}[a-z0-9]`.
+            ///
+            /// # Errors
+            /// [`BadName`] when it does not match.
+            pub fn parse(text: &str) -> Result<Self, BadName> {
+                if is_name(text) { Ok(Self(text.to_owned())) } else { Err(BadName) }
+            }
+        }
+    };
+}
+
+id!(
+    /// A tenant: global, chosen by the client or made, never used twice.
+    TenantId
+);
+id!(
+    /// An organization: global, chosen by the client.
+    OrganizationId
+);
+id!(
+    /// An environment; its name is unique within the tenant, this id everywhere.
+    EnvironmentId
+);
+id!(
+    /// An audit event. The text sorts by time: a UUIDv7 (RFC 9562) whose time is the event's `occurred_at`.
+    AuditId
+);
+id!(
+    /// A job.
+    JobId
+);
+id!(
+    /// A webhook; its name is unique within the tenant.
+    WebhookId
+);
+id!(
+    /// An API key (not its token).
+    KeyId
+);
+id!(
+    /// A hold.
+    HoldId
+);
+id!(
+    /// Ties a request to its audit events, jobs, deliveries and log lines.
+    CorrelationId
+);
+chosen!(TenantId);
+chosen!(OrganizationId);
+chosen!(WebhookName);
+id!(
+    /// The name of a webhook within its tenant.
+    WebhookName
+);
+
+impl CorrelationId {
+    /// Takes a correlation id from outside: 1 to 64 of letters, digits and `-_.:/`. An odd one is `None`, and replaced.
+    pub fn parse(text: &str) -> Option<Self> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/".contains(&b);
+        let good = (1..=MAX_ID_LENGTH_BYTES).contains(&text.len()) && text.bytes().all(plain);
+        good.then(|| Self(text.to_owned()))
+    }
+}
+
+/// A name outside the tenant's manifest space that leads to it: `stripe:cus_9s6`, `host:acme.example.com`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Alias(String);
+
+impl Alias {
+    /// Longest alias, kind and value together, in bytes.
+    pub const MAX_LENGTH_BYTES: usize = 255;
+
+    /// Joins a kind (a name of at least one letter) and a value (printable, no spaces).
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn new(kind: &str, value: &str) -> Result<Self, String> {
+        let letters = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if kind.is_empty() || !kind.bytes().all(letters) {
+            return Err(format!("the kind of an alias is made of a-z, 0-9 and -, not {kind:?}"));
+        }
+        if value.is_empty() || value.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err("an alias is not empty and has no spaces or control characters".to_owned());
+        }
+        let text = format!("{kind}:{value}");
+        if text.len() > Self::MAX_LENGTH_BYTES {
+            return Err(format!("an alias is at most {} bytes with its kind", Self::MAX_LENGTH_BYTES));
+        }
+        Ok(Self(text))
+    }
+
+    /// Takes `kind:value`.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (kind, value) = text.split_once(':').ok_or("an alias is written kind:value")?;
+        Self::new(kind, value)
+    }
+
+    /// An alias that is known to be good: read from the store.
+    pub fn known(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// `kind:value`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The kind before the colon.
+    pub fn kind(&self) -> &str {
+        self.0.split_once(':').map_or("", |(kind, _)| kind)
+    }
+
+    /// The value behind the colon.
+    pub fn value(&self) -> &str {
+        self.0.split_once(':').map_or("", |(_, value)| value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn must_take_only_names_of_the_pattern() {
+        for good in ["acme-eu", "a1", "0-0", &"x".repeat(64)] {
+            assert!(TenantId::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a", "-a", "a-", "Acme", "a_b", "a.b", "é1", &"x".repeat(65)] {
+            assert!(TenantId::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn must_split_an_alias_at_its_first_colon() {
+        let alias = Alias::parse("host:acme.example.com:8443").expect("good");
+        assert_eq!((alias.kind(), alias.value()), ("host", "acme.example.com:8443"));
+        assert!(Alias::parse("nokind").is_err());
+    }
+}

@@ -1,0 +1,288 @@
+//! JSON in one canonical form: keys sorted, no duplicates, numbers that both databases give back as they came.
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+/// A JSON object; its keys are sorted.
+pub type Object = Map<String, Value>;
+
+/// JSON read strictly: a duplicate key, U+0000 and a number beyond 64-bit integers and finite doubles are errors, and
+/// a double that is a whole number becomes that integer (`1e2` is `100`, as PostgreSQL's `jsonb` has it).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Strict(pub Value);
+
+impl Strict {
+    /// Reads JSON text.
+    ///
+    /// # Errors
+    /// A sentence with line and column.
+    pub fn parse(text: &[u8]) -> Result<Value, String> {
+        serde_json::from_slice::<Self>(text).map(|strict| strict.0).map_err(|error| error.to_string())
+    }
+}
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Self)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
+        Ok(Value::Bool(v))
+    }
+
+    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
+        Ok(Value::Number(v.into()))
+    }
+
+    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
+        Ok(Value::Number(v.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<Value, E> {
+        canonical_double(v).ok_or_else(|| E::custom("a number must be finite"))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, v: &str) -> Result<Value, E> {
+        self.visit_string(v.to_owned())
+    }
+
+    fn visit_string<E: serde::de::Error>(self, v: String) -> Result<Value, E> {
+        match v.contains('\0') {
+            true => Err(E::custom("text must not contain U+0000")),
+            false => Ok(Value::String(v)),
+        }
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Strict(item)) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut object = Object::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if key.contains('\0') {
+                return Err(A::Error::custom("a key must not contain U+0000"));
+            }
+            let Strict(value) = entries.next_value()?;
+            if object.contains_key(&key) {
+                return Err(A::Error::custom(format!("the key {key:?} stands twice in one object")));
+            }
+            object.insert(key, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+/// A double that is a whole number within 64 bits becomes that integer; beyond, it stays the double it is.
+fn canonical_double(v: f64) -> Option<Value> {
+    // Exact: both bounds are powers of two, and a double between them that has no fraction is an integer.
+    const LEAST_I64: f64 = -9_223_372_036_854_775_808.0;
+    const PAST_U64: f64 = 18_446_744_073_709_551_616.0;
+    if v.is_finite() && v.fract() == 0.0 && (LEAST_I64..PAST_U64).contains(&v) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within bounds, checked above")]
+        let number = if v < 0.0 { Number::from(v as i64) } else { Number::from(v as u64) };
+        return Some(Value::Number(number));
+    }
+    Number::from_f64(v).map(Value::Number)
+}
+
+/// The canonical text: keys sorted, no spaces.
+pub fn canonical(value: &Value) -> String {
+    value.to_string()
+}
+
+/// SHA-256 of parts, each preceded by its length so that no two lists of parts have one digest, in hexadecimal.
+pub fn sha256_hex(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+        use fmt::Write as _;
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A place in a document: an RFC 6901 JSON Pointer, made as one descends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pointer(String);
+
+impl Pointer {
+    /// The whole document.
+    pub fn root() -> Self {
+        Self::default()
+    }
+
+    /// The member `key` of this place.
+    #[must_use]
+    pub fn key(&self, key: &str) -> Self {
+        Self(format!("{}/{}", self.0, key.replace('~', "~0").replace('/', "~1")))
+    }
+
+    /// The item `index` of this place.
+    #[must_use]
+    pub fn index(&self, index: usize) -> Self {
+        Self(format!("{}/{index}", self.0))
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Merges as RFC 7396 says: `null` removes, objects merge, anything else replaces.
+pub fn merge_patch(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Object::new());
+    }
+    if let Value::Object(target) = target {
+        for (key, value) in patch {
+            match value {
+                Value::Null => drop(target.remove(key)),
+                value => merge_patch(target.entry(key).or_insert(Value::Null), value),
+            }
+        }
+    }
+}
+
+/// One place in which two documents differ.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Difference {
+    /// JSON Pointer (RFC 6901).
+    pub pointer: String,
+    /// What stood there; `null` when nothing did.
+    pub from: Value,
+    /// What stands there now; `null` when nothing does.
+    pub to: Value,
+}
+
+/// Every place in which `to` differs from `from`: objects are compared by key, arrays of objects with a `name` by
+/// name (the pointer then ends in the name), anything else whole.
+pub fn differences(from: &Value, to: &Value) -> Vec<Difference> {
+    let mut found = Vec::new();
+    compare(&Pointer::root(), from, to, &mut found);
+    found
+}
+
+fn compare(at: &Pointer, from: &Value, to: &Value, found: &mut Vec<Difference>) {
+    if from == to {
+        return;
+    }
+    match (by_key(from), by_key(to)) {
+        (Some(from), Some(to)) => {
+            let keys: std::collections::BTreeSet<_> = from.keys().chain(to.keys()).collect();
+            for key in keys {
+                let side = |object: &Object| object.get(key).cloned().unwrap_or(Value::Null);
+                compare(&at.key(key), &side(&from), &side(&to), found);
+            }
+        }
+        _ => found.push(Difference { pointer: at.to_string(), from: from.clone(), to: to.clone() }),
+    }
+}
+
+fn by_key(value: &Value) -> Option<Object> {
+    match value {
+        Value::Object(object) => Some(object.clone()),
+        Value::Array(items) if !items.is_empty() => items
+            .iter()
+            .map(|item| Some((item.get("name")?.as_str()?.to_owned(), item.clone())))
+            .collect::<Option<Object>>(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn must_refuse_what_the_databases_cannot_keep_alike() {
+        for bad in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":{"b":1,"b":1}}"#,
+            r#""\u0000""#,
+            r#"{"\u0000":1}"#,
+            r#""\ud800""#,
+            "1e999",
+            "[1,]",
+            "{} {}",
+            "",
+        ] {
+            assert!(Strict::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        let deep = "[".repeat(10_000);
+        assert!(Strict::parse(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn must_have_one_text_for_one_value() {
+        for (text, canonical_text) in [
+            (r#"{"b":1,"a":{"d":[],"c":null}}"#, r#"{"a":{"c":null,"d":[]},"b":1}"#),
+            ("1e2", "100"),
+            ("100.0", "100"),
+            ("-0.0", "0"),
+            ("1.5", "1.5"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("1e30", "1e+30"),
+        ] {
+            let value = Strict::parse(text.as_bytes()).expect(text);
+            assert_eq!(canonical(&value), canonical_text, "{text}");
+            assert_eq!(Strict::parse(canonical(&value).as_bytes()), Ok(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn must_merge_as_rfc_7396_says() {
+        let mut target = json!({"a": "b", "c": {"d": "e", "f": "g"}});
+        merge_patch(&mut target, &json!({"a": "z", "c": {"f": null}}));
+        assert_eq!(target, json!({"a": "z", "c": {"d": "e"}}));
+        merge_patch(&mut target, &json!({"c": [1], "x": {"y": null}}));
+        assert_eq!(target, json!({"a": "z", "c": [1], "x": {}}));
+    }
+
+    #[test]
+    fn must_name_each_difference_by_its_place() {
+        let from = json!({"q": {"a": 1, "b": 2}, "e": [{"name": "dev", "x": 1}]});
+        let to = json!({"q": {"a": 1, "b": 3}, "e": [{"name": "dev", "x": 2}, {"name": "prod"}]});
+        let places: Vec<_> = differences(&from, &to).into_iter().map(|d| d.pointer).collect();
+        assert_eq!(places, ["/e/dev/x", "/e/prod", "/q/b"]);
+    }
+}

@@ -1,0 +1,200 @@
+//! The judge: who of a batch may pass. One pure function for both databases and for the in-memory model.
+
+use crate::changes::{Changes, Conflict, Guard, IdempotencyRecord, Write};
+use crate::ids::{Alias, AuditId, JobId, KeyId, OrganizationId, TenantId};
+use crate::organization::{Caps, Usage};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// An organization as it was read under its lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundOrganization {
+    /// Its version.
+    pub version: i64,
+    /// Its counter.
+    pub counter: i64,
+    /// Whether it takes new tenants.
+    pub open: bool,
+    /// Its caps.
+    pub caps: Caps,
+    /// Its usage.
+    pub usage: Usage,
+    /// The number of the usage row that was newest.
+    pub usage_serial: i64,
+}
+
+/// Every row that the guards of a batch name, as read under their locks. What is absent is not there.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Found {
+    /// Organizations.
+    pub organizations: HashMap<OrganizationId, FoundOrganization>,
+    /// Version and counter of tenants.
+    pub tenants: HashMap<TenantId, (i64, i64)>,
+    /// Where aliases lead.
+    pub aliases: HashSet<Alias>,
+    /// Lease epochs of open jobs.
+    pub jobs: HashMap<JobId, i64>,
+    /// Versions of API keys.
+    pub api_keys: HashMap<KeyId, i64>,
+    /// Names of good API keys.
+    pub api_key_names: HashSet<String>,
+    /// Stored answers, by digest.
+    pub answers: HashMap<String, IdempotencyRecord>,
+    /// Receipts that are in the log: looked for only when a batch is run again.
+    pub receipts: HashSet<AuditId>,
+}
+
+/// What becomes of a member.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// It is written.
+    In,
+    /// A guard of it fails; nothing of it is written.
+    Out(Conflict),
+    /// An earlier member of this batch writes a row it stands on: next batch.
+    Later,
+    /// It is in the log already: an earlier run of it had come through.
+    Done,
+}
+
+/// What is to be done with a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// One for each member, in order.
+    pub verdicts: Vec<Verdict>,
+    /// New usage of organizations, with the number of its row.
+    pub usages: BTreeMap<OrganizationId, (i64, Usage)>,
+}
+
+/// A row by its key, as guards and writes name it.
+#[derive(PartialEq, Eq, Hash)]
+enum Row<'a> {
+    Answer(&'a str),
+    Organization(&'a OrganizationId),
+    Tenant(&'a TenantId),
+    Alias(&'a Alias),
+    Job(&'a JobId),
+    ApiKey(&'a KeyId),
+    ApiKeyName(&'a str),
+}
+
+/// Judges the members in order. Members that are in touch disjoint rows, but for the usage of organizations, which is
+/// added up member by member; so to write them all is to write one after the other.
+pub fn judge(members: &[&Changes], found: &Found) -> Judgement {
+    let mut touched = HashSet::new();
+    let mut usages = BTreeMap::<OrganizationId, (i64, Usage)>::new();
+    let verdicts = members
+        .iter()
+        .map(|member| {
+            if found.receipts.contains(member.receipt()) {
+                return Verdict::Done;
+            }
+            if member.guards.iter().filter_map(stands_on).any(|row| touched.contains(&row)) {
+                return Verdict::Later;
+            }
+            if let Some(conflict) = member.guards.iter().find_map(|guard| fails(guard, found, &usages)) {
+                return Verdict::Out(conflict);
+            }
+            for (id, change) in usage_changes(member) {
+                let now = usages.entry(id.clone()).or_insert_with(|| {
+                    let before = &found.organizations[id];
+                    (before.usage_serial + 1, before.usage.clone())
+                });
+                now.1.add(change);
+            }
+            touched.extend(member.guards.iter().filter_map(touches));
+            touched.extend(member.writes.iter().filter_map(written));
+            Verdict::In
+        })
+        .collect();
+    Judgement { verdicts, usages }
+}
+
+fn usage_changes(member: &Changes) -> impl Iterator<Item = (&OrganizationId, &Usage)> {
+    member.guards.iter().filter_map(|guard| match guard {
+        Guard::OrganizationRoom(id, change) if !change.is_nothing() => Some((id, change)),
+        _ => None,
+    })
+}
+
+/// The row that a guard reads: it must not have been written by an earlier member.
+fn stands_on(guard: &Guard) -> Option<Row<'_>> {
+    Some(match guard {
+        Guard::IdempotencyKeyUnused(digest) => Row::Answer(digest),
+        Guard::OrganizationUnused(id) | Guard::OrganizationAt(id, ..) | Guard::OrganizationRoom(id, _) => {
+            Row::Organization(id)
+        }
+        Guard::TenantUnused(id) | Guard::TenantAt(id, ..) => Row::Tenant(id),
+        Guard::AliasUnused(alias) => Row::Alias(alias),
+        Guard::Lease(id, _) => Row::Job(id),
+        Guard::ApiKeyUnused(name) => Row::ApiKeyName(name),
+        Guard::ApiKeyAt(id, _) => Row::ApiKey(id),
+    })
+}
+
+/// The row that a member with this guard changes, or keeps as it is for itself: what [`stands_on`] names, but for an
+/// organization of which only the usage changes.
+fn touches(guard: &Guard) -> Option<Row<'_>> {
+    match guard {
+        Guard::OrganizationRoom(..) => None,
+        guard => stands_on(guard),
+    }
+}
+
+/// The row that a write changes and that guards may name, where its member need not have a guard for it.
+fn written(write: &Write) -> Option<Row<'_>> {
+    match write {
+        Write::DeleteAlias(alias) => Some(Row::Alias(alias)),
+        Write::UpdateApiKey(key) => Some(Row::ApiKeyName(&key.name)),
+        Write::FinishJob(job) => Some(Row::Job(&job.job_id)),
+        _ => None,
+    }
+}
+
+/// How a guard fails, if it does.
+fn fails(guard: &Guard, found: &Found, usages: &BTreeMap<OrganizationId, (i64, Usage)>) -> Option<Conflict> {
+    match guard {
+        Guard::IdempotencyKeyUnused(digest) => {
+            found.answers.get(digest).map(|record| Conflict::IdempotencyKeyUsed(Box::new(record.clone())))
+        }
+        Guard::OrganizationUnused(id) => {
+            found.organizations.contains_key(id).then(|| Conflict::OrganizationExists(id.clone()))
+        }
+        Guard::OrganizationAt(id, version, counter) => match found.organizations.get(id) {
+            None => Some(Conflict::OrganizationMissing(id.clone())),
+            Some(now) if (now.version, now.counter) == (*version, *counter) => None,
+            Some(now) => {
+                Some(Conflict::OrganizationMoved { id: id.clone(), version: now.version, counter: now.counter })
+            }
+        },
+        Guard::OrganizationRoom(id, change) => room(id, change, found, usages),
+        Guard::TenantUnused(id) => found.tenants.contains_key(id).then(|| Conflict::TenantExists(id.clone())),
+        Guard::TenantAt(id, version, counter) => match found.tenants.get(id) {
+            None => Some(Conflict::TenantMissing(id.clone())),
+            Some(now) if now == &(*version, *counter) => None,
+            Some(now) => Some(Conflict::TenantMoved { id: id.clone(), version: now.0, counter: now.1 }),
+        },
+        Guard::AliasUnused(alias) => found.aliases.contains(alias).then(|| Conflict::AliasTaken(alias.clone())),
+        Guard::Lease(id, epoch) => (found.jobs.get(id) != Some(epoch)).then(|| Conflict::LeaseLost(id.clone())),
+        Guard::ApiKeyUnused(name) => found.api_key_names.contains(name).then(|| Conflict::ApiKeyExists(name.clone())),
+        Guard::ApiKeyAt(id, version) => {
+            (found.api_keys.get(id) != Some(version)).then(|| Conflict::ApiKeyMoved(id.clone()))
+        }
+    }
+}
+
+fn room(
+    id: &OrganizationId,
+    change: &Usage,
+    found: &Found,
+    usages: &BTreeMap<OrganizationId, (i64, Usage)>,
+) -> Option<Conflict> {
+    let Some(organization) = found.organizations.get(id) else {
+        return Some(Conflict::OrganizationMissing(id.clone()));
+    };
+    if !organization.open && change.tenants > 0 {
+        return Some(Conflict::OrganizationClosed(id.clone()));
+    }
+    let usage = usages.get(id).map_or(&organization.usage, |(_, usage)| usage);
+    let exceeded = organization.caps.exceeded(usage, change);
+    (!exceeded.is_empty()).then(|| Conflict::CapsExceeded { id: id.clone(), exceeded })
+}

@@ -1,0 +1,31 @@
+//! The domain of Tenancy: types, rules and decisions.
+//!
+//! Everything here is pure: no I/O, no async, no clock, no randomness, no SQL. A rule takes what was loaded and a
+//! command, and returns [`changes::Changes`]: the rows to write, the guards they depend on, and an audit event for
+//! each thing that happened. Time, ids and actor come in through a [`moment::Moment`].
+
+pub mod apikey;
+pub mod changes;
+pub mod declared;
+pub mod document;
+pub mod environment;
+pub mod error;
+pub mod event;
+pub mod hold;
+pub mod ids;
+pub mod job;
+pub mod json;
+pub mod judge;
+pub mod lifecycle;
+pub mod manifest;
+pub mod moment;
+pub mod nearest;
+pub mod organization;
+pub mod permission;
+pub mod quotas;
+pub mod rules;
+pub mod tenant;
+pub mod webhook;
+
+pub use error::{Error, Violation};
+pub use jiff::Timestamp;

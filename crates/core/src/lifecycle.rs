@@ -1,0 +1,298 @@
+//! The state table, and the one rule that says what happens next.
+
+use crate::declared::Declared;
+use crate::error::Error;
+use crate::event::EventType;
+use crate::tenant::{Dossier, State, Wish, words};
+use jiff::Timestamp;
+
+words!(
+    /// A lifecycle action: what a job does.
+    Action {
+        /// Provisions a registered tenant.
+        Create = "create",
+        /// Provisions what was added to the manifest since.
+        Update = "update",
+        /// Puts it in service.
+        Activate = "activate",
+        /// Takes it out of service.
+        Suspend = "suspend",
+        /// Archives it.
+        Delete = "delete",
+        /// Takes it out of the archive.
+        Undelete = "undelete",
+        /// Destroys its data and leaves a tombstone.
+        Purge = "purge",
+    }
+);
+
+/// What must be true before an action may be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// `deletion_protection` is off.
+    Unprotected,
+    /// No hold keeps the data.
+    DataNotHeld,
+    /// No hold keeps it suspended.
+    NotHeld,
+    /// The grace period after archiving is over.
+    GraceOver,
+    /// Its `create` job ended well.
+    Provisioned,
+}
+
+/// One line of the state table.
+#[derive(Debug, Clone, Copy)]
+pub struct Transition {
+    /// From which state.
+    pub from: State,
+    /// By which action.
+    pub action: Action,
+    /// To which state.
+    pub to: State,
+    /// Under which conditions.
+    pub conditions: &'static [Condition],
+}
+
+const fn line(from: State, action: Action, to: State, conditions: &'static [Condition]) -> Transition {
+    Transition { from, action, to, conditions }
+}
+
+/// The state table: an action that has no line from a state is refused there.
+pub const TABLE: &[Transition] = {
+    use Action::{Activate, Create, Delete, Purge, Suspend, Undelete, Update};
+    use Condition::{DataNotHeld, GraceOver, NotHeld, Provisioned, Unprotected};
+    use State::{Active, Archived, Draft, Suspended};
+    &[
+        line(Draft, Create, Draft, &[]),
+        line(Draft, Activate, Active, &[Provisioned, NotHeld]),
+        line(Draft, Delete, Archived, &[Unprotected, DataNotHeld]),
+        line(Draft, Update, Draft, &[Provisioned]),
+        line(Active, Suspend, Suspended, &[]),
+        line(Active, Update, Active, &[]),
+        line(Suspended, Activate, Active, &[NotHeld]),
+        line(Suspended, Update, Suspended, &[]),
+        line(Suspended, Delete, Archived, &[Unprotected, DataNotHeld]),
+        line(Archived, Undelete, Suspended, &[]),
+        line(Archived, Purge, Archived, &[DataNotHeld, GraceOver]),
+    ]
+};
+
+impl Action {
+    /// The event of its being asked for.
+    pub fn requested(self) -> EventType {
+        match self {
+            Self::Create => EventType::TenancyRegistered,
+            Self::Update => EventType::TenancyUpdateRequested,
+            Self::Activate => EventType::ActivationRequested,
+            Self::Suspend => EventType::SuspensionRequested,
+            Self::Delete => EventType::DeletionRequested,
+            Self::Undelete => EventType::UndeletionRequested,
+            Self::Purge => EventType::PurgeRequested,
+        }
+    }
+
+    /// The event of its good end.
+    pub fn done(self) -> EventType {
+        match self {
+            Self::Create => EventType::TenancyCreated,
+            Self::Update => EventType::TenancyProvisioned,
+            Self::Activate => EventType::Activated,
+            Self::Suspend => EventType::Suspended,
+            Self::Delete => EventType::Deleted,
+            Self::Undelete => EventType::Undeleted,
+            Self::Purge => EventType::Purged,
+        }
+    }
+}
+
+/// All that [`next_action`] looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Situation {
+    /// What is.
+    pub state: State,
+    /// What is wished.
+    pub wish: Option<Wish>,
+    /// Whether a hold keeps the tenant suspended.
+    pub held: bool,
+    /// Whether its `create` job ended well.
+    pub provisioned: bool,
+    /// Whether an environment is not provisioned yet.
+    pub unprovisioned_environment: bool,
+    /// Whether a job is queued or running.
+    pub open_job: bool,
+}
+
+impl Situation {
+    /// The situation of a tenant.
+    pub fn of(declared: &Declared, dossier: &Dossier) -> Self {
+        Self {
+            state: dossier.tenant.state,
+            wish: dossier.tenant.desired_state,
+            held: suspending_holds(declared, dossier).next().is_some(),
+            provisioned: dossier.tenant.provisioned_at.is_some(),
+            unprovisioned_environment: dossier.environments.iter().any(|e| e.provisioned_at.is_none()),
+            open_job: dossier.open_job.is_some(),
+        }
+    }
+}
+
+/// The kinds of the holds that keep a tenant suspended.
+pub fn suspending_holds<'a>(declared: &'a Declared, dossier: &'a Dossier) -> impl Iterator<Item = &'a str> {
+    dossier.all_holds().map(|hold| hold.kind.as_str()).filter(|kind| declared.suspends(kind))
+}
+
+/// What happens next of itself: the one rule, applied in every commit that changes what it looks at.
+///
+/// Without a wish a tenant stays a Draft; one that is Suspended without a hold was suspended by a hold that is gone,
+/// and goes back into service. Being out of service comes before anything else is provisioned, and provisioning before
+/// being in service.
+pub fn next_action(now: Situation) -> Option<Action> {
+    let wants_service = now.wish != Some(Wish::Suspended) && !now.held;
+    if now.open_job {
+        return None;
+    }
+    match now.state {
+        State::Archived => None,
+        State::Draft if !now.provisioned => Some(Action::Create),
+        State::Active if !wants_service => Some(Action::Suspend),
+        State::Draft | State::Active | State::Suspended if now.unprovisioned_environment => Some(Action::Update),
+        State::Draft if now.wish == Some(Wish::Active) && wants_service => Some(Action::Activate),
+        State::Suspended if wants_service => Some(Action::Activate),
+        State::Draft | State::Active | State::Suspended => None,
+    }
+}
+
+/// Why a tenant is not as it is wished, for people: a hold or a job; `None` when it is as wished.
+pub fn waits_for(declared: &Declared, dossier: &Dossier) -> Option<String> {
+    if let Some(job) = &dossier.open_job {
+        let waiting = job.waiting_for.as_ref().map(|what| format!(", which waits for {what}")).unwrap_or_default();
+        return Some(format!("job {} ({}, {}){waiting}", job.job_id, job.action, job.state));
+    }
+    let holds: Vec<_> = suspending_holds(declared, dossier).collect();
+    let wished = dossier.tenant.desired_state == Some(Wish::Active) && dossier.tenant.state != State::Active;
+    if wished && !holds.is_empty() {
+        let plural = if holds.len() == 1 { "hold" } else { "holds" };
+        return Some(format!("the release of {plural} {}", holds.join(", ")));
+    }
+    next_action(Situation::of(declared, dossier)).map(|action| format!("{action}, whose last job failed"))
+}
+
+/// Whether `action` may be asked for now.
+///
+/// # Errors
+/// [`Error::NotNow`] with every condition that is not met, and what to do.
+pub fn check(
+    declared: &Declared,
+    dossier: &Dossier,
+    action: Action,
+    now: Timestamp,
+) -> Result<&'static Transition, Error> {
+    let tenant = &dossier.tenant;
+    if tenant.purged_at.is_some() {
+        return Err(Error::NotNow(format!(
+            "{} is purged: its id stays taken, and nothing can be done",
+            tenant.tenant_id
+        )));
+    }
+    let Some(transition) = TABLE.iter().find(|line| line.from == tenant.state && line.action == action) else {
+        let from: Vec<_> = TABLE.iter().filter(|line| line.action == action).map(|line| line.from.as_str()).collect();
+        let need = from.join(" or ");
+        return Err(Error::NotNow(format!(
+            "{action} needs a tenant that is {need}; {} is {}",
+            tenant.tenant_id, tenant.state
+        )));
+    };
+    if let Some(job) = &dossier.open_job {
+        return Err(Error::NotNow(format!("job {} ({}) is {}: wait for its end", job.job_id, job.action, job.state)));
+    }
+    let unmet: Vec<_> = transition.conditions.iter().filter_map(|c| c.unmet(declared, dossier, now)).collect();
+    if unmet.is_empty() { Ok(transition) } else { Err(Error::NotNow(unmet.join("; "))) }
+}
+
+impl Condition {
+    /// Why the condition is not met; `None` when it is.
+    fn unmet(self, declared: &Declared, dossier: &Dossier, now: Timestamp) -> Option<String> {
+        let tenant = &dossier.tenant;
+        match self {
+            Self::Unprotected => tenant
+                .deletion_protection
+                .then(|| "deletion_protection is on: turn it off in the manifest first".to_owned()),
+            Self::DataNotHeld => {
+                let kinds: Vec<_> =
+                    dossier.all_holds().map(|h| h.kind.as_str()).filter(|kind| declared.keeps_data(kind)).collect();
+                (!kinds.is_empty()).then(|| format!("hold {} keeps its data", kinds.join(", ")))
+            }
+            Self::NotHeld => {
+                let kinds: Vec<_> = suspending_holds(declared, dossier).collect();
+                (!kinds.is_empty()).then(|| format!("hold {} keeps it suspended: release it", kinds.join(", ")))
+            }
+            Self::GraceOver => match tenant.purge_after {
+                Some(at) if now >= at => None,
+                Some(at) => Some(format!("its grace period ends at {at}")),
+                None => Some("it has no grace period: it was not deleted".to_owned()),
+            },
+            Self::Provisioned => {
+                tenant.provisioned_at.is_none().then(|| "its create job has not ended well".to_owned())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_situation() -> impl Iterator<Item = Situation> {
+        let flags = || [false, true].into_iter();
+        let states = State::WORDS.iter().map(|(_, state)| *state);
+        states.flat_map(move |state| {
+            [None, Some(Wish::Active), Some(Wish::Suspended)].into_iter().flat_map(move |wish| {
+                flags().flat_map(move |held| {
+                    flags().flat_map(move |provisioned| {
+                        flags().flat_map(move |unprovisioned_environment| {
+                            flags().map(move |open_job| Situation {
+                                state,
+                                wish,
+                                held,
+                                provisioned,
+                                unprovisioned_environment,
+                                open_job,
+                            })
+                        })
+                    })
+                })
+            })
+        })
+    }
+
+    #[test]
+    fn must_name_only_actions_that_the_state_table_has() {
+        for situation in every_situation() {
+            if let Some(action) = next_action(situation) {
+                let line = TABLE.iter().find(|line| line.from == situation.state && line.action == action);
+                assert!(line.is_some(), "{situation:?} {action}");
+                assert!(!situation.open_job, "{situation:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn must_come_to_rest_in_the_wished_state() {
+        for mut situation in every_situation().filter(|s| !s.open_job && s.state != State::Archived) {
+            for _ in 0..6 {
+                let Some(action) = next_action(situation) else { break };
+                let line = TABLE.iter().find(|line| line.from == situation.state && line.action == action);
+                situation.state = line.expect("a line").to;
+                situation.provisioned |= action == Action::Create;
+                situation.unprovisioned_environment &= !matches!(action, Action::Create | Action::Update);
+            }
+            assert_eq!(next_action(situation), None, "{situation:?}");
+            if situation.held || situation.wish == Some(Wish::Suspended) {
+                assert_ne!(situation.state, State::Active, "{situation:?}");
+            } else if situation.wish == Some(Wish::Active) {
+                assert_eq!(situation.state, State::Active, "{situation:?}");
+            }
+        }
+    }
+}

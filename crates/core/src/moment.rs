@@ -1,0 +1,182 @@
+//! When, by whom and in which request something is decided: all that a rule may know of the outside.
+
+use crate::ids::{AuditId, CorrelationId, EnvironmentId, HoldId, JobId, KeyId, TenantId, WebhookId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Kind of an [`Actor`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorKind {
+    /// A person or a service with a key.
+    User,
+    /// Tenancy itself: schedules, reconcilers, the first start.
+    System,
+    /// A controller that works a job.
+    Controller,
+}
+
+/// Who acted, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Actor {
+    /// What kind of subject it is.
+    pub kind: ActorKind,
+    /// The subject's id; never a name.
+    pub subject: String,
+    /// For whom the subject acted, by id.
+    pub on_behalf_of: Option<String>,
+}
+
+impl Actor {
+    /// A key's bearer.
+    pub fn user(key: &KeyId) -> Self {
+        Self { kind: ActorKind::User, subject: key.to_string(), on_behalf_of: None }
+    }
+
+    /// A part of Tenancy, by its name.
+    pub fn system(part: &str) -> Self {
+        Self { kind: ActorKind::System, subject: part.to_owned(), on_behalf_of: None }
+    }
+
+    /// A controller, by the name of its process.
+    pub fn controller(name: &str) -> Self {
+        Self { kind: ActorKind::Controller, subject: name.to_owned(), on_behalf_of: None }
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            ActorKind::User => "user",
+            ActorKind::System => "system",
+            ActorKind::Controller => "controller",
+        };
+        write!(f, "{kind}:{}", self.subject)
+    }
+}
+
+/// The moment of a decision: time, randomness, actor and request come in here and nowhere else.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    /// The database's time, cut to microseconds.
+    pub now: Timestamp,
+    /// Who decides.
+    pub actor: Actor,
+    /// In which request.
+    pub correlation_id: CorrelationId,
+    random: [u8; 32],
+    made: u16,
+}
+
+impl Moment {
+    /// A moment from what the outside gives; `random` is fresh: ids are made from its first
+    /// eight bytes, salts from the others, so that no id gives a salt away.
+    pub fn new(now: Timestamp, random: [u8; 32], actor: Actor, correlation_id: CorrelationId) -> Self {
+        Self { now: cut(now), actor, correlation_id, random, made: 0 }
+    }
+
+    /// A fresh UUIDv7 in 32 hexadecimal digits: the time to the microsecond (RFC 9562, 6.2 method 3), then a count
+    /// within the moment, so that ids of one moment sort as they were made, then random bits.
+    fn uuid(&mut self) -> String {
+        let micros = self.now.as_microsecond().max(0).unsigned_abs();
+        let (millis, fraction) = (micros / 1000, (micros % 1000) * 4096 / 1000);
+        let mut bytes = [0; 10];
+        bytes[..2].copy_from_slice(&u16::try_from(fraction).unwrap_or(0).to_be_bytes());
+        // The two topmost bits belong to the variant: a count of twelve bits stands below them, random bits follow.
+        bytes[2..4].copy_from_slice(&((self.made & 0xfff) << 2).to_be_bytes());
+        bytes[4..].copy_from_slice(&self.random[..6]);
+        self.made += 1;
+        uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid().simple().to_string()
+    }
+
+    /// A fresh tenant id, for a client that chose none.
+    pub fn tenant_id(&mut self) -> TenantId {
+        TenantId::known(format!("t-{}", self.uuid()))
+    }
+
+    /// A fresh id.
+    pub fn environment_id(&mut self) -> EnvironmentId {
+        EnvironmentId::known(format!("env_{}", self.uuid()))
+    }
+
+    /// A fresh id whose time is [`Moment::now`].
+    pub fn audit_id(&mut self) -> AuditId {
+        AuditId::known(format!("{AUDIT_PREFIX}{}", self.uuid()))
+    }
+
+    /// A fresh id.
+    pub fn job_id(&mut self) -> JobId {
+        JobId::known(format!("job_{}", self.uuid()))
+    }
+
+    /// A fresh id.
+    pub fn webhook_id(&mut self) -> WebhookId {
+        WebhookId::known(format!("whk_{}", self.uuid()))
+    }
+
+    /// A fresh id.
+    pub fn key_id(&mut self) -> KeyId {
+        KeyId::known(format!("key_{}", self.uuid()))
+    }
+
+    /// A fresh id.
+    pub fn hold_id(&mut self) -> HoldId {
+        HoldId::known(format!("hld_{}", self.uuid()))
+    }
+
+    /// A salt for a digest, different for each call.
+    pub fn salt(&mut self) -> String {
+        crate::json::sha256_hex(&[self.uuid().as_bytes(), &self.random[8..]])[..32].to_owned()
+    }
+}
+
+/// What stands before the UUID in an [`AuditId`].
+pub const AUDIT_PREFIX: &str = "aud_";
+
+/// The least audit id that an event at `time` or later can have: bounds a query by time, and a partition.
+pub fn least_audit_id(time: Timestamp) -> AuditId {
+    let millis = time.as_millisecond().max(0);
+    AuditId::known(format!("{AUDIT_PREFIX}{millis:012x}{}", "0".repeat(20)))
+}
+
+/// Cuts a time to whole microseconds, which is what both databases keep.
+pub fn cut(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(micros: i64, random: u8) -> Moment {
+        let now = Timestamp::from_microsecond(micros).expect("in range");
+        Moment::new(now, [random; 32], Actor::system("test"), CorrelationId::known("c"))
+    }
+
+    #[test]
+    fn must_make_ids_that_sort_by_time_and_then_by_making() {
+        let mut early = moment(1_700_000_000_000_001, u8::MAX);
+        let mut late = moment(1_700_000_000_000_002, 0);
+        let ids = [early.audit_id(), early.audit_id(), early.audit_id(), late.audit_id(), late.audit_id()];
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        assert!(least_audit_id(early.now) <= ids[0]);
+        assert!(ids.iter().all(|id| id.as_str().len() == 36));
+    }
+
+    #[test]
+    fn must_make_ids_of_version_seven_with_the_time_in_them() {
+        let mut moment = moment(1_700_000_000_123_456, 42);
+        let text = moment.audit_id();
+        let uuid = uuid::Uuid::parse_str(&text.as_str()[AUDIT_PREFIX.len()..]).expect("a uuid");
+        assert_eq!(uuid.get_version_num(), 7);
+        assert_eq!(uuid.get_variant(), uuid::Variant::RFC4122);
+        let (seconds, nanos) = uuid.get_timestamp().expect("a time").to_unix();
+        assert_eq!((seconds, nanos / 1_000_000), (1_700_000_000, 123));
+    }
+
+    #[test]
+    fn must_differ_with_the_random_bits() {
+        assert_ne!(moment(1, 1).job_id(), moment(1, 2).job_id());
+    }
+}

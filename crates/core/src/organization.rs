@@ -1,0 +1,105 @@
+//! Organizations: the customers, who own tenants, with caps on how much.
+
+use crate::ids::OrganizationId;
+use crate::tenant::Labels;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// What an organization's tenants may be at most, in number and in sum of their quotas. What is absent has no cap.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Caps {
+    /// How many tenants; what is not purged counts.
+    pub tenants: Option<i64>,
+    /// The sum of a quota over all tenants that are not purged.
+    pub quotas: BTreeMap<String, i64>,
+}
+
+/// What an organization's tenants are in sum, or a change of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// How many tenants.
+    pub tenants: i64,
+    /// Sums of declared quotas.
+    pub quotas: BTreeMap<String, i64>,
+}
+
+impl Usage {
+    /// Adds a change, which may be negative.
+    pub fn add(&mut self, change: &Usage) {
+        self.tenants += change.tenants;
+        for (name, value) in &change.quotas {
+            *self.quotas.entry(name.clone()).or_default() += value;
+        }
+        self.quotas.retain(|_, value| *value != 0);
+    }
+
+    /// The change that leads from `self` to `to`.
+    pub fn until(&self, to: &Usage) -> Usage {
+        let negative = Usage {
+            tenants: -self.tenants,
+            quotas: self.quotas.iter().map(|(name, value)| (name.clone(), -value)).collect(),
+        };
+        let mut change = to.clone();
+        change.add(&negative);
+        change
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_nothing(&self) -> bool {
+        self.tenants == 0 && self.quotas.values().all(|value| *value == 0)
+    }
+}
+
+/// One cap that a change would pass.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct CapExceeded {
+    /// `tenants`, or a quota's name.
+    pub cap: String,
+    /// The cap.
+    pub limit: i64,
+    /// What is used without the change.
+    pub used: i64,
+    /// What the change adds.
+    pub asked: i64,
+}
+
+impl Caps {
+    /// Every cap that `usage` with `change` would pass. What a change does not raise is not asked: lowering is always
+    /// allowed, also above a cap that was lowered since.
+    pub fn exceeded(&self, usage: &Usage, change: &Usage) -> Vec<CapExceeded> {
+        let over = |cap: &str, limit: Option<i64>, used: i64, asked: i64| {
+            let limit = limit?;
+            let over = asked > 0 && used.saturating_add(asked) > limit;
+            over.then(|| CapExceeded { cap: cap.to_owned(), limit, used, asked })
+        };
+        let tenants = over("tenants", self.tenants, usage.tenants, change.tenants);
+        let quotas = change.quotas.iter().filter_map(|(name, asked)| {
+            let used = usage.quotas.get(name).copied().unwrap_or(0);
+            over(name, self.quotas.get(name).copied(), used, *asked)
+        });
+        tenants.into_iter().chain(quotas).collect()
+    }
+}
+
+/// A row of `organizations`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Organization {
+    /// Global, chosen by the client.
+    pub organization_id: OrganizationId,
+    /// For people.
+    pub display_name: Option<String>,
+    /// Labels.
+    pub labels: Labels,
+    /// Caps.
+    pub caps: Caps,
+    /// Up by one per accepted manifest change.
+    pub version: i64,
+    /// Up by one per change of its holds.
+    pub counter: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When the row last changed.
+    pub updated_at: Timestamp,
+    /// Since when it takes no new tenants.
+    pub closed_at: Option<Timestamp>,
+}

@@ -1,0 +1,91 @@
+//! Quotas and policies: JSON objects with known keys that are typed, and others that are kept as they came.
+
+use crate::declared::Declared;
+use crate::document::{Findings, one_of};
+use crate::json::{Object, Pointer};
+use crate::nearest::nearest;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The largest value of a quota: its sum over any number of tenants that fits one database stays within 64 bits.
+pub const MAX_QUOTA: i64 = 1 << 40;
+
+/// How long a tenant's data outlives its archiving when `policies.purgeAfterDays` does not say.
+pub const DEFAULT_PURGE_AFTER_DAYS: i64 = 30;
+
+/// Longest retention, in days: a hundred years.
+pub const MAX_RETENTION_DAYS: i64 = 36_525;
+
+/// Values of `policies.dataResidency`.
+pub const DATA_RESIDENCY: [&str; 3] = ["in-region-only", "in-jurisdiction", "unrestricted"];
+
+/// Values of `policies.encryption`.
+pub const ENCRYPTION: [&str; 2] = ["kms-per-tenant", "platform"];
+
+/// Checks the quotas at `at`: declared keys are whole numbers; others are kept, with a warning.
+pub fn check_quotas(declared: &Declared, quotas: &Object, at: &Pointer, findings: &mut Findings) {
+    for (name, value) in quotas {
+        let at = at.key(name);
+        if declared.quotas.contains_key(name) {
+            if !value.as_i64().is_some_and(|number| (0..=MAX_QUOTA).contains(&number)) {
+                findings.bad(&at, "out_of_range", format!("must be a whole number from 0 to {MAX_QUOTA}, not {value}"));
+            }
+        } else {
+            undeclared(name, declared.quotas.keys().map(String::as_str), &at, findings);
+        }
+    }
+}
+
+/// Checks the policies at `at`: known keys have their types; others are kept, with a warning.
+pub fn check_policies(policies: &Object, at: &Pointer, findings: &mut Findings) {
+    let words = |value: &Value, list: &[&str]| match value.as_str() {
+        Some(text) if list.contains(&text) => None,
+        _ => Some(("unknown_word", one_of(value.as_str().unwrap_or(&value.to_string()), list))),
+    };
+    let days = |value: &Value, least: i64| match value.as_i64() {
+        Some(days) if (least..=MAX_RETENTION_DAYS).contains(&days) => None,
+        _ => Some(("out_of_range", format!("must be whole days from {least} to {MAX_RETENTION_DAYS}, not {value}"))),
+    };
+    for (name, value) in policies {
+        let at = at.key(name);
+        let bad = match name.as_str() {
+            "dataResidency" => words(value, &DATA_RESIDENCY),
+            "encryption" => words(value, &ENCRYPTION),
+            "retentionDays" => days(value, 1),
+            "purgeAfterDays" => days(value, 0),
+            _ => {
+                let known = ["dataResidency", "encryption", "retentionDays", "purgeAfterDays"];
+                undeclared(name, known, &at, findings);
+                None
+            }
+        };
+        if let Some((code, message)) = bad {
+            findings.bad(&at, code, message);
+        }
+    }
+}
+
+fn undeclared<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, at: &Pointer, findings: &mut Findings) {
+    let hint = nearest(name, known).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+    findings.warn(at, "undeclared_key", format!("{name:?} is not declared and is kept as it came{hint}"));
+}
+
+/// A declared quota's value.
+pub fn quota(quotas: &Object, name: &str) -> Option<i64> {
+    quotas.get(name).and_then(Value::as_i64)
+}
+
+/// Every declared quota in `quotas`, as numbers.
+pub fn declared_values(declared: &Declared, quotas: &Object) -> BTreeMap<String, i64> {
+    declared.quotas.keys().filter_map(|name| Some((name.clone(), quota(quotas, name)?))).collect()
+}
+
+/// `policies.retentionDays`, if it is set.
+pub fn retention_days(policies: &Object) -> Option<i64> {
+    policies.get("retentionDays").and_then(Value::as_i64)
+}
+
+/// `policies.purgeAfterDays`, or the default.
+pub fn purge_after_days(policies: &Object) -> i64 {
+    policies.get("purgeAfterDays").and_then(Value::as_i64).unwrap_or(DEFAULT_PURGE_AFTER_DAYS)
+}

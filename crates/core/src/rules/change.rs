@@ -1,0 +1,289 @@
+//! A change of a manifest: one new version of the tenant, and of each environment whose entry differs.
+
+use super::Decision;
+use super::gates::gates;
+use super::turn::Turn;
+use crate::changes::{Guard, Write};
+use crate::declared::Declared;
+use crate::environment::{Environment, EnvironmentVersion};
+use crate::error::{Error, Violation};
+use crate::event::{Event, EventType};
+use crate::ids::TenantId;
+use crate::json::{Difference, Pointer, differences};
+use crate::manifest::{EnvironmentManifest, Manifest, WebhookManifest};
+use crate::moment::Moment;
+use crate::organization::Usage;
+use crate::quotas::declared_values;
+use crate::tenant::{Dossier, State, TenantVersion};
+use crate::webhook::Webhook;
+use serde_json::{Value, json};
+
+/// Takes a tenant to `manifest`. Changes that may destroy data are refused together unless `allow` names each kind.
+///
+/// # Errors
+/// [`Error::Invalid`] for what cannot change, [`Error::Gated`], [`Error::NotNow`] for an archived tenant.
+pub fn change(
+    declared: &Declared,
+    dossier: &Dossier,
+    manifest: &Manifest,
+    warnings: Vec<Violation>,
+    allow: &[String],
+    moment: &mut Moment,
+) -> Result<Decision, Error> {
+    let before = Manifest::of(dossier);
+    let (old, new) = (before.document(), manifest.document());
+    if old == new {
+        return Ok(Decision { dossier: dossier.clone(), changes: None, warnings });
+    }
+    immutable(&before, manifest)?;
+    if dossier.tenant.state == State::Archived {
+        let id = &dossier.tenant.tenant_id;
+        return Err(Error::NotNow(format!("{id} is Archived: undelete it before you change its manifest")));
+    }
+    let refused = gates(&before, manifest, allow);
+    if !refused.is_empty() {
+        return Err(Error::Gated(refused));
+    }
+    let mut turn = Turn::new(declared, dossier, moment);
+    turn.cause = Some("manifest");
+    tenant_row(&mut turn, manifest, &differences(&old, &new));
+    usage(&mut turn, &before, manifest);
+    environments(&mut turn, manifest);
+    aliases(&mut turn, manifest);
+    webhooks(&mut turn, manifest);
+    let version = tenant_version(&turn.dossier, turn.moment);
+    turn.writes.push(Write::InsertTenantVersion(version));
+    turn.finish(warnings)
+}
+
+fn immutable(before: &Manifest, after: &Manifest) -> Result<(), Error> {
+    let fixed = |name: &str, message: String| Violation::at(&Pointer::root().key(name), "immutable", message);
+    let mut violations = Vec::new();
+    if before.organization_id != after.organization_id {
+        let message = format!("a tenant stays with its organization, {}", before.organization_id);
+        violations.push(fixed("organization_id", message));
+    }
+    if before.tenant_id != after.tenant_id {
+        violations.push(fixed("tenant_id", "a tenant keeps its id".to_owned()));
+    }
+    if violations.is_empty() { Ok(()) } else { Err(Error::Invalid(violations)) }
+}
+
+fn tenant_row(turn: &mut Turn<'_>, manifest: &Manifest, differences: &[Difference]) {
+    let now = turn.moment.now;
+    let tenant = &mut turn.dossier.tenant;
+    tenant.display_name.clone_from(&manifest.display_name);
+    tenant.profile = manifest.profile;
+    tenant.desired_state = manifest.desired_state;
+    tenant.region.clone_from(&manifest.region);
+    tenant.labels.clone_from(&manifest.labels);
+    tenant.quotas.clone_from(&manifest.quotas);
+    tenant.policies.clone_from(&manifest.policies);
+    tenant.billing.clone_from(&manifest.billing);
+    tenant.deletion_protection = manifest.deletion_protection;
+    tenant.version += 1;
+    tenant.updated_at = now;
+    let row = tenant.clone();
+    let (changes, private) = said(differences);
+    turn.event(EventType::TenancyUpdated, json!({"version": row.version, "changes": changes}), private);
+    turn.writes.push(Write::UpdateTenantManifest(row));
+}
+
+/// What the log says of the differences, and what stands beside it: names and aliases. Environments and webhooks have
+/// events of their own.
+fn said(differences: &[Difference]) -> (Vec<Value>, Value) {
+    let under = |d: &Difference, names: &[&str]| names.iter().any(|name| d.pointer.split('/').nth(1) == Some(name));
+    let own = || differences.iter().filter(|d| !under(d, &["environments", "webhooks"]));
+    let personal = |d: &&Difference| under(d, &["display_name", "aliases"]);
+    let shown = own().map(|d| if personal(&d) { json!({"pointer": d.pointer}) } else { json!(d) }).collect();
+    let private: Vec<_> = own().filter(personal).collect();
+    (shown, if private.is_empty() { Value::Null } else { json!({"changes": private}) })
+}
+
+fn usage(turn: &mut Turn<'_>, before: &Manifest, after: &Manifest) {
+    let usage = |manifest: &Manifest| Usage { tenants: 0, quotas: declared_values(turn.declared, &manifest.quotas) };
+    let change = usage(before).until(&usage(after));
+    if !change.is_nothing() {
+        turn.guards.push(Guard::OrganizationRoom(after.organization_id.clone(), change));
+    }
+}
+
+fn environments(turn: &mut Turn<'_>, manifest: &Manifest) {
+    let before = std::mem::take(&mut turn.dossier.environments);
+    for gone in before.iter().filter(|e| !manifest.environments.iter().any(|entry| entry.name == e.name)) {
+        turn.event(EventType::EnvironmentDeleted, json!({"env_id": gone.env_id, "name": gone.name}), Value::Null);
+        turn.writes.push(Write::DeleteEnvironment(gone.env_id.clone()));
+    }
+    for entry in &manifest.environments {
+        let environment = match before.iter().find(|e| e.name == entry.name) {
+            Some(known) => changed_environment(turn, known, entry),
+            None => added_environment(turn, entry),
+        };
+        turn.dossier.environments.push(environment);
+    }
+}
+
+fn added_environment(turn: &mut Turn<'_>, entry: &EnvironmentManifest) -> Environment {
+    let environment = new_environment(&turn.tenant_id(), entry, turn.moment);
+    let event = environment_created(&environment, turn.moment);
+    turn.events.push(event);
+    turn.writes.push(Write::InsertEnvironment(environment.clone()));
+    turn.writes.push(Write::InsertEnvironmentVersion(environment_version(&environment, turn.moment)));
+    environment
+}
+
+fn changed_environment(turn: &mut Turn<'_>, known: &Environment, entry: &EnvironmentManifest) -> Environment {
+    let differences = differences(&environment_entry(known).document(), &entry.document());
+    if differences.is_empty() {
+        return known.clone();
+    }
+    let environment = Environment {
+        region: entry.region.clone(),
+        isolation_level: entry.isolation_level,
+        quotas: entry.quotas.clone(),
+        retention_days: entry.retention_days,
+        version: known.version + 1,
+        updated_at: turn.moment.now,
+        ..known.clone()
+    };
+    let payload = json!({
+        "env_id": environment.env_id,
+        "name": environment.name,
+        "version": environment.version,
+        "changes": differences,
+    });
+    turn.event(EventType::EnvironmentUpdated, payload, Value::Null);
+    turn.writes.push(Write::UpdateEnvironmentManifest(environment.clone()));
+    turn.writes.push(Write::InsertEnvironmentVersion(environment_version(&environment, turn.moment)));
+    environment
+}
+
+fn aliases(turn: &mut Turn<'_>, manifest: &Manifest) {
+    let before = std::mem::replace(&mut turn.dossier.aliases, manifest.aliases.iter().cloned().collect());
+    for gone in before.iter().filter(|alias| !manifest.aliases.contains(alias)) {
+        turn.writes.push(Write::DeleteAlias(gone.clone()));
+    }
+    for new in manifest.aliases.iter().filter(|alias| !before.contains(alias)) {
+        turn.guards.push(Guard::AliasUnused(new.clone()));
+        turn.writes.push(Write::InsertAlias(new.clone(), turn.tenant_id(), turn.moment.now));
+    }
+}
+
+fn webhooks(turn: &mut Turn<'_>, manifest: &Manifest) {
+    let before = std::mem::take(&mut turn.dossier.webhooks);
+    let event = |turn: &mut Turn<'_>, webhook: &Webhook, change: &str| {
+        let payload = json!({"webhook_id": webhook.webhook_id, "name": webhook.name, "change": change});
+        turn.event(EventType::WebhookUpdated, payload, Value::Null);
+    };
+    for gone in before.iter().filter(|w| !manifest.webhooks.iter().any(|entry| entry.name == w.name)) {
+        event(turn, gone, "removed");
+        turn.writes.push(Write::DeleteWebhook(gone.webhook_id.clone()));
+    }
+    for entry in &manifest.webhooks {
+        let webhook = match before.iter().find(|w| w.name == entry.name) {
+            Some(known) if &webhook_entry(known) == entry => known.clone(),
+            Some(known) => {
+                let new = new_webhook(&turn.tenant_id(), entry, turn.moment);
+                let webhook = Webhook { webhook_id: known.webhook_id.clone(), created_at: known.created_at, ..new };
+                event(turn, &webhook, "changed");
+                turn.writes.push(Write::UpdateWebhook(webhook.clone()));
+                webhook
+            }
+            None => {
+                let webhook = new_webhook(&turn.tenant_id(), entry, turn.moment);
+                event(turn, &webhook, "added");
+                turn.writes.push(Write::InsertWebhook(webhook.clone()));
+                webhook
+            }
+        };
+        turn.dossier.webhooks.push(webhook);
+    }
+}
+
+/// The entry that an environment is at.
+pub fn environment_entry(environment: &Environment) -> EnvironmentManifest {
+    EnvironmentManifest {
+        name: environment.name.clone(),
+        region: environment.region.clone(),
+        isolation_level: environment.isolation_level,
+        quotas: environment.quotas.clone(),
+        retention_days: environment.retention_days,
+    }
+}
+
+/// The entry that a webhook is at.
+pub fn webhook_entry(webhook: &Webhook) -> WebhookManifest {
+    WebhookManifest {
+        name: webhook.name.clone(),
+        url: webhook.url.clone(),
+        events: webhook.events.clone(),
+        retry_policy: webhook.retry_policy.clone(),
+    }
+}
+
+/// The kept version of the tenant as its dossier is now.
+pub(super) fn tenant_version(dossier: &Dossier, moment: &Moment) -> TenantVersion {
+    TenantVersion {
+        tenant_id: dossier.tenant.tenant_id.clone(),
+        version: dossier.tenant.version,
+        manifest: Manifest::of(dossier).document(),
+        actor: moment.actor.to_string(),
+        correlation_id: moment.correlation_id.clone(),
+        created_at: moment.now,
+    }
+}
+
+/// The kept version of an environment as it is now.
+pub(super) fn environment_version(environment: &Environment, moment: &Moment) -> EnvironmentVersion {
+    EnvironmentVersion {
+        tenant_id: environment.tenant_id.clone(),
+        env_id: environment.env_id.clone(),
+        version: environment.version,
+        manifest: environment_entry(environment).document(),
+        actor: moment.actor.to_string(),
+        created_at: moment.now,
+    }
+}
+
+/// A new environment, not provisioned yet.
+pub(super) fn new_environment(tenant_id: &TenantId, entry: &EnvironmentManifest, moment: &mut Moment) -> Environment {
+    Environment {
+        env_id: moment.environment_id(),
+        tenant_id: tenant_id.clone(),
+        name: entry.name.clone(),
+        region: entry.region.clone(),
+        isolation_level: entry.isolation_level,
+        quotas: entry.quotas.clone(),
+        retention_days: entry.retention_days,
+        version: 1,
+        state: State::Draft,
+        provisioned_at: None,
+        created_at: moment.now,
+        updated_at: moment.now,
+    }
+}
+
+/// A new webhook.
+pub(super) fn new_webhook(tenant_id: &TenantId, entry: &WebhookManifest, moment: &mut Moment) -> Webhook {
+    Webhook {
+        webhook_id: moment.webhook_id(),
+        tenant_id: tenant_id.clone(),
+        name: entry.name.clone(),
+        url: entry.url.clone(),
+        events: entry.events.clone(),
+        retry_policy: entry.retry_policy.clone(),
+        created_at: moment.now,
+        updated_at: moment.now,
+    }
+}
+
+/// The event of a new environment.
+pub(super) fn environment_created(environment: &Environment, moment: &mut Moment) -> Event {
+    let payload = json!({
+        "env_id": environment.env_id,
+        "name": environment.name,
+        "version": environment.version,
+        "manifest": environment_entry(environment).document(),
+    });
+    Event::new(moment, Some(&environment.tenant_id), EventType::EnvironmentCreated, payload)
+}

@@ -1,0 +1,65 @@
+//! Gated changes: what may destroy data is done only when it is allowed by name.
+
+use crate::error::Gate;
+use crate::json::Pointer;
+use crate::manifest::{EnvironmentManifest, Manifest};
+use crate::quotas::retention_days;
+
+/// Every gated change from `before` to `after` that `allow` does not name.
+pub(super) fn gates(before: &Manifest, after: &Manifest, allow: &[String]) -> Vec<Gate> {
+    let mut found = Vec::new();
+    let mut gate = |allow: &'static str, at: Pointer, message: String| {
+        found.push(Gate { allow, pointer: at.to_string(), message });
+    };
+    let root = Pointer::root();
+    if before.profile != after.profile {
+        gate("move-profile", root.key("profile"), format!("moves from {} to {}", before.profile, after.profile));
+    }
+    if before.region != after.region {
+        gate("move-region", root.key("region"), format!("moves from {} to {}", before.region, after.region));
+    }
+    if before.deletion_protection && !after.deletion_protection {
+        gate("protection-off", root.key("deletion_protection"), "turns deletion protection off".to_owned());
+    }
+    if less(retention_days(&before.policies), retention_days(&after.policies)) {
+        gate("less-retention", root.key("policies").key("retentionDays"), "shortens retention".to_owned());
+    }
+    for environment in &before.environments {
+        let at = root.key("environments").key(&environment.name);
+        match after.environments.iter().find(|entry| entry.name == environment.name) {
+            None => gate("remove-environment", at, format!("removes environment {}", environment.name)),
+            Some(entry) => environment_gates(environment, entry, &at, &mut gate),
+        }
+    }
+    found.retain(|gate| !allow.iter().any(|name| name == gate.allow));
+    found
+}
+
+fn environment_gates(
+    before: &EnvironmentManifest,
+    after: &EnvironmentManifest,
+    at: &Pointer,
+    gate: &mut impl FnMut(&'static str, Pointer, String),
+) {
+    let name = &before.name;
+    if before.region != after.region {
+        let message = format!("moves {name} from {} to {}", before.region, after.region);
+        gate("move-region", at.key("region"), message);
+    }
+    if before.isolation_level != after.isolation_level {
+        let message = format!("moves {name} from {} to {}", before.isolation_level, after.isolation_level);
+        gate("move-isolation", at.key("isolation_level"), message);
+    }
+    if less(before.retention_days, after.retention_days) {
+        gate("less-retention", at.key("retention_days"), format!("shortens retention of {name}"));
+    }
+}
+
+/// Whether a retention becomes shorter; none at all is without end.
+fn less(before: Option<i64>, after: Option<i64>) -> bool {
+    match (before, after) {
+        (Some(before), Some(after)) => after < before,
+        (None, Some(_)) => true,
+        (_, None) => false,
+    }
+}

@@ -1,0 +1,179 @@
+//! Holds placed and released, and transitions asked for.
+
+use super::Decision;
+use super::turn::Turn;
+use crate::changes::Write;
+use crate::declared::Declared;
+use crate::document::one_of;
+use crate::error::{Error, Violation};
+use crate::event::EventType;
+use crate::hold::{Held, Hold, MAX_REASON_LENGTH_BYTES};
+use crate::json::Pointer;
+use crate::lifecycle::{Action, check, suspending_holds};
+use crate::moment::Moment;
+use crate::tenant::{Dossier, State, Wish};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// The hold that `suspend` places and `activate` releases when they name none.
+pub const DEFAULT_HOLD: &str = "operator";
+
+/// What `suspend` says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Suspension {
+    /// A declared kind of hold; [`DEFAULT_HOLD`] when it is left out.
+    pub hold: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Until when; then it is released of itself.
+    pub until: Option<Timestamp>,
+}
+
+/// Places a hold, or changes the reason and end of one that stands.
+///
+/// # Errors
+/// [`Error::Invalid`] for an undeclared kind, a reason too long, an end in the past; [`Error::NotNow`] for a tombstone.
+pub fn suspend(
+    declared: &Declared,
+    dossier: &Dossier,
+    suspension: &Suspension,
+    moment: &mut Moment,
+) -> Result<Decision, Error> {
+    not_purged(dossier)?;
+    let kind = suspension.hold.as_deref().unwrap_or(DEFAULT_HOLD);
+    check_suspension(declared, kind, suspension, moment.now)?;
+    let mut turn = Turn::new(declared, dossier, moment);
+    let until = suspension.until.map(crate::moment::cut);
+    let placed_by = turn.moment.actor.to_string();
+    match turn.dossier.holds.iter_mut().find(|hold| hold.kind == kind) {
+        Some(hold) if hold.reason == suspension.reason && hold.until == until => return turn.finish(Vec::new()),
+        Some(hold) => {
+            hold.reason.clone_from(&suspension.reason);
+            hold.until = until;
+            hold.placed_by = placed_by;
+            turn.writes.push(Write::UpdateHold(hold.clone()));
+        }
+        None => {
+            let hold = Hold {
+                hold_id: turn.moment.hold_id(),
+                held: Held::Tenant(turn.dossier.tenant.tenant_id.clone()),
+                kind: kind.to_owned(),
+                reason: suspension.reason.clone(),
+                placed_by,
+                until,
+                created_at: turn.moment.now,
+            };
+            turn.writes.push(Write::InsertHold(hold.clone()));
+            turn.dossier.holds.push(hold);
+            turn.dossier.holds.sort_by(|a, b| a.kind.cmp(&b.kind));
+        }
+    }
+    let mut payload = json!({"hold": kind});
+    if let Some(until) = until {
+        payload["until"] = json!(until);
+    }
+    turn.event(EventType::HoldPlaced, payload, json!({"reason": suspension.reason}));
+    turn.facts_changed = true;
+    turn.cause = Some("hold");
+    turn.finish(Vec::new())
+}
+
+fn check_suspension(declared: &Declared, kind: &str, asked: &Suspension, now: Timestamp) -> Result<(), Error> {
+    let mut violations = Vec::new();
+    let mut bad = |name: &str, code, message: String| {
+        violations.push(Violation::at(&Pointer::root().key(name), code, message));
+    };
+    if !declared.holds.contains_key(kind) {
+        let known: Vec<_> = declared.holds.keys().map(String::as_str).collect();
+        bad("hold", "undeclared_hold", one_of(kind, &known));
+    }
+    if asked.reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON_LENGTH_BYTES || reason.contains('\0')) {
+        bad("reason", "out_of_range", format!("at most {MAX_REASON_LENGTH_BYTES} bytes, without U+0000"));
+    }
+    if asked.until.is_some_and(|until| until <= now) {
+        bad("until", "out_of_range", "must be in the future".to_owned());
+    }
+    if violations.is_empty() { Ok(()) } else { Err(Error::Invalid(violations)) }
+}
+
+/// Releases a hold: the named one, or [`DEFAULT_HOLD`]. A Draft that nothing holds and whose manifest has no wish is
+/// activated once.
+///
+/// # Errors
+/// [`Error::NotNow`] when there is no such hold, when others or the manifest keep the tenant out of service.
+pub fn activate(
+    declared: &Declared,
+    dossier: &Dossier,
+    hold: Option<&str>,
+    moment: &mut Moment,
+) -> Result<Decision, Error> {
+    not_purged(dossier)?;
+    let kind = hold.unwrap_or(DEFAULT_HOLD);
+    let mut turn = Turn::new(declared, dossier, moment);
+    if let Some(index) = turn.dossier.holds.iter().position(|hold| hold.kind == kind) {
+        let released = turn.dossier.holds.remove(index);
+        turn.writes.push(Write::DeleteHold(released.hold_id));
+        turn.event(EventType::HoldReleased, json!({"hold": kind}), Value::Null);
+        turn.facts_changed = true;
+        turn.cause = Some("hold");
+        return turn.finish(Vec::new());
+    }
+    if let Some(kind) = hold {
+        return Err(Error::NotNow(format!("there is no hold {kind:?}{}", standing(dossier))));
+    }
+    if suspending_holds(declared, dossier).next().is_some() {
+        return Err(Error::NotNow(format!("name the hold to release{}", standing(dossier))));
+    }
+    if dossier.tenant.desired_state == Some(Wish::Suspended) {
+        return Err(Error::NotNow("the manifest wishes Suspended: set desired_state: Active there".to_owned()));
+    }
+    if dossier.tenant.state == State::Active
+        || dossier.open_job.as_ref().is_some_and(|job| job.action == Action::Activate)
+    {
+        return turn.finish(Vec::new());
+    }
+    check(declared, dossier, Action::Activate, turn.moment.now)?;
+    turn.queue(Action::Activate, "request");
+    turn.finish(Vec::new())
+}
+
+fn standing(dossier: &Dossier) -> String {
+    let kinds: Vec<_> = dossier.all_holds().map(|hold| hold.kind.as_str()).collect();
+    match kinds.as_slice() {
+        [] => "; none stands".to_owned(),
+        kinds => format!("; there stands {}", kinds.join(", ")),
+    }
+}
+
+/// Asks for `delete`, `undelete` or `purge`. An undeleted tenant stays suspended by an operator's hold until somebody
+/// activates it.
+///
+/// # Errors
+/// [`Error::NotNow`] with every condition that is not met.
+pub fn request(declared: &Declared, dossier: &Dossier, action: Action, moment: &mut Moment) -> Result<Decision, Error> {
+    check(declared, dossier, action, moment.now)?;
+    let mut turn = Turn::new(declared, dossier, moment);
+    turn.queue(action, "request");
+    if action == Action::Undelete && suspending_holds(declared, dossier).next().is_none() {
+        let hold = Hold {
+            hold_id: turn.moment.hold_id(),
+            held: Held::Tenant(turn.tenant_id()),
+            kind: DEFAULT_HOLD.to_owned(),
+            reason: Some("undeleted".to_owned()),
+            placed_by: turn.moment.actor.to_string(),
+            until: None,
+            created_at: turn.moment.now,
+        };
+        turn.event(EventType::HoldPlaced, json!({"hold": DEFAULT_HOLD}), Value::Null);
+        turn.writes.push(Write::InsertHold(hold.clone()));
+        turn.dossier.holds.push(hold);
+    }
+    turn.finish(Vec::new())
+}
+
+fn not_purged(dossier: &Dossier) -> Result<(), Error> {
+    match dossier.tenant.purged_at {
+        Some(_) => Err(Error::NotNow(format!("{} is purged: nothing can be done", dossier.tenant.tenant_id))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,26 @@
+//! The rules: from what was loaded and a command to [`crate::changes::Changes`].
+
+pub mod change;
+pub mod check;
+mod gates;
+pub mod keys;
+pub mod lifecycle;
+pub mod organizations;
+pub mod outcome;
+pub mod register;
+mod turn;
+
+use crate::changes::Changes;
+use crate::error::Violation;
+use crate::tenant::Dossier;
+
+/// What a rule decided on a tenant: what to commit, and the dossier as it is once that is committed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// The dossier afterwards.
+    pub dossier: Dossier,
+    /// What to commit; `None` when nothing changes.
+    pub changes: Option<Changes>,
+    /// What was kept, though it looks like a slip.
+    pub warnings: Vec<Violation>,
+}

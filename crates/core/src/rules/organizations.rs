@@ -1,0 +1,209 @@
+//! Organizations: created, changed, closed.
+
+use super::turn::changes;
+use crate::changes::{Changes, Guard, Write};
+use crate::declared::Declared;
+use crate::document::{Fields, Findings};
+use crate::error::{Error, Violation};
+use crate::event::{Event, EventType};
+use crate::ids::OrganizationId;
+use crate::json::{Pointer, differences};
+use crate::manifest::{MAX_DISPLAY_NAME_BYTES, read_labels};
+use crate::moment::Moment;
+use crate::organization::{Caps, Organization};
+use crate::quotas::{check_quotas, declared_values};
+use crate::tenant::Labels;
+use serde_json::{Value, json};
+
+/// The manifest of an organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrganizationManifest {
+    /// The client's choice.
+    pub organization_id: OrganizationId,
+    /// For people.
+    pub display_name: Option<String>,
+    /// Labels.
+    pub labels: Labels,
+    /// Caps.
+    pub caps: Caps,
+}
+
+impl OrganizationManifest {
+    /// Reads a manifest and says everything that is wrong with it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with every violation.
+    pub fn parse(declared: &Declared, document: &Value) -> Result<(Self, Vec<Violation>), Error> {
+        let mut findings = Findings::default();
+        let manifest = read(declared, document, &mut findings);
+        findings.finish(manifest)
+    }
+
+    /// The manifest that an organization is at.
+    pub fn of(organization: &Organization) -> Self {
+        Self {
+            organization_id: organization.organization_id.clone(),
+            display_name: organization.display_name.clone(),
+            labels: organization.labels.clone(),
+            caps: organization.caps.clone(),
+        }
+    }
+
+    /// The manifest as a document; what is not set is left out.
+    pub fn document(&self) -> Value {
+        let mut document = json!({"organization_id": self.organization_id});
+        if let Some(name) = &self.display_name {
+            document["display_name"] = json!(name);
+        }
+        if !self.labels.is_empty() {
+            document["labels"] = json!(self.labels);
+        }
+        if self.caps != Caps::default() {
+            document["caps"] = caps_document(&self.caps);
+        }
+        document
+    }
+}
+
+/// Caps as they are written: `{"tenants": 10, "quotas": {"storageGiB": 1000}}`.
+pub fn caps_document(caps: &Caps) -> Value {
+    let mut document = json!({});
+    if let Some(tenants) = caps.tenants {
+        document["tenants"] = json!(tenants);
+    }
+    if !caps.quotas.is_empty() {
+        document["quotas"] = json!(caps.quotas);
+    }
+    document
+}
+
+fn read(declared: &Declared, document: &Value, findings: &mut Findings) -> Option<OrganizationManifest> {
+    let mut fields = Fields::of(document, Pointer::root(), findings)?;
+    if document.get("organization_id").is_none() {
+        findings.bad(&fields.at("organization_id"), "required", "organization_id is required");
+    }
+    let organization_id = fields.name("organization_id", findings, OrganizationId::parse);
+    let display_name = fields.text("display_name", MAX_DISPLAY_NAME_BYTES, findings);
+    let labels = read_labels(&mut fields, findings);
+    let at = fields.at("caps");
+    let mut caps = Caps::default();
+    if let Some(object) = fields.value("caps")
+        && let Some(mut fields) = Fields::of(object, at, findings)
+    {
+        caps.tenants = fields.integer("tenants", 0..=crate::quotas::MAX_QUOTA, findings);
+        if let Some(quotas) = fields.object("quotas", findings) {
+            check_quotas(declared, quotas, &fields.at("quotas"), findings);
+            caps.quotas = declared_values(declared, quotas);
+        }
+        fields.no_others(findings);
+    }
+    fields.no_others(findings);
+    Some(OrganizationManifest { organization_id: organization_id?, display_name, labels, caps })
+}
+
+/// What a rule decided on an organization.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OrganizationDecision {
+    /// The organization afterwards.
+    pub organization: Organization,
+    /// What to commit; `None` when nothing changes.
+    pub changes: Option<Changes>,
+}
+
+/// Makes an organization.
+///
+/// # Errors
+/// [`Error::TooLarge`] when the audit event would be.
+pub fn create(manifest: &OrganizationManifest, moment: &mut Moment) -> Result<OrganizationDecision, Error> {
+    let organization = Organization {
+        organization_id: manifest.organization_id.clone(),
+        display_name: manifest.display_name.clone(),
+        labels: manifest.labels.clone(),
+        caps: manifest.caps.clone(),
+        version: 1,
+        counter: 1,
+        created_at: moment.now,
+        updated_at: moment.now,
+        closed_at: None,
+    };
+    let event = event(
+        EventType::OrganizationCreated,
+        &organization.organization_id,
+        json!({"version": 1, "caps": caps_document(&organization.caps)}),
+        json!({"display_name": organization.display_name}),
+        moment,
+    );
+    let guards = vec![Guard::OrganizationUnused(organization.organization_id.clone())];
+    let changes = changes(vec![event], guards, vec![Write::InsertOrganization(organization.clone())])?;
+    Ok(OrganizationDecision { organization, changes })
+}
+
+/// Takes an organization to `manifest`. A cap may go below what is used: then only lowering is possible.
+///
+/// # Errors
+/// [`Error::Invalid`] for another id, [`Error::TooLarge`] when the audit event would be.
+pub fn change(
+    before: &Organization,
+    manifest: &OrganizationManifest,
+    moment: &mut Moment,
+) -> Result<OrganizationDecision, Error> {
+    if before.organization_id != manifest.organization_id {
+        let at = Pointer::root().key("organization_id");
+        return Err(Error::Invalid(vec![Violation::at(&at, "immutable", "an organization keeps its id")]));
+    }
+    let differences = differences(&OrganizationManifest::of(before).document(), &manifest.document());
+    if differences.is_empty() {
+        return Ok(OrganizationDecision { organization: before.clone(), changes: None });
+    }
+    let organization = Organization {
+        display_name: manifest.display_name.clone(),
+        labels: manifest.labels.clone(),
+        caps: manifest.caps.clone(),
+        version: before.version + 1,
+        updated_at: moment.now,
+        ..before.clone()
+    };
+    let named = |d: &crate::json::Difference| d.pointer == "/display_name";
+    let shown: Vec<_> =
+        differences.iter().map(|d| if named(d) { json!({"pointer": d.pointer}) } else { json!(d) }).collect();
+    let private: Vec<_> = differences.iter().filter(|d| named(d)).collect();
+    let event = event(
+        EventType::OrganizationUpdated,
+        &organization.organization_id,
+        json!({"version": organization.version, "changes": shown}),
+        if private.is_empty() { Value::Null } else { json!({"changes": private}) },
+        moment,
+    );
+    let changes =
+        changes(vec![event], vec![at(before)], vec![Write::UpdateOrganizationManifest(organization.clone())])?;
+    Ok(OrganizationDecision { organization, changes })
+}
+
+/// Closes an organization: its tenants stay, new ones are refused.
+///
+/// # Errors
+/// [`Error::NotNow`] when it is closed already.
+pub fn close(before: &Organization, moment: &mut Moment) -> Result<OrganizationDecision, Error> {
+    if before.closed_at.is_some() {
+        return Ok(OrganizationDecision { organization: before.clone(), changes: None });
+    }
+    let organization = Organization {
+        closed_at: Some(moment.now),
+        counter: before.counter + 1,
+        updated_at: moment.now,
+        ..before.clone()
+    };
+    let id = &organization.organization_id;
+    let event = event(EventType::OrganizationClosed, id, json!({"version": organization.version}), Value::Null, moment);
+    let changes = changes(vec![event], vec![at(before)], vec![Write::UpdateOrganizationFacts(organization.clone())])?;
+    Ok(OrganizationDecision { organization, changes })
+}
+
+fn at(before: &Organization) -> Guard {
+    Guard::OrganizationAt(before.organization_id.clone(), before.version, before.counter)
+}
+
+fn event(event_type: EventType, id: &OrganizationId, mut payload: Value, private: Value, moment: &mut Moment) -> Event {
+    payload["organization_id"] = json!(id);
+    Event::new(moment, None, event_type, payload).with_private(moment, private)
+}

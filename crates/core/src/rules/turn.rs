@@ -1,0 +1,122 @@
+//! One turn of a tenant: the dossier as it changes, and the changes that lead there.
+
+use super::Decision;
+use crate::changes::{Changes, Guard, Write};
+use crate::declared::Declared;
+use crate::error::{Error, Violation};
+use crate::event::{Event, EventType, MAX_PAYLOAD_BYTES};
+use crate::ids::TenantId;
+use crate::job::{Job, JobState, steps};
+use crate::lifecycle::{Action, Situation, next_action};
+use crate::moment::Moment;
+use crate::tenant::Dossier;
+use serde_json::{Value, json};
+
+/// A turn under way. Rules change `dossier` and add events and writes; [`Turn::finish`] adds what follows of itself.
+pub(super) struct Turn<'a> {
+    pub declared: &'a Declared,
+    pub moment: &'a mut Moment,
+    pub dossier: Dossier,
+    pub writes: Vec<Write>,
+    pub guards: Vec<Guard>,
+    pub events: Vec<Event>,
+    /// Something outside the manifest changed: the counter goes up, and `next_action` is asked.
+    pub facts_changed: bool,
+    /// Something that [`next_action`] looks at changed.
+    pub cause: Option<&'static str>,
+}
+
+impl<'a> Turn<'a> {
+    /// A turn from what was loaded.
+    pub fn new(declared: &'a Declared, dossier: &Dossier, moment: &'a mut Moment) -> Self {
+        let tenant = &dossier.tenant;
+        let guard = Guard::TenantAt(tenant.tenant_id.clone(), tenant.version, tenant.counter);
+        Self {
+            declared,
+            moment,
+            dossier: dossier.clone(),
+            writes: Vec::new(),
+            guards: vec![guard],
+            events: Vec::new(),
+            facts_changed: false,
+            cause: None,
+        }
+    }
+
+    /// Whose turn it is.
+    pub fn tenant_id(&self) -> TenantId {
+        self.dossier.tenant.tenant_id.clone()
+    }
+
+    /// Adds an event; what may be personal goes beside it.
+    pub fn event(&mut self, event_type: EventType, payload: Value, private: Value) {
+        let id = self.tenant_id();
+        let event = Event::new(self.moment, Some(&id), event_type, payload).with_private(self.moment, private);
+        self.events.push(event);
+    }
+
+    /// Queues a job for `action`, and says so.
+    pub fn queue(&mut self, action: Action, cause: &'static str) {
+        let job = new_job(action, &self.dossier, self.moment);
+        self.event(action.requested(), json!({"job_id": job.job_id, "cause": cause}), Value::Null);
+        self.writes.push(Write::InsertJob(job.clone()));
+        self.dossier.open_job = Some(job);
+        self.facts_changed = true;
+    }
+
+    /// Ends the turn: asks what happens next if something changed that it depends on, and writes the facts.
+    pub fn finish(mut self, warnings: Vec<Violation>) -> Result<Decision, Error> {
+        if let Some(cause) = self.cause
+            && let Some(action) = next_action(Situation::of(self.declared, &self.dossier))
+        {
+            self.queue(action, cause);
+        }
+        if self.facts_changed {
+            self.dossier.tenant.counter += 1;
+            self.dossier.tenant.updated_at = self.moment.now;
+            self.writes.push(Write::UpdateTenantFacts(self.dossier.tenant.clone()));
+        }
+        let changes = changes(self.events, self.guards, self.writes)?;
+        Ok(Decision { dossier: self.dossier, changes, warnings })
+    }
+}
+
+/// Changes from their parts; `None` when nothing happened.
+pub(super) fn changes(events: Vec<Event>, guards: Vec<Guard>, writes: Vec<Write>) -> Result<Option<Changes>, Error> {
+    if events.iter().any(|event| Value::Object(event.payload.clone()).to_string().len() > MAX_PAYLOAD_BYTES) {
+        let most = MAX_PAYLOAD_BYTES / 1024;
+        return Err(Error::TooLarge(format!("too much changes at once for one audit event of {most} KiB: split it")));
+    }
+    let mut events = events.into_iter();
+    let Some(first) = events.next() else { return Ok(None) };
+    let mut changes = Changes::new(first);
+    events.for_each(|event| changes.event(event));
+    changes.guards = guards;
+    changes.writes = writes;
+    Ok(Some(changes))
+}
+
+/// A queued job for `action`, due now.
+pub(super) fn new_job(action: Action, dossier: &Dossier, moment: &mut Moment) -> Job {
+    Job {
+        job_id: moment.job_id(),
+        tenant_id: dossier.tenant.tenant_id.clone(),
+        action,
+        state: JobState::Queued,
+        progress: 0.0,
+        logs: String::new(),
+        steps: steps(action, dossier),
+        waiting_for: None,
+        due_at: moment.now,
+        attempt: 0,
+        lease_holder: None,
+        lease_epoch: 0,
+        error_code: None,
+        error: None,
+        correlation_id: moment.correlation_id.clone(),
+        requested_by: moment.actor.to_string(),
+        created_at: moment.now,
+        updated_at: moment.now,
+        finished_at: None,
+    }
+}
