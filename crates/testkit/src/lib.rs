@@ -1,0 +1,34 @@
+//! What tests and benches stand on: a real PostgreSQL, and ways to make it fail.
+//!
+//! - [`Postgres`] is a private throw-away cluster on 127.0.0.1. It is gone when the value is dropped,
+//!   and also when the process that started it is killed.
+//! - [`Proxy`] stands between a client and a PostgreSQL port and cuts, delays, refuses or freezes at a
+//!   chosen protocol message.
+//! - [`PgBouncer`] pools transactions in front of a cluster, as installations do.
+//!
+//! Nothing here returns an error: a test that cannot have its database has failed, and the panic says
+//! what to install. All calls that are not `async` block the thread; they work inside and outside of a
+//! tokio runtime.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test equipment: what goes wrong here is the failure of the test that asked for it"
+)]
+
+mod account;
+mod binaries;
+mod database;
+mod guard;
+mod pgbouncer;
+mod port;
+mod postgres;
+mod proxy;
+mod settings;
+mod template;
+
+pub use database::Database;
+pub use pgbouncer::PgBouncer;
+pub use postgres::Postgres;
+pub use proxy::{Armed, Fault, Message, Proxy};
+pub use settings::Settings;

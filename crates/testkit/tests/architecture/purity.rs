@@ -1,0 +1,93 @@
+//! The core is pure: no clock, no input or output, no chance, nothing that waits.
+
+use proc_macro2::TokenTree;
+
+use crate::assert_none;
+use crate::source::{Source, each_sequence, product_sources};
+
+/// Words that are not in the core, whatever stands before them.
+const WORDS: [&str; 6] = ["SystemTime", "async", "await", "println", "eprintln", "thread_local"];
+
+/// What must not follow `NAME::`, on its own or in braces.
+const PATHS: [(&str, &[&str]); 6] = [
+    ("std", &["env", "fs", "io", "net", "process", "thread"]),
+    ("Instant", &["now"]),
+    ("Timestamp", &["now"]),
+    ("Zoned", &["now"]),
+    ("Uuid", &["new_v4", "new_v7", "now_v6", "now_v7"]),
+    ("TimeZone", &["system"]),
+];
+
+fn impurities(source: &Source) -> Vec<String> {
+    let mut findings = Vec::new();
+    each_sequence(&source.tokens, &mut |sequence| {
+        for (at, token) in sequence.iter().enumerate() {
+            let TokenTree::Ident(name) = token else { continue };
+            let line = name.span().start().line;
+            if WORDS.iter().any(|word| name == word) {
+                findings.push(source.finding(line, &format!("`{name}` in the core")));
+            }
+            let forbidden = PATHS.iter().find(|(path, _)| name == path);
+            for inner in after_colons(&sequence[at + 1..]) {
+                if forbidden.is_some_and(|(_, inside)| inside.contains(&inner.as_str())) {
+                    findings.push(source.finding(line, &format!("`{name}::{inner}` in the core")));
+                }
+            }
+        }
+    });
+    findings
+}
+
+/// The names right after `::`: one, or the first ones of each path in `::{…}`.
+fn after_colons(rest: &[TokenTree]) -> Vec<String> {
+    let is_colon = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ':');
+    match rest {
+        [one, two, TokenTree::Ident(name), ..] if is_colon(one) && is_colon(two) => vec![name.to_string()],
+        [one, two, TokenTree::Group(group), ..] if is_colon(one) && is_colon(two) => {
+            let mut names = Vec::new();
+            let mut first = true;
+            for token in group.stream() {
+                match token {
+                    TokenTree::Ident(name) if first => {
+                        names.push(name.to_string());
+                        first = false;
+                    }
+                    TokenTree::Punct(punct) if punct.as_char() == ',' => first = true,
+                    _ => {}
+                }
+            }
+            names
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn core_must_be_pure() {
+    assert_none(&product_sources("core").iter().flat_map(impurities).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_not_pure_is_found() {
+    for text in [
+        "use std::time::SystemTime;",
+        "use std::{collections::BTreeMap, fs::File};",
+        "fn f() { std::net::lookup(); }",
+        "fn f() { let a = jiff::Timestamp::now(); }",
+        "fn f() { g(Instant::now()) }",
+        "async fn f() {}",
+        "fn f() { g(async { 1 }) }",
+        "fn f() { Uuid::now_v7() }",
+    ] {
+        let found = impurities(&Source::new("x.rs", text));
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn what_is_pure_passes() {
+    let text = "use std::{collections::BTreeMap, fmt}; use jiff::Timestamp;\n\
+                fn f(now: Timestamp) -> Uuid { Uuid::from_bytes(g(now)) } // Timestamp::now()\n\
+                #[cfg(test)] mod tests { use std::time::Instant; fn f() { Instant::now(); } }";
+    assert_eq!(impurities(&Source::new("x.rs", text)), [""; 0]);
+}

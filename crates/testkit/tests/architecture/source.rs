@@ -1,0 +1,280 @@
+//! Reads the workspace: its crates, its files, and Rust as tokens without what is only for tests.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+
+/// A source file, and the tokens that are in the product: comments, documentation and items under
+/// `#[cfg(test)]` are not.
+pub struct Source {
+    /// From the root of the workspace: `crates/core/src/lib.rs`.
+    pub path: String,
+    pub text: String,
+    pub tokens: TokenStream,
+}
+
+impl Source {
+    pub fn new(path: &str, text: &str) -> Self {
+        let tokens = text.parse().unwrap_or_else(|error| panic!("{path} is not Rust: {error}"));
+        Self { path: path.to_owned(), text: text.to_owned(), tokens: without_tests(tokens).0 }
+    }
+
+    pub fn finding(&self, line: usize, what: &str) -> String {
+        format!("{}:{line}: {what}", self.path)
+    }
+
+    /// Whether the line, or what stands above it, says why: `// reason: …`, or the `reason = "…"` of a
+    /// lint attribute.
+    pub fn has_reason(&self, line: usize) -> bool {
+        let lines: Vec<&str> = self.text.lines().collect();
+        let gives = |line: &str| line.contains("// reason: ") || line.contains("reason = \"");
+        if gives(lines[line - 1]) {
+            return true;
+        }
+        // Above: the comment may have several lines, and so may the attribute.
+        let above = lines[..line - 1].iter().rev().map(|line| line.trim());
+        let mut in_attribute = false;
+        for text in above {
+            in_attribute |= text.ends_with(")]");
+            let comment = text.starts_with("//");
+            if !comment && !in_attribute {
+                return false;
+            }
+            if gives(text) {
+                return true;
+            }
+            in_attribute &= !text.starts_with("#[");
+        }
+        false
+    }
+}
+
+/// Calls `look` for every sequence of tokens: the file's own, and each group's.
+pub fn each_sequence(tokens: &TokenStream, look: &mut impl FnMut(&[TokenTree])) {
+    let sequence: Vec<TokenTree> = tokens.clone().into_iter().collect();
+    for token in &sequence {
+        if let TokenTree::Group(group) = token {
+            each_sequence(&group.stream(), look);
+        }
+    }
+    look(&sequence);
+}
+
+/// The string literals of the code, with their lines. Documentation is none.
+pub fn string_literals(tokens: &TokenStream) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    each_sequence(tokens, &mut |sequence| {
+        for token in sequence {
+            if let TokenTree::Literal(literal) = token {
+                let text = literal.to_string();
+                if text.contains('"') {
+                    found.push((literal.span().start().line, text));
+                }
+            }
+        }
+    });
+    found.sort_unstable();
+    found
+}
+
+/// The tokens without documentation, test functions and items under `#[cfg(test)]`; and the names of
+/// the modules in files of their own that are under it.
+fn without_tests(tokens: TokenStream) -> (TokenStream, BTreeSet<String>) {
+    let mut kept = Vec::new();
+    let mut modules = BTreeSet::new();
+    let mut rest = tokens.into_iter().peekable();
+    while let Some(token) = rest.next() {
+        let hash = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '#');
+        let inner =
+            hash && rest.next_if(|next| matches!(next, TokenTree::Punct(punct) if punct.as_char() == '!')).is_some();
+        if hash && let Some(TokenTree::Group(attribute)) = rest.peek() {
+            let attribute = attribute.clone();
+            if is_for_tests(&attribute) {
+                if inner {
+                    // All that it stands in is.
+                    return (TokenStream::new(), modules);
+                }
+                rest.next();
+                // Its item: up to a body or a semicolon.
+                let mut name = None;
+                for token in rest.by_ref() {
+                    match &token {
+                        TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => break,
+                        TokenTree::Punct(punct) if punct.as_char() == ';' => {
+                            modules.extend(name);
+                            break;
+                        }
+                        TokenTree::Ident(ident) => name = Some(ident.to_string()),
+                        _ => {}
+                    }
+                }
+                continue;
+            }
+            if attribute.stream().to_string().starts_with("doc ") {
+                rest.next();
+                continue;
+            }
+        }
+        kept.push(match token {
+            TokenTree::Group(group) => {
+                let (inner, more) = without_tests(group.stream());
+                modules.extend(more);
+                let mut plain = Group::new(group.delimiter(), inner);
+                plain.set_span(group.span());
+                TokenTree::Group(plain)
+            }
+            other => other,
+        });
+    }
+    (kept.into_iter().collect(), modules)
+}
+
+/// `test`, `tokio::test(…)`, and any `cfg(…)` that needs `test`.
+fn is_for_tests(attribute: &Group) -> bool {
+    let mut path = None;
+    for token in attribute.stream() {
+        match token {
+            TokenTree::Ident(name) => path = Some(name.to_string()),
+            TokenTree::Punct(punct) if punct.as_char() == ':' => {}
+            TokenTree::Group(condition) if path.as_deref() == Some("cfg") => return needs_test(condition.stream()),
+            _ => break,
+        }
+    }
+    path.as_deref() == Some("test")
+}
+
+fn needs_test(condition: TokenStream) -> bool {
+    let mut negated = false;
+    condition.into_iter().any(|token| match token {
+        TokenTree::Ident(name) => {
+            negated = name == "not";
+            name == "test"
+        }
+        TokenTree::Group(group) => !negated && needs_test(group.stream()),
+        _ => false,
+    })
+}
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The names of the directories under `crates/`.
+pub fn crates() -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(root().join("crates"))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().join("Cargo.toml").is_file())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert!(names.contains(&"core".to_owned()), "the crates are not where they should be: {names:?}");
+    names
+}
+
+/// All files below a directory, paths from the root of the workspace. Empty when there is none.
+pub fn files(below: &str, extension: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut waiting = vec![below.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        let Ok(entries) = std::fs::read_dir(root().join(&directory)) else { continue };
+        for entry in entries {
+            let entry = entry.unwrap();
+            let path = format!("{directory}/{}", entry.file_name().to_str().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                if !path.ends_with("/target") {
+                    waiting.push(path);
+                }
+            } else if Path::new(&path).extension().is_some_and(|found| found == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+pub fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A crate's sources that are in the product: no file that is a test module, or below one.
+pub fn product_sources(name: &str) -> Vec<Source> {
+    let paths = files(&format!("crates/{name}/src"), "rs");
+    let mut tests = Vec::new();
+    for path in &paths {
+        let stem = path.strip_suffix(".rs").unwrap();
+        let directory = match stem.rsplit_once('/').unwrap() {
+            (directory, "lib" | "main" | "mod") => directory,
+            _ => stem,
+        };
+        let (_, modules) = without_tests(read(path).parse().unwrap_or_else(|error| panic!("{path}: {error}")));
+        tests.extend(modules.iter().map(|module| format!("{directory}/{module}")));
+    }
+    let is_test = |path: &str| {
+        tests.iter().any(|test| path.strip_prefix(test).is_some_and(|rest| rest == ".rs" || rest.starts_with('/')))
+    };
+    let sources = paths.iter().filter(|path| !is_test(path));
+    sources.map(|path| Source::new(path, &read(path))).collect()
+}
+
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_and_documentation_are_not_the_product() {
+        let source = Source::new(
+            "x.rs",
+            r##"
+            //! "inner"
+            /// "outer"
+            fn product() { let a = "kept"; #[cfg(not(test))] let b = r#"also"#; }
+            #[cfg(test)]
+            mod tests { const A: &str = "gone"; }
+            #[cfg(all(test, unix))]
+            #[allow(dead_code)]
+            fn f() -> &'static str { "gone too" }
+            #[tokio::test]
+            async fn t() { "gone as well"; }
+            #[cfg(feature = "test-like")]
+            const C: &str = "stays";
+            mod other { #![cfg(test)] const D: &str = "gone"; }
+            "##,
+        );
+        let found: Vec<String> = string_literals(&source.tokens).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(found, ["\"kept\"", "r#\"also\"#", "\"test-like\"", "\"stays\""]);
+    }
+
+    #[test]
+    fn a_test_module_in_its_own_file_is_known() {
+        let (_, modules) =
+            without_tests("mod a; #[cfg(test)] mod model; mod b { #[cfg(test)] pub mod c; }".parse().unwrap());
+        assert_eq!(modules.into_iter().collect::<Vec<_>>(), ["c", "model"]);
+    }
+
+    #[test]
+    fn a_reason_counts_on_its_line_and_right_above() {
+        let lines = [
+            "a(); // reason: here",
+            "// reason: above,",
+            "// on two lines",
+            "b();",
+            "#[expect(",
+            "    clippy::expect_used,",
+            "    reason = \"in an attribute\"",
+            ")]",
+            "c();",
+            "d();",
+        ];
+        let source = Source::new("x.rs", "");
+        let source = Source { text: lines.join("\n"), ..source };
+        let given: Vec<bool> = [1, 4, 9, 10].map(|line| source.has_reason(line)).to_vec();
+        assert_eq!(given, [true, true, true, false]);
+    }
+
+    #[test]
+    fn the_product_is_found() {
+        assert!(product_sources("core").iter().any(|source| source.path == "crates/core/src/lib.rs"));
+    }
+}
