@@ -19,9 +19,9 @@ const STATEMENTS: [&[&str]; 9] = [
     &["SELECT", "1"],
 ];
 
-/// What lets the database decide on time, order or chance, in lower case and without blanks. With a
-/// parenthesis it is a call, without one it is a word.
-const OWN_WILL: [&str; 20] = [
+/// What lets the database decide on time, order or chance, in lower case. With a parenthesis it is a
+/// call, without one it is words in a row (a column may be called `serial`; as a type more follows).
+const OWN_WILL: [&str; 24] = [
     "now(",
     "clock_timestamp(",
     "transaction_timestamp(",
@@ -39,7 +39,11 @@ const OWN_WILL: [&str; 20] = [
     "uuid_generate_v4(",
     "unixepoch(",
     "bigserial",
-    "serial",
+    "serial primary",
+    "serial not null",
+    "serial unique",
+    "as identity",
+    "smallserial",
     "autoincrement",
     "'now'",
 ];
@@ -72,7 +76,10 @@ fn own_will(text: &str) -> Option<&'static str> {
             lower.match_indices(name).any(|(at, _)| starts_word(&lower, at) && follows(&lower, at + name.len(), '('))
         }
         None if wanted.starts_with('\'') => lower.contains(wanted),
-        None => words(&lower).contains(wanted),
+        None => {
+            let wanted = words(wanted);
+            words(&lower).windows(wanted.len()).any(|found| found == wanted)
+        }
     })
 }
 
@@ -156,6 +163,7 @@ fn a_database_with_a_will_of_its_own_is_found() {
         "order by random()",
         "strftime('%s', 'now')",
         "id BIGSERIAL",
+        "id serial  PRIMARY KEY",
         "gen_random_uuid()",
     ] {
         let source = Source::new("x.rs", &format!("const A: &str = \"\n{sql}\";"));
@@ -163,7 +171,15 @@ fn a_database_with_a_will_of_its_own_is_found() {
         assert!(own_will_in_rust(&source)[0].starts_with("x.rs:2: "), "the line within the literal");
         assert_eq!(own_will_in_sql("x.sql", sql).len(), 1, "{sql}");
     }
-    for sql in ["select known()", "pseudorandom(1)", "select nowhere", "unknown now", "serialized"] {
+    for sql in [
+        "select known()",
+        "pseudorandom(1)",
+        "select nowhere",
+        "unknown now",
+        "serialized",
+        "serial bigint",
+        "(a, serial)",
+    ] {
         assert_eq!(own_will(sql), None, "{sql}");
     }
 }
