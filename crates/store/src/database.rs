@@ -1,8 +1,9 @@
 //! Which database, and how it is opened, migrated and closed.
 
-use crate::Store;
+use crate::sqlite::{self, Sqlite};
+use crate::{Engine, Store};
 use std::path::PathBuf;
-use tenancy_core::Error;
+use tenancy_core::{Error, Timestamp};
 
 /// Where the record is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,14 +23,19 @@ pub struct Migrated {
     pub sql: Vec<String>,
 }
 
-#[allow(unused_variables, clippy::todo)]
 impl Database {
     /// Takes `sqlite:PATH` or `postgres://…`.
     ///
     /// # Errors
     /// A sentence that says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        todo!()
+        if let Some(path) = text.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
+            return Ok(Self::Sqlite(PathBuf::from(path)));
+        }
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Ok(Self::Postgres(text.to_owned()));
+        }
+        Err(format!("a database is sqlite:PATH or postgres://…, not {text:?}"))
     }
 
     /// Opens the database.
@@ -38,7 +44,10 @@ impl Database {
     /// [`Error::Unavailable`] when it cannot be reached, [`Error::NotNow`] when it is behind and must be migrated
     /// first, or when another process holds the file.
     pub async fn open(&self) -> Result<Store, Error> {
-        todo!()
+        match self {
+            Self::Sqlite(path) => Ok(Store::new(Engine::Sqlite(Sqlite::open(path)?))),
+            Self::Postgres(_) => Err(Error::NotNow("PostgreSQL is not there yet".to_owned())),
+        }
     }
 
     /// Brings the schema up to this release; `dry_run` only says what it would run.
@@ -46,14 +55,9 @@ impl Database {
     /// # Errors
     /// As [`Database::open`].
     pub async fn migrate(&self, dry_run: bool) -> Result<Migrated, Error> {
-        todo!()
-    }
-}
-
-#[allow(clippy::todo)]
-impl Store {
-    /// Waits for what is under way, and closes. Commits asked for afterwards are [`Error::Unavailable`].
-    pub async fn close(&self) {
-        todo!()
+        match self {
+            Self::Sqlite(path) => sqlite::migrate(path, dry_run, Timestamp::now()),
+            Self::Postgres(_) => Err(Error::NotNow("PostgreSQL is not there yet".to_owned())),
+        }
     }
 }

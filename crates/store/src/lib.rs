@@ -3,17 +3,38 @@
 //! One way to write, [`Store::commit`]; typed reads; and a closed list of upkeep, which carries no audit event and can
 //! name no column that a manifest, a hold or a state lives in.
 
+mod batch;
 pub mod database;
+mod found;
+mod keyed;
+pub mod list;
+mod migration;
 pub mod page;
 pub mod read;
+mod rows;
+mod sql;
+mod sqlite;
 pub mod upkeep;
 
+use rows::{Dialect, Type, Value};
+use sql::Sql;
+use std::sync::Arc;
 use tenancy_core::changes::Changes;
 use tenancy_core::{Error, Timestamp};
+use tokio::sync::Notify;
 
 /// A database, open. Cheap to clone.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store {
+    engine: Engine,
+    queued: Arc<Notify>,
+}
+
+/// The databases that there are: ours, and known when we compile.
+#[derive(Clone)]
+enum Engine {
+    Sqlite(sqlite::Sqlite),
+}
 
 /// A committed change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +44,15 @@ pub struct Receipt {
 }
 
 impl Store {
-    /// The database's time, as this process knows its offset to it.
+    fn new(engine: Engine) -> Self {
+        Self { engine, queued: Arc::new(Notify::new()) }
+    }
+
+    /// The database's time, as this process knows its offset to it, in whole microseconds.
     pub fn now(&self) -> Timestamp {
-        todo!()
+        match &self.engine {
+            Engine::Sqlite(_) => tenancy_core::moment::cut(Timestamp::now()),
+        }
     }
 
     /// Commits the changes whole, or not at all.
@@ -34,7 +61,58 @@ impl Store {
     /// [`Error::Conflict`] when a guard fails; [`Error::Busy`], [`Error::Unavailable`] and [`Error::TooLarge`] when
     /// nothing can have changed; [`Error::OutcomeUnknown`] when it can have.
     pub async fn commit(&self, changes: Changes) -> Result<Receipt, Error> {
-        let _ = changes;
-        todo!()
+        let queues = changes.queued_job().is_some();
+        let receipt = match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.queue.commit(changes).await?,
+        };
+        if queues {
+            self.queued.notify_one();
+        }
+        Ok(receipt)
+    }
+
+    /// Resolves when a job may be due: queued in this process, or told by the database. Only a hint.
+    pub async fn job_queued(&self) {
+        self.queued.notified().await;
+    }
+
+    /// How many changes wait to be committed.
+    pub fn waiting(&self) -> usize {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.queue.waiting(),
+        }
+    }
+
+    /// What is wrong with the database, if anything is; empty when all is well.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it does not answer.
+    pub async fn ready(&self) -> Result<Vec<String>, Error> {
+        self.rows(Sql::new(self.dialect(), "SELECT 1"), vec![Type::Int]).await?;
+        Ok(Vec::new())
+    }
+
+    /// Waits for what is under way, and closes. Commits asked for afterwards are [`Error::Unavailable`].
+    pub async fn close(&self) {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => {
+                let sqlite = sqlite.clone();
+                // The thread's end is waited for where waiting is allowed; it cannot fail but by being cancelled.
+                let _ = tokio::task::spawn_blocking(move || sqlite.close()).await;
+            }
+        }
+    }
+
+    fn dialect(&self) -> Dialect {
+        match &self.engine {
+            Engine::Sqlite(_) => Dialect::Sqlite,
+        }
+    }
+
+    /// Runs a query that only reads.
+    async fn rows(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.rows(&sql.text, &sql.params, &types),
+        }
     }
 }

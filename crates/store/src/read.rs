@@ -1,16 +1,18 @@
-//! Typed reads.
+//! Typed reads by key.
 
-use crate::Store;
-use crate::page::{AuditFilter, JobFilter, Listed, ListedKeys, LoggedEvent, OrganizationFilter, Page, TenantFilter};
+use crate::keyed::{ALIAS, ANSWER, API_KEY, ByKey, DOSSIER, Dossiers};
+use crate::list::corrupt;
+use crate::rows::{AliasRow, Field, Record, UsageRow};
+use crate::sql::Sql;
+use crate::{Engine, Store};
 use tenancy_core::Error;
 use tenancy_core::apikey::ApiKey;
 use tenancy_core::changes::IdempotencyRecord;
-use tenancy_core::environment::EnvironmentVersion;
 use tenancy_core::hold::Hold;
-use tenancy_core::ids::{Alias, EnvironmentId, JobId, KeyId, OrganizationId, TenantId};
+use tenancy_core::ids::{Alias, JobId, KeyId, OrganizationId, TenantId};
 use tenancy_core::job::Job;
 use tenancy_core::organization::{Organization, Usage};
-use tenancy_core::tenant::{Dossier, Tenant, TenantVersion};
+use tenancy_core::tenant::{Dossier, TenantVersion};
 
 /// An organization with what its tenants are in sum.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,66 +25,112 @@ pub struct OrganizationRecord {
     pub holds: Vec<Hold>,
 }
 
-#[allow(unused_variables, clippy::todo, missing_docs)]
 impl Store {
-    /// A tenant with all that is kept beside its row.
+    /// A tenant with all that is kept beside its row, as of one moment.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database cannot be reached; so for every read.
     pub async fn dossier(&self, id: &TenantId) -> Result<Option<Dossier>, Error> {
-        todo!()
+        match &self.engine {
+            Engine::Sqlite(sqlite) => {
+                let mut dossiers = Dossiers::default();
+                for (index, rows) in sqlite.parts(&DOSSIER, id.put())?.into_iter().enumerate() {
+                    dossiers.add(index, rows).map_err(corrupt)?;
+                }
+                Ok(dossiers.get(id))
+            }
+        }
     }
+
     /// Where an alias leads.
+    ///
+    /// # Errors
+    /// As [`Store::dossier`].
     pub async fn aliased(&self, alias: &Alias) -> Result<Option<TenantId>, Error> {
-        todo!()
+        Ok(self.by_key::<AliasRow>(&ALIAS, alias.as_str()).await?.map(|row| row.tenant_id))
     }
+
     /// The key whose token has this digest.
+    ///
+    /// # Errors
+    /// As [`Store::dossier`].
     pub async fn api_key(&self, token_digest: &str) -> Result<Option<ApiKey>, Error> {
-        todo!()
+        self.by_key(&API_KEY, token_digest).await
     }
-    pub async fn api_key_by_id(&self, id: &KeyId) -> Result<Option<ApiKey>, Error> {
-        todo!()
-    }
-    /// The stored answer of a digest.
+
+    /// The stored answer of a digest, until it expires.
+    ///
+    /// # Errors
+    /// As [`Store::dossier`].
     pub async fn answer(&self, digest: &str) -> Result<Option<IdempotencyRecord>, Error> {
-        todo!()
+        self.by_key(&ANSWER, digest).await
     }
+
+    /// A key by its id.
+    ///
+    /// # Errors
+    /// As [`Store::dossier`].
+    pub async fn api_key_by_id(&self, id: &KeyId) -> Result<Option<ApiKey>, Error> {
+        let mut sql = self.select::<ApiKey>();
+        sql.and("key_id = {}", Some(id.clone()));
+        self.one(sql).await
+    }
+
+    /// An organization with its usage and its holds.
+    ///
+    /// # Errors
+    /// As [`Store::dossier`].
     pub async fn organization(&self, id: &OrganizationId) -> Result<Option<OrganizationRecord>, Error> {
-        todo!()
+        let mut sql = self.select::<Organization>();
+        sql.and("organization_id = {}", Some(id.clone()));
+        let Some(organization) = self.one(sql).await? else { return Ok(None) };
+        let mut sql = self.select::<UsageRow>();
+        sql.and("organization_id = {}", Some(id.clone())).order("serial DESC", 1);
+        let usage = self.one::<UsageRow>(sql).await?;
+        let usage = usage.map(|row| Usage { tenants: row.tenants, quotas: row.quotas }).unwrap_or_default();
+        let mut sql = self.select::<Hold>();
+        sql.and("organization_id = {}", Some(id.clone())).order("kind", 256);
+        let holds = self.all(sql).await?;
+        Ok(Some(OrganizationRecord { organization, usage, holds }))
     }
+
+    /// A job of a tenant.
+    ///
+    /// # Errors
+    /// As [`Store::dossier`].
     pub async fn job(&self, tenant: &TenantId, id: &JobId) -> Result<Option<Job>, Error> {
-        todo!()
+        let mut sql = self.select::<Job>();
+        sql.and("job_id = {}", Some(id.clone())).and("tenant_id = {}", Some(tenant.clone()));
+        self.one(sql).await
     }
+
+    /// A kept version of a tenant.
+    ///
+    /// # Errors
+    /// As [`Store::dossier`].
     pub async fn tenant_version(&self, id: &TenantId, version: i64) -> Result<Option<TenantVersion>, Error> {
-        todo!()
+        let mut sql = self.select::<TenantVersion>();
+        sql.and("tenant_id = {}", Some(id.clone())).and("version = {}", Some(version));
+        self.one(sql).await
     }
-    pub async fn tenants(&self, filter: &TenantFilter, page: &Page) -> Result<Listed<Tenant>, Error> {
-        todo!()
+
+    async fn by_key<R: Record>(&self, by: &'static ByKey, key: &str) -> Result<Option<R>, Error> {
+        let row = match &self.engine {
+            Engine::Sqlite(sqlite) => {
+                sqlite.parts(std::slice::from_ref(by), key.to_owned().put())?.pop().and_then(|mut rows| rows.pop())
+            }
+        };
+        row.map(R::from_values).transpose().map_err(corrupt)
     }
-    pub async fn organizations(&self, filter: &OrganizationFilter, page: &Page) -> Result<Listed<Organization>, Error> {
-        todo!()
+
+    /// Every record that a query finds.
+    pub(crate) async fn all<R: Record>(&self, sql: Sql) -> Result<Vec<R>, Error> {
+        let types = R::TABLE.columns.iter().map(|column| column.ty).collect();
+        let rows = self.rows(sql, types).await?;
+        rows.into_iter().map(R::from_values).collect::<Result<_, _>>().map_err(corrupt)
     }
-    pub async fn jobs(&self, filter: &JobFilter, page: &Page) -> Result<Listed<Job>, Error> {
-        todo!()
-    }
-    pub async fn audit(&self, filter: &AuditFilter, page: &Page) -> Result<Listed<LoggedEvent>, Error> {
-        todo!()
-    }
-    /// Kept versions of a tenant, newest first.
-    pub async fn tenant_versions(&self, id: &TenantId, page: &Page) -> Result<Listed<TenantVersion>, Error> {
-        todo!()
-    }
-    /// Kept versions of an environment, newest first.
-    pub async fn environment_versions(
-        &self,
-        tenant: &TenantId,
-        id: &EnvironmentId,
-        page: &Page,
-    ) -> Result<Listed<EnvironmentVersion>, Error> {
-        todo!()
-    }
-    pub async fn api_keys(&self, page: &Page) -> Result<ListedKeys, Error> {
-        todo!()
-    }
-    /// Whether the database answers; what is wrong, if anything is.
-    pub async fn ready(&self) -> Result<Vec<String>, Error> {
-        todo!()
+
+    async fn one<R: Record>(&self, sql: Sql) -> Result<Option<R>, Error> {
+        Ok(self.all(sql).await?.pop())
     }
 }

@@ -1,10 +1,15 @@
-//! Upkeep: what is written without an audit event, fenced like everything else.
+//! Upkeep: what is written without an audit event, fenced like everything else. A closed list; none of it can name a
+//! column that a manifest, a hold or a state lives in.
 
-use crate::Store;
+use crate::list::corrupt;
+use crate::rows::{Dialect, Field, Record, TABLE_TENANT_JOBS, Type, Value};
+use crate::sql::Sql;
+use crate::{Engine, Store};
 use std::time::Duration;
-use tenancy_core::Error;
+use tenancy_core::hold::Hold;
 use tenancy_core::ids::JobId;
-use tenancy_core::job::{Job, Step};
+use tenancy_core::job::{Job, MAX_LOG_BYTES, Step};
+use tenancy_core::{Error, Timestamp};
 
 /// How far a running job is.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,30 +25,199 @@ pub struct Progress {
 /// A held lease.
 pub type Lease = (JobId, i64);
 
-#[allow(unused_variables, clippy::todo, missing_docs)]
+/// Most rows that one call of [`Store::remove_expired`] removes of a kind.
+const MAX_REMOVED: i64 = 10_000;
+
 impl Store {
     /// Takes up to `limit` jobs that are due, running ones whose lease is over among them.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database cannot be reached; so for all upkeep.
     pub async fn claim(&self, holder: &str, limit: usize, lease: Duration) -> Result<Vec<Job>, Error> {
-        todo!()
+        let now = self.now();
+        let mut sql = Sql::new(self.dialect(), "");
+        let due = sql.bind(Type::Time, Value::Time(now));
+        let until = sql.bind(Type::Time, Value::Time(after(now, lease)));
+        let holder = sql.bind(Type::Text, Value::Text(holder.to_owned()));
+        let limit = sql.bind(Type::Int, Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)));
+        // Not `job_id IN (SELECT … LIMIT … FOR UPDATE SKIP LOCKED)`: that can claim more than the limit.
+        let (skip, columns) = match self.dialect() {
+            Dialect::Sqlite => ("", columns("", Dialect::Sqlite)),
+            Dialect::Postgres => (" FOR UPDATE SKIP LOCKED", columns("j.", Dialect::Postgres)),
+        };
+        let due = format!(
+            "SELECT job_id FROM tenant_jobs WHERE state IN ('queued', 'running') AND due_at <= {due} \
+             ORDER BY due_at LIMIT {limit}{skip}"
+        );
+        let set = format!(
+            "state = 'running', due_at = {until}, lease_holder = {holder}, attempt = attempt + 1, \
+             lease_epoch = lease_epoch + 1, waiting_for = NULL"
+        );
+        sql.text = match self.dialect() {
+            Dialect::Sqlite => {
+                format!("UPDATE tenant_jobs SET {set} WHERE job_id IN ({due}) RETURNING {columns}")
+            }
+            Dialect::Postgres => format!(
+                "WITH due AS MATERIALIZED ({due}) UPDATE tenant_jobs j SET {} FROM due WHERE j.job_id = due.job_id \
+                 RETURNING {columns}",
+                set.replace("attempt = attempt", "attempt = j.attempt")
+                    .replace("lease_epoch = lease_epoch", "lease_epoch = j.lease_epoch")
+            ),
+        };
+        let types = TABLE_TENANT_JOBS.columns.iter().map(|column| column.ty).collect();
+        let rows = self.write(sql, types).await?;
+        rows.into_iter().map(Job::from_values).collect::<Result<_, _>>().map_err(corrupt)
     }
+
     /// Prolongs leases; returns those that still hold.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
     pub async fn heartbeat(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Lease>, Error> {
-        todo!()
+        let until = Value::Time(after(self.now(), lease));
+        self.leased(leases, |sql| {
+            let until = sql.bind(Type::Time, until.clone());
+            format!("due_at = {until}")
+        })
+        .await
     }
+
     /// Gives leases back: their jobs are queued again, due now.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
     pub async fn release(&self, leases: &[Lease]) -> Result<(), Error> {
-        todo!()
+        let now = Value::Time(self.now());
+        let set = |sql: &mut Sql| {
+            let now = sql.bind(Type::Time, now.clone());
+            format!("state = 'queued', due_at = {now}, lease_holder = NULL")
+        };
+        self.leased(leases, set).await.map(drop)
     }
+
     /// Writes how far a job is; `false` when the lease is lost.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
     pub async fn progress(&self, lease: &Lease, progress: Progress) -> Result<bool, Error> {
-        todo!()
+        let now = Value::Time(self.now());
+        let held = self
+            .leased(std::slice::from_ref(lease), |sql| {
+                let share = sql.bind(Type::Float, Value::Float(progress.progress));
+                let steps = sql.bind(Type::Json, progress.steps.put());
+                let steps = match sql.dialect() {
+                    Dialect::Sqlite => steps,
+                    Dialect::Postgres => format!("{steps}::jsonb"),
+                };
+                let log = sql.bind(Type::Text, Value::Text(progress.log.clone()));
+                let now = sql.bind(Type::Time, now.clone());
+                // What is older than the limit is cut off at the front.
+                let most = MAX_LOG_BYTES / 4;
+                let keep = match sql.dialect() {
+                    Dialect::Sqlite => format!("substr(logs || {log}, -{most})"),
+                    Dialect::Postgres => format!("right(logs || {log}, {most})"),
+                };
+                format!("progress = {share}, steps = {steps}, logs = {keep}, updated_at = {now}")
+            })
+            .await?;
+        Ok(!held.is_empty())
     }
+
+    /// Sets something of jobs whose leases hold; returns those leases.
+    async fn leased(&self, leases: &[Lease], set: impl Fn(&mut Sql) -> String) -> Result<Vec<Lease>, Error> {
+        let mut held = Vec::new();
+        // A few hundred at most; each statement carries one lease, so that both databases run the same text.
+        for (id, epoch) in leases {
+            let mut sql = Sql::new(self.dialect(), "");
+            let set = set(&mut sql);
+            let id = sql.bind(Type::Text, id.put());
+            let epoch = sql.bind(Type::Int, Value::Int(*epoch));
+            sql.text = format!(
+                "UPDATE tenant_jobs SET {set} WHERE job_id = {id} AND lease_epoch = {epoch} AND state = 'running' \
+                 RETURNING job_id, lease_epoch"
+            );
+            for row in self.write(sql, vec![Type::Text, Type::Int]).await? {
+                let [id, epoch] = <[Value; 2]>::try_from(row)
+                    .map_err(|row| Error::Internal(format!("two columns expected, {} found", row.len())))?;
+                held.push((JobId::take(id).map_err(corrupt)?, i64::take(epoch).map_err(corrupt)?));
+            }
+        }
+        Ok(held)
+    }
+
+    /// Holds on tenants that end by `now`, the first to end first.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    pub async fn ended_holds(&self, limit: usize) -> Result<Vec<Hold>, Error> {
+        let mut sql = Sql::new(self.dialect(), Hold::TABLE.select(self.dialect()));
+        sql.and("until <= {}", Some(self.now())).order("until", limit);
+        self.all(sql).await
+    }
+
     /// Removes expired idempotency records and usage rows that are not the newest; returns how many.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
     pub async fn remove_expired(&self) -> Result<u64, Error> {
-        todo!()
+        let mut sql = Sql::new(self.dialect(), "");
+        let now = sql.bind(Type::Time, Value::Time(self.now()));
+        let most = sql.bind(Type::Int, Value::Int(MAX_REMOVED));
+        sql.text = format!(
+            "DELETE FROM idempotency_records WHERE digest IN (SELECT digest FROM idempotency_records \
+             WHERE expires_at <= {now} ORDER BY expires_at LIMIT {most}) RETURNING 1"
+        );
+        let answers = self.write(sql, vec![Type::Int]).await?.len();
+        let usage = "DELETE FROM organization_usage WHERE EXISTS (SELECT 1 FROM organization_usage newer \
+                     WHERE newer.organization_id = organization_usage.organization_id \
+                     AND newer.serial > organization_usage.serial) RETURNING 1";
+        let usage = self.write(Sql::new(self.dialect(), usage), vec![Type::Int]).await?.len();
+        Ok(u64::try_from(answers + usage).unwrap_or(u64::MAX))
     }
-    /// Resolves when a job may be due: queued in this process, or told by the database. Only a hint.
-    pub async fn job_queued(&self) {
-        todo!()
+
+    /// Puts a mark on the database, once; returns the time of its first.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    pub async fn mark(&self, name: &str, value: &str) -> Result<(), Error> {
+        let mut sql = Sql::new(self.dialect(), "");
+        let name = sql.bind(Type::Text, Value::Text(name.to_owned()));
+        let value = sql.bind(Type::Text, Value::Text(value.to_owned()));
+        let now = sql.bind(Type::Time, Value::Time(self.now()));
+        sql.text = format!(
+            "INSERT INTO marks (name, value, created_at) VALUES ({name}, {value}, {now}) \
+             ON CONFLICT (name) DO NOTHING RETURNING name"
+        );
+        self.write(sql, vec![Type::Text]).await.map(drop)
     }
+
+    /// The value of a mark.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    pub async fn marked(&self, name: &str) -> Result<Option<String>, Error> {
+        let mut sql = Sql::new(self.dialect(), "SELECT value FROM marks");
+        sql.and("name = {}", Some(name.to_owned()));
+        let rows = self.rows(sql, vec![Type::Text]).await?;
+        rows.into_iter().flatten().next().map(String::take).transpose().map_err(corrupt)
+    }
+
+    /// Runs a statement of upkeep.
+    async fn write(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.write(sql, types).await,
+        }
+    }
+}
+
+fn after(now: Timestamp, lease: Duration) -> Timestamp {
+    now.checked_add(lease).unwrap_or(Timestamp::MAX)
+}
+
+fn columns(prefix: &str, dialect: Dialect) -> String {
+    let read = |column: &crate::rows::Column| match (dialect, column.ty) {
+        (Dialect::Postgres, Type::Json) => format!("{prefix}{}::text", column.name),
+        _ => format!("{prefix}{}", column.name),
+    };
+    TABLE_TENANT_JOBS.columns.iter().map(read).collect::<Vec<_>>().join(", ")
 }

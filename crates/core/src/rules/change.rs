@@ -31,8 +31,8 @@ pub fn change(
     moment: &mut Moment,
 ) -> Result<Decision, Error> {
     let before = Manifest::of(dossier);
-    let (old, new) = (before.document(), manifest.document());
-    if old == new {
+    let differences = differences(&before.document(), &manifest.document());
+    if differences.is_empty() {
         return Ok(Decision { dossier: dossier.clone(), changes: None, warnings });
     }
     immutable(&before, manifest)?;
@@ -46,7 +46,7 @@ pub fn change(
     }
     let mut turn = Turn::new(declared, dossier, moment);
     turn.cause = Some("manifest");
-    tenant_row(&mut turn, manifest, &differences(&old, &new));
+    tenant_row(&mut turn, manifest, &differences);
     usage(&mut turn, &before, manifest);
     environments(&mut turn, manifest);
     aliases(&mut turn, manifest);

@@ -1,0 +1,291 @@
+-- The record: names, types and indexes of the specification, and what the design adds to them.
+-- Ids and names are COLLATE "C", so that their order is the same on every database.
+
+CREATE TABLE organizations (
+    organization_id varchar(64) COLLATE "C" PRIMARY KEY,
+    display_name varchar(255),
+    labels jsonb NOT NULL,
+    caps jsonb NOT NULL,
+    version integer NOT NULL,
+    counter bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    closed_at timestamptz
+);
+
+-- What an organization's tenants are in sum. A list that is only appended, under the lock of the organization's row:
+-- a row that every commit updates gets slower and slower under anybody's old snapshot.
+CREATE TABLE organization_usage (
+    organization_id varchar(64) COLLATE "C" NOT NULL REFERENCES organizations,
+    serial bigint NOT NULL,
+    tenants bigint NOT NULL,
+    quotas jsonb NOT NULL,
+    PRIMARY KEY (organization_id, serial)
+);
+
+CREATE TABLE tenants (
+    tenant_id varchar(64) COLLATE "C" PRIMARY KEY,
+    organization_id varchar(64) COLLATE "C" NOT NULL REFERENCES organizations,
+    display_name varchar(255),
+    profile varchar(32) COLLATE "C" NOT NULL CHECK (profile IN ('mt-standard', 'st-dedicated')),
+    state varchar(32) COLLATE "C" NOT NULL CHECK (state IN ('Draft', 'Active', 'Suspended', 'Archived')),
+    desired_state varchar(32) COLLATE "C" CHECK (desired_state IN ('Active', 'Suspended')),
+    region varchar(64) COLLATE "C" NOT NULL,
+    labels jsonb NOT NULL,
+    quotas jsonb NOT NULL,
+    policies jsonb NOT NULL,
+    billing jsonb NOT NULL,
+    deletion_protection boolean NOT NULL,
+    version integer NOT NULL,
+    counter bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    state_since timestamptz NOT NULL,
+    provisioned_at timestamptz,
+    archived_at timestamptz,
+    purge_after timestamptz,
+    purged_at timestamptz
+);
+CREATE INDEX tenants_organization_id ON tenants (organization_id);
+CREATE INDEX tenants_state ON tenants (state);
+CREATE INDEX tenants_region ON tenants (region);
+
+CREATE TABLE tenant_versions (
+    tenant_id varchar(64) COLLATE "C" NOT NULL REFERENCES tenants,
+    version integer NOT NULL,
+    manifest jsonb NOT NULL,
+    actor varchar(64) COLLATE "C" NOT NULL,
+    correlation_id varchar(64) COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, version)
+);
+
+CREATE TABLE environments (
+    env_id varchar(64) COLLATE "C" PRIMARY KEY,
+    tenant_id varchar(64) COLLATE "C" NOT NULL REFERENCES tenants,
+    name varchar(32) COLLATE "C" NOT NULL,
+    region varchar(64) COLLATE "C" NOT NULL,
+    isolation_level varchar(32) COLLATE "C" NOT NULL CHECK (isolation_level IN ('strict', 'shared')),
+    quotas jsonb NOT NULL,
+    retention_days integer,
+    version integer NOT NULL,
+    state varchar(32) COLLATE "C" NOT NULL CHECK (state IN ('Draft', 'Active', 'Suspended', 'Archived')),
+    provisioned_at timestamptz,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL
+);
+CREATE UNIQUE INDEX environments_tenant_id_name ON environments (tenant_id, name);
+
+-- Kept when the environment is removed: its history outlives it, so there is no foreign key to it.
+CREATE TABLE environment_versions (
+    tenant_id varchar(64) COLLATE "C" NOT NULL REFERENCES tenants,
+    env_id varchar(64) COLLATE "C" NOT NULL,
+    version integer NOT NULL,
+    manifest jsonb NOT NULL,
+    actor varchar(64) COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, env_id, version)
+);
+
+CREATE TABLE holds (
+    hold_id varchar(64) COLLATE "C" PRIMARY KEY,
+    tenant_id varchar(64) COLLATE "C" REFERENCES tenants,
+    organization_id varchar(64) COLLATE "C" REFERENCES organizations,
+    kind varchar(32) COLLATE "C" NOT NULL,
+    reason text,
+    placed_by varchar(64) COLLATE "C" NOT NULL,
+    until timestamptz,
+    created_at timestamptz NOT NULL,
+    CHECK ((tenant_id IS NULL) <> (organization_id IS NULL))
+);
+CREATE UNIQUE INDEX holds_tenant_id_kind ON holds (tenant_id, kind) WHERE tenant_id IS NOT NULL;
+CREATE UNIQUE INDEX holds_organization_id_kind ON holds (organization_id, kind) WHERE organization_id IS NOT NULL;
+CREATE INDEX holds_until ON holds (until) WHERE until IS NOT NULL;
+
+CREATE TABLE aliases (
+    alias varchar(255) COLLATE "C" PRIMARY KEY,
+    tenant_id varchar(64) COLLATE "C" NOT NULL REFERENCES tenants,
+    created_at timestamptz NOT NULL
+);
+CREATE INDEX aliases_tenant_id ON aliases (tenant_id);
+
+CREATE TABLE tenant_webhooks (
+    webhook_id varchar(64) COLLATE "C" PRIMARY KEY,
+    tenant_id varchar(64) COLLATE "C" NOT NULL REFERENCES tenants,
+    name varchar(64) COLLATE "C" NOT NULL,
+    url text NOT NULL,
+    events jsonb NOT NULL,
+    secret text,
+    retry_policy jsonb NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL
+);
+CREATE UNIQUE INDEX tenant_webhooks_tenant_id_name ON tenant_webhooks (tenant_id, name);
+
+CREATE TABLE tenant_jobs (
+    job_id varchar(64) COLLATE "C" PRIMARY KEY,
+    tenant_id varchar(64) COLLATE "C" NOT NULL,
+    action varchar(64) COLLATE "C" NOT NULL,
+    state varchar(32) COLLATE "C" NOT NULL CHECK (state IN ('queued', 'running', 'completed', 'failed')),
+    progress double precision NOT NULL,
+    logs text NOT NULL,
+    steps jsonb NOT NULL,
+    waiting_for text,
+    due_at timestamptz NOT NULL,
+    attempt integer NOT NULL,
+    lease_holder varchar(64) COLLATE "C",
+    lease_epoch bigint NOT NULL,
+    error_code varchar(64) COLLATE "C",
+    error text,
+    correlation_id varchar(64) COLLATE "C" NOT NULL,
+    requested_by varchar(64) COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    finished_at timestamptz
+);
+CREATE INDEX tenant_jobs_tenant_id_state ON tenant_jobs (tenant_id, state);
+CREATE INDEX tenant_jobs_tenant_id_job_id ON tenant_jobs (tenant_id, job_id);
+-- One lifecycle job per tenant at a time.
+CREATE UNIQUE INDEX tenant_jobs_open ON tenant_jobs (tenant_id) WHERE state IN ('queued', 'running');
+CREATE INDEX tenant_jobs_due ON tenant_jobs (due_at) WHERE state IN ('queued', 'running');
+
+-- Partitioned by audit_id, which sorts by time. The partitions are made by log_add_partition.
+CREATE TABLE tenant_audit (
+    audit_id varchar(64) COLLATE "C" NOT NULL,
+    tenant_id varchar(64) COLLATE "C" NOT NULL,
+    event_type varchar(64) COLLATE "C" NOT NULL,
+    event_version integer NOT NULL,
+    actor varchar(64) COLLATE "C" NOT NULL,
+    on_behalf_of varchar(64) COLLATE "C",
+    payload jsonb NOT NULL,
+    correlation_id varchar(64) COLLATE "C" NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    position bigint NOT NULL,
+    PRIMARY KEY (audit_id),
+    FOREIGN KEY (tenant_id) REFERENCES tenants
+) PARTITION BY RANGE (audit_id);
+CREATE INDEX tenant_audit_event_type ON tenant_audit (event_type);
+CREATE INDEX tenant_audit_occurred_at ON tenant_audit (occurred_at);
+CREATE INDEX tenant_audit_tenant_id_position ON tenant_audit (tenant_id, position);
+CREATE INDEX tenant_audit_position ON tenant_audit (position);
+
+CREATE TABLE platform_audit (
+    audit_id varchar(64) COLLATE "C" PRIMARY KEY,
+    event_type varchar(64) COLLATE "C" NOT NULL,
+    event_version integer NOT NULL,
+    actor varchar(64) COLLATE "C" NOT NULL,
+    on_behalf_of varchar(64) COLLATE "C",
+    payload jsonb NOT NULL,
+    correlation_id varchar(64) COLLATE "C" NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    position bigint NOT NULL
+);
+CREATE INDEX platform_audit_position ON platform_audit (position);
+
+-- What may be personal stands beside the log, where a purge empties it.
+CREATE TABLE audit_private (
+    audit_id varchar(64) COLLATE "C" PRIMARY KEY,
+    tenant_id varchar(64) COLLATE "C",
+    salt varchar(64) COLLATE "C" NOT NULL,
+    content jsonb NOT NULL
+);
+CREATE INDEX audit_private_tenant_id ON audit_private (tenant_id);
+
+-- The one order of the log: a row that is locked and never updated, and a list of what was committed.
+CREATE TABLE log_head (only_row boolean PRIMARY KEY CHECK (only_row));
+INSERT INTO log_head VALUES (true);
+CREATE TABLE log_batches (
+    last_position bigint PRIMARY KEY,
+    first_position bigint NOT NULL,
+    committed_at timestamptz NOT NULL
+);
+INSERT INTO log_batches VALUES (0, 0, '2000-01-01T00:00:00Z');
+
+CREATE TABLE idempotency_records (
+    digest varchar(64) COLLATE "C" PRIMARY KEY,
+    request_digest varchar(64) COLLATE "C" NOT NULL,
+    status integer NOT NULL,
+    headers jsonb NOT NULL,
+    body text NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL
+);
+CREATE INDEX idempotency_records_expires_at ON idempotency_records (expires_at);
+
+CREATE TABLE api_keys (
+    key_id varchar(64) COLLATE "C" PRIMARY KEY,
+    name varchar(64) COLLATE "C" NOT NULL,
+    role varchar(32) COLLATE "C" NOT NULL,
+    token_digest varchar(64) COLLATE "C" NOT NULL,
+    version integer NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz,
+    revoked_at timestamptz
+);
+CREATE UNIQUE INDEX api_keys_token_digest ON api_keys (token_digest);
+CREATE UNIQUE INDEX api_keys_name ON api_keys (name) WHERE revoked_at IS NULL;
+
+-- Marks on the database as a whole, each made once: "served" once it was used in production.
+CREATE TABLE marks (
+    name varchar(64) COLLATE "C" PRIMARY KEY,
+    value text NOT NULL,
+    created_at timestamptz NOT NULL
+);
+
+-- The log is append-only. With roles apart, the serving role has no right to change it; these triggers guard against
+-- mistakes where one role does all. They never fire on the write path, which only inserts.
+CREATE FUNCTION log_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the audit log is append-only: % of % is refused', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege';
+END $$;
+CREATE TRIGGER tenant_audit_append_only BEFORE UPDATE OR DELETE ON tenant_audit
+    FOR EACH ROW EXECUTE FUNCTION log_refuse_change();
+CREATE TRIGGER tenant_audit_no_truncate BEFORE TRUNCATE ON tenant_audit
+    FOR EACH STATEMENT EXECUTE FUNCTION log_refuse_change();
+CREATE TRIGGER platform_audit_append_only BEFORE UPDATE OR DELETE ON platform_audit
+    FOR EACH ROW EXECUTE FUNCTION log_refuse_change();
+CREATE TRIGGER platform_audit_no_truncate BEFORE TRUNCATE ON platform_audit
+    FOR EACH STATEMENT EXECUTE FUNCTION log_refuse_change();
+
+-- Makes one partition of the log and attaches it; nothing if it is there. Both bounds are least audit ids of a time.
+-- LIKE and ATTACH: CREATE TABLE … PARTITION OF would lock the whole log against readers.
+CREATE FUNCTION log_add_partition(partition_name text, least_id text, past_id text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '1s' AS $$
+BEGIN
+    IF partition_name !~ '^tenant_audit_[0-9]{4}_[0-9]{2}$'
+        OR least_id !~ '^aud_[0-9a-f]{32}$' OR past_id !~ '^aud_[0-9a-f]{32}$' OR least_id >= past_id COLLATE "C" THEN
+        RAISE EXCEPTION 'not a partition of the log: % from % to %', partition_name, least_id, past_id;
+    END IF;
+    IF to_regclass(partition_name) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('CREATE TABLE %I (LIKE tenant_audit INCLUDING ALL)', partition_name);
+    EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON %I '
+        'FOR EACH STATEMENT EXECUTE FUNCTION log_refuse_change()', partition_name);
+    EXECUTE format('ALTER TABLE tenant_audit ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+        partition_name, least_id, past_id);
+    RETURN true;
+END $$;
+REVOKE ALL ON FUNCTION log_add_partition FROM PUBLIC;
+
+-- Drops one whole partition of the log that ends at or before past_id.
+CREATE FUNCTION log_drop_partition(partition_name text, past_id text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '1s' AS $$
+BEGIN
+    IF partition_name !~ '^tenant_audit_[0-9]{4}_[0-9]{2}$' OR past_id !~ '^aud_[0-9a-f]{32}$' THEN
+        RAISE EXCEPTION 'not a partition of the log: %', partition_name;
+    END IF;
+    IF NOT EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = 'tenant_audit'::regclass
+        AND inhrelid = to_regclass(partition_name)) THEN
+        RETURN false;
+    END IF;
+    IF substring(pg_get_expr((SELECT relpartbound FROM pg_class WHERE oid = to_regclass(partition_name)),
+        to_regclass(partition_name)) FROM 'TO \(''(aud_[0-9a-f]{32})''\)') > past_id COLLATE "C" THEN
+        RAISE EXCEPTION 'partition % holds events that have not expired', partition_name;
+    END IF;
+    EXECUTE format('ALTER TABLE tenant_audit DETACH PARTITION %I', partition_name);
+    EXECUTE format('DROP TABLE %I', partition_name);
+    RETURN true;
+END $$;
+REVOKE ALL ON FUNCTION log_drop_partition FROM PUBLIC;

@@ -1,0 +1,291 @@
+//! A batch: changes that commit together. What both databases and the model do alike with it is here.
+
+use crate::Receipt;
+use crate::rows::{
+    AuditRow, INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KINDS, KindIndex, PrivateRow, Record, UsageRow, Value, row,
+};
+use std::collections::{BTreeSet, VecDeque};
+use tenancy_core::Error;
+use tenancy_core::changes::{Changes, Guard};
+use tenancy_core::judge::{Judgement, Verdict};
+use tokio::sync::{mpsc, oneshot};
+
+/// Most members of a batch.
+pub const MAX_MEMBERS: usize = 256;
+/// Largest batch, in bytes of its rows, unless one member alone is larger.
+pub const MAX_BYTES: usize = 1024 * 1024;
+/// Largest member, in bytes of its rows.
+pub const MAX_MEMBER_BYTES: usize = 8 * 1024 * 1024;
+/// Most members that wait; beyond is [`Error::Busy`].
+pub const MAX_WAITING: usize = 4096;
+
+/// A member with its rows made: that is done where it is asked for, not on the one way that all batches take.
+#[derive(Debug)]
+pub struct Member {
+    /// What a rule decided.
+    pub changes: Changes,
+    /// Its rows, with their kinds.
+    pub rows: Vec<(KindIndex, Vec<Value>)>,
+    /// Its events as rows of the log, each with whether it is a tenant's.
+    pub events: Vec<(bool, Vec<Value>)>,
+    bytes: usize,
+}
+
+impl Member {
+    /// Makes the rows.
+    pub fn new(changes: Changes) -> Self {
+        let mut rows: Vec<_> = changes.writes.iter().map(row).collect();
+        let private = changes.events().iter().filter_map(PrivateRow::of);
+        rows.extend(private.map(|private| (INSERT_PRIVATE, private.values())));
+        rows.extend(changes.answer.iter().map(|answer| (INSERT_ANSWER, answer.values())));
+        let events: Vec<_> =
+            changes.events().iter().map(|event| (event.tenant_id.is_some(), event_row(event))).collect();
+        let sizes = rows.iter().map(|(_, row)| size(row)).chain(events.iter().map(|(_, row)| size(row)));
+        let bytes = sizes.sum();
+        Self { changes, rows, events, bytes }
+    }
+}
+
+/// The row of the log; `platform_audit` has no column for a tenant.
+fn event_row(event: &tenancy_core::event::Event) -> Vec<Value> {
+    let mut row = AuditRow::of(event, 0).values();
+    if event.tenant_id.is_none() {
+        row.remove(1);
+    }
+    row
+}
+
+fn size(row: &[Value]) -> usize {
+    row.iter().map(|value| if let Value::Text(text) = value { text.len() + 8 } else { 8 }).sum()
+}
+
+/// A member that waits for its answer. A caller that is gone leaves it: what was begun is done.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The member.
+    pub member: Member,
+    answer: oneshot::Sender<Result<Receipt, Error>>,
+}
+
+impl Waiting {
+    /// Tells the caller, if it is still there.
+    pub fn tell(self, answer: Result<Receipt, Error>) {
+        // A caller that is gone needs no answer.
+        let _ = self.answer.send(answer);
+    }
+}
+
+/// The way in: bounded, and refused beyond.
+#[derive(Debug, Clone)]
+pub struct Queue(mpsc::Sender<Waiting>);
+
+/// The other end of the queue, where batches are taken.
+#[derive(Debug)]
+pub struct Intake {
+    arriving: mpsc::Receiver<Waiting>,
+    carried: VecDeque<Waiting>,
+}
+
+/// A queue and its intake.
+pub fn queue() -> (Queue, Intake) {
+    let (sender, arriving) = mpsc::channel(MAX_WAITING);
+    (Queue(sender), Intake { arriving, carried: VecDeque::new() })
+}
+
+impl Queue {
+    /// Waits in the queue and for the commit.
+    pub async fn commit(&self, changes: Changes) -> Result<Receipt, Error> {
+        let member = Member::new(changes);
+        if member.bytes > MAX_MEMBER_BYTES {
+            let most = MAX_MEMBER_BYTES / 1024 / 1024;
+            return Err(Error::TooLarge(format!("one change is at most {most} MiB with all its rows: split it")));
+        }
+        let (answer, answered) = oneshot::channel();
+        self.0.try_send(Waiting { member, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Error::Busy,
+            mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
+        })?;
+        // The committer answers everybody before it ends; if it died, nobody knows how far it came.
+        answered.await.unwrap_or(Err(Error::OutcomeUnknown))
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.0.max_capacity() - self.0.capacity()
+    }
+}
+
+impl Intake {
+    /// Everybody who waits, up to the bounds of a batch; `None` when nobody can come any more.
+    pub async fn next(&mut self) -> Option<Vec<Waiting>> {
+        if self.carried.is_empty() {
+            let first = self.arriving.recv().await?;
+            self.carried.push_back(first);
+        }
+        Some(self.take())
+    }
+
+    fn take(&mut self) -> Vec<Waiting> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while batch.len() < MAX_MEMBERS {
+            let Some(next) = self.carried.pop_front().or_else(|| self.arriving.try_recv().ok()) else { break };
+            bytes += next.member.bytes;
+            if bytes > MAX_BYTES && !batch.is_empty() {
+                self.carried.push_front(next);
+                break;
+            }
+            batch.push(next);
+        }
+        batch
+    }
+
+    /// Members that the judge put off go first into the next batch.
+    pub fn carry(&mut self, later: Vec<Waiting>) {
+        for waiting in later.into_iter().rev() {
+            self.carried.push_front(waiting);
+        }
+    }
+
+    /// Refuses what is still to come; what waits is still taken.
+    pub fn close(&mut self) {
+        self.arriving.close();
+    }
+}
+
+/// The keys that the guards of a batch name, each kind sorted.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Needs<'a> {
+    /// Organizations.
+    pub organizations: BTreeSet<&'a str>,
+    /// Tenants.
+    pub tenants: BTreeSet<&'a str>,
+    /// Aliases.
+    pub aliases: BTreeSet<&'a str>,
+    /// Jobs.
+    pub jobs: BTreeSet<&'a str>,
+    /// API keys.
+    pub api_keys: BTreeSet<&'a str>,
+    /// Names of API keys.
+    pub api_key_names: BTreeSet<&'a str>,
+    /// Digests of stored answers.
+    pub answers: BTreeSet<&'a str>,
+    /// Receipts.
+    pub receipts: BTreeSet<&'a str>,
+}
+
+impl<'a> Needs<'a> {
+    /// What these members need; their receipts too, when an earlier run of them may have come through.
+    pub fn of(members: &'a [Waiting], again: bool) -> Self {
+        let mut needs = Self::default();
+        for waiting in members {
+            for guard in &waiting.member.changes.guards {
+                needs.add(guard);
+            }
+            if again {
+                needs.receipts.insert(waiting.member.changes.receipt().as_str());
+            }
+        }
+        needs
+    }
+
+    fn add(&mut self, guard: &'a Guard) {
+        match guard {
+            Guard::IdempotencyKeyUnused(digest) => self.answers.insert(digest),
+            Guard::OrganizationUnused(id) | Guard::OrganizationAt(id, ..) | Guard::OrganizationRoom(id, _) => {
+                self.organizations.insert(id.as_str())
+            }
+            Guard::TenantUnused(id) | Guard::TenantAt(id, ..) => self.tenants.insert(id.as_str()),
+            Guard::AliasUnused(alias) => self.aliases.insert(alias.as_str()),
+            Guard::Lease(id, _) => self.jobs.insert(id.as_str()),
+            Guard::ApiKeyUnused(name) => self.api_key_names.insert(name),
+            Guard::ApiKeyAt(id, _) => self.api_keys.insert(id.as_str()),
+        };
+    }
+}
+
+/// What a judged batch writes.
+#[derive(Debug)]
+pub struct Flush<'a> {
+    /// For each kind of [`KINDS`], its rows in order of their keys.
+    pub rows: Vec<Vec<&'a [Value]>>,
+    /// Rows of `tenant_audit`, each with its place within the batch, from 1.
+    pub tenant_events: Vec<(i64, &'a [Value])>,
+    /// Rows of `platform_audit`, likewise.
+    pub platform_events: Vec<(i64, &'a [Value])>,
+    /// How many events there are.
+    pub events: i64,
+}
+
+/// New rows of `organization_usage`.
+pub fn usage_rows(judgement: &Judgement) -> Vec<Vec<Value>> {
+    let rows = judgement.usages.iter().map(|(id, (serial, usage))| UsageRow {
+        organization_id: id.clone(),
+        serial: *serial,
+        tenants: usage.tenants,
+        quotas: usage.quotas.clone(),
+    });
+    rows.map(|row| row.values()).collect()
+}
+
+impl<'a> Flush<'a> {
+    /// The rows of those members that are in, with `usages` from [`usage_rows`].
+    pub fn of(members: &'a [Waiting], judgement: &Judgement, usages: &'a [Vec<Value>]) -> Self {
+        let mut flush = Self {
+            rows: vec![Vec::new(); KINDS.len()],
+            tenant_events: Vec::new(),
+            platform_events: Vec::new(),
+            events: 0,
+        };
+        flush.rows[INSERT_USAGE].extend(usages.iter().map(Vec::as_slice));
+        for (waiting, verdict) in members.iter().zip(&judgement.verdicts) {
+            if *verdict != Verdict::In {
+                continue;
+            }
+            for (kind, row) in &waiting.member.rows {
+                flush.rows[*kind].push(row);
+            }
+            for (tenants, row) in &waiting.member.events {
+                flush.events += 1;
+                let log = if *tenants { &mut flush.tenant_events } else { &mut flush.platform_events };
+                log.push((flush.events, row));
+            }
+        }
+        for rows in &mut flush.rows {
+            rows.sort_by(|a, b| key_text(a).cmp(&key_text(b)));
+        }
+        flush
+    }
+
+    /// Whether nobody is in.
+    pub fn is_empty(&self) -> bool {
+        self.events == 0
+    }
+}
+
+/// Every table's key begins with text; rows in order of it meet the locks of other processes in one order.
+fn key_text(row: &[Value]) -> Option<&str> {
+    match row.first()? {
+        Value::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// Tells everybody what became of them once the batch is committed; returns those who come later. `first` is the
+/// log position of the batch's first event.
+pub fn tell(members: Vec<Waiting>, judgement: Judgement, first: i64) -> Vec<Waiting> {
+    let (mut later, mut position) = (Vec::new(), first);
+    for (waiting, verdict) in members.into_iter().zip(judgement.verdicts) {
+        match verdict {
+            Verdict::In => {
+                let events = waiting.member.events.len();
+                waiting.tell(Ok(Receipt { position }));
+                position += i64::try_from(events).unwrap_or(i64::MAX);
+            }
+            Verdict::Out(conflict) => waiting.tell(Err(Error::Conflict(conflict))),
+            Verdict::Later => later.push(waiting),
+            // Its position is in the log; nobody decides anything by it.
+            Verdict::Done => waiting.tell(Ok(Receipt { position: 0 })),
+        }
+    }
+    later
+}

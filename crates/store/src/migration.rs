@@ -1,0 +1,123 @@
+//! Our own migrations: ordered, embedded, checksummed; they expand first and contract a release later.
+
+use crate::database::Migrated;
+use crate::rows::Dialect;
+use std::collections::BTreeMap;
+use tenancy_core::Error;
+use tenancy_core::json::sha256_hex;
+
+/// One migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migration {
+    /// `0001_record`: its place and what it does.
+    pub name: &'static str,
+    /// The oldest release that may still run on the schema it leaves.
+    pub oldest_release: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+/// Every migration, in order. One that has landed in a release is never changed.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    name: "0001_record",
+    oldest_release: "0.1.0",
+    sqlite: include_str!("../migrations/0001_record.sqlite.sql"),
+    postgres: include_str!("../migrations/0001_record.postgres.sql"),
+}];
+
+/// A migration as its row in `schema_migrations` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Digest of its SQL.
+    pub checksum: String,
+    /// The oldest release that may still run.
+    pub oldest_release: String,
+}
+
+impl Migration {
+    /// Its SQL.
+    pub fn sql(&self, dialect: Dialect) -> &'static str {
+        match dialect {
+            Dialect::Sqlite => self.sqlite,
+            Dialect::Postgres => self.postgres,
+        }
+    }
+
+    /// Digest of its SQL, in hexadecimal.
+    pub fn checksum(&self, dialect: Dialect) -> String {
+        sha256_hex(&[self.sql(dialect).as_bytes()])
+    }
+}
+
+/// The migrations that a database with these rows lacks.
+///
+/// # Errors
+/// [`Error::NotNow`] when one was changed after it ran, or when the database is ahead and this release may not run.
+pub fn missing(dialect: Dialect, applied: &BTreeMap<String, Applied>) -> Result<Vec<&'static Migration>, Error> {
+    for migration in MIGRATIONS {
+        if applied.get(migration.name).is_some_and(|row| row.checksum != migration.checksum(dialect)) {
+            return Err(Error::NotNow(format!(
+                "migration {} is not the one that ran on this database: it belongs to another build",
+                migration.name
+            )));
+        }
+    }
+    let ahead = applied.iter().filter(|(name, _)| !MIGRATIONS.iter().any(|migration| migration.name == **name));
+    for (name, row) in ahead {
+        if older(env!("CARGO_PKG_VERSION"), &row.oldest_release) {
+            return Err(Error::NotNow(format!(
+                "the database is ahead of this release: {name} needs {} or newer; upgrade tenancy",
+                row.oldest_release
+            )));
+        }
+    }
+    Ok(MIGRATIONS.iter().filter(|migration| !applied.contains_key(migration.name)).collect())
+}
+
+/// What a run of these migrations did, or would do.
+pub fn report(dialect: Dialect, migrations: &[&Migration]) -> Migrated {
+    Migrated {
+        applied: migrations.iter().map(|migration| migration.name.to_owned()).collect(),
+        sql: migrations.iter().map(|migration| migration.sql(dialect).to_owned()).collect(),
+    }
+}
+
+/// The error of a database that is behind.
+pub fn behind(missing: &[&Migration]) -> Result<(), Error> {
+    match missing {
+        [] => Ok(()),
+        missing => {
+            let names: Vec<_> = missing.iter().map(|migration| migration.name).collect();
+            Err(Error::NotNow(format!("the database lacks {}: run `tenancy db migrate`", names.join(", "))))
+        }
+    }
+}
+
+fn older(release: &str, than: &str) -> bool {
+    let parts = |text: &str| text.split('.').map(|part| part.parse::<u64>().unwrap_or(0)).collect::<Vec<_>>();
+    parts(release) < parts(than)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applied(name: &str, checksum: String, oldest: &str) -> BTreeMap<String, Applied> {
+        BTreeMap::from([(name.to_owned(), Applied { checksum, oldest_release: oldest.to_owned() })])
+    }
+
+    #[test]
+    fn must_refuse_a_migration_that_was_changed_after_it_ran() {
+        let changed = applied("0001_record", "other".to_owned(), "0.1.0");
+        assert!(missing(Dialect::Sqlite, &changed).is_err());
+    }
+
+    #[test]
+    fn must_serve_a_database_that_is_ahead_while_it_is_allowed_to() {
+        let mut rows = applied("0001_record", MIGRATIONS[0].checksum(Dialect::Postgres), "0.1.0");
+        rows.extend(applied("9999_next", "x".to_owned(), "0.1.0"));
+        assert_eq!(missing(Dialect::Postgres, &rows), Ok(vec![]));
+        rows.extend(applied("9999_next", "x".to_owned(), "99.0.0"));
+        assert!(missing(Dialect::Postgres, &rows).is_err());
+    }
+}

@@ -1,0 +1,226 @@
+//! Descriptions of tables and of the kinds of write, and the statements that are made from them.
+
+use super::value::{Corrupt, Type, Value};
+use std::fmt::Write as _;
+
+/// A column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// Its name in both databases.
+    pub name: &'static str,
+    /// Its type.
+    pub ty: Type,
+}
+
+/// A table: its columns in the order in which they are read and written.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its name in both databases.
+    pub name: &'static str,
+    /// What a row is found by.
+    pub key: &'static [&'static str],
+    /// Every column, the key's among them.
+    pub columns: &'static [Column],
+}
+
+/// A type of Rust that is one row of a table.
+pub trait Record: Sized {
+    /// Its table.
+    const TABLE: &'static Table;
+    /// The values of [`Table::columns`].
+    fn values(&self) -> Vec<Value>;
+    /// From the values of [`Table::columns`].
+    fn from_values(values: Vec<Value>) -> Result<Self, Corrupt>;
+}
+
+/// Which of the two databases a statement is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+}
+
+impl Dialect {
+    /// The parameter of this number. (In SQLite `$2` would number by first appearance.)
+    pub fn parameter(self, number: usize) -> String {
+        match self {
+            Self::Sqlite => format!("?{number}"),
+            Self::Postgres => format!("${number}"),
+        }
+    }
+
+    /// A column as it is read: `jsonb` as its text.
+    pub fn read(self, column: Column) -> String {
+        match (self, column.ty) {
+            (Self::Postgres, Type::Json) => format!("{0}::text AS {0}", column.name),
+            _ => column.name.to_owned(),
+        }
+    }
+}
+
+/// What repeats the guard in the `WHERE` of an update: the judge has seen it hold under the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// None beyond the key.
+    None,
+    /// The column is one less than it will be.
+    OneLess(&'static str),
+    /// The column is as the row says.
+    Same(&'static str),
+}
+
+/// A kind of write: one statement a batch, however many rows it carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Inserts whole rows.
+    Insert(&'static Table),
+    /// Writes some columns of rows that are found by key.
+    Update {
+        /// Of which table.
+        table: &'static Table,
+        /// Which columns.
+        set: &'static [&'static str],
+        /// What must hold besides.
+        check: Check,
+    },
+    /// Deletes rows that are found by key.
+    Delete(&'static Table),
+}
+
+impl Table {
+    fn column(&self, name: &str) -> Column {
+        let found = self.columns.iter().find(|column| column.name == name).copied();
+        // A test holds every description against the catalogs; a name that is in none would fail there.
+        found.unwrap_or(Column { name: "no_such_column", ty: Type::Text })
+    }
+
+    /// `SELECT` of every column.
+    pub fn select(&self, dialect: Dialect) -> String {
+        let columns: Vec<_> = self.columns.iter().map(|column| dialect.read(*column)).collect();
+        format!("SELECT {} FROM {}", columns.join(", "), self.name)
+    }
+}
+
+impl Kind {
+    /// Its table.
+    pub fn table(self) -> &'static Table {
+        match self {
+            Self::Insert(table) | Self::Delete(table) | Self::Update { table, .. } => table,
+        }
+    }
+
+    /// The columns whose values a row of this kind carries, in order: the key first, then what is set, then the check.
+    pub fn columns(self) -> Vec<Column> {
+        let table = self.table();
+        match self {
+            Self::Insert(table) => table.columns.to_vec(),
+            Self::Delete(_) => table.key.iter().map(|name| table.column(name)).collect(),
+            Self::Update { set, check, .. } => {
+                let extra = match check {
+                    Check::Same(name) if !set.contains(&name) => Some(name),
+                    _ => None,
+                };
+                table.key.iter().chain(set).copied().chain(extra).map(|name| table.column(name)).collect()
+            }
+        }
+    }
+
+    /// The values of [`Kind::columns`] out of the values of all columns.
+    pub fn pick(self, all: Vec<Value>) -> Vec<Value> {
+        if matches!(self, Self::Insert(_)) {
+            return all;
+        }
+        let table = self.table();
+        let index = |name: &str| table.columns.iter().position(|column| column.name == name);
+        self.columns()
+            .iter()
+            .map(|column| index(column.name).and_then(|at| all.get(at)).cloned().unwrap_or(Value::Null))
+            .collect()
+    }
+
+    /// The statement for SQLite: one row, its values as parameters. An update or delete must change exactly one row.
+    pub fn sqlite(self) -> String {
+        let columns = self.columns();
+        let number = |name: &str| columns.iter().position(|column| column.name == name).map_or(0, |at| at + 1);
+        let table = self.table().name;
+        let by_key: Vec<_> = self.table().key.iter().map(|key| format!("{key} = ?{}", number(key))).collect();
+        let by_key = by_key.join(" AND ");
+        match self {
+            Self::Insert(_) => {
+                let names: Vec<_> = columns.iter().map(|column| column.name).collect();
+                let values: Vec<_> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
+                format!("INSERT INTO {table} ({}) VALUES ({})", names.join(", "), values.join(", "))
+            }
+            Self::Delete(_) => format!("DELETE FROM {table} WHERE {by_key}"),
+            Self::Update { set, check, .. } => {
+                let set: Vec<_> = set.iter().map(|name| format!("{name} = ?{}", number(name))).collect();
+                let check = match check {
+                    Check::None => String::new(),
+                    Check::OneLess(name) => format!(" AND {name} = ?{} - 1", number(name)),
+                    Check::Same(name) => format!(" AND {name} = ?{}", number(name)),
+                };
+                format!("UPDATE {table} SET {} WHERE {by_key}{check}", set.join(", "))
+            }
+        }
+    }
+
+    /// The statement for PostgreSQL: any number of rows, each column an array. An update or delete that does not meet
+    /// every one of its rows fails (a division by zero), since its `COMMIT` is on the way already.
+    pub fn postgres(self) -> String {
+        let columns = self.columns();
+        let names: Vec<_> = columns.iter().map(|column| column.name).collect();
+        let table = self.table().name;
+        let rows = unnest(&columns, 1, "u");
+        let value = |name: &str| match self.table().column(name).ty {
+            Type::Json => format!("u.{name}::jsonb"),
+            _ => format!("u.{name}"),
+        };
+        let by_key: Vec<_> = self.table().key.iter().map(|key| format!("t.{key} = u.{key}")).collect();
+        let by_key = by_key.join(" AND ");
+        let all = |change: String| {
+            let asked = columns.len() + 1;
+            format!("WITH done AS ({change} RETURNING 1) SELECT 1 / (count(*) = ${asked})::integer FROM done")
+        };
+        match self {
+            Self::Insert(_) => {
+                let values: Vec<_> = names.iter().map(|name| value(name)).collect();
+                format!("INSERT INTO {table} ({}) SELECT {} FROM {rows}", names.join(", "), values.join(", "))
+            }
+            Self::Delete(_) => all(format!("DELETE FROM {table} t USING {rows} WHERE {by_key}")),
+            Self::Update { set, check, .. } => {
+                let set: Vec<_> = set.iter().map(|name| format!("{name} = {}", value(name))).collect();
+                let check = match check {
+                    Check::None => String::new(),
+                    Check::OneLess(name) => format!(" AND t.{name} = u.{name} - 1"),
+                    Check::Same(name) => format!(" AND t.{name} = u.{name}"),
+                };
+                all(format!("UPDATE {table} t SET {} FROM {rows} WHERE {by_key}{check}", set.join(", ")))
+            }
+        }
+    }
+}
+
+/// `unnest($1::text[], …) AS alias(a, …)`, its parameters numbered from `first`.
+pub fn unnest(columns: &[Column], first: usize, alias: &str) -> String {
+    let mut arrays = String::new();
+    for (index, column) in columns.iter().enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(arrays, "{comma}${}::{}[]", first + index, array_type(column.ty));
+    }
+    let names: Vec<_> = columns.iter().map(|column| column.name).collect();
+    format!("unnest({arrays}) AS {alias}({})", names.join(", "))
+}
+
+/// The type of an array's element in PostgreSQL; JSON travels as text.
+pub fn array_type(ty: Type) -> &'static str {
+    match ty {
+        Type::Text | Type::Json => "text",
+        Type::Int => "bigint",
+        Type::Float => "double precision",
+        Type::Bool => "boolean",
+        Type::Time => "timestamptz",
+    }
+}

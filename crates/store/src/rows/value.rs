@@ -1,0 +1,208 @@
+//! Values as they go into a statement and come out of a row, the same for both databases.
+
+use jiff::Timestamp;
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use tenancy_core::json::{Object, Strict};
+
+/// Type of a column. What it is called in each database is the migration's business.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// Text.
+    Text,
+    /// A whole number of 64 bits.
+    Int,
+    /// A double.
+    Float,
+    /// True or false.
+    Bool,
+    /// A time, in microseconds.
+    Time,
+    /// JSON; in a statement its canonical text.
+    Json,
+}
+
+/// A value of a column.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// NULL.
+    Null,
+    /// Text, or JSON's text.
+    Text(String),
+    /// A whole number.
+    Int(i64),
+    /// A double.
+    Float(f64),
+    /// True or false.
+    Bool(bool),
+    /// A time.
+    Time(Timestamp),
+}
+
+/// A row that is not as its description says: the database was changed by other hands.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a row is not as it must be: {0}")]
+pub struct Corrupt(pub String);
+
+/// A type of Rust that a column keeps.
+pub trait Field: Sized {
+    /// The column's type.
+    const TYPE: Type;
+    /// Into a statement.
+    fn put(&self) -> Value;
+    /// Out of a row.
+    fn take(value: Value) -> Result<Self, Corrupt>;
+}
+
+fn unexpected<T>(wanted: &str, value: &Value) -> Result<T, Corrupt> {
+    Err(Corrupt(format!("{wanted} expected, {value:?} found")))
+}
+
+macro_rules! plain {
+    ($rust:ty, $type:ident, $variant:ident) => {
+        impl Field for $rust {
+            const TYPE: Type = Type::$type;
+
+            fn put(&self) -> Value {
+                Value::$variant(self.clone())
+            }
+
+            fn take(value: Value) -> Result<Self, Corrupt> {
+                match value {
+                    Value::$variant(value) => Ok(value),
+                    other => unexpected(stringify!($type), &other),
+                }
+            }
+        }
+    };
+}
+
+plain!(String, Text, Text);
+plain!(i64, Int, Int);
+plain!(f64, Float, Float);
+plain!(bool, Bool, Bool);
+plain!(Timestamp, Time, Time);
+
+impl<T: Field> Field for Option<T> {
+    const TYPE: Type = T::TYPE;
+
+    fn put(&self) -> Value {
+        self.as_ref().map_or(Value::Null, Field::put)
+    }
+
+    fn take(value: Value) -> Result<Self, Corrupt> {
+        match value {
+            Value::Null => Ok(None),
+            value => T::take(value).map(Some),
+        }
+    }
+}
+
+/// JSON as it stands in a column.
+impl Field for Json {
+    const TYPE: Type = Type::Json;
+
+    fn put(&self) -> Value {
+        Value::Text(self.to_string())
+    }
+
+    fn take(value: Value) -> Result<Self, Corrupt> {
+        let text = String::take(value)?;
+        Strict::parse(text.as_bytes()).map_err(Corrupt)
+    }
+}
+
+impl Field for Object {
+    const TYPE: Type = Type::Json;
+
+    fn put(&self) -> Value {
+        // An object has only text for keys, so it always has a text.
+        Value::Text(serde_json::to_string(self).unwrap_or_default())
+    }
+
+    fn take(value: Value) -> Result<Self, Corrupt> {
+        match <Json as Field>::take(value)? {
+            Json::Object(object) => Ok(object),
+            other => Err(Corrupt(format!("an object expected, {other} found"))),
+        }
+    }
+}
+
+macro_rules! through_json {
+    ($($rust:ty),+) => {$(
+        impl Field for $rust {
+            const TYPE: Type = Type::Json;
+
+            fn put(&self) -> Value {
+                // Lists and maps of plain members always have a text.
+                Value::Text(serde_json::to_string(self).unwrap_or_default())
+            }
+
+            fn take(value: Value) -> Result<Self, Corrupt> {
+                serde_json::from_value(<Json as Field>::take(value)?).map_err(|error| Corrupt(error.to_string()))
+            }
+        }
+    )+};
+}
+
+through_json!(BTreeMap<String, String>, BTreeMap<String, i64>, Vec<String>, Vec<tenancy_core::job::Step>);
+
+/// Ids and aliases: text that was checked when it came in.
+macro_rules! known {
+    ($($rust:ty),+ $(,)?) => {$(
+        impl Field for $rust {
+            const TYPE: Type = Type::Text;
+
+            fn put(&self) -> Value {
+                Value::Text(self.as_str().to_owned())
+            }
+
+            fn take(value: Value) -> Result<Self, Corrupt> {
+                String::take(value).map(Self::known)
+            }
+        }
+    )+};
+}
+
+known!(
+    tenancy_core::ids::TenantId,
+    tenancy_core::ids::OrganizationId,
+    tenancy_core::ids::EnvironmentId,
+    tenancy_core::ids::AuditId,
+    tenancy_core::ids::JobId,
+    tenancy_core::ids::WebhookId,
+    tenancy_core::ids::KeyId,
+    tenancy_core::ids::HoldId,
+    tenancy_core::ids::CorrelationId,
+    tenancy_core::ids::WebhookName,
+    tenancy_core::ids::Alias,
+);
+
+/// Words of a closed list.
+macro_rules! word {
+    ($($rust:ty),+ $(,)?) => {$(
+        impl Field for $rust {
+            const TYPE: Type = Type::Text;
+
+            fn put(&self) -> Value {
+                Value::Text(self.as_str().to_owned())
+            }
+
+            fn take(value: Value) -> Result<Self, Corrupt> {
+                let text = String::take(value)?;
+                Self::parse(&text).ok_or_else(|| Corrupt(format!("{text:?} is no {}", stringify!($rust))))
+            }
+        }
+    )+};
+}
+
+word!(
+    tenancy_core::tenant::Profile,
+    tenancy_core::tenant::State,
+    tenancy_core::tenant::Wish,
+    tenancy_core::environment::IsolationLevel,
+    tenancy_core::job::JobState,
+    tenancy_core::lifecycle::Action,
+    tenancy_core::event::EventType,
+    tenancy_core::apikey::Role,
+);

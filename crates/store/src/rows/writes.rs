@@ -1,0 +1,142 @@
+//! The kinds of write, in the order in which a batch writes them, and the row that each write is.
+
+use super::log::AUDIT_PRIVATE;
+use super::record::{
+    ALIASES, API_KEYS, AliasRow, ENVIRONMENT_VERSIONS, ENVIRONMENTS, HOLDS, IDEMPOTENCY_RECORDS, ORGANIZATION_USAGE,
+    ORGANIZATIONS, TENANT_JOBS, TENANT_VERSIONS, TENANT_WEBHOOKS, TENANTS,
+};
+use super::{Check, Field, Kind, Record, Value};
+use tenancy_core::changes::Write;
+
+/// Place of a kind in [`KINDS`].
+pub type KindIndex = usize;
+
+const fn update(table: &'static super::Table, set: &'static [&'static str], check: Check) -> Kind {
+    Kind::Update { table, set, check }
+}
+
+/// Every kind of write. What others refer to comes first; what is removed goes before what may take its place.
+pub const KINDS: &[Kind] = &[
+    Kind::Insert(ORGANIZATIONS),
+    update(ORGANIZATIONS, &["display_name", "labels", "caps", "version", "updated_at"], Check::OneLess("version")),
+    update(ORGANIZATIONS, &["counter", "closed_at", "updated_at"], Check::OneLess("counter")),
+    Kind::Insert(ORGANIZATION_USAGE),
+    Kind::Insert(TENANTS),
+    update(
+        TENANTS,
+        &[
+            "display_name",
+            "profile",
+            "desired_state",
+            "region",
+            "labels",
+            "quotas",
+            "policies",
+            "billing",
+            "deletion_protection",
+            "version",
+            "updated_at",
+        ],
+        Check::OneLess("version"),
+    ),
+    update(
+        TENANTS,
+        &["state", "counter", "state_since", "provisioned_at", "archived_at", "purge_after", "purged_at", "updated_at"],
+        Check::OneLess("counter"),
+    ),
+    Kind::Insert(TENANT_VERSIONS),
+    Kind::Delete(ENVIRONMENTS),
+    Kind::Insert(ENVIRONMENTS),
+    update(
+        ENVIRONMENTS,
+        &["region", "isolation_level", "quotas", "retention_days", "version", "updated_at"],
+        Check::OneLess("version"),
+    ),
+    update(ENVIRONMENTS, &["state", "provisioned_at", "updated_at"], Check::None),
+    Kind::Insert(ENVIRONMENT_VERSIONS),
+    Kind::Delete(HOLDS),
+    Kind::Insert(HOLDS),
+    update(HOLDS, &["reason", "placed_by", "until"], Check::None),
+    Kind::Delete(ALIASES),
+    Kind::Insert(ALIASES),
+    Kind::Delete(TENANT_WEBHOOKS),
+    Kind::Insert(TENANT_WEBHOOKS),
+    update(TENANT_WEBHOOKS, &["url", "events", "retry_policy", "updated_at"], Check::None),
+    update(
+        TENANT_JOBS,
+        &["state", "progress", "steps", "waiting_for", "due_at", "error_code", "error", "updated_at", "finished_at"],
+        Check::Same("lease_epoch"),
+    ),
+    Kind::Insert(TENANT_JOBS),
+    Kind::Insert(API_KEYS),
+    update(API_KEYS, &["version", "revoked_at"], Check::OneLess("version")),
+    Kind::Insert(IDEMPOTENCY_RECORDS),
+    Kind::Insert(AUDIT_PRIVATE),
+];
+
+const INSERT_ORGANIZATION: KindIndex = 0;
+const ORGANIZATION_MANIFEST: KindIndex = 1;
+const ORGANIZATION_FACTS: KindIndex = 2;
+/// New usage of organizations.
+pub const INSERT_USAGE: KindIndex = 3;
+const INSERT_TENANT: KindIndex = 4;
+const TENANT_MANIFEST: KindIndex = 5;
+const TENANT_FACTS: KindIndex = 6;
+const INSERT_TENANT_VERSION: KindIndex = 7;
+const DELETE_ENVIRONMENT: KindIndex = 8;
+const INSERT_ENVIRONMENT: KindIndex = 9;
+const ENVIRONMENT_MANIFEST: KindIndex = 10;
+const ENVIRONMENT_STATE: KindIndex = 11;
+const INSERT_ENVIRONMENT_VERSION: KindIndex = 12;
+const DELETE_HOLD: KindIndex = 13;
+const INSERT_HOLD: KindIndex = 14;
+const UPDATE_HOLD: KindIndex = 15;
+const DELETE_ALIAS: KindIndex = 16;
+const INSERT_ALIAS: KindIndex = 17;
+const DELETE_WEBHOOK: KindIndex = 18;
+const INSERT_WEBHOOK: KindIndex = 19;
+const UPDATE_WEBHOOK: KindIndex = 20;
+const FINISH_JOB: KindIndex = 21;
+const INSERT_JOB: KindIndex = 22;
+const INSERT_API_KEY: KindIndex = 23;
+const UPDATE_API_KEY: KindIndex = 24;
+/// Stored answers.
+pub const INSERT_ANSWER: KindIndex = 25;
+/// What stands beside the log.
+pub const INSERT_PRIVATE: KindIndex = 26;
+
+/// The kind of a write, and its row.
+pub fn row(write: &Write) -> (KindIndex, Vec<Value>) {
+    fn of<R: Record>(kind: KindIndex, record: &R) -> (KindIndex, Vec<Value>) {
+        (kind, KINDS[kind].pick(record.values()))
+    }
+    match write {
+        Write::InsertOrganization(row) => of(INSERT_ORGANIZATION, row),
+        Write::UpdateOrganizationManifest(row) => of(ORGANIZATION_MANIFEST, row),
+        Write::UpdateOrganizationFacts(row) => of(ORGANIZATION_FACTS, row),
+        Write::InsertTenant(row) => of(INSERT_TENANT, row),
+        Write::UpdateTenantManifest(row) => of(TENANT_MANIFEST, row),
+        Write::UpdateTenantFacts(row) => of(TENANT_FACTS, row),
+        Write::InsertTenantVersion(row) => of(INSERT_TENANT_VERSION, row),
+        Write::InsertEnvironment(row) => of(INSERT_ENVIRONMENT, row),
+        Write::UpdateEnvironmentManifest(row) => of(ENVIRONMENT_MANIFEST, row),
+        Write::UpdateEnvironmentState(row) => of(ENVIRONMENT_STATE, row),
+        Write::DeleteEnvironment(id) => (DELETE_ENVIRONMENT, vec![id.put()]),
+        Write::InsertEnvironmentVersion(row) => of(INSERT_ENVIRONMENT_VERSION, row),
+        Write::InsertHold(row) => of(INSERT_HOLD, row),
+        Write::UpdateHold(row) => of(UPDATE_HOLD, row),
+        Write::DeleteHold(id) => (DELETE_HOLD, vec![id.put()]),
+        Write::InsertAlias(alias, tenant_id, created_at) => {
+            let row = AliasRow { alias: alias.clone(), tenant_id: tenant_id.clone(), created_at: *created_at };
+            of(INSERT_ALIAS, &row)
+        }
+        Write::DeleteAlias(alias) => (DELETE_ALIAS, vec![alias.put()]),
+        Write::InsertWebhook(row) => of(INSERT_WEBHOOK, row),
+        Write::UpdateWebhook(row) => of(UPDATE_WEBHOOK, row),
+        Write::DeleteWebhook(id) => (DELETE_WEBHOOK, vec![id.put()]),
+        Write::InsertJob(row) => of(INSERT_JOB, row),
+        Write::FinishJob(row) => of(FINISH_JOB, row),
+        Write::InsertApiKey(row) => of(INSERT_API_KEY, row),
+        Write::UpdateApiKey(row) => of(UPDATE_API_KEY, row),
+    }
+}

@@ -1,0 +1,62 @@
+//! Statements that are put together from conditions, for lists: one text for both databases but for how they write a
+//! parameter.
+
+use crate::rows::Type;
+use crate::rows::{Dialect, Value, array_type};
+
+/// A statement with its parameters.
+#[derive(Debug, Clone)]
+pub struct Sql {
+    dialect: Dialect,
+    /// Its text.
+    pub text: String,
+    /// Its parameters, in order of their numbers.
+    pub params: Vec<Value>,
+    conditions: usize,
+}
+
+impl Sql {
+    /// Begins with `text`.
+    pub fn new(dialect: Dialect, text: impl Into<String>) -> Self {
+        Self { dialect, text: text.into(), params: Vec::new(), conditions: 0 }
+    }
+
+    /// For which database.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Adds a parameter, and says how it is written.
+    pub fn bind(&mut self, ty: Type, value: Value) -> String {
+        self.params.push(value);
+        let parameter = self.dialect.parameter(self.params.len());
+        match self.dialect {
+            Dialect::Sqlite => parameter,
+            Dialect::Postgres => format!("{parameter}::{}", array_type(ty)),
+        }
+    }
+
+    /// Adds a condition whose `{}` is the value, unless there is none.
+    pub fn and<T: crate::rows::Field>(&mut self, condition: &str, value: Option<T>) -> &mut Self {
+        if let Some(value) = value {
+            let parameter = self.bind(T::TYPE, value.put());
+            self.also(&condition.replace("{}", &parameter));
+        }
+        self
+    }
+
+    /// Adds a condition.
+    pub fn also(&mut self, condition: &str) -> &mut Self {
+        self.text.push_str(if self.conditions == 0 { " WHERE " } else { " AND " });
+        self.text.push_str(condition);
+        self.conditions += 1;
+        self
+    }
+
+    /// Adds order and limit.
+    pub fn order(&mut self, order: &str, limit: usize) -> &mut Self {
+        let limit = self.bind(Type::Int, Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)));
+        self.text.push_str(&format!(" ORDER BY {order} LIMIT {limit}"));
+        self
+    }
+}

@@ -1,0 +1,122 @@
+//! Connections to the file, the lock on it, and values as SQLite has them.
+
+use crate::rows::{Type, Value};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OpenFlags, ToSql};
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use tenancy_core::{Error, Timestamp};
+
+/// How long a connection waits for another's lock: readers never wait for the writer, so this is for checkpoints.
+const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Opens the file for writing, and makes it if it is not there.
+pub fn open(path: &Path) -> Result<Connection, Error> {
+    let connection = Connection::open(path).map_err(|error| failed(&error))?;
+    configure(&connection).map_err(|error| failed(&error))?;
+    Ok(connection)
+}
+
+/// Opens the file for reading only.
+pub fn open_reader(path: &Path) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| failed(&error))?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| failed(&error))?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(connection)
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // FULL: a commit is on the disk before it is answered.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // Without it, REPLACE would delete rows past the triggers that forbid it.
+    connection.pragma_update(None, "recursive_triggers", true)
+}
+
+/// The sentence for a person is in the log; the caller learns that nothing has changed.
+pub fn failed(error: &rusqlite::Error) -> Error {
+    use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, SystemIoFailure};
+    let code = error.sqlite_error_code();
+    let away = [CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, SystemIoFailure];
+    if code.is_some_and(|code| away.contains(&code)) {
+        tracing::error!(%error, "SQLite is not available");
+        return Error::Unavailable;
+    }
+    Error::Internal(format!("SQLite: {error}"))
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Null => ToSqlOutput::Owned(rusqlite::types::Value::Null),
+            Self::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Self::Int(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
+            Self::Float(number) => ToSqlOutput::Borrowed(ValueRef::Real(*number)),
+            Self::Bool(flag) => ToSqlOutput::Borrowed(ValueRef::Integer(i64::from(*flag))),
+            Self::Time(time) => ToSqlOutput::Borrowed(ValueRef::Integer(time.as_microsecond())),
+        })
+    }
+}
+
+/// A value of a column of this type.
+fn value(raw: ValueRef<'_>, ty: Type) -> rusqlite::Result<Value> {
+    Ok(match (raw, ty) {
+        (ValueRef::Null, _) => Value::Null,
+        (ValueRef::Integer(number), Type::Bool) => Value::Bool(number != 0),
+        (ValueRef::Integer(number), Type::Time) => {
+            Timestamp::from_microsecond(number).map_or(Value::Int(number), Value::Time)
+        }
+        (ValueRef::Integer(number), _) => Value::Int(number),
+        (ValueRef::Real(number), _) => Value::Float(number),
+        (text, _) => Value::Text(text.as_str()?.to_owned()),
+    })
+}
+
+/// Runs a query whose columns have these types.
+pub fn rows(connection: &Connection, sql: &str, params: &[Value], types: &[Type]) -> rusqlite::Result<Vec<Vec<Value>>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(rusqlite::params_from_iter(params))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let values = types.iter().enumerate().map(|(index, ty)| value(row.get_ref(index)?, *ty));
+        found.push(values.collect::<rusqlite::Result<_>>()?);
+    }
+    Ok(found)
+}
+
+/// A lock on the file beside the database, which names its holder: one process per file.
+pub struct FileLock {
+    // The lock goes with the file; a process that is killed gives it up.
+    _file: File,
+}
+
+impl FileLock {
+    /// Takes the lock.
+    ///
+    /// # Errors
+    /// [`Error::NotNow`] with the holder when another process has it.
+    pub fn take(database: &Path) -> Result<Self, Error> {
+        let path = PathBuf::from(format!("{}.lock", database.display()));
+        let cannot = |error: std::io::Error| Error::NotNow(format!("{} cannot be locked: {error}", path.display()));
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(cannot)?;
+        if file.try_lock().is_err() {
+            let mut holder = String::new();
+            // Whoever holds it may be writing its name this moment.
+            let _ = file.read_to_string(&mut holder);
+            let holder = if holder.trim().is_empty() { "another process".to_owned() } else { holder.trim().to_owned() };
+            return Err(Error::NotNow(format!(
+                "{} is open in {holder}: one process per SQLite file; stop that one, or use another --data-dir",
+                database.display()
+            )));
+        }
+        file.set_len(0).and_then(|()| file.rewind()).map_err(cannot)?;
+        writeln!(file, "process {}", std::process::id()).map_err(cannot)?;
+        Ok(Self { _file: file })
+    }
+}

@@ -1,0 +1,208 @@
+//! The one writer: a thread that commits batch after batch, and does upkeep between them.
+
+use super::connection::failed;
+use super::found;
+use crate::batch::{Flush, Intake, Needs, Waiting, tell, usage_rows};
+use crate::rows::{KINDS, Kind, LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value};
+use rusqlite::{Connection, TransactionBehavior};
+use std::sync::{Arc, Mutex, PoisonError};
+use tenancy_core::judge::{Judgement, judge};
+use tenancy_core::{Error, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+
+type Task = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// The way to the writer for upkeep. Bounded like everything; upkeep that finds it full waits.
+#[derive(Clone)]
+pub struct Upkeep {
+    tasks: mpsc::Sender<Task>,
+    stop: Arc<Mutex<Option<oneshot::Sender<()>>>>,
+}
+
+/// The other end of [`Upkeep`].
+pub struct Tasks {
+    tasks: mpsc::Receiver<Task>,
+    /// `None` once it has been heard.
+    stopped: Option<oneshot::Receiver<()>>,
+}
+
+/// A way for upkeep, and its other end.
+pub fn upkeep() -> (Upkeep, Tasks) {
+    let (tasks, arriving) = mpsc::channel(64);
+    let (stop, stopped) = oneshot::channel();
+    (Upkeep { tasks, stop: Arc::new(Mutex::new(Some(stop))) }, Tasks { tasks: arriving, stopped: Some(stopped) })
+}
+
+impl Upkeep {
+    /// Runs `task` in a transaction of its own between two batches.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (answer, answered) = oneshot::channel();
+        let task: Task = Box::new(move |connection| {
+            let done = (|| {
+                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                let done = task(&transaction)?;
+                transaction.commit()?;
+                Ok(done)
+            })();
+            // A caller that is gone needs no answer.
+            let _ = answer.send(done.map_err(|error| failed(&error)));
+        });
+        self.tasks.send(task).await.map_err(|_| Error::Unavailable)?;
+        answered.await.unwrap_or(Err(Error::Unavailable))
+    }
+
+    /// Tells the writer to finish what waits, and to end.
+    pub fn stop(&self) {
+        drop(self.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// The writer.
+pub struct Writer {
+    connection: Connection,
+    intake: Intake,
+    tasks: Tasks,
+    statements: Vec<String>,
+    tenant_audit: String,
+    platform_audit: String,
+    log_batches: String,
+}
+
+impl Writer {
+    /// A writer with its connection and its two ways in.
+    pub fn new(connection: Connection, intake: Intake, tasks: Tasks) -> Self {
+        Self {
+            connection,
+            intake,
+            tasks,
+            statements: KINDS.iter().map(|kind| kind.sqlite()).collect(),
+            tenant_audit: Kind::Insert(TENANT_AUDIT).sqlite(),
+            platform_audit: Kind::Insert(PLATFORM_AUDIT).sqlite(),
+            log_batches: Kind::Insert(LOG_BATCHES).sqlite(),
+        }
+    }
+
+    /// Works until it is told to stop and nothing waits any more.
+    pub fn run(mut self) {
+        // Waiting on two channels at once needs a runtime; this one has nothing else to do.
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let Ok(runtime) = runtime else {
+            tracing::error!("the SQLite writer has no runtime: nothing can be written");
+            return;
+        };
+        loop {
+            let next = runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    Some(task) = self.tasks.tasks.recv() => Next::Task(task),
+                    batch = self.intake.next() => batch.map_or(Next::End, Next::Batch),
+                    () = heard(&mut self.tasks.stopped) => Next::Stop,
+                }
+            });
+            match next {
+                Next::Task(task) => task(&mut self.connection),
+                Next::Batch(batch) => self.batch(batch),
+                Next::Stop => {
+                    self.intake.close();
+                    self.tasks.tasks.close();
+                }
+                Next::End => return,
+            }
+        }
+    }
+
+    fn batch(&mut self, members: Vec<Waiting>) {
+        match self.commit(&members) {
+            Ok((judgement, first)) => {
+                let later = tell(members, judgement, first);
+                self.intake.carry(later);
+            }
+            // One of them did it, or nobody: each alone, so that only the culprit fails.
+            Err(_) if members.len() > 1 => members.into_iter().for_each(|member| self.batch(vec![member])),
+            Err(error) => {
+                for waiting in members {
+                    let correlation_id = &waiting.member.changes.events()[0].correlation_id;
+                    tracing::error!(%error, %correlation_id, "a change could not be committed");
+                    waiting.tell(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// One transaction: read what the guards name, judge, write those who are in, number their events.
+    fn commit(&mut self, members: &[Waiting]) -> Result<(Judgement, i64), Error> {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| failed(&e))?;
+        let found = found::read(&transaction, &Needs::of(members, false))?;
+        let changes: Vec<_> = members.iter().map(|waiting| &waiting.member.changes).collect();
+        let judgement = judge(&changes, &found);
+        let usages = usage_rows(&judgement);
+        let flush = Flush::of(members, &judgement, &usages);
+        if flush.is_empty() {
+            return Ok((judgement, 0));
+        }
+        for (sql, rows) in self.statements.iter().zip(&flush.rows) {
+            for row in rows {
+                one(&transaction, sql, row)?;
+            }
+        }
+        let last: i64 = transaction
+            .prepare_cached("SELECT max(last_position) FROM log_batches")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(|error| failed(&error))?;
+        let logs = [(&self.tenant_audit, &flush.tenant_events), (&self.platform_audit, &flush.platform_events)];
+        for (sql, events) in logs {
+            for (place, row) in events {
+                one(&transaction, sql, &numbered(row, last + place))?;
+            }
+        }
+        let batch = [Value::Int(last + flush.events), Value::Int(last + 1), Value::Time(committed_at(members))];
+        one(&transaction, &self.log_batches, &batch)?;
+        transaction.commit().map_err(|error| failed(&error))?;
+        Ok((judgement, last + 1))
+    }
+}
+
+/// Resolves once, when the other end is dropped.
+async fn heard(stopped: &mut Option<oneshot::Receiver<()>>) {
+    match stopped {
+        // Whether it was sent or dropped is the same.
+        Some(receiver) => drop(receiver.await),
+        None => std::future::pending().await,
+    }
+    *stopped = None;
+}
+
+enum Next {
+    Task(Task),
+    Batch(Vec<Waiting>),
+    Stop,
+    End,
+}
+
+/// The time of a batch: that of its newest decision.
+fn committed_at(members: &[Waiting]) -> Timestamp {
+    let times = members.iter().map(|waiting| waiting.member.changes.events()[0].occurred_at);
+    times.max().unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// A row of the log with its position, which is its last column.
+fn numbered(row: &[Value], position: i64) -> Vec<Value> {
+    let mut row = row.to_vec();
+    if let Some(last) = row.last_mut() {
+        *last = Value::Int(position);
+    }
+    row
+}
+
+/// Writes exactly one row: the judge has seen that it is there, or that it is not.
+fn one(connection: &Connection, sql: &str, row: &[Value]) -> Result<(), Error> {
+    let mut statement = connection.prepare_cached(sql).map_err(|error| failed(&error))?;
+    match statement.execute(rusqlite::params_from_iter(row)).map_err(|error| failed(&error))? {
+        1 => Ok(()),
+        changed => Err(Error::Internal(format!("{changed} rows changed where one had to: {sql}"))),
+    }
+}
