@@ -219,7 +219,7 @@ pub fn aliases_document<'a>(aliases: impl IntoIterator<Item = &'a Alias>) -> Val
 fn read_tenant(declared: &Declared, document: &Value, findings: &mut Findings) -> Option<Manifest> {
     let mut fields = Fields::of(document, Pointer::root(), findings)?;
     let tenant_id = fields.name("tenant_id", findings, TenantId::parse);
-    if !document.get("organization_id").is_some_and(|value| !value.is_null()) {
+    if document.get("organization_id").is_none_or(Value::is_null) {
         findings.bad(&fields.at("organization_id"), "required", "organization_id is required: who owns the tenant");
     }
     let organization_id = fields.name("organization_id", findings, OrganizationId::parse);

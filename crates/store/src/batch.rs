@@ -146,6 +146,11 @@ impl Intake {
         }
     }
 
+    /// Whether what is still to come is refused.
+    pub fn is_closed(&self) -> bool {
+        self.arriving.is_closed()
+    }
+
     /// Refuses what is still to come; what waits is still taken.
     pub fn close(&mut self) {
         self.arriving.close();

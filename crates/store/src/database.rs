@@ -1,9 +1,12 @@
 //! Which database, and how it is opened, migrated and closed.
 
+use crate::postgres::{self, Postgres, Target};
 use crate::sqlite::{self, Sqlite};
 use crate::{Engine, Store};
 use std::path::PathBuf;
+use std::sync::Arc;
 use tenancy_core::{Error, Timestamp};
+use tokio::sync::Notify;
 
 /// Where the record is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +47,13 @@ impl Database {
     /// [`Error::Unavailable`] when it cannot be reached, [`Error::NotNow`] when it is behind and must be migrated
     /// first, or when another process holds the file.
     pub async fn open(&self) -> Result<Store, Error> {
+        let queued = Arc::new(Notify::new());
         match self {
-            Self::Sqlite(path) => Ok(Store::new(Engine::Sqlite(Sqlite::open(path)?))),
-            Self::Postgres(_) => Err(Error::NotNow("PostgreSQL is not there yet".to_owned())),
+            Self::Sqlite(path) => Ok(Store::new(Engine::Sqlite(Sqlite::open(path)?), queued)),
+            Self::Postgres(url) => {
+                let postgres = Postgres::open(Target::parse(url)?, &queued).await?;
+                Ok(Store::new(Engine::Postgres(Arc::new(postgres)), queued))
+            }
         }
     }
 
@@ -57,7 +64,7 @@ impl Database {
     pub async fn migrate(&self, dry_run: bool) -> Result<Migrated, Error> {
         match self {
             Self::Sqlite(path) => sqlite::migrate(path, dry_run, Timestamp::now()),
-            Self::Postgres(_) => Err(Error::NotNow("PostgreSQL is not there yet".to_owned())),
+            Self::Postgres(url) => postgres::migrate(&Target::parse(url)?, dry_run, Timestamp::now()).await,
         }
     }
 }

@@ -30,20 +30,35 @@ impl ByKey {
         format!("{} WHERE {}", self.table.select(dialect), self.condition.replace("{}", key))
     }
 
+    /// The key of a row that was found: the column that the condition begins with.
+    pub fn key_of<'a>(&self, row: &'a [Value]) -> Option<&'a str> {
+        let name = self.condition.split(' ').next()?;
+        let index = self.table.columns.iter().position(|column| column.name == name)?;
+        match row.get(index)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Types of what is read.
     pub fn types(&self) -> Vec<Type> {
         self.table.columns.iter().map(|column| column.ty).collect()
     }
 }
 
-/// An API key by the digest of its token.
-pub const API_KEY: ByKey = ByKey { table: TABLE_API_KEYS, condition: "token_digest = {}" };
+/// Single rows that are found by a key; the key's column is unique.
+pub const ROWS: [ByKey; 3] = [
+    ByKey { table: TABLE_API_KEYS, condition: "token_digest = {}" },
+    ByKey { table: TABLE_IDEMPOTENCY_RECORDS, condition: "digest = {}" },
+    ByKey { table: TABLE_ALIASES, condition: "alias = {}" },
+];
 
-/// A stored answer by its digest.
-pub const ANSWER: ByKey = ByKey { table: TABLE_IDEMPOTENCY_RECORDS, condition: "digest = {}" };
-
-/// An alias.
-pub const ALIAS: ByKey = ByKey { table: TABLE_ALIASES, condition: "alias = {}" };
+/// Place in [`ROWS`] of an API key by the digest of its token.
+pub const API_KEY: usize = 0;
+/// Place in [`ROWS`] of a stored answer by its digest.
+pub const ANSWER: usize = 1;
+/// Place in [`ROWS`] of an alias.
+pub const ALIAS: usize = 2;
 
 /// Everything of a dossier, each found by the tenant's id.
 pub const DOSSIER: [ByKey; 7] = [

@@ -4,12 +4,15 @@
 //! name no column that a manifest, a hold or a state lives in.
 
 mod batch;
+#[cfg(test)]
+mod catalog;
 pub mod database;
 mod found;
 mod keyed;
 pub mod list;
 mod migration;
 pub mod page;
+mod postgres;
 pub mod read;
 mod rows;
 mod sql;
@@ -34,6 +37,7 @@ pub struct Store {
 #[derive(Clone)]
 enum Engine {
     Sqlite(sqlite::Sqlite),
+    Postgres(Arc<postgres::Postgres>),
 }
 
 /// A committed change.
@@ -44,14 +48,15 @@ pub struct Receipt {
 }
 
 impl Store {
-    fn new(engine: Engine) -> Self {
-        Self { engine, queued: Arc::new(Notify::new()) }
+    fn new(engine: Engine, queued: Arc<Notify>) -> Self {
+        Self { engine, queued }
     }
 
     /// The database's time, as this process knows its offset to it, in whole microseconds.
     pub fn now(&self) -> Timestamp {
         match &self.engine {
             Engine::Sqlite(_) => tenancy_core::moment::cut(Timestamp::now()),
+            Engine::Postgres(postgres) => postgres.now(),
         }
     }
 
@@ -64,9 +69,13 @@ impl Store {
         let queues = changes.queued_job().is_some();
         let receipt = match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.queue.commit(changes).await?,
+            Engine::Postgres(postgres) => postgres.queue.commit(changes).await?,
         };
         if queues {
             self.queued.notify_one();
+            if let Engine::Postgres(postgres) = &self.engine {
+                postgres.tell();
+            }
         }
         Ok(receipt)
     }
@@ -80,6 +89,7 @@ impl Store {
     pub fn waiting(&self) -> usize {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.queue.waiting(),
+            Engine::Postgres(postgres) => postgres.queue.waiting(),
         }
     }
 
@@ -88,8 +98,10 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] when it does not answer.
     pub async fn ready(&self) -> Result<Vec<String>, Error> {
-        self.rows(Sql::new(self.dialect(), "SELECT 1"), vec![Type::Int]).await?;
-        Ok(Vec::new())
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.rows("SELECT 1", &[], &[Type::Int]).map(|_| Vec::new()),
+            Engine::Postgres(postgres) => postgres.complaints().await,
+        }
     }
 
     /// Waits for what is under way, and closes. Commits asked for afterwards are [`Error::Unavailable`].
@@ -100,12 +112,14 @@ impl Store {
                 // The thread's end is waited for where waiting is allowed; it cannot fail but by being cancelled.
                 let _ = tokio::task::spawn_blocking(move || sqlite.close()).await;
             }
+            Engine::Postgres(postgres) => postgres.close().await,
         }
     }
 
     fn dialect(&self) -> Dialect {
         match &self.engine {
             Engine::Sqlite(_) => Dialect::Sqlite,
+            Engine::Postgres(_) => Dialect::Postgres,
         }
     }
 
@@ -113,6 +127,7 @@ impl Store {
     async fn rows(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.rows(&sql.text, &sql.params, &types),
+            Engine::Postgres(postgres) => postgres.rows(&sql, &types).await,
         }
     }
 }

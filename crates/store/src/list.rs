@@ -103,7 +103,7 @@ impl Store {
         let mut sql = self.select::<Organization>();
         sql.and("organization_id > {}", place("organizations", page)?);
         if let Some(q) = &filter.q {
-            let n = sql.bind(Type::Int, Value::Int(characters(q)));
+            let n = q.chars().count();
             let q = sql.bind(Type::Text, Value::Text(q.clone()));
             sql.also(&format!(
                 "(substr(organization_id, 1, {n}) = {q} OR lower(substr(display_name, 1, {n})) = lower({q}))"
@@ -275,13 +275,9 @@ fn number(text: Option<String>) -> Result<Option<i64>, Error> {
     text.map(|text| text.parse().map_err(|_| bad_cursor("is no cursor: send `next` as it came"))).transpose()
 }
 
-fn characters(q: &str) -> i64 {
-    i64::try_from(q.chars().count()).unwrap_or(i64::MAX)
-}
-
 /// Whose id, name or alias begins with `q`.
 fn beginning(sql: &mut Sql, dialect: Dialect, q: &str) {
-    let n = sql.bind(Type::Int, Value::Int(characters(q)));
+    let n = q.chars().count();
     let q = sql.bind(Type::Text, Value::Text(q.to_owned()));
     let colon = match dialect {
         Dialect::Sqlite => "instr(a.alias, ':')",

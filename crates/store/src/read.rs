@@ -1,6 +1,6 @@
 //! Typed reads by key.
 
-use crate::keyed::{ALIAS, ANSWER, API_KEY, ByKey, DOSSIER, Dossiers};
+use crate::keyed::{ALIAS, ANSWER, API_KEY, DOSSIER, Dossiers, ROWS};
 use crate::list::corrupt;
 use crate::rows::{AliasRow, Field, Record, UsageRow};
 use crate::sql::Sql;
@@ -39,6 +39,7 @@ impl Store {
                 }
                 Ok(dossiers.get(id))
             }
+            Engine::Postgres(postgres) => postgres.lookups.dossier(id).await,
         }
     }
 
@@ -47,7 +48,7 @@ impl Store {
     /// # Errors
     /// As [`Store::dossier`].
     pub async fn aliased(&self, alias: &Alias) -> Result<Option<TenantId>, Error> {
-        Ok(self.by_key::<AliasRow>(&ALIAS, alias.as_str()).await?.map(|row| row.tenant_id))
+        Ok(self.by_key::<AliasRow>(ALIAS, alias.as_str()).await?.map(|row| row.tenant_id))
     }
 
     /// The key whose token has this digest.
@@ -55,7 +56,7 @@ impl Store {
     /// # Errors
     /// As [`Store::dossier`].
     pub async fn api_key(&self, token_digest: &str) -> Result<Option<ApiKey>, Error> {
-        self.by_key(&API_KEY, token_digest).await
+        self.by_key(API_KEY, token_digest).await
     }
 
     /// The stored answer of a digest, until it expires.
@@ -63,7 +64,7 @@ impl Store {
     /// # Errors
     /// As [`Store::dossier`].
     pub async fn answer(&self, digest: &str) -> Result<Option<IdempotencyRecord>, Error> {
-        self.by_key(&ANSWER, digest).await
+        self.by_key(ANSWER, digest).await
     }
 
     /// A key by its id.
@@ -114,11 +115,13 @@ impl Store {
         self.one(sql).await
     }
 
-    async fn by_key<R: Record>(&self, by: &'static ByKey, key: &str) -> Result<Option<R>, Error> {
+    async fn by_key<R: Record>(&self, index: usize, key: &str) -> Result<Option<R>, Error> {
         let row = match &self.engine {
             Engine::Sqlite(sqlite) => {
-                sqlite.parts(std::slice::from_ref(by), key.to_owned().put())?.pop().and_then(|mut rows| rows.pop())
+                let by = std::slice::from_ref(&ROWS[index]);
+                sqlite.parts(by, key.to_owned().put())?.pop().and_then(|mut rows| rows.pop())
             }
+            Engine::Postgres(postgres) => postgres.lookups.row(index, key).await?,
         };
         row.map(R::from_values).transpose().map_err(corrupt)
     }

@@ -175,6 +175,17 @@ impl Store {
         Ok(u64::try_from(answers + usage).unwrap_or(u64::MAX))
     }
 
+    /// Makes the partitions of the log that are missing; returns how many. SQLite's log has none.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    pub async fn top_up_log(&self) -> Result<usize, Error> {
+        match &self.engine {
+            Engine::Sqlite(_) => Ok(0),
+            Engine::Postgres(postgres) => postgres.top_up_log().await,
+        }
+    }
+
     /// Puts a mark on the database, once; returns the time of its first.
     ///
     /// # Errors
@@ -206,6 +217,7 @@ impl Store {
     async fn write(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.write(sql, types).await,
+            Engine::Postgres(postgres) => postgres.shared.write(&sql, &types).await,
         }
     }
 }

@@ -17,6 +17,7 @@ pub use value::{Corrupt, Field, Type, Value};
 pub use writes::{INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KINDS, KindIndex, row};
 
 /// Every table that is described, for the test that holds descriptions against the catalogs.
+#[cfg(test)]
 pub const TABLES: &[&Table] = &[
     record::ORGANIZATIONS,
     record::ORGANIZATION_USAGE,

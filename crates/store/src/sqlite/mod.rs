@@ -61,8 +61,9 @@ impl Sqlite {
     /// Reads several parts by one key, in place and on one snapshot.
     pub fn parts(&self, parts: &[ByKey], key: Value) -> Result<Vec<Vec<Vec<Value>>>, Error> {
         let read = |connection: &Connection| {
-            let one =
-                |part: &ByKey| connection::rows(connection, &part.sql(Dialect::Sqlite), &[key.clone()], &part.types());
+            let one = |part: &ByKey| {
+                connection::rows(connection, &part.sql(Dialect::Sqlite), std::slice::from_ref(&key), &part.types())
+            };
             parts.iter().map(one).collect()
         };
         if parts.len() == 1 { self.readers.with(read) } else { self.readers.snapshot(read) }

@@ -1,0 +1,273 @@
+//! Holds the descriptions and the specification's table against the live catalogs of both databases.
+
+use crate::database::Database;
+use crate::rows::{KINDS, TABLES, Type};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The specification's columns, as PostgreSQL has them.
+const SPECIFICATION: &[(&str, &[(&str, &str)])] = &[
+    (
+        "tenants",
+        &[
+            ("tenant_id", "character varying(64)"),
+            ("organization_id", "character varying(64)"),
+            ("profile", "character varying(32)"),
+            ("state", "character varying(32)"),
+            ("region", "character varying(64)"),
+            ("quotas", "jsonb"),
+            ("policies", "jsonb"),
+            ("billing", "jsonb"),
+            ("created_at", "timestamp with time zone"),
+            ("updated_at", "timestamp with time zone"),
+            ("version", "integer"),
+        ],
+    ),
+    (
+        "environments",
+        &[
+            ("env_id", "character varying(64)"),
+            ("tenant_id", "character varying(64)"),
+            ("name", "character varying(32)"),
+            ("region", "character varying(64)"),
+            ("isolation_level", "character varying(32)"),
+            ("quotas", "jsonb"),
+            ("retention_days", "integer"),
+            ("created_at", "timestamp with time zone"),
+            ("updated_at", "timestamp with time zone"),
+        ],
+    ),
+    (
+        "tenant_audit",
+        &[
+            ("audit_id", "character varying(64)"),
+            ("tenant_id", "character varying(64)"),
+            ("event_type", "character varying(64)"),
+            ("actor", "character varying(64)"),
+            ("payload", "jsonb"),
+            ("correlation_id", "character varying(64)"),
+            ("occurred_at", "timestamp with time zone"),
+        ],
+    ),
+    (
+        "tenant_jobs",
+        &[
+            ("job_id", "character varying(64)"),
+            ("tenant_id", "character varying(64)"),
+            ("action", "character varying(64)"),
+            ("state", "character varying(32)"),
+            ("progress", "double precision"),
+            ("logs", "text"),
+            ("created_at", "timestamp with time zone"),
+            ("updated_at", "timestamp with time zone"),
+        ],
+    ),
+    (
+        "tenant_webhooks",
+        &[
+            ("webhook_id", "character varying(64)"),
+            ("tenant_id", "character varying(64)"),
+            ("url", "text"),
+            ("events", "jsonb"),
+            ("secret", "text"),
+            ("retry_policy", "jsonb"),
+            ("created_at", "timestamp with time zone"),
+            ("updated_at", "timestamp with time zone"),
+        ],
+    ),
+];
+
+/// The specification's indexes, and whether they are unique; primary keys among them.
+const INDEXES: &[(&str, &str, bool)] = &[
+    ("tenants", "tenant_id", true),
+    ("tenants", "organization_id", false),
+    ("tenants", "state", false),
+    ("tenants", "region", false),
+    ("environments", "env_id", true),
+    ("environments", "tenant_id,name", true),
+    ("tenant_audit", "audit_id", true),
+    ("tenant_audit", "event_type", false),
+    ("tenant_audit", "occurred_at", false),
+    ("tenant_jobs", "job_id", true),
+    ("tenant_jobs", "tenant_id,state", false),
+    ("tenant_webhooks", "webhook_id", true),
+];
+
+/// The specification's foreign keys, and ours to organizations.
+const FOREIGN_KEYS: &[(&str, &str, &str)] = &[
+    ("environments", "tenant_id", "tenants"),
+    ("tenant_audit", "tenant_id", "tenants"),
+    ("tenant_webhooks", "tenant_id", "tenants"),
+    ("tenants", "organization_id", "organizations"),
+];
+
+/// What a catalog says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Catalog {
+    /// Table to column to type; and whether the column may be null.
+    columns: BTreeMap<String, BTreeMap<String, (String, bool)>>,
+    /// Table, columns, unique.
+    indexes: BTreeSet<(String, String, bool)>,
+    /// Table, column, table that it refers to.
+    foreign_keys: BTreeSet<(String, String, String)>,
+}
+
+fn text(row: &[Option<String>], index: usize) -> String {
+    row[index].clone().unwrap_or_default()
+}
+
+async fn postgres() -> Catalog {
+    let database = tenancy_testkit::Postgres::shared().database("catalog");
+    Database::Postgres(database.url().to_owned()).migrate(false).await.expect("migrated");
+    let mut catalog = Catalog::default();
+    let columns = "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull \
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition \
+        AND a.attnum > 0 AND NOT a.attisdropped";
+    for row in database.rows(columns) {
+        let column = (text(&row, 2), text(&row, 3) == "t" || text(&row, 3) == "true");
+        catalog.columns.entry(text(&row, 0)).or_default().insert(text(&row, 1), column);
+    }
+    let indexes = "SELECT t.relname, string_agg(a.attname, ',' ORDER BY array_position(i.indkey::int2[], a.attnum)), \
+        i.indisunique FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid \
+        JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = any(i.indkey::int2[]) \
+        WHERE t.relnamespace = 'public'::regnamespace AND NOT t.relispartition GROUP BY t.relname, i.indexrelid, i.indisunique";
+    for row in database.rows(indexes) {
+        catalog.indexes.insert((text(&row, 0), text(&row, 1), text(&row, 2).starts_with('t')));
+    }
+    let keys = "SELECT t.relname, a.attname, r.relname FROM pg_constraint k JOIN pg_class t ON t.oid = k.conrelid \
+        JOIN pg_class r ON r.oid = k.confrelid JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.conkey[1] \
+        WHERE k.contype = 'f' AND NOT t.relispartition";
+    for row in database.rows(keys) {
+        catalog.foreign_keys.insert((text(&row, 0), text(&row, 1), text(&row, 2)));
+    }
+    catalog
+}
+
+async fn sqlite() -> Catalog {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("catalog.db");
+    Database::Sqlite(path.clone()).migrate(false).await.expect("migrated");
+    let connection = rusqlite::Connection::open(path).expect("open");
+    let rows = |sql: &str| {
+        let mut statement = connection.prepare(sql).expect("sql");
+        let columns = statement.column_count();
+        let row = |row: &rusqlite::Row<'_>| {
+            (0..columns)
+                .map(|index| {
+                    Ok(match row.get_ref(index)? {
+                        rusqlite::types::ValueRef::Integer(number) => number.to_string(),
+                        other => other.as_str().unwrap_or_default().to_owned(),
+                    })
+                })
+                .collect::<rusqlite::Result<Vec<String>>>()
+        };
+        statement.query_map([], row).expect("rows").collect::<rusqlite::Result<Vec<_>>>().expect("rows")
+    };
+    let mut catalog = Catalog::default();
+    for table in rows("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'") {
+        let table = table[0].clone();
+        for column in rows(&format!("SELECT name, type, \"notnull\", pk FROM pragma_table_info('{table}')")) {
+            let null = column[2] == "0" && column[3] == "0";
+            let columns = catalog.columns.entry(table.clone()).or_default();
+            columns.insert(column[0].clone(), (column[1].to_lowercase(), null));
+        }
+        for index in rows(&format!("SELECT name, \"unique\" FROM pragma_index_list('{table}')")) {
+            let names = rows(&format!("SELECT name FROM pragma_index_info('{}')", index[0]));
+            let names: Vec<_> = names.into_iter().map(|name| name[0].clone()).collect();
+            catalog.indexes.insert((table.clone(), names.join(","), index[1] == "1"));
+        }
+        for pk in rows(&format!("SELECT name FROM pragma_table_info('{table}') WHERE pk = 1")) {
+            // An integer primary key is the table itself and has no index of its own.
+            let pks = rows(&format!("SELECT count(*) FROM pragma_table_info('{table}') WHERE pk > 0"));
+            if pks[0][0] == "1" {
+                catalog.indexes.insert((table.clone(), pk[0].clone(), true));
+            }
+        }
+        for key in rows(&format!("SELECT \"from\", \"table\" FROM pragma_foreign_key_list('{table}')")) {
+            catalog.foreign_keys.insert((table.clone(), key[0].clone(), key[1].clone()));
+        }
+    }
+    catalog
+}
+
+/// What SQLite has for a type of PostgreSQL.
+fn in_sqlite(postgres: &str) -> &'static str {
+    match postgres {
+        "integer" | "bigint" | "boolean" | "timestamp with time zone" => "integer",
+        "double precision" => "real",
+        _ => "text",
+    }
+}
+
+/// What a description has for a type of PostgreSQL.
+fn described(postgres: &str) -> Type {
+    match postgres {
+        "integer" | "bigint" => Type::Int,
+        "boolean" => Type::Bool,
+        "timestamp with time zone" => Type::Time,
+        "double precision" => Type::Float,
+        "jsonb" => Type::Json,
+        _ => Type::Text,
+    }
+}
+
+#[tokio::test]
+async fn must_have_the_specifications_tables_on_postgresql() {
+    let catalog = postgres().await;
+    for (table, columns) in SPECIFICATION {
+        for (column, ty) in *columns {
+            let found = catalog.columns.get(*table).and_then(|columns| columns.get(*column));
+            assert_eq!(found.map(|(ty, _)| ty.as_str()), Some(*ty), "{table}.{column}");
+        }
+    }
+    for (table, columns, unique) in INDEXES {
+        let index = ((*table).to_owned(), (*columns).to_owned(), *unique);
+        assert!(catalog.indexes.contains(&index), "{index:?}");
+    }
+    for (table, column, to) in FOREIGN_KEYS {
+        let key = ((*table).to_owned(), (*column).to_owned(), (*to).to_owned());
+        assert!(catalog.foreign_keys.contains(&key), "{key:?}");
+    }
+}
+
+#[tokio::test]
+async fn must_have_the_same_tables_on_both_databases() {
+    let (mut postgres, mut sqlite) = (postgres().await, sqlite().await);
+    // What only one of them has, and why: a lock for migrations, a floor for expiry where there are no partitions.
+    assert!(postgres.columns.remove("schema_lock").is_some());
+    assert!(sqlite.columns.remove("log_floor").is_some());
+    for columns in postgres.columns.values_mut() {
+        for (ty, _) in columns.values_mut() {
+            *ty = in_sqlite(ty).to_owned();
+        }
+    }
+    assert_eq!(postgres.columns, sqlite.columns);
+    let own = |table: &str| table == "schema_lock" || table == "log_floor";
+    postgres.indexes.retain(|(table, ..)| !own(table));
+    sqlite.indexes.retain(|(table, ..)| !own(table));
+    assert_eq!(postgres.indexes, sqlite.indexes);
+    assert_eq!(postgres.foreign_keys, sqlite.foreign_keys);
+}
+
+#[tokio::test]
+async fn must_describe_each_table_as_it_is() {
+    let catalog = postgres().await;
+    for table in TABLES {
+        let columns = &catalog.columns[table.name];
+        for column in table.columns {
+            let (ty, _) = columns.get(column.name).unwrap_or_else(|| panic!("{}.{}", table.name, column.name));
+            assert_eq!(described(ty), column.ty, "{}.{}", table.name, column.name);
+        }
+        let undescribed: Vec<_> =
+            columns.keys().filter(|name| !table.columns.iter().any(|column| column.name == **name)).collect();
+        // Webhooks' secrets are never read back.
+        let expected: &[&str] = if table.name == "tenant_webhooks" { &["secret"] } else { &[] };
+        assert_eq!(undescribed, expected, "{}", table.name);
+        let key = (table.name.to_owned(), table.key.join(","), true);
+        assert!(catalog.indexes.contains(&key), "{key:?}");
+    }
+    for kind in KINDS {
+        assert!(TABLES.contains(&kind.table()), "{kind:?}");
+        assert!(kind.columns().iter().all(|column| column.name != "no_such_column"), "{kind:?}");
+    }
+}

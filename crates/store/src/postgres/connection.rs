@@ -1,0 +1,198 @@
+//! One connection: statements prepared once (or nameless, behind a pooler), values as PostgreSQL has them.
+
+use super::target::Target;
+use crate::rows::{Column, Type, Value};
+use crate::sql::Sql;
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use tenancy_core::Timestamp;
+use tokio_postgres::types::{ToSql, Type as PgType};
+use tokio_postgres::{Client, Error, NoTls, Row, Statement};
+
+/// An open connection. Statements that are begun one after the other travel together (pipelining).
+pub struct Connection {
+    client: Client,
+    pooled: bool,
+    /// What a transaction begins with.
+    begin: String,
+    prepared: Mutex<HashMap<String, Statement>>,
+}
+
+/// A parameter with its type.
+pub type Param<'a> = (Box<dyn ToSql + Sync + Send + 'a>, PgType);
+
+impl Connection {
+    /// Connects. Behind a pooler the settings are made in each transaction, since no start-up option reaches the
+    /// server; elsewhere they are start-up options.
+    pub async fn open(target: &Target, settings: &[(&str, String)]) -> Result<Self, Error> {
+        let mut config = target.config.clone();
+        if !target.pooled {
+            let given = config.get_options().map(|given| format!("{given} ")).unwrap_or_default();
+            let ours: Vec<_> = settings.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
+            config.options(format!("{given}{}", ours.join(" ")));
+        }
+        let client = match &target.tls {
+            Some(tls) => {
+                let (client, connection) = config.connect(tls.clone()).await?;
+                tokio::spawn(connection);
+                client
+            }
+            None => {
+                let (client, connection) = config.connect(NoTls).await?;
+                tokio::spawn(connection);
+                client
+            }
+        };
+        let local = |(name, value): &(&str, String)| format!("; SET LOCAL {name} = '{value}'");
+        let begin = if target.pooled { settings.iter().map(local).collect() } else { String::new() };
+        Ok(Self { client, pooled: target.pooled, begin, prepared: Mutex::new(HashMap::new()) })
+    }
+
+    /// Whether the connection is lost.
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Begins a transaction.
+    pub async fn begin(&self, mode: &str) -> Result<(), Error> {
+        self.client.batch_execute(&format!("BEGIN{mode}{}", self.begin)).await
+    }
+
+    /// Runs a statement that takes no parameters and returns nothing: `COMMIT`, or SQL of a migration.
+    pub async fn execute(&self, sql: &str) -> Result<(), Error> {
+        self.client.batch_execute(sql).await
+    }
+
+    /// Prepares what is not prepared yet, so that what follows can travel together.
+    pub async fn prepare(&self, statements: impl IntoIterator<Item = &str>) -> Result<(), Error> {
+        if self.pooled {
+            return Ok(());
+        }
+        let missing: Vec<_> = {
+            let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+            statements.into_iter().filter(|sql| !known.contains_key(*sql)).map(str::to_owned).collect()
+        };
+        let made = together(missing.iter().map(|sql| Box::pin(self.client.prepare(sql)) as _).collect()).await;
+        for (sql, statement) in missing.into_iter().zip(made) {
+            self.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, statement?);
+        }
+        Ok(())
+    }
+
+    /// Runs a statement.
+    pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
+        if self.pooled {
+            let typed: Vec<_> =
+                params.iter().map(|(value, ty)| (&**value as &(dyn ToSql + Sync), ty.clone())).collect();
+            return self.client.query_typed(sql, &typed).await;
+        }
+        let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
+        let statement = match known {
+            Some(statement) => statement,
+            None => self.client.prepare(sql).await?,
+        };
+        let values: Vec<_> = params.iter().map(|(value, _)| &**value as &(dyn ToSql + Sync)).collect();
+        self.client.query(&statement, &values).await
+    }
+
+    /// Runs a statement that was put together from conditions; its text is prepared for it alone.
+    pub async fn run(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
+        let params: Vec<_> = sql.params.iter().map(scalar).collect();
+        let typed: Vec<_> = params.iter().map(|(value, ty)| (&**value as &(dyn ToSql + Sync), ty.clone())).collect();
+        let rows = self.client.query_typed(&sql.text, &typed).await?;
+        rows.iter().map(|row| values(row, types)).collect()
+    }
+}
+
+/// A future whose statement is sent when it is first polled.
+pub type Sent<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// Polls all of them in order, until each has its answer: their statements travel together, and in this order.
+pub async fn together<T>(mut sent: Vec<Sent<'_, T>>) -> Vec<Result<T, Error>> {
+    let mut answers: Vec<Option<Result<T, Error>>> = sent.iter().map(|_| None).collect();
+    std::future::poll_fn(move |context| {
+        let mut waiting = false;
+        for (future, answer) in sent.iter_mut().zip(&mut answers) {
+            if answer.is_none() {
+                match future.as_mut().poll(context) {
+                    std::task::Poll::Ready(done) => *answer = Some(done),
+                    std::task::Poll::Pending => waiting = true,
+                }
+            }
+        }
+        if waiting {
+            return std::task::Poll::Pending;
+        }
+        std::task::Poll::Ready(answers.iter_mut().filter_map(Option::take).collect())
+    })
+    .await
+}
+
+/// A list of texts: keys.
+pub fn texts<'a>(keys: impl IntoIterator<Item = &'a str>) -> Param<'a> {
+    (Box::new(keys.into_iter().collect::<Vec<_>>()), PgType::TEXT_ARRAY)
+}
+
+/// One number.
+pub fn number(number: i64) -> Param<'static> {
+    (Box::new(number), PgType::INT8)
+}
+
+/// One time.
+pub fn time(time: Timestamp) -> Param<'static> {
+    (Box::new(time), PgType::TIMESTAMPTZ)
+}
+
+fn scalar(value: &Value) -> Param<'_> {
+    match value {
+        Value::Null => (Box::new(None::<&str>), PgType::TEXT),
+        Value::Text(text) => (Box::new(text.as_str()), PgType::TEXT),
+        Value::Int(number) => (Box::new(*number), PgType::INT8),
+        Value::Float(number) => (Box::new(*number), PgType::FLOAT8),
+        Value::Bool(flag) => (Box::new(*flag), PgType::BOOL),
+        Value::Time(time) => (Box::new(*time), PgType::TIMESTAMPTZ),
+    }
+}
+
+/// Rows as arrays, one for each column.
+pub fn arrays<'a>(columns: &[Column], rows: &[&'a [Value]]) -> Vec<Param<'a>> {
+    columns.iter().enumerate().map(|(index, column)| array(column.ty, index, rows)).collect()
+}
+
+fn array<'a>(ty: Type, index: usize, rows: &[&'a [Value]]) -> Param<'a> {
+    let column = rows.iter().map(|row| row.get(index).unwrap_or(&Value::Null));
+    macro_rules! pick {
+        ($variant:ident, $($map:tt)+) => {
+            Box::new(column.map(|value| match value {
+                Value::$variant(value) => Some($($map)+(value)),
+                _ => None,
+            }).collect::<Vec<_>>())
+        };
+    }
+    match ty {
+        Type::Text | Type::Json => (pick!(Text, String::as_str), PgType::TEXT_ARRAY),
+        Type::Int => (pick!(Int, i64::clone), PgType::INT8_ARRAY),
+        Type::Float => (pick!(Float, f64::clone), PgType::FLOAT8_ARRAY),
+        Type::Bool => (pick!(Bool, bool::clone), PgType::BOOL_ARRAY),
+        Type::Time => (pick!(Time, Timestamp::clone), PgType::TIMESTAMPTZ_ARRAY),
+    }
+}
+
+/// The values of a row whose columns have these types.
+pub fn values(row: &Row, types: &[Type]) -> Result<Vec<Value>, Error> {
+    types.iter().enumerate().map(|(index, ty)| value(row, index, *ty)).collect()
+}
+
+fn value(row: &Row, index: usize, ty: Type) -> Result<Value, Error> {
+    let int4 = row.columns().get(index).is_some_and(|column| *column.type_() == PgType::INT4);
+    Ok(match ty {
+        Type::Text | Type::Json => row.try_get::<_, Option<String>>(index)?.map_or(Value::Null, Value::Text),
+        Type::Int if int4 => row.try_get::<_, Option<i32>>(index)?.map_or(Value::Null, |n| Value::Int(n.into())),
+        Type::Int => row.try_get::<_, Option<i64>>(index)?.map_or(Value::Null, Value::Int),
+        Type::Float => row.try_get::<_, Option<f64>>(index)?.map_or(Value::Null, Value::Float),
+        Type::Bool => row.try_get::<_, Option<bool>>(index)?.map_or(Value::Null, Value::Bool),
+        Type::Time => row.try_get::<_, Option<Timestamp>>(index)?.map_or(Value::Null, Value::Time),
+    })
+}

@@ -1,0 +1,60 @@
+//! What an error of PostgreSQL means for us.
+
+use tenancy_core::Error;
+use tokio_postgres::error::SqlState;
+
+/// What is to be done about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection, or the server, is gone: connect anew.
+    Lost,
+    /// Another was quicker, or the two stood in each other's way: the same again may come through.
+    Again,
+    /// It took too long.
+    Slow,
+    /// The server has no room: disk, memory, connections.
+    Full,
+    /// It will never come through.
+    Final,
+}
+
+impl Fault {
+    /// Sorts an error.
+    pub fn of(error: &tokio_postgres::Error) -> Self {
+        let Some(state) = error.code() else { return Self::Lost };
+        if [SqlState::UNIQUE_VIOLATION, SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE]
+            .contains(state)
+        {
+            return Self::Again;
+        }
+        if [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(state) {
+            return Self::Slow;
+        }
+        // The pooler or the server went away, was stopped, is starting, or has become a standby.
+        let away = ["08", "57P", "XX000", "25006", "25P03"];
+        if away.iter().any(|class| state.code().starts_with(class)) {
+            return Self::Lost;
+        }
+        if state.code().starts_with("53") { Self::Full } else { Self::Final }
+    }
+}
+
+/// The error of a read or of upkeep; nothing has changed, or it does not matter.
+pub fn failed(error: &tokio_postgres::Error) -> Error {
+    match Fault::of(error) {
+        Fault::Lost | Fault::Full | Fault::Slow => {
+            tracing::warn!(error = %described(error), "PostgreSQL is not available");
+            Error::Unavailable
+        }
+        Fault::Again => Error::Busy,
+        Fault::Final => Error::Internal(format!("PostgreSQL: {}", described(error))),
+    }
+}
+
+/// An error with what the server says of it.
+pub fn described(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(server) => format!("{} {}", server.code().code(), server.message()),
+        None => error.to_string(),
+    }
+}

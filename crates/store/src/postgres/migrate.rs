@@ -1,0 +1,96 @@
+//! Migrations of the database: two that migrate at once are one that does and one that waits.
+
+use super::connection::{Connection, values};
+use super::fault::{described, failed};
+use super::partition;
+use super::target::Target;
+use crate::database::Migrated;
+use crate::migration::{self, Applied, Migration};
+use crate::rows::{Dialect, Field, Type, Value};
+use crate::sql::Sql;
+use std::collections::BTreeMap;
+use tenancy_core::{Error, Timestamp};
+
+/// A lease on the schema: a row that is locked inside the transaction. A session's advisory lock would not do behind a
+/// pooler.
+const TABLES: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (name varchar(64) COLLATE \"C\" PRIMARY KEY, \
+    checksum varchar(64) NOT NULL, oldest_release varchar(32) NOT NULL, applied_at timestamptz NOT NULL); \
+    CREATE TABLE IF NOT EXISTS schema_lock (only_row boolean PRIMARY KEY CHECK (only_row)); \
+    INSERT INTO schema_lock VALUES (true) ON CONFLICT DO NOTHING";
+
+/// How often making these tables is tried: two that make them at once get in each other's way.
+const MAX_TRIES: usize = 5;
+
+async fn applied(connection: &Connection) -> Result<BTreeMap<String, Applied>, tokio_postgres::Error> {
+    let there = Sql::new(Dialect::Postgres, "SELECT to_regclass('schema_migrations') IS NOT NULL");
+    if connection.run(&there, &[Type::Bool]).await? != [[Value::Bool(true)]] {
+        return Ok(BTreeMap::new());
+    }
+    let rows = connection.query("SELECT name, checksum, oldest_release FROM schema_migrations", &[]).await?;
+    let mut found = BTreeMap::new();
+    for row in rows {
+        let mut texts =
+            values(&row, &[Type::Text; 3])?.into_iter().map(|value| String::take(value).unwrap_or_default());
+        let mut next = || texts.next().unwrap_or_default();
+        found.insert(next(), Applied { checksum: next(), oldest_release: next() });
+    }
+    Ok(found)
+}
+
+/// That the database is not behind.
+pub async fn check(target: &Target) -> Result<(), Error> {
+    let connection = Connection::open(target, &[]).await.map_err(|error| failed(&error))?;
+    let rows = applied(&connection).await.map_err(|error| failed(&error))?;
+    migration::behind(&migration::missing(Dialect::Postgres, &rows)?)
+}
+
+/// Brings the database up to this release.
+pub async fn migrate(target: &Target, dry_run: bool, now: Timestamp) -> Result<Migrated, Error> {
+    let connection = Connection::open(target, &[]).await.map_err(|error| failed(&error))?;
+    if dry_run {
+        let rows = applied(&connection).await.map_err(|error| failed(&error))?;
+        return Ok(migration::report(Dialect::Postgres, &migration::missing(Dialect::Postgres, &rows)?));
+    }
+    prepare(&connection).await?;
+    let (begun, failed) =
+        (|error| failed(&error), |error| Error::Internal(format!("migration: {}", described(&error))));
+    connection.begin("").await.map_err(begun)?;
+    connection.query("SELECT only_row FROM schema_lock FOR UPDATE", &[]).await.map_err(begun)?;
+    let missing = migration::missing(Dialect::Postgres, &applied(&connection).await.map_err(begun)?)?;
+    run(&connection, &missing, now).await.map_err(failed)?;
+    connection.execute("COMMIT").await.map_err(failed)?;
+    partition::top_up(&connection, now).await?;
+    Ok(migration::report(Dialect::Postgres, &missing))
+}
+
+async fn prepare(connection: &Connection) -> Result<(), Error> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match connection.execute(TABLES).await {
+            Ok(()) => return Ok(()),
+            // The other one was quicker by a moment; now the tables are there.
+            Err(error) if tries < MAX_TRIES && !connection.is_closed() => {
+                tracing::debug!(error = %described(&error), "the migrations' own tables are tried again");
+            }
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+}
+
+async fn run(connection: &Connection, missing: &[&Migration], now: Timestamp) -> Result<(), tokio_postgres::Error> {
+    for migration in missing {
+        connection.execute(migration.sql(Dialect::Postgres)).await?;
+        let mut sql = Sql::new(Dialect::Postgres, "");
+        let name = sql.bind(Type::Text, Value::Text(migration.name.to_owned()));
+        let checksum = sql.bind(Type::Text, Value::Text(migration.checksum(Dialect::Postgres)));
+        let oldest = sql.bind(Type::Text, Value::Text(migration.oldest_release.to_owned()));
+        let now = sql.bind(Type::Time, Value::Time(now));
+        sql.text = format!(
+            "INSERT INTO schema_migrations (name, checksum, oldest_release, applied_at) \
+             VALUES ({name}, {checksum}, {oldest}, {now})"
+        );
+        connection.run(&sql, &[]).await?;
+    }
+    Ok(())
+}

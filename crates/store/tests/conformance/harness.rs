@@ -1,0 +1,162 @@
+//! One fresh database of each kind, and short ways to decide and commit.
+
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tenancy_core::Error;
+use tenancy_core::changes::Changes;
+use tenancy_core::declared::Declared;
+use tenancy_core::ids::{CorrelationId, OrganizationId, TenantId};
+use tenancy_core::job::Job;
+use tenancy_core::manifest::Manifest;
+use tenancy_core::moment::{Actor, Moment};
+use tenancy_core::rules::organizations::{self, OrganizationManifest};
+use tenancy_core::rules::{Decision, change, outcome, register};
+use tenancy_core::tenant::Dossier;
+use tenancy_store::database::Database;
+use tenancy_store::{Receipt, Store};
+
+/// A fresh database that is gone with this.
+pub struct Bench {
+    pub store: Store,
+    pub declared: Declared,
+    moments: AtomicU64,
+    _directory: Option<tempfile::TempDir>,
+}
+
+/// A test for each database out of one function that takes a [`Bench`].
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::$name($crate::harness::Bench::sqlite().await).await; })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::$name($crate::harness::Bench::postgres().await).await; })+
+        }
+    };
+}
+pub(crate) use on_both;
+
+impl Bench {
+    pub async fn sqlite() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = Database::Sqlite(directory.path().join("tenancy.db"));
+        Self::open(database, Some(directory)).await
+    }
+
+    pub async fn postgres() -> Self {
+        let database = tenancy_testkit::Postgres::shared().database("conformance");
+        Self::open(Database::Postgres(database.url().to_owned()), None).await
+    }
+
+    async fn open(database: Database, directory: Option<tempfile::TempDir>) -> Self {
+        database.migrate(false).await.expect("migrated");
+        let store = database.open().await.expect("open");
+        let declared = Declared::default();
+        Self { store, declared, moments: AtomicU64::new(1), _directory: directory }
+    }
+
+    pub fn moment(&self) -> Moment {
+        let number = self.moments.fetch_add(1, Ordering::Relaxed);
+        let mut random = [0; 32];
+        random[..8].copy_from_slice(&number.to_le_bytes());
+        Moment::new(self.store.now(), random, Actor::system("test"), CorrelationId::known("corr-1"))
+    }
+
+    pub async fn commit(&self, changes: Option<Changes>) -> Result<Receipt, Error> {
+        self.store.commit(changes.expect("something changes")).await
+    }
+
+    /// Makes an organization with caps.
+    pub async fn organization(&self, id: &str, caps: Value) {
+        let document = json!({"organization_id": id, "caps": caps});
+        let (manifest, _) = OrganizationManifest::parse(&self.declared, &document).expect("good");
+        let made = organizations::create(&manifest, &mut self.moment()).expect("made");
+        self.commit(made.changes).await.expect("committed");
+    }
+
+    pub fn manifest(&self, document: &Value) -> Manifest {
+        Manifest::parse(&self.declared, document).expect("a good manifest").0
+    }
+
+    pub fn registration(&self, document: &Value) -> Decision {
+        register::register(&self.declared, &self.manifest(document), Vec::new(), &mut self.moment()).expect("decided")
+    }
+
+    pub async fn register(&self, document: &Value) -> Result<Dossier, Error> {
+        let decision = self.registration(document);
+        self.commit(decision.changes).await?;
+        Ok(decision.dossier)
+    }
+
+    pub fn change(&self, dossier: &Dossier, document: &Value, allow: &[&str]) -> Result<Decision, Error> {
+        let allow: Vec<_> = allow.iter().map(|word| (*word).to_owned()).collect();
+        let manifest = self.manifest(document);
+        change::change(&self.declared, dossier, &manifest, Vec::new(), &allow, &mut self.moment())
+    }
+
+    pub async fn dossier(&self, id: &str) -> Dossier {
+        self.store.dossier(&tenant(id)).await.expect("readable").expect("there")
+    }
+
+    pub async fn claim(&self) -> Vec<Job> {
+        self.store.claim("tester", 100, Duration::from_secs(10)).await.expect("claimed")
+    }
+
+    /// Works jobs until none is due.
+    pub async fn drain(&self) {
+        loop {
+            let jobs = self.claim().await;
+            if jobs.is_empty() {
+                return;
+            }
+            for job in jobs {
+                let dossier = self.dossier(job.tenant_id.as_str()).await;
+                let done = outcome::complete(&self.declared, &dossier, &job, &mut self.moment()).expect("decided");
+                self.commit(done.changes).await.expect("committed");
+            }
+        }
+    }
+}
+
+pub fn tenant(id: &str) -> TenantId {
+    TenantId::parse(id).expect("a good id")
+}
+
+pub fn organization(id: &str) -> OrganizationId {
+    OrganizationId::parse(id).expect("a good id")
+}
+
+/// A small manifest.
+pub fn small(id: &str, organization: &str) -> Value {
+    json!({"tenant_id": id, "organization_id": organization, "region": "eu-west-1"})
+}
+
+/// A manifest with everything in it.
+pub fn full(id: &str, organization: &str) -> Value {
+    json!({
+        "tenant_id": id,
+        "organization_id": organization,
+        "display_name": "Acme Europe",
+        "profile": "mt-standard",
+        "desired_state": "Active",
+        "region": "eu-west-1",
+        "labels": {"tier": "gold", "team/owner": "a.b"},
+        "aliases": {"stripe": format!("cus_{id}"), "host": [format!("{id}.example.com"), format!("www.{id}.example.com")]},
+        "quotas": {"storageGiB": 500, "concurrentJobs": 10, "apiRateLimit": 200, "odd": {"kept": [1.5, null, 1e30]}},
+        "policies": {"dataResidency": "in-region-only", "encryption": "kms-per-tenant", "retentionDays": 365},
+        "billing": {"plan": "enterprise", "costCenter": "CC-1042"},
+        "environments": [
+            {"name": "dev", "isolation_level": "shared", "quotas": {"storageGiB": 50}, "retention_days": 30},
+            {"name": "prod", "isolation_level": "strict", "quotas": {"storageGiB": 400}, "retention_days": 365},
+        ],
+        "webhooks": [{
+            "name": "main",
+            "url": "https://hooks.example.com/tenancy",
+            "events": ["TENANCY_*"],
+            "retry_policy": {"backoff": "exponential", "max_retries": 8},
+        }],
+    })
+}

@@ -1,0 +1,123 @@
+//! Jobs: claimed once, fenced by their lease, taken over when it is over.
+
+use crate::harness::{Bench, full, on_both, small, tenant};
+use serde_json::json;
+use std::time::Duration;
+use tenancy_core::Error;
+use tenancy_core::changes::Conflict;
+use tenancy_core::job::{JobState, StepState};
+use tenancy_core::rules::lifecycle::{Suspension, activate, suspend};
+use tenancy_core::rules::outcome;
+use tenancy_core::tenant::State;
+use tenancy_store::upkeep::Progress;
+
+on_both!(
+    must_bring_a_tenant_to_its_wish_and_back,
+    must_claim_each_job_once_and_not_more_than_asked,
+    must_refuse_the_outcome_of_a_lost_lease,
+    must_show_progress_and_logs_while_a_job_runs,
+    must_give_a_lease_back,
+    must_prolong_only_leases_that_hold,
+);
+
+async fn must_bring_a_tenant_to_its_wish_and_back(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    bench.register(&full("acme-eu", "acme")).await.unwrap();
+    bench.drain().await;
+    let active = bench.dossier("acme-eu").await;
+    assert_eq!((active.tenant.state, active.open_job.is_some()), (State::Active, false));
+    assert!(active.environments.iter().all(|e| e.state == State::Active && e.provisioned_at.is_some()));
+    let hold = Suspension { hold: Some("billing".to_owned()), reason: Some("unpaid".to_owned()), until: None };
+    let held = suspend(&bench.declared, &active, &hold, &mut bench.moment()).unwrap();
+    bench.commit(held.changes).await.unwrap();
+    bench.drain().await;
+    let suspended = bench.dossier("acme-eu").await;
+    assert_eq!(suspended.tenant.state, State::Suspended);
+    assert_eq!(suspended.holds[0].reason.as_deref(), Some("unpaid"));
+    assert_eq!(suspended.tenant.version, 1, "a lifecycle change is no version");
+    let freed = activate(&bench.declared, &suspended, Some("billing"), &mut bench.moment()).unwrap();
+    bench.commit(freed.changes).await.unwrap();
+    bench.drain().await;
+    assert_eq!(bench.dossier("acme-eu").await.tenant.state, State::Active);
+}
+
+async fn must_claim_each_job_once_and_not_more_than_asked(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    for number in 0..30 {
+        bench.register(&small(&format!("t-{number:02}"), "acme")).await.unwrap();
+    }
+    let mut claims = Vec::new();
+    for worker in 0..6 {
+        let store = bench.store.clone();
+        claims.push(tokio::spawn(async move {
+            let jobs = store.claim(&format!("w{worker}"), 4, Duration::from_secs(10)).await.unwrap();
+            jobs.into_iter().map(|job| job.job_id.to_string()).collect::<Vec<_>>()
+        }));
+    }
+    let mut seen = std::collections::HashSet::new();
+    for claim in claims {
+        let jobs = claim.await.unwrap();
+        assert!(jobs.len() <= 4, "{}", jobs.len());
+        for job in jobs {
+            assert!(seen.insert(job), "claimed twice");
+        }
+    }
+    seen.extend(bench.claim().await.into_iter().map(|job| job.job_id.to_string()));
+    assert_eq!(seen.len(), 30);
+}
+
+async fn must_refuse_the_outcome_of_a_lost_lease(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    bench.register(&small("t-1", "acme")).await.unwrap();
+    let first = bench.store.claim("dead", 1, Duration::ZERO).await.unwrap().remove(0);
+    let second = bench.claim().await.remove(0);
+    assert_eq!((first.job_id.clone(), first.lease_epoch + 1), (second.job_id.clone(), second.lease_epoch));
+    let dossier = bench.dossier("t-1").await;
+    let late = outcome::complete(&bench.declared, &dossier, &first, &mut bench.moment()).unwrap();
+    let refused = bench.commit(late.changes).await;
+    assert_eq!(refused, Err(Error::Conflict(Conflict::LeaseLost(first.job_id))));
+    let good = outcome::complete(&bench.declared, &dossier, &second, &mut bench.moment()).unwrap();
+    bench.commit(good.changes).await.unwrap();
+    assert!(bench.dossier("t-1").await.tenant.provisioned_at.is_some());
+}
+
+async fn must_show_progress_and_logs_while_a_job_runs(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    bench.register(&full("t-1", "acme")).await.unwrap();
+    let job = bench.claim().await.remove(0);
+    let lease = (job.job_id.clone(), job.lease_epoch);
+    let mut steps = job.steps.clone();
+    steps[0].state = StepState::Done;
+    for log in ["one\n", "two\n"] {
+        let progress = Progress { progress: 0.5, steps: steps.clone(), log: log.to_owned() };
+        assert!(bench.store.progress(&lease, progress).await.unwrap());
+    }
+    let shown = bench.store.job(&tenant("t-1"), &job.job_id).await.unwrap().unwrap();
+    assert_eq!((shown.state, shown.progress, shown.logs.as_str()), (JobState::Running, 0.5, "one\ntwo\n"));
+    assert_eq!(shown.steps, steps);
+    let stale = (job.job_id, job.lease_epoch - 1);
+    let progress = Progress { progress: 0.9, steps, log: "late\n".to_owned() };
+    assert!(!bench.store.progress(&stale, progress).await.unwrap());
+}
+
+async fn must_give_a_lease_back(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    bench.register(&small("t-1", "acme")).await.unwrap();
+    let job = bench.claim().await.remove(0);
+    assert!(bench.claim().await.is_empty());
+    bench.store.release(&[(job.job_id.clone(), job.lease_epoch)]).await.unwrap();
+    assert_eq!(bench.claim().await[0].lease_epoch, job.lease_epoch + 1);
+}
+
+async fn must_prolong_only_leases_that_hold(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    bench.register(&small("t-1", "acme")).await.unwrap();
+    bench.register(&small("t-2", "acme")).await.unwrap();
+    let jobs = bench.store.claim("me", 2, Duration::ZERO).await.unwrap();
+    let leases: Vec<_> = jobs.iter().map(|job| (job.job_id.clone(), job.lease_epoch)).collect();
+    let again = bench.store.claim("other", 1, Duration::from_secs(10)).await.unwrap();
+    let held = bench.store.heartbeat(&leases, Duration::from_secs(10)).await.unwrap();
+    assert_eq!(held.len(), 1);
+    assert_ne!(held[0].0, again[0].job_id);
+    assert!(bench.claim().await.is_empty(), "the one that was prolonged is not due");
+}

@@ -1,0 +1,197 @@
+//! What is committed is what is read; who loses a guard changes nothing.
+
+use crate::harness::{Bench, full, on_both, organization, small, tenant};
+use serde_json::json;
+use tenancy_core::Error;
+use tenancy_core::changes::Conflict;
+use tenancy_core::ids::Alias;
+use tenancy_core::organization::Usage;
+use tenancy_store::page::{Page, TenantFilter};
+
+on_both!(
+    must_read_back_what_was_registered,
+    must_refuse_an_id_that_is_taken,
+    must_refuse_a_tenant_of_no_organization,
+    must_keep_caps_exact_under_concurrent_registrations,
+    must_let_exactly_one_of_many_writers_on_one_version_win,
+    must_keep_every_version,
+    must_release_an_alias_that_a_manifest_drops,
+    must_page_through_a_list_without_gap_or_repetition,
+    must_filter_tenants,
+    must_refuse_a_cursor_of_another_list,
+);
+
+async fn must_read_back_what_was_registered(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    let decided = bench.register(&full("acme-eu", "acme")).await.unwrap();
+    assert_eq!(bench.dossier("acme-eu").await, decided);
+    let alias = Alias::parse("stripe:cus_acme-eu").unwrap();
+    assert_eq!(bench.store.aliased(&alias).await.unwrap(), Some(tenant("acme-eu")));
+    assert_eq!(bench.store.dossier(&tenant("acme-us")).await.unwrap(), None);
+    let record = bench.store.organization(&organization("acme")).await.unwrap().unwrap();
+    assert_eq!((record.usage.tenants, record.usage.quotas["storageGiB"]), (1, 500));
+}
+
+async fn must_refuse_an_id_that_is_taken(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    bench.register(&small("acme-eu", "acme")).await.unwrap();
+    let again = bench.register(&small("acme-eu", "acme")).await;
+    assert_eq!(again, Err(Error::Conflict(Conflict::TenantExists(tenant("acme-eu")))));
+    let record = bench.store.organization(&organization("acme")).await.unwrap().unwrap();
+    assert_eq!(record.usage, Usage { tenants: 1, ..Usage::default() });
+}
+
+async fn must_refuse_a_tenant_of_no_organization(bench: Bench) {
+    let refused = bench.register(&small("acme-eu", "nobody")).await;
+    assert_eq!(refused, Err(Error::Conflict(Conflict::OrganizationMissing(organization("nobody")))));
+    assert_eq!(bench.store.dossier(&tenant("acme-eu")).await.unwrap(), None);
+}
+
+async fn must_keep_caps_exact_under_concurrent_registrations(bench: Bench) {
+    bench.organization("acme", json!({"tenants": 7, "quotas": {"storageGiB": 50}})).await;
+    let mut all = Vec::new();
+    for number in 0..40 {
+        let mut document = small(&format!("acme-{number}"), "acme");
+        // Every third asks for storage: the cap of the sum is met before that of the number.
+        if number % 3 == 0 {
+            document["quotas"] = json!({"storageGiB": 25});
+        }
+        let changes = bench.registration(&document).changes.unwrap();
+        let store = bench.store.clone();
+        all.push(tokio::spawn(async move { store.commit(changes).await }));
+    }
+    let mut accepted = 0;
+    for one in all {
+        match one.await.unwrap() {
+            Ok(_) => accepted += 1,
+            Err(Error::Conflict(Conflict::CapsExceeded { exceeded, .. })) => assert!(!exceeded.is_empty()),
+            other => panic!("{other:?}"),
+        }
+    }
+    let usage = bench.store.organization(&organization("acme")).await.unwrap().unwrap().usage;
+    assert_eq!((accepted, usage.tenants), (7, 7));
+    assert!(usage.quotas.get("storageGiB").is_none_or(|sum| *sum <= 50));
+    let tenants = bench.store.tenants(&TenantFilter::default(), &Page::default()).await.unwrap();
+    assert_eq!(tenants.items.len(), 7);
+}
+
+async fn must_let_exactly_one_of_many_writers_on_one_version_win(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    let dossier = bench.register(&small("acme-eu", "acme")).await.unwrap();
+    let mut writers = Vec::new();
+    for number in 0..32 {
+        let mut document = small("acme-eu", "acme");
+        document["display_name"] = json!(format!("name {number}"));
+        let changes = bench.change(&dossier, &document, &[]).unwrap().changes.unwrap();
+        let store = bench.store.clone();
+        writers.push(tokio::spawn(async move { (number, store.commit(changes).await) }));
+    }
+    let mut winners = Vec::new();
+    for writer in writers {
+        match writer.await.unwrap() {
+            (number, Ok(_)) => winners.push(number),
+            (_, Err(Error::Conflict(Conflict::TenantMoved { version: 2, .. }))) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(winners.len(), 1);
+    let now = bench.dossier("acme-eu").await;
+    assert_eq!((now.tenant.version, now.tenant.display_name), (2, Some(format!("name {}", winners[0]))));
+}
+
+async fn must_keep_every_version(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    let mut dossier = bench.register(&full("acme-eu", "acme")).await.unwrap();
+    for days in [300, 200] {
+        let mut document = full("acme-eu", "acme");
+        document["environments"][1]["retention_days"] = json!(days);
+        let decision = bench.change(&dossier, &document, &["less-retention"]).unwrap();
+        bench.commit(decision.changes).await.unwrap();
+        dossier = decision.dossier;
+        assert_eq!(bench.dossier("acme-eu").await, dossier);
+    }
+    let versions = bench.store.tenant_versions(&tenant("acme-eu"), &Page::default()).await.unwrap().items;
+    let kept: Vec<_> = versions
+        .iter()
+        .map(|row| (row.version, row.manifest["environments"][1]["retention_days"].as_i64().unwrap()))
+        .collect();
+    assert_eq!(kept, [(3, 200), (2, 300), (1, 365)]);
+    let prod = dossier.environments.iter().find(|environment| environment.name == "prod").unwrap();
+    let versions = bench.store.environment_versions(&tenant("acme-eu"), &prod.env_id, &Page::default()).await.unwrap();
+    assert_eq!(versions.items.iter().map(|row| row.version).collect::<Vec<_>>(), [3, 2, 1]);
+    let first = bench.store.tenant_version(&tenant("acme-eu"), 1).await.unwrap().unwrap();
+    assert_eq!(first.manifest["quotas"]["odd"]["kept"], json!([1.5, null, 1e30]));
+}
+
+async fn must_release_an_alias_that_a_manifest_drops(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    let dossier = bench.register(&full("acme-eu", "acme")).await.unwrap();
+    let mut other = full("acme-us", "acme");
+    other["aliases"] = json!({"stripe": "cus_acme-eu"});
+    let alias = Alias::parse("stripe:cus_acme-eu").unwrap();
+    assert_eq!(bench.register(&other).await, Err(Error::Conflict(Conflict::AliasTaken(alias.clone()))));
+    let mut without = full("acme-eu", "acme");
+    without["aliases"] = json!({});
+    let decision = bench.change(&dossier, &without, &[]).unwrap();
+    bench.commit(decision.changes).await.unwrap();
+    bench.register(&other).await.unwrap();
+    assert_eq!(bench.store.aliased(&alias).await.unwrap(), Some(tenant("acme-us")));
+}
+
+async fn must_page_through_a_list_without_gap_or_repetition(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    for number in 0..25 {
+        bench.register(&small(&format!("t-{number:02}"), "acme")).await.unwrap();
+    }
+    let (mut seen, mut page) = (Vec::new(), Page { after: None, limit: 10 });
+    loop {
+        let listed = bench.store.tenants(&TenantFilter::default(), &page).await.unwrap();
+        seen.extend(listed.items.into_iter().map(|row| row.tenant_id.to_string()));
+        match listed.next {
+            Some(next) => page.after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(seen, (0..25).map(|number| format!("t-{number:02}")).collect::<Vec<_>>());
+}
+
+async fn must_filter_tenants(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    bench.organization("other", json!({})).await;
+    bench.register(&full("acme-eu", "acme")).await.unwrap();
+    bench.register(&small("acme-us", "acme")).await.unwrap();
+    bench.register(&small("other-eu", "other")).await.unwrap();
+    let found = async |filter: TenantFilter| {
+        let listed = bench.store.tenants(&filter, &Page::default()).await.unwrap();
+        listed.items.into_iter().map(|row| row.tenant_id.to_string()).collect::<Vec<_>>()
+    };
+    let q = |q: &str| TenantFilter { q: Some(q.to_owned()), ..TenantFilter::default() };
+    assert_eq!(found(q("acme-e")).await, ["acme-eu"]);
+    assert_eq!(found(q("ACME EUR")).await, ["acme-eu"]);
+    assert_eq!(found(q("www.acme")).await, ["acme-eu"]);
+    assert_eq!(found(q("stripe:cus_")).await, ["acme-eu"]);
+    assert_eq!(found(q("%")).await, Vec::<String>::new());
+    let labels = |key: &str, value: &str| TenantFilter {
+        labels: vec![(key.to_owned(), value.to_owned())],
+        ..TenantFilter::default()
+    };
+    assert_eq!(found(labels("team/owner", "a.b")).await, ["acme-eu"]);
+    assert_eq!(found(labels("tier", "silver")).await, Vec::<String>::new());
+    let other = TenantFilter { organization_id: Some(organization("other")), ..TenantFilter::default() };
+    assert_eq!(found(other).await, ["other-eu"]);
+    let later = TenantFilter { created_from: Some(bench.store.now()), ..TenantFilter::default() };
+    assert_eq!(found(later).await, Vec::<String>::new());
+}
+
+async fn must_refuse_a_cursor_of_another_list(bench: Bench) {
+    bench.organization("a1", json!({})).await;
+    bench.organization("a2", json!({})).await;
+    let page = Page { after: None, limit: 1 };
+    let next =
+        bench.store.organizations(&tenancy_store::page::OrganizationFilter::default(), &page).await.unwrap().next;
+    for after in [next.unwrap(), "zz".to_owned(), "é".to_owned(), "00".to_owned()] {
+        let page = Page { after: Some(after), limit: 1 };
+        let refused = bench.store.tenants(&TenantFilter::default(), &page).await;
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    }
+}
