@@ -1,0 +1,49 @@
+//! What ends by itself: holds whose time is over are released, answers that were kept long enough go.
+
+use crate::operations::outcomes::ReleaseExpired;
+use crate::tenancy::{Asked, Tenancy, fresh_correlation_id};
+use std::sync::Arc;
+use std::time::Duration;
+use tenancy_core::Error;
+use tenancy_core::hold::Held;
+use tokio_util::sync::CancellationToken;
+
+/// Most holds that are released in one go.
+const MAX_HOLDS: usize = 256;
+
+/// The name under which the log shows it.
+pub const ACTOR: &str = "holds";
+
+/// Releases the holds whose time is over; returns how many stood.
+///
+/// # Errors
+/// [`Error::Unavailable`]. A hold that cannot be released keeps none of the others.
+pub async fn release_holds(tenancy: &Tenancy) -> Result<usize, Error> {
+    let ended = tenancy.store.ended_holds(MAX_HOLDS).await?;
+    for hold in &ended {
+        let Held::Tenant(tenant) = &hold.held else { continue };
+        let asked = Asked::by_system(ACTOR, fresh_correlation_id());
+        let release = ReleaseExpired { tenant: tenant.clone(), hold: hold.kind.clone() };
+        if let Err(error) = tenancy.decide_and_commit(&release, &asked, None).await {
+            let correlation_id = asked.correlation_id.as_str();
+            tracing::warn!(correlation_id, %error, code = error.code(), "a hold that ended was not released");
+        }
+    }
+    Ok(ended.len())
+}
+
+/// Goes on until `stop`.
+pub async fn run(tenancy: Arc<Tenancy>, every: Duration, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(error) = release_holds(&tenancy).await {
+            tracing::warn!(%error, "holds that ended could not be looked for");
+        }
+        if let Err(error) = tenancy.store.remove_expired().await {
+            tracing::warn!(%error, "what expired could not be removed");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
