@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use clap::Args;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +40,13 @@ impl Documents {
         let mut texts = Vec::new();
         for path in &paths {
             let text = content(path)?;
+            if text.trim_start().starts_with('[')
+                && paths.len() > 1
+                && let Ok(list) = serde_json::from_str::<Vec<Box<RawValue>>>(&text)
+            {
+                texts.extend(list.iter().map(|document| document.get().to_owned()));
+                continue;
+            }
             // The server says what is wrong with a document; only here it is known which file it stands in.
             if paths.len() > 1 {
                 serde_saphyr::from_multiple::<IgnoredAny>(&text)
@@ -47,7 +55,8 @@ impl Documents {
             texts.push(text);
         }
         match texts.as_slice() {
-            [text] if paths.first().is_some_and(|path| path.extension().is_some_and(|ending| ending == "json")) => {
+            // Whole JSON goes as such, also from a pipe: it may be a list, as `export -o json` writes one.
+            [text] if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
                 Ok(Self { content_type: "application/json", text: text.clone() })
             }
             _ => Ok(Self { content_type: "application/yaml", text: joined(&texts) }),
@@ -127,6 +136,8 @@ mod tests {
         assert_eq!((documents.content_type, documents.text.as_str()), ("application/yaml", "# ours\nkind: Tenant\n"));
         let json = written(temp.path(), "a.json", "{\"kind\": \"Tenant\"}");
         assert_eq!(Documents::read(&[json]).expect("read").content_type, "application/json");
+        let list = written(temp.path(), "piped", "[{\"kind\": \"Tenant\"}]\n");
+        assert_eq!(Documents::read(&[list]).expect("read").content_type, "application/json");
     }
 
     #[test]
@@ -135,9 +146,13 @@ mod tests {
         written(temp.path(), "2.json", "{\"kind\": \"Tenant\"}");
         written(temp.path(), "1.yaml", "kind: Organization");
         written(temp.path(), "3.yml", "---\nkind: Tenant\n");
+        written(temp.path(), "4.json", "[{\"a\": 1}, {\"b\": 2}]");
         written(temp.path(), "notes.txt", "not a manifest");
         let documents = Documents::read(&[temp.path().to_path_buf()]).expect("read");
-        assert_eq!(documents.text, "kind: Organization\n---\n{\"kind\": \"Tenant\"}\n---\nkind: Tenant\n");
+        assert_eq!(
+            documents.text,
+            "kind: Organization\n---\n{\"kind\": \"Tenant\"}\n---\nkind: Tenant\n---\n{\"a\": 1}\n---\n{\"b\": 2}"
+        );
         assert_eq!(documents.content_type, "application/yaml");
     }
 

@@ -49,6 +49,9 @@ pub struct Get {
     /// Only those whose id, name or alias begins so
     #[arg(long, value_name = "TEXT")]
     q: Option<String>,
+    /// Also the tombstones of purged tenants
+    #[arg(long)]
+    purged: bool,
     /// At most so many; all when left out
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
@@ -87,7 +90,7 @@ impl What {
     /// The filters that mean something here.
     fn filters(self) -> &'static [&'static str] {
         match self {
-            Self::Tenants => &["--state", "--region", "--organization", "--profile", "--label", "--q"],
+            Self::Tenants => &["--state", "--region", "--organization", "--profile", "--label", "--q", "--purged"],
             Self::Organizations => &["--q"],
             Self::Jobs => &["--state"],
             Self::Environments | Self::Keys | Self::Versions => &[],
@@ -139,6 +142,7 @@ fn check_filters(given: &Get) -> Result<(), Failure> {
         ("--profile", given.profile.is_some()),
         ("--label", !given.labels.is_empty()),
         ("--q", given.q.is_some()),
+        ("--purged", given.purged),
     ];
     let known = given.what.filters();
     // A filter that would be ignored is an answer to another question than was asked.
@@ -155,6 +159,7 @@ async fn list(client: &Client, given: &Get, segments: &[&str]) -> Result<Exit, F
         .filter("organization_id", given.organization.clone())
         .filter("profile", given.profile.clone())
         .filter("q", given.q.clone())
+        .filter("purged", given.purged.then_some("true"))
         .at_most(given.limit);
     for label in &given.labels {
         if !label.contains('=') {
