@@ -14,7 +14,7 @@ use tenancy_server::tenancy::{Asked, Tenancy, fresh_correlation_id};
 use tenancy_store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 /// Says in the data directory who uses its database.
@@ -115,49 +115,28 @@ pub fn bad_config(error: BadConfig) -> Failure {
     Failure::usage(error.to_string())
 }
 
-/// When the process is asked to stop.
-#[derive(Clone)]
-pub struct Stop {
-    sender: watch::Sender<bool>,
-}
-
-impl Stop {
-    /// From now on, Ctrl-C and SIGTERM ask to stop; a second one stops at once.
-    ///
-    /// # Errors
-    /// When signals cannot be watched.
-    pub fn on_signals() -> Result<Self, Failure> {
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let stop = Self { sender: watch::Sender::new(false) };
-        let sender = stop.sender.clone();
-        tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-                if sender.send_replace(true) {
-                    std::process::exit(130);
-                }
-                remark("stopping: what is under way is finished; once more stops at once");
+/// Ctrl-C and SIGTERM cancel what is answered; a second one stops the process at once.
+///
+/// # Errors
+/// When signals cannot be watched.
+pub fn stop_on_signals() -> Result<CancellationToken, Failure> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = CancellationToken::new();
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        for signals in 0.. {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
             }
-        });
-        Ok(stop)
-    }
-
-    /// Asks to stop.
-    pub fn ask(&self) {
-        self.sender.send_replace(true);
-    }
-
-    /// Resolves when the process is asked to stop.
-    pub fn asked(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut receiver = self.sender.subscribe();
-        async move {
-            // The sender lives as long as any part that could ask.
-            let _ = receiver.wait_for(|asked| *asked).await;
+            if signals > 0 {
+                std::process::exit(130);
+            }
+            asked.cancel();
+            remark("stopping: what is under way is finished; once more stops at once");
         }
-    }
+    });
+    Ok(stop)
 }
 
 #[cfg(test)]

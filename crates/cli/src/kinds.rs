@@ -1,6 +1,6 @@
 //! The kinds of things, and which of their fields stand in a table.
 
-use crate::output::{Column, Kind};
+use crate::output::{Column, Kind, Shown};
 use crate::table::Cell;
 use crate::time::{age, short};
 use serde_json::Value;
@@ -33,11 +33,32 @@ pub fn names(value: Option<&Value>, field: &str) -> String {
 
 macro_rules! column {
     ($title:literal, $cell:expr) => {
-        Column { title: $title, wide: false, cell: $cell }
+        Column { title: $title, shown: Shown::Always, cell: $cell }
     };
     ($title:literal, wide, $cell:expr) => {
-        Column { title: $title, wide: true, cell: $cell }
+        Column { title: $title, shown: Shown::Wide, cell: $cell }
     };
+    ($title:literal, narrow, $cell:expr) => {
+        Column { title: $title, shown: Shown::Narrow, cell: $cell }
+    };
+}
+
+/// An actor so short that a line fits: `user:key_…e1740d`. Whole with `-o wide`.
+pub fn brief(actor: &str) -> String {
+    let Some((kind, subject)) = actor.split_once(':') else { return actor.to_owned() };
+    let end = subject.char_indices().rev().nth(5).map_or(0, |(at, _)| at);
+    match subject.find(['_', '-']) {
+        Some(at) if subject.len() > 20 && at < end => format!("{kind}:{}…{}", &subject[..=at], &subject[end..]),
+        _ => actor.to_owned(),
+    }
+}
+
+fn actor(item: &Value) -> Cell {
+    Cell::maybe(text(item, "actor"))
+}
+
+fn brief_actor(item: &Value) -> Cell {
+    Cell::maybe(text(item, "actor").map(brief))
 }
 
 /// Tenants, as a list has them.
@@ -155,7 +176,8 @@ pub const VERSIONS: Kind = Kind {
     name: |v| shown(&v["version"]),
     columns: &[
         column!("VERSION", |v, _| Cell::new(shown(&v["version"]))),
-        column!("ACTOR", |v, _| Cell::maybe(text(v, "actor"))),
+        column!("ACTOR", narrow, |v, _| brief_actor(v)),
+        column!("ACTOR", wide, |v, _| actor(v)),
         column!("AGE", |v, now| Cell::new(age(text(v, "created_at").unwrap_or_default(), now))),
         column!("CORRELATION ID", wide, |v, _| Cell::maybe(text(v, "correlation_id"))),
     ],
@@ -169,7 +191,8 @@ pub const EVENTS: Kind = Kind {
         column!("TIME", |e, _| Cell::new(short(text(e, "occurred_at").unwrap_or_default()))),
         column!("TENANT", |e, _| Cell::maybe(text(e, "tenant_id"))),
         column!("EVENT", |e, _| Cell::maybe(text(e, "event_type"))),
-        column!("ACTOR", |e, _| Cell::maybe(text(e, "actor"))),
+        column!("ACTOR", narrow, |e, _| brief_actor(e)),
+        column!("ACTOR", wide, |e, _| actor(e)),
         column!("POSITION", wide, |e, _| Cell::new(shown(&e["position"]))),
         column!("CORRELATION ID", wide, |e, _| Cell::maybe(text(e, "correlation_id"))),
         column!("WHAT", |e, _| Cell::new(what(e))),
@@ -180,7 +203,7 @@ pub const EVENTS: Kind = Kind {
 fn what(event: &Value) -> String {
     let both = [event.get("payload"), event.get("private")];
     let members = both.into_iter().flatten().filter_map(Value::as_object).flatten();
-    let said = members.filter(|(key, _)| !matches!(key.as_str(), "private_digest" | "job_id" | "manifest"));
+    let said = members.filter(|(key, _)| !matches!(key.as_str(), "private_digest" | "job_id" | "env_id" | "manifest"));
     said.map(|(key, value)| match (key.as_str(), value.as_array()) {
         ("changes", Some(changes)) => names_of_changes(changes),
         _ => format!("{key}={}", shown(value)),
@@ -198,4 +221,29 @@ fn names_of_changes(changes: &[Value]) -> String {
         None => shown(change),
     });
     lines.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn must_shorten_an_actor_and_leave_a_short_one() {
+        assert_eq!(brief("user:key_01a207a0e9997ad08000b73909e1740d"), "user:key_…e1740d");
+        assert_eq!(brief("controller:runner-3507-6458904fe812cbbf"), "controller:runner-…12cbbf");
+        assert_eq!(brief("system:dev"), "system:dev");
+        assert_eq!(brief("nobody"), "nobody");
+    }
+
+    #[test]
+    fn must_say_in_a_line_what_an_event_is_about() {
+        let event = json!({
+            "payload": {"version": 2, "private_digest": "x", "changes": [
+                {"pointer": "/quotas/apiRateLimit", "from": 200, "to": 400}, {"pointer": "/display_name"},
+            ]},
+            "private": {"reason": "not paid"},
+        });
+        assert_eq!(what(&event), "quotas.apiRateLimit -> 400, display_name, version=2, reason=not paid");
+    }
 }

@@ -36,10 +36,21 @@ pub struct Output {
 pub struct Column {
     /// Its title.
     pub title: &'static str,
-    /// Only with `-o wide`.
-    pub wide: bool,
+    /// In which of the two tables.
+    pub shown: Shown,
     /// The cell of a thing.
     pub cell: fn(&Value, Timestamp) -> Cell,
+}
+
+/// In which tables a column stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// In both.
+    Always,
+    /// With `-o wide`.
+    Wide,
+    /// Without: what stands whole in the wide one.
+    Narrow,
 }
 
 /// A kind of thing that is listed.
@@ -125,7 +136,8 @@ impl<'k> Printer<'k> {
 }
 
 fn shown(kind: &Kind, format: Format) -> impl Iterator<Item = &'static Column> + use<> {
-    kind.columns.iter().filter(move |column| !column.wide || format == Format::Wide)
+    let not = if format == Format::Wide { Shown::Narrow } else { Shown::Wide };
+    kind.columns.iter().filter(move |column| column.shown != not)
 }
 
 /// Prints one thing whole.
@@ -152,8 +164,8 @@ mod tests {
         plural: "things",
         name: |item| item["id"].as_str().unwrap_or_default().to_owned(),
         columns: &[
-            Column { title: "NAME", wide: false, cell: |item, _| Cell::maybe(item["id"].as_str()) },
-            Column { title: "NOTE", wide: true, cell: |item, _| Cell::maybe(item["note"].as_str()) },
+            Column { title: "NAME", shown: Shown::Always, cell: |item, _| Cell::maybe(item["id"].as_str()) },
+            Column { title: "NOTE", shown: Shown::Wide, cell: |item, _| Cell::maybe(item["note"].as_str()) },
         ],
     };
 

@@ -7,9 +7,9 @@ use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 pub fn age(then: &str, now: Timestamp) -> String {
     let Ok(then) = then.parse::<Timestamp>() else { return then.to_owned() };
     let seconds = now.duration_since(then).as_secs();
-    let text = span_text(seconds.abs());
-    // Something in the future: the end of a grace period, of a hold, of a key.
-    if seconds < 0 { format!("in {text}") } else { text }
+    // Something in the future: the end of a grace period, of a hold, of a key. What was set to 14 days a moment ago
+    // shall not read as 13.
+    if seconds < 0 { format!("in {}", span_text(seconds.abs() + 60)) } else { span_text(seconds) }
 }
 
 fn span_text(seconds: i64) -> String {
@@ -77,7 +77,8 @@ mod tests {
             ("2026-11-23T11:57:00Z", "3m"),
             ("2026-11-23T07:00:00Z", "5h"),
             ("2026-11-15T12:00:00Z", "8d"),
-            ("2026-11-23T12:30:00Z", "in 30m"),
+            ("2026-11-23T12:29:59Z", "in 30m"),
+            ("2026-12-07T11:59:58Z", "in 14d"),
             ("nonsense", "nonsense"),
         ] {
             assert_eq!(age(then, now), shown, "{then}");

@@ -128,9 +128,10 @@ impl Settled {
         let id = field("tenant_id").unwrap_or_default();
         let state = field("state").unwrap_or_default();
         if self.timed_out {
-            let waits = field("waits_for").map(|what| format!(": {what}")).unwrap_or_default();
-            let message = format!("{id} is {state} and still under way after {timeout_seconds} s{waits}");
-            return Err(Failure::new(Exit::TimedOut, message).and_type(&format!("wait {}", quoted(id))));
+            let waits = field("waits_for").map(|what| format!(": waits for {what}")).unwrap_or_default();
+            let message = format!("{id} is still {state} after {timeout_seconds} s{waits}");
+            let next = self.release().unwrap_or_else(|| command(&format!("wait {}", quoted(id))));
+            return Err(Failure::new(Exit::TimedOut, message).and(next));
         }
         if let Some(job) = &self.failed {
             let action = text(job, "action").unwrap_or_default();

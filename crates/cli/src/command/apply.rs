@@ -49,7 +49,7 @@ pub async fn run(client: &Client, given: Apply) -> Result<Exit, Failure> {
     applied.print(given.output.output)?;
     let settled = if given.patience.no_wait { BTreeMap::new() } else { applied.settle(client, given.patience).await? };
     let quiet = !matches!(given.output.output, Format::Table | Format::Wide);
-    let outcome = conclude(&settled, given.patience, quiet);
+    let outcome = conclude(&settled, given.patience, |id| !quiet && !applied.is_unchanged(id));
     applied.refusal()?;
     outcome.map(|()| Exit::Done)
 }
@@ -82,6 +82,14 @@ impl Applied {
     /// Whether it changes anything at all.
     pub fn changes_something(&self) -> bool {
         self.results().iter().any(|result| matches!(text(result, "result"), Some("created" | "changed")))
+    }
+
+    /// Whether nothing is to be told of a tenant: the file changes nothing, and it is as it says.
+    pub fn is_unchanged(&self, id: &str) -> bool {
+        let is = |result: &&Value| text(result, "id") == Some(id) && text(result, "kind") == Some("Tenant");
+        self.results().iter().find(is).is_some_and(|result| {
+            text(result, "result") == Some("unchanged") && result.get("waits_for").is_none_or(Value::is_null)
+        })
     }
 
     /// The tenants that the documents named and that were not refused.
@@ -191,11 +199,16 @@ fn row(result: &Value, dry_run: bool) -> Vec<Cell> {
 ///
 /// # Errors
 /// When a job failed or is not over.
-pub fn conclude(settled: &BTreeMap<String, Settled>, patience: Patience, quiet: bool) -> Result<(), Failure> {
+pub fn conclude(
+    settled: &BTreeMap<String, Settled>,
+    patience: Patience,
+    tells: impl Fn(&str) -> bool,
+) -> Result<(), Failure> {
     let mut worst: Option<Failure> = None;
-    for one in settled.values() {
+    for (id, one) in settled {
         match one.verdict(patience.timeout) {
-            Ok(line) if !quiet => {
+            // One that was and is as wished is not worth a line; one that a hold keeps from its wish is.
+            Ok(line) if tells(id) => {
                 say(&plain(&line))?;
                 if !as_wished(&one.tenant)
                     && let Some(command) = one.release()

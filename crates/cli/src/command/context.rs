@@ -18,7 +18,7 @@ pub enum ContextCommand {
     #[command(after_help = "Examples:\n  tenancy context use dev")]
     Use(Use),
     /// Remember a server, with the key in TENANCY_TOKEN
-    #[command(after_help = "Examples:\n  TENANCY_TOKEN=tnc_… tenancy context add prod https://tenancy.example.com")]
+    #[command(after_help = "Examples:\n  TENANCY_TOKEN=… tenancy context add prod https://tenancy.example.com")]
     Add(Add),
     /// Forget a server
     #[command(after_help = "Examples:\n  tenancy context remove staging")]

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::{ENVIRONMENTS, JOBS, ORGANIZATIONS, TENANTS, names, pairs, percent, shown, text};
+use crate::kinds::{ENVIRONMENTS, JOBS, ORGANIZATIONS, TENANTS, brief, names, pairs, percent, shown, text};
 use crate::listing::List;
 use crate::naming::{self, Name};
 use crate::output::{Format, Kind, Output, one};
@@ -81,8 +81,8 @@ pub async fn run(client: &Client, given: Describe) -> Result<Exit, Failure> {
             page.events(&newest.all(client).await?);
         }
         What::Job => page.job(&item),
-        What::Organization => page.fields(&item, &["organization_id", "display_name", "version"]),
-        _ => page.fields(&item, &["env_id", "tenant_id", "name", "state", "version"]),
+        What::Organization => page.organization(&item),
+        _ => page.environment(&item),
     }
     write(&page.text)?;
     Ok(Exit::Done)
@@ -158,16 +158,7 @@ impl Page {
                 ]
             },
         );
-        self.list("Holds", &t["holds"], &["HOLD", "ON", "SINCE", "UNTIL", "PLACED BY", "REASON"], |h, now| {
-            vec![
-                Cell::maybe(text(h, "hold")),
-                Cell::new(if h["organization"] == true { "organization" } else { "tenant" }),
-                Cell::new(age(text(h, "created_at").unwrap_or_default(), now)),
-                Cell::maybe(text(h, "until").map(|at| age(at, now))),
-                Cell::maybe(text(h, "placed_by")),
-                Cell::maybe(text(h, "reason")),
-            ]
-        });
+        self.list("Holds", &t["holds"], HOLD_TITLES, hold);
         if let Some(job) = t.get("open_job").filter(|job| job.is_object()) {
             self.title("Job");
             let field = |name: &str| text(job, name).unwrap_or_default().to_owned();
@@ -199,7 +190,7 @@ impl Page {
             vec![
                 Cell::new(age(text(event, "occurred_at").unwrap_or_default(), self.now)),
                 Cell::maybe(text(event, "event_type")),
-                Cell::maybe(text(event, "actor")),
+                Cell::maybe(text(event, "actor").map(brief)),
             ]
         });
         let rows: Vec<_> = rows.collect();
@@ -239,22 +230,61 @@ impl Page {
         }
     }
 
-    /// All fields, those named first.
-    fn fields(&mut self, item: &Value, first: &[&str]) {
-        let object = item.as_object().into_iter().flatten();
-        let mut fields: Vec<_> = object.map(|(name, value)| (name.as_str(), value)).collect();
-        fields.sort_by_key(|(name, _)| first.iter().position(|known| known == name).unwrap_or(first.len()));
-        let facts = fields.into_iter().map(|(name, value)| {
-            let text = match value.as_object() {
-                Some(_) => pairs(Some(value)),
-                None if name.ends_with("_at") => self.ages(item, name),
-                None => shown(value),
-            };
-            (name, text)
-        });
-        let facts = facts.collect();
-        self.facts(facts);
+    fn organization(&mut self, o: &Value) {
+        let field = |name: &str| text(o, name).unwrap_or_default().to_owned();
+        let (created, closed) = (self.ages(o, "created_at"), self.ages(o, "closed_at"));
+        self.facts(vec![
+            ("organization", field("organization_id")),
+            ("display name", field("display_name")),
+            ("labels", pairs(o.get("labels"))),
+            ("version", shown(&o["version"])),
+            ("created", created),
+            ("closed", closed),
+        ]);
+        let (used, caps) = (&o["usage"], &o["caps"]);
+        let quotas = [used, caps].into_iter().filter_map(|of| of["quotas"].as_object()).flatten();
+        let names: std::collections::BTreeSet<_> = quotas.map(|(name, _)| name.as_str()).collect();
+        let row = |name: &str, used: &Value, cap: &Value| {
+            vec![Cell::new(name), Cell::new(used.as_i64().unwrap_or_default().to_string()), Cell::new(shown(cap))]
+        };
+        let tenants = row("tenants", &used["tenants"], &caps["tenants"]);
+        let quotas = names.iter().map(|name| row(name, &used["quotas"][*name], &caps["quotas"][*name]));
+        let rows: Vec<_> = std::iter::once(tenants).chain(quotas).collect();
+        self.title("Its tenants, in sum");
+        self.text.push_str(&Table::new(["WHAT", "USED", "CAP"], self.colours).render(&rows));
+        self.list("Holds", &o["holds"], HOLD_TITLES, hold);
     }
+
+    fn environment(&mut self, e: &Value) {
+        let field = |name: &str| text(e, name).unwrap_or_default().to_owned();
+        let (created, provisioned) = (self.ages(e, "created_at"), self.ages(e, "provisioned_at"));
+        self.facts(vec![
+            ("environment", (ENVIRONMENTS.name)(e)),
+            ("state", field("state")),
+            ("isolation", field("isolation_level")),
+            ("region", field("region")),
+            ("quotas", pairs(e.get("quotas"))),
+            ("retention", e["retention_days"].as_i64().map(|days| format!("{days}d")).unwrap_or_default()),
+            ("version", shown(&e["version"])),
+            ("id", field("env_id")),
+            ("created", created),
+            ("provisioned", provisioned),
+        ]);
+    }
+}
+
+/// Titles of a list of holds.
+const HOLD_TITLES: &[&str] = &["HOLD", "ON", "SINCE", "UNTIL", "PLACED BY", "REASON"];
+
+fn hold(h: &Value, now: Timestamp) -> Vec<Cell> {
+    vec![
+        Cell::maybe(text(h, "hold")),
+        Cell::new(if h["organization"] == true { "organization" } else { "tenant" }),
+        Cell::new(age(text(h, "created_at").unwrap_or_default(), now)),
+        Cell::maybe(text(h, "until").map(|at| age(at, now))),
+        Cell::maybe(text(h, "placed_by").map(brief)),
+        Cell::maybe(text(h, "reason")),
+    ]
 }
 
 /// `host:acme.example.com, stripe:cus_9s6`

@@ -6,7 +6,7 @@ use crate::contexts::{Context, Contexts, read_toml, write_toml};
 use crate::documents::Documents;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::hosting::{LogFormat, Mode, Stop, bad_config, listen, log, make_key, of_database};
+use crate::hosting::{LogFormat, Mode, bad_config, listen, log, make_key, of_database, stop_on_signals};
 use crate::kinds::{OVERVIEW, text};
 use crate::listing::List;
 use crate::output::{Format, Printer};
@@ -23,6 +23,7 @@ use tenancy_core::apikey::Role;
 use tenancy_server::token::token_digest;
 use tenancy_server::{Config, Flags};
 use tenancy_store::Store;
+use tokio_util::sync::CancellationToken;
 
 /// Tenants in the table at the start.
 const TENANTS_SHOWN: usize = 20;
@@ -64,7 +65,7 @@ pub struct Dev {
 /// # Errors
 /// Why it cannot start, or what was refused of the manifests.
 pub async fn run(given: Dev) -> Result<Exit, Failure> {
-    let stop = Stop::on_signals()?;
+    let stop = stop_on_signals()?;
     log(LogFormat::Text, "warn");
     // Read first: a slip in a name should not cost a start.
     let documents = if given.apply.is_empty() { None } else { Some(Documents::read(&given.apply)?) };
@@ -80,35 +81,38 @@ pub async fn run(given: Dev) -> Result<Exit, Failure> {
         Err(error) => Err(error),
     };
     let store = opened.map_err(|error| not_opened(error, &config.data_dir))?;
-    let started = start(&config, &store).await;
-    let (listener, client) = match started {
-        Ok(started) => started,
-        Err(failure) => {
-            store.close().await;
-            return Err(failure);
-        }
-    };
-    let directory = config.data_dir.clone();
-    let flag = remember(&client, &directory);
-    say(&format!("tenancy dev serves {}, its data is in {}", client.url(), directory.display()))?;
+    let outcome = host(config, &store, documents, stop).await;
+    store.close().await;
+    outcome
+}
 
-    let mut server = tokio::spawn(tenancy_server::serve(config, store, listener, stop.asked()));
+/// Serves until it is asked to stop; meanwhile applies and shows.
+async fn host(
+    config: Config,
+    store: &Store,
+    documents: Option<Documents>,
+    stop: CancellationToken,
+) -> Result<Exit, Failure> {
+    let (listener, client) = start(&config, store).await?;
+    let flag = remember(&client, &config.data_dir);
+    say(&format!("tenancy dev serves {}, its data is in {}", client.url(), config.data_dir.display()))?;
+    let mut server = tokio::spawn(tenancy_server::serve(config, store.clone(), listener, stop.clone()));
     let presented = tokio::select! {
         presented = present(&client, documents, &flag) => presented,
-        () = stop.asked() => Ok(Exit::Done),
+        () = stop.cancelled() => Ok(Exit::Done),
         ended = &mut server => return served(ended),
     };
     if presented.is_err() {
-        stop.ask();
+        stop.cancel();
     }
     let ended = served(server.await);
     presented.and(ended)
 }
 
-fn served<E: std::fmt::Display>(ended: Result<Result<(), E>, tokio::task::JoinError>) -> Result<Exit, Failure> {
+fn served(ended: Result<Result<(), tenancy_core::Error>, tokio::task::JoinError>) -> Result<Exit, Failure> {
     match ended {
         Ok(Ok(())) => Ok(Exit::Done),
-        Ok(Err(error)) => Err(Failure::refused(format!("the server stopped: {error}"))),
+        Ok(Err(error)) => Err(of_database(error)),
         Err(error) => Err(Failure::refused(format!("the server stopped: {error}"))),
     }
 }
@@ -182,7 +186,7 @@ async fn present(client: &Client, documents: Option<Documents>, flag: &str) -> R
         applied.print(Format::Table)?;
         applied.refusal()?;
         settled = applied.settle(client, PATIENCE).await?;
-        outcome = conclude(&settled, PATIENCE, true);
+        outcome = conclude(&settled, PATIENCE, |_| false);
     }
     let first = overview(client).await?;
     for one in settled.values().filter(|one| !as_wished(&one.tenant)) {

@@ -2,7 +2,7 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::hosting::{LogFormat, Mode, Stop, bad_config, listen, log, of_database};
+use crate::hosting::{LogFormat, Mode, bad_config, listen, log, of_database, stop_on_signals};
 use crate::terminal::say;
 use clap::Args;
 use std::io::IsTerminal;
@@ -56,7 +56,7 @@ pub async fn run(given: Serve) -> Result<Exit, Failure> {
         crate::terminal::write(tenancy_server::config::DEFAULT_TOML)?;
         return Ok(Exit::Done);
     }
-    let stop = Stop::on_signals()?;
+    let stop = stop_on_signals()?;
     let otherwise = if std::io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
     log(given.log_format.unwrap_or(otherwise), "info");
     let flags = Flags {
@@ -82,6 +82,7 @@ pub async fn run(given: Serve) -> Result<Exit, Failure> {
         }
     };
     say(&format!("tenancy serves http://{}", listener.local_addr()?))?;
-    let served = tenancy_server::serve(config, store, listener, stop.asked()).await;
-    served.map(|()| Exit::Done).map_err(|error| Failure::refused(error.to_string()))
+    let served = tenancy_server::serve(config, store.clone(), listener, stop).await;
+    store.close().await;
+    served.map(|()| Exit::Done).map_err(of_database)
 }

@@ -1,5 +1,7 @@
 //! The real program: a `dev` server, and commands from a second shell.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on shall stop")]
+
 mod alone;
 mod manifests;
 mod second_shell;
