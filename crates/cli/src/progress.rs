@@ -29,7 +29,7 @@ impl Progress {
         let bar = std::io::stderr().is_terminal().then(|| {
             let length = PARTS * tenants.max(1) as u64;
             let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{bar:24} {percent:>3}% {elapsed:>4}  {msg}") {
+            if let Ok(style) = ProgressStyle::with_template("{bar:24} {percent:>3}% {elapsed:>4}  {wide_msg}") {
                 bar.set_style(style.progress_chars("=> "));
             }
             bar

@@ -3,6 +3,7 @@
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::hosting::{bad_config, make_key, of_database};
+use crate::program::command;
 use crate::terminal::{remark, say, write};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -104,7 +105,7 @@ async fn check(database: &Database) -> Result<Exit, Failure> {
     if !missing.is_empty() {
         let mut failure = Failure::refused(format!("the database is behind this release by {}", missing.len()));
         failure.details = missing;
-        return Err(failure.and_type("db migrate"));
+        return Err(failure.and(format!("{}, with the same flags", command("db migrate"))));
     }
     let store = database.open().await.map_err(of_database)?;
     let troubles = store.ready().await.map_err(of_database);

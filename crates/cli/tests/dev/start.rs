@@ -79,6 +79,23 @@ fn must_say_who_has_the_database_or_the_port() {
 }
 
 #[test]
+fn must_not_take_the_place_of_the_context_one_works_with() {
+    let shell = Shell::new();
+    shell.good("context add prod http://127.0.0.1:1");
+    let dev = shell.dev(&["--apply", EXAMPLE]);
+    assert!(dev.shown.contains("describe tenant acme-eu --context dev"), "{}", dev.shown);
+    assert_eq!(shell.run("get tenants").code, 8, "that is prod");
+    assert_eq!(shell.good("get tenants -o name --context dev"), "acme-eu\nacme-us\n");
+    // An address in the environment is stronger than the current context, and weaker than what is said.
+    let url = dev.url();
+    let environment = [("TENANCY_URL", url.as_str())];
+    assert_eq!(shell.run_with(&["get", "tenants"], &environment, None).code, 5, "there is no key for it");
+    assert_eq!(shell.run_with(&["get", "tenants", "--context", "prod"], &environment, None).code, 8);
+    shell.good("context use dev");
+    shell.good("get tenants");
+}
+
+#[test]
 fn must_leave_alone_what_serve_has_used() {
     let shell = Shell::new();
     std::fs::create_dir(shell.path(".tenancy")).expect("made");
