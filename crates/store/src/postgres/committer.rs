@@ -23,7 +23,7 @@ const MAX_TRIES_TOGETHER: u32 = 2;
 /// How often a member that runs alone is tried.
 const MAX_TRIES_ALONE: u32 = 8;
 
-const LOCK_HEAD: &str = "SELECT only_row FROM log_head FOR NO KEY UPDATE";
+const LOCK_HEAD: &str = "SELECT only_row FROM log_head WHERE only_row FOR NO KEY UPDATE";
 const APPEND_BATCH: &str = "INSERT INTO log_batches (last_position, first_position, committed_at) \
     SELECT last_position + $1::bigint, last_position + 1, $2::timestamptz \
     FROM (SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1) h RETURNING first_position";
