@@ -25,6 +25,8 @@ words!(
         OrganizationHoldReleased = "ORGANIZATION_HOLD_RELEASED",
         /// A tenant was registered: its creation is asked for.
         TenancyRegistered = "TENANCY_REGISTERED",
+        /// Its creation is asked for again, after it failed.
+        CreationRequested = "TENANCY_CREATION_REQUESTED",
         /// Its creation ended well.
         TenancyCreated = "TENANCY_CREATED",
         /// Its manifest changed.
@@ -124,7 +126,8 @@ impl EventType {
             Self::EnvironmentUpdated => &[("env_id", Text), ("name", Text), ("version", Integer), ("changes", List)],
             Self::EnvironmentDeleted => &[("env_id", Text), ("name", Text)],
             Self::WebhookUpdated => &[("webhook_id", Text), ("name", Text), ("change", Text)],
-            Self::ActivationRequested
+            Self::CreationRequested
+            | Self::ActivationRequested
             | Self::SuspensionRequested
             | Self::DeletionRequested
             | Self::UndeletionRequested

@@ -79,10 +79,10 @@ pub const TABLE: &[Transition] = {
 };
 
 impl Action {
-    /// The event of its being asked for.
+    /// The event of its being asked for. The first time, a creation is asked for by a registration.
     pub fn requested(self) -> EventType {
         match self {
-            Self::Create => EventType::TenancyRegistered,
+            Self::Create => EventType::CreationRequested,
             Self::Update => EventType::TenancyUpdateRequested,
             Self::Activate => EventType::ActivationRequested,
             Self::Suspend => EventType::SuspensionRequested,
