@@ -213,7 +213,8 @@ impl<'a> Fields<'a> {
 
     /// Every field that was not asked for is a violation, with the nearest that exists.
     pub fn no_others(self, findings: &mut Findings) {
-        for name in self.object.keys().filter(|name| !self.known.contains(&name.as_str())) {
+        let others = self.object.keys().filter(|name| !self.known.contains(&name.as_str()));
+        for name in others.take(MAX_FINDINGS) {
             let at = self.at.key(name);
             let hint = match nearest(name, self.known.iter().copied()) {
                 Some(near) => format!("; did you mean {near:?}?"),

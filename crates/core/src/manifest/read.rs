@@ -96,6 +96,7 @@ fn members(fields: &mut Fields<'_>, name: &'static str, findings: &mut Findings)
     let Some(object) = fields.object(name, findings) else { return Object::new() };
     if object.len() > MAX_MEMBERS {
         findings.bad(&at, "out_of_range", format!("at most {MAX_MEMBERS} members, not {}", object.len()));
+        return Object::new();
     }
     for (key, _) in object.iter().filter(|(_, value)| nesting(value) > MAX_NESTING) {
         findings.bad(&at.key(key), "too_deep", format!("must not be nested deeper than {MAX_NESTING} levels"));
@@ -146,6 +147,7 @@ pub fn read_labels(fields: &mut Fields<'_>, findings: &mut Findings) -> Labels {
     let Some(object) = fields.object("labels", findings) else { return Labels::new() };
     if object.len() > MAX_LABELS {
         findings.bad(&at, "out_of_range", format!("at most {MAX_LABELS} labels, not {}", object.len()));
+        return Labels::new();
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
     let mut labels = Labels::new();
