@@ -13,6 +13,9 @@ pub struct Fields<'a> {
     known: Vec<&'static str>,
 }
 
+/// Most violations, and most warnings, that are listed of one document.
+pub const MAX_FINDINGS: usize = 1000;
+
 /// What was found wrong with a document, as it is read.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -25,12 +28,12 @@ pub struct Findings {
 impl Findings {
     /// Adds a violation.
     pub fn bad(&mut self, at: &Pointer, code: &'static str, message: impl Into<String>) {
-        self.violations.push(Violation::at(at, code, message));
+        push(&mut self.violations, at, code, message.into());
     }
 
     /// Adds a warning.
     pub fn warn(&mut self, at: &Pointer, code: &'static str, message: impl Into<String>) {
-        self.warnings.push(Violation::at(at, code, message));
+        push(&mut self.warnings, at, code, message.into());
     }
 
     /// `value`, if nothing was wrong.
@@ -44,6 +47,17 @@ impl Findings {
         }
     }
 }
+
+fn push(list: &mut Vec<Violation>, at: &Pointer, code: &'static str, message: String) {
+    match list.len() {
+        MAX_FINDINGS.. => {}
+        MOST_LISTED => list.push(Violation::at(&Pointer::root(), "too_many", "there is more, which is not listed")),
+        _ => list.push(Violation::at(at, code, message)),
+    }
+}
+
+/// The last place of a list says that there is more.
+const MOST_LISTED: usize = MAX_FINDINGS - 1;
 
 impl<'a> Fields<'a> {
     /// The object at `at`; anything else is a violation.
@@ -88,11 +102,24 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// That the field must be there, and not `null`.
+    pub fn required(&self, name: &str, message: &str, findings: &mut Findings) {
+        if self.object.get(name).is_none_or(Value::is_null) {
+            findings.bad(&self.at(name), "required", message);
+        }
+    }
+
+    /// Whether the field is absent, `null` or an empty list.
+    pub fn is_empty(&self, name: &str) -> bool {
+        match self.object.get(name) {
+            None | Some(Value::Null) => true,
+            Some(value) => value.as_array().is_some_and(Vec::is_empty),
+        }
+    }
+
     /// Text that must be there.
     pub fn required_text(&mut self, name: &'static str, max_bytes: usize, findings: &mut Findings) -> Option<String> {
-        if !self.object.contains_key(name) {
-            findings.bad(&self.at(name), "required", format!("{name} is required"));
-        }
+        self.required(name, &format!("{name} is required"), findings);
         self.text(name, max_bytes, findings)
     }
 
@@ -148,7 +175,8 @@ impl<'a> Fields<'a> {
         let value = self.value(name)?;
         let number = value.as_i64().filter(|number| range.contains(number));
         if number.is_none() {
-            let message = format!("must be a whole number from {} to {}, not {value}", range.start(), range.end());
+            let message =
+                format!("must be a whole number from {} to {}, not {}", range.start(), range.end(), shown(value));
             findings.bad(&at, if value.is_number() { "out_of_range" } else { "wrong_type" }, message);
         }
         number
@@ -185,12 +213,15 @@ impl<'a> Fields<'a> {
 
     /// Every field that was not asked for is a violation, with the nearest that exists.
     pub fn no_others(self, findings: &mut Findings) {
-        for name in self.object.keys().filter(|name| !self.known.contains(&name.as_str())) {
+        let others = self.object.keys().filter(|name| !self.known.contains(&name.as_str()));
+        for name in others.take(MAX_FINDINGS) {
+            let at = self.at.key(name);
             let hint = match nearest(name, self.known.iter().copied()) {
                 Some(near) => format!("; did you mean {near:?}?"),
                 None => format!("; there are {}", self.known.join(", ")),
             };
-            findings.bad(&self.at.key(name), "unknown_field", format!("there is no field {name:?}{hint}"));
+            let name = Value::from(name.as_str());
+            findings.bad(&at, "unknown_field", format!("there is no field {}{hint}", shown(&name)));
         }
     }
 }
@@ -198,7 +229,17 @@ impl<'a> Fields<'a> {
 /// "must be one of …, not …", with the nearest.
 pub fn one_of(text: &str, list: &[&str]) -> String {
     let hint = nearest(text, list.iter().copied()).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-    format!("must be one of {}, not {text:?}{hint}", list.join(", "))
+    format!("must be one of {}, not {}{hint}", list.join(", "), shown(&Value::from(text)))
+}
+
+/// A value in a message: its beginning, where it is long.
+pub(crate) fn shown(value: &Value) -> String {
+    const MOST_CHARS: usize = 80;
+    let text = value.to_string();
+    match text.char_indices().nth(MOST_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 fn kind(value: &Value) -> &'static str {
