@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PATIENCE_UNKNOWN: Duration = Duration::from_secs(8);
 /// How long to wait before connecting anew.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long a batch may keep all others waiting while its members run alone; who has not had a turn then is refused.
+const PATIENCE_ALONE: Duration = Duration::from_secs(10);
 /// How often a batch runs again as it is before its members run alone.
 const MAX_TRIES_TOGETHER: u32 = 2;
 /// How often a member that runs alone is tried.
@@ -37,6 +39,27 @@ pub struct Committer {
     writes: Vec<String>,
     tenant_log: String,
     platform_log: String,
+}
+
+/// How a batch has fared; its members go on from there when they run alone.
+#[derive(Clone, Copy)]
+struct Course {
+    began: Instant,
+    tries: u32,
+    /// It ran before: receipts are looked for.
+    again: bool,
+    /// A COMMIT of it may have come through, or may yet.
+    unknown: bool,
+}
+
+impl Course {
+    fn begin() -> Self {
+        Self { began: Instant::now(), tries: 0, again: false, unknown: false }
+    }
+
+    fn has_time(&self) -> bool {
+        self.began.elapsed() < if self.unknown { PATIENCE_UNKNOWN } else { PATIENCE }
+    }
 }
 
 /// Why a batch did not come through.
@@ -85,42 +108,49 @@ impl Committer {
                 }
             };
             match batch {
-                Some(members) => self.settle(members, false).await,
+                Some(members) => self.settle(members, Course::begin()).await,
                 None => return,
             }
         }
     }
 
     /// Runs a batch until every member has its answer, or is carried into the next batch.
-    async fn settle(&mut self, members: Vec<Waiting>, again: bool) {
-        let (began, mut again, mut unknown, mut tries) = (Instant::now(), again, false, 0);
+    async fn settle(&mut self, members: Vec<Waiting>, mut course: Course) {
         loop {
-            let failure = match self.attempt(&members, again).await {
+            let failure = match self.attempt(&members, course.again).await {
                 Ok((judgement, first)) => {
                     let later = tell(members, judgement, first);
                     return self.intake.carry(later);
                 }
                 Err(failure) => failure,
             };
-            (again, tries, unknown) = (true, tries + 1, unknown || failure.unknown);
-            let patience = if unknown { PATIENCE_UNKNOWN } else { PATIENCE };
+            course.again = true;
+            course.tries += 1;
+            course.unknown |= failure.unknown;
             match failure.fault {
-                Fault::Lost if began.elapsed() < patience => {
+                Fault::Lost if course.has_time() => {
                     self.connection = None;
                     tokio::time::sleep(PAUSE).await;
                 }
-                Fault::Again if tries < MAX_TRIES_TOGETHER => {}
+                Fault::Again if course.tries < MAX_TRIES_TOGETHER => {}
                 // One of them did it, or they are too many at once: each alone, so that only the culprit fails.
                 Fault::Again | Fault::Slow | Fault::Final if members.len() > 1 => {
-                    for member in members {
-                        Box::pin(self.settle(vec![member], true)).await;
-                    }
-                    return;
+                    return self.alone(members, course, &failure.what).await;
                 }
-                Fault::Again | Fault::Slow if tries < MAX_TRIES_ALONE && began.elapsed() < patience => {}
-                fault => return refuse(members, fault, unknown, &failure.what),
+                Fault::Again | Fault::Slow if course.tries < MAX_TRIES_ALONE && course.has_time() => {}
+                fault => return refuse(members, fault, course.unknown, &failure.what),
             }
         }
+    }
+
+    /// Runs each member alone. What is unknown of the batch is unknown of each of them, and the batch's time is theirs.
+    async fn alone(&mut self, members: Vec<Waiting>, course: Course, what: &str) {
+        let mut members = members.into_iter();
+        while course.began.elapsed() < PATIENCE_ALONE {
+            let Some(member) = members.next() else { return };
+            Box::pin(self.settle(vec![member], Course { tries: 0, ..course })).await;
+        }
+        refuse(members.collect(), Fault::Slow, course.unknown, what);
     }
 
     /// One run of a batch. A member whose receipt is found is done: an earlier run had come through.

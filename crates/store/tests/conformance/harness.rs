@@ -53,9 +53,16 @@ impl Bench {
 
     async fn open(database: Database, directory: Option<tempfile::TempDir>) -> Self {
         database.migrate(false).await.expect("migrated");
+        Self { _directory: directory, ..Self::on(&database).await }
+    }
+
+    /// On a database that is migrated; another process, as far as the database can tell.
+    pub async fn on(database: &Database) -> Self {
+        static BENCHES: AtomicU64 = AtomicU64::new(1);
         let store = database.open().await.expect("open");
-        let declared = Declared::default();
-        Self { store, declared, moments: AtomicU64::new(1), _directory: directory }
+        // No two benches draw the same lots, so no two ids are the same.
+        let moments = AtomicU64::new(BENCHES.fetch_add(1, Ordering::Relaxed) << 32);
+        Self { store, declared: Declared::default(), moments, _directory: None }
     }
 
     pub fn moment(&self) -> Moment {

@@ -1,0 +1,94 @@
+//! Members that cannot be written: only they fail.
+
+use crate::harness::{Bench, small, tenant};
+use crate::rig::together;
+use crate::world::Member;
+use serde_json::json;
+use tenancy_core::Error;
+use tenancy_core::changes::{Changes, Guard, Write};
+use tenancy_core::hold::{Held, Hold};
+use tenancy_core::ids::HoldId;
+
+/// A registration whose rows are spoilt by hand: no rule makes such.
+fn spoilt(bench: &Bench, id: &str, spoil: impl Fn(&mut Changes)) -> Member {
+    let mut changes = bench.registration(&small(id, "acme")).changes.unwrap();
+    spoil(&mut changes);
+    Member { changes, after: None }
+}
+
+fn hold(id: &str, on: &str) -> Hold {
+    Hold {
+        hold_id: HoldId::known(id),
+        held: Held::Tenant(tenant(on)),
+        kind: "operator".to_owned(),
+        reason: None,
+        placed_by: "test".to_owned(),
+        until: None,
+        created_at: tenancy_core::Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn poisoned(bench: &Bench) -> Vec<Member> {
+    let tenants_row = |changes: &mut Changes, spoil: &dyn Fn(&mut tenancy_core::tenant::Tenant)| {
+        for write in &mut changes.writes {
+            if let Write::InsertTenant(row) = write {
+                spoil(row);
+            }
+        }
+    };
+    vec![
+        spoilt(bench, "too-long", |changes| tenants_row(changes, &|row| row.region = "x".repeat(65))),
+        spoilt(bench, "hold-of-nobody", |changes| changes.write(Write::InsertHold(hold("hld_1", "nobody")))),
+        spoilt(bench, "update-of-nothing", |changes| changes.write(Write::UpdateHold(hold("hld_2", "t-0")))),
+        spoilt(bench, "delete-of-nothing", |changes| changes.write(Write::DeleteHold(HoldId::known("hld_3")))),
+        spoilt(bench, "wrong-organization", |changes| {
+            tenants_row(changes, &|row| row.organization_id = crate::harness::organization("nobody"));
+        }),
+        spoilt(bench, "twice", |changes| {
+            let row = changes.writes.iter().find(|write| matches!(write, Write::InsertTenant(_))).cloned().unwrap();
+            changes.write(row);
+        }),
+        // An id that is taken, and no guard that says so.
+        spoilt(bench, "t-taken", |changes| changes.guards.retain(|guard| !matches!(guard, Guard::TenantUnused(_)))),
+    ]
+}
+
+async fn run(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    bench.register(&small("t-taken", "acme")).await.unwrap();
+    let poisoned = poisoned(&bench);
+    let bad = poisoned.len();
+    let mut members = Vec::new();
+    for (number, member) in poisoned.into_iter().enumerate() {
+        for place in 0..2 {
+            let good = bench.registration(&small(&format!("good-{number}-{place}"), "acme")).changes.unwrap();
+            members.push(Member { changes: good, after: None });
+        }
+        members.push(member);
+    }
+    let answers = together(&bench.store, &members).await;
+    for (place, (member, answer)) in members.iter().zip(&answers).enumerate() {
+        let id = member.changes.tenant_id.as_ref().unwrap();
+        let there = bench.store.dossier(id).await.unwrap().is_some();
+        if place % 3 == 2 {
+            assert!(matches!(answer, Err(Error::Internal(_) | Error::Busy)), "{id}: {answer:?}");
+            assert!(!there || id.as_str() == "t-taken", "{id}");
+        } else {
+            assert!(answer.is_ok() && there, "{id}: {answer:?}");
+        }
+    }
+    assert_eq!(answers.iter().filter(|answer| answer.is_err()).count(), bad);
+    let record = bench.store.organization(&crate::harness::organization("acme")).await.unwrap().unwrap();
+    assert_eq!(usize::try_from(record.usage.tenants).unwrap(), 1 + 2 * bad, "what failed takes no room");
+    bench.register(&small("after", "acme")).await.unwrap();
+}
+
+#[tokio::test]
+async fn must_fail_only_the_culprit_of_a_batch_on_postgres() {
+    run(Bench::postgres().await).await;
+}
+
+#[tokio::test]
+async fn must_fail_only_the_culprit_of_a_batch_on_sqlite() {
+    run(Bench::sqlite().await).await;
+}

@@ -1,0 +1,163 @@
+//! Connections that are cut, at every point of a batch.
+
+use crate::chance::Chance;
+use crate::harness::{Bench, full, small};
+use crate::rig::Rig;
+use crate::world::{Member, World, answer};
+use serde_json::json;
+use std::time::Duration;
+use tenancy_core::Error;
+use tenancy_core::apikey::Role;
+use tenancy_core::json::sha256_hex;
+use tenancy_core::rules::organizations::{self, OrganizationManifest};
+use tenancy_core::rules::{Decision, keys};
+use tenancy_testkit::Fault;
+
+fn member(decision: Decision) -> Member {
+    Member { after: Some(decision.dossier), changes: decision.changes.unwrap() }
+}
+
+/// A batch with every kind of verdict: seven that are in, and three that are refused.
+async fn batch(bench: &Bench, beside: &Bench, number: u64) -> Vec<Member> {
+    let base = beside.dossier("base").await;
+    let change = |name: &str| {
+        let mut document = small("base", "acme");
+        document["display_name"] = json!(format!("{name} {number}"));
+        member(bench.change(&base, &document, &[]).unwrap())
+    };
+    let organization = json!({"organization_id": format!("org-{number}")});
+    let organization = OrganizationManifest::parse(&bench.declared, &organization).unwrap().0;
+    let organization = organizations::create(&organization, &mut bench.moment()).unwrap().changes.unwrap();
+    let key = keys::create(
+        &format!("key {number}"),
+        Role::Viewer,
+        None,
+        sha256_hex(&[&number.to_le_bytes()]),
+        &mut bench.moment(),
+    );
+    let stored = |id: &str| {
+        let mut stored = member(bench.registration(&small(&format!("{id}-{number}"), "acme")));
+        stored.changes.store_answer(answer(&format!("{number}"), bench.moment().now, number));
+        stored
+    };
+    vec![
+        member(bench.registration(&full(&format!("full-{number}"), "acme"))),
+        change("first"),
+        Member { changes: organization, after: None },
+        Member { changes: key.unwrap().changes.unwrap(), after: None },
+        stored("once"),
+        member(bench.registration(&small(&format!("of-{number}"), &format!("org-{number}")))),
+        member(bench.registration(&small(&format!("small-{number}"), "acme"))),
+        change("second"),
+        stored("again"),
+        member(bench.registration(&small(&format!("lost-{number}"), "nobody"))),
+    ]
+}
+
+/// The answers of [`batch`] when all goes well, and also when a connection is cut: nobody hears of it.
+fn as_without_cut(answers: &[crate::history::Answer], what: &str) {
+    let codes: Vec<_> = answers.iter().map(|answer| answer.as_ref().map_or_else(Error::code, |_| "in")).collect();
+    let expected =
+        ["in", "in", "in", "in", "in", "in", "in", "stale_version", "idempotency_key_used", "organization_missing"];
+    assert_eq!(codes, expected, "{what}");
+}
+
+/// Cuts before the first message of a batch, before the second, and so on, until the batch has no more: BEGIN, each bind,
+/// execute and sync of both flushes, COMMIT. (The server cannot tell a cut before a message from one after the message
+/// that came before.) `part` of two, so that both run at once.
+async fn cut_before_every_message(part: u64) {
+    let mut rig = Rig::new("before").await;
+    rig.beside.organization("acme", json!({})).await;
+    rig.beside.register(&small("base", "acme")).await.unwrap();
+    let mut nth = 1 + part;
+    loop {
+        rig.proxy.cut();
+        let members = batch(&rig.bench, &rig.beside, nth).await;
+        let armed = rig.arm(Fault::cut_before(), nth);
+        let answers = rig.commit(members).await;
+        as_without_cut(&answers, &format!("message {nth}"));
+        if armed.fired() == 0 {
+            break;
+        }
+        nth += 2;
+    }
+    println!("{nth} messages");
+    assert!(nth > 60, "reads, writes, log and commit are more messages than {nth}");
+    rig.check().await;
+}
+
+#[tokio::test]
+async fn must_keep_a_batch_whole_when_it_is_cut_before_any_odd_message() {
+    cut_before_every_message(0).await;
+}
+
+#[tokio::test]
+async fn must_keep_a_batch_whole_when_it_is_cut_before_any_even_message() {
+    cut_before_every_message(1).await;
+}
+
+#[tokio::test]
+async fn must_find_a_commit_whose_answer_was_lost() {
+    let mut rig = Rig::new("answer").await;
+    rig.beside.organization("acme", json!({})).await;
+    rig.beside.register(&small("base", "acme")).await.unwrap();
+    for (number, fault) in [(1, Fault::cut_after()), (2, Fault::delay_answer(Duration::from_millis(50)))] {
+        let members = batch(&rig.bench, &rig.beside, number).await;
+        let armed = rig.arm_commit(fault);
+        as_without_cut(&rig.commit(members).await, &format!("{number}"));
+        assert_eq!(armed.fired(), 1);
+    }
+    rig.check().await;
+}
+
+/// The COMMIT reaches the server when the client is back already: sooner than a lock is waited for, later, and later
+/// than the server keeps a transaction that says nothing.
+#[tokio::test]
+async fn must_find_a_commit_that_appears_later() {
+    let run = async |later: u64, members: usize| {
+        let mut rig = Rig::new("later").await;
+        rig.beside.organization("acme", json!({})).await;
+        rig.beside.register(&small("base", "acme")).await.unwrap();
+        let mut members = batch(&rig.bench, &rig.beside, 1).await.into_iter().take(members).collect::<Vec<_>>();
+        // First or last in the batch must be the same.
+        members.reverse();
+        let armed = rig.arm_commit(Fault::cut_and_deliver(Duration::from_millis(later)));
+        let answers = rig.commit(members).await;
+        assert_eq!(armed.fired(), 1);
+        assert!(answers.iter().all(Result::is_ok), "{later} ms: {answers:?}");
+        rig.check().await;
+    };
+    let runs = [(50, 5), (1000, 1), (1000, 5), (2500, 1), (2500, 5), (4200, 5), (6000, 2)];
+    futures_util::future::join_all(runs.map(|(later, members)| run(later, members))).await;
+}
+
+#[tokio::test]
+async fn must_stay_whole_under_random_schedules() {
+    let mut chance = Chance::new(20_261_123);
+    let mut rig = Rig::new("random").await;
+    for round in 0..60 {
+        let count = usize::try_from(1 + chance.below(12)).unwrap();
+        let members = World::read(&rig.beside).await.members(&rig.bench, &mut chance, count);
+        match chance.below(8) {
+            0 => drop(rig.arm(Fault::cut_before(), 1 + chance.below(80))),
+            1 => drop(rig.arm(Fault::cut_after(), 1 + chance.below(80))),
+            2 => drop(rig.arm_commit(Fault::cut_and_deliver(Duration::from_millis(chance.below(200))))),
+            3 => drop(rig.proxy.arm(Fault::cut_after_bytes(1 + chance.below(20_000)))),
+            4 => rig.proxy.cut(),
+            5 => {
+                // Twice: the second run of the batch is cut as well.
+                rig.arm_commit(Fault::cut_after());
+                rig.arm(Fault::cut_before(), 60 + chance.below(60));
+            }
+            _ => {}
+        }
+        let answers = rig.commit(members).await;
+        let lost = answers.iter().find(|answer| !matches!(answer, Ok(_) | Err(Error::Conflict(_))));
+        assert!(lost.is_none(), "round {round}: a cut must not be heard of: {lost:?}");
+        rig.disarm();
+    }
+    let (good, bad) = (rig.history.count(Result::is_ok), rig.history.count(Result::is_err));
+    println!("{good} in, {bad} out");
+    assert!(good > 80 && bad > 40, "{good} in, {bad} out");
+    rig.check().await;
+}

@@ -1,0 +1,13 @@
+//! The commit path under fire: cut connections, databases that stop, members that cannot be written, rivals.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod chance;
+mod culprits;
+mod cuts;
+#[allow(dead_code, unused_imports, unused_macros, reason = "its own suite uses all of it")]
+#[path = "../conformance/harness.rs"]
+mod harness;
+mod history;
+mod outage;
+mod rig;
+mod world;

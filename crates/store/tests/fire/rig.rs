@@ -1,0 +1,105 @@
+//! A store behind the proxy that fails, a second one beside it that looks on, and the committer told from the others.
+
+use crate::harness::Bench;
+use crate::history::{Answer, History};
+use crate::world::Member;
+use futures_util::future::join_all;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+use tenancy_store::Store;
+use tenancy_store::database::Database;
+use tenancy_testkit::{Armed, Fault, Message, Postgres, Proxy, Settings};
+
+pub struct Rig {
+    pub proxy: Proxy,
+    /// Commits through the proxy.
+    pub bench: Bench,
+    /// Looks on, past the proxy.
+    pub beside: Bench,
+    pub history: History,
+    committers: Committers,
+}
+
+/// Which connections are a committer's, by the first message of each.
+#[derive(Clone, Default)]
+struct Committers(Arc<Mutex<HashMap<u64, bool>>>);
+
+impl Committers {
+    fn sent(&self, message: &Message) -> bool {
+        let others = ["pg_notify", "LISTEN", "clock_timestamp"];
+        let mut known = self.0.lock().unwrap();
+        *known.entry(message.connection).or_insert_with(|| !others.iter().any(|word| message.sql_contains(word)))
+    }
+}
+
+impl Rig {
+    /// In front of a server whose commits do not wait for the disk: no crash of the machine is looked at here.
+    pub async fn new(hint: &str) -> Self {
+        static SHARED: OnceLock<Postgres> = OnceLock::new();
+        Self::before(SHARED.get_or_init(|| Postgres::start_with(Settings::default().fsync_off())), hint).await
+    }
+
+    /// In front of a server.
+    pub async fn before(postgres: &Postgres, hint: &str) -> Self {
+        let database = postgres.database(hint);
+        let direct = Database::Postgres(database.url());
+        direct.migrate(false).await.unwrap();
+        let proxy = Proxy::start(postgres.address());
+        let committers = Committers::default();
+        let bench = Bench::on(&Database::Postgres(proxy.url(&database))).await;
+        let beside = Bench::on(&direct).await;
+        let history = History::of(&database);
+        let rig = Self { proxy, bench, beside, history, committers };
+        rig.disarm();
+        rig
+    }
+
+    /// Something goes wrong at the n-th message of a committer's batches from now on; what prepares statements is not
+    /// counted.
+    pub fn arm(&self, fault: Fault, nth: u64) -> Armed {
+        let committers = self.committers.clone();
+        let last = Mutex::new(HashMap::new());
+        let in_a_batch = move |message: &Message| {
+            // A Sync belongs to what it follows.
+            let last = last.lock().unwrap().insert(message.connection, message.kind);
+            let prepares = matches!((last, message.kind), (_, 'P' | 'D') | (Some('D'), 'S'));
+            committers.sent(message) && !prepares
+        };
+        self.proxy.arm(fault.when(in_a_batch).nth(nth))
+    }
+
+    /// Something goes wrong at the next COMMIT of a committer.
+    pub fn arm_commit(&self, fault: Fault) -> Armed {
+        let committers = self.committers.clone();
+        self.proxy.arm(fault.when(move |message| committers.sent(message) && message.is_commit()))
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn disarm(&self) {
+        self.proxy.disarm();
+        let committers = self.committers.clone();
+        let look = move |message: &Message| {
+            committers.sent(message);
+            false
+        };
+        self.proxy.arm(Fault::delay(Duration::ZERO).when(look).repeated());
+    }
+
+    /// Asks for all members at once, and takes down the answers. On a runtime of one thread they are all in the queue
+    /// before the committer comes to it: one batch.
+    pub async fn commit(&mut self, members: Vec<Member>) -> Vec<Answer> {
+        let answers = together(&self.bench.store, &members).await;
+        self.history.told_all(members, answers.clone());
+        answers
+    }
+
+    pub async fn check(&self) {
+        self.history.check(&self.beside.store).await;
+    }
+}
+
+/// Asks for all members at once.
+pub async fn together(store: &Store, members: &[Member]) -> Vec<Answer> {
+    join_all(members.iter().map(|member| store.commit(member.changes.clone()))).await
+}

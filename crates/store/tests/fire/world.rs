@@ -1,0 +1,202 @@
+//! What is there, and members that somebody could ask for who has just read it: most are good, many get in each
+//! other's way.
+
+use crate::chance::Chance;
+use crate::harness::{Bench, small, tenant};
+use serde_json::{Value, json};
+use tenancy_core::Error;
+use tenancy_core::apikey::{ApiKey, Role};
+use tenancy_core::changes::{Changes, IdempotencyRecord};
+use tenancy_core::json::{Object, sha256_hex};
+use tenancy_core::lifecycle::Action;
+use tenancy_core::manifest::Manifest;
+use tenancy_core::organization::Organization;
+use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
+use tenancy_core::rules::organizations::{self, OrganizationManifest};
+use tenancy_core::rules::outcome::{self, Failure};
+use tenancy_core::rules::{Decision, keys};
+use tenancy_core::tenant::Dossier;
+use tenancy_store::page::{OrganizationFilter, Page};
+
+/// How many tenant ids there are to fight for.
+const TENANTS: u64 = 8;
+/// How many aliases.
+const ALIASES: u64 = 5;
+
+/// A member to be, and the dossier that its tenant has once it is committed.
+#[derive(Debug, Clone)]
+pub struct Member {
+    pub changes: Changes,
+    pub after: Option<Dossier>,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct World {
+    tenants: Vec<Dossier>,
+    organizations: Vec<Organization>,
+    keys: Vec<ApiKey>,
+}
+
+impl World {
+    pub async fn read(bench: &Bench) -> Self {
+        let mut tenants = Vec::new();
+        for number in 0..TENANTS {
+            tenants.extend(bench.store.dossier(&tenant(&format!("t-{number}"))).await.unwrap());
+        }
+        let page = Page::default();
+        let organizations = bench.store.organizations(&OrganizationFilter::default(), &page).await.unwrap().items;
+        let keys = bench.store.api_keys(&page).await.unwrap().items;
+        Self { tenants, organizations, keys }
+    }
+
+    /// So many members.
+    pub fn members(&self, bench: &Bench, chance: &mut Chance, count: usize) -> Vec<Member> {
+        let mut members = Vec::new();
+        while members.len() < count {
+            let Ok(Some(mut member)) = self.member(bench, chance) else { continue };
+            if chance.one_in(4) {
+                let now = bench.moment().now;
+                let record = answer(&format!("answer {}", chance.below(4)), now, chance.next());
+                member.changes.store_answer(record);
+            }
+            members.push(member);
+        }
+        members
+    }
+
+    /// One member; `None` or an error when the rule has nothing to do, or refuses.
+    fn member(&self, bench: &Bench, chance: &mut Chance) -> Result<Option<Member>, Error> {
+        if chance.one_in(5) {
+            return self.platform(bench, chance);
+        }
+        let Some(dossier) = chance.pick(&self.tenants).filter(|_| !chance.clone().one_in(3)) else {
+            return Ok(of(registration(bench, chance)));
+        };
+        let moment = &mut bench.moment();
+        let declared = &bench.declared;
+        let kind = ["operator", "billing", "legal"][usize::try_from(chance.below(3)).unwrap()];
+        let decision = match chance.below(8) {
+            0 | 1 => return change(bench, dossier, chance).map(of),
+            2 | 3 => match &dossier.open_job {
+                Some(job) if chance.one_in(4) => {
+                    let failure = Failure { code: "provisioner_failed", message: "odd".to_owned(), step: None };
+                    outcome::fail(declared, dossier, job, failure, moment)
+                }
+                Some(job) => outcome::complete(declared, dossier, job, moment),
+                None => return Ok(None),
+            },
+            4 | 5 => {
+                let reason = Some(format!("reason {}", chance.below(3)));
+                suspend(declared, dossier, &Suspension { hold: Some(kind.to_owned()), reason, until: None }, moment)
+            }
+            6 => activate(declared, dossier, Some(kind), moment),
+            _ => {
+                let action = [Action::Delete, Action::Undelete][usize::try_from(chance.below(2)).unwrap()];
+                request(declared, dossier, action, moment)
+            }
+        };
+        decision.map(of)
+    }
+
+    /// A member that is no tenant's.
+    fn platform(&self, bench: &Bench, chance: &mut Chance) -> Result<Option<Member>, Error> {
+        let moment = &mut bench.moment();
+        let changes = match chance.below(5) {
+            0 => {
+                let id = format!("org-{}", chance.below(3));
+                organizations::create(&organization(bench, &id, chance), moment)?.changes
+            }
+            1 | 2 => match chance.pick(&self.organizations) {
+                Some(before) => {
+                    let manifest = organization(bench, before.organization_id.as_str(), chance);
+                    organizations::change(before, &manifest, moment)?.changes
+                }
+                None => None,
+            },
+            3 => {
+                let digest = sha256_hex(&[&chance.next().to_le_bytes()]);
+                keys::create(&format!("key {}", chance.below(3)), Role::Viewer, None, digest, moment)?.changes
+            }
+            _ => match chance.pick(&self.keys) {
+                Some(before) => keys::revoke(before, moment)?.changes,
+                None => None,
+            },
+        };
+        Ok(changes.map(|changes| Member { changes, after: None }))
+    }
+}
+
+fn of(decision: Decision) -> Option<Member> {
+    let dossier = decision.dossier;
+    decision.changes.map(|changes| Member { changes, after: Some(dossier) })
+}
+
+/// A stored answer.
+pub fn answer(of: &str, now: tenancy_core::Timestamp, request: u64) -> IdempotencyRecord {
+    IdempotencyRecord {
+        digest: sha256_hex(&[of.as_bytes()]),
+        request_digest: sha256_hex(&[&request.to_le_bytes()]),
+        status: 201,
+        headers: Object::new(),
+        body: r#"{"b": 1, "a": "ü"}"#.to_owned(),
+        created_at: now,
+        expires_at: now,
+    }
+}
+
+fn organization(bench: &Bench, id: &str, chance: &mut Chance) -> OrganizationManifest {
+    let caps = json!({"tenants": 3 + chance.below(3), "quotas": {"storageGiB": 100 + chance.below(3) * 20}});
+    let document = json!({"organization_id": id, "display_name": format!("name {}", chance.below(4)), "caps": caps});
+    OrganizationManifest::parse(&bench.declared, &document).unwrap().0
+}
+
+fn aliases(chance: &mut Chance) -> Value {
+    let values: Vec<_> = (0..chance.below(3)).map(|_| format!("h{}.example.com", chance.below(ALIASES))).collect();
+    if values.is_empty() { json!({}) } else { json!({"host": values}) }
+}
+
+fn registration(bench: &Bench, chance: &mut Chance) -> Decision {
+    let organization = ["org-0", "org-0", "org-1", "org-2", "nobody"][usize::try_from(chance.below(5)).unwrap()];
+    let mut document = small(&format!("t-{}", chance.below(TENANTS)), organization);
+    document["quotas"] = json!({"storageGiB": chance.below(3) * 20});
+    document["aliases"] = aliases(chance);
+    document["environments"] = json!([{"name": "dev", "isolation_level": "shared"}]);
+    if chance.one_in(2) {
+        document["desired_state"] = json!("Active");
+    }
+    bench.registration(&distinct(document))
+}
+
+/// An alias twice in a manifest is refused.
+fn distinct(mut document: Value) -> Value {
+    if let Some(hosts) = document["aliases"]["host"].as_array_mut() {
+        hosts.sort_by_key(ToString::to_string);
+        hosts.dedup();
+    }
+    document
+}
+
+fn change(bench: &Bench, dossier: &Dossier, chance: &mut Chance) -> Result<Decision, Error> {
+    let mut document = Manifest::of(dossier).document();
+    document["display_name"] = json!(format!("name {}", chance.below(100)));
+    if chance.one_in(2) {
+        document["quotas"] = json!({"storageGiB": chance.below(4) * 20});
+    }
+    if chance.one_in(2) {
+        document["aliases"] = aliases(chance);
+    }
+    if chance.one_in(3) {
+        document["environments"] = match chance.below(3) {
+            0 => json!([]),
+            1 => json!([{"name": "dev", "isolation_level": "shared", "quotas": {"storageGiB": 0}}]),
+            _ => json!([{"name": "dev", "isolation_level": "shared"}, {"name": "prod", "isolation_level": "strict"}]),
+        };
+    }
+    if chance.one_in(4) {
+        let webhook =
+            json!({"name": "main", "url": format!("https://h{}.example.com/", chance.below(3)), "events": ["*"]});
+        document["webhooks"] = json!([webhook]);
+    }
+    bench.change(dossier, &distinct(document), &["remove-environment", "less-retention", "move-isolation"])
+}
