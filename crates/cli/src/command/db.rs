@@ -16,7 +16,7 @@ use tenancy_store::database::Database;
 pub enum Db {
     /// Run the migrations that are missing
     #[command(
-        after_help = "Examples:\n  tenancy db migrate --database postgres://tenancy@db/tenancy\n  tenancy db migrate --dry-run > what.sql"
+        after_help = "Examples:\n  tenancy db migrate --database postgres://tenancy@db/tenancy\n  tenancy db migrate --dry-run > what.sql\n  tenancy db migrate --database postgres://owner@db/tenancy --serve-role tenancy"
     )]
     Migrate(Migrate),
     /// Say whether the database is up to this release, and answers
@@ -58,6 +58,9 @@ pub struct Migrate {
     /// Print the SQL that would run
     #[arg(long)]
     dry_run: bool,
+    /// A role of PostgreSQL that `serve` runs as: gets the rights it needs, and may only read and append the audit log
+    #[arg(long, value_name = "ROLE", conflicts_with = "dry_run")]
+    serve_role: Option<String>,
 }
 
 impl Place {
@@ -84,7 +87,8 @@ pub async fn run(given: Db) -> Result<Exit, Failure> {
 }
 
 async fn migrate(given: Migrate) -> Result<Exit, Failure> {
-    let done = given.place.find()?.migrate(given.dry_run).await.map_err(of_database)?;
+    let database = given.place.find()?;
+    let done = database.migrate(given.dry_run).await.map_err(of_database)?;
     if given.dry_run {
         for (name, sql) in done.applied.iter().zip(&done.sql) {
             write(&format!("-- {name}\n{}\n\n", sql.trim_end()))?;
@@ -96,6 +100,10 @@ async fn migrate(given: Migrate) -> Result<Exit, Failure> {
     }
     if done.applied.is_empty() {
         say(if given.dry_run { "-- nothing to do" } else { "nothing to do: the database is up to this release" })?;
+    }
+    if let Some(role) = &given.serve_role {
+        database.grant(role).await.map_err(of_database)?;
+        say(&format!("{role} may serve: it reads and appends the audit log, and cannot change it"))?;
     }
     Ok(Exit::Done)
 }

@@ -8,10 +8,12 @@ mod listen;
 mod lookups;
 mod migrate;
 mod partition;
+mod roles;
 mod shared;
 mod target;
 
 pub use migrate::migrate;
+pub use roles::grant;
 pub use target::Target;
 
 use crate::batch::{self, Queue};
