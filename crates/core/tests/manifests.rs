@@ -280,10 +280,9 @@ fn must_take_an_environment_of_its_own() {
 #[test]
 fn must_say_what_cannot_be_declared() {
     assert_eq!(Declared::default().problems(), Vec::<String>::new());
-    let mut declared = Declared::default();
-    declared.environments = vec!["dev".to_owned(), "dev".to_owned(), "x".repeat(33)];
+    let environments = vec!["dev".to_owned(), "dev".to_owned(), "x".repeat(33)];
+    let mut declared = Declared { environments, holds: BTreeMap::new(), ..Declared::default() };
     declared.regions.insert(String::new(), declared.regions["eu-west-1"].clone());
-    declared.holds = BTreeMap::new();
     assert_eq!(declared.problems().len(), 4, "{:?}", declared.problems());
 }
 
