@@ -1,6 +1,7 @@
 //! `apply`: a file of manifests. All of them are checked before any is written; then each is its own commit with its
 //! own line in the answer, and running it again goes on.
 
+use super::facts::read_at;
 use super::plan::Ledger;
 use super::wish::{How, of_known, of_new};
 use super::{Command, Decided, Done, Keyed, organizations};
@@ -284,8 +285,8 @@ impl Step {
                 (register(declared, &wished.manifest, wished.warnings, moment)?, Vec::new())
             }
             Some(dossier) => {
+                Precondition::Unsaid.check_if_said(read_at(&self.document), dossier.tenant.version)?;
                 let wished = of_known(declared, dossier, &self.document, How::Apply)?;
-                Precondition::Unsaid.check_if_said(wished.read_at, dossier.tenant.version)?;
                 let differences = differences(&Manifest::of(dossier).document(), &wished.manifest.document());
                 let decision = change(declared, dossier, &wished.manifest, wished.warnings, &self.allow, moment)?;
                 (decision, differences)
@@ -319,7 +320,7 @@ impl Step {
             None => (tenancy_core::rules::organizations::create(&wished.manifest, moment)?, Vec::new()),
             Some(known) => {
                 let before = &known.organization;
-                Precondition::Unsaid.check_if_said(wished.read_at, before.version)?;
+                Precondition::Unsaid.check_if_said(read_at(&self.document), before.version)?;
                 let differences =
                     differences(&OrganizationManifest::of(before).document(), &wished.manifest.document());
                 (tenancy_core::rules::organizations::change(before, &wished.manifest, moment)?, differences)
