@@ -1,7 +1,16 @@
 //! `apply`, and plan.
 
-use crate::house::House;
+use crate::house::{House, On, on_both};
 use serde_json::{Value, json};
+
+on_both!(
+    a_file_must_be_planned_made_and_then_be_unchanged,
+    nothing_must_be_written_while_anything_is_wrong,
+    a_plan_must_say_what_the_commit_would,
+    a_file_must_leave_alone_what_it_does_not_say,
+    an_alias_must_move_from_one_tenant_to_another_in_one_file,
+    a_hold_must_be_named_as_what_keeps_a_tenant_from_its_wish,
+);
 
 const FILE: &str = "
 kind: Tenant
@@ -39,9 +48,8 @@ fn all(result: &str) -> Vec<(String, String)> {
     ["acme-eu", "acme", "acme-us"].map(|id| (id.to_owned(), result.to_owned())).to_vec()
 }
 
-#[tokio::test]
-async fn a_file_must_be_planned_made_and_then_be_unchanged() {
-    let house = House::new().await;
+async fn a_file_must_be_planned_made_and_then_be_unchanged(on: On) {
+    let house = House::new(on).await;
     let plan = apply(&house, "dry_run=true", FILE).await;
     assert_eq!((results(&plan), &plan["dry_run"]), (all("created"), &json!(true)));
     house.get("/v1/organizations/acme").await.ok(404);
@@ -58,9 +66,8 @@ async fn a_file_must_be_planned_made_and_then_be_unchanged() {
     assert_eq!(house.events("").await.len(), before);
 }
 
-#[tokio::test]
-async fn nothing_must_be_written_while_anything_is_wrong() {
-    let house = House::new().await;
+async fn nothing_must_be_written_while_anything_is_wrong(on: On) {
+    let house = House::new(on).await;
     let file = FILE.replace("region: us-east-1", "region: us-est-1\nquotass: {}").replace("caps:", "capss:");
     let refused = house.post("/v1/apply", file.as_str()).await.ok(422);
     let places: Vec<_> = refused.body["errors"]
@@ -87,9 +94,8 @@ async fn nothing_must_be_written_while_anything_is_wrong() {
     assert_eq!(house.post("/v1/apply", "a: 1\na: 2\n").await.ok(400).code(), "malformed");
 }
 
-#[tokio::test]
-async fn a_plan_must_say_what_the_commit_would() {
-    let house = House::new().await;
+async fn a_plan_must_say_what_the_commit_would(on: On) {
+    let house = House::new(on).await;
     let third = format!("{FILE}---\nkind: Tenant\ntenant_id: acme-xx\norganization_id: acme\nregion: eu-west-1\n");
     for query in ["dry_run=true", ""] {
         let body = apply(&house, query, &third).await;
@@ -102,9 +108,8 @@ async fn a_plan_must_say_what_the_commit_would() {
     }
 }
 
-#[tokio::test]
-async fn a_file_must_leave_alone_what_it_does_not_say() {
-    let house = House::new().await;
+async fn a_file_must_leave_alone_what_it_does_not_say(on: On) {
+    let house = House::new(on).await;
     apply(&house, "", FILE).await;
     let file = "kind: Tenant\ntenant_id: acme-eu\nquotas: {apiRateLimit: 9}\nenvironments: [{name: prod}, {name: dev, retention_days: 60}]\n";
     let changed = apply(&house, "", file).await;
@@ -130,9 +135,8 @@ async fn a_file_must_leave_alone_what_it_does_not_say() {
     assert_eq!((&tenant["quotas"], tenant["environments"].as_array().map(Vec::len)), (&Value::Null, Some(1)));
 }
 
-#[tokio::test]
-async fn an_alias_must_move_from_one_tenant_to_another_in_one_file() {
-    let house = House::new().await;
+async fn an_alias_must_move_from_one_tenant_to_another_in_one_file(on: On) {
+    let house = House::new(on).await;
     apply(&house, "", FILE).await;
     for (to, from) in [("acme-us", "acme-eu"), ("acme-eu", "acme-us")] {
         let file = format!(
@@ -144,9 +148,8 @@ async fn an_alias_must_move_from_one_tenant_to_another_in_one_file() {
     }
 }
 
-#[tokio::test]
-async fn a_hold_must_be_named_as_what_keeps_a_tenant_from_its_wish() {
-    let house = House::new().await;
+async fn a_hold_must_be_named_as_what_keeps_a_tenant_from_its_wish(on: On) {
+    let house = House::new(on).await;
     apply(&house, "", FILE).await;
     house.work().await;
     house.post("/v1/tenants/acme-eu/suspend", json!({"hold": "billing"})).await.ok(202);

@@ -1,14 +1,20 @@
 //! Environments: changed on their own versions, within their tenant's manifest.
 
-use crate::house::House;
+use crate::house::{House, On, on_both};
 use serde_json::json;
 use std::sync::Arc;
 
+on_both!(
+    a_change_of_an_environment_must_move_both_versions,
+    writers_of_different_environments_must_not_stand_in_each_others_way,
+    pointers_must_lead_into_what_was_sent,
+    one_must_be_added_and_removed,
+);
+
 const DEV: &str = "/v1/tenants/acme-eu/environments/dev";
 
-#[tokio::test]
-async fn a_change_of_an_environment_must_move_both_versions() {
-    let house = House::new().await;
+async fn a_change_of_an_environment_must_move_both_versions(on: On) {
+    let house = House::new(on).await;
     house.furnish().await;
     let dev = house.get(DEV).await.ok(200);
     assert_eq!(dev.header("etag"), "\"1\"");
@@ -24,9 +30,8 @@ async fn a_change_of_an_environment_must_move_both_versions() {
     assert_eq!(versions["items"].as_array().expect("items").len(), 2);
 }
 
-#[tokio::test]
-async fn writers_of_different_environments_must_not_stand_in_each_others_way() {
-    let house = Arc::new(House::new().await);
+async fn writers_of_different_environments_must_not_stand_in_each_others_way(on: On) {
+    let house = Arc::new(House::new(on).await);
     house.furnish().await;
     let write = |name: &'static str, days: i64| {
         let house = Arc::clone(&house);
@@ -42,9 +47,8 @@ async fn writers_of_different_environments_must_not_stand_in_each_others_way() {
     assert_eq!(house.get("/v1/tenants/acme-eu").await.body["version"], 3);
 }
 
-#[tokio::test]
-async fn pointers_must_lead_into_what_was_sent() {
-    let house = House::new().await;
+async fn pointers_must_lead_into_what_was_sent(on: On) {
+    let house = House::new(on).await;
     house.furnish().await;
     let sent = json!({"region": "eu-west-9", "quotas": {"storageGiB": 200}});
     let refused = house.send("PATCH", DEV, &[("if-match", "*")], sent).await.ok(422);
@@ -55,9 +59,8 @@ async fn pointers_must_lead_into_what_was_sent() {
     assert_eq!(gated.body["errors"][0]["pointer"], "/isolation_level");
 }
 
-#[tokio::test]
-async fn one_must_be_added_and_removed() {
-    let house = House::new().await;
+async fn one_must_be_added_and_removed(on: On) {
+    let house = House::new(on).await;
     house.furnish().await;
     let stage = "/v1/tenants/acme-eu/environments/stage";
     let made = house.send("PUT", stage, &[("if-none-match", "*")], json!({})).await.ok(201);

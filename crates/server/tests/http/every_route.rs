@@ -1,11 +1,22 @@
 //! What holds for every route, by construction: a route that the samples below do not know fails these tests.
 
-use crate::house::{Answered, House, acme_eu};
+use crate::house::{Answered, House, On, Original, acme_eu, on_both};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use tenancy_core::apikey::Role;
 use tenancy_core::permission::may;
 use tenancy_server::http::route::{Needs, Route};
 use tenancy_server::http::router::all;
+use tenancy_server::provisioner::Recorder;
+use tokio::sync::OnceCell;
+
+on_both!(
+    no_route_but_open_ones_must_answer_without_a_key_that_may,
+    every_route_must_answer_its_sample_with_a_correlation_id,
+    every_write_must_leave_an_event_of_who_and_in_which_request,
+    every_write_must_have_one_effect_and_one_answer_under_one_idempotency_key,
+    every_versioned_write_must_ask_for_the_version_and_refuse_another,
+);
 
 /// A request that succeeds in a house that [`prepared`] made.
 struct Sample {
@@ -91,8 +102,15 @@ fn samples() -> Vec<Sample> {
 }
 
 /// A house with something in each state that a sample needs, and the sample's path in it.
-async fn prepared(sample: &Sample) -> (House, String) {
-    let house = House::new().await;
+async fn prepared(on: On, sample: &Sample) -> (House, String) {
+    static ORIGINALS: [OnceCell<Original>; 2] = [const { OnceCell::const_new() }; 2];
+    let original = Original::of(&ORIGINALS, on, |house| async move { furnish(&house).await }).await;
+    let house = House::copy_of(original, Arc::new(Recorder)).await;
+    let path = path(&house, sample.path).await;
+    (house, path)
+}
+
+async fn furnish(house: &House) {
     house.furnish().await;
     house.post("/v1/organizations", json!({"organization_id": "beta"})).await.ok(201);
     for (id, holds) in [("acme-held", "billing"), ("acme-old", "operator")] {
@@ -107,18 +125,19 @@ async fn prepared(sample: &Sample) -> (House, String) {
     }
     house.send("DELETE", "/v1/tenants/acme-old", &[("if-match", "*")], ()).await.ok(202);
     house.work().await;
-    let first = async |path: &str, id: &str| {
-        house.get(path).await.ok(200).body["items"][0][id].as_str().expect("an item").to_owned()
+    house.post("/v1/keys", json!({"name": "victim", "role": "viewer"})).await.ok(201);
+}
+
+async fn path(house: &House, path: &str) -> String {
+    let last = async |list: &str, id: &str| {
+        let items = house.get(list).await.ok(200).body["items"].as_array().expect("items").clone();
+        items.last().expect("an item")[id].as_str().expect("an id").to_owned()
     };
-    let path = match sample.path {
-        path if path.contains("{job}") => path.replace("{job}", &first("/v1/tenants/acme-eu/jobs", "job_id").await),
-        path if path.contains("{key}") => {
-            let made = house.post("/v1/keys", json!({"name": "victim", "role": "viewer"})).await.ok(201);
-            path.replace("{key}", made.body["key_id"].as_str().expect("an id"))
-        }
+    match path {
+        path if path.contains("{job}") => path.replace("{job}", &last("/v1/tenants/acme-eu/jobs", "job_id").await),
+        path if path.contains("{key}") => path.replace("{key}", &last("/v1/keys", "key_id").await),
         path => path.to_owned(),
-    };
-    (house, path)
+    }
 }
 
 fn body(sample: &Sample) -> String {
@@ -158,9 +177,8 @@ fn every_route_must_have_a_sample() {
     }
 }
 
-#[tokio::test]
-async fn no_route_but_open_ones_must_answer_without_a_key_that_may() {
-    let house = House::new().await;
+async fn no_route_but_open_ones_must_answer_without_a_key_that_may(on: On) {
+    let house = House::new(on).await;
     for sample in samples() {
         let needs = of(&sample).needs;
         let content = [("content-type", "application/json")];
@@ -184,10 +202,9 @@ async fn no_route_but_open_ones_must_answer_without_a_key_that_may() {
     assert!(house.events("correlation_id=none").await.is_empty());
 }
 
-#[tokio::test]
-async fn every_route_must_answer_its_sample_with_a_correlation_id() {
+async fn every_route_must_answer_its_sample_with_a_correlation_id(on: On) {
     for sample in samples() {
-        let (house, path) = prepared(&sample).await;
+        let (house, path) = prepared(on, &sample).await;
         let etag = if sample.versioned { etag(&house, &path).await } else { "*".to_owned() };
         let answered = send(&house, &sample, &path, &[("if-match", &etag), ("x-correlation-id", "test:7")]).await;
         assert!(answered.status.as_u16() < 400, "{} {path}: {:#}", sample.method, answered.body);
@@ -195,10 +212,9 @@ async fn every_route_must_answer_its_sample_with_a_correlation_id() {
     }
 }
 
-#[tokio::test]
-async fn every_write_must_leave_an_event_of_who_and_in_which_request() {
+async fn every_write_must_leave_an_event_of_who_and_in_which_request(on: On) {
     for sample in writes() {
-        let (house, path) = prepared(&sample).await;
+        let (house, path) = prepared(on, &sample).await;
         let headers = [("if-match", "*"), ("x-correlation-id", "this-request")];
         let answered = send(&house, &sample, &path, &headers).await;
         assert!(answered.status.is_success(), "{} {path}: {:#}", sample.method, answered.body);
@@ -209,10 +225,9 @@ async fn every_write_must_leave_an_event_of_who_and_in_which_request() {
     }
 }
 
-#[tokio::test]
-async fn every_write_must_have_one_effect_and_one_answer_under_one_idempotency_key() {
+async fn every_write_must_have_one_effect_and_one_answer_under_one_idempotency_key(on: On) {
     for sample in writes() {
-        let (house, path) = prepared(&sample).await;
+        let (house, path) = prepared(on, &sample).await;
         let etag = if sample.versioned { etag(&house, &path).await } else { "*".to_owned() };
         let headers = [("if-match", etag.as_str()), ("idempotency-key", "once"), ("x-correlation-id", "first")];
         let first = send(&house, &sample, &path, &headers).await;
@@ -241,10 +256,9 @@ async fn every_write_must_have_one_effect_and_one_answer_under_one_idempotency_k
     }
 }
 
-#[tokio::test]
-async fn every_versioned_write_must_ask_for_the_version_and_refuse_another() {
+async fn every_versioned_write_must_ask_for_the_version_and_refuse_another(on: On) {
     for sample in writes().filter(|sample| sample.versioned) {
-        let (house, path) = prepared(&sample).await;
+        let (house, path) = prepared(on, &sample).await;
         let before = house.events("").await.len();
         let unsaid = send(&house, &sample, &path, &[]).await;
         assert_eq!((unsaid.status.as_u16(), unsaid.code()), (428, "version_required"), "{path}");

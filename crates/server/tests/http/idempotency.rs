@@ -1,13 +1,19 @@
 //! Idempotency-Key: at one moment, across callers, and over many documents.
 
-use crate::house::House;
+use crate::house::{House, On, on_both};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tenancy_core::apikey::Role;
 
-#[tokio::test]
-async fn requests_of_one_moment_must_have_one_effect() {
-    let house = Arc::new(House::new().await);
+on_both!(
+    requests_of_one_moment_must_have_one_effect,
+    a_key_must_belong_to_its_caller,
+    what_is_refused_or_changes_nothing_must_not_be_kept,
+    a_file_must_go_on_where_it_was,
+);
+
+async fn requests_of_one_moment_must_have_one_effect(on: On) {
+    let house = Arc::new(House::new(on).await);
     house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
     let send = |_| {
         let house = Arc::clone(&house);
@@ -27,9 +33,8 @@ async fn requests_of_one_moment_must_have_one_effect() {
     assert_eq!(house.get("/v1/tenants").await.body["items"].as_array().expect("items").len(), 1);
 }
 
-#[tokio::test]
-async fn a_key_must_belong_to_its_caller() {
-    let house = House::new().await;
+async fn a_key_must_belong_to_its_caller(on: On) {
+    let house = House::new(on).await;
     let make = async |role: Role, id: &str| {
         let token = format!("Bearer {}", house.token(role));
         let headers = [("authorization", token.as_str()), ("idempotency-key", "shared")];
@@ -40,9 +45,8 @@ async fn a_key_must_belong_to_its_caller() {
     assert_eq!(make(Role::Operator, "three").await.ok(422).code(), "idempotency_key_reused");
 }
 
-#[tokio::test]
-async fn what_is_refused_or_changes_nothing_must_not_be_kept() {
-    let house = House::new().await;
+async fn what_is_refused_or_changes_nothing_must_not_be_kept(on: On) {
+    let house = House::new(on).await;
     let key = [("idempotency-key", "k"), ("if-match", "*")];
     let manifest = json!({"organization_id": "acme", "region": "eu-west-1", "tenant_id": "acme-eu"});
     house.send("POST", "/v1/tenants", &key, &manifest).await.ok(422);
@@ -56,9 +60,8 @@ async fn what_is_refused_or_changes_nothing_must_not_be_kept() {
     assert_eq!((&now.body["version"], now.header("idempotency-replayed")), (&json!(2), ""));
 }
 
-#[tokio::test]
-async fn a_file_must_go_on_where_it_was() {
-    let house = House::new().await;
+async fn a_file_must_go_on_where_it_was(on: On) {
+    let house = House::new(on).await;
     let file = "kind: Organization\norganization_id: acme\n---\n\
                 kind: Tenant\ntenant_id: a1\norganization_id: acme\nregion: eu-west-1\n---\n\
                 kind: Tenant\ntenant_id: a2\norganization_id: nobody\nregion: eu-west-1\n";

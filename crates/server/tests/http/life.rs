@@ -1,19 +1,26 @@
 //! A tenant's life: wished, held, worked by jobs, ended.
 
-use crate::house::House;
+use crate::house::{House, On, on_both};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tenancy_server::expiry;
 use tenancy_server::provisioner::{Provisioner, StepFailed, StepFuture, Work};
 
+on_both!(
+    a_wish_must_come_about_and_be_told,
+    a_hold_must_stand_against_the_wish_until_it_is_released,
+    a_hold_must_end_by_itself,
+    a_tenant_must_be_deleted_undeleted_and_purged,
+    a_job_that_fails_must_say_where_and_what_to_do,
+);
+
 fn types(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["event_type"].as_str().expect("text")).collect()
 }
 
-#[tokio::test]
-async fn a_wish_must_come_about_and_be_told() {
-    let house = House::new().await;
+async fn a_wish_must_come_about_and_be_told(on: On) {
+    let house = House::new(on).await;
     house.furnish().await;
     let tenant = house.get("/v1/tenants/acme-eu").await.ok(200).body;
     assert_eq!(
@@ -46,9 +53,8 @@ async fn a_wish_must_come_about_and_be_told() {
     assert!(create["steps"].as_array().expect("steps").iter().all(|step| step["state"] == "done"));
 }
 
-#[tokio::test]
-async fn a_hold_must_stand_against_the_wish_until_it_is_released() {
-    let house = House::new().await;
+async fn a_hold_must_stand_against_the_wish_until_it_is_released(on: On) {
+    let house = House::new(on).await;
     house.furnish().await;
     let suspended =
         house.post("/v1/tenants/acme-eu/suspend", json!({"hold": "billing", "reason": "late"})).await.ok(202);
@@ -68,9 +74,8 @@ async fn a_hold_must_stand_against_the_wish_until_it_is_released() {
     assert_eq!(house.get("/v1/tenants/acme-eu").await.body["state"], "Active");
 }
 
-#[tokio::test]
-async fn a_hold_must_end_by_itself() {
-    let house = House::new().await;
+async fn a_hold_must_end_by_itself(on: On) {
+    let house = House::new(on).await;
     house.furnish().await;
     let soon = tenancy_core::Timestamp::now() + std::time::Duration::from_millis(300);
     house.post("/v1/tenants/acme-eu/suspend", json!({"until": soon})).await.ok(202);
@@ -85,9 +90,8 @@ async fn a_hold_must_end_by_itself() {
     assert_eq!(released[0]["actor"], "system:holds");
 }
 
-#[tokio::test]
-async fn a_tenant_must_be_deleted_undeleted_and_purged() {
-    let house = House::new().await;
+async fn a_tenant_must_be_deleted_undeleted_and_purged(on: On) {
+    let house = House::new(on).await;
     house.furnish().await;
     let any = [("if-match", "*")];
     house.send("PATCH", "/v1/tenants/acme-eu", &any, json!({"policies": {"purgeAfterDays": 0}})).await.ok(200);
@@ -126,9 +130,8 @@ impl Provisioner for Stubborn {
     }
 }
 
-#[tokio::test]
-async fn a_job_that_fails_must_say_where_and_what_to_do() {
-    let house = House::with(Arc::new(Stubborn(AtomicUsize::new(1)))).await;
+async fn a_job_that_fails_must_say_where_and_what_to_do(on: On) {
+    let house = House::with(on, Arc::new(Stubborn(AtomicUsize::new(1)))).await;
     house.furnish().await;
     let tenant = house.get("/v1/tenants/acme-eu").await.ok(200).body;
     assert_eq!(tenant["state"], "Draft");

@@ -1,11 +1,12 @@
 //! Bad input gets a clear error and changes nothing.
 
-use crate::house::House;
+use crate::house::{House, On, on_both};
 use serde_json::json;
 
-#[tokio::test]
-async fn every_refusal_must_be_a_problem() {
-    let house = House::new().await;
+on_both!(every_refusal_must_be_a_problem, a_revoked_key_must_be_refused_from_now_on,);
+
+async fn every_refusal_must_be_a_problem(on: On) {
+    let house = House::new(on).await;
     house.furnish().await;
     let json = [("content-type", "application/json")];
     let big = format!("{{\"a\": \"{}\"}}", "x".repeat(1024 * 1024));
@@ -52,9 +53,8 @@ async fn every_refusal_must_be_a_problem() {
     assert!(house.send("PUT", "/v1/tenants", &[], ()).await.ok(405).header("allow").contains("POST"));
 }
 
-#[tokio::test]
-async fn a_revoked_key_must_be_refused_from_now_on() {
-    let house = House::new().await;
+async fn a_revoked_key_must_be_refused_from_now_on(on: On) {
+    let house = House::new(on).await;
     let made = house.post("/v1/keys", json!({"name": "gateway", "role": "viewer"})).await.ok(201).body;
     let token = format!("Bearer {}", made["token"].as_str().expect("a token"));
     let headers = [("authorization", token.as_str())];

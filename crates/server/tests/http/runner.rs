@@ -1,6 +1,6 @@
 //! The job engine: leases given back, taken over, and what a process that lost one may still do.
 
-use crate::house::{House, acme_eu};
+use crate::house::{House, On, acme_eu, on_both};
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,6 +11,14 @@ use tenancy_server::provisioner::{Provisioner, StepFuture, Work};
 use tenancy_server::runner::Runner;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+
+on_both!(
+    a_stop_must_give_leases_back_and_the_job_go_on_from_its_step,
+    a_lease_that_is_over_must_be_taken_over_and_its_old_holder_write_nothing,
+    heartbeats_must_keep_a_lease_however_long_a_step_takes,
+    a_write_must_come_to_its_end_when_who_asked_goes_away,
+    runners_must_share_the_work_and_do_nothing_twice,
+);
 
 /// Does a step for each permit, and keeps what it did.
 struct OneByOne {
@@ -40,8 +48,8 @@ impl Provisioner for OneByOne {
     }
 }
 
-async fn registered(provisioner: Arc<OneByOne>) -> House {
-    let house = House::with(provisioner).await;
+async fn registered(on: On, provisioner: Arc<OneByOne>) -> House {
+    let house = House::with(on, provisioner).await;
     house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
     house.post("/v1/tenants", acme_eu()).await.ok(201);
     house
@@ -52,10 +60,9 @@ fn another(house: &House, provisioner: Arc<dyn Provisioner>, jobs: Jobs, stop: &
     Runner::new(tenancy, provisioner, Arc::new(Metrics::default()), jobs, stop.clone())
 }
 
-#[tokio::test]
-async fn a_stop_must_give_leases_back_and_the_job_go_on_from_its_step() {
+async fn a_stop_must_give_leases_back_and_the_job_go_on_from_its_step(on: On) {
     let steps = OneByOne::new();
-    let house = registered(Arc::clone(&steps)).await;
+    let house = registered(on, Arc::clone(&steps)).await;
     let stop = CancellationToken::new();
     let running = tokio::spawn(another(&house, steps.clone(), Jobs::default(), &stop).run());
     steps.begun.acquire().await.expect("open").forget();
@@ -71,10 +78,9 @@ async fn a_stop_must_give_leases_back_and_the_job_go_on_from_its_step() {
     assert_eq!(house.get("/v1/tenants/acme-eu").await.body["state"], "Active");
 }
 
-#[tokio::test]
-async fn a_lease_that_is_over_must_be_taken_over_and_its_old_holder_write_nothing() {
+async fn a_lease_that_is_over_must_be_taken_over_and_its_old_holder_write_nothing(on: On) {
     let (dead, steps) = (OneByOne::new(), OneByOne::new());
-    let house = registered(Arc::clone(&steps)).await;
+    let house = registered(on, Arc::clone(&steps)).await;
     let short = Jobs { lease_seconds: 1, ..Jobs::default() };
     // Drained, it sends no heartbeats: to the others it looks dead.
     let first = another(&house, dead.clone(), short, &CancellationToken::new());
@@ -94,10 +100,9 @@ async fn a_lease_that_is_over_must_be_taken_over_and_its_old_holder_write_nothin
     assert_eq!(jobs["items"][0]["attempt"], 2);
 }
 
-#[tokio::test]
-async fn heartbeats_must_keep_a_lease_however_long_a_step_takes() {
+async fn heartbeats_must_keep_a_lease_however_long_a_step_takes(on: On) {
     let steps = OneByOne::new();
-    let house = registered(Arc::clone(&steps)).await;
+    let house = registered(on, Arc::clone(&steps)).await;
     let (stop, jobs) = (CancellationToken::new(), Jobs { lease_seconds: 2, heartbeat_seconds: 1, ..Jobs::default() });
     let running = tokio::spawn(another(&house, steps.clone(), jobs, &stop).run());
     steps.begun.acquire().await.expect("open").forget();
@@ -113,9 +118,8 @@ async fn heartbeats_must_keep_a_lease_however_long_a_step_takes() {
     assert_eq!(house.get("/v1/tenants/acme-eu").await.body["state"], "Active");
 }
 
-#[tokio::test]
-async fn a_write_must_come_to_its_end_when_who_asked_goes_away() {
-    let house = House::new().await;
+async fn a_write_must_come_to_its_end_when_who_asked_goes_away(on: On) {
+    let house = House::new(on).await;
     let done = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&done);
     let work = house.server.tenancy.to_its_end(async move {
@@ -128,9 +132,8 @@ async fn a_write_must_come_to_its_end_when_who_asked_goes_away() {
     assert_eq!(done.load(Ordering::SeqCst), 1);
 }
 
-#[tokio::test]
-async fn runners_must_share_the_work_and_do_nothing_twice() {
-    let house = House::new().await;
+async fn runners_must_share_the_work_and_do_nothing_twice(on: On) {
+    let house = House::new(on).await;
     house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
     for n in 0..30 {
         let manifest = json!({"tenant_id": format!("t-{n}"), "organization_id": "acme", "region": "eu-west-1", "desired_state": "Active"});

@@ -1,15 +1,18 @@
 //! The server's life, over a real connection.
 
+use crate::house::{On, on_both};
 use serde_json::json;
 use std::time::Duration;
-use tenancy_core::apikey::Role;
-use tenancy_core::declared::Declared;
-use tenancy_server::operations::keys::make_first;
-use tenancy_server::{Config, Tenancy, serve};
-use tenancy_store::database::Database;
+use tenancy_server::{Config, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+
+on_both!(
+    a_server_must_work_jobs_and_stop_with_every_answer_given,
+    headers_that_do_not_come_or_do_not_end_must_not_hold_a_connection,
+    a_client_that_waits_must_be_answered_when_the_server_stops,
+);
 
 /// Sends a request on a connection of its own and reads until the server closes it.
 async fn call(address: std::net::SocketAddr, request: String) -> String {
@@ -28,15 +31,8 @@ fn request(method: &str, path: &str, token: &str, body: &str) -> String {
     )
 }
 
-#[tokio::test]
-async fn a_server_must_work_jobs_and_stop_with_every_answer_given() {
-    let place = tempfile::tempdir().expect("a directory");
-    let database = Database::Sqlite(place.path().join("tenancy.db"));
-    database.migrate(false).await.expect("migrated");
-    let store = database.open().await.expect("open");
-    let made =
-        make_first(&Tenancy::new(store.clone(), Declared::default()), "admin", Role::Admin).await.expect("a key");
-    let token = made.token.reveal().to_owned();
+async fn a_server_must_work_jobs_and_stop_with_every_answer_given(on: On) {
+    let (store, token, _directory) = on.store().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let (address, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
     let serving = tokio::spawn(serve(Config::default(), store.clone(), listener, stop.clone()));
@@ -60,12 +56,8 @@ async fn a_server_must_work_jobs_and_stop_with_every_answer_given() {
     store.close().await;
 }
 
-#[tokio::test]
-async fn headers_that_do_not_come_or_do_not_end_must_not_hold_a_connection() {
-    let place = tempfile::tempdir().expect("a directory");
-    let database = Database::Sqlite(place.path().join("tenancy.db"));
-    database.migrate(false).await.expect("migrated");
-    let store = database.open().await.expect("open");
+async fn headers_that_do_not_come_or_do_not_end_must_not_hold_a_connection(on: On) {
+    let (store, _, _directory) = on.store().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let (address, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
     let mut config = Config::default();
@@ -81,14 +73,8 @@ async fn headers_that_do_not_come_or_do_not_end_must_not_hold_a_connection() {
     serving.await.expect("no panic").expect("drained");
 }
 
-#[tokio::test]
-async fn a_client_that_waits_must_be_answered_when_the_server_stops() {
-    let place = tempfile::tempdir().expect("a directory");
-    let database = Database::Sqlite(place.path().join("tenancy.db"));
-    database.migrate(false).await.expect("migrated");
-    let store = database.open().await.expect("open");
-    let made = make_first(&Tenancy::new(store.clone(), Declared::default()), "admin", Role::Admin).await;
-    let token = made.expect("a key").token.reveal().to_owned();
+async fn a_client_that_waits_must_be_answered_when_the_server_stops(on: On) {
+    let (store, token, _directory) = on.store().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let (address, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
     let mut config = Config::default();

@@ -1,12 +1,23 @@
 //! Tenants: registered, read, edited and sent back, listed.
 
-use crate::house::{House, acme_eu};
+use crate::house::{House, On, acme_eu, on_both};
 use serde_json::json;
 use std::sync::Arc;
 
-#[tokio::test]
-async fn what_is_read_must_be_taken_back_when_it_is_edited() {
-    let house = House::new().await;
+on_both!(
+    what_is_read_must_be_taken_back_when_it_is_edited,
+    an_alias_must_lead_to_its_tenant,
+    put_must_make_only_where_it_is_said_that_nothing_is_there,
+    what_is_sent_as_it_is_must_change_nothing,
+    what_may_destroy_data_must_be_allowed_by_name,
+    of_many_writers_on_one_version_exactly_one_must_win,
+    a_list_must_be_read_page_by_page_and_by_what_is_asked_for,
+    versions_must_be_kept_and_be_put_back,
+    caps_must_be_exact,
+);
+
+async fn what_is_read_must_be_taken_back_when_it_is_edited(on: On) {
+    let house = House::new(on).await;
     house.furnish().await;
     let read = house.get("/v1/tenants/acme-eu").await.ok(200);
     let mut document = read.body.clone();
@@ -29,9 +40,8 @@ async fn what_is_read_must_be_taken_back_when_it_is_edited() {
     );
 }
 
-#[tokio::test]
-async fn an_alias_must_lead_to_its_tenant() {
-    let house = House::new().await;
+async fn an_alias_must_lead_to_its_tenant(on: On) {
+    let house = House::new(on).await;
     house.furnish().await;
     assert_eq!(house.get("/v1/tenants/stripe:cus_9s6").await.ok(200).body["tenant_id"], "acme-eu");
     assert_eq!(house.get("/v1/tenants/stripe:cus_none").await.ok(404).code(), "not_found");
@@ -39,9 +49,8 @@ async fn an_alias_must_lead_to_its_tenant() {
     assert_eq!(house.post("/v1/tenants", other).await.ok(409).code(), "alias_taken");
 }
 
-#[tokio::test]
-async fn put_must_make_only_where_it_is_said_that_nothing_is_there() {
-    let house = House::new().await;
+async fn put_must_make_only_where_it_is_said_that_nothing_is_there(on: On) {
+    let house = House::new(on).await;
     house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
     let manifest = acme_eu();
     house.send("PUT", "/v1/tenants/acme-eu", &[("if-match", "*")], &manifest).await.ok(404);
@@ -53,9 +62,8 @@ async fn put_must_make_only_where_it_is_said_that_nothing_is_there() {
     assert_eq!(other.body["errors"][0]["pointer"], "/tenant_id");
 }
 
-#[tokio::test]
-async fn what_is_sent_as_it_is_must_change_nothing() {
-    let house = House::new().await;
+async fn what_is_sent_as_it_is_must_change_nothing(on: On) {
+    let house = House::new(on).await;
     house.furnish().await;
     let before = house.get("/v1/tenants/acme-eu").await;
     let same = house.send("PUT", "/v1/tenants/acme-eu", &[("if-match", "*")], acme_eu()).await.ok(200);
@@ -64,9 +72,8 @@ async fn what_is_sent_as_it_is_must_change_nothing() {
     assert_eq!((same.status.as_u16(), same.header("etag")), (200, before.header("etag")));
 }
 
-#[tokio::test]
-async fn what_may_destroy_data_must_be_allowed_by_name() {
-    let house = House::new().await;
+async fn what_may_destroy_data_must_be_allowed_by_name(on: On) {
+    let house = House::new(on).await;
     house.furnish().await;
     let patch = json!({"environments": [{"name": "prod"}], "policies": {"retentionDays": 30}});
     let refused = house.send("PATCH", "/v1/tenants/acme-eu", &[("if-match", "*")], &patch).await.ok(409);
@@ -78,9 +85,8 @@ async fn what_may_destroy_data_must_be_allowed_by_name() {
     house.send("PATCH", path, &[("if-match", "*")], &patch).await.ok(200);
 }
 
-#[tokio::test]
-async fn of_many_writers_on_one_version_exactly_one_must_win() {
-    let house = Arc::new(House::new().await);
+async fn of_many_writers_on_one_version_exactly_one_must_win(on: On) {
+    let house = Arc::new(House::new(on).await);
     house.furnish().await;
     let writers = (0..32).map(|n| {
         let house = Arc::clone(&house);
@@ -98,9 +104,8 @@ async fn of_many_writers_on_one_version_exactly_one_must_win() {
     assert_eq!(house.get("/v1/tenants/acme-eu").await.body["version"], 2);
 }
 
-#[tokio::test]
-async fn a_list_must_be_read_page_by_page_and_by_what_is_asked_for() {
-    let house = House::new().await;
+async fn a_list_must_be_read_page_by_page_and_by_what_is_asked_for(on: On) {
+    let house = House::new(on).await;
     house.furnish().await;
     for n in 0..5 {
         let manifest = json!({"tenant_id": format!("t-{n}"), "organization_id": "acme", "region": "us-east-1", "labels": {"n": n.to_string()}});
@@ -133,9 +138,8 @@ async fn a_list_must_be_read_page_by_page_and_by_what_is_asked_for() {
     assert_eq!(house.get("/v1/tenants?after=nonsense").await.ok(422).code(), "invalid");
 }
 
-#[tokio::test]
-async fn versions_must_be_kept_and_be_put_back() {
-    let house = House::new().await;
+async fn versions_must_be_kept_and_be_put_back(on: On) {
+    let house = House::new(on).await;
     house.furnish().await;
     house.send("PATCH", "/v1/tenants/acme-eu", &[("if-match", "\"1\"")], json!({"display_name": null})).await.ok(200);
     let first = house.get("/v1/tenants/acme-eu/versions/1").await.ok(200).body;
@@ -149,9 +153,8 @@ async fn versions_must_be_kept_and_be_put_back() {
     house.get("/v1/tenants/nobody/versions").await.ok(404);
 }
 
-#[tokio::test]
-async fn caps_must_be_exact() {
-    let house = House::new().await;
+async fn caps_must_be_exact(on: On) {
+    let house = House::new(on).await;
     house
         .post(
             "/v1/organizations",
