@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Limits};
 use crate::expiry;
+use crate::http::rendered::Rendered;
 use crate::http::router::router;
 use crate::http::server::Server;
 use crate::metrics::Metrics;
@@ -30,8 +31,13 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     let tenancy = Tenancy::new(store, config.declared);
     let metrics = Arc::new(Metrics::default());
     let background = background(&tenancy, &metrics, &config.jobs, &stop);
-    let server =
-        Arc::new(Server { tenancy: Arc::clone(&tenancy), limits: config.limits.clone(), metrics, stop: stop.clone() });
+    let server = Arc::new(Server {
+        tenancy: Arc::clone(&tenancy),
+        limits: config.limits.clone(),
+        metrics,
+        rendered: Rendered::new(config.limits.max_rendered_bytes),
+        stop: stop.clone(),
+    });
     let address = listener.local_addr().map_err(|error| Error::Internal(format!("no local address: {error}")))?;
     tracing::info!(%address, "serving");
     accept(&server, listener, &config.limits, &stop).await;

@@ -17,6 +17,7 @@ pub mod organizations;
 pub mod path;
 pub mod problem;
 pub mod query;
+pub mod rendered;
 pub mod respond;
 pub mod route;
 pub mod router;
