@@ -183,6 +183,8 @@ impl Store {
         match &self.engine {
             Engine::Sqlite(_) => Ok(0),
             Engine::Postgres(postgres) => postgres.top_up_log().await,
+            #[cfg(feature = "model")]
+            Engine::Model(_) => Ok(0),
         }
     }
 
@@ -218,6 +220,8 @@ impl Store {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.write(sql, types).await,
             Engine::Postgres(postgres) => postgres.shared.write(&sql, &types).await,
+            #[cfg(feature = "model")]
+            Engine::Model(_) => Err(Error::Internal("the model has no upkeep".to_owned())),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::connection::{Connection, Sent, arrays, number, texts, time, together, values};
 use super::fault::{Fault, described};
 use super::target::Target;
-use crate::batch::{Flush, Intake, Needs, Waiting, tell, usage_rows};
+use crate::batch::{Flush, Intake, Needs, Waiting, committed_at, tell, usage_rows};
 use crate::found::READS;
 use crate::rows::{Column, KINDS, Kind, PLATFORM_AUDIT, TENANT_AUDIT, Table, Type, unnest};
 use std::time::Duration;
@@ -299,12 +299,6 @@ fn append_log(table: &'static Table) -> String {
 /// The columns of a table of the log but `position`, which is its last.
 fn but_position(table: &'static Table) -> &'static [Column] {
     table.columns.split_last().map_or(&[], |(_, others)| others)
-}
-
-/// The time of a batch: that of its newest decision.
-fn committed_at(members: &[Waiting]) -> Timestamp {
-    let times = members.iter().map(|waiting| waiting.member.changes.events()[0].occurred_at);
-    times.max().unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// Tells everybody that it did not come through, or that nobody knows.
