@@ -18,6 +18,8 @@ use tenancy_store::{Receipt, Store};
 
 /// A fresh database that is gone with this.
 pub struct Bench {
+    #[allow(dead_code, reason = "for suites that compare databases")]
+    pub name: &'static str,
     pub store: Store,
     pub declared: Declared,
     moments: AtomicU64,
@@ -39,6 +41,17 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
+/// The same on the model, for what needs no upkeep and no list with filters.
+macro_rules! on_model {
+    ($($name:ident),+ $(,)?) => {
+        mod model {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::$name($crate::harness::Bench::model()).await; })+
+        }
+    };
+}
+pub(crate) use on_model;
+
 impl Bench {
     pub async fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
@@ -58,11 +71,20 @@ impl Bench {
 
     /// On a database that is migrated; another process, as far as the database can tell.
     pub async fn on(database: &Database) -> Self {
+        let name = if matches!(database, Database::Sqlite(_)) { "sqlite" } else { "postgres" };
+        Self::of(name, database.open().await.expect("open"))
+    }
+
+    /// On the model.
+    pub fn model() -> Self {
+        Self::of("model", Store::model())
+    }
+
+    fn of(name: &'static str, store: Store) -> Self {
         static BENCHES: AtomicU64 = AtomicU64::new(1);
-        let store = database.open().await.expect("open");
         // No two benches draw the same lots, so no two ids are the same.
         let moments = AtomicU64::new(BENCHES.fetch_add(1, Ordering::Relaxed) << 32);
-        Self { store, declared: Declared::default(), moments, _directory: None }
+        Self { name, store, declared: Declared::default(), moments, _directory: None }
     }
 
     pub fn moment(&self) -> Moment {

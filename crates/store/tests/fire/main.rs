@@ -4,10 +4,12 @@
 mod chance;
 mod culprits;
 mod cuts;
+mod engines;
 #[allow(dead_code, unused_imports, unused_macros, reason = "its own suite uses all of it")]
 #[path = "../conformance/harness.rs"]
 mod harness;
 mod history;
 mod outage;
+mod reference;
 mod rig;
 mod world;
