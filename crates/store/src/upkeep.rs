@@ -69,17 +69,32 @@ impl Store {
         rows.into_iter().map(Job::from_values).collect::<Result<_, _>>().map_err(corrupt)
     }
 
-    /// Prolongs leases; returns those that still hold.
+    /// Prolongs leases; returns those that still hold. It waits for nobody: a job whose row is locked (its outcome is
+    /// being committed) still holds, and is prolonged the next time.
     ///
     /// # Errors
     /// As [`Store::claim`].
     pub async fn heartbeat(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Lease>, Error> {
         let until = Value::Time(after(self.now(), lease));
-        self.leased(leases, |sql| {
+        let Engine::Postgres(postgres) = &self.engine else {
+            return self.leased(leases, |sql| format!("due_at = {}", sql.bind(Type::Time, until.clone()))).await;
+        };
+        let mut held = Vec::new();
+        for (id, epoch) in leases {
+            let mut sql = Sql::new(Dialect::Postgres, "");
             let until = sql.bind(Type::Time, until.clone());
-            format!("due_at = {until}")
-        })
-        .await
+            let id = sql.bind(Type::Text, id.put());
+            let epoch = sql.bind(Type::Int, Value::Int(*epoch));
+            let ours = format!("job_id = {id} AND lease_epoch = {epoch} AND state = 'running'");
+            sql.text = format!(
+                "WITH free AS MATERIALIZED (SELECT job_id FROM tenant_jobs WHERE {ours} FOR NO KEY UPDATE SKIP LOCKED), \
+                 prolonged AS (UPDATE tenant_jobs j SET due_at = {until} FROM free WHERE j.job_id = free.job_id) \
+                 SELECT job_id, lease_epoch FROM tenant_jobs WHERE {ours}"
+            );
+            let rows = postgres.shared.beat(&sql, &[Type::Text, Type::Int]).await?;
+            held.extend(rows.into_iter().map(read_lease).collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(held)
     }
 
     /// Gives leases back: their jobs are queued again, due now.
@@ -136,11 +151,8 @@ impl Store {
                 "UPDATE tenant_jobs SET {set} WHERE job_id = {id} AND lease_epoch = {epoch} AND state = 'running' \
                  RETURNING job_id, lease_epoch"
             );
-            for row in self.write(sql, vec![Type::Text, Type::Int]).await? {
-                let [id, epoch] = <[Value; 2]>::try_from(row)
-                    .map_err(|row| Error::Internal(format!("two columns expected, {} found", row.len())))?;
-                held.push((JobId::take(id).map_err(corrupt)?, i64::take(epoch).map_err(corrupt)?));
-            }
+            let rows = self.write(sql, vec![Type::Text, Type::Int]).await?;
+            held.extend(rows.into_iter().map(read_lease).collect::<Result<Vec<_>, _>>()?);
         }
         Ok(held)
     }
@@ -224,6 +236,12 @@ impl Store {
             Engine::Model(_) => Err(Error::Internal("the model has no upkeep".to_owned())),
         }
     }
+}
+
+fn read_lease(row: Vec<Value>) -> Result<Lease, Error> {
+    let [id, epoch] = <[Value; 2]>::try_from(row)
+        .map_err(|row| Error::Internal(format!("two columns expected, {} found", row.len())))?;
+    Ok((JobId::take(id).map_err(corrupt)?, i64::take(epoch).map_err(corrupt)?))
 }
 
 fn after(now: Timestamp, lease: Duration) -> Timestamp {

@@ -19,8 +19,10 @@ pub struct Shared {
     target: Target,
     slots: [Slot; CONNECTIONS],
     next: AtomicUsize,
-    /// Upkeep has one of its own: a heartbeat never waits behind a list.
+    /// Upkeep has one of its own: it never waits behind a list.
     upkeep: Slot,
+    /// Heartbeats have one of their own: they never wait behind other upkeep, which may wait for a lock.
+    heartbeats: Slot,
 }
 
 type Slot = Mutex<Option<Arc<Connection>>>;
@@ -28,7 +30,13 @@ type Slot = Mutex<Option<Arc<Connection>>>;
 impl Shared {
     /// Shared connections to a server.
     pub fn new(target: Target) -> Self {
-        Self { target, slots: Default::default(), next: AtomicUsize::new(0), upkeep: Slot::default() }
+        Self {
+            target,
+            slots: Default::default(),
+            next: AtomicUsize::new(0),
+            upkeep: Slot::default(),
+            heartbeats: Slot::default(),
+        }
     }
 
     /// Runs a query that only reads; once more on a new connection if the one it had is lost.
@@ -43,6 +51,11 @@ impl Shared {
     /// Runs a statement of upkeep, once: who does upkeep comes again.
     pub async fn write(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         self.run(&self.upkeep, sql, types).await
+    }
+
+    /// Runs a heartbeat, once.
+    pub async fn beat(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
+        self.run(&self.heartbeats, sql, types).await
     }
 
     async fn run(&self, slot: &Slot, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
