@@ -198,7 +198,7 @@ impl Committer {
         connection.prepare(statements).await.map_err(|error| Failure::before(&error))?;
         let params: Vec<_> = asked.iter().map(|(read, _)| [texts((read.keys)(needs).iter().copied())]).collect();
         let mut sent: Vec<Sent<'_, Vec<Row>>> = vec![Box::pin(async {
-            connection.begin("").await?;
+            connection.begin(" ISOLATION LEVEL READ COMMITTED").await?;
             Ok(Vec::new())
         })];
         for ((_, sql), params) in asked.iter().zip(&params) {
