@@ -33,6 +33,11 @@ impl History {
         members.into_iter().zip(answers).for_each(|(member, answer)| self.told(member, answer));
     }
 
+    /// Looks at every answer.
+    pub fn each(&self, look: impl FnMut(&Answer)) {
+        self.asked.iter().map(|(_, answer)| answer).for_each(look);
+    }
+
     /// How many were answered so.
     pub fn count(&self, so: impl Fn(&Answer) -> bool) -> usize {
         self.asked.iter().filter(|(_, answer)| so(answer)).count()

@@ -10,6 +10,8 @@ mod engines;
 mod harness;
 mod history;
 mod outage;
+mod pressure;
 mod reference;
 mod rig;
+mod rivals;
 mod world;
