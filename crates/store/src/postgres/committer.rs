@@ -128,7 +128,7 @@ impl Committer {
             course.tries += 1;
             course.unknown |= failure.unknown;
             match failure.fault {
-                Fault::Lost if course.has_time() => {
+                Fault::Lost | Fault::Stale if course.has_time() => {
                     self.connection = None;
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -308,7 +308,7 @@ fn refuse(members: Vec<Waiting>, fault: Fault, unknown: bool, what: &str) {
         tracing::error!(error = what, %correlation_id, unknown, "a change could not be committed");
         waiting.tell(Err(match fault {
             _ if unknown => Error::OutcomeUnknown,
-            Fault::Lost | Fault::Full => Error::Unavailable,
+            Fault::Lost | Fault::Stale | Fault::Full => Error::Unavailable,
             Fault::Again | Fault::Slow => Error::Busy,
             Fault::Final => Error::Internal(format!("PostgreSQL: {what}")),
         }));
