@@ -238,6 +238,8 @@ CREATE TRIGGER log_floor_rises BEFORE UPDATE ON log_floor WHEN new.position < ol
 BEGIN SELECT raise(ABORT, 'the floor of the audit log only moves up'); END;
 CREATE TRIGGER log_floor_stays BEFORE DELETE ON log_floor
 BEGIN SELECT raise(ABORT, 'the floor of the audit log only moves up'); END;
+CREATE TRIGGER log_floor_is_one BEFORE INSERT ON log_floor WHEN EXISTS (SELECT 1 FROM log_floor)
+BEGIN SELECT raise(ABORT, 'the floor of the audit log only moves up'); END;
 
 -- The log is append-only. REPLACE deletes without firing DELETE triggers unless recursive_triggers is on, so an insert
 -- that would replace is refused as well. On the write path no body of these ever runs.
