@@ -1,6 +1,7 @@
 //! The commit path under fire: cut connections, databases that stop, members that cannot be written, rivals.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod appended;
 mod chance;
 mod culprits;
 mod cuts;
@@ -9,6 +10,7 @@ mod engines;
 #[path = "../conformance/harness.rs"]
 mod harness;
 mod history;
+mod migrations;
 mod outage;
 mod pressure;
 mod reference;
