@@ -25,8 +25,8 @@ const MAX_TRIES_TOGETHER: u32 = 2;
 /// How often a member that runs alone is tried.
 const MAX_TRIES_ALONE: u32 = 8;
 
-const LOCK_HEAD: &str = "SELECT only_row FROM log_head FOR NO KEY UPDATE";
-const APPEND_BATCH: &str = "INSERT INTO log_batches (last_position, first_position, committed_at) \
+pub(super) const LOCK_HEAD: &str = "SELECT only_row FROM log_head WHERE only_row FOR NO KEY UPDATE";
+pub(super) const APPEND_BATCH: &str = "INSERT INTO log_batches (last_position, first_position, committed_at) \
     SELECT last_position + $1::bigint, last_position + 1, $2::timestamptz \
     FROM (SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1) h RETURNING first_position";
 
@@ -276,7 +276,7 @@ impl Committer {
 }
 
 /// Appends to a table of the log: each row's place within the batch is added to the newest position.
-fn append_log(table: &'static Table) -> String {
+pub(super) fn append_log(table: &'static Table) -> String {
     let mut columns = but_position(table).to_vec();
     columns.push(Column { name: "place", ty: Type::Int });
     let names: Vec<_> = table.columns.iter().map(|column| column.name).collect();
