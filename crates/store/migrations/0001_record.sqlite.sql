@@ -141,13 +141,15 @@ CREATE TABLE tenant_jobs (
     requested_by text NOT NULL CHECK (length(requested_by) <= 64),
     created_at integer NOT NULL,
     updated_at integer NOT NULL,
-    finished_at integer
+    finished_at integer,
+    CHECK ((finished_at IS NULL) = (state IN ('queued', 'running')))
 ) STRICT;
 CREATE INDEX tenant_jobs_tenant_id_state ON tenant_jobs (tenant_id, state);
 CREATE INDEX tenant_jobs_tenant_id_job_id ON tenant_jobs (tenant_id, job_id);
 -- One lifecycle job per tenant at a time.
 CREATE UNIQUE INDEX tenant_jobs_open ON tenant_jobs (tenant_id) WHERE state IN ('queued', 'running');
-CREATE INDEX tenant_jobs_due ON tenant_jobs (due_at) WHERE state IN ('queued', 'running');
+-- Not by state: then this index would also serve for the open job of one tenant, and be read whole for it.
+CREATE INDEX tenant_jobs_due ON tenant_jobs (due_at) WHERE finished_at IS NULL;
 
 CREATE TABLE tenant_audit (
     audit_id text NOT NULL CHECK (length(audit_id) <= 64),

@@ -46,7 +46,7 @@ impl Store {
             Dialect::Postgres => (" FOR UPDATE SKIP LOCKED", columns("j.", Dialect::Postgres)),
         };
         let due = format!(
-            "SELECT job_id FROM tenant_jobs WHERE state IN ('queued', 'running') AND due_at <= {due} \
+            "SELECT job_id FROM tenant_jobs WHERE finished_at IS NULL AND due_at <= {due} \
              ORDER BY due_at LIMIT {limit}{skip}"
         );
         let set = format!(
