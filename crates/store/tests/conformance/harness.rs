@@ -1,6 +1,7 @@
 //! One fresh database of each kind, and short ways to decide and commit.
 
 use serde_json::{Value, json};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tenancy_core::Error;
@@ -15,6 +16,7 @@ use tenancy_core::rules::{Decision, change, outcome, register};
 use tenancy_core::tenant::Dossier;
 use tenancy_store::database::Database;
 use tenancy_store::{Receipt, Store};
+use tenancy_testkit::PgBouncer;
 
 /// A fresh database that is gone with this.
 pub struct Bench {
@@ -41,6 +43,17 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
+/// The same on PostgreSQL behind a pooler.
+macro_rules! on_pooled {
+    ($($name:ident),+ $(,)?) => {
+        mod pooled {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::$name($crate::harness::Bench::pooled().await).await; })+
+        }
+    };
+}
+pub(crate) use on_pooled;
+
 /// The same on the model, for what needs no upkeep and no list with filters.
 macro_rules! on_model {
     ($($name:ident),+ $(,)?) => {
@@ -62,6 +75,15 @@ impl Bench {
     pub async fn postgres() -> Self {
         let database = tenancy_testkit::Postgres::shared().database("conformance");
         Self::open(Database::Postgres(database.url().to_owned()), None).await
+    }
+
+    /// Through PgBouncer, which gives each transaction whatever connection is free.
+    pub async fn pooled() -> Self {
+        static POOLER: OnceLock<PgBouncer> = OnceLock::new();
+        let postgres = tenancy_testkit::Postgres::shared();
+        let database = postgres.database("pooled");
+        let pooler = POOLER.get_or_init(|| PgBouncer::start(postgres));
+        Self::open(Database::Postgres(format!("{}?pooler=transaction", pooler.url(&database))), None).await
     }
 
     async fn open(database: Database, directory: Option<tempfile::TempDir>) -> Self {

@@ -1,6 +1,6 @@
 //! What is committed is what is read; who loses a guard changes nothing.
 
-use crate::harness::{Bench, full, on_both, on_model, organization, small, tenant};
+use crate::harness::{Bench, full, on_both, on_model, on_pooled, organization, small, tenant};
 use serde_json::json;
 use tenancy_core::Error;
 use tenancy_core::changes::Conflict;
@@ -19,6 +19,15 @@ on_both!(
     must_page_through_a_list_without_gap_or_repetition,
     must_filter_tenants,
     must_refuse_a_cursor_of_another_list,
+);
+
+on_pooled!(
+    must_read_back_what_was_registered,
+    must_keep_caps_exact_under_concurrent_registrations,
+    must_let_exactly_one_of_many_writers_on_one_version_win,
+    must_keep_every_version,
+    must_release_an_alias_that_a_manifest_drops,
+    must_filter_tenants,
 );
 
 on_model!(
