@@ -120,8 +120,11 @@ impl Writer {
                 let later = tell(members, judgement, first);
                 self.intake.carry(later);
             }
-            // One of them did it, or nobody: each alone, so that only the culprit fails.
-            Err(_) if members.len() > 1 => members.into_iter().for_each(|member| self.batch(vec![member])),
+            // One of them did it: each alone, so that only the culprit fails. A file that cannot be written is nobody's
+            // fault, and each would wait for it anew.
+            Err(error) if members.len() > 1 && error != Error::Unavailable => {
+                members.into_iter().for_each(|member| self.batch(vec![member]))
+            }
             Err(error) => {
                 for waiting in members {
                     let correlation_id = &waiting.member.changes.events()[0].correlation_id;
