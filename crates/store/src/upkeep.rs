@@ -180,10 +180,14 @@ impl Store {
              WHERE expires_at <= {now} ORDER BY expires_at LIMIT {most}) RETURNING 1"
         );
         let answers = self.write(sql, vec![Type::Int]).await?.len();
-        let usage = "DELETE FROM organization_usage WHERE EXISTS (SELECT 1 FROM organization_usage newer \
-                     WHERE newer.organization_id = organization_usage.organization_id \
-                     AND newer.serial > organization_usage.serial) RETURNING 1";
-        let usage = self.write(Sql::new(self.dialect(), usage), vec![Type::Int]).await?.len();
+        let mut sql = Sql::new(self.dialect(), "");
+        let most = sql.bind(Type::Int, Value::Int(MAX_REMOVED));
+        sql.text = format!(
+            "DELETE FROM organization_usage WHERE (organization_id, serial) IN (SELECT organization_id, serial \
+             FROM organization_usage o WHERE EXISTS (SELECT 1 FROM organization_usage newer \
+             WHERE newer.organization_id = o.organization_id AND newer.serial > o.serial) LIMIT {most}) RETURNING 1"
+        );
+        let usage = self.write(sql, vec![Type::Int]).await?.len();
         Ok(u64::try_from(answers + usage).unwrap_or(u64::MAX))
     }
 
