@@ -1,6 +1,6 @@
 //! The committer: one connection that commits batch after batch, each in two flushes.
 
-use super::connection::{Connection, Sent, arrays, number, texts, time, together, values};
+use super::connection::{Connection, Sent, answered, arrays, number, texts, time, together, values};
 use super::fault::{Fault, described};
 use super::target::Target;
 use crate::batch::{Flush, Intake, Needs, Waiting, committed_at, tell, usage_rows};
@@ -73,6 +73,10 @@ struct Failure {
 impl Failure {
     fn before(error: &tokio_postgres::Error) -> Self {
         Self { fault: Fault::of(error), unknown: false, what: described(error) }
+    }
+
+    fn silence(unknown: bool) -> Self {
+        Self { fault: Fault::Lost, unknown, what: "nobody answers".to_owned() }
     }
 
     fn after(error: &tokio_postgres::Error) -> Self {
@@ -156,16 +160,18 @@ impl Committer {
     /// One run of a batch. A member whose receipt is found is done: an earlier run had come through.
     async fn attempt(&mut self, members: &[Waiting], again: bool) -> Result<(Judgement, i64), Failure> {
         if self.connection.as_ref().is_none_or(Connection::is_closed) {
-            let opened = Connection::open(&self.target, &Target::keyed_settings()).await;
+            let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
+            let opened = opened.ok_or_else(|| Failure::silence(false))?;
             self.connection = Some(opened.map_err(|error| Failure::before(&error))?);
         }
         let Some(connection) = &self.connection else {
-            return Err(Failure { fault: Fault::Lost, unknown: false, what: "no connection".to_owned() });
+            return Err(Failure::silence(false));
         };
         let outcome = self.run_on(connection, members, again).await;
-        if outcome.is_err() && !connection.is_closed() {
+        if let Err(failure) = &outcome {
             // Whatever the transaction is in, it ends here; a connection on which this fails is opened anew.
-            if connection.execute("ROLLBACK").await.is_err() {
+            let lost = failure.fault == Fault::Lost;
+            if lost || !matches!(answered(connection.execute("ROLLBACK")).await, Some(Ok(()))) {
                 self.connection = None;
             }
         }
@@ -178,16 +184,18 @@ impl Committer {
         members: &[Waiting],
         again: bool,
     ) -> Result<(Judgement, i64), Failure> {
-        let found = self.look(connection, &Needs::of(members, again)).await?;
+        let needs = Needs::of(members, again);
+        let found = answered(self.look(connection, &needs)).await.ok_or_else(|| Failure::silence(false))??;
         let changes: Vec<_> = members.iter().map(|waiting| &waiting.member.changes).collect();
         let judgement = judge(&changes, &found);
         let usages = usage_rows(&judgement);
         let flush = Flush::of(members, &judgement, &usages);
         if flush.is_empty() {
-            connection.execute("ROLLBACK").await.map_err(|error| Failure::before(&error))?;
-            return Ok((judgement, 0));
+            let ended = answered(connection.execute("ROLLBACK")).await.ok_or_else(|| Failure::silence(false))?;
+            return ended.map(|()| (judgement, 0)).map_err(|error| Failure::before(&error));
         }
-        let first = self.write(connection, &flush, committed_at(members)).await?;
+        let written = answered(self.write(connection, &flush, committed_at(members))).await;
+        let first = written.ok_or_else(|| Failure::silence(true))??;
         Ok((judgement, first))
     }
 

@@ -1,7 +1,7 @@
 //! Connections that many use at once, their statements in one line each (pipelined): lists, single reads, upkeep. They
 //! carry no session state.
 
-use super::connection::Connection;
+use super::connection::{Connection, answered};
 use super::fault::failed;
 use super::target::Target;
 use crate::rows::{Type, Value};
@@ -60,7 +60,15 @@ impl Shared {
 
     async fn run(&self, slot: &Slot, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         let connection = self.connection(slot).await?;
-        connection.run(sql, types).await.map_err(|error| failed(&error))
+        let Some(done) = answered(connection.run(sql, types)).await else {
+            // Who comes next connects anew, unless somebody has already.
+            let mut slot = slot.lock().await;
+            if slot.as_ref().is_some_and(|now| Arc::ptr_eq(now, &connection)) {
+                *slot = None;
+            }
+            return Err(Error::Unavailable);
+        };
+        done.map_err(|error| failed(&error))
     }
 
     async fn connection(&self, slot: &Slot) -> Result<Arc<Connection>, Error> {
@@ -68,8 +76,8 @@ impl Shared {
         if let Some(connection) = slot.as_ref().filter(|connection| !connection.is_closed()) {
             return Ok(Arc::clone(connection));
         }
-        let opened = Connection::open(&self.target, &Target::shared_settings()).await;
-        let connection = Arc::new(opened.map_err(|error| failed(&error))?);
+        let opened = Connection::open_soon(&self.target, &Target::shared_settings()).await;
+        let connection = Arc::new(opened.ok_or(Error::Unavailable)?.map_err(|error| failed(&error))?);
         *slot = Some(Arc::clone(&connection));
         Ok(connection)
     }
