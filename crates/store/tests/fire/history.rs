@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tenancy_core::Error;
 use tenancy_core::changes::Changes;
 use tenancy_core::ids::TenantId;
+use tenancy_core::job::JobState;
 use tenancy_core::tenant::Dossier;
 use tenancy_store::{Receipt, Store};
 use tenancy_testkit::Database;
@@ -83,7 +84,12 @@ impl History {
     }
 }
 
+/// Without what upkeep has written since: who has the job's lease.
 fn sorted(mut dossier: Dossier) -> Dossier {
+    if let Some(job) = &mut dossier.open_job {
+        (job.state, job.due_at, job.attempt) = (JobState::Queued, job.created_at, 0);
+        (job.lease_holder, job.lease_epoch) = (None, 0);
+    }
     dossier.environments.sort_by(|a, b| a.name.cmp(&b.name));
     dossier.webhooks.sort_by(|a, b| a.name.cmp(&b.name));
     dossier.aliases.sort();

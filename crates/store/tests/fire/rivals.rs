@@ -146,16 +146,15 @@ async fn must_keep_to_its_own_isolation() {
     history.check(&benches[0].store).await;
 }
 
-/// Changes what is there, and works jobs, for some rounds; what it did goes into the history.
+/// Changes what is there, and works jobs, for twelve rounds; what it did goes into the history.
 async fn work(
     bench: Arc<Bench>,
-    worker: u64,
-    rounds: u32,
+    worker: usize,
+    mut chance: Chance,
     history: Arc<Mutex<History>>,
     claims: Arc<Mutex<HashSet<(String, i64)>>>,
 ) {
-    let mut chance = Chance::new(7_000 + worker);
-    for _ in 0..rounds {
+    for _ in 0..12 {
         let mut members = World::read(&bench).await.members(&bench, &mut chance, 4);
         if chance.one_in(2) {
             let jobs = bench.store.claim(&format!("worker {worker}"), 2, Duration::from_secs(30)).await.unwrap();
@@ -180,12 +179,19 @@ async fn must_lose_no_update_between_three_processes() {
     let (database, benches) = processes::<3>("three").await;
     let history = Arc::new(Mutex::new(History::of(&database)));
     let claims = Arc::default();
+    let mut chance = Chance::new(7_000);
     let mut workers = Vec::new();
     for (number, bench) in benches.into_iter().enumerate() {
         let bench = Arc::new(bench);
         for worker in 0..3 {
-            let worker = (number * 10 + worker) as u64;
-            workers.push(tokio::spawn(work(Arc::clone(&bench), worker, 12, Arc::clone(&history), Arc::clone(&claims))));
+            let (worker, chance) = (number * 10 + worker, chance.fork());
+            workers.push(tokio::spawn(work(
+                Arc::clone(&bench),
+                worker,
+                chance,
+                Arc::clone(&history),
+                Arc::clone(&claims),
+            )));
         }
     }
     for worker in workers {
