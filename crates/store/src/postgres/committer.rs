@@ -16,6 +16,9 @@ use tokio_postgres::Row;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a batch is tried whose outcome is unknown.
 const PATIENCE_UNKNOWN: Duration = Duration::from_secs(8);
+/// How long a batch waits for locks before its members run alone: every process waits for the others' commits at the
+/// log's head, so on a slow database that is nobody's fault, and alone they would only be more to wait for.
+const PATIENCE_LOCKED: Duration = Duration::from_secs(5);
 /// How long to wait before connecting anew.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a batch may keep all others waiting while its members run alone; who has not had a turn then is refused.
@@ -137,11 +140,12 @@ impl Committer {
                     tokio::time::sleep(PAUSE).await;
                 }
                 Fault::Again if course.tries < MAX_TRIES_TOGETHER => {}
+                Fault::Locked if course.began.elapsed() < PATIENCE_LOCKED => {}
                 // One of them did it, or they are too many at once: each alone, so that only the culprit fails.
-                Fault::Again | Fault::Slow | Fault::Final if members.len() > 1 => {
+                Fault::Again | Fault::Locked | Fault::Slow | Fault::Final if members.len() > 1 => {
                     return self.alone(members, course, &failure.what).await;
                 }
-                Fault::Again | Fault::Slow if course.tries < MAX_TRIES_ALONE && course.has_time() => {}
+                Fault::Again | Fault::Locked | Fault::Slow if course.tries < MAX_TRIES_ALONE && course.has_time() => {}
                 fault => return refuse(members, fault, course.unknown, &failure.what),
             }
         }
@@ -321,7 +325,7 @@ fn refuse(members: Vec<Waiting>, fault: Fault, unknown: bool, what: &str) {
         waiting.tell(Err(match fault {
             _ if unknown => Error::OutcomeUnknown,
             Fault::Lost | Fault::Stale | Fault::Full => Error::Unavailable,
-            Fault::Again | Fault::Slow => Error::Busy,
+            Fault::Again | Fault::Locked | Fault::Slow => Error::Busy,
             Fault::Final => Error::Internal(format!("PostgreSQL: {what}")),
         }));
     }

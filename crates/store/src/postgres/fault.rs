@@ -12,6 +12,8 @@ pub enum Fault {
     Stale,
     /// Another was quicker, or the two stood in each other's way: the same again may come through.
     Again,
+    /// It waited too long for a lock: others commit slowly, or somebody keeps a row.
+    Locked,
     /// It took too long.
     Slow,
     /// The server has no room: disk, memory, connections.
@@ -29,7 +31,10 @@ impl Fault {
         {
             return Self::Again;
         }
-        if [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(state) {
+        if *state == SqlState::LOCK_NOT_AVAILABLE {
+            return Self::Locked;
+        }
+        if *state == SqlState::QUERY_CANCELED {
             return Self::Slow;
         }
         // "cached plan must not change result type", and a statement that a pooler has forgotten.
@@ -48,7 +53,7 @@ impl Fault {
 /// The error of a read or of upkeep; nothing has changed, or it does not matter.
 pub fn failed(error: &tokio_postgres::Error) -> Error {
     match Fault::of(error) {
-        Fault::Lost | Fault::Stale | Fault::Full | Fault::Slow => {
+        Fault::Lost | Fault::Stale | Fault::Full | Fault::Slow | Fault::Locked => {
             tracing::warn!(error = %described(error), "PostgreSQL is not available");
             Error::Unavailable
         }
