@@ -143,12 +143,14 @@ CREATE TABLE tenant_jobs (
     requested_by varchar(64) COLLATE "C" NOT NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
-    finished_at timestamptz
+    finished_at timestamptz,
+    CHECK ((finished_at IS NULL) = (state IN ('queued', 'running')))
 );
 CREATE INDEX tenant_jobs_tenant_id_state ON tenant_jobs (tenant_id, state);
 -- One lifecycle job per tenant at a time.
 CREATE UNIQUE INDEX tenant_jobs_open ON tenant_jobs (tenant_id) WHERE state IN ('queued', 'running');
-CREATE INDEX tenant_jobs_due ON tenant_jobs (due_at) WHERE state IN ('queued', 'running');
+-- Not by state: then this index would also serve for the open job of one tenant, and be read whole for it.
+CREATE INDEX tenant_jobs_due ON tenant_jobs (due_at) WHERE finished_at IS NULL;
 
 -- Partitioned by audit_id, which sorts by time. The partitions are made by log_add_partition.
 CREATE TABLE tenant_audit (

@@ -143,12 +143,14 @@ CREATE TABLE tenant_jobs (
     requested_by text NOT NULL CHECK (length(requested_by) <= 64),
     created_at integer NOT NULL,
     updated_at integer NOT NULL,
-    finished_at integer
+    finished_at integer,
+    CHECK ((finished_at IS NULL) = (state IN ('queued', 'running')))
 ) STRICT;
 CREATE INDEX tenant_jobs_tenant_id_state ON tenant_jobs (tenant_id, state);
 -- One lifecycle job per tenant at a time.
 CREATE UNIQUE INDEX tenant_jobs_open ON tenant_jobs (tenant_id) WHERE state IN ('queued', 'running');
-CREATE INDEX tenant_jobs_due ON tenant_jobs (due_at) WHERE state IN ('queued', 'running');
+-- Not by state: then this index would also serve for the open job of one tenant, and be read whole for it.
+CREATE INDEX tenant_jobs_due ON tenant_jobs (due_at) WHERE finished_at IS NULL;
 
 CREATE TABLE tenant_audit (
     audit_id text NOT NULL CHECK (length(audit_id) <= 64),
@@ -238,6 +240,8 @@ INSERT INTO log_floor VALUES (1, 0);
 CREATE TRIGGER log_floor_rises BEFORE UPDATE ON log_floor WHEN new.position < old.position
 BEGIN SELECT raise(ABORT, 'the floor of the audit log only moves up'); END;
 CREATE TRIGGER log_floor_stays BEFORE DELETE ON log_floor
+BEGIN SELECT raise(ABORT, 'the floor of the audit log only moves up'); END;
+CREATE TRIGGER log_floor_is_one BEFORE INSERT ON log_floor WHEN EXISTS (SELECT 1 FROM log_floor)
 BEGIN SELECT raise(ABORT, 'the floor of the audit log only moves up'); END;
 
 -- The log is append-only. REPLACE deletes without firing DELETE triggers unless recursive_triggers is on, so an insert

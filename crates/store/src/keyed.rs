@@ -27,7 +27,12 @@ impl ByKey {
             Dialect::Sqlite => "(?1)",
             Dialect::Postgres => "any($1::text[])",
         };
-        format!("{} WHERE {}", self.table.select(dialect), self.condition.replace("{}", key))
+        let mut condition = self.condition.replace("{}", key);
+        if let (Dialect::Postgres, Some((column, inner))) = (dialect, condition.split_once(" IN (SELECT ")) {
+            // A join would read both tables whole while they are small, and from then on.
+            condition = format!("{column} = any(ARRAY(SELECT {inner})");
+        }
+        format!("{} WHERE {condition}", self.table.select(dialect))
     }
 
     /// The key of a row that was found: the column that the condition begins with.

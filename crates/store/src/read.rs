@@ -2,6 +2,8 @@
 
 use crate::keyed::{ALIAS, ANSWER, API_KEY, DOSSIER, Dossiers, ROWS, STAMP};
 use crate::list::corrupt;
+#[cfg(feature = "model")]
+use crate::rows::Dialect;
 pub use crate::rows::Stamp;
 use crate::rows::{AliasRow, Field, Record, UsageRow};
 use crate::sql::Sql;
@@ -41,6 +43,15 @@ impl Store {
                 Ok(dossiers.get(id))
             }
             Engine::Postgres(postgres) => postgres.lookups.dossier(id).await,
+            #[cfg(feature = "model")]
+            Engine::Model(model) => {
+                let mut dossiers = Dossiers::default();
+                for (index, by) in DOSSIER.iter().enumerate() {
+                    let rows = model.query(&by.sql(Dialect::Sqlite), &[id.put()])?;
+                    dossiers.add(index, rows).map_err(corrupt)?;
+                }
+                Ok(dossiers.get(id))
+            }
         }
     }
 
@@ -131,6 +142,8 @@ impl Store {
                 sqlite.parts(by, key.to_owned().put())?.pop().and_then(|mut rows| rows.pop())
             }
             Engine::Postgres(postgres) => postgres.lookups.row(index, key).await?,
+            #[cfg(feature = "model")]
+            Engine::Model(model) => model.query(&ROWS[index].sql(Dialect::Sqlite), &[key.to_owned().put()])?.pop(),
         };
         row.map(R::from_values).transpose().map_err(corrupt)
     }

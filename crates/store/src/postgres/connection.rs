@@ -1,12 +1,13 @@
 //! One connection: statements prepared once (or nameless, behind a pooler), values as PostgreSQL has them.
 
-use super::target::Target;
+use super::target::{CONNECT_TIMEOUT, STATEMENT_TIMEOUT_SECONDS, Target};
 use crate::rows::{Column, Type, Value};
 use crate::sql::Sql;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use tenancy_core::Timestamp;
 use tokio_postgres::types::{ToSql, Type as PgType};
 use tokio_postgres::{Client, Error, NoTls, Row, Statement};
@@ -24,6 +25,11 @@ pub struct Connection {
 pub type Param<'a> = (Box<dyn ToSql + Sync + Send + 'a>, PgType);
 
 impl Connection {
+    /// Connects, or is `None` when nobody answers in time.
+    pub async fn open_soon(target: &Target, settings: &[(&str, String)]) -> Option<Result<Self, Error>> {
+        tokio::time::timeout(2 * CONNECT_TIMEOUT, Self::open(target, settings)).await.ok()
+    }
+
     /// Connects. Behind a pooler the settings are made in each transaction, since no start-up option reaches the
     /// server; elsewhere they are start-up options.
     pub async fn open(target: &Target, settings: &[(&str, String)]) -> Result<Self, Error> {
@@ -104,6 +110,15 @@ impl Connection {
         let rows = self.client.query_typed(&sql.text, &typed).await?;
         rows.iter().map(|row| values(row, types)).collect()
     }
+}
+
+/// Longest that an answer is waited for: longer than the server lets a statement of ours run. TCP notices a peer that is
+/// gone, but not one that takes what it is sent and never answers.
+pub const MAX_SILENCE: Duration = Duration::from_secs(STATEMENT_TIMEOUT_SECONDS + 5);
+
+/// The answer, or `None` after [`MAX_SILENCE`]; then the connection is of no use any more.
+pub async fn answered<T>(answer: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(MAX_SILENCE, answer).await.ok()
 }
 
 /// A future whose statement is sent when it is first polled.

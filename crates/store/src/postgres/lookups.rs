@@ -1,6 +1,6 @@
 //! Reads by key: those that wait together are fetched together, on one connection, one statement per kind.
 
-use super::connection::{Connection, Sent, texts, together, values};
+use super::connection::{Connection, Sent, answered, texts, together, values};
 use super::fault::failed;
 use super::target::Target;
 use crate::keyed::{DOSSIER, Dossiers, ROWS};
@@ -96,11 +96,11 @@ impl Fetcher {
 
     async fn fetch(&mut self, asks: &[Ask]) -> Result<Fetched, Error> {
         if self.connection.as_ref().is_none_or(Connection::is_closed) {
-            let opened = Connection::open(&self.target, &Target::keyed_settings()).await;
-            self.connection = Some(opened.map_err(|error| failed(&error))?);
+            let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
+            self.connection = Some(opened.ok_or(Error::Unavailable)?.map_err(|error| failed(&error))?);
         }
         let Some(connection) = &self.connection else { return Err(Error::Unavailable) };
-        let fetched = self.fetch_on(connection, asks).await;
+        let fetched = answered(self.fetch_on(connection, asks)).await.unwrap_or(Err(Error::Unavailable));
         if fetched.is_err() {
             // A connection on which a read failed may stand in a transaction that failed with it.
             self.connection = None;

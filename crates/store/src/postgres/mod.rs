@@ -8,6 +8,8 @@ mod listen;
 mod lookups;
 mod migrate;
 mod partition;
+#[cfg(test)]
+mod plans;
 mod roles;
 mod shared;
 mod target;

@@ -16,8 +16,8 @@ pub use table::{Check, Column, Dialect, Kind, Record, Table, array_type, unnest}
 pub use value::{Corrupt, Field, Type, Value};
 pub use writes::{INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KINDS, KindIndex, row};
 
-/// Every table that is described, for the test that holds descriptions against the catalogs.
-#[cfg(test)]
+/// Every table that is described: for the test that holds descriptions against the catalogs, and for the model.
+#[cfg(any(test, feature = "model"))]
 pub const TABLES: &[&Table] = &[
     record::ORGANIZATIONS,
     record::ORGANIZATION_USAGE,
