@@ -13,7 +13,7 @@ use tenancy_core::moment::MAX_ACTOR_LENGTH_BYTES;
 use tenancy_core::organization::Usage;
 use tenancy_core::rules::change::environment_entry;
 use tenancy_core::rules::{Decision, outcome};
-use tenancy_core::tenant::Dossier;
+use tenancy_core::tenant::{Dossier, Tenant};
 
 pub fn commit(before: &Database, after: &Database, id: &TenantId, decision: &Decision) {
     let changes = decision.changes.as_ref().expect("changes");
@@ -90,6 +90,7 @@ pub fn record(database: &Database, dossier: &Dossier) {
     } else {
         let nothing = dossier.environments.is_empty() && dossier.holds.is_empty();
         assert!(nothing && dossier.aliases.is_empty() && dossier.webhooks.is_empty(), "a tombstone");
+        emptied(database, tenant);
     }
     for environment in &dossier.environments {
         for version in 1..=environment.version {
@@ -104,6 +105,19 @@ pub fn record(database: &Database, dossier: &Dossier) {
         assert!(job.error.as_ref().is_none_or(|text| !text.contains('\0')));
         assert_eq!(job.finished_at.is_some(), !job.is_open());
     }
+}
+
+/// What stays of a tenant that is purged says nothing personal, and everything that happened.
+fn emptied(database: &Database, tenant: &Tenant) {
+    let id = &tenant.tenant_id;
+    let versions: Vec<_> = database.tenant_versions.values().filter(|version| &version.tenant_id == id).collect();
+    let places: Vec<_> = database.environment_versions.values().filter(|version| &version.tenant_id == id).collect();
+    let jobs: Vec<_> = database.jobs.values().filter(|job| &job.tenant_id == id).collect();
+    let events: Vec<_> = database.log.iter().filter(|event| event.tenant_id.as_ref() == Some(id)).collect();
+    assert!(!events.is_empty() && !jobs.is_empty());
+    let rows = format!("{tenant:?} {versions:?} {places:?} {jobs:?} {events:?}");
+    assert!(!rows.contains(PERSONAL), "{rows}");
+    assert!(tenant.quotas.is_empty() && tenant.policies.is_empty(), "the terms go, too");
 }
 
 /// An organization's usage is the sum over its tenants that are not purged.

@@ -223,7 +223,8 @@ impl Tenant {
                 self.holds.clear();
                 self.spec.environments.clear();
                 self.spec.webhooks.clear();
-                self.spec.alias = None;
+                (self.spec.alias, self.spec.name) = (None, None);
+                (self.spec.storage, self.spec.retention, self.spec.purge_after_days) = (None, None, None);
             }
         }
         self.follow();

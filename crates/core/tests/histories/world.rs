@@ -156,7 +156,8 @@ impl World {
             Expected::Changed
         });
         let step = job.steps.first().map(|step| step.name.clone());
-        let failure = Failure { code: "provisioner_failed", message: "no\0".repeat(9000), step };
+        let failure =
+            Failure { code: "provisioner_failed", message: format!("{PERSONAL}{}", "no\0".repeat(9000)), step };
         self.lifecycle(who, expected, |d, dossier, moment| match well {
             true => complete(d, dossier, &job, moment),
             false => fail(d, dossier, &job, failure, moment),

@@ -1,6 +1,7 @@
 //! The promises of the store: one suite, run on both databases.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod erasure;
 mod harness;
 mod lifecycle;
 mod log;
