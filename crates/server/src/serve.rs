@@ -99,6 +99,9 @@ async fn accept(server: &Arc<Server>, listener: TcpListener, limits: &Limits, st
     }
 }
 
+/// What a connection may buffer at least: hyper takes no less than 8 KiB, and bodies are read through it.
+const LEAST_BUFFER_BYTES: usize = 64 * 1024;
+
 type Connection = hyper::server::conn::http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>>;
 
 fn connection(stream: TcpStream, router: &Router, limits: &Limits) -> Connection {
@@ -109,6 +112,6 @@ fn connection(stream: TcpStream, router: &Router, limits: &Limits) -> Connection
         .header_read_timeout(Duration::from_secs(limits.header_read_timeout_seconds))
         .max_headers(limits.max_headers)
         .max_header_size(limits.max_header_bytes)
-        .pipeline_flush(true)
+        .max_buf_size(limits.max_header_bytes.max(LEAST_BUFFER_BYTES))
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()))
 }

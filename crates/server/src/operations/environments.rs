@@ -3,7 +3,7 @@
 //! Another environment of the same tenant may move at the same moment: the tenant's version then moves under the
 //! decision, which is made again; only a moved version of this environment is the caller's.
 
-use super::facts::{ENVIRONMENT, take_version};
+use super::facts::{ENVIRONMENT, read_at, take_version};
 use super::tenants::{self, other_id};
 use super::wish::How;
 use super::{Command, Decided};
@@ -91,9 +91,8 @@ impl Change {
             return Err(Error::Invalid(vec![Violation::at(&at, "wrong_type", "must be an object")]));
         };
         if let Some(known) = known {
-            let read_at = self.take_facts(&mut sent, known);
-            self.precondition.check(read_at.as_ref().ok().copied().flatten(), known.version)?;
-            read_at.map_err(Error::Invalid)?;
+            self.precondition.check(read_at(&self.document), known.version)?;
+            take_facts(&mut sent, known)?;
         }
         if sent.get("name").is_some_and(|sent| sent != name) {
             return Err(other_id("name", name));
@@ -109,18 +108,15 @@ impl Change {
             _ => Ok(sent),
         }
     }
+}
 
-    fn take_facts(&self, sent: &mut Object, known: &Environment) -> Result<Option<i64>, Vec<Violation>> {
-        let read_at = take_version(sent).map_err(|violation| vec![violation])?;
-        if ENVIRONMENT.any_in(sent) {
-            let current = serde_json::to_value(EnvironmentView::of(known)).unwrap_or_default();
-            let edited = ENVIRONMENT.drop(sent, &current, true, &Pointer::root());
-            if !edited.is_empty() {
-                return Err(edited);
-            }
-        }
-        Ok(read_at)
+fn take_facts(sent: &mut Object, known: &Environment) -> Result<(), Error> {
+    let mut violations: Vec<_> = take_version(sent).err().into_iter().collect();
+    if ENVIRONMENT.any_in(sent) {
+        let current = serde_json::to_value(EnvironmentView::of(known)).unwrap_or_default();
+        violations.extend(ENVIRONMENT.drop(sent, &current, true, &Pointer::root()));
     }
+    if violations.is_empty() { Ok(()) } else { Err(Error::Invalid(violations)) }
 }
 
 /// Removes an environment; the change is gated.

@@ -74,18 +74,23 @@ fn read_only(name: &str, at: &Pointer) -> Violation {
     Violation::at(&at.key(name), "read_only", format!("{name} says what is and cannot be written: {instead}"))
 }
 
-/// Takes `version` out of the document: it is the version that the document was read at, and so a precondition.
+/// Takes `version` out of the document: it is a precondition, which [`read_at`] tells.
 ///
 /// # Errors
 /// A violation when it is no version.
-pub fn take_version(document: &mut Object) -> Result<Option<i64>, Violation> {
+pub fn take_version(document: &mut Object) -> Result<(), Violation> {
     match document.remove("version") {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => value.as_i64().map(Some).ok_or_else(|| {
+        Some(value) if !value.is_null() && value.as_i64().is_none() => {
             let at = Pointer::root().key("version");
-            Violation::at(&at, "wrong_type", "version must be the whole number that was read")
-        }),
+            Err(Violation::at(&at, "wrong_type", "version must be the whole number that was read"))
+        }
+        _ => Ok(()),
     }
+}
+
+/// The version that the document says it was read at; whatever else is wrong with it comes after this.
+pub fn read_at(document: &Value) -> Option<i64> {
+    document.get("version").and_then(Value::as_i64)
 }
 
 /// Takes `kind` out of the document: it may say what the route says.
@@ -129,8 +134,10 @@ mod tests {
 
     #[test]
     fn must_take_a_version_as_a_number_only() {
-        assert_eq!(take_version(&mut object(json!({"version": 7}))), Ok(Some(7)));
-        assert_eq!(take_version(&mut object(json!({}))), Ok(None));
+        assert_eq!(read_at(&json!({"version": 7})), Some(7));
+        assert_eq!(read_at(&json!({"version": "7"})), None);
+        assert!(take_version(&mut object(json!({"version": 7}))).is_ok());
+        assert!(take_version(&mut object(json!({}))).is_ok());
         assert!(take_version(&mut object(json!({"version": "7"}))).is_err());
         assert!(take_kind(&mut object(json!({"kind": "Tenant"})), "Tenant").is_ok());
         assert!(take_kind(&mut object(json!({"kind": "Organization"})), "Tenant").is_err());

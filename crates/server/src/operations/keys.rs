@@ -1,7 +1,7 @@
 //! API keys: made, found, revoked.
 
-use super::{Command, Decided};
-use crate::tenancy::Tenancy;
+use super::{Command, Decided, Done};
+use crate::tenancy::{Asked, Tenancy, fresh_correlation_id};
 use crate::token::Token;
 use tenancy_core::Error;
 use tenancy_core::Timestamp;
@@ -44,6 +44,19 @@ impl Command for Create {
         let token = Token::fresh()?;
         let decision = create(&self.name, self.role, self.expires_at, token.digest(), moment)?;
         Ok(Decided { outcome: NewKey { key: decision.key, token }, changes: decision.changes })
+    }
+}
+
+/// Makes a key at nobody's request: the first one of a database, which no other key can ask for.
+///
+/// # Errors
+/// [`Error::Conflict`] when a good key has this name.
+pub async fn make_first(tenancy: &Tenancy, name: &str, role: Role) -> Result<NewKey, Error> {
+    let asked = Asked::by_system("first-key", fresh_correlation_id());
+    let create = Create { name: name.to_owned(), role, expires_at: None, maker: Role::Admin };
+    match tenancy.decide_and_commit(&create, &asked, None).await? {
+        Done::Now(made) => Ok(made),
+        Done::Before(_) => Err(Error::Internal("an answer without an Idempotency-Key".to_owned())),
     }
 }
 

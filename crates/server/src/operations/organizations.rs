@@ -1,6 +1,6 @@
 //! Organizations: found, created, changed, closed.
 
-use super::facts::{ORGANIZATION, take_kind, take_version};
+use super::facts::{ORGANIZATION, read_at, take_kind, take_version};
 use super::tenants::other_id;
 use super::wish::How;
 use super::{Command, Decided};
@@ -87,10 +87,9 @@ impl Command for Change {
             }
             Err(error) => return Err(error),
         };
-        let wished = wished(&tenancy.declared, Some(&known), &document, self.how);
-        let read_at = wished.as_ref().ok().and_then(|wished| wished.read_at);
-        self.precondition.check(read_at, known.organization.version)?;
-        let decision = change(&known.organization, &wished?.manifest, moment)?;
+        self.precondition.check(read_at(&document), known.organization.version)?;
+        let wished = wished(&tenancy.declared, Some(&known), &document, self.how)?;
+        let decision = change(&known.organization, &wished.manifest, moment)?;
         let outcome = Written { organization: decision.organization, usage: known.usage, created: false };
         Ok(Decided { outcome, changes: decision.changes })
     }
@@ -130,8 +129,6 @@ pub struct Wished {
     pub manifest: OrganizationManifest,
     /// What looks like a slip.
     pub warnings: Vec<Violation>,
-    /// The version that the document says it was read at.
-    pub read_at: Option<i64>,
 }
 
 /// What `document` wishes for an organization, that is there or not.
@@ -145,15 +142,12 @@ pub fn wished(
     how: How,
 ) -> Result<Wished, Error> {
     let mut violations = Vec::new();
-    let (mut document, mut read_at) = (document.clone(), None);
+    let mut document = document.clone();
     if let Value::Object(object) = &mut document {
         violations.extend(take_kind(object, "Organization").err());
     }
     if let (Value::Object(object), Some(known)) = (&mut document, known) {
-        match take_version(object) {
-            Ok(version) => read_at = version,
-            Err(violation) => violations.push(violation),
-        }
+        violations.extend(take_version(object).err());
         if ORGANIZATION.any_in(object) {
             let current = serde_json::to_value(OrganizationView::of(&known.organization, None)).unwrap_or_default();
             let same_moment = object.get("counter").is_none_or(|counter| *counter == known.organization.counter);
@@ -166,7 +160,7 @@ pub fn wished(
         }
     }
     match (OrganizationManifest::parse(declared, &document), violations.is_empty()) {
-        (Ok((manifest, warnings)), true) => Ok(Wished { manifest, warnings, read_at }),
+        (Ok((manifest, warnings)), true) => Ok(Wished { manifest, warnings }),
         (Ok(_), false) => Err(Error::Invalid(violations)),
         (Err(Error::Invalid(more)), _) => Err(Error::Invalid(violations.into_iter().chain(more).collect())),
         (Err(error), _) => Err(error),

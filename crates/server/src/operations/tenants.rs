@@ -1,5 +1,6 @@
 //! Tenants: found, registered, changed.
 
+use super::facts::read_at;
 use super::wish::{How, of_known, of_new};
 use super::{Command, Decided};
 use crate::precondition::Precondition;
@@ -87,10 +88,8 @@ impl Command for Change {
             Err(Error::NotFound { .. }) if creates => return self.create(tenancy, moment),
             Err(error) => return Err(error),
         };
-        let wished = of_known(&tenancy.declared, &dossier, &self.document, self.how);
-        let read_at = wished.as_ref().ok().and_then(|wished| wished.read_at);
-        self.precondition.check(read_at, dossier.tenant.version)?;
-        let wished = wished?;
+        self.precondition.check(read_at(&self.document), dossier.tenant.version)?;
+        let wished = of_known(&tenancy.declared, &dossier, &self.document, self.how)?;
         let (declared, manifest) = (&tenancy.declared, &wished.manifest);
         Ok(changed(change(declared, &dossier, manifest, wished.warnings, &self.allow, moment)?))
     }

@@ -27,8 +27,6 @@ pub struct Wished {
     pub manifest: Manifest,
     /// What looks like a slip.
     pub warnings: Vec<Violation>,
-    /// The version that the document says it was read at.
-    pub read_at: Option<i64>,
 }
 
 /// What `document` wishes for a tenant that is not there yet.
@@ -36,12 +34,17 @@ pub struct Wished {
 /// # Errors
 /// [`Error::Invalid`] with all that is wrong with it.
 pub fn of_new(declared: &Declared, document: &Value) -> Result<Wished, Error> {
-    let mut document = document.clone();
-    if let Value::Object(object) = &mut document {
-        take_kind(object, "Tenant").map_err(|violation| Error::Invalid(vec![violation]))?;
+    // Most documents come without a kind: they are read where they stand.
+    let mut without_kind = None;
+    if let Value::Object(object) = document
+        && object.contains_key("kind")
+    {
+        let mut object = object.clone();
+        take_kind(&mut object, "Tenant").map_err(|violation| Error::Invalid(vec![violation]))?;
+        without_kind = Some(Value::Object(object));
     }
-    let (manifest, warnings) = Manifest::parse(declared, &document)?;
-    Ok(Wished { manifest, warnings, read_at: None })
+    let (manifest, warnings) = Manifest::parse(declared, without_kind.as_ref().unwrap_or(document))?;
+    Ok(Wished { manifest, warnings })
 }
 
 /// What `document` wishes for a tenant that is there.
@@ -50,18 +53,11 @@ pub fn of_new(declared: &Declared, document: &Value) -> Result<Wished, Error> {
 /// [`Error::Invalid`] with all that is wrong with it.
 pub fn of_known(declared: &Declared, dossier: &Dossier, document: &Value, how: How) -> Result<Wished, Error> {
     let Value::Object(mut document) = document.clone() else {
-        return Manifest::parse(declared, document).map(|(manifest, warnings)| Wished {
-            manifest,
-            warnings,
-            read_at: None,
-        });
+        return Manifest::parse(declared, document).map(|(manifest, warnings)| Wished { manifest, warnings });
     };
     let mut violations = Vec::new();
     violations.extend(take_kind(&mut document, "Tenant").err());
-    let read_at = take_version(&mut document).unwrap_or_else(|violation| {
-        violations.push(violation);
-        None
-    });
+    violations.extend(take_version(&mut document).err());
     violations.extend(drop_facts(declared, dossier, &mut document));
     let whole = match how {
         How::Replace => {
@@ -80,7 +76,7 @@ pub fn of_known(declared: &Declared, dossier: &Dossier, document: &Value, how: H
     };
     let parsed = Manifest::parse(declared, &whole);
     match (parsed, violations.is_empty()) {
-        (Ok((manifest, warnings)), true) => Ok(Wished { manifest, warnings, read_at }),
+        (Ok((manifest, warnings)), true) => Ok(Wished { manifest, warnings }),
         (Ok(_), false) => Err(Error::Invalid(violations)),
         (Err(Error::Invalid(more)), _) => Err(Error::Invalid(violations.into_iter().chain(more).collect())),
         (Err(error), _) => Err(error),
@@ -117,9 +113,8 @@ fn merge_entries(whole: &Value, document: &mut Object) {
     for list in ["environments", "webhooks"] {
         let Some(Value::Array(entries)) = document.get_mut(list) else { continue };
         for entry in entries {
-            let known = entry.get("name").and_then(|name| named(&whole[list], name));
-            let mut merged = known.cloned().unwrap_or(Value::Null);
-            if entry.is_object() && known.is_some() {
+            if let Some(known) = entry.get("name").and_then(|name| named(&whole[list], name)) {
+                let mut merged = known.clone();
                 merge_patch(&mut merged, entry);
                 *entry = merged;
             }

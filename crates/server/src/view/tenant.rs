@@ -294,7 +294,6 @@ mod tests {
         );
         let wished = wished.expect("what is read is taken back");
         assert_eq!(wished.manifest.document(), Manifest::of(&dossier).document());
-        assert_eq!(wished.read_at, Some(1));
         for (name, value) in Manifest::of(&dossier).document().as_object().expect("an object") {
             if name != "environments" {
                 assert_eq!(&document[name], value, "{name}");
