@@ -50,7 +50,7 @@ impl Database {
         })
     }
 
-    fn holds_of(&self, held: &Held) -> Vec<Hold> {
+    pub fn holds_of(&self, held: &Held) -> Vec<Hold> {
         let mut holds: Vec<_> = self.holds.values().filter(|hold| &hold.held == held).cloned().collect();
         holds.sort_by(|a, b| a.kind.cmp(&b.kind));
         holds
@@ -109,6 +109,16 @@ impl Database {
         match write {
             Write::InsertOrganization(row) => {
                 insert(&mut self.organizations, row.organization_id.clone(), (row.clone(), Usage::default()));
+            }
+            Write::UpdateOrganizationFacts(row) => {
+                let (now, _) = there(&mut self.organizations, &row.organization_id);
+                assert_eq!(now.counter + 1, row.counter, "one more");
+                *now = Organization {
+                    counter: row.counter,
+                    closed_at: row.closed_at,
+                    updated_at: row.updated_at,
+                    ..now.clone()
+                };
             }
             Write::InsertTenant(row) => insert(&mut self.tenants, row.tenant_id.clone(), row.clone()),
             Write::UpdateTenantManifest(row) => manifest_columns(there(&mut self.tenants, &row.tenant_id), row),

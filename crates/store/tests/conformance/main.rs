@@ -7,3 +7,4 @@ mod lifecycle;
 mod log;
 mod record;
 mod roles;
+mod settling;
