@@ -32,7 +32,7 @@ pub async fn list(State(server): State<Arc<Server>>, mut query: Query) -> Result
     let (filter, wanted) = (OrganizationFilter { q: query.text("q")? }, query.page()?);
     query.no_others()?;
     let listed = server.tenancy.store.organizations(&filter, &wanted).await?;
-    json(&page(&listed.items, listed.next, |organization| OrganizationView::of(organization)))
+    json(&page(&listed.items, listed.next, OrganizationView::of))
 }
 
 /// Makes an organization.
