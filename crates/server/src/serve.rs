@@ -8,6 +8,7 @@ use crate::http::server::Server;
 use crate::metrics::Metrics;
 use crate::provisioner::Recorder;
 use crate::runner::Runner;
+use crate::settling;
 use crate::tenancy::Tenancy;
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -61,6 +62,7 @@ fn background(
     }
     let every = Duration::from_secs(jobs.expiry_seconds);
     tasks.spawn(expiry::run(Arc::clone(tenancy), every, stop.clone()));
+    tasks.spawn(settling::run(Arc::clone(tenancy), every, stop.clone()));
     tasks.close();
     tasks
 }

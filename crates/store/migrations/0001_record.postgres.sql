@@ -8,10 +8,13 @@ CREATE TABLE organizations (
     caps jsonb NOT NULL,
     version integer NOT NULL,
     counter bigint NOT NULL,
+    settled_counter bigint NOT NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     closed_at timestamptz
 );
+-- Those whose tenants have yet to follow: they are looked for often, and almost always there are none.
+CREATE INDEX organizations_unsettled ON organizations (organization_id) WHERE settled_counter < counter;
 
 -- What an organization's tenants are in sum. A list that is only appended, under the lock of the organization's row:
 -- a row that every commit updates gets slower and slower under anybody's old snapshot.

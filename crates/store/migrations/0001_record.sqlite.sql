@@ -8,10 +8,13 @@ CREATE TABLE organizations (
     caps text NOT NULL CHECK (json_valid(caps)),
     version integer NOT NULL,
     counter integer NOT NULL,
+    settled_counter integer NOT NULL,
     created_at integer NOT NULL,
     updated_at integer NOT NULL,
     closed_at integer
 ) STRICT;
+-- Those whose tenants have yet to follow: they are looked for often, and almost always there are none.
+CREATE INDEX organizations_unsettled ON organizations (organization_id) WHERE settled_counter < counter;
 
 -- What an organization's tenants are in sum. A list that is only appended, under the lock of the organization's row:
 -- a row that every commit updates gets slower and slower under anybody's old snapshot.

@@ -2,7 +2,7 @@
 
 use crate::Receipt;
 use crate::rows::{
-    AuditRow, INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KINDS, KindIndex, PrivateRow, Record, UsageRow, Value, row,
+    AuditRow, INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KINDS, KindIndex, PrivateRow, Record, UsageRow, Value, rows,
 };
 use std::collections::{BTreeSet, VecDeque};
 use tenancy_core::changes::{Changes, Guard};
@@ -34,7 +34,7 @@ pub struct Member {
 impl Member {
     /// Makes the rows.
     pub fn new(changes: Changes) -> Self {
-        let mut rows: Vec<_> = changes.writes.iter().map(row).collect();
+        let mut rows: Vec<_> = changes.writes.iter().flat_map(rows).collect();
         let private = changes.events().iter().filter_map(PrivateRow::of);
         rows.extend(private.map(|private| (INSERT_PRIVATE, private.values())));
         rows.extend(changes.answer.iter().map(|answer| (INSERT_ANSWER, answer.values())));

@@ -1,6 +1,8 @@
 //! Upkeep: what is written without an audit event, fenced like everything else. A closed list; none of it can name a
 //! column that a manifest, a hold or a state lives in.
 
+mod settling;
+
 use crate::list::corrupt;
 use crate::rows::{Dialect, Field, Record, TABLE_TENANT_JOBS, Type, Value};
 use crate::sql::Sql;
@@ -157,7 +159,7 @@ impl Store {
         Ok(held)
     }
 
-    /// Holds on tenants that end by `now`, the first to end first.
+    /// Holds that end by now, the first to end first.
     ///
     /// # Errors
     /// As [`Store::claim`].

@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod keys;
 pub mod lifecycle;
 pub mod openapi;
+pub mod organization_holds;
 pub mod organizations;
 pub mod path;
 pub mod problem;

@@ -245,7 +245,7 @@ impl Committer {
         for ((kind, sql), rows) in KINDS.iter().zip(&self.writes).zip(&flush.rows) {
             if !rows.is_empty() {
                 let mut params = arrays(&kind.columns(), rows);
-                if !matches!(kind, Kind::Insert(_)) {
+                if kind.asserts() && !matches!(kind, Kind::Insert(_)) {
                     params.push(number(i64::try_from(rows.len()).unwrap_or(i64::MAX)));
                 }
                 planned.push((sql.as_str(), params));

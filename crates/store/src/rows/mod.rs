@@ -14,7 +14,7 @@ pub use record::{
 };
 pub use table::{Check, Column, Dialect, Kind, Record, Table, array_type, unnest};
 pub use value::{Corrupt, Field, Type, Value};
-pub use writes::{INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KINDS, KindIndex, row};
+pub use writes::{INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KINDS, KindIndex, rows};
 
 /// Every table that is described: for the test that holds descriptions against the catalogs, and for the model.
 #[cfg(any(test, feature = "model"))]

@@ -29,6 +29,7 @@ described!(
         caps: Caps,
         version: i64,
         counter: i64,
+        settled_counter: i64,
         created_at: Timestamp,
         updated_at: Timestamp,
         closed_at: Option<Timestamp>,

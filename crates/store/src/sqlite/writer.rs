@@ -147,9 +147,12 @@ impl Writer {
         if flush.is_empty() {
             return Ok((judgement, 0));
         }
-        for (sql, rows) in self.statements.iter().zip(&flush.rows) {
+        for ((kind, sql), rows) in KINDS.iter().zip(&self.statements).zip(&flush.rows) {
             for row in rows {
-                one(&transaction, sql, row)?;
+                match kind.asserts() {
+                    true => one(&transaction, sql, row)?,
+                    false => drop(changed(&transaction, sql, row)?),
+                }
             }
         }
         let last: i64 = transaction
@@ -188,9 +191,14 @@ enum Next {
 
 /// Writes exactly one row: the judge has seen that it is there, or that it is not.
 fn one(connection: &Connection, sql: &str, row: &[Value]) -> Result<(), Error> {
-    let mut statement = connection.prepare_cached(sql).map_err(|error| failed(&error))?;
-    match statement.execute(rusqlite::params_from_iter(row)).map_err(|error| failed(&error))? {
+    match changed(connection, sql, row)? {
         1 => Ok(()),
         changed => Err(Error::Internal(format!("{changed} rows changed where one had to: {sql}"))),
     }
+}
+
+/// How many rows a statement changes.
+fn changed(connection: &Connection, sql: &str, row: &[Value]) -> Result<usize, Error> {
+    let mut statement = connection.prepare_cached(sql).map_err(|error| failed(&error))?;
+    statement.execute(rusqlite::params_from_iter(row)).map_err(|error| failed(&error))
 }
