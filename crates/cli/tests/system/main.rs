@@ -1,0 +1,12 @@
+//! The real program as a server, over real HTTP, on both databases: killed, crowded, cut off, starved, shouted at.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on shall stop")]
+
+mod agree;
+mod chance;
+mod http;
+mod killed;
+mod load;
+mod place;
+mod server;
+mod writers;
