@@ -24,6 +24,10 @@ pub struct Worker {
     pub counted: i64,
     /// What was answered with success.
     pub answered: Vec<(Request, Answer)>,
+    /// How often it was told the first answer again: that one had not come through.
+    pub replayed: usize,
+    /// Answers that said that the server could not.
+    pub failures: Vec<String>,
     /// What was sent and not answered.
     pending: Option<(Request, Effect)>,
 }
@@ -75,6 +79,8 @@ impl Worker {
             capped: Vec::new(),
             counted: 0,
             answered: Vec::new(),
+            replayed: 0,
+            failures: Vec::new(),
             pending: None,
         }
     }
@@ -106,6 +112,10 @@ impl Worker {
         }
         let Some((request, effect)) = self.pending.clone() else { return true };
         let Ok(answer) = client.try_send(&request) else { return false };
+        self.replayed += usize::from(answer.header("idempotency-replayed") == "true");
+        if answer.status >= 500 {
+            self.failures.push(format!("{request:?}: {}", answer.text));
+        }
         if answer.status == 503 {
             // Nothing has happened, or nobody knows: the same again.
             return true;

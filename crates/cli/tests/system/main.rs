@@ -9,4 +9,5 @@ mod killed;
 mod load;
 mod place;
 mod server;
+mod shared;
 mod writers;
