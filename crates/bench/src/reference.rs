@@ -13,7 +13,8 @@ pub struct Rate {
     pub latency_ms: f64,
 }
 
-/// Values that every reference row needs and that the product makes in its program.
+/// Values that every reference row needs and that the product makes in its program. (pgbench takes `:word` for a
+/// variable, also inside a literal: so a space stands behind each colon.)
 const NEW: &str = "\\set n random(1, 100)\n";
 
 /// A fresh audit id: the time in it, so that it falls into this month's partition.
@@ -21,27 +22,27 @@ const AUDIT_ID: &str = "'aud_' || lpad(to_hex((extract(epoch from clock_timestam
     || substr(replace(gen_random_uuid()::text, '-', ''), 1, 20)";
 const TENANT: &str = "INSERT INTO tenants (tenant_id, organization_id, display_name, profile, state, region, labels, quotas, \
     policies, billing, deletion_protection, version, counter, created_at, updated_at, state_since) VALUES (ID, 'org-' || ORG, \
-    'A customer', 'mt-standard', 'Draft', 'eu-west-1', '{\"tier\":\"gold\"}', \
-    '{\"apiRateLimit\":200,\"concurrentJobs\":10,\"storageGiB\":500}', \
-    '{\"dataResidency\":\"in-region-only\",\"retentionDays\":365}', '{\"plan\":\"enterprise\"}', false, 1, 1, \
+    'A customer', 'mt-standard', 'Draft', 'eu-west-1', '{\"tier\": \"gold\"}', \
+    '{\"apiRateLimit\": 200,\"concurrentJobs\": 10,\"storageGiB\": 500}', \
+    '{\"dataResidency\": \"in-region-only\",\"retentionDays\": 365}', '{\"plan\": \"enterprise\"}', false, 1, 1, \
     clock_timestamp(), clock_timestamp(), clock_timestamp())";
 const AUDIT: &str = "INSERT INTO tenant_audit (audit_id, tenant_id, event_type, event_version, actor, payload, correlation_id, \
-    occurred_at, position) VALUES (AUDIT_ID, ID, 'TENANCY_REGISTERED', 1, 'user:key_0192f0000000700080000000000000000', \
-    '{\"job_id\":\"job_0192f0000000700080000000000000000\",\"organization_id\":\"org-1\",\"profile\":\"mt-standard\",\
-    \"region\":\"eu-west-1\",\"version\":1}', 'f0e1d2c3b4a5968778695a4b3c2d1e0f', clock_timestamp(), nextval('bench_position'))";
+    occurred_at, position) VALUES (AUDIT_ID, ID, 'TENANCY_REGISTERED', 1, 'user_key_0192f0000000700080000000000000000', \
+    '{\"job_id\": \"job_0192f0000000700080000000000000000\",\"organization_id\": \"org-1\",\"profile\": \"mt-standard\",\
+    \"region\": \"eu-west-1\",\"version\": 1}', 'f0e1d2c3b4a5968778695a4b3c2d1e0f', clock_timestamp(), nextval('bench_position'))";
 const JOB: &str = "INSERT INTO tenant_jobs (job_id, tenant_id, action, state, progress, logs, steps, due_at, attempt, \
     lease_epoch, correlation_id, requested_by, created_at, updated_at) VALUES ('job_' || replace(gen_random_uuid()::text, '-', ''), \
-    ID, 'create', 'queued', 0, '', '[{\"name\":\"record\",\"state\":\"pending\"}]', clock_timestamp(), 0, 0, \
-    'f0e1d2c3b4a5968778695a4b3c2d1e0f', 'user:key_0192f0000000700080000000000000000', clock_timestamp(), clock_timestamp())";
+    ID, 'create', 'queued', 0, '', '[{\"name\": \"record\",\"state\": \"pending\"}]', clock_timestamp(), 0, 0, \
+    'f0e1d2c3b4a5968778695a4b3c2d1e0f', 'user_key_0192f0000000700080000000000000000', clock_timestamp(), clock_timestamp())";
 const VERSION: &str = "INSERT INTO tenant_versions (tenant_id, version, manifest, actor, correlation_id, created_at) VALUES (ID, 1, \
-    '{\"billing\":{\"plan\":\"enterprise\"},\"display_name\":\"A customer\",\"labels\":{\"tier\":\"gold\"},\
-    \"organization_id\":\"org-1\",\"profile\":\"mt-standard\",\"quotas\":{\"apiRateLimit\":200,\"concurrentJobs\":10,\
-    \"storageGiB\":500},\"region\":\"eu-west-1\"}', 'user:key_0192f0000000700080000000000000000', \
+    '{\"billing\": {\"plan\": \"enterprise\"},\"display_name\": \"A customer\",\"labels\": {\"tier\": \"gold\"},\
+    \"organization_id\": \"org-1\",\"profile\": \"mt-standard\",\"quotas\": {\"apiRateLimit\": 200,\"concurrentJobs\": 10,\
+    \"storageGiB\": 500},\"region\": \"eu-west-1\"}', 'user_key_0192f0000000700080000000000000000', \
     'f0e1d2c3b4a5968778695a4b3c2d1e0f', clock_timestamp())";
 const USAGE: &str = "INSERT INTO organization_usage (organization_id, serial, tenants, quotas) VALUES ('org-' || ORG, \
-    nextval('bench_position'), 1, '{\"storageGiB\":500}')";
+    nextval('bench_position'), 1, '{\"storageGiB\": 500}')";
 const PRIVATE: &str = "INSERT INTO audit_private (audit_id, tenant_id, salt, content) VALUES (AUDIT_ID, ID, \
-    '0123456789abcdef0123456789abcdef', '{\"display_name\":\"A customer\"}')";
+    '0123456789abcdef0123456789abcdef', '{\"display_name\": \"A customer\"}')";
 const BATCH: &str = "INSERT INTO log_batches (last_position, first_position, committed_at) VALUES (nextval('bench_position'), 1, \
     clock_timestamp())";
 
@@ -73,7 +74,7 @@ pub fn same_rows() -> String {
     format!("{NEW}\\set unique random(1, 1000000000000000)\nBEGIN;\n{statements};\nCOMMIT;\n")
 }
 
-/// The same rows, for SQLite: see `sqlite.rs`.
+/// One tenant by its id.
 pub fn select(tenants: u64) -> String {
     format!("\\set n random(1, {tenants})\nSELECT * FROM tenants WHERE tenant_id = 'seed-' || :n;\n")
 }

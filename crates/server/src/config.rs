@@ -179,6 +179,10 @@ impl Config {
                 "jobs.lease_seconds must be at least twice jobs.heartbeat_seconds, and that not 0".to_owned(),
             );
         }
+        let problems = self.declared.problems();
+        if !problems.is_empty() {
+            return refuse(format!("declared: {}", problems.join("; ")));
+        }
         let limits = &self.limits;
         let nothing = [
             limits.max_body_bytes,
@@ -298,6 +302,7 @@ mod tests {
         assert!(read("listen = '0.0.0.0:80'\nbehind_tls_proxy = true").is_ok());
         assert!(read("listen = '[::1]:80'").is_ok());
         assert!(read("[jobs]\nlease_seconds = 4").is_err());
+        assert!(read("[declared]\nenvironments = ['dev', 'dev']").is_err());
     }
 
     #[test]

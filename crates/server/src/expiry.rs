@@ -1,9 +1,10 @@
-//! What ends by itself: holds whose time is over are released, answers that were kept long enough go.
+//! What time brings: holds whose time is over are released, answers that were kept long enough go, the log gets the
+//! partitions of the months ahead.
 
 use crate::operations::outcomes::ReleaseExpired;
 use crate::tenancy::{Asked, Tenancy, fresh_correlation_id};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tenancy_core::Error;
 use tenancy_core::hold::Held;
 use tokio_util::sync::CancellationToken;
@@ -32,18 +33,29 @@ pub async fn release_holds(tenancy: &Tenancy) -> Result<usize, Error> {
     Ok(ended.len())
 }
 
+/// How often the log's partitions are looked at; months of them lie ahead.
+const TOP_UP_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Goes on until `stop`.
 pub async fn run(tenancy: Arc<Tenancy>, every: Duration, stop: CancellationToken) {
+    let mut topped_up = None::<Instant>;
     while !stop.is_cancelled() {
-        if let Err(error) = release_holds(&tenancy).await {
-            tracing::warn!(%error, "holds that ended could not be looked for");
-        }
-        if let Err(error) = tenancy.store.remove_expired().await {
-            tracing::warn!(%error, "what expired could not be removed");
+        complain("holds that ended could not be looked for", release_holds(&tenancy).await);
+        complain("what expired could not be removed", tenancy.store.remove_expired().await);
+        if topped_up.is_none_or(|at| at.elapsed() >= TOP_UP_EVERY) {
+            let done = tenancy.store.top_up_log().await;
+            topped_up = done.is_ok().then(Instant::now);
+            complain("the log's next partitions could not be made", done);
         }
         tokio::select! {
             () = tokio::time::sleep(every) => {}
             () = stop.cancelled() => {}
         }
+    }
+}
+
+fn complain<T>(what: &str, done: Result<T, Error>) {
+    if let Err(error) = done {
+        tracing::warn!(%error, "{what}");
     }
 }

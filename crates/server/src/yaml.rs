@@ -1,14 +1,12 @@
 //! YAML, read strictly: no duplicate keys, no `no` that is false, no `012` that is ten, and bounded in all it expands to.
 
+use crate::operations::apply::MAX_DOCUMENTS;
 use serde_json::Value;
 use tenancy_core::Error;
 use tenancy_core::json::Strict;
 
 /// Most nodes of a text once its aliases are expanded.
 pub const MAX_NODES: usize = 100_000;
-
-/// Most documents of a text.
-pub const MAX_DOCUMENTS: usize = 10_000;
 
 /// Deepest nesting.
 pub const MAX_DEPTH: usize = 64;
@@ -24,7 +22,7 @@ pub fn documents(text: &str) -> Result<Vec<Value>, Error> {
             max_events: 4 * MAX_NODES,
             max_depth: MAX_DEPTH,
             flow_nesting_limit: MAX_DEPTH,
-            max_documents: MAX_DOCUMENTS,
+            max_documents: MAX_DOCUMENTS + 1,
             max_aliases: 1_000,
             max_anchors: 1_000,
         },

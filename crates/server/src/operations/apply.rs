@@ -13,6 +13,7 @@ use crate::view::applied::{AppliedDocument, AppliedJob};
 use crate::view::problem::{DocumentRef, ProblemView};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use tenancy_core::document::MAX_FINDINGS;
 use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::json::{Pointer, differences};
 use tenancy_core::manifest::Manifest;
@@ -21,6 +22,9 @@ use tenancy_core::rules::change::change;
 use tenancy_core::rules::organizations::OrganizationManifest;
 use tenancy_core::rules::register::register;
 use tenancy_core::{Error, Violation};
+
+/// Most documents of a file.
+pub const MAX_DOCUMENTS: usize = 5_000;
 
 /// How many tenants are written at once: they ride in the same batches.
 const AT_ONCE: usize = 32;
@@ -80,6 +84,10 @@ impl Apply {
         asked: &Asked,
         key: Option<&IdempotencyKey>,
     ) -> Result<Vec<Value>, Refused> {
+        if self.documents.len() > MAX_DOCUMENTS {
+            let error = Error::TooLarge(format!("a file has at most {MAX_DOCUMENTS} documents: split it"));
+            return Err(Refused { error, documents: Vec::new() });
+        }
         let documents = self.documents.iter().enumerate().map(|(index, document)| describe(index, document)).collect();
         self.applied(tenancy, asked, key).await.map_err(|error| Refused { error, documents })
     }
@@ -146,6 +154,9 @@ async fn plan(
             Err(Error::Invalid(found)) => {
                 let inside = |v: Violation| Violation { pointer: format!("/{}{}", step.index, v.pointer), ..v };
                 violations.extend(found.into_iter().map(inside));
+                if violations.len() >= MAX_FINDINGS {
+                    break;
+                }
             }
             Err(error @ (Error::Unavailable | Error::Busy | Error::Internal(_))) => return Err(error),
             decided => lines.push(line(step, asked, decided)),

@@ -45,6 +45,13 @@ impl Shared {
         self.run(&self.upkeep, sql, types).await
     }
 
+    /// Closes the connections; what is asked for afterwards opens them anew.
+    pub async fn close(&self) {
+        for slot in self.slots.iter().chain([&self.upkeep]) {
+            slot.lock().await.take();
+        }
+    }
+
     async fn run(&self, slot: &Slot, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         let connection = self.connection(slot).await?;
         connection.run(sql, types).await.map_err(|error| failed(&error))
