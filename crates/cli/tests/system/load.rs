@@ -52,6 +52,15 @@ enum Effect {
     Activated(usize),
 }
 
+/// Ends the workers' work, also when the test fails.
+pub struct End<'a>(pub &'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What the workers need to be there.
 pub fn prepare(client: &mut Client) {
     client.post("/v1/organizations", json!({"organization_id": "acme"})).ok(201);

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on shall stop")]
 
 mod agree;
+mod away;
 mod chance;
 mod http;
 mod killed;

@@ -2,11 +2,11 @@
 
 use super::agree;
 use super::chance::Chance;
-use super::load::{Worker, prepare};
+use super::load::{End, Worker, prepare};
 use super::place::Place;
 use super::server::{PATIENCE, Server, until};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tenancy_testkit::{Database, Fault, Postgres, Proxy};
 
