@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::private_file;
 use crate::terminal::remark;
 use clap::ValueEnum;
 use std::io::IsTerminal;
@@ -45,7 +46,7 @@ impl Mode {
             Self::Dev => "dev\n",
             Self::Serve => "serve\n",
         };
-        std::fs::write(&file, word).map_err(|error| Failure::refused(format!("{}: {error}", file.display())))
+        private_file::write(&file, word).map_err(|error| Failure::refused(format!("{}: {error}", file.display())))
     }
 }
 
