@@ -113,12 +113,3 @@ fn refuses(server: &Server, within: Duration) {
         assert!(begun.elapsed() < within, "readyz: {:?}", begun.elapsed());
     });
 }
-
-/// Ends the workers' work, also when the test fails.
-struct End<'a>(&'a AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}

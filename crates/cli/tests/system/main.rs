@@ -4,11 +4,13 @@
 
 mod agree;
 mod away;
+mod behind;
 mod chance;
 mod http;
 mod killed;
 mod load;
 mod place;
+mod secrets;
 mod server;
 mod shared;
 mod writers;

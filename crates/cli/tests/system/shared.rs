@@ -81,15 +81,6 @@ fn must_share_one_database_between_three_processes() {
     assert!(deadlock.is_none(), "{deadlock:?}");
 }
 
-/// Ends the workers' work, also when the test fails.
-struct End<'a>(&'a AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Who has ended jobs.
 fn holders(database: &Database) -> BTreeSet<String> {
     let sql = "SELECT DISTINCT actor FROM tenant_audit WHERE actor LIKE 'controller:%'";
