@@ -9,6 +9,7 @@ mod chance;
 mod http;
 mod killed;
 mod load;
+mod peers;
 mod place;
 mod secrets;
 mod server;
