@@ -70,15 +70,19 @@ impl Place {
     }
 
     fn furnished(database: Option<String>) -> Self {
-        let mut place = Self::bare(database);
+        let place = Self::bare(database);
         place.good(&["db", "migrate"]);
-        place.token = place.good(&["db", "key", "test"]).trim().to_owned();
-        place
+        place.keyed()
     }
 
     /// The same database by another way: a proxy, a pooler, another role.
     pub fn through(&self, url: String) -> Self {
         Self { token: self.token.clone(), ..Self::bare(Some(url)) }
+    }
+
+    fn keyed(mut self) -> Self {
+        self.token = self.good(&["db", "key", "test"]).trim().to_owned();
+        self
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -91,8 +95,14 @@ impl Place {
 
     /// The program in this home. What of the environment is set is said.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tenancy"));
-        command.args(arguments).current_dir(self.home.path()).env_clear();
+        let mut command = self.like(Command::new(env!("CARGO_BIN_EXE_tenancy")));
+        command.args(arguments);
+        command
+    }
+
+    /// Another program in this home.
+    pub fn like(&self, mut command: Command) -> Command {
+        command.current_dir(self.home.path()).env_clear();
         command.env("HOME", self.home.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
         if let Some(database) = &self.database {
             command.env("TENANCY_DATABASE", database);

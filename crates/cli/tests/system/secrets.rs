@@ -34,15 +34,9 @@ fn must_keep_what_it_writes_for_its_owner_alone() {
     // Whatever the shell it was started from thinks of others.
     let program = env!("CARGO_BIN_EXE_tenancy");
     for verb in ["dev", "serve"] {
-        let mut command = place.command(&[]);
-        let line = format!("umask 0; exec {program} {verb} --listen 127.0.0.1:0");
-        command = {
-            let mut shell = std::process::Command::new("sh");
-            shell.args(["-c", &line]).envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-            shell.current_dir(command.get_current_dir().expect("a directory"));
-            shell
-        };
-        let server = place.start(command);
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &format!("umask 0; exec {program} {verb} --listen 127.0.0.1:0")]);
+        let server = place.start(place.like(shell));
         let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
         let directory = place.path(".tenancy");
         assert_eq!(mode(&directory), 0o700);

@@ -41,7 +41,8 @@ impl Server {
         let child = command.stdout(file(&out)).stderr(file(&err)).spawn().expect("started");
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self { child, address: unknown, log: log.to_owned(), token: token.to_owned() };
-        let is_dev = command.get_args().any(|argument| argument == "dev");
+        // `dev` shows what is there first.
+        let is_dev = command.get_args().any(|argument| argument.to_string_lossy().split(' ').any(|word| word == "dev"));
         server.address = until("the server serves", PATIENCE, || {
             let said = std::fs::read_to_string(&out).expect("its output");
             if let Some(status) = server.child.try_wait().expect("waited") {
@@ -60,6 +61,10 @@ impl Server {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     pub fn set_token(&mut self, token: &str) {
