@@ -1,1 +1,49 @@
-fn main() {}
+//! `tenancy`: the one executable. It serves, works, migrates, and is the client.
+
+mod arguments;
+mod change;
+mod client;
+mod command;
+mod contexts;
+mod documents;
+mod exit;
+mod failure;
+mod hosting;
+mod kinds;
+mod listing;
+mod naming;
+mod output;
+mod private_file;
+mod program;
+mod progress;
+mod reach;
+mod table;
+mod terminal;
+mod time;
+mod waiting;
+mod yaml;
+
+use crate::arguments::Arguments;
+use crate::failure::Failure;
+use clap::Parser;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before anything that could speak TLS: there is one provider in this program, and it must not be guessed.
+    let provider_is_set = rustls::crypto::aws_lc_rs::default_provider().install_default().is_ok();
+    let arguments = Arguments::parse();
+    let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) if provider_is_set => runtime.block_on(arguments.run()),
+        Ok(_) => Err(Failure::refused("the cryptography of this program is set up twice")),
+        Err(error) => Err(Failure::refused(format!("the program cannot start: {error}"))),
+    };
+    let exit = outcome.unwrap_or_else(|failure| {
+        if !failure.message.is_empty() {
+            // There is no other place to complain.
+            let _ = std::io::stderr().write_all(failure.render(terminal::error_colours()).as_bytes());
+        }
+        failure.exit
+    });
+    exit.into()
+}

@@ -20,7 +20,7 @@ pub enum Guard {
     OrganizationUnused(OrganizationId),
     /// The organization is at this version and counter.
     OrganizationAt(OrganizationId, i64, i64),
-    /// The organization is open, unless the change only lowers, and has room for the change of its usage.
+    /// The organization is open, if the change adds a tenant, and has room for what the change raises.
     OrganizationRoom(OrganizationId, Usage),
     /// There is no such tenant, nor a tombstone of it.
     TenantUnused(TenantId),

@@ -1,7 +1,14 @@
 //! What is declared, not coded: environment names, quota keys, regions, hold kinds.
 
+use crate::rules::lifecycle::DEFAULT_HOLD;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Longest name of an environment or of a kind of hold, in bytes: the width of their columns.
+pub const MAX_SHORT_NAME_BYTES: usize = 32;
+
+/// Longest name of a quota or a region, in bytes.
+pub const MAX_NAME_BYTES: usize = 64;
 
 /// The names that manifests may use. The server's configuration may replace each list; these are the built-in ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +98,33 @@ impl Declared {
     /// Whether a hold of `kind` keeps its tenant's data; an undeclared kind does.
     pub fn keeps_data(&self, kind: &str) -> bool {
         self.holds.get(kind).is_none_or(|hold| hold.keeps_data)
+    }
+
+    /// Everything that cannot be declared so, for people: a configuration with any of it is not taken.
+    pub fn problems(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut names = |what: &str, list: &mut dyn Iterator<Item = &String>, max_bytes: usize| {
+            let mut seen = BTreeSet::new();
+            for name in list {
+                let plain = |c: char| !c.is_control() && !c.is_whitespace();
+                if name.is_empty() || name.len() > max_bytes || !name.chars().all(plain) {
+                    found.push(format!("{what} {name:?} must be 1 to {max_bytes} bytes without spaces"));
+                }
+                if !seen.insert(name) {
+                    found.push(format!("{what} {name:?} stands twice"));
+                }
+            }
+        };
+        names("environment", &mut self.environments.iter(), MAX_SHORT_NAME_BYTES);
+        names("quota", &mut self.quotas.keys(), MAX_NAME_BYTES);
+        names("region", &mut self.regions.keys(), MAX_NAME_BYTES);
+        names("hold", &mut self.holds.keys(), MAX_SHORT_NAME_BYTES);
+        if !self.holds.get(DEFAULT_HOLD).is_some_and(|hold| hold.suspends) {
+            found.push(format!(
+                "hold {DEFAULT_HOLD:?} must be declared, and suspend: it is the one that suspend places"
+            ));
+        }
+        found
     }
 
     /// Where an environment stands in the declared order; an undeclared one comes last.

@@ -13,6 +13,9 @@ pub struct Fields<'a> {
     known: Vec<&'static str>,
 }
 
+/// Most violations, and most warnings, that are listed of one document.
+pub const MAX_FINDINGS: usize = 1000;
+
 /// What was found wrong with a document, as it is read.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -25,12 +28,12 @@ pub struct Findings {
 impl Findings {
     /// Adds a violation.
     pub fn bad(&mut self, at: &Pointer, code: &'static str, message: impl Into<String>) {
-        self.violations.push(Violation::at(at, code, message));
+        push(&mut self.violations, at, code, message.into());
     }
 
     /// Adds a warning.
     pub fn warn(&mut self, at: &Pointer, code: &'static str, message: impl Into<String>) {
-        self.warnings.push(Violation::at(at, code, message));
+        push(&mut self.warnings, at, code, message.into());
     }
 
     /// `value`, if nothing was wrong.
@@ -44,6 +47,17 @@ impl Findings {
         }
     }
 }
+
+fn push(list: &mut Vec<Violation>, at: &Pointer, code: &'static str, message: String) {
+    match list.len() {
+        MAX_FINDINGS.. => {}
+        MOST_LISTED => list.push(Violation::at(&Pointer::root(), "too_many", "there is more, which is not listed")),
+        _ => list.push(Violation::at(at, code, message)),
+    }
+}
+
+/// The last place of a list says that there is more.
+const MOST_LISTED: usize = MAX_FINDINGS - 1;
 
 impl<'a> Fields<'a> {
     /// The object at `at`; anything else is a violation.
@@ -70,28 +84,42 @@ impl<'a> Fields<'a> {
 
     /// Text of 1 to `max_bytes` bytes without control characters.
     pub fn text(&mut self, name: &'static str, max_bytes: usize, findings: &mut Findings) -> Option<String> {
-        let at = self.at(name);
         match self.value(name)? {
             Value::String(text) if text.is_empty() || text.len() > max_bytes => {
-                findings.bad(&at, "out_of_range", format!("must be 1 to {max_bytes} bytes"));
+                findings.bad(&self.at(name), "out_of_range", format!("must be 1 to {max_bytes} bytes"));
                 None
             }
             Value::String(text) if text.chars().any(char::is_control) => {
-                findings.bad(&at, "out_of_range", "must not contain control characters");
+                findings.bad(&self.at(name), "out_of_range", "must not contain control characters");
                 None
             }
             Value::String(text) => Some(text.clone()),
             other => {
-                findings.bad(&at, "wrong_type", format!("must be text, not {}", kind(other)));
+                findings.bad(&self.at(name), "wrong_type", format!("must be text, not {}", kind(other)));
                 None
             }
         }
     }
 
+    /// That the field must be there, and not `null`.
+    pub fn required(&self, name: &str, message: &str, findings: &mut Findings) {
+        if self.object.get(name).is_none_or(Value::is_null) {
+            findings.bad(&self.at(name), "required", message);
+        }
+    }
+
+    /// Whether the field is absent, `null` or an empty list.
+    pub fn is_empty(&self, name: &str) -> bool {
+        match self.object.get(name) {
+            None | Some(Value::Null) => true,
+            Some(value) => value.as_array().is_some_and(Vec::is_empty),
+        }
+    }
+
     /// Text that must be there.
     pub fn required_text(&mut self, name: &'static str, max_bytes: usize, findings: &mut Findings) -> Option<String> {
-        if !self.object.contains_key(name) {
-            findings.bad(&self.at(name), "required", format!("{name} is required"));
+        if self.is_empty(name) {
+            self.required(name, &format!("{name} is required"), findings);
         }
         self.text(name, max_bytes, findings)
     }
@@ -103,9 +131,8 @@ impl<'a> Fields<'a> {
         findings: &mut Findings,
         parse: impl Fn(&str) -> Result<T, BadName>,
     ) -> Option<T> {
-        let at = self.at(name);
         let text = self.text(name, 1024, findings)?;
-        parse(&text).map_err(|bad| findings.bad(&at, "bad_name", bad.to_string())).ok()
+        parse(&text).map_err(|bad| findings.bad(&self.at(name), "bad_name", bad.to_string())).ok()
     }
 
     /// One of a closed list of words.
@@ -115,23 +142,21 @@ impl<'a> Fields<'a> {
         words: &[(&'static str, T)],
         findings: &mut Findings,
     ) -> Option<T> {
-        let at = self.at(name);
         let text = self.text(name, 1024, findings)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
             let list: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            findings.bad(&at, "unknown_word", one_of(&text, &list));
+            findings.bad(&self.at(name), "unknown_word", one_of(&text, &list));
         }
         found
     }
 
     /// A yes or no.
     pub fn flag(&mut self, name: &'static str, findings: &mut Findings) -> Option<bool> {
-        let at = self.at(name);
         match self.value(name)? {
             Value::Bool(flag) => Some(*flag),
             other => {
-                findings.bad(&at, "wrong_type", format!("must be true or false, not {}", kind(other)));
+                findings.bad(&self.at(name), "wrong_type", format!("must be true or false, not {}", kind(other)));
                 None
             }
         }
@@ -144,23 +169,22 @@ impl<'a> Fields<'a> {
         range: std::ops::RangeInclusive<i64>,
         findings: &mut Findings,
     ) -> Option<i64> {
-        let at = self.at(name);
         let value = self.value(name)?;
         let number = value.as_i64().filter(|number| range.contains(number));
         if number.is_none() {
-            let message = format!("must be a whole number from {} to {}, not {value}", range.start(), range.end());
-            findings.bad(&at, if value.is_number() { "out_of_range" } else { "wrong_type" }, message);
+            let message =
+                format!("must be a whole number from {} to {}, not {}", range.start(), range.end(), shown(value));
+            findings.bad(&self.at(name), if value.is_number() { "out_of_range" } else { "wrong_type" }, message);
         }
         number
     }
 
     /// An object, taken as it is.
     pub fn object(&mut self, name: &'static str, findings: &mut Findings) -> Option<&'a Object> {
-        let at = self.at(name);
         match self.value(name)? {
             Value::Object(object) => Some(object),
             other => {
-                findings.bad(&at, "wrong_type", format!("must be an object, not {}", kind(other)));
+                findings.bad(&self.at(name), "wrong_type", format!("must be an object, not {}", kind(other)));
                 None
             }
         }
@@ -168,16 +192,15 @@ impl<'a> Fields<'a> {
 
     /// A list of at most `max_items`.
     pub fn list(&mut self, name: &'static str, max_items: usize, findings: &mut Findings) -> &'a [Value] {
-        let at = self.at(name);
         match self.value(name) {
             None => &[],
             Some(Value::Array(items)) if items.len() <= max_items => items,
             Some(Value::Array(items)) => {
-                findings.bad(&at, "out_of_range", format!("at most {max_items}, not {}", items.len()));
+                findings.bad(&self.at(name), "out_of_range", format!("at most {max_items}, not {}", items.len()));
                 &[]
             }
             Some(other) => {
-                findings.bad(&at, "wrong_type", format!("must be a list, not {}", kind(other)));
+                findings.bad(&self.at(name), "wrong_type", format!("must be a list, not {}", kind(other)));
                 &[]
             }
         }
@@ -185,12 +208,15 @@ impl<'a> Fields<'a> {
 
     /// Every field that was not asked for is a violation, with the nearest that exists.
     pub fn no_others(self, findings: &mut Findings) {
-        for name in self.object.keys().filter(|name| !self.known.contains(&name.as_str())) {
+        let others = self.object.keys().filter(|name| !self.known.contains(&name.as_str()));
+        for name in others.take(MAX_FINDINGS) {
+            let at = self.at.key(name);
             let hint = match nearest(name, self.known.iter().copied()) {
                 Some(near) => format!("; did you mean {near:?}?"),
                 None => format!("; there are {}", self.known.join(", ")),
             };
-            findings.bad(&self.at.key(name), "unknown_field", format!("there is no field {name:?}{hint}"));
+            let name = Value::from(name.as_str());
+            findings.bad(&at, "unknown_field", format!("there is no field {}{hint}", shown(&name)));
         }
     }
 }
@@ -198,7 +224,17 @@ impl<'a> Fields<'a> {
 /// "must be one of …, not …", with the nearest.
 pub fn one_of(text: &str, list: &[&str]) -> String {
     let hint = nearest(text, list.iter().copied()).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-    format!("must be one of {}, not {text:?}{hint}", list.join(", "))
+    format!("must be one of {}, not {}{hint}", list.join(", "), shown(&Value::from(text)))
+}
+
+/// A value in a message: its beginning, where it is long.
+pub(crate) fn shown(value: &Value) -> String {
+    const MOST_CHARS: usize = 80;
+    let text = value.to_string();
+    match text.char_indices().nth(MOST_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 fn kind(value: &Value) -> &'static str {

@@ -26,7 +26,7 @@ impl Violation {
 pub struct Gate {
     /// The name to pass in `allow`: `remove-environment`, `move-region`, …
     pub allow: &'static str,
-    /// JSON Pointer of the field that asks for it.
+    /// The field that asks for it, as in a difference: a JSON Pointer in which an environment stands by its name.
     pub pointer: String,
     /// What would happen.
     pub message: String,

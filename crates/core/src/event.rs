@@ -1,8 +1,8 @@
 //! Audit events: one closed list of types, each with a version and the fields of its payload.
 
 use crate::ids::{AuditId, CorrelationId, TenantId};
-use crate::json::{Object, sha256_hex};
-use crate::moment::Moment;
+use crate::json::{Object, canonical, sha256_hex};
+use crate::moment::{MAX_ACTOR_LENGTH_BYTES, Moment, fitting};
 use crate::tenant::words;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -25,6 +25,8 @@ words!(
         OrganizationHoldReleased = "ORGANIZATION_HOLD_RELEASED",
         /// A tenant was registered: its creation is asked for.
         TenancyRegistered = "TENANCY_REGISTERED",
+        /// Its creation is asked for again, after it failed.
+        CreationRequested = "TENANCY_CREATION_REQUESTED",
         /// Its creation ended well.
         TenancyCreated = "TENANCY_CREATED",
         /// Its manifest changed.
@@ -124,7 +126,8 @@ impl EventType {
             Self::EnvironmentUpdated => &[("env_id", Text), ("name", Text), ("version", Integer), ("changes", List)],
             Self::EnvironmentDeleted => &[("env_id", Text), ("name", Text)],
             Self::WebhookUpdated => &[("webhook_id", Text), ("name", Text), ("change", Text)],
-            Self::ActivationRequested
+            Self::CreationRequested
+            | Self::ActivationRequested
             | Self::SuspensionRequested
             | Self::DeletionRequested
             | Self::UndeletionRequested
@@ -175,6 +178,13 @@ pub struct Private {
     pub content: Value,
 }
 
+impl Private {
+    /// What stands in the payload as `private_digest`: whoever holds the row and this can tell that they belong together.
+    pub fn digest(&self) -> String {
+        sha256_hex(&[self.salt.as_bytes(), canonical(&self.content).as_bytes()])
+    }
+}
+
 /// A row of `tenant_audit`, or of `platform_audit` when it is no tenant's; its position is given by the commit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -213,7 +223,7 @@ impl Event {
             event_type,
             event_version: event_type.version(),
             actor: moment.actor.to_string(),
-            on_behalf_of: moment.actor.on_behalf_of.clone(),
+            on_behalf_of: moment.actor.on_behalf_of.as_deref().map(|who| fitting(who, MAX_ACTOR_LENGTH_BYTES).into()),
             payload,
             correlation_id: moment.correlation_id.clone(),
             occurred_at: moment.now,
@@ -226,10 +236,9 @@ impl Event {
     #[must_use]
     pub fn with_private(mut self, moment: &mut Moment, content: Value) -> Self {
         if content.as_object().is_some_and(|object| !object.values().all(Value::is_null)) {
-            let salt = moment.salt();
-            let digest = sha256_hex(&[salt.as_bytes(), content.to_string().as_bytes()]);
-            self.payload.insert("private_digest".to_owned(), json!(digest));
-            self.private = Some(Private { salt, content });
+            let private = Private { salt: moment.salt(), content };
+            self.payload.insert("private_digest".to_owned(), json!(private.digest()));
+            self.private = Some(private);
         }
         self
     }

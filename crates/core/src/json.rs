@@ -3,6 +3,7 @@
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// A JSON object; its keys are sorted.
@@ -182,6 +183,25 @@ pub fn merge_patch(target: &mut Value, patch: &Value) {
     }
 }
 
+/// The object as a merge leaves it: without members that are null, at any depth of objects (not within lists).
+pub fn without_nulls(object: &Object) -> Object {
+    let kept = object.iter().filter(|(_, value)| !value.is_null());
+    kept.map(|(key, value)| match value {
+        Value::Object(inner) => (key.clone(), Value::Object(without_nulls(inner))),
+        value => (key.clone(), value.clone()),
+    })
+    .collect()
+}
+
+/// How many lists and objects are nested in each other.
+pub fn nesting(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(nesting).max().unwrap_or(0),
+        Value::Object(object) => 1 + object.values().map(nesting).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
 /// One place in which two documents differ.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Difference {
@@ -193,8 +213,9 @@ pub struct Difference {
     pub to: Value,
 }
 
-/// Every place in which `to` differs from `from`: objects are compared by key, arrays of objects with a `name` by
-/// name (the pointer then ends in the name), anything else whole.
+/// Every place in which `to` differs from `from`: objects are compared by key, arrays of objects with a `name` each by
+/// name (the pointer then ends in the name), anything else whole. Empty if and only if they are equal: what differs
+/// in nothing but order, or in a null that stands or does not, is a difference of the whole.
 pub fn differences(from: &Value, to: &Value) -> Vec<Difference> {
     let mut found = Vec::new();
     compare(&Pointer::root(), from, to, &mut found);
@@ -205,27 +226,39 @@ fn compare(at: &Pointer, from: &Value, to: &Value, found: &mut Vec<Difference>) 
     if from == to {
         return;
     }
-    match (by_key(from), by_key(to)) {
-        (Some(from), Some(to)) => {
-            let keys: std::collections::BTreeSet<_> = from.keys().chain(to.keys()).collect();
-            for key in keys {
-                let side = |object: &Object| object.get(key).cloned().unwrap_or(Value::Null);
-                compare(&at.key(key), &side(&from), &side(&to), found);
-            }
+    let before = found.len();
+    if let Some((from, to)) = by_key(from, to) {
+        let keys: BTreeSet<_> = from.keys().chain(to.keys()).collect();
+        for key in keys {
+            let (from, to) = (from.get(key).copied(), to.get(key).copied());
+            compare(&at.key(key), from.unwrap_or(&Value::Null), to.unwrap_or(&Value::Null), found);
         }
-        _ => found.push(Difference { pointer: at.to_string(), from: from.clone(), to: to.clone() }),
+    }
+    if found.len() == before {
+        found.push(Difference { pointer: at.to_string(), from: from.clone(), to: to.clone() });
     }
 }
 
-fn by_key(value: &Value) -> Option<Object> {
-    match value {
-        Value::Object(object) => Some(object.clone()),
-        Value::Array(items) if !items.is_empty() => items
-            .iter()
-            .map(|item| Some((item.get("name")?.as_str()?.to_owned(), item.clone())))
-            .collect::<Option<Object>>(),
+type Members<'a> = BTreeMap<&'a str, &'a Value>;
+
+/// Both by key, or both by name.
+fn by_key<'a>(from: &'a Value, to: &'a Value) -> Option<(Members<'a>, Members<'a>)> {
+    match (from, to) {
+        (Value::Object(from), Value::Object(to)) => Some((members(from), members(to))),
+        (Value::Array(from), Value::Array(to)) => Some((by_name(from)?, by_name(to)?)),
         _ => None,
     }
+}
+
+fn members(object: &Object) -> Members<'_> {
+    object.iter().map(|(key, value)| (key.as_str(), value)).collect()
+}
+
+/// A list of objects with a `name` each, all of them different.
+fn by_name(items: &[Value]) -> Option<Members<'_>> {
+    let members: Members<'_> =
+        items.iter().filter_map(|item| Some((item.as_object()?.get("name")?.as_str()?, item))).collect();
+    (!items.is_empty() && members.len() == items.len()).then_some(members)
 }
 
 #[cfg(test)]

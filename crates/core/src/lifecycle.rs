@@ -37,7 +37,7 @@ pub enum Condition {
     NotHeld,
     /// The grace period after archiving is over.
     GraceOver,
-    /// Its `create` job ended well.
+    /// Its `create` job ended well, or, for one that was deleted before, the `update` job after its undeletion.
     Provisioned,
 }
 
@@ -70,7 +70,7 @@ pub const TABLE: &[Transition] = {
         line(Draft, Update, Draft, &[Provisioned]),
         line(Active, Suspend, Suspended, &[]),
         line(Active, Update, Active, &[]),
-        line(Suspended, Activate, Active, &[NotHeld]),
+        line(Suspended, Activate, Active, &[Provisioned, NotHeld]),
         line(Suspended, Update, Suspended, &[]),
         line(Suspended, Delete, Archived, &[Unprotected, DataNotHeld]),
         line(Archived, Undelete, Suspended, &[]),
@@ -79,10 +79,10 @@ pub const TABLE: &[Transition] = {
 };
 
 impl Action {
-    /// The event of its being asked for.
+    /// The event of its being asked for. The first time, a creation is asked for by a registration.
     pub fn requested(self) -> EventType {
         match self {
-            Self::Create => EventType::TenancyRegistered,
+            Self::Create => EventType::CreationRequested,
             Self::Update => EventType::TenancyUpdateRequested,
             Self::Activate => EventType::ActivationRequested,
             Self::Suspend => EventType::SuspensionRequested,
@@ -115,7 +115,7 @@ pub struct Situation {
     pub wish: Option<Wish>,
     /// Whether a hold keeps the tenant suspended.
     pub held: bool,
-    /// Whether its `create` job ended well.
+    /// Whether it was provisioned: its `create` job ended well.
     pub provisioned: bool,
     /// Whether an environment is not provisioned yet.
     pub unprovisioned_environment: bool,
@@ -146,7 +146,7 @@ pub fn suspending_holds<'a>(declared: &'a Declared, dossier: &'a Dossier) -> imp
 ///
 /// Without a wish a tenant stays a Draft; one that is Suspended without a hold was suspended by a hold that is gone,
 /// and goes back into service. Being out of service comes before anything else is provisioned, and provisioning before
-/// being in service.
+/// being in service: also for a tenant that was deleted as a Draft, before its creation ended well, and undeleted.
 pub fn next_action(now: Situation) -> Option<Action> {
     let wants_service = now.wish != Some(Wish::Suspended) && !now.held;
     if now.open_job {
@@ -156,7 +156,9 @@ pub fn next_action(now: Situation) -> Option<Action> {
         State::Archived => None,
         State::Draft if !now.provisioned => Some(Action::Create),
         State::Active if !wants_service => Some(Action::Suspend),
-        State::Draft | State::Active | State::Suspended if now.unprovisioned_environment => Some(Action::Update),
+        State::Draft | State::Active | State::Suspended if now.unprovisioned_environment || !now.provisioned => {
+            Some(Action::Update)
+        }
         State::Draft if now.wish == Some(Wish::Active) && wants_service => Some(Action::Activate),
         State::Suspended if wants_service => Some(Action::Activate),
         State::Draft | State::Active | State::Suspended => None,
@@ -170,8 +172,12 @@ pub fn waits_for(declared: &Declared, dossier: &Dossier) -> Option<String> {
         return Some(format!("job {} ({}, {}){waiting}", job.job_id, job.action, job.state));
     }
     let holds: Vec<_> = suspending_holds(declared, dossier).collect();
-    let wished = dossier.tenant.desired_state == Some(Wish::Active) && dossier.tenant.state != State::Active;
-    if wished && !holds.is_empty() {
+    let kept_from_service = match (dossier.tenant.state, dossier.tenant.desired_state) {
+        (State::Draft, wish) => wish == Some(Wish::Active),
+        (State::Suspended, wish) => wish != Some(Wish::Suspended),
+        (State::Active | State::Archived, _) => false,
+    };
+    if kept_from_service && !holds.is_empty() {
         let plural = if holds.len() == 1 { "hold" } else { "holds" };
         return Some(format!("the release of {plural} {}", holds.join(", ")));
     }
@@ -232,9 +238,10 @@ impl Condition {
                 Some(at) => Some(format!("its grace period ends at {at}")),
                 None => Some("it has no grace period: it was not deleted".to_owned()),
             },
-            Self::Provisioned => {
-                tenant.provisioned_at.is_none().then(|| "its create job has not ended well".to_owned())
-            }
+            Self::Provisioned => tenant
+                .provisioned_at
+                .is_none()
+                .then(|| "it is not provisioned: its last job has not ended well".to_owned()),
         }
     }
 }
@@ -284,7 +291,7 @@ mod tests {
                 let Some(action) = next_action(situation) else { break };
                 let line = TABLE.iter().find(|line| line.from == situation.state && line.action == action);
                 situation.state = line.expect("a line").to;
-                situation.provisioned |= action == Action::Create;
+                situation.provisioned |= matches!(action, Action::Create | Action::Update);
                 situation.unprovisioned_environment &= !matches!(action, Action::Create | Action::Update);
             }
             assert_eq!(next_action(situation), None, "{situation:?}");

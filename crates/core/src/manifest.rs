@@ -1,15 +1,17 @@
 //! The manifest: the declared wish for a tenant with its environments and webhooks.
 
+mod read;
+mod webhook;
+
+pub use read::read_labels;
+
 use crate::declared::Declared;
-use crate::document::{Fields, Findings, one_of};
+use crate::document::Findings;
 use crate::environment::IsolationLevel;
 use crate::error::{Error, Violation};
-use crate::event::is_pattern;
 use crate::ids::{Alias, OrganizationId, TenantId, WebhookName};
 use crate::json::{Object, Pointer};
-use crate::quotas::{MAX_RETENTION_DAYS, check_policies, check_quotas};
 use crate::tenant::{Dossier, Labels, Profile, Wish};
-use crate::webhook::MAX_URL_LENGTH_BYTES;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +25,12 @@ pub const MAX_ALIASES: usize = 64;
 pub const MAX_WEBHOOKS: usize = 64;
 /// Most members of `quotas`, `policies` or `billing`.
 pub const MAX_MEMBERS: usize = 64;
+/// Largest `quotas`, `policies` or `billing`, in bytes of canonical JSON: small enough for an audit event that says what
+/// one of them was and what it is, so that no accepted manifest is ever too large to be changed.
+pub const MAX_MEMBERS_BYTES: usize = 16 * 1024;
+/// Deepest nesting of a member of `quotas`, `policies` or `billing`: what is read back, inside an event inside an answer,
+/// stays far below the depth that JSON parsers take.
+pub const MAX_NESTING: usize = 16;
 /// Longest display name, in bytes.
 pub const MAX_DISPLAY_NAME_BYTES: usize = 255;
 
@@ -81,9 +89,9 @@ pub struct Manifest {
     pub billing: Object,
     /// While it stands, the tenant cannot be deleted.
     pub deletion_protection: bool,
-    /// By name, in declared order.
+    /// Sorted by name, whatever order they were sent in.
     pub environments: Vec<EnvironmentManifest>,
-    /// By name.
+    /// Sorted by name.
     pub webhooks: Vec<WebhookManifest>,
 }
 
@@ -94,10 +102,7 @@ impl Manifest {
     /// [`Error::Invalid`] with every violation.
     pub fn parse(declared: &Declared, document: &Value) -> Result<(Self, Vec<Violation>), Error> {
         let mut findings = Findings::default();
-        let manifest = read_tenant(declared, document, &mut findings);
-        if let Some(manifest) = &manifest {
-            crate::rules::check::consistency(declared, manifest, &mut findings);
-        }
+        let manifest = read::tenant(declared, document, &mut findings);
         findings.finish(manifest)
     }
 
@@ -175,7 +180,7 @@ impl EnvironmentManifest {
     /// [`Error::Invalid`] with every violation.
     pub fn parse(declared: &Declared, document: &Value, tenant_region: &str) -> Result<(Self, Vec<Violation>), Error> {
         let mut findings = Findings::default();
-        let entry = read_environment(declared, document, Pointer::root(), Some(tenant_region), &mut findings);
+        let entry = read::environment(declared, document, Pointer::root(), Some(tenant_region), &mut findings);
         findings.finish(entry)
     }
 
@@ -214,206 +219,4 @@ pub fn aliases_document<'a>(aliases: impl IntoIterator<Item = &'a Alias>) -> Val
         many => json!(many),
     };
     kinds.into_iter().map(|(kind, values)| (kind.to_owned(), one_or_many(values))).collect()
-}
-
-fn read_tenant(declared: &Declared, document: &Value, findings: &mut Findings) -> Option<Manifest> {
-    let mut fields = Fields::of(document, Pointer::root(), findings)?;
-    let tenant_id = fields.name("tenant_id", findings, TenantId::parse);
-    if document.get("organization_id").is_none_or(Value::is_null) {
-        findings.bad(&fields.at("organization_id"), "required", "organization_id is required: who owns the tenant");
-    }
-    let organization_id = fields.name("organization_id", findings, OrganizationId::parse);
-    let region = fields.required_text("region", 64, findings);
-    check_region(declared, region.as_deref(), &fields.at("region"), findings);
-    let quotas = members(&mut fields, "quotas", findings);
-    check_quotas(declared, &quotas, &fields.at("quotas"), findings);
-    let policies = members(&mut fields, "policies", findings);
-    check_policies(&policies, &fields.at("policies"), findings);
-    let environments = entries(&mut fields, "environments", MAX_ENVIRONMENTS, findings, |value, at, findings| {
-        let entry = read_environment(declared, value, at, region.as_deref(), findings)?;
-        Some((entry.name.clone(), entry))
-    });
-    let webhooks = entries(&mut fields, "webhooks", MAX_WEBHOOKS, findings, |value, at, findings| {
-        let entry = read_webhook(value, at, findings)?;
-        Some((entry.name.to_string(), entry))
-    });
-    let manifest = Manifest {
-        tenant_id,
-        organization_id: organization_id.unwrap_or_else(|| OrganizationId::known("")),
-        display_name: fields.text("display_name", MAX_DISPLAY_NAME_BYTES, findings),
-        profile: fields.word("profile", Profile::WORDS, findings).unwrap_or(Profile::Standard),
-        desired_state: fields.word("desired_state", Wish::WORDS, findings),
-        region: region.unwrap_or_default(),
-        labels: read_labels(&mut fields, findings),
-        aliases: read_aliases(&mut fields, findings),
-        quotas,
-        policies,
-        billing: members(&mut fields, "billing", findings),
-        deletion_protection: fields.flag("deletion_protection", findings).unwrap_or(false),
-        environments: in_declared_order(declared, environments),
-        webhooks: webhooks.into_values().collect(),
-    };
-    fields.no_others(findings);
-    Some(manifest)
-}
-
-fn in_declared_order(
-    declared: &Declared,
-    environments: BTreeMap<String, EnvironmentManifest>,
-) -> Vec<EnvironmentManifest> {
-    let mut environments: Vec<_> = environments.into_values().collect();
-    environments.sort_by_key(|entry| declared.environment_order(&entry.name));
-    environments
-}
-
-fn check_region(declared: &Declared, region: Option<&str>, at: &Pointer, findings: &mut Findings) {
-    if let Some(region) = region.filter(|region| !declared.regions.contains_key(*region)) {
-        let known: Vec<_> = declared.regions.keys().map(String::as_str).collect();
-        findings.bad(at, "undeclared_region", one_of(region, &known));
-    }
-}
-
-/// An object of at most [`MAX_MEMBERS`] members; members that are null count as absent.
-fn members(fields: &mut Fields<'_>, name: &'static str, findings: &mut Findings) -> Object {
-    let Some(object) = fields.object(name, findings) else { return Object::new() };
-    if object.len() > MAX_MEMBERS {
-        findings.bad(&fields.at(name), "out_of_range", format!("at most {MAX_MEMBERS} members, not {}", object.len()));
-    }
-    object.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect()
-}
-
-/// A list of objects with a `name` each, which must be unique.
-fn entries<T>(
-    fields: &mut Fields<'_>,
-    list: &'static str,
-    max: usize,
-    findings: &mut Findings,
-    read: impl Fn(&Value, Pointer, &mut Findings) -> Option<(String, T)>,
-) -> BTreeMap<String, T> {
-    let at = fields.at(list);
-    let mut found = BTreeMap::new();
-    for (index, value) in fields.list(list, max, findings).iter().enumerate() {
-        let at = at.index(index);
-        let Some((name, entry)) = read(value, at.clone(), findings) else { continue };
-        if found.contains_key(&name) {
-            findings.bad(&at.key("name"), "duplicate", format!("{name:?} stands twice in {list}"));
-        }
-        found.insert(name, entry);
-    }
-    found
-}
-
-fn read_environment(
-    declared: &Declared,
-    document: &Value,
-    at: Pointer,
-    tenant_region: Option<&str>,
-    findings: &mut Findings,
-) -> Option<EnvironmentManifest> {
-    let mut fields = Fields::of(document, at, findings)?;
-    let name = fields.required_text("name", 32, findings);
-    if let Some(name) = name.as_ref().filter(|name| !declared.environments.contains(name)) {
-        let known: Vec<_> = declared.environments.iter().map(String::as_str).collect();
-        findings.bad(&fields.at("name"), "undeclared_environment", one_of(name, &known));
-    }
-    let region = fields.text("region", 64, findings);
-    check_region(declared, region.as_deref(), &fields.at("region"), findings);
-    let quotas = members(&mut fields, "quotas", findings);
-    check_quotas(declared, &quotas, &fields.at("quotas"), findings);
-    let level = fields.word("isolation_level", IsolationLevel::WORDS, findings);
-    let retention_days = fields.integer("retention_days", 1..=MAX_RETENTION_DAYS, findings);
-    fields.no_others(findings);
-    Some(EnvironmentManifest {
-        name: name?,
-        region: region.or(tenant_region.map(str::to_owned))?,
-        isolation_level: level.unwrap_or(IsolationLevel::Strict),
-        quotas,
-        retention_days,
-    })
-}
-
-fn read_webhook(document: &Value, at: Pointer, findings: &mut Findings) -> Option<WebhookManifest> {
-    let mut fields = Fields::of(document, at, findings)?;
-    if document.get("name").is_none() {
-        findings.bad(&fields.at("name"), "required", "name is required");
-    }
-    let name = fields.name("name", findings, WebhookName::parse);
-    let url = fields.required_text("url", MAX_URL_LENGTH_BYTES, findings);
-    let scheme = |url: &&String| url.starts_with("https://") || url.starts_with("http://");
-    if url.as_ref().is_some_and(|url| !scheme(&url)) {
-        findings.bad(&fields.at("url"), "bad_url", "must begin with https:// or http://");
-    }
-    let events_at = fields.at("events");
-    let mut events = Vec::new();
-    for (index, value) in fields.list("events", 64, findings).iter().enumerate() {
-        match value.as_str().filter(|pattern| is_pattern(pattern)) {
-            Some(pattern) => events.push(pattern.to_owned()),
-            None => findings.bad(&events_at.index(index), "unknown_event", format!("{value} names no event type")),
-        }
-    }
-    if document.get("events").is_none() {
-        findings.bad(&events_at, "required", "events is required: at least one event type, such as \"TENANCY_*\"");
-    }
-    let retry_policy = read_retry_policy(&mut fields, findings);
-    fields.no_others(findings);
-    Some(WebhookManifest { name: name?, url: url?, events, retry_policy })
-}
-
-fn read_retry_policy(fields: &mut Fields<'_>, findings: &mut Findings) -> Object {
-    let at = fields.at("retry_policy");
-    let Some(object) = fields.object("retry_policy", findings) else { return Object::new() };
-    let value = Value::Object(object.clone());
-    if let Some(mut policy) = Fields::of(&value, at, findings) {
-        policy.word("backoff", &[("exponential", ()), ("fixed", ())], findings);
-        policy.integer("max_retries", 0..=100, findings);
-        policy.no_others(findings);
-    }
-    object.clone()
-}
-
-/// Labels: keys of 1 to 63 letters, digits and `._-/`, values of up to 255 bytes.
-pub fn read_labels(fields: &mut Fields<'_>, findings: &mut Findings) -> Labels {
-    let at = fields.at("labels");
-    let object = fields.object("labels", findings).cloned().unwrap_or_default();
-    if object.len() > MAX_LABELS {
-        findings.bad(&at, "out_of_range", format!("at most {MAX_LABELS} labels, not {}", object.len()));
-    }
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-    let mut labels = Labels::new();
-    for (key, value) in object {
-        if key.is_empty() || key.len() > 63 || !key.chars().all(plain) {
-            findings.bad(&at.key(&key), "bad_name", "a label's key is 1 to 63 of letters, digits and . _ - /");
-        }
-        match value {
-            Value::Null => {}
-            Value::String(text) if text.len() <= 255 && !text.chars().any(char::is_control) => {
-                labels.insert(key, text);
-            }
-            _ => findings.bad(&at.key(&key), "wrong_type", "a label's value is text of at most 255 bytes"),
-        }
-    }
-    labels
-}
-
-fn read_aliases(fields: &mut Fields<'_>, findings: &mut Findings) -> BTreeSet<Alias> {
-    let at = fields.at("aliases");
-    let mut aliases = BTreeSet::new();
-    for (kind, value) in fields.object("aliases", findings).into_iter().flatten() {
-        let values = match value {
-            Value::Array(values) => values.as_slice(),
-            Value::Null => &[],
-            one => std::slice::from_ref(one),
-        };
-        for value in values {
-            match value.as_str().ok_or("must be text, or a list of texts".to_owned()).and_then(|v| Alias::new(kind, v))
-            {
-                Ok(alias) => drop(aliases.insert(alias)),
-                Err(message) => findings.bad(&at.key(kind), "bad_alias", message),
-            }
-        }
-    }
-    if aliases.len() > MAX_ALIASES {
-        findings.bad(&at, "out_of_range", format!("at most {MAX_ALIASES} aliases, not {}", aliases.len()));
-    }
-    aliases
 }

@@ -3,6 +3,7 @@
 use crate::ids::{AuditId, CorrelationId, EnvironmentId, HoldId, JobId, KeyId, TenantId, WebhookId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Kind of an [`Actor`].
@@ -16,6 +17,9 @@ pub enum ActorKind {
     /// A controller that works a job.
     Controller,
 }
+
+/// Longest actor as it stands in the log, in bytes: the width of its column.
+pub const MAX_ACTOR_LENGTH_BYTES: usize = 64;
 
 /// Who acted, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -45,6 +49,8 @@ impl Actor {
     }
 }
 
+/// `kind:subject`, as it stands in the log: at most [`MAX_ACTOR_LENGTH_BYTES`]. A longer subject is cut, and ends in a
+/// digest of the whole, so that two of them stay two.
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
@@ -52,8 +58,20 @@ impl fmt::Display for Actor {
             ActorKind::System => "system",
             ActorKind::Controller => "controller",
         };
-        write!(f, "{kind}:{}", self.subject)
+        write!(f, "{kind}:{}", fitting(&self.subject, MAX_ACTOR_LENGTH_BYTES - kind.len() - 1))
     }
+}
+
+/// The text, or, where it is longer than `max_bytes`, its beginning and a digest of the whole.
+pub(crate) fn fitting(text: &str, max_bytes: usize) -> Cow<'_, str> {
+    const DIGEST_BYTES: usize = 12;
+    if text.len() <= max_bytes && !text.contains('\0') {
+        return Cow::Borrowed(text);
+    }
+    let plain: String = text.chars().filter(|c| *c != '\0').collect();
+    let beginning = plain.floor_char_boundary(max_bytes.saturating_sub(DIGEST_BYTES + 1));
+    let digest = crate::json::sha256_hex(&[text.as_bytes()]);
+    Cow::Owned(format!("{}~{}", &plain[..beginning], &digest[..DIGEST_BYTES]))
 }
 
 /// The moment of a decision: time, randomness, actor and request come in here and nowhere else.
@@ -86,7 +104,8 @@ impl Moment {
         // The two topmost bits belong to the variant: a count of twelve bits stands below them, random bits follow.
         bytes[2..4].copy_from_slice(&((self.made & 0xfff) << 2).to_be_bytes());
         bytes[4..].copy_from_slice(&self.random[..6]);
-        self.made += 1;
+        // Twelve bits: 4,096 ids a moment. The limits of a manifest allow for some hundreds.
+        self.made = self.made.wrapping_add(1);
         uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid().simple().to_string()
     }
 

@@ -2,9 +2,13 @@
 
 /// The candidate with the least edits to `wanted`, if it is near enough to be a slip.
 pub fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (wanted.chars().count() / 3).clamp(1, 3);
+    let length = wanted.chars().count();
+    let limit = (length / 3).clamp(1, 3);
+    // So many more characters are so many edits at least: nothing is computed for a text that is far too long.
+    let comparable = |candidate: &&str| candidate.chars().count().abs_diff(length) <= limit;
     candidates
         .into_iter()
+        .filter(comparable)
         .map(|candidate| (edits(&wanted.to_lowercase(), &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)

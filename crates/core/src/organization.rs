@@ -24,11 +24,13 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Adds a change, which may be negative.
+    /// Adds a change, which may be negative. Eight million tenants at the largest quota of all would be more than 64
+    /// bits: there it stays at the most.
     pub fn add(&mut self, change: &Usage) {
-        self.tenants += change.tenants;
+        self.tenants = self.tenants.saturating_add(change.tenants);
         for (name, value) in &change.quotas {
-            *self.quotas.entry(name.clone()).or_default() += value;
+            let sum = self.quotas.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*value);
         }
         self.quotas.retain(|_, value| *value != 0);
     }
@@ -36,8 +38,8 @@ impl Usage {
     /// The change that leads from `self` to `to`.
     pub fn until(&self, to: &Usage) -> Usage {
         let negative = Usage {
-            tenants: -self.tenants,
-            quotas: self.quotas.iter().map(|(name, value)| (name.clone(), -value)).collect(),
+            tenants: self.tenants.saturating_neg(),
+            quotas: self.quotas.iter().map(|(name, value)| (name.clone(), value.saturating_neg())).collect(),
         };
         let mut change = to.clone();
         change.add(&negative);

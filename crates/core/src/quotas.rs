@@ -1,7 +1,7 @@
 //! Quotas and policies: JSON objects with known keys that are typed, and others that are kept as they came.
 
 use crate::declared::Declared;
-use crate::document::{Findings, one_of};
+use crate::document::{Findings, one_of, shown};
 use crate::json::{Object, Pointer};
 use crate::nearest::nearest;
 use serde_json::Value;
@@ -28,7 +28,11 @@ pub fn check_quotas(declared: &Declared, quotas: &Object, at: &Pointer, findings
         let at = at.key(name);
         if declared.quotas.contains_key(name) {
             if !value.as_i64().is_some_and(|number| (0..=MAX_QUOTA).contains(&number)) {
-                findings.bad(&at, "out_of_range", format!("must be a whole number from 0 to {MAX_QUOTA}, not {value}"));
+                findings.bad(
+                    &at,
+                    "out_of_range",
+                    format!("must be a whole number from 0 to {MAX_QUOTA}, not {}", shown(value)),
+                );
             }
         } else {
             undeclared(name, declared.quotas.keys().map(String::as_str), &at, findings);
@@ -40,11 +44,14 @@ pub fn check_quotas(declared: &Declared, quotas: &Object, at: &Pointer, findings
 pub fn check_policies(policies: &Object, at: &Pointer, findings: &mut Findings) {
     let words = |value: &Value, list: &[&str]| match value.as_str() {
         Some(text) if list.contains(&text) => None,
-        _ => Some(("unknown_word", one_of(value.as_str().unwrap_or(&value.to_string()), list))),
+        _ => Some(("unknown_word", one_of(value.as_str().unwrap_or(&shown(value)), list))),
     };
     let days = |value: &Value, least: i64| match value.as_i64() {
         Some(days) if (least..=MAX_RETENTION_DAYS).contains(&days) => None,
-        _ => Some(("out_of_range", format!("must be whole days from {least} to {MAX_RETENTION_DAYS}, not {value}"))),
+        _ => Some((
+            "out_of_range",
+            format!("must be whole days from {least} to {MAX_RETENTION_DAYS}, not {}", shown(value)),
+        )),
     };
     for (name, value) in policies {
         let at = at.key(name);
@@ -67,7 +74,8 @@ pub fn check_policies(policies: &Object, at: &Pointer, findings: &mut Findings) 
 
 fn undeclared<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, at: &Pointer, findings: &mut Findings) {
     let hint = nearest(name, known).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-    findings.warn(at, "undeclared_key", format!("{name:?} is not declared and is kept as it came{hint}"));
+    let name = Value::from(name);
+    findings.warn(at, "undeclared_key", format!("{} is not declared and is kept as it came{hint}", shown(&name)));
 }
 
 /// A declared quota's value.

@@ -1,1 +1,25 @@
+//! The server: operations that load, decide and commit; HTTP; the job engine.
+//!
+//! The way of a change: a handler in [`http`] takes it and calls an operation ([`operations`]), which loads what the
+//! rule in core needs, lets it decide, and commits what it decided; when what it stood on has moved, it decides again.
+//! `apply` and the [`runner`] call the same operations: there is never a second way to do a thing.
 
+pub mod answer;
+pub mod config;
+pub mod expiry;
+pub mod http;
+pub mod idempotency;
+pub mod metrics;
+pub mod operations;
+pub mod precondition;
+pub mod provisioner;
+pub mod runner;
+pub mod serve;
+pub mod tenancy;
+pub mod token;
+pub mod view;
+pub mod yaml;
+
+pub use config::{Config, Flags};
+pub use serve::serve;
+pub use tenancy::Tenancy;

@@ -16,7 +16,7 @@ CREATE TABLE organizations (
 -- What an organization's tenants are in sum. A list that is only appended, under the lock of the organization's row:
 -- a row that every commit updates gets slower and slower under anybody's old snapshot.
 CREATE TABLE organization_usage (
-    organization_id text NOT NULL REFERENCES organizations CHECK (length(organization_id) <= 64),
+    organization_id text NOT NULL CHECK (length(organization_id) <= 64),
     serial integer NOT NULL,
     tenants integer NOT NULL,
     quotas text NOT NULL CHECK (json_valid(quotas)),
@@ -50,8 +50,10 @@ CREATE INDEX tenants_organization_id ON tenants (organization_id);
 CREATE INDEX tenants_state ON tenants (state);
 CREATE INDEX tenants_region ON tenants (region);
 
+-- Written only in a commit that makes or locks the tenant's row, and kept as long as it: a foreign key would look that row
+-- up once more for each version.
 CREATE TABLE tenant_versions (
-    tenant_id text NOT NULL REFERENCES tenants CHECK (length(tenant_id) <= 64),
+    tenant_id text NOT NULL CHECK (length(tenant_id) <= 64),
     version integer NOT NULL,
     manifest text NOT NULL CHECK (json_valid(manifest)),
     actor text NOT NULL CHECK (length(actor) <= 64),
@@ -78,7 +80,7 @@ CREATE UNIQUE INDEX environments_tenant_id_name ON environments (tenant_id, name
 
 -- Kept when the environment is removed: its history outlives it, so there is no foreign key to it.
 CREATE TABLE environment_versions (
-    tenant_id text NOT NULL REFERENCES tenants CHECK (length(tenant_id) <= 64),
+    tenant_id text NOT NULL CHECK (length(tenant_id) <= 64),
     env_id text NOT NULL CHECK (length(env_id) <= 64),
     version integer NOT NULL,
     manifest text NOT NULL CHECK (json_valid(manifest)),
@@ -145,7 +147,6 @@ CREATE TABLE tenant_jobs (
     CHECK ((finished_at IS NULL) = (state IN ('queued', 'running')))
 ) STRICT;
 CREATE INDEX tenant_jobs_tenant_id_state ON tenant_jobs (tenant_id, state);
-CREATE INDEX tenant_jobs_tenant_id_job_id ON tenant_jobs (tenant_id, job_id);
 -- One lifecycle job per tenant at a time.
 CREATE UNIQUE INDEX tenant_jobs_open ON tenant_jobs (tenant_id) WHERE state IN ('queued', 'running');
 -- Not by state: then this index would also serve for the open job of one tenant, and be read whole for it.

@@ -67,4 +67,15 @@ impl Database {
             Self::Postgres(url) => postgres::migrate(&Target::parse(url)?, dry_run, Timestamp::now()).await,
         }
     }
+
+    /// Gives a role of PostgreSQL the rights that `serve` needs, and no more: on the log it may read and append.
+    ///
+    /// # Errors
+    /// As [`Database::open`]; [`Error::NotNow`] on SQLite, which has no roles.
+    pub async fn grant(&self, role: &str) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(_) => Err(Error::NotNow("SQLite has no roles".to_owned())),
+            Self::Postgres(url) => postgres::grant(&Target::parse(url)?, role).await,
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Reads by key, described once. Those that wait together are fetched together on PostgreSQL, and in place on SQLite.
 
 use crate::rows::{
-    AliasRow, Corrupt, Dialect, Record, TABLE_ALIASES, TABLE_API_KEYS, TABLE_ENVIRONMENTS, TABLE_HOLDS,
+    AliasRow, Corrupt, Dialect, Record, STAMPS, TABLE_ALIASES, TABLE_API_KEYS, TABLE_ENVIRONMENTS, TABLE_HOLDS,
     TABLE_IDEMPOTENCY_RECORDS, TABLE_TENANT_JOBS, TABLE_TENANT_WEBHOOKS, TABLE_TENANTS, Table, Type, Value,
 };
 use std::collections::HashMap;
@@ -52,10 +52,11 @@ impl ByKey {
 }
 
 /// Single rows that are found by a key; the key's column is unique.
-pub const ROWS: [ByKey; 3] = [
+pub const ROWS: [ByKey; 4] = [
     ByKey { table: TABLE_API_KEYS, condition: "token_digest = {}" },
     ByKey { table: TABLE_IDEMPOTENCY_RECORDS, condition: "digest = {}" },
     ByKey { table: TABLE_ALIASES, condition: "alias = {}" },
+    ByKey { table: STAMPS, condition: "tenant_id = {}" },
 ];
 
 /// Place in [`ROWS`] of an API key by the digest of its token.
@@ -64,6 +65,8 @@ pub const API_KEY: usize = 0;
 pub const ANSWER: usize = 1;
 /// Place in [`ROWS`] of an alias.
 pub const ALIAS: usize = 2;
+/// Place in [`ROWS`] of a tenant's stamp.
+pub const STAMP: usize = 3;
 
 /// Everything of a dossier, each found by the tenant's id.
 pub const DOSSIER: [ByKey; 7] = [

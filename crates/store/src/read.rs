@@ -1,9 +1,10 @@
 //! Typed reads by key.
 
-use crate::keyed::{ALIAS, ANSWER, API_KEY, DOSSIER, Dossiers, ROWS};
+use crate::keyed::{ALIAS, ANSWER, API_KEY, DOSSIER, Dossiers, ROWS, STAMP};
 use crate::list::corrupt;
 #[cfg(feature = "model")]
 use crate::rows::Dialect;
+pub use crate::rows::Stamp;
 use crate::rows::{AliasRow, Field, Record, UsageRow};
 use crate::sql::Sql;
 use crate::{Engine, Store};
@@ -52,6 +53,14 @@ impl Store {
                 Ok(dossiers.get(id))
             }
         }
+    }
+
+    /// A tenant's stamp: equal stamps, equal dossiers, but for how far an open job is.
+    ///
+    /// # Errors
+    /// As [`Store::dossier`].
+    pub async fn stamp(&self, id: &TenantId) -> Result<Option<Stamp>, Error> {
+        self.by_key(STAMP, id.as_str()).await
     }
 
     /// Where an alias leads.

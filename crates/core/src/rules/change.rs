@@ -31,11 +31,17 @@ pub fn change(
     moment: &mut Moment,
 ) -> Result<Decision, Error> {
     let before = Manifest::of(dossier);
+    // A manifest that names no tenant is of the one it is applied to.
+    let manifest = &Manifest { tenant_id: manifest.tenant_id.clone().or(before.tenant_id.clone()), ..manifest.clone() };
     let differences = differences(&before.document(), &manifest.document());
     if differences.is_empty() {
         return Ok(Decision { dossier: dossier.clone(), changes: None, warnings });
     }
     immutable(&before, manifest)?;
+    if dossier.tenant.purged_at.is_some() {
+        let id = &dossier.tenant.tenant_id;
+        return Err(Error::NotNow(format!("{id} is purged: its id stays taken, register another")));
+    }
     if dossier.tenant.state == State::Archived {
         let id = &dossier.tenant.tenant_id;
         return Err(Error::NotNow(format!("{id} is Archived: undelete it before you change its manifest")));

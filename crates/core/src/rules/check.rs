@@ -5,17 +5,24 @@ use crate::document::Findings;
 use crate::environment::IsolationLevel;
 use crate::json::Pointer;
 use crate::manifest::{EnvironmentManifest, Manifest};
-use crate::quotas::{quota, retention_days};
+use crate::quotas::{MAX_QUOTA, quota, retention_days};
 use crate::tenant::Profile;
 use serde_json::Value;
 
-/// Finds everything in which the fields of a manifest contradict each other.
-pub fn consistency(declared: &Declared, manifest: &Manifest, findings: &mut Findings) {
-    for (index, environment) in manifest.environments.iter().enumerate() {
-        let at = Pointer::root().key("environments").index(index);
+/// Finds everything in which the fields of a manifest contradict each other. `sent` is every entry of an environment
+/// with its position in the document as it was sent.
+pub(crate) fn consistency(
+    declared: &Declared,
+    manifest: &Manifest,
+    sent: &[(usize, EnvironmentManifest)],
+    findings: &mut Findings,
+) {
+    for (index, environment) in sent {
+        let at = Pointer::root().key("environments").index(*index);
         isolation(manifest, environment, &at, findings);
         residency(declared, manifest, environment, &at, findings);
         retention(manifest, environment, &at, findings);
+        unbounded(declared, manifest, environment, &at, findings);
     }
     sums(declared, manifest, findings);
 }
@@ -36,6 +43,9 @@ fn residency(
 ) {
     let jurisdiction = |region: &str| declared.regions.get(region).map(|region| region.jurisdiction.clone());
     let (home, there) = (manifest.region.as_str(), environment.region.as_str());
+    if home.is_empty() || there.is_empty() {
+        return;
+    }
     let message = match manifest.policies.get("dataResidency").and_then(Value::as_str) {
         Some("in-region-only") if home != there => {
             format!("dataResidency is in-region-only: {} must be in {home}, not {there}", environment.name)
@@ -57,10 +67,28 @@ fn retention(manifest: &Manifest, environment: &EnvironmentManifest, at: &Pointe
     }
 }
 
-fn sums(declared: &Declared, manifest: &Manifest, findings: &mut Findings) {
+/// A share of what the tenant has no quota of: nothing bounds the sum, and no cap of the organization counts it.
+fn unbounded(
+    declared: &Declared,
+    manifest: &Manifest,
+    environment: &EnvironmentManifest,
+    at: &Pointer,
+    findings: &mut Findings,
+) {
     for (name, _) in declared.quotas.iter().filter(|(_, key)| key.sums) {
-        let sum: i64 = manifest.environments.iter().filter_map(|e| quota(&e.quotas, name)).sum();
-        if let Some(most) = quota(&manifest.quotas, name)
+        if environment.quotas.contains_key(name) && !manifest.quotas.contains_key(name) {
+            let message = format!("the tenant itself has no quota {name}: nothing bounds what its environments sum to");
+            findings.warn(&at.key("quotas").key(name), "tenant_quota_missing", message);
+        }
+    }
+}
+
+fn sums(declared: &Declared, manifest: &Manifest, findings: &mut Findings) {
+    // What is out of range is said where it stands, and counts for nothing: so 64 environments stay far below 64 bits.
+    let in_range = |quotas, name| quota(quotas, name).filter(|value| (0..=MAX_QUOTA).contains(value));
+    for (name, _) in declared.quotas.iter().filter(|(_, key)| key.sums) {
+        let sum: i64 = manifest.environments.iter().filter_map(|e| in_range(&e.quotas, name)).sum();
+        if let Some(most) = in_range(&manifest.quotas, name)
             && sum > most
         {
             let message = format!("the environments' {name} sum to {sum}, more than the tenant's {most}");

@@ -9,8 +9,8 @@ use crate::error::{Error, Violation};
 use crate::event::EventType;
 use crate::hold::{Held, Hold, MAX_REASON_LENGTH_BYTES};
 use crate::json::Pointer;
-use crate::lifecycle::{Action, check, suspending_holds};
-use crate::moment::Moment;
+use crate::lifecycle::{Action, Situation, check, next_action, suspending_holds};
+use crate::moment::{Moment, cut};
 use crate::tenant::{Dossier, State, Wish};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -29,10 +29,12 @@ pub struct Suspension {
     pub until: Option<Timestamp>,
 }
 
-/// Places a hold, or changes the reason and end of one that stands.
+/// Places a hold, or changes the reason and end of one that stands. Said again, it asks again for a suspension that
+/// failed.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an undeclared kind, a reason too long, an end in the past; [`Error::NotNow`] for a tombstone.
+/// [`Error::Invalid`] for an undeclared kind, a reason too long, an end in the past; [`Error::NotNow`] for a tombstone,
+/// and for a hold that is to keep data which a purge is destroying.
 pub fn suspend(
     declared: &Declared,
     dossier: &Dossier,
@@ -42,11 +44,18 @@ pub fn suspend(
     not_purged(dossier)?;
     let kind = suspension.hold.as_deref().unwrap_or(DEFAULT_HOLD);
     check_suspension(declared, kind, suspension, moment.now)?;
+    let purge = dossier.open_job.as_ref().filter(|job| job.action == Action::Purge);
+    if let Some(job) = purge.filter(|_| declared.keeps_data(kind)) {
+        return Err(Error::NotNow(format!("hold {kind} cannot keep data that job {} (purge) destroys", job.job_id)));
+    }
     let mut turn = Turn::new(declared, dossier, moment);
-    let until = suspension.until.map(crate::moment::cut);
+    let until = suspension.until.map(cut);
     let placed_by = turn.moment.actor.to_string();
     match turn.dossier.holds.iter_mut().find(|hold| hold.kind == kind) {
-        Some(hold) if hold.reason == suspension.reason && hold.until == until => return turn.finish(Vec::new()),
+        Some(hold) if hold.reason == suspension.reason && hold.until == until => {
+            turn.cause = Some("request");
+            return turn.finish(Vec::new());
+        }
         Some(hold) => {
             hold.reason.clone_from(&suspension.reason);
             hold.until = until;
@@ -90,14 +99,14 @@ fn check_suspension(declared: &Declared, kind: &str, asked: &Suspension, now: Ti
     if asked.reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON_LENGTH_BYTES || reason.contains('\0')) {
         bad("reason", "out_of_range", format!("at most {MAX_REASON_LENGTH_BYTES} bytes, without U+0000"));
     }
-    if asked.until.is_some_and(|until| until <= now) {
+    if asked.until.is_some_and(|until| cut(until) <= now) {
         bad("until", "out_of_range", "must be in the future".to_owned());
     }
     if violations.is_empty() { Ok(()) } else { Err(Error::Invalid(violations)) }
 }
 
 /// Releases a hold: the named one, or [`DEFAULT_HOLD`]. A Draft that nothing holds and whose manifest has no wish is
-/// activated once.
+/// activated once. Where nothing stands in the way and a job failed, that job is asked for again.
 ///
 /// # Errors
 /// [`Error::NotNow`] when there is no such hold, when others or the manifest keep the tenant out of service.
@@ -127,14 +136,23 @@ pub fn activate(
     if dossier.tenant.desired_state == Some(Wish::Suspended) {
         return Err(Error::NotNow("the manifest wishes Suspended: set desired_state: Active there".to_owned()));
     }
-    if dossier.tenant.state == State::Active
-        || dossier.open_job.as_ref().is_some_and(|job| job.action == Action::Activate)
-    {
-        return turn.finish(Vec::new());
+    if let Some(next) = next_action(Situation::of(declared, dossier)) {
+        turn.queue(next, "request");
+    } else if dossier.tenant.state != State::Active && !under_way(dossier) {
+        check(declared, dossier, Action::Activate, turn.moment.now)?;
+        turn.queue(Action::Activate, "request");
     }
-    check(declared, dossier, Action::Activate, turn.moment.now)?;
-    turn.queue(Action::Activate, "request");
     turn.finish(Vec::new())
+}
+
+/// Whether a tenant that nothing keeps out of service gets there with its open job, or of itself after it.
+fn under_way(dossier: &Dossier) -> bool {
+    let wished = dossier.tenant.desired_state == Some(Wish::Active) || dossier.tenant.state == State::Suspended;
+    dossier.open_job.as_ref().is_some_and(|job| match job.action {
+        Action::Activate => true,
+        Action::Create | Action::Update | Action::Suspend => wished,
+        Action::Delete | Action::Undelete | Action::Purge => false,
+    })
 }
 
 fn standing(dossier: &Dossier) -> String {
@@ -145,8 +163,8 @@ fn standing(dossier: &Dossier) -> String {
     }
 }
 
-/// Asks for `delete`, `undelete` or `purge`. An undeleted tenant stays suspended by an operator's hold until somebody
-/// activates it.
+/// Asks for `delete`, `undelete` or `purge`. An undeleted tenant that no hold keeps suspended gets an operator's hold:
+/// it stays suspended until somebody activates it.
 ///
 /// # Errors
 /// [`Error::NotNow`] with every condition that is not met.
@@ -154,7 +172,8 @@ pub fn request(declared: &Declared, dossier: &Dossier, action: Action, moment: &
     check(declared, dossier, action, moment.now)?;
     let mut turn = Turn::new(declared, dossier, moment);
     turn.queue(action, "request");
-    if action == Action::Undelete && suspending_holds(declared, dossier).next().is_none() {
+    let stands = |kind: &str| dossier.holds.iter().any(|hold| hold.kind == kind);
+    if action == Action::Undelete && suspending_holds(declared, dossier).next().is_none() && !stands(DEFAULT_HOLD) {
         let hold = Hold {
             hold_id: turn.moment.hold_id(),
             held: Held::Tenant(turn.tenant_id()),
@@ -167,6 +186,7 @@ pub fn request(declared: &Declared, dossier: &Dossier, action: Action, moment: &
         turn.event(EventType::HoldPlaced, json!({"hold": DEFAULT_HOLD}), Value::Null);
         turn.writes.push(Write::InsertHold(hold.clone()));
         turn.dossier.holds.push(hold);
+        turn.dossier.holds.sort_by(|a, b| a.kind.cmp(&b.kind));
     }
     turn.finish(Vec::new())
 }

@@ -3,17 +3,18 @@
 use super::turn::changes;
 use crate::changes::{Changes, Guard, Write};
 use crate::declared::Declared;
-use crate::document::{Fields, Findings};
+use crate::document::{Fields, Findings, one_of};
 use crate::error::{Error, Violation};
 use crate::event::{Event, EventType};
 use crate::ids::OrganizationId;
-use crate::json::{Pointer, differences};
+use crate::json::{Object, Pointer, differences, without_nulls};
 use crate::manifest::{MAX_DISPLAY_NAME_BYTES, read_labels};
 use crate::moment::Moment;
 use crate::organization::{Caps, Organization};
 use crate::quotas::{check_quotas, declared_values};
 use crate::tenant::Labels;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The manifest of an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,9 +80,7 @@ pub fn caps_document(caps: &Caps) -> Value {
 
 fn read(declared: &Declared, document: &Value, findings: &mut Findings) -> Option<OrganizationManifest> {
     let mut fields = Fields::of(document, Pointer::root(), findings)?;
-    if document.get("organization_id").is_none() {
-        findings.bad(&fields.at("organization_id"), "required", "organization_id is required");
-    }
+    fields.required("organization_id", "organization_id is required", findings);
     let organization_id = fields.name("organization_id", findings, OrganizationId::parse);
     let display_name = fields.text("display_name", MAX_DISPLAY_NAME_BYTES, findings);
     let labels = read_labels(&mut fields, findings);
@@ -92,13 +91,29 @@ fn read(declared: &Declared, document: &Value, findings: &mut Findings) -> Optio
     {
         caps.tenants = fields.integer("tenants", 0..=crate::quotas::MAX_QUOTA, findings);
         if let Some(quotas) = fields.object("quotas", findings) {
-            check_quotas(declared, quotas, &fields.at("quotas"), findings);
-            caps.quotas = declared_values(declared, quotas);
+            caps.quotas = read_quota_caps(declared, &without_nulls(quotas), &fields.at("quotas"), findings);
         }
         fields.no_others(findings);
     }
     fields.no_others(findings);
     Some(OrganizationManifest { organization_id: organization_id?, display_name, labels, caps })
+}
+
+/// Caps of quotas. Unlike a quota, a cap that is not declared is refused: it would cap nothing.
+fn read_quota_caps(
+    declared: &Declared,
+    quotas: &Object,
+    at: &Pointer,
+    findings: &mut Findings,
+) -> BTreeMap<String, i64> {
+    let (known, unknown): (Object, Object) =
+        quotas.clone().into_iter().partition(|(name, _)| declared.quotas.contains_key(name));
+    let names: Vec<_> = declared.quotas.keys().map(String::as_str).collect();
+    for name in unknown.keys() {
+        findings.bad(&at.key(name), "undeclared_quota", one_of(name, &names));
+    }
+    check_quotas(declared, &known, at, findings);
+    declared_values(declared, &known)
 }
 
 /// What a rule decided on an organization.
@@ -179,10 +194,10 @@ pub fn change(
     Ok(OrganizationDecision { organization, changes })
 }
 
-/// Closes an organization: its tenants stay, new ones are refused.
+/// Closes an organization: its tenants stay, new ones are refused. Nothing changes when it is closed already.
 ///
 /// # Errors
-/// [`Error::NotNow`] when it is closed already.
+/// None today.
 pub fn close(before: &Organization, moment: &mut Moment) -> Result<OrganizationDecision, Error> {
     if before.closed_at.is_some() {
         return Ok(OrganizationDecision { organization: before.clone(), changes: None });

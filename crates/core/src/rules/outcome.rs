@@ -4,15 +4,19 @@ use super::Decision;
 use super::turn::Turn;
 use crate::changes::{Guard, Write};
 use crate::declared::Declared;
+use crate::environment::Environment;
 use crate::error::Error;
 use crate::event::EventType;
 use crate::job::{Job, JobState, Step, StepState};
-use crate::lifecycle::{Action, TABLE};
-use crate::moment::Moment;
+use crate::lifecycle::{Action, Situation, TABLE, next_action};
+use crate::moment::{Moment, cut};
 use crate::organization::Usage;
 use crate::quotas::{declared_values, purge_after_days};
 use crate::tenant::{Dossier, State};
 use serde_json::{Value, json};
+
+/// Longest message of a failed job, in bytes; what is longer is cut off.
+pub const MAX_ERROR_LENGTH_BYTES: usize = 4096;
 
 /// How a job failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,14 +40,19 @@ pub fn complete(declared: &Declared, dossier: &Dossier, job: &Job, moment: &mut 
     };
     let mut turn = Turn::new(declared, dossier, moment);
     let steps = job.steps.iter().map(|step| Step { state: StepState::Done, ..step.clone() }).collect();
-    end(&mut turn, Job { state: JobState::Completed, progress: 1.0, steps, ..job.clone() });
+    end(
+        &mut turn,
+        Job { state: JobState::Completed, progress: 1.0, steps, error_code: None, error: None, ..job.clone() },
+    );
     turn.event(job.action.done(), json!({"job_id": job.job_id, "from": from, "to": line.to}), Value::Null);
-    arrive(&mut turn, job.action, line.to);
+    arrive(&mut turn, job, line.to);
     turn.cause = Some("job");
     turn.finish(Vec::new())
 }
 
-/// The job's bad end: it stays failed until it is retried, or until something changes that asks for it anew.
+/// The job's bad end: it stays failed until it is asked for again, or until something changes that asks for it anew.
+/// What has changed while it was open may ask for something else, which is queued: a hold that was placed meanwhile
+/// takes the tenant out of service, though an update of it failed.
 ///
 /// # Errors
 /// None today.
@@ -63,10 +72,20 @@ pub fn fail(
     for step in steps.iter_mut().filter(|step| Some(&step.name) == failure.step.as_ref()) {
         step.state = StepState::Failed;
     }
-    let (code, message) = (Some(failure.code.to_owned()), Some(failure.message));
+    let (code, message) = (Some(failure.code.to_owned()), Some(kept(&failure.message)));
     end(&mut turn, Job { state: JobState::Failed, steps, error_code: code, error: message, ..job.clone() });
     turn.event(EventType::JobFailed, payload, Value::Null);
+    if next_action(Situation::of(declared, &turn.dossier)).is_some_and(|next| next != job.action) {
+        turn.cause = Some("job");
+    }
     turn.finish(Vec::new())
+}
+
+/// The message as every database takes it: it comes from outside.
+fn kept(message: &str) -> String {
+    let mut text: String = message.chars().filter(|c| *c != '\0').collect();
+    text.truncate(text.floor_char_boundary(MAX_ERROR_LENGTH_BYTES));
+    text
 }
 
 fn end(turn: &mut Turn<'_>, job: Job) {
@@ -78,29 +97,34 @@ fn end(turn: &mut Turn<'_>, job: Job) {
 }
 
 /// Writes what being in the new state means for the tenant's row, its environments and its organization.
-fn arrive(turn: &mut Turn<'_>, action: Action, to: State) {
+fn arrive(turn: &mut Turn<'_>, job: &Job, to: State) {
     let now = turn.moment.now;
     let tenant = &mut turn.dossier.tenant;
     if tenant.state != to {
         tenant.state = to;
         tenant.state_since = now;
     }
-    match action {
-        Action::Create => tenant.provisioned_at = Some(now),
+    match job.action {
+        Action::Create | Action::Update => tenant.provisioned_at = tenant.provisioned_at.or(Some(now)),
         Action::Delete => {
             tenant.archived_at = Some(now);
             let grace = jiff::SignedDuration::from_hours(24 * purge_after_days(&tenant.policies));
-            tenant.purge_after = Some(now.checked_add(grace).unwrap_or(jiff::Timestamp::MAX));
+            tenant.purge_after = Some(cut(now.checked_add(grace).unwrap_or(jiff::Timestamp::MAX)));
         }
         Action::Undelete => {
             tenant.archived_at = None;
             tenant.purge_after = None;
         }
         Action::Purge => tenant.purged_at = Some(now),
-        Action::Update | Action::Activate | Action::Suspend => {}
+        Action::Activate | Action::Suspend => {}
     }
-    let provisions = matches!(action, Action::Create | Action::Update);
-    for environment in &mut turn.dossier.environments {
+    if job.action == Action::Purge {
+        return empty(turn);
+    }
+    let provisions = matches!(job.action, Action::Create | Action::Update);
+    for environment in turn.dossier.environments.iter_mut().filter(|environment| touched(job, environment)) {
+        // One that took the place of another of its name while the job ran is not what the job provisioned.
+        let provisions = provisions && environment.created_at <= job.created_at;
         let provisioned_at = environment.provisioned_at.or(provisions.then_some(now));
         if (environment.state, environment.provisioned_at) != (to, provisioned_at) {
             environment.state = to;
@@ -109,10 +133,21 @@ fn arrive(turn: &mut Turn<'_>, action: Action, to: State) {
             turn.writes.push(Write::UpdateEnvironmentState(environment.clone()));
         }
     }
-    if action == Action::Purge {
-        let tenant = &turn.dossier.tenant;
-        let used = Usage { tenants: 1, quotas: declared_values(turn.declared, &tenant.quotas) };
-        let change = used.until(&Usage::default());
-        turn.guards.push(Guard::OrganizationRoom(tenant.organization_id.clone(), change));
-    }
+}
+
+/// Whether a step of the job was about the environment: one that was added while the job was open is not touched by it.
+fn touched(job: &Job, environment: &Environment) -> bool {
+    job.steps.iter().any(|step| step.name.split_once(' ').is_some_and(|(_, name)| name == environment.name))
+}
+
+/// Leaves a tombstone: what stood beside the tenant's row goes, and its organization has its room back.
+fn empty(turn: &mut Turn<'_>) {
+    let dossier = &mut turn.dossier;
+    turn.writes.extend(dossier.environments.drain(..).map(|environment| Write::DeleteEnvironment(environment.env_id)));
+    turn.writes.extend(dossier.holds.drain(..).map(|hold| Write::DeleteHold(hold.hold_id)));
+    turn.writes.extend(dossier.aliases.drain(..).map(Write::DeleteAlias));
+    turn.writes.extend(dossier.webhooks.drain(..).map(|webhook| Write::DeleteWebhook(webhook.webhook_id)));
+    let tenant = &dossier.tenant;
+    let used = Usage { tenants: 1, quotas: declared_values(turn.declared, &tenant.quotas) };
+    turn.guards.push(Guard::OrganizationRoom(tenant.organization_id.clone(), used.until(&Usage::default())));
 }

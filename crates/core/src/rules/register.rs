@@ -33,7 +33,7 @@ pub fn register(
         Guard::TenantUnused(dossier.tenant.tenant_id.clone()),
     ];
     guards.extend(dossier.aliases.iter().cloned().map(Guard::AliasUnused));
-    let job = new_job(Action::Create, &dossier, moment);
+    let job = new_job(declared, Action::Create, &dossier, moment);
     let mut events = vec![registered(&dossier, job.job_id.as_str(), moment)];
     let mut writes = vec![Write::InsertTenant(dossier.tenant.clone())];
     writes.push(Write::InsertTenantVersion(change::tenant_version(&dossier, moment)));

@@ -57,7 +57,7 @@ impl<'a> Turn<'a> {
 
     /// Queues a job for `action`, and says so.
     pub fn queue(&mut self, action: Action, cause: &'static str) {
-        let job = new_job(action, &self.dossier, self.moment);
+        let job = new_job(self.declared, action, &self.dossier, self.moment);
         self.event(action.requested(), json!({"job_id": job.job_id, "cause": cause}), Value::Null);
         self.writes.push(Write::InsertJob(job.clone()));
         self.dossier.open_job = Some(job);
@@ -96,8 +96,10 @@ pub(super) fn changes(events: Vec<Event>, guards: Vec<Guard>, writes: Vec<Write>
     Ok(Some(changes))
 }
 
-/// A queued job for `action`, due now.
-pub(super) fn new_job(action: Action, dossier: &Dossier, moment: &mut Moment) -> Job {
+/// A queued job for `action`, due now. Its steps go through the environments in their declared order.
+pub(super) fn new_job(declared: &Declared, action: Action, dossier: &Dossier, moment: &mut Moment) -> Job {
+    let mut ordered = dossier.clone();
+    ordered.environments.sort_by_key(|environment| declared.environment_order(&environment.name));
     Job {
         job_id: moment.job_id(),
         tenant_id: dossier.tenant.tenant_id.clone(),
@@ -105,7 +107,7 @@ pub(super) fn new_job(action: Action, dossier: &Dossier, moment: &mut Moment) ->
         state: JobState::Queued,
         progress: 0.0,
         logs: String::new(),
-        steps: steps(action, dossier),
+        steps: steps(action, &ordered),
         waiting_for: None,
         due_at: moment.now,
         attempt: 0,

@@ -10,10 +10,12 @@ mod migrate;
 mod partition;
 #[cfg(test)]
 mod plans;
+mod roles;
 mod shared;
 mod target;
 
 pub use migrate::migrate;
+pub use roles::grant;
 pub use target::Target;
 
 use crate::batch::{self, Queue};
@@ -25,7 +27,7 @@ use shared::Shared;
 use std::sync::{Arc, Mutex, PoisonError};
 use tenancy_core::{Error, Timestamp};
 use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// An open database.
 pub struct Postgres {
@@ -39,6 +41,7 @@ pub struct Postgres {
     told: Arc<Notify>,
     target: Target,
     committer: Mutex<Option<Running>>,
+    background: [AbortHandle; 3],
 }
 
 /// The committer's task, and the way to tell it to end.
@@ -54,15 +57,19 @@ impl Postgres {
         let shared = Arc::new(Shared::new(target.clone()));
         let clock = Arc::new(Clock::default());
         clock.measure(&shared).await?;
-        tokio::spawn(Clock::keep(Arc::downgrade(&clock), Arc::clone(&shared)));
         let told = Arc::new(Notify::new());
-        tokio::spawn(listen::tell(Arc::downgrade(&told), Arc::clone(&shared)));
-        tokio::spawn(listen::listen(target.clone(), Arc::downgrade(queued)));
+        let background = [
+            tokio::spawn(Clock::keep(Arc::downgrade(&clock), Arc::clone(&shared))),
+            tokio::spawn(listen::tell(Arc::downgrade(&told), Arc::clone(&shared))),
+            tokio::spawn(listen::listen(target.clone(), Arc::downgrade(queued))),
+        ];
+        let background = background.map(|task| task.abort_handle());
         let (queue, intake) = batch::queue();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(committer::Committer::new(target.clone(), intake).run(stopped));
         let committer = Mutex::new(Some(Running { stop, task }));
-        Ok(Self { queue, lookups: Lookups::start(target.clone()), shared, clock, told, target, committer })
+        let lookups = Lookups::start(target.clone());
+        Ok(Self { queue, lookups, shared, clock, told, target, committer, background })
     }
 
     /// The database's time.
@@ -107,5 +114,18 @@ impl Postgres {
             // A committer that panicked has nothing left to finish.
             let _ = task.await;
         }
+        self.shared.close().await;
+        self.stop_background();
+    }
+
+    /// Ends what only hints and measures; nothing is lost with it.
+    fn stop_background(&self) {
+        self.background.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.stop_background();
     }
 }

@@ -58,6 +58,13 @@ impl Shared {
         self.run(&self.heartbeats, sql, types).await
     }
 
+    /// Closes the connections; what is asked for afterwards opens them anew.
+    pub async fn close(&self) {
+        for slot in self.slots.iter().chain([&self.upkeep, &self.heartbeats]) {
+            slot.lock().await.take();
+        }
+    }
+
     async fn run(&self, slot: &Slot, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         let connection = self.connection(slot).await?;
         let Some(done) = answered(connection.run(sql, types)).await else {

@@ -79,22 +79,23 @@ impl Target {
 
     /// The limits of a connection that commits and reads by key, where every access is by an index: a plan that was
     /// made while the tables were small must not scan them when they are large.
-    /// A scan that the planner cannot avoid has a price that says "compile it", 0.1 s for each execution: not here.
     pub fn keyed_settings() -> [(&'static str, String); 5] {
         [
             ("statement_timeout", format!("{STATEMENT_TIMEOUT_SECONDS}s")),
             ("lock_timeout", format!("{LOCK_TIMEOUT_SECONDS}s")),
             ("idle_in_transaction_session_timeout", format!("{IDLE_IN_TRANSACTION_TIMEOUT_SECONDS}s")),
             ("enable_seqscan", "off".to_owned()),
+            // A scan that cannot be avoided counts as so dear that every run of it would be compiled first.
             ("jit", "off".to_owned()),
         ]
     }
 
     /// The limits of a connection that lists and keeps up.
-    pub fn shared_settings() -> [(&'static str, String); 2] {
+    pub fn shared_settings() -> [(&'static str, String); 3] {
         [
             ("statement_timeout", format!("{STATEMENT_TIMEOUT_SECONDS}s")),
             ("lock_timeout", format!("{LOCK_TIMEOUT_SECONDS}s")),
+            ("jit", "off".to_owned()),
         ]
     }
 }

@@ -13,9 +13,23 @@ const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Opens the file for writing, and makes it if it is not there.
 pub fn open(path: &Path) -> Result<Connection, Error> {
+    make(path)?;
     let connection = Connection::open(path).map_err(|error| failed(&error))?;
     configure(&connection).map_err(|error| failed(&error))?;
     Ok(connection)
+}
+
+/// Makes the file for its owner alone, if it is not there; SQLite gives what it makes beside it the same mode.
+fn make(path: &Path) -> Result<(), Error> {
+    let made = private(OpenOptions::new().append(true).create(true)).open(path);
+    made.map(drop).map_err(|error| Error::NotNow(format!("{} cannot be opened: {error}", path.display())))
+}
+
+/// What is made with these options is for its owner alone.
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
 }
 
 /// Opens the file for reading only.
@@ -103,8 +117,9 @@ impl FileLock {
     pub fn take(database: &Path) -> Result<Self, Error> {
         let path = PathBuf::from(format!("{}.lock", database.display()));
         let cannot = |error: std::io::Error| Error::NotNow(format!("{} cannot be locked: {error}", path.display()));
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(cannot)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = private(&mut options).open(&path).map_err(cannot)?;
         if file.try_lock().is_err() {
             let mut holder = String::new();
             // Whoever holds it may be writing its name this moment.

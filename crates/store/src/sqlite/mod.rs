@@ -76,6 +76,7 @@ impl Sqlite {
 
     /// Lets the writer finish what waits, and ends it.
     pub fn close(&self) {
+        self.readers.close_idle();
         self.upkeep.stop();
         let thread = self.thread.lock().ok().and_then(|mut slot| slot.take());
         if let Some(thread) = thread {

@@ -1,0 +1,90 @@
+//! The load: keep-alive connections that each send the next request when the last is answered.
+
+use crate::figure::median;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// What a load made.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Requests that were answered as expected.
+    pub answered: u64,
+    /// Of them a second.
+    pub per_second: f64,
+    /// Median latency, in milliseconds.
+    pub latency_ms: f64,
+}
+
+/// A request as its bytes, made from a number that is different each time.
+pub type Request = Arc<dyn Fn(u64) -> Vec<u8> + Send + Sync>;
+
+/// The bytes of a request.
+pub fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+/// Sends requests over `connections` for `time`; an answer of another status than `expected` ends the bench.
+pub async fn run(
+    to: SocketAddr,
+    connections: usize,
+    time: Duration,
+    expected: u16,
+    make: Request,
+    numbers: &Arc<AtomicU64>,
+) -> Load {
+    let until = Instant::now() + time;
+    let began = Instant::now();
+    let mut all = Vec::new();
+    for _ in 0..connections {
+        let (make, numbers) = (Arc::clone(&make), Arc::clone(numbers));
+        all.push(tokio::spawn(async move { one(to, until, expected, &make, &numbers).await }));
+    }
+    let mut latencies = Vec::new();
+    for connection in all {
+        latencies.extend(connection.await.expect("a connection works"));
+    }
+    let answered = u64::try_from(latencies.len()).unwrap_or(u64::MAX);
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let per_second = answered as f64 / began.elapsed().as_secs_f64();
+    Load { answered, per_second, latency_ms: median(latencies) }
+}
+
+async fn one(to: SocketAddr, until: Instant, expected: u16, make: &Request, numbers: &AtomicU64) -> Vec<f64> {
+    let mut stream = TcpStream::connect(to).await.expect("connected");
+    stream.set_nodelay(true).expect("no delay");
+    let (mut latencies, mut buffer) = (Vec::new(), Vec::with_capacity(16 * 1024));
+    while Instant::now() < until {
+        let bytes = make(numbers.fetch_add(1, Ordering::Relaxed));
+        let began = Instant::now();
+        stream.write_all(&bytes).await.expect("sent");
+        let status = answer(&mut stream, &mut buffer).await;
+        assert_eq!(status, expected, "{}", String::from_utf8_lossy(&buffer));
+        latencies.push(began.elapsed().as_secs_f64() * 1000.0);
+    }
+    latencies
+}
+
+/// Reads one answer with a Content-Length; returns its status.
+async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> u16 {
+    buffer.clear();
+    loop {
+        assert_ne!(stream.read_buf(buffer).await.expect("received"), 0, "the server closed");
+        let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+        let whole = end + 4 + length.unwrap_or(0);
+        while buffer.len() < whole {
+            assert_ne!(stream.read_buf(buffer).await.expect("received"), 0, "the server closed");
+        }
+        return head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0);
+    }
+}

@@ -1,0 +1,104 @@
+//! The product: the real server on a real database, with its jobs off, so that a registration is measured and not the
+//! work that follows it.
+
+use crate::load::{Load, Request, request, run};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use tenancy_core::apikey::Role;
+use tenancy_core::ids::CorrelationId;
+use tenancy_core::rules::keys;
+use tenancy_server::config::Config;
+use tenancy_server::tenancy::{Asked, Tenancy};
+use tenancy_server::token::Token;
+use tenancy_store::Store;
+use tenancy_store::database::Database;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// A server that serves.
+pub struct Product {
+    /// Where.
+    pub address: SocketAddr,
+    /// A key that may everything.
+    pub token: String,
+    /// Registrations that were answered 201.
+    pub registered: AtomicU64,
+    numbers: Arc<AtomicU64>,
+    store: Store,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// How tenants are spread over organizations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spread {
+    /// Over a hundred.
+    Hundred,
+    /// All in one.
+    One,
+}
+
+impl Product {
+    /// Opens and serves a database that is migrated.
+    pub async fn start(database: &Database) -> Self {
+        let store = database.open().await.expect("open");
+        let mut config = Config::default();
+        config.jobs.enabled = false;
+        let tenancy = Tenancy::new(store.clone(), config.declared.clone());
+        let token = Token::fresh().expect("random");
+        let asked = Asked::by_system("bench", CorrelationId::known("bench"));
+        let mut moment = tenancy.moment(&asked).expect("a moment");
+        let key = keys::create("bench", Role::Admin, None, token.digest(), &mut moment).expect("decided");
+        store.commit(key.changes.expect("a change")).await.expect("committed");
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let stop = CancellationToken::new();
+        let serving = tenancy_server::serve(config, store.clone(), listener, stop.clone());
+        let task = tokio::spawn(async move { serving.await.expect("served") });
+        let numbers = Arc::new(AtomicU64::new(0));
+        Self { address, token: token.reveal().to_owned(), registered: AtomicU64::new(0), numbers, store, stop, task }
+    }
+
+    /// Registers tenants.
+    pub async fn register(&self, connections: usize, seconds: u64, spread: Spread) -> Load {
+        let token = self.token.clone();
+        let make: Request = Arc::new(move |number| {
+            let organization = if spread == Spread::One { 1 } else { 1 + number % 100 };
+            let body = json!({
+                "tenant_id": format!("t-{number}"),
+                "organization_id": format!("org-{organization}"),
+                "display_name": "A customer",
+                "region": "eu-west-1",
+                "labels": {"tier": "gold"},
+                "quotas": {"storageGiB": 500, "concurrentJobs": 10, "apiRateLimit": 200},
+                "policies": {"dataResidency": "in-region-only", "retentionDays": 365},
+                "billing": {"plan": "enterprise"},
+            });
+            request("POST", "/v1/tenants", &token, &body.to_string())
+        });
+        let load = run(self.address, connections, Duration::from_secs(seconds), 201, make, &self.numbers).await;
+        self.registered.fetch_add(load.answered, std::sync::atomic::Ordering::Relaxed);
+        load
+    }
+
+    /// Reads tenants that the database was filled with.
+    pub async fn read(&self, connections: usize, seconds: u64, tenants: u64) -> Load {
+        let token = self.token.clone();
+        // A multiplicative hash: every tenant is met, in no order.
+        let make: Request = Arc::new(move |number| {
+            let tenant = 1 + number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % tenants;
+            request("GET", &format!("/v1/tenants/seed-{tenant}"), &token, "")
+        });
+        run(self.address, connections, Duration::from_secs(seconds), 200, make, &self.numbers).await
+    }
+
+    /// Stops, and waits for the end.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.expect("stopped");
+        self.store.close().await;
+    }
+}

@@ -1,0 +1,46 @@
+//! `activate`: releases a hold.
+
+use crate::client::Client;
+use crate::command::lifecycle::ask_for;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::naming;
+use crate::output::Output;
+use crate::waiting::Patience;
+use clap::Args;
+use reqwest::Method;
+use serde_json::json;
+
+const EXAMPLES: &str = "\
+Examples:
+  tenancy activate acme-eu                  release the operator's hold
+  tenancy activate acme-eu --hold billing   release what billing placed
+
+A tenant is Active when its manifest wishes it and no hold keeps it suspended.";
+
+/// Arguments of `activate`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Activate {
+    /// A tenant, by its id or an alias such as stripe:cus_9s6
+    #[arg(value_name = "TENANT")]
+    name: String,
+    /// The kind of the hold to release; the operator's when left out
+    #[arg(long, value_name = "KIND")]
+    hold: Option<String>,
+    #[command(flatten)]
+    patience: Patience,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What the server says, or the job that failed.
+pub async fn run(client: &Client, given: Activate) -> Result<Exit, Failure> {
+    let segments = ["tenants", naming::tenant(&given.name)?, "activate"];
+    let body = given.hold.map_or_else(|| json!({}), |hold| json!({"hold": hold}));
+    let request = client.v1(Method::POST, &segments).json(&body);
+    ask_for(client, request, given.patience, given.output.output).await
+}

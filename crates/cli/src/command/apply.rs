@@ -1,0 +1,290 @@
+//! `apply`: makes it so, and waits for it.
+
+use crate::change;
+use crate::client::Client;
+use crate::documents::{Documents, Files};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::kinds::{shown, text};
+use crate::output::{Format, Output};
+use crate::table::{Cell, Table};
+use crate::terminal::{Colour, colours, plain, remark, say, write};
+use crate::waiting::{Patience, Settled, as_wished, settle_all};
+use crate::yaml;
+use clap::Args;
+use reqwest::Method;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+const EXAMPLES: &str = "\
+Examples:
+  tenancy apply -f acme.yaml
+  tenancy apply -f tenants/ --timeout 60
+  tenancy export | sed s/eu-west-1/eu-central-1/ | tenancy apply -f - --allow move-region
+
+All documents are checked before any is written. Running it again changes nothing, or goes on.";
+
+/// Arguments of `apply`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Apply {
+    #[command(flatten)]
+    files: Files,
+    /// A kind of change that may destroy data and is wanted; may be given several times
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    allow: Vec<String>,
+    #[command(flatten)]
+    patience: Patience,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What the server says, what it refused, and the first job that failed.
+pub async fn run(client: &Client, given: Apply) -> Result<Exit, Failure> {
+    let documents = Documents::read(&given.files.files)?;
+    let applied = Applied::of(send(client, documents, &given.allow, false).await?);
+    applied.print(given.output.output)?;
+    let settled = if given.patience.no_wait { BTreeMap::new() } else { applied.settle(client, given.patience).await? };
+    let quiet = !matches!(given.output.output, Format::Table | Format::Wide);
+    let outcome = conclude(&settled, given.patience, |id| !quiet && !applied.is_unchanged(id));
+    applied.refusal()?;
+    outcome.map(|()| Exit::Done)
+}
+
+/// Sends the documents.
+///
+/// # Errors
+/// What the server says.
+pub async fn send(client: &Client, documents: Documents, allow: &[String], dry_run: bool) -> Result<Value, Failure> {
+    let request = client.v1(Method::POST, &["apply"]).text(documents.content_type, documents.text).allow(allow);
+    let request = request.query_if("dry_run", dry_run.then_some("true"));
+    Ok(request.send().await?.body)
+}
+
+/// What the server did, or would do, with each document.
+pub struct Applied {
+    answer: Value,
+}
+
+impl Applied {
+    /// The answer of `/v1/apply`.
+    pub fn of(answer: Value) -> Self {
+        Self { answer }
+    }
+
+    fn results(&self) -> &[Value] {
+        self.answer["results"].as_array().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether it changes anything at all.
+    pub fn changes_something(&self) -> bool {
+        self.results().iter().any(|result| matches!(text(result, "result"), Some("created" | "changed")))
+    }
+
+    /// Whether nothing is to be told of a tenant: the file changes nothing, and it is as it says.
+    pub fn is_unchanged(&self, id: &str) -> bool {
+        let is = |result: &&Value| text(result, "id") == Some(id) && text(result, "kind") == Some("Tenant");
+        self.results().iter().find(is).is_some_and(|result| {
+            text(result, "result") == Some("unchanged") && result.get("waits_for").is_none_or(Value::is_null)
+        })
+    }
+
+    /// The tenants that the documents named and that were not refused.
+    fn tenants(&self) -> Vec<String> {
+        let of_tenants = self
+            .results()
+            .iter()
+            .filter(|result| text(result, "kind") == Some("Tenant") && text(result, "result") != Some("refused"));
+        of_tenants.filter_map(|result| text(result, "id")).map(str::to_owned).collect()
+    }
+
+    /// Waits until no job is open on any of them.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn settle(&self, client: &Client, patience: Patience) -> Result<BTreeMap<String, Settled>, Failure> {
+        settle_all(client, &self.tenants(), patience.deadline()).await
+    }
+
+    /// The first refusal, with all that were refused on lines of their own.
+    ///
+    /// # Errors
+    /// When anything was refused.
+    pub fn refusal(&self) -> Result<(), Failure> {
+        let mut refused = self.results().iter().filter(|result| text(result, "result") == Some("refused"));
+        let Some(first) = refused.next() else { return Ok(()) };
+        let of = |result: &Value| {
+            let problem = &result["error"];
+            let status = problem["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(409);
+            Failure::of_answer(status, problem)
+        };
+        let mut failure = of(first);
+        failure.message = format!("{}: {}", text(first, "id").unwrap_or_default(), failure.message);
+        for result in refused {
+            let more = of(result);
+            failure.details.push(format!("{}: {}", text(result, "id").unwrap_or_default(), more.message));
+            failure.details.extend(more.details.into_iter().map(|line| format!("  {line}")));
+        }
+        Err(failure)
+    }
+
+    /// Prints a line for each document, and one for each change.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn print(&self, format: Format) -> Result<(), Failure> {
+        match format {
+            Format::Json => write(&yaml::json(&self.answer)?),
+            Format::Yaml => write(&yaml::yaml(&self.answer)?),
+            Format::Name => self.results().iter().try_for_each(|result| say(text(result, "id").unwrap_or_default())),
+            Format::Table | Format::Wide => write(&self.render(colours())),
+        }
+    }
+
+    fn render(&self, colours: bool) -> String {
+        let dry_run = self.answer["dry_run"].as_bool() == Some(true);
+        let results = self.results();
+        let mut table = Table::untitled(3, colours);
+        let rows: Vec<_> = results.iter().map(|result| row(result, dry_run)).collect();
+        // Rendered at once, so that the columns are the same for all; then taken apart for the lines between.
+        let lines = table.render(&rows);
+        let mut all = String::new();
+        for (line, result) in lines.lines().zip(results) {
+            all.push_str(line);
+            all.push('\n');
+            let created = text(result, "result") == Some("created");
+            let changes = result["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
+            // What is new is in the file; what becomes different is not.
+            for line in change::lines(if created { &[] } else { changes }, "  ", colours) {
+                all.push_str(&line);
+                all.push('\n');
+            }
+            for warning in result["warnings"].as_array().into_iter().flatten() {
+                let field = |name| text(warning, name).unwrap_or_default();
+                let line = format!("  warning: {}: {}", change::place(field("pointer")), field("message"));
+                all.push_str(&Colour::Yellow.paint(&plain(&line), colours));
+                all.push('\n');
+            }
+        }
+        if results.is_empty() {
+            all.push_str("no documents\n");
+        }
+        all
+    }
+}
+
+fn row(result: &Value, dry_run: bool) -> Vec<Cell> {
+    let field = |name| text(result, name).unwrap_or_default();
+    let (word, colour) = match field("result") {
+        "created" => (if dry_run { "to be created" } else { "created" }, Colour::Green),
+        "changed" => (if dry_run { "to be changed" } else { "changed" }, Colour::Yellow),
+        "refused" => (if dry_run { "would be refused" } else { "refused" }, Colour::Red),
+        other => (other, Colour::Dim),
+    };
+    let mut cells =
+        vec![Cell::new(field("kind").to_lowercase()), Cell::new(field("id")), Cell::new(word).coloured(Some(colour))];
+    let job = result.get("job").and_then(|job| text(job, "action")).map(|action| format!("queues {action}"));
+    let version = (word == "changed").then(|| format!("version {}", shown(&result["version"])));
+    let said: Vec<_> = version.into_iter().chain(job.filter(|_| dry_run)).collect();
+    if !said.is_empty() {
+        cells.push(Cell::new(said.join(", ")));
+    }
+    cells
+}
+
+/// Says how each tenant is after the waiting, and fails by the worst.
+///
+/// # Errors
+/// When a job failed or is not over.
+pub fn conclude(
+    settled: &BTreeMap<String, Settled>,
+    patience: Patience,
+    tells: impl Fn(&str) -> bool,
+) -> Result<(), Failure> {
+    let mut worst: Option<Failure> = None;
+    for (id, one) in settled {
+        match one.verdict(patience.timeout) {
+            // One that was and is as wished is not worth a line; one that a hold keeps from its wish is.
+            Ok(line) if tells(id) => {
+                say(&plain(&line))?;
+                if !as_wished(&one.tenant)
+                    && let Some(command) = one.release()
+                {
+                    remark(&format!("next: {command}"));
+                }
+            }
+            Ok(_) => {}
+            Err(failure) => match &mut worst {
+                // A job that failed tells more than one that is slow.
+                Some(before) if before.exit == Exit::JobFailed || failure.exit == Exit::TimedOut => {
+                    before.details.push(failure.message);
+                }
+                slot => {
+                    let before = slot.take().map(|before| before.message);
+                    slot.insert(failure).details.extend(before);
+                }
+            },
+        }
+    }
+    worst.map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn answer(dry_run: bool) -> Applied {
+        Applied::of(json!({"dry_run": dry_run, "results": [
+            {"index": 0, "kind": "Organization", "id": "acme", "result": "unchanged", "changes": [], "warnings": []},
+            {"index": 1, "kind": "Tenant", "id": "acme-eu", "result": "changed", "version": 3,
+             "changes": [{"pointer": "/quotas/apiRateLimit", "from": 200, "to": 400}],
+             "job": {"job_id": "job_1", "action": "update"},
+             "warnings": [{"code": "undeclared_key", "pointer": "/quotas/seats", "message": "\"seats\" is not declared"}]},
+            {"index": 2, "kind": "Tenant", "id": "acme-us", "result": "created", "version": 1, "warnings": [],
+             "changes": [{"pointer": "/region", "from": null, "to": "us-east-1"}]},
+        ]}))
+    }
+
+    #[test]
+    fn must_print_a_line_for_each_document_and_one_for_each_change() {
+        assert_eq!(
+            answer(false).render(false),
+            "organization  acme     unchanged\n\
+             tenant        acme-eu  changed    version 3\n\
+             \x20 ~ quotas.apiRateLimit: 200 -> 400\n\
+             \x20 warning: quotas.seats: \"seats\" is not declared\n\
+             tenant        acme-us  created\n"
+        );
+        assert_eq!(
+            answer(true).render(false),
+            "organization  acme     unchanged\n\
+             tenant        acme-eu  to be changed  queues update\n\
+             \x20 ~ quotas.apiRateLimit: 200 -> 400\n\
+             \x20 warning: quotas.seats: \"seats\" is not declared\n\
+             tenant        acme-us  to be created\n"
+        );
+        assert!(answer(true).changes_something());
+        assert_eq!(answer(true).tenants(), ["acme-eu", "acme-us"]);
+    }
+
+    #[test]
+    fn must_fail_when_anything_was_refused_and_list_all_of_it() {
+        let gate = json!({"allow": "move-region", "pointer": "/region", "message": "moves from a to b"});
+        let detail = "this needs to be allowed by name: move-region (moves from a to b)";
+        let gated = json!({"status": 409, "code": "not_allowed_by_name", "detail": detail, "errors": [gate]});
+        let applied = Applied::of(json!({"results": [
+            {"kind": "Tenant", "id": "a", "result": "refused", "error": gated},
+            {"kind": "Tenant", "id": "b", "result": "refused", "error": {"status": 409, "code": "alias_taken", "detail": "taken"}},
+            {"kind": "Tenant", "id": "c", "result": "created"},
+        ]}));
+        let failure = applied.refusal().expect_err("refused");
+        assert_eq!(failure.message, "a: this needs to be allowed by name");
+        assert_eq!(failure.details, ["/region: moves from a to b (--allow move-region)", "b: taken"]);
+        assert_eq!((failure.exit, applied.tenants()), (Exit::Refused, vec!["c".to_owned()]));
+        assert!(answer(false).refusal().is_ok());
+    }
+}

@@ -1,0 +1,113 @@
+//! `audit`: what happened, when, and by whom.
+
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::kinds::EVENTS;
+use crate::listing::List;
+use crate::naming;
+use crate::output::{Format, Output, Printer};
+use crate::terminal::remark;
+use crate::time::ago;
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Events that are shown when nothing is said: the newest.
+const EVENTS_SHOWN: usize = 50;
+/// Pause between two looks at the log.
+const FOLLOW_SECONDS: u64 = 1;
+/// How much older than the newest an event may be that is committed after it. Positions are in the order of commits,
+/// times are not; a commit takes seconds at most.
+const LATE_SECONDS: i64 = 60;
+
+const EXAMPLES: &str = "\
+Examples:
+  tenancy audit --tenant acme-eu
+  tenancy audit --type TENANCY_SUSPENDED,TENANCY_ACTIVATED --since 24h
+  tenancy audit --follow
+  tenancy audit --since 2026-11-01T00:00:00Z --limit 100000 -o json > november.json";
+
+/// Arguments of `audit`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Audit {
+    /// Only what happened to this tenant
+    #[arg(long, value_name = "TENANT")]
+    tenant: Option<String>,
+    /// Only events of this type; may be given several times
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
+    types: Vec<String>,
+    /// Only what happened in this request
+    #[arg(long, value_name = "ID")]
+    correlation_id: Option<String>,
+    /// Only what happened from then on: 30m, 24h, 7d, or 2026-11-23T08:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only what happened before
+    #[arg(long, value_name = "TIME", conflicts_with = "follow")]
+    until: Option<String>,
+    /// At most so many; the newest of them
+    #[arg(long, value_name = "COUNT", default_value_t = EVENTS_SHOWN)]
+    limit: usize,
+    /// Go on with what happens from now on
+    #[arg(long)]
+    follow: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What the server says.
+pub async fn run(client: &Client, given: Audit) -> Result<Exit, Failure> {
+    let now = Timestamp::now();
+    let tenant = given.tenant.as_deref().map(naming::tenant).transpose()?;
+    let segments = tenant.map_or_else(|| vec!["audit"], |tenant| vec!["tenants", tenant, "audit"]);
+    let since = given.since.as_deref().map(|since| ago(since, now)).transpose()?;
+    let until = given.until.as_deref().map(|until| ago(until, now)).transpose()?;
+    let list = |since: Option<Timestamp>, order: &str| {
+        List::of(&segments)
+            .filter("event_type", Some(given.types.join(",")).filter(|types| !types.is_empty()))
+            .filter("correlation_id", given.correlation_id.clone())
+            .filter("since", since.map(|since| since.to_string()))
+            .filter("until", until.map(|until| until.to_string()))
+            .filter("order", Some(order))
+    };
+    let mut printer = Printer::new(&EVENTS, given.output.output);
+    // The newest are asked for, and shown in the order in which they happened.
+    let limit = given.limit;
+    let mut newest = list(since, "desc").at_most(Some(limit.saturating_add(1))).all(client).await?;
+    let more = newest.len() > limit;
+    newest.truncate(limit);
+    newest.reverse();
+    printer.page(&newest)?;
+    if more && matches!(given.output.output, Format::Table | Format::Wide) {
+        remark(&format!("there are older ones: these are the newest {limit} (--limit)"));
+    }
+    if !given.follow {
+        printer.finish()?;
+        return Ok(Exit::Done);
+    }
+    let mut last = newest.iter().filter_map(position).max().unwrap_or_default();
+    let mut newest_time = newest.iter().filter_map(time).max().or(since).unwrap_or(now);
+    loop {
+        tokio::time::sleep(Duration::from_secs(FOLLOW_SECONDS)).await;
+        let from = newest_time.checked_sub(SignedDuration::from_secs(LATE_SECONDS)).unwrap_or(newest_time);
+        let found = list(Some(from), "asc").all(client).await?;
+        let fresh: Vec<_> = found.into_iter().filter(|event| position(event) > Some(last)).collect();
+        last = fresh.iter().filter_map(position).max().unwrap_or(last);
+        newest_time = fresh.iter().filter_map(time).max().unwrap_or(newest_time).max(newest_time);
+        printer.page(&fresh)?;
+    }
+}
+
+fn position(event: &Value) -> Option<i64> {
+    event["position"].as_i64()
+}
+
+fn time(event: &Value) -> Option<Timestamp> {
+    event["occurred_at"].as_str()?.parse().ok()
+}

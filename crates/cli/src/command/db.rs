@@ -1,0 +1,140 @@
+//! `db`: brings the database up to this release.
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::hosting::{bad_config, make_key, of_database};
+use crate::program::command;
+use crate::terminal::{remark, say, write};
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+use tenancy_core::apikey::Role;
+use tenancy_server::{Config, Flags};
+use tenancy_store::database::Database;
+
+/// The commands on the database.
+#[derive(Subcommand, Debug)]
+pub enum Db {
+    /// Run the migrations that are missing
+    #[command(
+        after_help = "Examples:\n  tenancy db migrate --database postgres://tenancy@db/tenancy\n  tenancy db migrate --dry-run > what.sql\n  tenancy db migrate --database postgres://owner@db/tenancy --serve-role tenancy"
+    )]
+    Migrate(Migrate),
+    /// Say whether the database is up to this release, and answers
+    #[command(after_help = "Examples:\n  tenancy db check --database postgres://tenancy@db/tenancy")]
+    Check(Place),
+    /// Make an admin key with the database itself in hand: the first one, or when all are lost
+    #[command(after_help = "Examples:\n  TENANCY_TOKEN=$(tenancy db key ops --database postgres://tenancy@db/tenancy)")]
+    Key(Key),
+}
+
+/// Arguments of `db key`.
+#[derive(Args, Debug)]
+pub struct Key {
+    #[command(flatten)]
+    place: Place,
+    /// The key's name, for people
+    name: String,
+}
+
+/// Which database.
+#[derive(Args, Debug)]
+pub struct Place {
+    /// sqlite:PATH or postgres://…; the embedded one in the data directory when left out
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// Where the embedded database is kept
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The server's configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Arguments of `db migrate`.
+#[derive(Args, Debug)]
+pub struct Migrate {
+    #[command(flatten)]
+    place: Place,
+    /// Print the SQL that would run
+    #[arg(long)]
+    dry_run: bool,
+    /// A role of PostgreSQL that `serve` runs as: gets the rights it needs, and may only read and append the audit log
+    #[arg(long, value_name = "ROLE", conflicts_with = "dry_run")]
+    serve_role: Option<String>,
+}
+
+impl Place {
+    fn config(self) -> Result<Config, Failure> {
+        let flags = Flags { database: self.database, data_dir: self.data_dir, ..Flags::default() };
+        Config::load(self.config.as_deref(), flags).map_err(bad_config)
+    }
+
+    fn find(self) -> Result<Database, Failure> {
+        self.config()?.database().map_err(bad_config)
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What the database says.
+pub async fn run(given: Db) -> Result<Exit, Failure> {
+    match given {
+        Db::Migrate(given) => migrate(given).await,
+        Db::Check(place) => check(&place.find()?).await,
+        Db::Key(given) => key(given).await,
+    }
+}
+
+async fn migrate(given: Migrate) -> Result<Exit, Failure> {
+    let database = given.place.find()?;
+    let done = database.migrate(given.dry_run).await.map_err(of_database)?;
+    if given.dry_run {
+        for (name, sql) in done.applied.iter().zip(&done.sql) {
+            write(&format!("-- {name}\n{}\n\n", sql.trim_end()))?;
+        }
+    } else {
+        for name in &done.applied {
+            say(&format!("migrated: {name}"))?;
+        }
+    }
+    if done.applied.is_empty() {
+        say(if given.dry_run { "-- nothing to do" } else { "nothing to do: the database is up to this release" })?;
+    }
+    if let Some(role) = &given.serve_role {
+        database.grant(role).await.map_err(of_database)?;
+        say(&format!("{role} may serve: it reads and appends the audit log, and cannot change it"))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn check(database: &Database) -> Result<Exit, Failure> {
+    let missing = database.migrate(true).await.map_err(of_database)?.applied;
+    if !missing.is_empty() {
+        let mut failure = Failure::refused(format!("the database is behind this release by {}", missing.len()));
+        failure.details = missing;
+        return Err(failure.and(format!("{}, with the same flags", command("db migrate"))));
+    }
+    let store = database.open().await.map_err(of_database)?;
+    let troubles = store.ready().await.map_err(of_database);
+    store.close().await;
+    let troubles = troubles?;
+    if troubles.is_empty() {
+        say("the database is up to this release, and answers")?;
+        return Ok(Exit::Done);
+    }
+    let mut failure = Failure::refused("the database answers, and is not ready");
+    failure.details = troubles;
+    Err(failure)
+}
+
+async fn key(given: Key) -> Result<Exit, Failure> {
+    let config = given.place.config()?;
+    let database = config.database().map_err(bad_config)?;
+    let store = database.open().await.map_err(of_database)?;
+    let made = make_key(&store, &config, &given.name, Role::Admin, "db").await;
+    store.close().await;
+    say(&made?)?;
+    remark("this token is shown once and kept nowhere: store it now");
+    Ok(Exit::Done)
+}

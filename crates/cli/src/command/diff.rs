@@ -1,0 +1,90 @@
+//! `diff`: what differs between two versions of a tenant.
+
+use crate::change;
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::naming;
+use crate::output::{Format, Output};
+use crate::terminal::{colours, say, write};
+use crate::yaml;
+use clap::Args;
+use serde_json::{Value, json};
+
+const EXAMPLES: &str = "\
+Examples:
+  tenancy diff acme-eu 3        from version 3 to the newest
+  tenancy diff acme-eu 2 3
+  tenancy get versions acme-eu  which versions there are";
+
+/// Arguments of `diff`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Diff {
+    /// A tenant, by its id or an alias
+    #[arg(value_name = "TENANT")]
+    name: String,
+    /// From this version
+    #[arg(value_name = "V1")]
+    from: i64,
+    /// To this one; the newest when left out
+    #[arg(value_name = "V2")]
+    to: Option<i64>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What the server says.
+pub async fn run(client: &Client, given: Diff) -> Result<Exit, Failure> {
+    let tenant = naming::tenant(&given.name)?;
+    let to = match given.to {
+        Some(version) => version,
+        None => current_version(client, tenant).await?,
+    };
+    let changes = between(&manifest(client, tenant, given.from).await?, &manifest(client, tenant, to).await?);
+    match given.output.output {
+        Format::Json => write(&yaml::json(&json!(changes))?)?,
+        Format::Yaml => write(&yaml::yaml(&json!(changes))?)?,
+        Format::Name => {
+            for one in &changes {
+                say(&change::place(one["pointer"].as_str().unwrap_or_default()))?;
+            }
+        }
+        Format::Table | Format::Wide if changes.is_empty() => say("no difference")?,
+        Format::Table | Format::Wide => {
+            for line in change::lines(&changes, "", colours()) {
+                say(&line)?;
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The version that a tenant is at.
+///
+/// # Errors
+/// What the server says.
+pub async fn current_version(client: &Client, tenant: &str) -> Result<i64, Failure> {
+    let found = client.get(&["tenants", tenant]).await?;
+    found
+        .version
+        .or_else(|| found.body["version"].as_i64())
+        .ok_or_else(|| Failure::refused("the server does not say which version the tenant is at"))
+}
+
+/// A kept manifest.
+///
+/// # Errors
+/// What the server says.
+pub async fn manifest(client: &Client, tenant: &str, version: i64) -> Result<Value, Failure> {
+    let mut kept = client.get(&["tenants", tenant, "versions", &version.to_string()]).await?.body;
+    Ok(kept["manifest"].take())
+}
+
+/// The changes from one manifest to another, as the server writes them.
+pub fn between(from: &Value, to: &Value) -> Vec<Value> {
+    tenancy_core::json::differences(from, to).into_iter().map(|difference| json!(difference)).collect()
+}

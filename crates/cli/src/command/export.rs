@@ -1,0 +1,197 @@
+//! `export`: what is there, as manifests.
+
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::kinds::text;
+use crate::listing::List;
+use crate::terminal::{remark, write};
+use crate::{naming, yaml};
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
+
+const EXAMPLES: &str = "\
+Examples:
+  tenancy export > all.yaml
+  tenancy export acme-eu acme-us
+  tenancy export --organization acme -o json
+
+`apply` of an export changes nothing.";
+
+/// Fields of an organization's manifest.
+const ORGANIZATION: &[&str] = &["organization_id", "display_name", "labels", "caps"];
+/// Fields of a tenant's manifest.
+const TENANT: &[&str] = &[
+    "tenant_id",
+    "organization_id",
+    "display_name",
+    "profile",
+    "desired_state",
+    "region",
+    "labels",
+    "aliases",
+    "quotas",
+    "policies",
+    "billing",
+    "deletion_protection",
+    "environments",
+    "webhooks",
+];
+/// Fields of an environment in a manifest.
+const ENVIRONMENT: &[&str] = &["name", "region", "isolation_level", "quotas", "retention_days"];
+/// Fields of a webhook in a manifest.
+const WEBHOOK: &[&str] = &["name", "url", "events", "retry_policy"];
+
+/// Arguments of `export`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Export {
+    /// Tenants; all tenants and organizations when left out
+    #[arg(value_name = "TENANT")]
+    names: Vec<String>,
+    /// Only this organization and its tenants
+    #[arg(long, value_name = "NAME", conflicts_with = "names")]
+    organization: Option<String>,
+    /// How to write them
+    #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
+    output: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Yaml,
+    Json,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What the server says.
+pub async fn run(client: &Client, given: Export) -> Result<Exit, Failure> {
+    let mut writer = Writer { format: given.output, written: 0 };
+    if !given.names.is_empty() {
+        for name in &given.names {
+            writer.write(&tenant(&client.get(&["tenants", naming::tenant(name)?]).await?.body))?;
+        }
+        return writer.finish();
+    }
+    match &given.organization {
+        Some(name) => writer.write(&organization(&client.get(&["organizations", name]).await?.body))?,
+        None => {
+            let write = |items: Vec<Value>| items.iter().try_for_each(|item| writer.write(&organization(item)));
+            let mut write = write;
+            List::of(&["organizations"]).pages(client, |items| write(items).map(|()| true)).await?;
+        }
+    }
+    // A row of the list has no environments; each tenant is read whole, one after the other: an export may take its
+    // time, and shall not take the server's.
+    let rows = List::of(&["tenants"]).filter("organization_id", given.organization).all(client).await?;
+    let mut archived = 0;
+    for row in &rows {
+        // Applied elsewhere, an archived tenant would come to life.
+        if text(row, "state") == Some("Archived") {
+            archived += 1;
+            continue;
+        }
+        let id = text(row, "tenant_id").unwrap_or_default();
+        writer.write(&tenant(&client.get(&["tenants", id]).await?.body))?;
+    }
+    if archived > 0 {
+        remark(&format!("left out: {archived} archived; name them to export them"));
+    }
+    writer.finish()
+}
+
+struct Writer {
+    format: Format,
+    written: usize,
+}
+
+impl Writer {
+    fn write(&mut self, document: &Value) -> Result<(), Failure> {
+        let between = match (self.format, self.written) {
+            (Format::Yaml, 0) => "",
+            (Format::Yaml, _) => "---\n",
+            (Format::Json, 0) => "[\n",
+            (Format::Json, _) => ",\n",
+        };
+        self.written += 1;
+        match self.format {
+            Format::Yaml => write(&format!("{between}{}", yaml::yaml(document)?)),
+            Format::Json => write(&format!("{between}{}", yaml::json(document)?.trim_end())),
+        }
+    }
+
+    fn finish(&self) -> Result<Exit, Failure> {
+        match (self.format, self.written) {
+            (Format::Json, 0) => write("[]\n")?,
+            (Format::Json, _) => write("\n]\n")?,
+            (Format::Yaml, _) => {}
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn organization(organization: &Value) -> Value {
+    let mut document = only(organization, ORGANIZATION);
+    document["kind"] = json!("Organization");
+    document
+}
+
+/// The manifest of a tenant: what can be written, without what is.
+pub fn tenant(tenant: &Value) -> Value {
+    let mut document = only(tenant, TENANT);
+    for (list, fields) in [("environments", ENVIRONMENT), ("webhooks", WEBHOOK)] {
+        if let Some(items) = document.get_mut(list).and_then(Value::as_array_mut) {
+            items.iter_mut().for_each(|item| *item = only(item, fields));
+        }
+    }
+    document["kind"] = json!("Tenant");
+    document
+}
+
+/// The fields that are named and set.
+fn only(item: &Value, fields: &[&str]) -> Value {
+    let set = |value: &&Value| match value {
+        Value::Null => false,
+        Value::Object(object) => !object.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        _ => true,
+    };
+    let kept = fields.iter().filter_map(|field| Some(((*field).to_owned(), item.get(field).filter(set)?.clone())));
+    Value::Object(kept.collect::<Map<_, _>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn must_write_the_manifest_and_no_facts() {
+        let document = tenant(&json!({
+            "tenant_id": "acme-eu", "organization_id": "acme", "region": "eu-west-1", "profile": "mt-standard",
+            "state": "Active", "version": 3, "holds": [], "labels": {},
+            "environments": [{"name": "dev", "region": "eu-west-1", "isolation_level": "shared", "env_id": "env_1", "version": 1}],
+        }));
+        assert_eq!(
+            document,
+            json!({
+                "kind": "Tenant", "tenant_id": "acme-eu", "organization_id": "acme", "region": "eu-west-1",
+                "profile": "mt-standard",
+                "environments": [{"name": "dev", "region": "eu-west-1", "isolation_level": "shared"}],
+            })
+        );
+    }
+
+    #[test]
+    fn must_know_every_field_that_a_manifest_has() {
+        use tenancy_core::{declared::Declared, manifest::Manifest};
+        let document: Vec<Value> = serde_saphyr::from_multiple(crate::command::example::ACME).expect("YAML");
+        let mut source = document[1].clone();
+        source.as_object_mut().expect("an object").remove("kind");
+        let (manifest, _) = Manifest::parse(&Declared::default(), &source).expect("good");
+        let mut exported = tenant(&manifest.document());
+        exported.as_object_mut().expect("an object").remove("kind");
+        assert_eq!(exported, manifest.document());
+    }
+}

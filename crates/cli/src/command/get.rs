@@ -1,0 +1,209 @@
+//! `get`: lists.
+
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::kinds::{ENVIRONMENTS, JOBS, KEYS, ORGANIZATIONS, TENANTS, VERSIONS, text};
+use crate::listing::List;
+use crate::naming::{self, Name};
+use crate::output::{Format, Kind, Output, Printer, one};
+use crate::terminal::remark;
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+const EXAMPLES: &str = "\
+Examples:
+  tenancy get tenants
+  tenancy get tenants --state Suspended --region eu-west-1 -l tier=gold -o wide
+  tenancy get tenants --q acme -o name
+  tenancy get environments acme-eu
+  tenancy get environments acme-eu/prod -o yaml
+  tenancy get jobs acme-eu
+  tenancy get versions acme-eu 3 -o yaml";
+
+/// Arguments of `get`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Get {
+    /// What to list
+    #[arg(value_enum)]
+    what: What,
+    /// Which; a tenant for environments, jobs and versions
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Only those in this state
+    #[arg(long)]
+    state: Option<String>,
+    /// Only tenants of this home region
+    #[arg(long)]
+    region: Option<String>,
+    /// Only tenants of this organization
+    #[arg(long, value_name = "NAME")]
+    organization: Option<String>,
+    /// Only tenants of this profile
+    #[arg(long)]
+    profile: Option<String>,
+    /// Only tenants with this label; may be given several times
+    #[arg(short = 'l', long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<String>,
+    /// Only those whose id, name or alias begins so
+    #[arg(long, value_name = "TEXT")]
+    q: Option<String>,
+    /// Also the tombstones of purged tenants
+    #[arg(long)]
+    purged: bool,
+    /// At most so many; all when left out
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<usize>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    #[value(alias = "tenant")]
+    Tenants,
+    #[value(aliases = ["organization", "orgs", "org"])]
+    Organizations,
+    #[value(aliases = ["environment", "envs", "env"])]
+    Environments,
+    #[value(alias = "job")]
+    Jobs,
+    #[value(alias = "key")]
+    Keys,
+    #[value(alias = "version")]
+    Versions,
+}
+
+impl What {
+    fn kind(self) -> &'static Kind {
+        match self {
+            Self::Tenants => &TENANTS,
+            Self::Organizations => &ORGANIZATIONS,
+            Self::Environments => &ENVIRONMENTS,
+            Self::Jobs => &JOBS,
+            Self::Keys => &KEYS,
+            Self::Versions => &VERSIONS,
+        }
+    }
+
+    /// The filters that mean something here.
+    fn filters(self) -> &'static [&'static str] {
+        match self {
+            Self::Tenants => &["--state", "--region", "--organization", "--profile", "--label", "--q", "--purged"],
+            Self::Organizations => &["--q"],
+            Self::Jobs => &["--state"],
+            Self::Environments | Self::Keys | Self::Versions => &[],
+        }
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What the server says.
+pub async fn run(client: &Client, given: Get) -> Result<Exit, Failure> {
+    check_filters(&given)?;
+    let names: Vec<&str> = given.names.iter().map(String::as_str).collect();
+    match (given.what, names.as_slice()) {
+        (What::Tenants, []) => list(client, &given, &["tenants"]).await,
+        (What::Organizations, []) => list(client, &given, &["organizations"]).await,
+        (What::Jobs, []) => list(client, &given, &["jobs"]).await,
+        (What::Keys, []) => list(client, &given, &["keys"]).await,
+        (What::Environments | What::Versions, []) => {
+            Err(Failure::usage(format!("whose? write: get {} TENANT", given.what.kind().plural)))
+        }
+        (What::Tenants, names) => each(client, &given, "tenants", names).await,
+        (What::Organizations, names) => each(client, &given, "organizations", names).await,
+        (What::Keys, names) => each(client, &given, "keys", names).await,
+        (What::Environments, [tenant]) => match naming::name(tenant) {
+            Name::Tenant(tenant) => list(client, &given, &["tenants", tenant, "environments"]).await,
+            Name::Environment(tenant, name) => single(client, &given, &["tenants", tenant, "environments", name]).await,
+        },
+        (What::Jobs, [name]) if naming::is_job(name) || matches!(naming::name(name), Name::Environment(..)) => {
+            let job = naming::job(client, name).await?;
+            one(&JOBS, &job, given.output.output).map(|()| Exit::Done)
+        }
+        (What::Jobs, [tenant]) => list(client, &given, &["tenants", tenant, "jobs"]).await,
+        (What::Versions, [tenant]) => list(client, &given, &["tenants", naming::tenant(tenant)?, "versions"]).await,
+        (What::Jobs, [tenant, job]) => single(client, &given, &["tenants", tenant, "jobs", job]).await,
+        (What::Versions, [tenant, version]) => {
+            single(client, &given, &["tenants", naming::tenant(tenant)?, "versions", version]).await
+        }
+        (what, _) => Err(Failure::usage(format!("too many names for get {}", what.kind().plural))),
+    }
+}
+
+fn check_filters(given: &Get) -> Result<(), Failure> {
+    let set = [
+        ("--state", given.state.is_some()),
+        ("--region", given.region.is_some()),
+        ("--organization", given.organization.is_some()),
+        ("--profile", given.profile.is_some()),
+        ("--label", !given.labels.is_empty()),
+        ("--q", given.q.is_some()),
+        ("--purged", given.purged),
+    ];
+    let known = given.what.filters();
+    // A filter that would be ignored is an answer to another question than was asked.
+    match set.iter().find(|(flag, set)| *set && !known.contains(flag)) {
+        Some((flag, _)) => Err(Failure::usage(format!("{flag} does not apply to {}", given.what.kind().plural))),
+        None => Ok(()),
+    }
+}
+
+async fn list(client: &Client, given: &Get, segments: &[&str]) -> Result<Exit, Failure> {
+    let mut list = List::of(segments)
+        .filter("state", given.state.clone())
+        .filter("region", given.region.clone())
+        .filter("organization_id", given.organization.clone())
+        .filter("profile", given.profile.clone())
+        .filter("q", given.q.clone())
+        .filter("purged", given.purged.then_some("true"))
+        .at_most(given.limit);
+    for label in &given.labels {
+        if !label.contains('=') {
+            return Err(Failure::usage(format!("a label is written key=value, not {label:?}")));
+        }
+        list = list.filter("label", Some(label.clone()));
+    }
+    let mut printer = Printer::new(given.what.kind(), given.output.output);
+    let more = list.pages(client, |items| printer.page(&items).map(|()| true)).await?;
+    printer.finish()?;
+    if more && matches!(given.output.output, Format::Table | Format::Wide) {
+        remark("there are more: raise --limit, or leave it out");
+    }
+    Ok(Exit::Done)
+}
+
+async fn single(client: &Client, given: &Get, segments: &[&str]) -> Result<Exit, Failure> {
+    let item = client.get(segments).await?.body;
+    one(given.what.kind(), &item, given.output.output)?;
+    Ok(Exit::Done)
+}
+
+async fn each(client: &Client, given: &Get, list: &str, names: &[&str]) -> Result<Exit, Failure> {
+    if let [name] = names {
+        return single(client, given, &[list, name]).await;
+    }
+    let mut printer = Printer::new(given.what.kind(), given.output.output);
+    let mut first: Option<Failure> = None;
+    for name in names {
+        match client.get(&[list, name]).await {
+            Ok(answer) => printer.page(std::slice::from_ref(&answer.body))?,
+            // The others are still of use; the failure is told at the end.
+            Err(failure) if failure.exit == Exit::NotFound => match &mut first {
+                Some(before) => before.details.push(failure.message),
+                slot => *slot = Some(failure),
+            },
+            Err(failure) => return Err(failure),
+        }
+    }
+    printer.finish()?;
+    first.map_or(Ok(Exit::Done), Err)
+}
+
+/// Whether a key's row is the one that a person means: by its id, or by its name while it is good.
+pub fn is_key(key: &Value, wanted: &str) -> bool {
+    text(key, "key_id") == Some(wanted) || (text(key, "name") == Some(wanted) && text(key, "revoked_at").is_none())
+}

@@ -1,0 +1,46 @@
+//! `logs`: what a job wrote.
+
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::kinds::{percent, text};
+use crate::naming;
+use crate::terminal::{plain, remark, write};
+use clap::Args;
+
+const EXAMPLES: &str = "\
+Examples:
+  tenancy logs acme-eu                    of its newest job
+  tenancy logs acme-eu/job_018f4e9a
+  tenancy get jobs acme-eu                which jobs there are";
+
+/// Arguments of `logs`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Logs {
+    /// A job, or a tenant for its newest job
+    #[arg(value_name = "JOB or TENANT")]
+    name: String,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What the server says.
+pub async fn run(client: &Client, given: Logs) -> Result<Exit, Failure> {
+    let name = given.name.as_str();
+    let job = match naming::name(name) {
+        naming::Name::Tenant(tenant) if !naming::is_job(tenant) => naming::newest_job(client, tenant).await?,
+        _ => Some(naming::job(client, name).await?),
+    };
+    let Some(job) = job else {
+        remark(&format!("{name} has no job"));
+        return Ok(Exit::Done);
+    };
+    let field = |field| text(&job, field).unwrap_or_default();
+    remark(&plain(&format!("{} of {}, {} ({})", field("action"), field("tenant_id"), field("state"), percent(&job))));
+    let logs = field("logs");
+    let end = if logs.is_empty() || logs.ends_with('\n') { "" } else { "\n" };
+    write(&format!("{}{end}", plain(logs)))?;
+    Ok(Exit::Done)
+}

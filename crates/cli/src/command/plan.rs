@@ -1,0 +1,44 @@
+//! `plan`: what `apply` would do.
+
+use crate::client::Client;
+use crate::command::apply::{Applied, send};
+use crate::documents::{Documents, Files};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+use clap::Args;
+
+const EXAMPLES: &str = "\
+Examples:
+  tenancy plan -f acme.yaml
+  tenancy plan -f tenants/ -f more.yaml
+  tenancy plan -f acme.yaml --exit-code    10 when applying would change something, for CI";
+
+/// Arguments of `plan`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Plan {
+    #[command(flatten)]
+    files: Files,
+    /// End with 10 when there are changes
+    #[arg(long)]
+    exit_code: bool,
+    /// A kind of change that may destroy data and is wanted; may be given several times
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    allow: Vec<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What the server says, and what it would refuse.
+pub async fn run(client: &Client, given: Plan) -> Result<Exit, Failure> {
+    let documents = Documents::read(&given.files.files)?;
+    let applied = Applied::of(send(client, documents, &given.allow, true).await?);
+    applied.print(given.output.output)?;
+    applied.refusal()?;
+    let changes = given.exit_code && applied.changes_something();
+    Ok(if changes { Exit::Changes } else { Exit::Done })
+}

@@ -1,0 +1,145 @@
+//! `status`: which server, who we are to it, and what is there.
+
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::kinds::text;
+use crate::listing::List;
+use crate::output::{Format, Output};
+use crate::table::{Cell, Table};
+use crate::terminal::{colours, say, write};
+use crate::yaml;
+use clap::Args;
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Most things that are counted one by one; beyond, "at least".
+const MAX_COUNTED: usize = 5_000;
+
+const EXAMPLES: &str = "\
+Examples:
+  tenancy status
+  tenancy status --context prod -o json";
+
+/// Arguments of `status`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Status {
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What the server says; [`Exit::NoServer`] when it is not ready.
+pub async fn run(client: &Client, given: Status) -> Result<Exit, Failure> {
+    let ready = client.request(Method::GET, &["readyz"]).send().await;
+    if let Err(failure) = &ready
+        && failure.exit == Exit::NoServer
+        && failure.code.is_none()
+    {
+        return ready.map(|_| Exit::NoServer);
+    }
+    let whoami = client.get(&["whoami"]).await?.body;
+    let tenants = count(client, &["tenants"], "state").await?;
+    let organizations = count(client, &["organizations"], "").await?;
+    let running = open_jobs(client).await?;
+    let status = json!({
+        "url": client.url(),
+        "found_by": client.found_by(),
+        "ready": ready.is_ok(),
+        "not_ready_because": ready.as_ref().err().map(|failure| &failure.message),
+        "key": whoami,
+        "organizations": organizations,
+        "tenants": tenants,
+        "open_jobs": running,
+    });
+    match given.output.output {
+        Format::Json => write(&yaml::json(&status)?)?,
+        Format::Yaml => write(&yaml::yaml(&status)?)?,
+        Format::Name => say(client.url())?,
+        Format::Table | Format::Wide => write(&render(&status, colours()))?,
+    }
+    Ok(if ready.is_ok() { Exit::Done } else { Exit::NoServer })
+}
+
+/// How many there are, in all and by the values of a field.
+async fn count(client: &Client, segments: &[&str], field: &str) -> Result<Value, Failure> {
+    let mut by = BTreeMap::<String, usize>::new();
+    let mut all = 0;
+    let list = List::of(segments).at_most(Some(MAX_COUNTED));
+    let more = list.pages(client, |items| {
+        all += items.len();
+        for value in items.iter().filter_map(|item| text(item, field)) {
+            *by.entry(value.to_owned()).or_default() += 1;
+        }
+        Ok(true)
+    });
+    let more = more.await?;
+    Ok(json!({"count": all, "at_least": more, "by": by}))
+}
+
+async fn open_jobs(client: &Client) -> Result<Value, Failure> {
+    let mut open = 0;
+    for state in ["queued", "running"] {
+        open += List::of(&["jobs"]).filter("state", Some(state)).at_most(Some(MAX_COUNTED)).all(client).await?.len();
+    }
+    Ok(json!({"count": open, "at_least": open >= MAX_COUNTED, "by": {}}))
+}
+
+fn render(status: &Value, colours: bool) -> String {
+    let ready = match status["not_ready_because"].as_str() {
+        Some(why) => format!("no: {why}"),
+        None => "yes".to_owned(),
+    };
+    let key = &status["key"];
+    let field = |name| text(key, name).unwrap_or_default();
+    let rows = [
+        ("server", status["url"].as_str().unwrap_or_default().to_owned()),
+        ("found by", status["found_by"].as_str().unwrap_or_default().to_owned()),
+        ("ready", ready),
+        ("key", format!("{} ({}), {}", field("name"), field("key_id"), field("role"))),
+        ("organizations", counted(&status["organizations"])),
+        ("tenants", counted(&status["tenants"])),
+        ("open jobs", counted(&status["open_jobs"])),
+    ];
+    let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![Cell::new(name), Cell::new(value)]).collect();
+    Table::untitled(2, colours).render(&rows)
+}
+
+/// `3: 2 Active, 1 Suspended`
+fn counted(count: &Value) -> String {
+    let least = if count["at_least"] == true { "at least " } else { "" };
+    let by = count["by"].as_object().into_iter().flatten();
+    let parts: Vec<_> = by.map(|(value, count)| format!("{count} {value}")).collect();
+    let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
+    format!("{least}{}{parts}", count["count"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn must_say_where_who_and_what() {
+        let status = json!({
+            "url": "http://127.0.0.1:7300", "found_by": "context dev", "ready": true, "not_ready_because": null,
+            "key": {"key_id": "key_1", "name": "dev", "role": "admin"},
+            "organizations": {"count": 1, "at_least": false, "by": {}},
+            "tenants": {"count": 3, "at_least": false, "by": {"Active": 2, "Suspended": 1}},
+            "open_jobs": {"count": 0, "at_least": false, "by": {}},
+        });
+        assert_eq!(
+            render(&status, false),
+            "server         http://127.0.0.1:7300\n\
+             found by       context dev\n\
+             ready          yes\n\
+             key            dev (key_1), admin\n\
+             organizations  1\n\
+             tenants        3: 2 Active, 1 Suspended\n\
+             open jobs      0\n"
+        );
+    }
+}

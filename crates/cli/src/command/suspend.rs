@@ -1,0 +1,60 @@
+//! `suspend`: places a hold.
+
+use crate::client::Client;
+use crate::command::lifecycle::ask_for;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::naming;
+use crate::output::Output;
+use crate::time::ahead;
+use crate::waiting::Patience;
+use clap::Args;
+use jiff::Timestamp;
+use reqwest::Method;
+use serde_json::json;
+
+const EXAMPLES: &str = "\
+Examples:
+  tenancy suspend acme-eu --reason 'asked for by the customer'
+  tenancy suspend acme-eu --hold billing --reason 'invoice 1042' --until 14d
+
+A hold stands outside the manifest: the next `apply` leaves the tenant suspended and says which hold keeps it.";
+
+/// Arguments of `suspend`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Suspend {
+    /// A tenant, by its id or an alias such as stripe:cus_9s6
+    #[arg(value_name = "TENANT")]
+    name: String,
+    /// Why; kept beside the audit log, and gone with a purge
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// The kind of the hold: billing, abuse, security, operator, …; the operator's when left out
+    #[arg(long, value_name = "KIND")]
+    hold: Option<String>,
+    /// When it ends by itself: 2h, 14d, or 2026-12-24T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    #[command(flatten)]
+    patience: Patience,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What the server says, or the job that failed.
+pub async fn run(client: &Client, given: Suspend) -> Result<Exit, Failure> {
+    let segments = ["tenants", naming::tenant(&given.name)?, "suspend"];
+    let mut body = json!({"reason": given.reason});
+    if let Some(hold) = given.hold {
+        body["hold"] = json!(hold);
+    }
+    if let Some(until) = given.until {
+        body["until"] = json!(ahead(&until, Timestamp::now())?.to_string());
+    }
+    let request = client.v1(Method::POST, &segments).json(&body);
+    ask_for(client, request, given.patience, given.output.output).await
+}

@@ -1,0 +1,101 @@
+//! How a command ended, as a number for scripts: the one mapping there is.
+
+/// The exit codes. Scripts switch on them, so a number never changes its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Refused: by a rule, by the state, by a gate.
+    Refused = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// There is no such thing.
+    NotFound = 3,
+    /// Somebody else was quicker, or the name is taken.
+    Conflict = 4,
+    /// The key may not do it, or there is none.
+    NotAllowed = 5,
+    /// The change was accepted, and its job failed.
+    JobFailed = 6,
+    /// It is still under way; we stopped waiting.
+    TimedOut = 7,
+    /// No server answered, or it could not serve.
+    NoServer = 8,
+    /// `plan --exit-code`: applying would change something.
+    Changes = 10,
+}
+
+impl Exit {
+    /// What a problem of the server means for a script. The code decides; the status only where the code is not known,
+    /// so that a newer server's problems still land in the right class.
+    pub fn of_problem(status: u16, code: &str) -> Self {
+        match code {
+            "not_found" => Self::NotFound,
+            "stale_version"
+            | "version_required"
+            | "organization_exists"
+            | "tenant_exists"
+            | "alias_taken"
+            | "key_exists"
+            | "key_moved"
+            | "lease_lost"
+            | "idempotency_key_used"
+            | "idempotency_key_reused" => Self::Conflict,
+            "unauthenticated" | "forbidden" => Self::NotAllowed,
+            "busy" | "unavailable" | "outcome_unknown" => Self::NoServer,
+            // A 409 that is no race: the state, a gate, a cap or a closed organization said no.
+            "not_in_this_state" | "not_allowed_by_name" | "organization_cap_exceeded" | "organization_closed" => {
+                Self::Refused
+            }
+            _ => match status {
+                401 | 403 => Self::NotAllowed,
+                404 => Self::NotFound,
+                409 | 412 | 428 => Self::Conflict,
+                502..=504 => Self::NoServer,
+                _ => Self::Refused,
+            },
+        }
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Exit;
+
+    #[test]
+    fn must_map_each_problem_to_its_class() {
+        for (status, code, exit) in [
+            (404, "not_found", 3),
+            (412, "stale_version", 4),
+            (428, "version_required", 4),
+            (409, "tenant_exists", 4),
+            (409, "alias_taken", 4),
+            (422, "idempotency_key_reused", 4),
+            (409, "not_in_this_state", 1),
+            (409, "not_allowed_by_name", 1),
+            (409, "organization_cap_exceeded", 1),
+            (422, "invalid", 1),
+            (422, "organization_missing", 1),
+            (400, "malformed", 1),
+            (413, "too_large", 1),
+            (401, "unauthenticated", 5),
+            (403, "forbidden", 5),
+            (503, "busy", 8),
+            (503, "unavailable", 8),
+            (503, "outcome_unknown", 8),
+            (500, "internal", 1),
+            (409, "of_a_newer_server", 4),
+            (404, "", 3),
+            (502, "", 8),
+        ] {
+            assert_eq!(Exit::of_problem(status, code) as u8, exit, "{status} {code}");
+        }
+    }
+}

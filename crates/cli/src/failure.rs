@@ -1,0 +1,200 @@
+//! Why a command did not do what it was asked: a sentence, its particulars, and what to type next.
+
+use crate::exit::Exit;
+use crate::program;
+use crate::terminal::{Colour, plain};
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// The one error of the client.
+#[derive(Debug)]
+pub struct Failure {
+    /// For scripts.
+    pub exit: Exit,
+    /// A sentence.
+    pub message: String,
+    /// A line for each thing that is wrong.
+    pub details: Vec<String>,
+    /// What to do now.
+    pub next: Option<String>,
+    /// The server's code, so that a command can react to one.
+    pub code: Option<String>,
+}
+
+impl Failure {
+    /// A failure of a kind.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), details: Vec::new(), next: None, code: None }
+    }
+
+    /// Something said no.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(Exit::Refused, message)
+    }
+
+    /// The command line makes no sense.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// Adds what to do now, in words.
+    #[must_use]
+    pub fn and(mut self, next: impl Into<String>) -> Self {
+        self.next = Some(next.into());
+        self
+    }
+
+    /// Adds the command to type now.
+    #[must_use]
+    pub fn and_type(self, arguments: &str) -> Self {
+        self.and(program::command(arguments))
+    }
+
+    /// What the server answered, when it was no success.
+    pub fn of_answer(status: u16, body: &Value) -> Self {
+        let text = |name: &str| body.get(name).and_then(Value::as_str);
+        let code = text("code").unwrap_or_default();
+        let errors = body.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let detail = text("detail").or(text("title")).map(str::to_owned);
+        let detail = detail.unwrap_or_else(|| format!("the server answered {status}"));
+        // The server's sentence repeats what `errors` lists; here each gets its own line instead.
+        let message = match detail.split_once(": ") {
+            Some((sentence, _)) if !errors.is_empty() => sentence.to_owned(),
+            _ => detail,
+        };
+        let mut failure = Self::new(Exit::of_problem(status, code), message);
+        failure.details = errors.iter().map(detail_line).collect();
+        failure.code = (!code.is_empty()).then(|| code.to_owned());
+        if status >= 500
+            && let Some(id) = text("correlation_id")
+        {
+            failure.details.push(format!("correlation id {id}"));
+        }
+        failure.next = next_of(code, errors);
+        failure
+    }
+
+    /// The lines for a person, on standard error.
+    pub fn render(&self, colours: bool) -> String {
+        let mut text = format!("{} {}\n", Colour::Red.paint("error:", colours), plain(&self.message));
+        for detail in &self.details {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "  {}", plain(detail));
+        }
+        if let Some(next) = &self.next {
+            let _ = writeln!(text, "{} {}", Colour::Cyan.paint("next:", colours), plain(next));
+        }
+        text
+    }
+}
+
+/// One violation or gate, with its place.
+fn detail_line(error: &Value) -> String {
+    let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
+    let mut pointer = text("pointer");
+    let mut of = String::new();
+    if let Some(document) = error.get("document") {
+        let part = |name: &str| document.get(name).and_then(Value::as_str).unwrap_or_default();
+        of = format!("{} {}", part("kind"), part("name")).trim().to_owned();
+        let index = document.get("index").and_then(Value::as_u64).unwrap_or_default();
+        // Which document is said in words, or as a count from one where it has no name.
+        if of.is_empty() {
+            of = format!("document {}", index + 1);
+        }
+        pointer = pointer.strip_prefix(&format!("/{index}")).unwrap_or(pointer);
+    }
+    let place = format!("{of} {pointer}").trim().to_owned();
+    let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
+    match text("allow") {
+        "" => format!("{place}{}", text("message")),
+        allow => format!("{place}{} (--allow {allow})", text("message")),
+    }
+}
+
+fn next_of(code: &str, errors: &[Value]) -> Option<String> {
+    match code {
+        "stale_version" | "key_moved" => {
+            Some("somebody else changed it meanwhile: run the same command again".to_owned())
+        }
+        "not_allowed_by_name" => {
+            let mut kinds: Vec<_> = errors.iter().filter_map(|error| error.get("allow")?.as_str()).collect();
+            kinds.sort_unstable();
+            kinds.dedup();
+            let flags: Vec<_> = kinds.iter().map(|kind| format!("--allow {kind}")).collect();
+            Some(format!("run it again with {} if that is what you want", flags.join(" ")))
+        }
+        "unauthenticated" => Some(program::command("context list")),
+        "forbidden" => Some(program::command("status")),
+        "organization_missing" => Some("create the organization first, or put it into the same file".to_owned()),
+        "busy" | "unavailable" | "outcome_unknown" => Some("run the same command again in a moment".to_owned()),
+        _ => None,
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        // `tenancy get tenants | head` is no failure of anybody's.
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::new(Exit::Done, ""),
+            _ => Self::refused(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn must_give_each_violation_its_own_line_with_its_place() {
+        let failure = Failure::of_answer(
+            422,
+            &json!({
+                "code": "invalid",
+                "detail": "the document has 2 problems to mend: /0/region: must be declared; /1/x: there is no field \"x\"",
+                "errors": [
+                    {"code": "undeclared_region", "pointer": "/0/region", "message": "must be declared",
+                     "document": {"index": 0, "kind": "Tenant", "name": "acme-eu"}},
+                    {"code": "unknown_field", "pointer": "/1/x", "message": "there is no field \"x\"",
+                     "document": {"index": 1, "kind": null, "name": null}},
+                ],
+            }),
+        );
+        assert_eq!(
+            failure.render(false),
+            "error: the document has 2 problems to mend\n  Tenant acme-eu /region: must be declared\n  \
+             document 2 /x: there is no field \"x\"\n"
+        );
+        assert_eq!(failure.exit, Exit::Refused);
+    }
+
+    #[test]
+    fn must_say_how_to_allow_what_is_gated() {
+        let failure = Failure::of_answer(
+            409,
+            &json!({
+                "code": "not_allowed_by_name",
+                "detail": "this needs to be allowed by name: remove-environment (removes environment dev)",
+                "errors": [{"allow": "remove-environment", "pointer": "/environments/dev", "message": "removes environment dev"}],
+            }),
+        );
+        assert_eq!(
+            failure.render(false),
+            "error: this needs to be allowed by name\n  /environments/dev: removes environment dev (--allow remove-environment)\n\
+             next: run it again with --allow remove-environment if that is what you want\n"
+        );
+    }
+
+    #[test]
+    fn must_keep_the_sentence_of_a_problem_without_a_list() {
+        let failure = Failure::of_answer(
+            404,
+            &json!({"code": "not_found", "detail": "there is no tenant \"acme-ue\"; did you mean \"acme-eu\"?"}),
+        );
+        assert_eq!(failure.render(false), "error: there is no tenant \"acme-ue\"; did you mean \"acme-eu\"?\n");
+        assert_eq!(failure.exit, Exit::NotFound);
+        let bare = Failure::of_answer(502, &Value::Null);
+        assert_eq!((bare.exit, bare.message.as_str()), (Exit::NoServer, "the server answered 502"));
+    }
+}

@@ -1,0 +1,163 @@
+//! What `dev`, `serve` and `db` have in common: a process that has the database in its own hands.
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::terminal::remark;
+use clap::ValueEnum;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::Path;
+use tenancy_core::apikey::Role;
+use tenancy_server::config::{BadConfig, Config};
+use tenancy_server::operations::{Done, keys};
+use tenancy_server::tenancy::{Asked, Tenancy, fresh_correlation_id};
+use tenancy_store::Store;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Says in the data directory who uses its database.
+const MODE_FILE: &str = "mode";
+
+/// Who uses a data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// `dev`: made and thrown away as one likes.
+    Dev,
+    /// `serve`: somebody counts on it.
+    Serve,
+}
+
+impl Mode {
+    /// Takes the data directory into use.
+    ///
+    /// # Errors
+    /// When `dev` is asked to use what `serve` has used: it would migrate it unasked, and make itself an admin key.
+    pub fn take(self, directory: &Path) -> Result<(), Failure> {
+        let file = directory.join(MODE_FILE);
+        let served = std::fs::read_to_string(&file).is_ok_and(|mode| mode.trim() == "serve");
+        let word = match self {
+            Self::Dev if served => {
+                let message = format!("{} belongs to `tenancy serve`, and dev leaves it alone", directory.display());
+                return Err(Failure::refused(message).and_type("dev --data-dir ./.tenancy-dev"));
+            }
+            Self::Dev => "dev\n",
+            Self::Serve => "serve\n",
+        };
+        std::fs::write(&file, word).map_err(|error| Failure::refused(format!("{}: {error}", file.display())))
+    }
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One object a line
+    Json,
+}
+
+/// Begins to log on standard error; `TENANCY_LOG` says what (`info`, `tenancy_server=debug`, …).
+pub fn log(format: LogFormat, otherwise: &str) {
+    let wanted = std::env::var("TENANCY_LOG").unwrap_or_else(|_| otherwise.to_owned());
+    let filter = EnvFilter::try_new(wanted).unwrap_or_else(|_| EnvFilter::new(otherwise));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second subscriber is refused, and the first one logs: nothing to do about it.
+    let _ = match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => lines.json().try_init(),
+    };
+}
+
+/// Listens.
+///
+/// # Errors
+/// When the address is taken, with what to do.
+pub async fn listen(address: SocketAddr, verb: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            let free = SocketAddr::new(address.ip(), 0);
+            Failure::refused(format!("{address} is taken by another process"))
+                .and_type(&format!("{verb} --listen {free}"))
+        }
+        _ => Failure::refused(format!("cannot listen on {address}: {error}")),
+    })
+}
+
+/// Makes a key, and answers its token.
+///
+/// # Errors
+/// What the database says, or a name that is taken.
+pub async fn make_key(store: &Store, config: &Config, name: &str, role: Role, part: &str) -> Result<String, Failure> {
+    let tenancy = Tenancy::new(store.clone(), config.declared.clone());
+    let asked = Asked::by_system(part, fresh_correlation_id());
+    let create = keys::Create { name: name.to_owned(), role, expires_at: None, maker: Role::Admin };
+    match tenancy.decide_and_commit(&create, &asked, None).await.map_err(of_database)? {
+        Done::Now(made) => Ok(made.token.reveal().to_owned()),
+        Done::Before(_) => Err(Failure::refused("the key was made before")),
+    }
+}
+
+/// What the store says, to whoever started this process.
+pub fn of_database(error: tenancy_core::Error) -> Failure {
+    let exit = Exit::of_problem(error.status(), error.code());
+    // An internal error hides its cause from callers over HTTP; here it is the administrator who asks.
+    let message = match &error {
+        tenancy_core::Error::Internal(cause) => cause.clone(),
+        other => other.to_string(),
+    };
+    Failure::new(exit, message)
+}
+
+/// A configuration that is refused.
+pub fn bad_config(error: BadConfig) -> Failure {
+    Failure::usage(error.to_string())
+}
+
+/// Ctrl-C and SIGTERM cancel what is answered; a second one stops the process at once.
+///
+/// # Errors
+/// When signals cannot be watched.
+pub fn stop_on_signals() -> Result<CancellationToken, Failure> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = CancellationToken::new();
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        for signals in 0.. {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if signals > 0 {
+                std::process::exit(130);
+            }
+            asked.cancel();
+            remark("stopping: what is under way is finished; once more stops at once");
+        }
+    });
+    Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn must_not_let_dev_use_what_serve_has_used() {
+        let temp = tempfile::tempdir().expect("a directory");
+        Mode::Dev.take(temp.path()).expect("new");
+        Mode::Dev.take(temp.path()).expect("again");
+        Mode::Serve.take(temp.path()).expect("taken over");
+        assert_eq!(Mode::Dev.take(temp.path()).expect_err("refused").exit, Exit::Refused);
+    }
+
+    #[tokio::test]
+    async fn must_say_what_to_do_when_the_port_is_taken() {
+        let first = listen(SocketAddr::from(([127, 0, 0, 1], 0)), "dev").await.expect("free");
+        let taken = first.local_addr().expect("an address");
+        let failure = listen(taken, "dev").await.expect_err("taken");
+        assert_eq!(failure.message, format!("{taken} is taken by another process"));
+        assert!(failure.next.is_some_and(|next| next.ends_with("dev --listen 127.0.0.1:0")));
+    }
+}

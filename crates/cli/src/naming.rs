@@ -1,0 +1,87 @@
+//! How a person names a tenant, an environment or a job on the command line.
+
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::kinds::text;
+use crate::listing::List;
+use serde_json::Value;
+
+/// `acme-eu`, `stripe:cus_9s6`, or `acme-eu/prod`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// A tenant, by its id or an alias.
+    Tenant(&'a str),
+    /// An environment of a tenant.
+    Environment(&'a str, &'a str),
+}
+
+/// Reads a name. One slash parts tenant and environment; an alias may hold slashes of its own, and then has several.
+pub fn name(text: &str) -> Name<'_> {
+    match text.split_once('/') {
+        Some((tenant, environment)) if !tenant.is_empty() && !environment.is_empty() && !environment.contains('/') => {
+            Name::Environment(tenant, environment)
+        }
+        _ => Name::Tenant(text),
+    }
+}
+
+/// A name that must be a tenant's: lifecycle actions are on whole tenants.
+///
+/// # Errors
+/// A usage error that names the tenant.
+pub fn tenant(text: &str) -> Result<&str, Failure> {
+    match name(text) {
+        Name::Tenant(tenant) => Ok(tenant),
+        Name::Environment(tenant, _) => {
+            Err(Failure::usage(format!("this acts on a whole tenant: write {tenant}, not {text}")))
+        }
+    }
+}
+
+/// Whether it looks like a job's id.
+pub fn is_job(text: &str) -> bool {
+    text.starts_with("job_")
+}
+
+/// A job by its id alone, or as `acme-eu/job_…`, which needs no search.
+///
+/// # Errors
+/// When it is not found.
+pub async fn job(client: &Client, id: &str) -> Result<Value, Failure> {
+    if let Name::Environment(tenant, id) = name(id) {
+        return Ok(client.get(&["tenants", tenant, "jobs", id]).await?.body);
+    }
+    let found = List::of(&["jobs"]).find(client, |job| text(job, "job_id") == Some(id)).await?;
+    let Some(tenant) = found.as_ref().and_then(|job| text(job, "tenant_id")) else {
+        let failure = Failure::new(Exit::NotFound, format!("there is no job {id:?} among the newest"));
+        return Err(failure.and_type("get jobs"));
+    };
+    Ok(client.get(&["tenants", tenant, "jobs", id]).await?.body)
+}
+
+/// The newest job of a tenant, with its log.
+///
+/// # Errors
+/// What the server says.
+pub async fn newest_job(client: &Client, tenant: &str) -> Result<Option<Value>, Failure> {
+    let segments = ["tenants", tenant, "jobs"];
+    let newest = List::of(&segments).at_most(Some(1)).all(client).await?;
+    let Some(id) = newest.first().and_then(|job| text(job, "job_id")) else { return Ok(None) };
+    Ok(Some(client.get(&["tenants", tenant, "jobs", id]).await?.body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn must_part_tenant_and_environment_and_leave_an_alias_whole() {
+        assert_eq!(name("acme-eu"), Name::Tenant("acme-eu"));
+        assert_eq!(name("acme-eu/prod"), Name::Environment("acme-eu", "prod"));
+        assert_eq!(name("host:acme.example.com/prod"), Name::Environment("host:acme.example.com", "prod"));
+        assert_eq!(name("url:https://a/b"), Name::Tenant("url:https://a/b"));
+        assert_eq!(name("acme-eu/"), Name::Tenant("acme-eu/"));
+        assert_eq!(tenant("acme-eu/prod").expect_err("an environment").exit, Exit::Usage);
+    }
+}

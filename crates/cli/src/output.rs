@@ -1,0 +1,191 @@
+//! `-o`: the same things as a table, wider, as JSON, as YAML, or as bare names.
+
+use crate::failure::Failure;
+use crate::table::{Cell, Table};
+use crate::terminal::{colours, say, write};
+use crate::yaml;
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// How things are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub enum Format {
+    /// Aligned columns
+    #[default]
+    Table,
+    /// More columns
+    Wide,
+    /// JSON, as the server has it
+    Json,
+    /// YAML
+    Yaml,
+    /// Names alone, one on a line
+    Name,
+}
+
+/// The option of every command that prints things.
+#[derive(Args, Debug, Clone, Copy)]
+pub struct Output {
+    /// How to print it
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub output: Format,
+}
+
+/// One column of a kind of thing.
+pub struct Column {
+    /// Its title.
+    pub title: &'static str,
+    /// In which of the two tables.
+    pub shown: Shown,
+    /// The cell of a thing.
+    pub cell: fn(&Value, Timestamp) -> Cell,
+}
+
+/// In which tables a column stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// In both.
+    Always,
+    /// With `-o wide`.
+    Wide,
+    /// Without: what stands whole in the wide one.
+    Narrow,
+}
+
+/// A kind of thing that is listed.
+pub struct Kind {
+    /// In the plural: what is said when there are none.
+    pub plural: &'static str,
+    /// What stands on the lines of `-o name`, and can be given to other commands.
+    pub name: fn(&Value) -> String,
+    /// Its columns.
+    pub columns: &'static [Column],
+}
+
+/// Prints things as they come, page by page.
+pub struct Printer<'k> {
+    kind: &'k Kind,
+    format: Format,
+    table: Table,
+    printed: usize,
+}
+
+impl<'k> Printer<'k> {
+    /// A printer of a kind of thing.
+    pub fn new(kind: &'k Kind, format: Format) -> Self {
+        let titles: Vec<_> = shown(kind, format).map(|column| column.title).collect();
+        Self { kind, format, table: Table::new(titles, colours()), printed: 0 }
+    }
+
+    /// Prints more of them.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn page(&mut self, items: &[Value]) -> Result<(), Failure> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let text = self.render(items, Timestamp::now())?;
+        self.printed += items.len();
+        write(&text)
+    }
+
+    fn render(&mut self, items: &[Value], now: Timestamp) -> Result<String, Failure> {
+        let mut text = String::new();
+        match self.format {
+            Format::Table | Format::Wide => {
+                let row = |item| shown(self.kind, self.format).map(|column| (column.cell)(item, now)).collect();
+                let rows: Vec<Vec<Cell>> = items.iter().map(row).collect();
+                text = self.table.render(&rows);
+            }
+            Format::Name => items.iter().for_each(|item| text.push_str(&format!("{}\n", (self.kind.name)(item)))),
+            Format::Yaml => {
+                for (index, item) in items.iter().enumerate() {
+                    text.push_str(if self.printed + index > 0 { "---\n" } else { "" });
+                    text.push_str(&yaml::yaml(item)?);
+                }
+            }
+            Format::Json => {
+                for (index, item) in items.iter().enumerate() {
+                    text.push_str(if self.printed + index > 0 { ",\n" } else { "[\n" });
+                    let lines = yaml::json(item)?;
+                    let lines: Vec<_> = lines.lines().map(|line| format!("  {line}")).collect();
+                    text.push_str(&lines.join("\n"));
+                }
+            }
+        }
+        Ok(text)
+    }
+
+    /// Ends the list: closes what JSON opened, and says so when there was nothing.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn finish(self) -> Result<(), Failure> {
+        match self.format {
+            Format::Json if self.printed == 0 => say("[]"),
+            Format::Json => say("\n]"),
+            Format::Table | Format::Wide if self.printed == 0 => {
+                crate::terminal::remark(&format!("no {}", self.kind.plural));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn shown(kind: &Kind, format: Format) -> impl Iterator<Item = &'static Column> + use<> {
+    let not = if format == Format::Wide { Shown::Narrow } else { Shown::Wide };
+    kind.columns.iter().filter(move |column| column.shown != not)
+}
+
+/// Prints one thing whole.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn one(kind: &Kind, item: &Value, format: Format) -> Result<(), Failure> {
+    match format {
+        Format::Json => write(&yaml::json(item)?),
+        _ => {
+            let mut printer = Printer::new(kind, format);
+            printer.page(std::slice::from_ref(item))?;
+            printer.finish()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const THINGS: Kind = Kind {
+        plural: "things",
+        name: |item| item["id"].as_str().unwrap_or_default().to_owned(),
+        columns: &[
+            Column { title: "NAME", shown: Shown::Always, cell: |item, _| Cell::maybe(item["id"].as_str()) },
+            Column { title: "NOTE", shown: Shown::Wide, cell: |item, _| Cell::maybe(item["note"].as_str()) },
+        ],
+    };
+
+    fn rendered(format: Format) -> String {
+        let mut printer = Printer::new(&THINGS, format);
+        let mut text = String::new();
+        for page in [[json!({"id": "a", "note": "x"})], [json!({"id": "b"})]] {
+            text.push_str(&printer.render(&page, Timestamp::UNIX_EPOCH).expect("rendered"));
+            printer.printed += page.len();
+        }
+        text
+    }
+
+    #[test]
+    fn must_write_the_same_things_in_every_format() {
+        assert_eq!(rendered(Format::Table), "NAME\na\nb\n");
+        assert_eq!(rendered(Format::Wide), "NAME  NOTE\na     x\nb     -\n");
+        assert_eq!(rendered(Format::Name), "a\nb\n");
+        assert_eq!(rendered(Format::Yaml), "id: a\nnote: x\n---\nid: b\n");
+        let list: Value = serde_json::from_str(&format!("{}\n]", rendered(Format::Json))).expect("JSON");
+        assert_eq!(list, json!([{"id": "a", "note": "x"}, {"id": "b"}]));
+    }
+}

@@ -1,0 +1,120 @@
+//! How far jobs are: a bar on a terminal, a line for each change elsewhere.
+
+use crate::kinds::{percent, text};
+use crate::terminal::remark;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+
+/// Parts of the bar for each tenant.
+const PARTS: u64 = 1000;
+
+/// What is shown while jobs are waited for. It goes to standard error: the result alone stands on standard output.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    seen: Mutex<BTreeMap<String, Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    parts: u64,
+    line: String,
+}
+
+impl Progress {
+    /// For so many tenants.
+    pub fn of(tenants: usize) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let length = PARTS * tenants.max(1) as u64;
+            let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("{bar:24} {percent:>3}% {elapsed:>4}  {wide_msg}") {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar
+        });
+        Self { bar, seen: Mutex::default() }
+    }
+
+    /// A job is so far.
+    pub fn job(&self, tenant: &str, job: &Value) {
+        let said = |field: &str| text(job, field).unwrap_or_default();
+        let waits = text(job, "waiting_for").map(|what| format!(", waits for {what}")).unwrap_or_default();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = seen.entry(tenant.to_owned()).or_default();
+        let parts = parts(said("action"), job["progress"].as_f64().unwrap_or_default());
+        let gained = parts.saturating_sub(seen.parts);
+        seen.parts = seen.parts.max(parts);
+        match &self.bar {
+            Some(bar) => {
+                bar.inc(gained);
+                let step = step(job).map(|step| format!(", {step}")).unwrap_or_default();
+                bar.set_message(format!("{tenant}: {} {}{step}{waits}", said("action"), percent(job)));
+            }
+            None => {
+                let line = format!("{tenant}: {} {}{waits}", said("action"), said("state"));
+                if line != seen.line {
+                    remark(&line);
+                    seen.line = line;
+                }
+            }
+        }
+    }
+
+    /// Nothing is under way on a tenant any more.
+    pub fn settled(&self, tenant: &str) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = seen.entry(tenant.to_owned()).or_default();
+        if let Some(bar) = &self.bar {
+            bar.inc(PARTS.saturating_sub(seen.parts));
+        }
+        seen.parts = PARTS;
+    }
+
+    /// Takes the bar away: what comes next is the result.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// How much of a tenant's way is done. Creating is the first half of the way into service; the bar never goes back.
+fn parts(action: &str, progress: f64) -> u64 {
+    let progress = progress.clamp(0.0, 1.0);
+    let done = match action {
+        "create" => progress / 2.0,
+        _ => 0.5 + progress / 2.0,
+    };
+    // The last of it is gained when the tenant is at rest.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1, times 1000")]
+    let parts = (done * (PARTS - 1) as f64) as u64;
+    parts
+}
+
+/// The step that is under way.
+fn step(job: &Value) -> Option<&str> {
+    let steps = job["steps"].as_array()?;
+    text(steps.iter().find(|step| text(step, "state") == Some("pending"))?, "name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn must_only_go_forward_over_a_chain_of_jobs() {
+        let way = [parts("create", 0.0), parts("create", 1.0), parts("activate", 0.2), parts("activate", 1.0)];
+        assert!(way.is_sorted() && way[3] < PARTS, "{way:?}");
+        assert_eq!(parts("suspend", f64::NAN.max(7.0)), PARTS - 1);
+    }
+
+    #[test]
+    fn must_name_the_step_that_is_under_way() {
+        let steps = json!([{"name": "provision dev", "state": "done"}, {"name": "record", "state": "pending"}]);
+        assert_eq!(step(&json!({"steps": steps})), Some("record"));
+        assert_eq!(step(&json!({"steps": []})), None);
+    }
+}

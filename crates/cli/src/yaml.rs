@@ -1,0 +1,111 @@
+//! YAML and JSON for people: what a manifest begins with comes first, the rest by the alphabet.
+
+use crate::failure::Failure;
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use serde_json::Value;
+
+/// The order in which a person writes a manifest, and reads a tenant.
+const ORDER: &[&str] = &[
+    "kind",
+    "tenant_id",
+    "organization_id",
+    "env_id",
+    "job_id",
+    "key_id",
+    "name",
+    "display_name",
+    "profile",
+    "action",
+    "state",
+    "desired_state",
+    "region",
+    "isolation_level",
+    "labels",
+    "aliases",
+    "caps",
+    "quotas",
+    "policies",
+    "billing",
+    "retention_days",
+    "deletion_protection",
+    "url",
+    "events",
+    "retry_policy",
+    "environments",
+    "webhooks",
+];
+
+/// A value whose objects are written in that order.
+pub struct Ordered<'a>(pub &'a Value);
+
+impl Serialize for Ordered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(object) => {
+                let place = |key: &str| ORDER.iter().position(|known| *known == key).unwrap_or(ORDER.len());
+                let mut keys: Vec<_> = object.iter().collect();
+                keys.sort_by_key(|(key, _)| place(key));
+                let mut map = serializer.serialize_map(Some(keys.len()))?;
+                for (key, value) in keys {
+                    map.serialize_entry(key, &Self(value))?;
+                }
+                map.end()
+            }
+            Value::Array(items) => {
+                let mut list = serializer.serialize_seq(Some(items.len()))?;
+                for item in items {
+                    list.serialize_element(&Self(item))?;
+                }
+                list.end()
+            }
+            other => other.serialize(serializer),
+        }
+    }
+}
+
+/// One YAML document, with a line end.
+///
+/// # Errors
+/// None that a JSON value can cause.
+pub fn yaml(value: &Value) -> Result<String, Failure> {
+    // Long texts stay on their line: they are cut and compared by line.
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false, compact_list_indent: false };
+    let text = serde_saphyr::to_string_with_options(&Ordered(value), options);
+    let text = text.map_err(|error| Failure::refused(format!("this cannot be written as YAML: {error}")))?;
+    Ok(if text.ends_with('\n') { text } else { format!("{text}\n") })
+}
+
+/// JSON over several lines, with a line end.
+///
+/// # Errors
+/// None that a JSON value can cause.
+pub fn json(value: &Value) -> Result<String, Failure> {
+    serde_json::to_string_pretty(&Ordered(value))
+        .map(|text| format!("{text}\n"))
+        .map_err(|error| Failure::refused(format!("this cannot be written as JSON: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn must_write_a_manifest_as_a_person_would() {
+        let text = yaml(&json!({
+            "region": "eu-west-1",
+            "tenant_id": "acme-eu",
+            "kind": "Tenant",
+            "labels": {"tier": "no", "zip": "012"},
+            "environments": [{"region": "eu-west-1", "name": "dev", "quotas": {"storageGiB": 50}}],
+        }));
+        assert_eq!(
+            text.expect("written"),
+            "kind: Tenant\n\
+             tenant_id: acme-eu\n\
+             region: eu-west-1\n\
+             labels:\n  tier: \"no\"\n  zip: \"012\"\n\
+             environments:\n  - name: dev\n    region: eu-west-1\n    quotas:\n      storageGiB: 50\n"
+        );
+    }
+}

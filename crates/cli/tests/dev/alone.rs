@@ -1,0 +1,64 @@
+//! What needs no server.
+
+use super::shell::{EXAMPLE, Shell, mode};
+
+#[test]
+fn must_say_how_to_start_a_server_when_none_is_known() {
+    let shell = Shell::new();
+    let said = shell.bad("get tenants", 8);
+    assert!(said.contains("no server is known here") && said.contains("tenancy dev\n"), "{said}");
+    // A path that can be pasted: this binary is not on the path.
+    let next = said.lines().find_map(|line| line.strip_prefix("next: ")).expect("a next command");
+    assert!(next.ends_with("/tenancy dev") && next.starts_with('/'), "{next}");
+}
+
+#[test]
+fn must_say_when_nobody_listens() {
+    let said = Shell::new().bad("get tenants --url http://127.0.0.1:1 --token x", 8);
+    assert!(said.contains("no server answers at http://127.0.0.1:1"), "{said}");
+}
+
+#[test]
+fn must_end_with_2_for_a_command_line_that_makes_no_sense() {
+    let shell = Shell::new();
+    for line in ["", "get", "get nonsense", "suspend acme-eu", "apply", "--nonsense", "get tenants --url nonsense"] {
+        assert_eq!(shell.run(line).code, 2, "{line}");
+    }
+}
+
+#[test]
+fn must_help_without_a_server() {
+    let shell = Shell::new();
+    assert_eq!(shell.good("--version"), format!("tenancy {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(shell.good("example"), std::fs::read_to_string(EXAMPLE).expect("the example"));
+    assert!(shell.good("explain tenant.quotas").contains("apiRateLimit"));
+    assert!(shell.bad("explain tenant.quota", 3).contains("did you mean tenant.quotas?"));
+    for name in ["bash", "zsh", "fish"] {
+        assert!(shell.good(&format!("completions {name}")).contains("tenancy"));
+    }
+    assert!(shell.good("suspend --help").contains("Examples:"));
+}
+
+#[test]
+fn must_keep_contexts_for_their_owner_alone() {
+    let shell = Shell::new();
+    let add = ["context", "add", "prod", "https://tenancy.example.com"];
+    assert_eq!(shell.run_with(&add, &[("TENANCY_TOKEN", "tnc_secret")], None).code, 0);
+    assert_eq!(mode(&shell.path(".config/tenancy/config.toml")), 0o600);
+    let list = shell.good("context list");
+    assert!(list.contains("* prod") && !list.contains("tnc_secret"), "{list}");
+    assert!(shell.bad("context use prdo", 3).contains("did you mean \"prod\"?"));
+    let elsewhere = shell.path("elsewhere/config.toml");
+    let place = [("TENANCY_CONFIG", elsewhere.to_str().expect("a path"))];
+    assert_eq!(shell.run_with(&add, &place, None).code, 0);
+    assert_eq!(mode(&elsewhere), 0o600);
+}
+
+#[test]
+fn must_not_fail_when_the_reader_goes_away() {
+    let shell = Shell::new();
+    let program = env!("CARGO_BIN_EXE_tenancy");
+    let line = format!("set -o pipefail; '{program}' completions bash | head -c 1");
+    let status = std::process::Command::new("bash").args(["-c", &line]).output().expect("bash");
+    assert!(status.status.success() && status.stderr.is_empty(), "{status:?} {}", shell.path("").display());
+}

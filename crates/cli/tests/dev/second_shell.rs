@@ -1,0 +1,115 @@
+//! Commands from a second shell, without any flag.
+
+use super::shell::{EXAMPLE, Shell};
+use serde_json::Value;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn must_list_and_describe() {
+    let shell = Shell::new();
+    let _dev = shell.dev(&["--apply", EXAMPLE]);
+    let table = shell.good("get tenants");
+    assert!(table.starts_with("TENANT   STATE   WISH"), "{table}");
+    assert!(table.lines().all(|line| line.trim_end() == line) && !table.contains('\x1b'), "{table}");
+    assert_eq!(shell.good("get tenants -o name"), "acme-eu\nacme-us\n");
+    assert_eq!(shell.good("get tenants --limit 1 -o name"), "acme-eu\n");
+    assert_eq!(shell.good("get tenants -l tier=platinum -o name"), "acme-us\n");
+    assert_eq!(shell.good("get tenants --region eu-west-1 --state Active --profile mt-standard -o name"), "acme-eu\n");
+    assert_eq!(shell.good("get tenants --state Suspended"), "");
+    assert_eq!(shell.good("get organizations -o name"), "acme\n");
+    assert_eq!(shell.good("get environments acme-eu -o name"), "acme-eu/dev\nacme-eu/prod\n");
+    assert_eq!(json(&shell.good("get tenants -o json")).as_array().map(Vec::len), Some(2));
+    assert_eq!(json(&shell.good("get tenant acme-eu -o json"))["tenant_id"], "acme-eu");
+    assert_eq!(json(&shell.good("get environments acme-eu/prod -o json"))["isolation_level"], "strict");
+    assert!(shell.good("get jobs acme-eu").contains("activate"));
+    assert!(shell.good("get versions acme-eu").contains("VERSION"));
+    let page = shell.good("describe tenant stripe:cus_9s6");
+    for part in ["acme-eu  Active", "Environments", "Newest events", "TENANCY_ACTIVATED"] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+    assert!(shell.good("describe organization acme").contains("Acme Corp"));
+    assert!(shell.good("describe environment acme-eu/prod").contains("strict"));
+    let job = shell.good("get jobs acme-eu -o name --limit 1");
+    assert!(shell.good(&format!("describe job {}", job.trim())).contains("Steps"));
+    assert!(shell.good(&format!("wait --job acme-eu/{}", job.trim())).contains("completed"));
+    shell.good("logs acme-us");
+    let status = shell.good("status");
+    assert!(status.contains("tenants        2: 2 Active") && status.contains("admin"), "{status}");
+}
+
+#[test]
+fn must_suspend_and_say_which_hold_keeps_a_tenant_from_its_wish() {
+    let shell = Shell::new();
+    let dev = shell.dev(&["--apply", EXAMPLE]);
+    let suspend = ["suspend", "acme-eu", "--reason", "not paid", "--hold", "billing"];
+    let ran = shell.run_with(&suspend, &[], None);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let waits = "acme-eu is Suspended, wished Active: waits for the release of hold billing";
+    assert!(ran.out.contains(waits), "{ran:?}");
+
+    let ran = shell.run_with(&["apply", "-f", EXAMPLE], &[], None);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.out.contains("tenant        acme-eu  unchanged") && ran.out.contains(waits), "{ran:?}");
+    assert!(ran.err.contains("activate acme-eu --hold billing"), "{ran:?}");
+    assert_eq!(shell.run("wait acme-eu --timeout 1").code, 7);
+    assert_eq!(dev.stop(), 0);
+
+    let dev = shell.dev(&["--apply", EXAMPLE]);
+    assert!(dev.shown.contains(waits), "{}", dev.shown);
+    assert_eq!(shell.good("get tenants --state Suspended -o name"), "acme-eu\n");
+    assert!(shell.good("describe tenant acme-eu").contains("not paid"));
+    assert!(shell.good("activate acme-eu --hold billing").contains("acme-eu is Active"));
+    let log = shell.good("audit --tenant acme-eu");
+    for event in ["TENANCY_HOLD_PLACED", "TENANCY_SUSPENDED", "TENANCY_HOLD_RELEASED", "TENANCY_ACTIVATED"] {
+        assert!(log.contains(event), "{event}\n{log}");
+    }
+    let typed = shell.good("audit --type TENANCY_SUSPENDED --since 1h -o json");
+    assert_eq!(json(&typed).as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn must_archive_and_take_back() {
+    let shell = Shell::new();
+    let _dev = shell.dev(&["--apply", EXAMPLE]);
+    let said = shell.bad("delete acme-eu --yes", 1);
+    assert!(said.contains("next:") && said.contains("suspend acme-eu"), "{said}");
+    shell.good("suspend acme-eu --reason ended --no-wait");
+    shell.good("wait acme-eu --state Suspended");
+    assert!(shell.good("delete acme-eu --yes").contains("acme-eu is Archived"));
+    assert_eq!(shell.run("purge acme-eu").code, 2, "a purge is never asked of nobody");
+    assert_eq!(shell.run("purge acme-eu --yes").code, 1, "the grace period is not over");
+    assert!(shell.good("undelete acme-eu").contains("acme-eu is Suspended"));
+}
+
+#[test]
+fn must_end_with_the_code_of_each_failure() {
+    let shell = Shell::new();
+    let dev = shell.dev(&["--apply", EXAMPLE]);
+    assert!(shell.bad("get tenants acme-ue", 3).contains("acme-ue"));
+    assert_eq!(shell.run("suspend nobody --reason x").code, 3);
+    assert_eq!(shell.run("describe job job_00000000000000000000000000000000").code, 3);
+    assert_eq!(shell.run("suspend acme-eu/prod --reason x").code, 2);
+    assert_eq!(shell.run("get organizations --region eu-west-1").code, 2);
+    assert_eq!(shell.run("get environments").code, 2);
+    assert_eq!(shell.run("set acme-eu nonsense").code, 2);
+    let said = shell.bad("set acme-eu quotas.apiRateLimit=many", 1);
+    assert!(said.contains("/quotas/apiRateLimit: "), "{said}");
+    let said = shell.bad("set acme-us deletion_protection=false", 1);
+    assert!(said.contains("--allow protection-off"), "{said}");
+
+    let token = shell.good("key create grafana --role viewer -o name");
+    assert_eq!(shell.run("key create grafana --role viewer").code, 4);
+    let url = dev.url();
+    let as_viewer = |line: &str| {
+        let environment = [("TENANCY_URL", url.as_str()), ("TENANCY_TOKEN", token.trim())];
+        shell.run_with(&line.split_whitespace().collect::<Vec<_>>(), &environment, None)
+    };
+    assert_eq!(as_viewer("get tenants -o name").out, "acme-eu\nacme-us\n");
+    assert_eq!(as_viewer("suspend acme-eu --reason x").code, 5);
+    shell.good("key revoke grafana");
+    assert_eq!(as_viewer("get tenants").code, 5);
+    assert_eq!(shell.run("key revoke grafana").code, 3);
+}

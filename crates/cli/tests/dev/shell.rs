@@ -1,0 +1,159 @@
+//! A shell of its own for each test: a home, a configuration and a data directory that nobody else has.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// Longest wait for a line of a server, or for its end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The example of the repository.
+pub const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/acme.yaml");
+
+pub struct Shell {
+    home: tempfile::TempDir,
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Shell {
+    pub fn new() -> Self {
+        Self { home: tempfile::tempdir().expect("a directory") }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tenancy"));
+        command.current_dir(self.home.path()).env_clear();
+        command.env("HOME", self.home.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+    }
+
+    /// Runs a command of the program; what is after the first NUL-free words is split at spaces.
+    pub fn run(&self, line: &str) -> Ran {
+        self.run_with(&line.split_whitespace().collect::<Vec<_>>(), &[], None)
+    }
+
+    pub fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)], stdin: Option<&str>) -> Ran {
+        let mut command = self.command();
+        command.args(arguments).envs(environment.iter().copied());
+        command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+        if let Some(text) = stdin {
+            child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("written");
+        }
+        let Output { status, stdout, stderr } = child.wait_with_output().expect("ended");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        Ran { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
+    }
+
+    /// Runs a command that must end well, and answers what it printed.
+    pub fn good(&self, line: &str) -> String {
+        let ran = self.run(line);
+        assert_eq!(ran.code, 0, "{line}\n{}{}", ran.out, ran.err);
+        ran.out
+    }
+
+    /// Runs a command that must end with this code, and answers what it said.
+    pub fn bad(&self, line: &str, code: i32) -> String {
+        let ran = self.run(line);
+        assert_eq!(ran.code, code, "{line}\n{}{}", ran.out, ran.err);
+        ran.err
+    }
+
+    /// Starts `dev` on a port that is free, and waits until it is ready.
+    pub fn dev(&self, arguments: &[&str]) -> Dev {
+        let mut command = self.command();
+        command.args(["dev", "--listen", "127.0.0.1:0"]).args(arguments);
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+        let lines = lines_of(child.stdout.take().expect("piped"));
+        let errors = lines_of(child.stderr.take().expect("piped"));
+        let mut dev = Dev { child, lines, errors, shown: String::new() };
+        while !dev.shown.contains("Ctrl-C") {
+            match dev.lines.recv_timeout(PATIENCE) {
+                Ok(line) => dev.shown.push_str(&format!("{line}\n")),
+                Err(_) => panic!("dev did not get ready: {}\n{}", dev.shown, dev.said()),
+            }
+        }
+        dev
+    }
+}
+
+fn lines_of(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// A `dev` server that runs; it is killed when it is dropped.
+pub struct Dev {
+    child: Child,
+    lines: Receiver<String>,
+    errors: Receiver<String>,
+    /// What it showed until it was ready.
+    pub shown: String,
+}
+
+impl Dev {
+    pub fn url(&self) -> String {
+        let first = self.shown.lines().next().expect("a line");
+        let url = first.split([' ', ',']).find(|word| word.starts_with("http://"));
+        url.unwrap_or_else(|| panic!("no URL in {first}")).to_owned()
+    }
+
+    /// What it said on standard error.
+    pub fn said(&self) -> String {
+        self.errors.try_iter().fold(String::new(), |text, line| text + &line + "\n")
+    }
+
+    /// Asks it to stop, and answers how it ended.
+    pub fn stop(mut self) -> i32 {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait().expect("waited") {
+                return status.code().unwrap_or(-1);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("it did not stop: {}", self.said());
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The mode of a file.
+pub fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).expect("there").permissions().mode() & 0o777
+}

@@ -1,0 +1,115 @@
+//! `dev` from the first start on.
+
+use super::shell::{EXAMPLE, Shell, mode};
+
+fn key(shell: &Shell) -> String {
+    let text = std::fs::read_to_string(shell.path(".tenancy/client.toml")).expect("client.toml");
+    text.lines().find(|line| line.starts_with("key")).expect("a key").to_owned()
+}
+
+#[test]
+fn must_show_the_example_and_go_on_where_it_was() {
+    let shell = Shell::new();
+    let dev = shell.dev(&["--apply", EXAMPLE]);
+    for row in ["organization  acme     created", "tenant        acme-eu  created", "tenant        acme-us  created"] {
+        assert!(dev.shown.contains(row), "{row}\n{}", dev.shown);
+    }
+    for row in [
+        "TENANT   STATE   WISH    ENVIRONMENTS  REGION     PROFILE",
+        "acme-eu  Active  Active  dev, prod     eu-west-1  mt-standard",
+        "acme-us  Active  Active  prod          us-east-1  st-dedicated",
+    ] {
+        assert!(dev.shown.contains(row), "{row}\n{}", dev.shown);
+    }
+    let made = key(&shell);
+    assert_eq!(mode(&shell.path(".tenancy")), 0o700);
+    assert_eq!(mode(&shell.path(".tenancy/client.toml")), 0o600);
+    assert_eq!(mode(&shell.path(".config/tenancy/config.toml")), 0o600);
+    assert_eq!(std::fs::read_to_string(shell.path(".tenancy/.gitignore")).expect("ignored"), "*\n");
+    assert_eq!(dev.stop(), 0);
+
+    let dev = shell.dev(&["--apply", EXAMPLE]);
+    for row in
+        ["organization  acme     unchanged", "tenant        acme-eu  unchanged", "tenant        acme-us  unchanged"]
+    {
+        assert!(dev.shown.contains(row), "{row}\n{}", dev.shown);
+    }
+    assert_eq!(key(&shell), made, "the key is made once");
+    assert_eq!(shell.good("key list -o name").lines().count(), 1);
+    assert_eq!(dev.stop(), 0);
+    assert!(shell.bad("get tenants", 8).contains("no server answers at"), "after the stop");
+}
+
+#[test]
+fn must_print_commands_that_can_be_pasted() {
+    let shell = Shell::new();
+    let dev = shell.dev(&["--apply", EXAMPLE]);
+    let commands: Vec<_> = dev.shown.lines().skip_while(|line| !line.starts_with("try next")).skip(1).take(3).collect();
+    assert_eq!(commands.len(), 3, "{}", dev.shown);
+    for line in commands {
+        let mut shell_command = std::process::Command::new("bash");
+        shell_command.args(["-c", line.trim()]).current_dir(shell.path("")).env("HOME", shell.path(""));
+        let output = shell_command.env_remove("TENANCY_CONFIG").env_remove("XDG_CONFIG_HOME").output().expect("bash");
+        assert!(output.status.success(), "{line}: {output:?}");
+    }
+}
+
+#[test]
+fn must_stop_and_say_why_when_a_manifest_is_refused() {
+    let shell = Shell::new();
+    let file = shell.write("bad.yaml", "kind: Tenant\ntenant_id: acme-eu\norganization_id: acme\nregion: eu-wset-1\n");
+    let said = shell.bad(&format!("dev --listen 127.0.0.1:0 --apply {}", file.display()), 1);
+    assert!(said.contains("Tenant acme-eu /region:") && said.contains("eu-west-1"), "{said}");
+    let said = shell.bad("dev --listen 127.0.0.1:0 --apply none.yaml", 1);
+    assert!(said.contains("none.yaml cannot be read"), "{said}");
+    assert_eq!(shell.run("dev --listen nonsense").code, 2);
+}
+
+#[test]
+fn must_say_who_has_the_database_or_the_port() {
+    let shell = Shell::new();
+    let dev = shell.dev(&[]);
+    let ran = shell.run("dev --listen 127.0.0.1:0");
+    assert_ne!(ran.code, 0);
+    assert!(ran.err.contains("process") && ran.err.contains("status --data-dir .tenancy"), "{}", ran.err);
+    let address = dev.url().replace("http://", "");
+    let said = shell.bad(&format!("dev --data-dir other --listen {address}"), 1);
+    assert!(said.contains(&format!("{address} is taken by another process")), "{said}");
+    assert!(said.contains("dev --listen 127.0.0.1:0"), "{said}");
+}
+
+#[test]
+fn must_not_take_the_place_of_the_context_one_works_with() {
+    let shell = Shell::new();
+    shell.good("context add prod http://127.0.0.1:1");
+    let dev = shell.dev(&["--apply", EXAMPLE]);
+    assert!(dev.shown.contains("describe tenant acme-eu --context dev"), "{}", dev.shown);
+    assert_eq!(shell.run("get tenants").code, 8, "that is prod");
+    assert_eq!(shell.good("get tenants -o name --context dev"), "acme-eu\nacme-us\n");
+    // An address in the environment is stronger than the current context, and weaker than what is said.
+    let url = dev.url();
+    let environment = [("TENANCY_URL", url.as_str())];
+    assert_eq!(shell.run_with(&["get", "tenants"], &environment, None).code, 5, "there is no key for it");
+    assert_eq!(shell.run_with(&["get", "tenants", "--context", "prod"], &environment, None).code, 8);
+    shell.good("context use dev");
+    shell.good("get tenants");
+}
+
+#[test]
+fn must_leave_alone_what_serve_has_used() {
+    let shell = Shell::new();
+    std::fs::create_dir(shell.path(".tenancy")).expect("made");
+    shell.write(".tenancy/mode", "serve\n");
+    assert!(shell.bad("dev --listen 127.0.0.1:0", 1).contains("belongs to `tenancy serve`"));
+}
+
+#[test]
+fn must_be_found_by_its_data_directory() {
+    let shell = Shell::new();
+    let _first = shell.dev(&["--data-dir", "a", "--apply", EXAMPLE]);
+    let _second = shell.dev(&["--data-dir", "b"]);
+    assert_eq!(shell.good("get tenants -o name --data-dir a"), "acme-eu\nacme-us\n");
+    assert_eq!(shell.good("--data-dir a get tenants -o name"), "acme-eu\nacme-us\n");
+    // The context is the one that was started last.
+    assert_eq!(shell.good("get tenants -o name"), "");
+}

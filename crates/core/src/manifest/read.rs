@@ -1,0 +1,196 @@
+//! Reading a manifest: everything that is wrong with it, each at its place in the document as it was sent.
+
+use super::{
+    EnvironmentManifest, MAX_ALIASES, MAX_DISPLAY_NAME_BYTES, MAX_ENVIRONMENTS, MAX_LABELS, MAX_MEMBERS,
+    MAX_MEMBERS_BYTES, MAX_NESTING, MAX_WEBHOOKS, Manifest, webhook::webhook,
+};
+use crate::declared::Declared;
+use crate::document::{Fields, Findings, one_of};
+use crate::environment::IsolationLevel;
+use crate::ids::{Alias, OrganizationId, TenantId};
+use crate::json::{Object, Pointer, canonical, nesting, without_nulls};
+use crate::quotas::{MAX_RETENTION_DAYS, check_policies, check_quotas};
+use crate::rules::check::consistency;
+use crate::tenant::{Labels, Profile, Wish};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) fn tenant(declared: &Declared, document: &Value, findings: &mut Findings) -> Option<Manifest> {
+    let mut fields = Fields::of(document, Pointer::root(), findings)?;
+    let tenant_id = fields.name("tenant_id", findings, TenantId::parse);
+    fields.required("organization_id", "organization_id is required: who owns the tenant", findings);
+    let organization_id = fields.name("organization_id", findings, OrganizationId::parse);
+    let region = fields.required_text("region", 64, findings);
+    check_region(declared, region.as_deref(), &fields.at("region"), findings);
+    let quotas = members(&mut fields, "quotas", findings);
+    check_quotas(declared, &quotas, &fields.at("quotas"), findings);
+    let policies = members(&mut fields, "policies", findings);
+    check_policies(&policies, &fields.at("policies"), findings);
+    let sent = entries(&mut fields, "environments", MAX_ENVIRONMENTS, findings, |value, at, findings| {
+        environment(declared, value, at, region.as_deref(), findings)
+    });
+    let environments = by_name(&sent, |entry| &entry.name, &fields.at("environments"), findings);
+    let webhooks = entries(&mut fields, "webhooks", MAX_WEBHOOKS, findings, webhook);
+    let webhooks = by_name(&webhooks, |entry| entry.name.as_str(), &fields.at("webhooks"), findings);
+    let manifest = Manifest {
+        tenant_id,
+        organization_id: organization_id.unwrap_or_else(|| OrganizationId::known("")),
+        display_name: fields.text("display_name", MAX_DISPLAY_NAME_BYTES, findings),
+        profile: fields.word("profile", Profile::WORDS, findings).unwrap_or(Profile::Standard),
+        desired_state: fields.word("desired_state", Wish::WORDS, findings),
+        region: region.unwrap_or_default(),
+        labels: read_labels(&mut fields, findings),
+        aliases: read_aliases(&mut fields, findings),
+        quotas,
+        policies,
+        billing: members(&mut fields, "billing", findings),
+        deletion_protection: fields.flag("deletion_protection", findings).unwrap_or(false),
+        environments,
+        webhooks,
+    };
+    fields.no_others(findings);
+    consistency(declared, &manifest, &sent, findings);
+    Some(manifest)
+}
+
+/// Reads one environment's entry. What is missing is empty in it, and a violation.
+pub(super) fn environment(
+    declared: &Declared,
+    document: &Value,
+    at: Pointer,
+    tenant_region: Option<&str>,
+    findings: &mut Findings,
+) -> Option<EnvironmentManifest> {
+    let mut fields = Fields::of(document, at, findings)?;
+    let name = fields.required_text("name", 32, findings);
+    if let Some(name) = name.as_ref().filter(|name| !declared.environments.contains(name)) {
+        let known: Vec<_> = declared.environments.iter().map(String::as_str).collect();
+        findings.bad(&fields.at("name"), "undeclared_environment", one_of(name, &known));
+    }
+    let region = fields.text("region", 64, findings);
+    check_region(declared, region.as_deref(), &fields.at("region"), findings);
+    let quotas = members(&mut fields, "quotas", findings);
+    check_quotas(declared, &quotas, &fields.at("quotas"), findings);
+    let level = fields.word("isolation_level", IsolationLevel::WORDS, findings);
+    let retention_days = fields.integer("retention_days", 1..=MAX_RETENTION_DAYS, findings);
+    fields.no_others(findings);
+    Some(EnvironmentManifest {
+        name: name.unwrap_or_default(),
+        region: region.or(tenant_region.map(str::to_owned)).unwrap_or_default(),
+        isolation_level: level.unwrap_or(IsolationLevel::Strict),
+        quotas,
+        retention_days,
+    })
+}
+
+fn check_region(declared: &Declared, region: Option<&str>, at: &Pointer, findings: &mut Findings) {
+    if let Some(region) = region.filter(|region| !declared.regions.contains_key(*region)) {
+        let known: Vec<_> = declared.regions.keys().map(String::as_str).collect();
+        findings.bad(at, "undeclared_region", one_of(region, &known));
+    }
+}
+
+/// An object of bounded number, depth and size; in objects, what is null counts as absent, as in a merge.
+fn members(fields: &mut Fields<'_>, name: &'static str, findings: &mut Findings) -> Object {
+    let at = fields.at(name);
+    let Some(object) = fields.object(name, findings) else { return Object::new() };
+    if object.len() > MAX_MEMBERS {
+        findings.bad(&at, "out_of_range", format!("at most {MAX_MEMBERS} members, not {}", object.len()));
+        return Object::new();
+    }
+    for (key, _) in object.iter().filter(|(_, value)| nesting(value) > MAX_NESTING) {
+        findings.bad(&at.key(key), "too_deep", format!("must not be nested deeper than {MAX_NESTING} levels"));
+    }
+    let kept = without_nulls(object);
+    let bytes = canonical(&Value::Object(kept.clone())).len();
+    if bytes > MAX_MEMBERS_BYTES {
+        findings.bad(&at, "out_of_range", format!("at most {MAX_MEMBERS_BYTES} bytes, not {bytes}"));
+    }
+    kept
+}
+
+/// The items of a list that can be read, each with its position.
+fn entries<T>(
+    fields: &mut Fields<'_>,
+    list: &'static str,
+    max: usize,
+    findings: &mut Findings,
+    read: impl Fn(&Value, Pointer, &mut Findings) -> Option<T>,
+) -> Vec<(usize, T)> {
+    let at = fields.at(list);
+    let items = fields.list(list, max, findings).iter().enumerate();
+    items.filter_map(|(index, value)| Some((index, read(value, at.index(index), findings)?))).collect()
+}
+
+/// The entries sorted by their names, which must be unique.
+fn by_name<T: Clone>(
+    entries: &[(usize, T)],
+    name: impl Fn(&T) -> &str,
+    at: &Pointer,
+    findings: &mut Findings,
+) -> Vec<T> {
+    let mut sorted = BTreeMap::new();
+    for (index, entry) in entries.iter().filter(|(_, entry)| !name(entry).is_empty()) {
+        if sorted.contains_key(name(entry)) {
+            let message = format!("there is an entry {:?} already", name(entry));
+            findings.bad(&at.index(*index).key("name"), "duplicate", message);
+        } else {
+            sorted.insert(name(entry).to_owned(), entry.clone());
+        }
+    }
+    sorted.into_values().collect()
+}
+
+/// Labels: keys of 1 to 63 letters, digits and `._-/`, values of up to 255 bytes.
+pub fn read_labels(fields: &mut Fields<'_>, findings: &mut Findings) -> Labels {
+    let at = fields.at("labels");
+    let Some(object) = fields.object("labels", findings) else { return Labels::new() };
+    if object.len() > MAX_LABELS {
+        findings.bad(&at, "out_of_range", format!("at most {MAX_LABELS} labels, not {}", object.len()));
+        return Labels::new();
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    let mut labels = Labels::new();
+    for (key, value) in object {
+        if key.is_empty() || key.len() > 63 || !key.chars().all(plain) {
+            findings.bad(&at.key(key), "bad_name", "a label's key is 1 to 63 of letters, digits and . _ - /");
+        }
+        match value {
+            Value::Null => {}
+            Value::String(text) if text.len() <= 255 && !text.chars().any(char::is_control) => {
+                labels.insert(key.clone(), text.clone());
+            }
+            Value::String(_) => {
+                let message = "a label's value is at most 255 bytes, without control characters";
+                findings.bad(&at.key(key), "out_of_range", message);
+            }
+            _ => findings.bad(&at.key(key), "wrong_type", "a label's value is text"),
+        }
+    }
+    labels
+}
+
+fn read_aliases(fields: &mut Fields<'_>, findings: &mut Findings) -> BTreeSet<Alias> {
+    let at = fields.at("aliases");
+    let mut aliases = BTreeSet::new();
+    for (kind, value) in fields.object("aliases", findings).into_iter().flatten() {
+        let mut take = |value: &Value, at: Pointer| {
+            let text = value.as_str().ok_or_else(|| "must be text, or a list of texts".to_owned());
+            match text.and_then(|text| Alias::new(kind, text)) {
+                Ok(alias) => drop(aliases.insert(alias)),
+                Err(message) => findings.bad(&at, "bad_alias", message),
+            }
+        };
+        match value {
+            Value::Null => {}
+            Value::Array(values) => {
+                values.iter().enumerate().for_each(|(index, value)| take(value, at.key(kind).index(index)));
+            }
+            one => take(one, at.key(kind)),
+        }
+    }
+    if aliases.len() > MAX_ALIASES {
+        findings.bad(&at, "out_of_range", format!("at most {MAX_ALIASES} aliases, not {}", aliases.len()));
+    }
+    aliases
+}

@@ -1,0 +1,120 @@
+//! What holds of every commit, and of the record after it.
+
+use crate::database::Database;
+use crate::spec::PERSONAL;
+use std::collections::BTreeMap;
+use tenancy_core::changes::Write;
+use tenancy_core::event::MAX_PAYLOAD_BYTES;
+use tenancy_core::ids::TenantId;
+use tenancy_core::json::canonical;
+use tenancy_core::lifecycle::TABLE;
+use tenancy_core::manifest::Manifest;
+use tenancy_core::moment::MAX_ACTOR_LENGTH_BYTES;
+use tenancy_core::organization::Usage;
+use tenancy_core::rules::change::environment_entry;
+use tenancy_core::rules::{Decision, outcome};
+use tenancy_core::tenant::Dossier;
+
+pub fn commit(before: &Database, after: &Database, id: &TenantId, decision: &Decision) {
+    let changes = decision.changes.as_ref().expect("changes");
+    assert_eq!(changes.tenant_id.as_ref(), Some(id));
+    assert_eq!(after.dossier(id).as_ref(), Some(&decision.dossier), "the writes are what was decided");
+    events(before, after, id);
+    let now = decision.dossier.clone();
+    let Some(was) = before.dossier(id) else { return };
+    let manifests = changes.writes.iter().filter(|write| matches!(write, Write::UpdateTenantManifest(_))).count();
+    assert!(manifests <= 1);
+    assert_eq!(now.tenant.version - was.tenant.version, i64::try_from(manifests).unwrap());
+    let changed =
+        was.tenant.purged_at.is_none() && now.tenant.purged_at.is_none() && Manifest::of(&was) != Manifest::of(&now);
+    assert_eq!(changed, manifests == 1, "a version for each accepted change, and for nothing else");
+    assert_eq!(now.tenant.counter - was.tenant.counter, i64::from(facts(&was) != facts(&now)), "counted once");
+    if was.tenant.state != now.tenant.state {
+        let ended = was.open_job.as_ref().expect("only jobs move a tenant");
+        let known = TABLE
+            .iter()
+            .any(|line| (line.from, line.action, line.to) == (was.tenant.state, ended.action, now.tenant.state));
+        assert!(known, "{} by {} to {}", was.tenant.state, ended.action, now.tenant.state);
+    }
+    for (name, row) in &before.tenants {
+        assert!(name == id || after.tenants.get(name) == Some(row), "one tenant only");
+    }
+}
+
+fn events(before: &Database, after: &Database, id: &TenantId) {
+    let new = &after.log[before.log.len()..];
+    assert!(!new.is_empty(), "no change without an event");
+    for event in new {
+        assert_eq!(event.tenant_id.as_ref(), Some(id));
+        assert!(event.event_type.accepts(&event.payload), "{} {:?}", event.event_type, event.payload);
+        assert_eq!(event.event_version, event.event_type.version());
+        let payload = serde_json::to_string(&event.payload).unwrap();
+        assert!(!payload.contains(PERSONAL), "{payload}");
+        assert!(payload.len() <= MAX_PAYLOAD_BYTES);
+        assert!(event.actor.len() <= MAX_ACTOR_LENGTH_BYTES, "{}", event.actor);
+        let digest = event.payload.get("private_digest").and_then(serde_json::Value::as_str);
+        assert_eq!(digest.map(str::to_owned), event.private.as_ref().map(tenancy_core::event::Private::digest));
+    }
+    assert!(after.log.is_sorted_by(|a, b| a.audit_id < b.audit_id), "ids sort as they were made");
+}
+
+/// All that the counter counts.
+fn facts(dossier: &Dossier) -> impl PartialEq + use<> {
+    let tenant = &dossier.tenant;
+    let times = (tenant.state_since, tenant.provisioned_at, tenant.archived_at, tenant.purge_after, tenant.purged_at);
+    (tenant.state, times, dossier.holds.clone(), dossier.open_job.clone())
+}
+
+/// No manifest change writes states or holds.
+pub fn same_facts(before: &Dossier, after: &Dossier) {
+    let (was, now) = (&before.tenant, &after.tenant);
+    assert_eq!((was.state, was.state_since, was.provisioned_at), (now.state, now.state_since, now.provisioned_at));
+    assert_eq!((was.archived_at, was.purge_after, was.purged_at), (now.archived_at, now.purge_after, now.purged_at));
+    assert_eq!(before.holds, after.holds);
+    for environment in &after.environments {
+        if let Some(was) = before.environments.iter().find(|e| e.env_id == environment.env_id) {
+            assert_eq!((was.state, was.provisioned_at), (environment.state, environment.provisioned_at));
+        }
+    }
+}
+
+/// The rows of a tenant agree with each other.
+pub fn record(database: &Database, dossier: &Dossier) {
+    let tenant = &dossier.tenant;
+    let id = &tenant.tenant_id;
+    let versions: Vec<_> = database.tenant_versions.keys().filter(|(of, _)| of == id).map(|(_, v)| *v).collect();
+    assert_eq!(versions, (1..=tenant.version).collect::<Vec<_>>(), "every version is kept");
+    if tenant.purged_at.is_none() {
+        let kept = &database.tenant_versions[&(id.clone(), tenant.version)].manifest;
+        assert_eq!(canonical(kept), canonical(&Manifest::of(dossier).document()));
+    } else {
+        let nothing = dossier.environments.is_empty() && dossier.holds.is_empty();
+        assert!(nothing && dossier.aliases.is_empty() && dossier.webhooks.is_empty(), "a tombstone");
+    }
+    for environment in &dossier.environments {
+        for version in 1..=environment.version {
+            assert!(database.environment_versions.contains_key(&(environment.env_id.clone(), version)));
+        }
+        let kept = &database.environment_versions[&(environment.env_id.clone(), environment.version)].manifest;
+        assert_eq!(kept, &environment_entry(environment).document());
+    }
+    for job in database.jobs.values().filter(|job| &job.tenant_id == id) {
+        assert!(job.requested_by.len() <= MAX_ACTOR_LENGTH_BYTES);
+        assert!(job.error.as_ref().is_none_or(|text| text.len() <= outcome::MAX_ERROR_LENGTH_BYTES));
+        assert!(job.error.as_ref().is_none_or(|text| !text.contains('\0')));
+        assert_eq!(job.finished_at.is_some(), !job.is_open());
+    }
+}
+
+/// An organization's usage is the sum over its tenants that are not purged.
+pub fn usage(database: &Database) {
+    for (id, (_, usage)) in &database.organizations {
+        let living = database.tenants.values().filter(|t| &t.organization_id == id && t.purged_at.is_none());
+        let mut sum = Usage::default();
+        for tenant in living {
+            let quotas = tenant.quotas.iter().filter_map(|(name, value)| Some((name.clone(), value.as_i64()?)));
+            sum.add(&Usage { tenants: 1, quotas: quotas.collect::<BTreeMap<_, _>>() });
+        }
+        assert_eq!(usage, &sum);
+    }
+}

@@ -1,0 +1,220 @@
+//! The record as plain maps. It commits by the judge, and writes each kind of write as the stores do: only the columns
+//! that the kind names.
+
+use std::collections::{BTreeMap, HashMap};
+use tenancy_core::changes::{Changes, Conflict, Write};
+use tenancy_core::environment::{Environment, EnvironmentVersion};
+use tenancy_core::event::Event;
+use tenancy_core::hold::{Held, Hold};
+use tenancy_core::ids::{Alias, EnvironmentId, HoldId, JobId, OrganizationId, TenantId, WebhookId};
+use tenancy_core::job::{Job, JobState};
+use tenancy_core::judge::{Found, FoundOrganization, Verdict, judge};
+use tenancy_core::organization::{Organization, Usage};
+use tenancy_core::tenant::{Dossier, Tenant, TenantVersion};
+use tenancy_core::webhook::Webhook;
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Database {
+    pub organizations: BTreeMap<OrganizationId, (Organization, Usage)>,
+    pub tenants: BTreeMap<TenantId, Tenant>,
+    pub tenant_versions: BTreeMap<(TenantId, i64), TenantVersion>,
+    pub environments: BTreeMap<EnvironmentId, Environment>,
+    pub environment_versions: BTreeMap<(EnvironmentId, i64), EnvironmentVersion>,
+    pub holds: BTreeMap<HoldId, Hold>,
+    pub aliases: BTreeMap<Alias, TenantId>,
+    pub webhooks: BTreeMap<WebhookId, Webhook>,
+    pub jobs: BTreeMap<JobId, Job>,
+    pub log: Vec<Event>,
+}
+
+impl Database {
+    /// A tenant's dossier, as a store reads it.
+    pub fn dossier(&self, id: &TenantId) -> Option<Dossier> {
+        let tenant = self.tenants.get(id)?.clone();
+        let mut environments: Vec<_> = self.environments.values().filter(|e| &e.tenant_id == id).cloned().collect();
+        environments.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut webhooks: Vec<_> = self.webhooks.values().filter(|w| &w.tenant_id == id).cloned().collect();
+        webhooks.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut open = self.jobs.values().filter(|job| &job.tenant_id == id && job.is_open());
+        let open_job = open.next().cloned();
+        assert!(open.next().is_none(), "one open job at most");
+        Some(Dossier {
+            environments,
+            webhooks,
+            aliases: self.aliases.iter().filter(|(_, owner)| *owner == id).map(|(alias, _)| alias.clone()).collect(),
+            holds: self.holds_of(&Held::Tenant(id.clone())),
+            organization_holds: self.holds_of(&Held::Organization(tenant.organization_id.clone())),
+            open_job,
+            tenant,
+        })
+    }
+
+    fn holds_of(&self, held: &Held) -> Vec<Hold> {
+        let mut holds: Vec<_> = self.holds.values().filter(|hold| &hold.held == held).cloned().collect();
+        holds.sort_by(|a, b| a.kind.cmp(&b.kind));
+        holds
+    }
+
+    /// What a worker does when it takes a job: upkeep, no commit.
+    pub fn claim(&mut self, id: &JobId) {
+        let job = self.jobs.get_mut(id).expect("an open job");
+        job.state = JobState::Running;
+        job.attempt += 1;
+        job.lease_epoch += 1;
+        job.lease_holder = Some("worker".to_owned());
+    }
+
+    /// Commits as the stores do.
+    pub fn commit(&mut self, changes: &Changes) -> Result<(), Conflict> {
+        let found = self.found();
+        let mut judgement = judge(&[changes], &found);
+        match judgement.verdicts.pop().expect("one verdict") {
+            Verdict::In => {}
+            Verdict::Out(conflict) => return Err(conflict),
+            other => panic!("{other:?} for the only member of a batch"),
+        }
+        for (id, (_, usage)) in judgement.usages {
+            self.organizations.get_mut(&id).expect("an organization").1 = usage;
+        }
+        // Removed before inserted, as the order of kinds in a batch has it.
+        let (deletes, others): (Vec<_>, Vec<_>) = changes.writes.iter().partition(|write| is_delete(write));
+        deletes.into_iter().chain(others).for_each(|write| self.write(write));
+        self.log.extend(changes.events().iter().cloned());
+        Ok(())
+    }
+
+    fn found(&self) -> Found {
+        let organization = |(row, usage): &(Organization, Usage)| FoundOrganization {
+            version: row.version,
+            counter: row.counter,
+            open: row.closed_at.is_none(),
+            caps: row.caps.clone(),
+            usage: usage.clone(),
+            usage_serial: 0,
+        };
+        Found {
+            organizations: self.organizations.iter().map(|(id, row)| (id.clone(), organization(row))).collect(),
+            tenants: self.tenants.iter().map(|(id, row)| (id.clone(), (row.version, row.counter))).collect(),
+            aliases: self.aliases.keys().cloned().collect(),
+            jobs: self.jobs.values().filter(|j| j.is_open()).map(|j| (j.job_id.clone(), j.lease_epoch)).collect(),
+            api_keys: HashMap::new(),
+            ..Found::default()
+        }
+    }
+
+    fn write(&mut self, write: &Write) {
+        match write {
+            Write::InsertOrganization(row) => {
+                insert(&mut self.organizations, row.organization_id.clone(), (row.clone(), Usage::default()));
+            }
+            Write::InsertTenant(row) => insert(&mut self.tenants, row.tenant_id.clone(), row.clone()),
+            Write::UpdateTenantManifest(row) => manifest_columns(there(&mut self.tenants, &row.tenant_id), row),
+            Write::UpdateTenantFacts(row) => facts_columns(there(&mut self.tenants, &row.tenant_id), row),
+            Write::InsertTenantVersion(row) => {
+                insert(&mut self.tenant_versions, (row.tenant_id.clone(), row.version), row.clone());
+            }
+            Write::InsertEnvironment(row) => insert(&mut self.environments, row.env_id.clone(), row.clone()),
+            Write::UpdateEnvironmentManifest(row) => {
+                let now = there(&mut self.environments, &row.env_id);
+                assert_eq!(now.version + 1, row.version, "one more");
+                *now = Environment { state: now.state, provisioned_at: now.provisioned_at, ..row.clone() };
+            }
+            Write::UpdateEnvironmentState(row) => {
+                let now = there(&mut self.environments, &row.env_id);
+                (now.state, now.provisioned_at, now.updated_at) = (row.state, row.provisioned_at, row.updated_at);
+            }
+            Write::DeleteEnvironment(id) => remove(&mut self.environments, id),
+            Write::InsertEnvironmentVersion(row) => {
+                insert(&mut self.environment_versions, (row.env_id.clone(), row.version), row.clone());
+            }
+            Write::InsertHold(row) => insert(&mut self.holds, row.hold_id.clone(), row.clone()),
+            Write::UpdateHold(row) => {
+                let now = there(&mut self.holds, &row.hold_id);
+                let (reason, placed_by) = (row.reason.clone(), row.placed_by.clone());
+                (now.reason, now.placed_by, now.until) = (reason, placed_by, row.until);
+            }
+            Write::DeleteHold(id) => remove(&mut self.holds, id),
+            Write::InsertAlias(alias, tenant, _) => insert(&mut self.aliases, alias.clone(), tenant.clone()),
+            Write::DeleteAlias(alias) => remove(&mut self.aliases, alias),
+            Write::InsertWebhook(row) => insert(&mut self.webhooks, row.webhook_id.clone(), row.clone()),
+            Write::UpdateWebhook(row) => {
+                let now = there(&mut self.webhooks, &row.webhook_id);
+                let (url, events, retry_policy) = (row.url.clone(), row.events.clone(), row.retry_policy.clone());
+                *now = Webhook { url, events, retry_policy, updated_at: row.updated_at, ..now.clone() };
+            }
+            Write::DeleteWebhook(id) => remove(&mut self.webhooks, id),
+            Write::InsertJob(row) => insert(&mut self.jobs, row.job_id.clone(), row.clone()),
+            Write::FinishJob(row) => outcome_columns(there(&mut self.jobs, &row.job_id), row),
+            other => panic!("not of this world: {other:?}"),
+        }
+    }
+}
+
+fn is_delete(write: &Write) -> bool {
+    matches!(
+        write,
+        Write::DeleteEnvironment(_) | Write::DeleteHold(_) | Write::DeleteAlias(_) | Write::DeleteWebhook(_)
+    )
+}
+
+fn manifest_columns(now: &mut Tenant, row: &Tenant) {
+    assert_eq!(now.version + 1, row.version, "one more");
+    *now = Tenant {
+        display_name: row.display_name.clone(),
+        profile: row.profile,
+        desired_state: row.desired_state,
+        region: row.region.clone(),
+        labels: row.labels.clone(),
+        quotas: row.quotas.clone(),
+        policies: row.policies.clone(),
+        billing: row.billing.clone(),
+        deletion_protection: row.deletion_protection,
+        version: row.version,
+        updated_at: row.updated_at,
+        ..now.clone()
+    };
+}
+
+fn facts_columns(now: &mut Tenant, row: &Tenant) {
+    assert_eq!(now.counter + 1, row.counter, "one more");
+    *now = Tenant {
+        state: row.state,
+        counter: row.counter,
+        state_since: row.state_since,
+        provisioned_at: row.provisioned_at,
+        archived_at: row.archived_at,
+        purge_after: row.purge_after,
+        purged_at: row.purged_at,
+        updated_at: row.updated_at,
+        ..now.clone()
+    };
+}
+
+fn outcome_columns(now: &mut Job, row: &Job) {
+    assert_eq!(now.lease_epoch, row.lease_epoch, "the same lease");
+    *now = Job {
+        state: row.state,
+        progress: row.progress,
+        steps: row.steps.clone(),
+        waiting_for: row.waiting_for.clone(),
+        due_at: row.due_at,
+        error_code: row.error_code.clone(),
+        error: row.error.clone(),
+        updated_at: row.updated_at,
+        finished_at: row.finished_at,
+        ..now.clone()
+    };
+}
+
+fn insert<K: Ord + std::fmt::Debug, V>(rows: &mut BTreeMap<K, V>, key: K, row: V) {
+    let message = format!("{key:?} is new");
+    assert!(rows.insert(key, row).is_none(), "{message}");
+}
+
+fn there<'a, K: Ord + std::fmt::Debug, V>(rows: &'a mut BTreeMap<K, V>, key: &K) -> &'a mut V {
+    rows.get_mut(key).unwrap_or_else(|| panic!("{key:?} is there"))
+}
+
+fn remove<K: Ord + std::fmt::Debug, V>(rows: &mut BTreeMap<K, V>, key: &K) {
+    assert!(rows.remove(key).is_some(), "{key:?} is there");
+}

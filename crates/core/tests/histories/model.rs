@@ -1,0 +1,240 @@
+//! What must come out, written down without looking at how the rules do it.
+
+use crate::spec::Spec;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What becomes of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    Refused,
+    Unchanged,
+    Changed,
+}
+use Expected::{Changed, Refused, Unchanged};
+
+/// Caps of the only organization.
+pub const MOST_TENANTS: usize = 2;
+pub const MOST_STORAGE: i64 = 130;
+
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    pub now_hours: i64,
+    pub tenants: BTreeMap<String, Tenant>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    pub spec: Spec,
+    pub state: &'static str,
+    pub version: i64,
+    pub provisioned: bool,
+    pub places: BTreeMap<&'static str, bool>,
+    pub holds: BTreeMap<&'static str, Hold>,
+    pub job: Option<Open>,
+    pub failed: Option<&'static str>,
+    pub purge_at: Option<i64>,
+    pub purged: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hold {
+    pub reason: Option<u8>,
+    pub until: Option<i64>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Open {
+    pub action: &'static str,
+    pub covers: BTreeSet<&'static str>,
+    pub running: bool,
+}
+
+impl World {
+    fn room(&self, tenants: usize, storage: i64) -> bool {
+        let living: Vec<_> = self.tenants.values().filter(|tenant| !tenant.purged).collect();
+        let used: i64 = living.iter().filter_map(|tenant| tenant.spec.storage).sum();
+        (tenants == 0 || living.len() + tenants <= MOST_TENANTS) && (storage <= 0 || used + storage <= MOST_STORAGE)
+    }
+
+    fn alias_is_taken(&self, by_another_than: &str, spec: &Spec) -> bool {
+        let others = self.tenants.iter().filter(|(id, _)| *id != by_another_than);
+        spec.alias.is_some() && others.into_iter().any(|(_, tenant)| tenant.spec.alias == spec.alias)
+    }
+
+    pub fn register(&mut self, id: &str, spec: &Spec) -> Expected {
+        let good = spec.is_consistent()
+            && !self.tenants.contains_key(id)
+            && !self.alias_is_taken(id, spec)
+            && self.room(1, spec.storage.unwrap_or(0));
+        if !good {
+            return Refused;
+        }
+        let mut tenant = Tenant {
+            spec: spec.clone(),
+            state: "Draft",
+            version: 1,
+            provisioned: false,
+            places: spec.environments.keys().map(|name| (*name, false)).collect(),
+            holds: BTreeMap::new(),
+            job: None,
+            failed: None,
+            purge_at: None,
+            purged: false,
+        };
+        tenant.queue("create");
+        self.tenants.insert(id.to_owned(), tenant);
+        Changed
+    }
+
+    pub fn change(&mut self, id: &str, spec: &Spec, allow: bool) -> Expected {
+        let Some(before) = self.tenants.get(id).filter(|_| spec.is_consistent()) else { return Refused };
+        if &before.spec == spec {
+            return Unchanged;
+        }
+        let more = spec.storage.unwrap_or(0) - before.spec.storage.unwrap_or(0);
+        let gated = before.spec.is_gated(spec) && !allow;
+        if before.state == "Archived" || gated || self.alias_is_taken(id, spec) || !self.room(0, more) {
+            return Refused;
+        }
+        let Some(tenant) = self.tenants.get_mut(id) else { return Refused };
+        tenant.version += 1;
+        tenant.spec = spec.clone();
+        tenant.places.retain(|name, _| spec.environments.contains_key(name));
+        for name in spec.environments.keys() {
+            tenant.places.entry(name).or_insert(false);
+        }
+        let places = &tenant.places;
+        if let Some(job) = &mut tenant.job {
+            job.covers.retain(|name| places.contains_key(name));
+        }
+        tenant.follow();
+        Changed
+    }
+}
+
+impl Tenant {
+    pub fn is_held(&self) -> bool {
+        self.holds.keys().any(|kind| *kind != "legal")
+    }
+
+    /// What is missing to what is wished.
+    pub fn wanted(&self) -> Option<&'static str> {
+        let out = self.is_held() || self.spec.wish == Some(false);
+        let unready = !self.provisioned || self.places.values().any(|provisioned| !provisioned);
+        match self.state {
+            "Draft" if !self.provisioned => Some("create"),
+            "Active" if out => Some("suspend"),
+            "Archived" => None,
+            _ if unready => Some("update"),
+            "Draft" if !out && self.spec.wish == Some(true) => Some("activate"),
+            "Suspended" if !out => Some("activate"),
+            _ => None,
+        }
+    }
+
+    fn queue(&mut self, action: &'static str) {
+        let places = self.places.iter().filter(|(_, provisioned)| action != "update" || !**provisioned);
+        self.job = Some(Open { action, covers: places.map(|(name, _)| *name).collect(), running: false });
+        self.failed = None;
+    }
+
+    fn follow(&mut self) -> bool {
+        let next = self.wanted().filter(|_| self.job.is_none());
+        next.inspect(|action| self.queue(action)).is_some()
+    }
+
+    pub fn suspend(&mut self, kind: &'static str, hold: Hold) -> Expected {
+        let purging = self.job.as_ref().is_some_and(|job| job.action == "purge");
+        if self.purged || purging && kind == "legal" {
+            return Refused;
+        }
+        if self.holds.insert(kind, hold) == Some(hold) {
+            return if self.follow() { Changed } else { Unchanged };
+        }
+        self.follow();
+        Changed
+    }
+
+    pub fn activate(&mut self, kind: Option<&'static str>) -> Expected {
+        if self.purged {
+            return Refused;
+        }
+        if self.holds.remove(kind.unwrap_or("operator")).is_some() {
+            self.follow();
+            return Changed;
+        }
+        if kind.is_some() || self.is_held() || self.spec.wish == Some(false) {
+            return Refused;
+        }
+        if self.follow() {
+            return Changed;
+        }
+        let comes = self.spec.wish == Some(true) || self.state == "Suspended";
+        match (self.state, self.job.as_ref().map(|job| job.action)) {
+            ("Active", _) | (_, Some("activate")) => Unchanged,
+            (_, Some("create" | "update" | "suspend")) if comes => Unchanged,
+            (_, Some(_)) | ("Archived", _) => Refused,
+            _ => {
+                self.queue("activate");
+                Changed
+            }
+        }
+    }
+
+    pub fn request(&mut self, action: &'static str, now: i64) -> Expected {
+        let kept = self.holds.contains_key("legal");
+        let may = match action {
+            "delete" => ["Draft", "Suspended"].contains(&self.state) && !self.spec.protection && !kept,
+            "undelete" => self.state == "Archived",
+            _ => self.state == "Archived" && !kept && self.purge_at.is_some_and(|at| now >= at),
+        };
+        if !may || self.purged || self.job.is_some() {
+            return Refused;
+        }
+        self.queue(action);
+        if action == "undelete" && !self.is_held() {
+            // It says so: a reason that nobody else gives.
+            self.holds.insert("operator", Hold { reason: Some(u8::MAX), until: None });
+        }
+        Changed
+    }
+
+    /// The open job ends well.
+    pub fn complete(&mut self, now: i64) {
+        let Some(job) = self.job.take() else { return };
+        match job.action {
+            "create" | "update" => {
+                self.provisioned = true;
+                self.places.extend(job.covers.into_iter().map(|name| (name, true)));
+            }
+            "activate" => self.state = "Active",
+            "suspend" => self.state = "Suspended",
+            "delete" => {
+                self.state = "Archived";
+                self.purge_at = Some(now + 24 * self.spec.purge_after_days.unwrap_or(30));
+            }
+            "undelete" => {
+                self.state = "Suspended";
+                self.purge_at = None;
+            }
+            _ => {
+                self.purged = true;
+                self.places.clear();
+                self.holds.clear();
+                self.spec.environments.clear();
+                self.spec.webhooks.clear();
+                self.spec.alias = None;
+            }
+        }
+        self.follow();
+    }
+
+    /// The open job ends badly: it is not tried again of itself, but anything else that is wanted is.
+    pub fn fail(&mut self) {
+        let Some(job) = self.job.take() else { return };
+        self.failed = Some(job.action);
+        if self.wanted() != Some(job.action) {
+            self.follow();
+        }
+    }
+}

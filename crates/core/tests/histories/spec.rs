@@ -1,0 +1,123 @@
+//! Manifests of a small world, as plain values: what the model compares, and the document that is sent.
+
+use proptest::option;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// A string that stands for something personal: no payload of an event may contain it.
+pub const PERSONAL: &str = "zz-personal";
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    pub wish: Option<bool>,
+    pub region: bool,
+    pub protection: bool,
+    pub name: Option<u8>,
+    pub alias: Option<u8>,
+    pub storage: Option<i64>,
+    pub retention: Option<i64>,
+    pub purge_after_days: Option<i64>,
+    pub environments: BTreeMap<&'static str, Place>,
+    pub webhooks: BTreeMap<&'static str, u8>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Place {
+    pub strict: bool,
+    pub storage: Option<i64>,
+    pub retention: Option<i64>,
+}
+
+fn place() -> impl Strategy<Value = Place> {
+    (any::<bool>(), option::of(0..30i64), option::weighted(0.3, prop::sample::select(vec![30i64, 60])))
+        .prop_map(|(strict, storage, retention)| Place { strict, storage, retention })
+}
+
+pub fn spec() -> impl Strategy<Value = Spec> {
+    let wish = prop::sample::select(vec![None, Some(true), Some(true), Some(true), Some(false)]);
+    let policies = (option::weighted(0.2, prop::sample::select(vec![45i64, 90])), option::weighted(0.3, Just(0)));
+    let environments = prop::collection::btree_map(prop::sample::select(vec!["dev", "stage", "prod"]), place(), 0..3);
+    let webhooks = prop::collection::btree_map(prop::sample::select(vec!["main", "aux"]), 0..3u8, 0..2);
+    let flags = (prop::bool::weighted(0.9), prop::bool::weighted(0.2));
+    let personal = (option::weighted(0.3, 0..3u8), option::weighted(0.3, 0..3u8));
+    (wish, flags, personal, option::weighted(0.7, 30..80i64), policies, environments, webhooks).prop_map(
+        |(
+            wish,
+            (region, protection),
+            (name, alias),
+            storage,
+            (retention, purge_after_days),
+            environments,
+            webhooks,
+        )| {
+            Spec { wish, region, protection, name, alias, storage, retention, purge_after_days, environments, webhooks }
+        },
+    )
+}
+
+impl Spec {
+    /// The document, its lists in the other order if `turned`.
+    pub fn document(&self, tenant: &str, turned: bool) -> Value {
+        let region = region(self.region);
+        let mut environments: Vec<_> = self
+            .environments
+            .iter()
+            .map(|(name, place)| {
+                let level = if place.strict { "strict" } else { "shared" };
+                let mut entry = json!({"name": name, "region": region, "isolation_level": level});
+                entry["quotas"] = json!({"storageGiB": place.storage});
+                entry["retention_days"] = json!(place.retention);
+                entry
+            })
+            .collect();
+        let mut webhooks: Vec<_> = self
+            .webhooks
+            .iter()
+            .map(|(name, n)| json!({"name": name, "url": format!("https://{PERSONAL}-{n}.example/"), "events": ["*"]}))
+            .collect();
+        if turned {
+            environments.reverse();
+            webhooks.reverse();
+        }
+        json!({
+            "tenant_id": tenant,
+            "organization_id": "acme",
+            "display_name": self.name.map(|n| format!("{PERSONAL} name {n}")),
+            "profile": "mt-standard",
+            "desired_state": self.wish.map(|active| if active { "Active" } else { "Suspended" }),
+            "region": region,
+            "aliases": {"crm": self.alias.map(|n| format!("{PERSONAL}-{n}"))},
+            "quotas": {"storageGiB": self.storage},
+            "policies": {"retentionDays": self.retention, "purgeAfterDays": self.purge_after_days},
+            "deletion_protection": self.protection,
+            "environments": environments,
+            "webhooks": webhooks,
+        })
+    }
+
+    /// Whether its fields agree with each other.
+    pub fn is_consistent(&self) -> bool {
+        let shares: i64 = self.environments.values().filter_map(|place| place.storage).sum();
+        let longest = self.environments.values().filter_map(|place| place.retention).max();
+        self.storage.is_none_or(|most| shares <= most)
+            && self.retention.is_none_or(|most| longest.is_none_or(|days| days <= most))
+    }
+
+    /// Whether going to `to` may destroy data.
+    pub fn is_gated(&self, to: &Spec) -> bool {
+        let shorter = |from: Option<i64>, to: Option<i64>| to.is_some_and(|to| from.is_none_or(|from| to < from));
+        let environments = self.environments.iter().any(|(name, place)| match to.environments.get(name) {
+            None => true,
+            Some(after) => place.strict != after.strict || shorter(place.retention, after.retention),
+        });
+        environments
+            || self.region != to.region
+            || self.protection && !to.protection
+            || shorter(self.retention, to.retention)
+    }
+}
+
+fn region(first: bool) -> &'static str {
+    if first { "eu-west-1" } else { "eu-north-1" }
+}

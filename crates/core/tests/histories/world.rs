@@ -1,0 +1,258 @@
+//! Runs commands on the rules and on the model, and compares.
+
+use crate::Command;
+use crate::checks;
+use crate::database::Database;
+use crate::model::{self, Expected, Hold, MOST_STORAGE, MOST_TENANTS};
+use crate::spec::{PERSONAL, Spec};
+use serde_json::json;
+use tenancy_core::declared::Declared;
+use tenancy_core::ids::{CorrelationId, TenantId};
+use tenancy_core::job::JobState;
+use tenancy_core::lifecycle::{Action, Situation, next_action, waits_for};
+use tenancy_core::manifest::Manifest;
+use tenancy_core::moment::{Actor, Moment};
+use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
+use tenancy_core::rules::organizations::{OrganizationManifest, create};
+use tenancy_core::rules::outcome::{Failure, complete, fail};
+use tenancy_core::rules::{Decision, change, register};
+use tenancy_core::{Error, Timestamp};
+
+/// Everything that may be allowed by name.
+const EVERY_GATE: [&str; 6] =
+    ["move-profile", "move-region", "move-isolation", "less-retention", "protection-off", "remove-environment"];
+
+pub struct World {
+    declared: Declared,
+    database: Database,
+    model: model::World,
+    commands: u64,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let declared = Declared::default();
+        let caps = json!({"tenants": MOST_TENANTS, "quotas": {"storageGiB": MOST_STORAGE}});
+        let document = json!({"organization_id": "acme", "caps": caps});
+        let (manifest, _) = OrganizationManifest::parse(&declared, &document).expect("good");
+        let mut world = Self { declared, database: Database::default(), model: model::World::default(), commands: 0 };
+        let made = create(&manifest, &mut world.moment()).expect("made");
+        world.database.commit(&made.changes.expect("changes")).expect("committed");
+        world
+    }
+
+    fn moment(&self) -> Moment {
+        let mut random = [0; 32];
+        random[..8].copy_from_slice(&self.commands.to_le_bytes());
+        let micros = 1_700_000_000_000_000 + self.model.now_hours * 3_600_000_000 + self.commands as i64;
+        let actor = Actor::controller(&format!("a-very-long-name-of-a-process-{PERSONAL}-{}", "x".repeat(60)));
+        Moment::new(Timestamp::from_microsecond(micros).expect("in range"), random, actor, CorrelationId::known("c"))
+    }
+
+    pub fn run(&mut self, command: &Command) {
+        self.commands += 1;
+        match command {
+            Command::Register(who, spec) => self.register(&id(*who), spec),
+            Command::Change(who, spec, allow) => self.change(&id(*who), spec, *allow),
+            Command::Again(who) => {
+                let known = self.model.tenants.get(id(*who).as_str());
+                if let Some(spec) = known.map(|tenant| tenant.spec.clone()) {
+                    self.change(&id(*who), &spec, false);
+                }
+            }
+            Command::Suspend(who, kind, reason, hours) => {
+                let until = hours.map(|hours| self.model.now_hours + hours);
+                let hold = Hold { reason: *reason, until };
+                let expected = self.expect(*who, |tenant, _| tenant.suspend(kind, hold));
+                let reason = reason.map(|n| format!("{PERSONAL} reason {n}"));
+                let suspension = Suspension { hold: Some((*kind).to_owned()), reason, until: until.map(hour) };
+                self.lifecycle(*who, expected, |d, dossier, moment| suspend(d, dossier, &suspension, moment));
+            }
+            Command::Activate(who, kind) => {
+                let expected = self.expect(*who, |tenant, _| tenant.activate(*kind));
+                self.lifecycle(*who, expected, |d, dossier, moment| activate(d, dossier, *kind, moment));
+            }
+            Command::Request(who, action) => {
+                let expected = self.expect(*who, |tenant, now| tenant.request(action, now));
+                let action = Action::parse(action).expect("an action");
+                self.lifecycle(*who, expected, |d, dossier, moment| request(d, dossier, action, moment));
+            }
+            Command::Claim(who) => self.claim(*who),
+            Command::Complete(who) => self.end(*who, true),
+            Command::Fail(who) => self.end(*who, false),
+            Command::PassHours(hours) => {
+                self.model.now_hours += hours;
+                self.release_ended_holds();
+            }
+        }
+        self.compare();
+    }
+
+    fn register(&mut self, id: &TenantId, spec: &Spec) {
+        let expected = self.model.register(id.as_str(), spec);
+        let document = spec.document(id.as_str(), self.commands.is_multiple_of(2));
+        let decided = Manifest::parse(&self.declared, &document)
+            .and_then(|(manifest, _)| register::register(&self.declared, &manifest, Vec::new(), &mut self.moment()));
+        self.commit(id, expected, decided);
+    }
+
+    fn change(&mut self, id: &TenantId, spec: &Spec, allow: bool) {
+        let expected = self.model.change(id.as_str(), spec, allow);
+        let document = spec.document(id.as_str(), self.commands.is_multiple_of(2));
+        let allow: Vec<_> = EVERY_GATE.into_iter().filter(|_| allow).map(str::to_owned).collect();
+        let before = self.database.dossier(id);
+        let decided = Manifest::parse(&self.declared, &document).and_then(|(manifest, _)| match &before {
+            None => Err(Error::not_found("tenant", id.as_str())),
+            Some(dossier) => change::change(&self.declared, dossier, &manifest, Vec::new(), &allow, &mut self.moment()),
+        });
+        self.commit(id, expected, decided);
+        if let (Some(before), Some(after)) = (before, self.database.dossier(id)) {
+            checks::same_facts(&before, &after);
+        }
+    }
+
+    fn expect(&mut self, who: u8, ask: impl FnOnce(&mut model::Tenant, i64) -> Expected) -> Expected {
+        let now = self.model.now_hours;
+        self.model.tenants.get_mut(id(who).as_str()).map_or(Expected::Refused, |tenant| ask(tenant, now))
+    }
+
+    fn lifecycle(
+        &mut self,
+        who: u8,
+        expected: Expected,
+        decide: impl FnOnce(&Declared, &tenancy_core::tenant::Dossier, &mut Moment) -> Result<Decision, Error>,
+    ) {
+        let id = id(who);
+        let Some(before) = self.database.dossier(&id) else { return assert_eq!(expected, Expected::Refused) };
+        let decided = decide(&self.declared, &before, &mut self.moment());
+        self.commit(&id, expected, decided);
+        let after = self.database.dossier(&id).expect("there");
+        if after.tenant.purged_at.is_none() {
+            assert_eq!(Manifest::of(&before), Manifest::of(&after), "no lifecycle change writes the manifest");
+        }
+    }
+
+    fn claim(&mut self, who: u8) {
+        let Some(job) = self.database.dossier(&id(who)).and_then(|dossier| dossier.open_job) else { return };
+        if job.state == JobState::Queued {
+            self.database.claim(&job.job_id);
+            self.expect(who, |tenant, _| {
+                tenant.job.as_mut().expect("an open job").running = true;
+                Expected::Changed
+            });
+        }
+    }
+
+    fn end(&mut self, who: u8, well: bool) {
+        let open = self.database.dossier(&id(who)).and_then(|dossier| dossier.open_job);
+        let Some(job) = open.filter(|job| job.state == JobState::Running) else { return };
+        let expected = self.expect(who, |tenant, now| {
+            assert!(tenant.job.as_ref().is_some_and(|job| job.running));
+            if well {
+                tenant.complete(now)
+            } else {
+                tenant.fail()
+            }
+            Expected::Changed
+        });
+        let step = job.steps.first().map(|step| step.name.clone());
+        let failure = Failure { code: "provisioner_failed", message: "no\0".repeat(9000), step };
+        self.lifecycle(who, expected, |d, dossier, moment| match well {
+            true => complete(d, dossier, &job, moment),
+            false => fail(d, dossier, &job, failure, moment),
+        });
+    }
+
+    fn release_ended_holds(&mut self) {
+        let now = self.model.now_hours;
+        for who in 0..3 {
+            let Some(tenant) = self.model.tenants.get(id(who).as_str()) else { continue };
+            let ended = tenant.holds.iter().filter(|(_, hold)| hold.until.is_some_and(|until| until <= now));
+            for kind in ended.map(|(kind, _)| *kind).collect::<Vec<_>>() {
+                self.commands += 1;
+                let expected = self.expect(who, |tenant, _| tenant.activate(Some(kind)));
+                self.lifecycle(who, expected, |d, dossier, moment| activate(d, dossier, Some(kind), moment));
+            }
+        }
+    }
+
+    /// Commits what was decided, and checks all that holds of every commit.
+    fn commit(&mut self, id: &TenantId, expected: Expected, decided: Result<Decision, Error>) {
+        let before = self.database.clone();
+        let committed = decided.and_then(|decision| match &decision.changes {
+            None => Ok((decision, false)),
+            Some(changes) => Ok(self.database.commit(changes).map(|()| (decision, true))?),
+        });
+        let what = match &committed {
+            Err(_) => Expected::Refused,
+            Ok((_, false)) => Expected::Unchanged,
+            Ok((_, true)) => Expected::Changed,
+        };
+        assert_eq!(what, expected, "{:?}", committed.as_ref().map(|_| ()));
+        match committed {
+            Ok((decision, true)) => checks::commit(&before, &self.database, id, &decision),
+            _ => assert_eq!(before, self.database, "nothing changes"),
+        }
+    }
+
+    /// The record and the model say the same.
+    fn compare(&self) {
+        assert_eq!(self.database.tenants.len(), self.model.tenants.len());
+        for (name, model) in &self.model.tenants {
+            let dossier = self.database.dossier(&TenantId::known(name.as_str())).expect("there");
+            let tenant = &dossier.tenant;
+            let job = dossier.open_job.as_ref().map(|job| job.action.as_str());
+            assert_eq!((tenant.state.as_str(), tenant.version), (model.state, model.version), "{name}");
+            assert_eq!(job, model.job.as_ref().map(|job| job.action), "{name}");
+            assert_eq!(tenant.provisioned_at.is_some(), model.provisioned, "{name}");
+            assert_eq!(tenant.purged_at.is_some(), model.purged, "{name}");
+            assert_eq!(tenant.purge_after.is_some(), model.purge_at.is_some(), "{name}");
+            let holds: Vec<_> = dossier.holds.iter().map(|hold| hold.kind.as_str()).collect();
+            assert_eq!(holds, model.holds.keys().copied().collect::<Vec<_>>(), "{name}");
+            let places = dossier.environments.iter().map(|e| (e.name.as_str(), e.provisioned_at.is_some()));
+            assert_eq!(places.collect::<Vec<_>>(), model.places.iter().map(|(n, p)| (*n, *p)).collect::<Vec<_>>());
+            checks::record(&self.database, &dossier);
+        }
+        checks::usage(&self.database);
+    }
+
+    /// Works all jobs to their good end.
+    pub fn drain(&mut self) {
+        for _ in 0..8 {
+            for who in 0..3 {
+                self.run(&Command::Claim(who));
+                self.run(&Command::Complete(who));
+            }
+        }
+    }
+
+    /// With no job open, every tenant is as it is wished, or something is said to be in the way.
+    pub fn check_rest(&self) {
+        for (name, model) in &self.model.tenants {
+            let dossier = self.database.dossier(&TenantId::known(name.as_str())).expect("there");
+            assert!(dossier.open_job.is_none(), "{name} comes to rest");
+            let waits = waits_for(&self.declared, &dossier);
+            let next = next_action(Situation::of(&self.declared, &dossier));
+            let is_active = model.state == "Active";
+            if model.failed.is_none() && model.state != "Archived" {
+                assert_eq!(next, None, "{name}");
+                assert!(dossier.environments.iter().all(|e| e.provisioned_at.is_some()), "{name}");
+                assert!(dossier.environments.iter().all(|e| e.state == dossier.tenant.state), "{name}");
+                let out = model.is_held() || model.spec.wish == Some(false);
+                assert!(!(out && is_active), "{name}");
+                assert!(out || model.spec.wish.is_none() || is_active, "{name}");
+            }
+            let unfulfilled = model.spec.wish == Some(true) && !is_active && model.state != "Archived";
+            assert!(!unfulfilled || waits.is_some(), "{name} says for what it waits");
+            assert!(next.is_none() || waits.is_some(), "{name}");
+        }
+    }
+}
+
+fn id(who: u8) -> TenantId {
+    TenantId::known(format!("t{who}"))
+}
+
+fn hour(hours: i64) -> Timestamp {
+    Timestamp::from_microsecond(1_700_000_000_000_000 + hours * 3_600_000_000).expect("in range")
+}

@@ -1,0 +1,417 @@
+//! Single decisions that random histories reach too rarely, or do not look at.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use serde_json::{Map, Value, json};
+use std::cell::Cell;
+use tenancy_core::changes::{Guard, Write};
+use tenancy_core::declared::Declared;
+use tenancy_core::event::{EventType, MAX_PAYLOAD_BYTES};
+use tenancy_core::hold::{Held, Hold};
+use tenancy_core::ids::{CorrelationId, HoldId};
+use tenancy_core::job::Job;
+use tenancy_core::lifecycle::{Action, waits_for};
+use tenancy_core::manifest::{MAX_MEMBERS_BYTES, Manifest};
+use tenancy_core::moment::{Actor, MAX_ACTOR_LENGTH_BYTES, Moment};
+use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
+use tenancy_core::rules::organizations::{self, OrganizationManifest};
+use tenancy_core::rules::outcome::{Failure, complete, fail};
+use tenancy_core::rules::{Decision, change, register};
+use tenancy_core::tenant::{Dossier, State};
+use tenancy_core::{Error, Timestamp};
+
+/// One tenant, decided on and on: each decision is the next one's dossier.
+struct Tenant {
+    declared: Declared,
+    dossier: Dossier,
+    events: Vec<EventType>,
+    hours: Cell<i64>,
+}
+
+fn moment(hours: i64) -> Moment {
+    let now = Timestamp::from_second(1_700_000_000 + hours * 3600).expect("in range");
+    let random = [u8::try_from(hours % 251).unwrap(); 32];
+    Moment::new(now, random, Actor::system("test"), CorrelationId::known("c"))
+}
+
+fn document(more: Value) -> Value {
+    let mut document = json!({"tenant_id": "acme-eu", "organization_id": "acme", "region": "eu-west-1",
+                              "desired_state": "Active", "environments": [{"name": "prod"}]});
+    tenancy_core::json::merge_patch(&mut document, &more);
+    document
+}
+
+impl Tenant {
+    fn new(more: Value) -> Self {
+        Self::declared(Declared::default(), &document(more))
+    }
+
+    fn declared(declared: Declared, document: &Value) -> Self {
+        let (manifest, warnings) = Manifest::parse(&declared, document).expect("good");
+        let made = register::register(&declared, &manifest, warnings, &mut moment(0)).expect("made");
+        let mut tenant = Self { declared, dossier: made.dossier.clone(), events: Vec::new(), hours: Cell::new(0) };
+        tenant.take(Ok(made)).expect("taken");
+        tenant
+    }
+
+    fn moment(&self) -> Moment {
+        self.hours.set(self.hours.get() + 1);
+        moment(self.hours.get())
+    }
+
+    fn take(&mut self, decided: Result<Decision, Error>) -> Result<Decision, Error> {
+        let decision = decided?;
+        self.dossier = decision.dossier.clone();
+        let changes = decision.changes.iter();
+        self.events = changes.flat_map(|changes| changes.events().iter().map(|event| event.event_type)).collect();
+        Ok(decision)
+    }
+
+    fn change(&mut self, document: &Value, allow: &[&str]) -> Result<Decision, Error> {
+        let (manifest, warnings) = Manifest::parse(&self.declared, document)?;
+        let allow: Vec<_> = allow.iter().map(|word| (*word).to_owned()).collect();
+        let decided = change::change(&self.declared, &self.dossier, &manifest, warnings, &allow, &mut self.moment());
+        self.take(decided)
+    }
+
+    fn suspend(&mut self, kind: &str) -> Result<Decision, Error> {
+        let said = Suspension { hold: Some(kind.to_owned()), reason: Some("unpaid".to_owned()), until: None };
+        let decided = suspend(&self.declared, &self.dossier, &said, &mut self.moment());
+        self.take(decided)
+    }
+
+    fn activate(&mut self, kind: Option<&str>) -> Result<Decision, Error> {
+        let decided = activate(&self.declared, &self.dossier, kind, &mut self.moment());
+        self.take(decided)
+    }
+
+    fn ask(&mut self, action: Action) -> Result<Decision, Error> {
+        let decided = request(&self.declared, &self.dossier, action, &mut self.moment());
+        self.take(decided)
+    }
+
+    fn job(&self) -> Option<Action> {
+        self.dossier.open_job.as_ref().map(|job| job.action)
+    }
+
+    fn complete(&mut self, action: Action) {
+        assert_eq!(self.job(), Some(action));
+        let job: Job = self.dossier.open_job.clone().expect("open");
+        let decided = complete(&self.declared, &self.dossier, &job, &mut self.moment());
+        self.take(decided).expect("completed");
+    }
+
+    fn fail(&mut self, action: Action) {
+        assert_eq!(self.job(), Some(action));
+        let job: Job = self.dossier.open_job.clone().expect("open");
+        let failure = Failure { code: "provisioner_failed", message: "no room".to_owned(), step: None };
+        let decided = fail(&self.declared, &self.dossier, &job, failure, &mut self.moment());
+        self.take(decided).expect("failed");
+    }
+
+    fn state(&self) -> State {
+        self.dossier.tenant.state
+    }
+}
+
+fn refusal(decided: Result<Decision, Error>) -> String {
+    match decided {
+        Err(Error::NotNow(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn must_take_a_tenant_out_of_service_though_the_job_before_failed() {
+    let mut tenant = Tenant::new(json!({}));
+    tenant.complete(Action::Create);
+    tenant.complete(Action::Activate);
+    tenant.change(&document(json!({"environments": [{"name": "prod"}, {"name": "dev"}]})), &[]).expect("changed");
+    assert_eq!(tenant.job(), Some(Action::Update));
+    tenant.suspend("security").expect("held");
+    tenant.fail(Action::Update);
+    assert_eq!(tenant.events, [EventType::JobFailed, EventType::SuspensionRequested]);
+    tenant.complete(Action::Suspend);
+    // Out of service first; then the update has its turn again, and the hold stands.
+    tenant.fail(Action::Update);
+    assert_eq!((tenant.state(), tenant.job()), (State::Suspended, None));
+}
+
+#[test]
+fn must_not_try_again_by_itself_what_failed_but_whenever_somebody_asks() {
+    let mut tenant = Tenant::new(json!({}));
+    tenant.fail(Action::Create);
+    assert_eq!(tenant.job(), None);
+    assert_eq!(waits_for(&tenant.declared, &tenant.dossier).as_deref(), Some("create, whose last job failed"));
+    tenant.change(&document(json!({"labels": {"a": "b"}})), &[]).expect("changed");
+    assert_eq!(tenant.events, [EventType::TenancyUpdated, EventType::CreationRequested]);
+    tenant.fail(Action::Create);
+    tenant.activate(None).expect("asked again");
+    tenant.complete(Action::Create);
+    tenant.complete(Action::Activate);
+    tenant.suspend("operator").expect("held");
+    tenant.fail(Action::Suspend);
+    assert_eq!((tenant.state(), tenant.job()), (State::Active, None));
+    tenant.suspend("operator").expect("asked again");
+    assert_eq!(tenant.events, [EventType::SuspensionRequested]);
+    assert!(tenant.suspend("operator").expect("under way").changes.is_none());
+    tenant.complete(Action::Suspend);
+    assert_eq!(waits_for(&tenant.declared, &tenant.dossier).as_deref(), Some("the release of hold operator"));
+}
+
+#[test]
+fn must_provision_only_what_a_job_has_steps_for() {
+    let mut tenant = Tenant::new(json!({}));
+    let two = document(json!({"environments": [{"name": "prod"}, {"name": "dev"}]}));
+    tenant.change(&two, &[]).expect("changed");
+    tenant.complete(Action::Create);
+    let provisioned =
+        |t: &Tenant| t.dossier.environments.iter().map(|e| e.provisioned_at.is_some()).collect::<Vec<_>>();
+    assert_eq!(provisioned(&tenant), [false, true], "dev came while prod was made");
+    let steps: Vec<_> = tenant.dossier.open_job.iter().flat_map(|job| &job.steps).map(|s| s.name.as_str()).collect();
+    assert_eq!(steps, ["provision dev", "record"]);
+    // One that takes the place of another of its name is another.
+    tenant.change(&document(json!({})), &["remove-environment"]).expect("changed");
+    tenant.change(&two, &[]).expect("changed");
+    tenant.complete(Action::Update);
+    assert_eq!(provisioned(&tenant), [false, true]);
+    tenant.complete(Action::Update);
+    tenant.complete(Action::Activate);
+    assert!(tenant.dossier.environments.iter().all(|e| e.state == State::Active && e.provisioned_at.is_some()));
+}
+
+#[test]
+fn must_work_environments_in_their_declared_order() {
+    let names = json!({"environments": [{"name": "prod"}, {"name": "stage"}, {"name": "dev"}]});
+    let mut tenant = Tenant::new(names);
+    let steps = |t: &Tenant| {
+        let job = t.dossier.open_job.clone().expect("open");
+        job.steps.into_iter().map(|step| step.name).collect::<Vec<_>>()
+    };
+    assert_eq!(steps(&tenant), ["provision dev", "provision stage", "provision prod", "record"]);
+    tenant.complete(Action::Create);
+    assert_eq!(steps(&tenant), ["open dev", "open stage", "open prod", "record"]);
+}
+
+#[test]
+fn must_provision_what_was_deleted_before_its_creation_ended() {
+    let mut tenant = Tenant::new(json!({"environments": null}));
+    tenant.fail(Action::Create);
+    tenant.ask(Action::Delete).expect("a Draft may be deleted");
+    tenant.complete(Action::Delete);
+    tenant.ask(Action::Undelete).expect("in its grace period");
+    assert_eq!(tenant.events, [EventType::UndeletionRequested, EventType::HoldPlaced]);
+    tenant.complete(Action::Undelete);
+    tenant.fail(Action::Update);
+    tenant.activate(None).expect("released");
+    tenant.complete(Action::Update);
+    tenant.complete(Action::Activate);
+    assert_eq!(tenant.state(), State::Active);
+}
+
+#[test]
+fn must_not_delete_what_is_protected_held_or_in_service() {
+    let mut tenant = Tenant::new(json!({"deletion_protection": true, "desired_state": null}));
+    tenant.complete(Action::Create);
+    tenant.suspend("legal").expect("held");
+    let why = refusal(tenant.ask(Action::Delete));
+    assert!(why.contains("deletion_protection") && why.contains("legal"), "all of it: {why}");
+    tenant.activate(None).expect("a legal hold keeps nothing out of service");
+    tenant.complete(Action::Activate);
+    assert!(refusal(tenant.ask(Action::Delete)).contains("Draft or Suspended"));
+    let off = document(json!({"desired_state": "Suspended"}));
+    assert!(matches!(tenant.change(&off, &[]), Err(Error::Gated(gates)) if gates[0].allow == "protection-off"));
+    tenant.change(&off, &["protection-off"]).expect("changed");
+    tenant.complete(Action::Suspend);
+    assert_eq!(refusal(tenant.ask(Action::Delete)), "hold legal keeps its data");
+    tenant.activate(Some("legal")).expect("released");
+    tenant.ask(Action::Delete).expect("asked");
+}
+
+#[test]
+fn must_leave_a_tombstone_and_nothing_beside_it() {
+    let more = json!({"desired_state": null, "policies": {"purgeAfterDays": 1}, "aliases": {"crm": "x"},
+                      "webhooks": [{"name": "main", "url": "https://h/", "events": ["*"]}], "quotas": {"storageGiB": 7}});
+    let mut tenant = Tenant::new(more.clone());
+    tenant.complete(Action::Create);
+    tenant.suspend("billing").expect("held");
+    tenant.ask(Action::Delete).expect("asked");
+    tenant.complete(Action::Delete);
+    assert!(
+        refusal(tenant.change(&document(json!({"labels": {"a": "b"}})), &["remove-environment", "less-retention"]))
+            .contains("undelete")
+    );
+    assert!(refusal(tenant.ask(Action::Purge)).contains("grace period"));
+    tenant.hours.set(tenant.hours.get() + 24);
+    tenant.ask(Action::Purge).expect("asked");
+    assert!(refusal(tenant.suspend("legal")).contains("cannot keep"));
+    let job = tenant.dossier.open_job.clone().expect("open");
+    let decision = complete(&tenant.declared, &tenant.dossier, &job, &mut tenant.moment()).expect("purged");
+    let changes = decision.changes.as_ref().expect("changes");
+    let gone = changes.writes.iter().filter(|write| {
+        matches!(
+            write,
+            Write::DeleteEnvironment(_) | Write::DeleteAlias(_) | Write::DeleteWebhook(_) | Write::DeleteHold(_)
+        )
+    });
+    assert_eq!(gone.count(), 4);
+    let back = changes.guards.iter().find_map(|guard| match guard {
+        Guard::OrganizationRoom(_, usage) => Some((usage.tenants, usage.quotas["storageGiB"])),
+        _ => None,
+    });
+    assert_eq!(back, Some((-1, -7)));
+    tenant.take(Ok(decision)).expect("taken");
+    assert!(refusal(tenant.change(&document(more), &[])).contains("is purged"));
+    for action in [Action::Undelete, Action::Purge, Action::Delete] {
+        assert!(refusal(tenant.ask(action)).contains("is purged"));
+    }
+    assert!(refusal(tenant.suspend("operator")).contains("is purged"));
+    assert!(refusal(tenant.activate(None)).contains("is purged"));
+}
+
+#[test]
+fn must_be_held_by_its_organization_and_by_kinds_that_nobody_declares_any_more() {
+    let mut tenant = Tenant::new(json!({}));
+    let hold = |held, kind: &str| Hold {
+        hold_id: HoldId::known(kind),
+        held,
+        kind: kind.to_owned(),
+        reason: None,
+        placed_by: "user:x".to_owned(),
+        until: None,
+        created_at: moment(0).now,
+    };
+    let organization = tenant.dossier.tenant.organization_id.clone();
+    tenant.dossier.organization_holds = vec![hold(Held::Organization(organization), "abuse")];
+    tenant.complete(Action::Create);
+    assert_eq!((tenant.state(), tenant.job()), (State::Draft, None));
+    assert_eq!(waits_for(&tenant.declared, &tenant.dossier).as_deref(), Some("the release of hold abuse"));
+    assert!(refusal(tenant.activate(None)).contains("abuse"));
+    assert!(refusal(tenant.activate(Some("abuse"))).contains("no hold"), "it is not the tenant's own");
+    let id = tenant.dossier.tenant.tenant_id.clone();
+    tenant.dossier.organization_holds.clear();
+    tenant.dossier.holds = vec![hold(Held::Tenant(id), "old-kind")];
+    assert!(refusal(tenant.activate(None)).contains("old-kind"));
+    assert!(matches!(tenant.suspend("old-kind"), Err(Error::Invalid(v)) if v[0].pointer == "/hold"));
+    tenant.activate(Some("old-kind")).expect("released");
+    tenant.complete(Action::Activate);
+}
+
+#[test]
+fn must_refuse_a_hold_that_is_over_before_it_stands() {
+    let tenant = Tenant::new(json!({}));
+    let mut now = moment(5);
+    let soon = now.now + tenancy_core::Timestamp::from_nanosecond(999).unwrap().duration_since(Timestamp::UNIX_EPOCH);
+    for until in [now.now, soon] {
+        let said = Suspension { until: Some(until), reason: Some("x".repeat(1025)), ..Suspension::default() };
+        let Err(Error::Invalid(found)) = suspend(&tenant.declared, &tenant.dossier, &said, &mut now) else { panic!() };
+        assert_eq!(found.iter().map(|v| v.pointer.as_str()).collect::<Vec<_>>(), ["/reason", "/until"]);
+    }
+}
+
+#[test]
+fn must_refuse_all_that_may_destroy_data_together_unless_it_is_allowed_by_name() {
+    let before = json!({"deletion_protection": true, "policies": {"retentionDays": 90},
+        "environments": [{"name": "dev"}, {"name": "prod", "retention_days": 60}]});
+    let mut tenant = Tenant::new(before);
+    let after = document(json!({"profile": "st-dedicated", "region": "us-east-1", "policies": {"retentionDays": 30},
+        "environments": [{"name": "prod", "retention_days": 30}]}));
+    let Err(Error::Gated(gates)) = tenant.change(&after, &["move-profile"]) else { panic!("gated") };
+    let found: Vec<_> = gates.iter().map(|gate| (gate.allow, gate.pointer.as_str())).collect();
+    assert_eq!(
+        found,
+        [
+            ("move-region", "/region"),
+            ("protection-off", "/deletion_protection"),
+            ("less-retention", "/policies/retentionDays"),
+            ("remove-environment", "/environments/dev"),
+            ("move-region", "/environments/prod/region"),
+            ("less-retention", "/environments/prod/retention_days"),
+        ]
+    );
+    let all = ["move-profile", "move-region", "protection-off", "less-retention", "remove-environment"];
+    tenant.change(&after, &all).expect("allowed");
+    assert_eq!(tenant.dossier.tenant.version, 2);
+}
+
+#[test]
+fn must_change_nothing_for_the_same_wish() {
+    let mut tenant = Tenant::new(json!({"billing": {"a": {"b": null}}}));
+    let mut same = document(json!({"billing": {"a": {}}}));
+    same.as_object_mut().unwrap().remove("tenant_id");
+    assert!(tenant.change(&same, &[]).expect("unchanged").changes.is_none(), "it is of the tenant it is applied to");
+    same["tenant_id"] = json!("another");
+    assert!(matches!(tenant.change(&same, &[]), Err(Error::Invalid(v)) if v[0].code == "immutable"));
+}
+
+/// As large as every limit allows.
+fn largest(declared: &mut Declared, letter: &str) -> Value {
+    declared.environments = (0..64).map(|n| format!("e{n:031}")).collect();
+    let filled = |bytes: usize| json!({"x": letter.repeat(bytes - 8)});
+    let environments: Vec<_> =
+        declared.environments.iter().map(|name| json!({"name": name, "quotas": filled(MAX_MEMBERS_BYTES)})).collect();
+    let labels: Map<_, _> = (0..64).map(|n| (format!("{n:063}"), json!(letter.repeat(255)))).collect();
+    let webhooks: Vec<_> = (0..64)
+        .map(|n| json!({"name": format!("w{n}"), "url": format!("https://h/{}", letter.repeat(2000)), "events": ["*"]}))
+        .collect();
+    let aliases: Vec<_> = (0..64).map(|n| format!("{n:02}{}", letter.repeat(240))).collect();
+    document(json!({"environments": environments, "labels": labels, "webhooks": webhooks, "aliases": {"crm": aliases},
+        "display_name": letter.repeat(255), "quotas": filled(MAX_MEMBERS_BYTES), "billing": filled(MAX_MEMBERS_BYTES),
+        "policies": filled(MAX_MEMBERS_BYTES)}))
+}
+
+#[test]
+fn must_be_able_to_change_the_largest_manifest_part_by_part() {
+    let mut declared = Declared::default();
+    let (first, last) = (largest(&mut declared, "a"), largest(&mut declared, "b"));
+    let mut tenant = Tenant::declared(declared, &first);
+    let refused = tenant.change(&last, &[]);
+    assert!(matches!(refused, Err(Error::TooLarge(_))), "no event holds all of it at once");
+    let mut now = first;
+    for part in ["environments", "labels", "webhooks", "aliases", "display_name", "quotas", "billing", "policies"] {
+        now[part] = last[part].clone();
+        let decision = tenant.change(&now, &[]).expect(part);
+        let changes = decision.changes.expect("changes");
+        let ids: Vec<_> = changes.events().iter().map(|event| event.audit_id.clone()).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b), "{part}");
+        for event in changes.events() {
+            let payload = serde_json::to_string(&event.payload).unwrap();
+            assert!(payload.len() <= MAX_PAYLOAD_BYTES && event.event_type.accepts(&event.payload), "{part}");
+        }
+    }
+    assert_eq!(tenant.dossier.tenant.version, 9);
+}
+
+#[test]
+fn must_keep_an_actor_within_its_column() {
+    let long = Actor::controller(&"ü".repeat(100)).to_string();
+    let other = Actor::controller(&format!("{}x", "ü".repeat(99))).to_string();
+    assert!(long.len() <= MAX_ACTOR_LENGTH_BYTES && long.starts_with("controller:ü"), "{long}");
+    assert_ne!(long, other);
+    assert_eq!(Actor::controller(&"x".repeat(53)).to_string().len(), 64);
+    assert_eq!(Actor::system("a\0b").to_string().matches('\0').count(), 0);
+    let mut moment = moment(0);
+    moment.actor.on_behalf_of = Some("y".repeat(65));
+    let event = tenancy_core::event::Event::new(&mut moment, None, EventType::KeyRevoked, json!({"key_id": "k"}));
+    assert_eq!(event.on_behalf_of.map(|who| who.len()), Some(64));
+}
+
+#[test]
+fn must_keep_an_organizations_name_out_of_the_log() {
+    let read = |document: Value| OrganizationManifest::parse(&Declared::default(), &document).expect("good").0;
+    let first = read(json!({"organization_id": "acme", "display_name": "zz-personal"}));
+    let made = organizations::create(&first, &mut moment(0)).expect("made");
+    let more = json!({"organization_id": "acme", "display_name": "zz-personal too", "caps": {"tenants": 1}});
+    let changed = organizations::change(&made.organization, &read(more.clone()), &mut moment(1)).expect("changed");
+    let same = organizations::change(&changed.organization, &read(more), &mut moment(2)).expect("unchanged");
+    assert!(same.changes.is_none());
+    let closed = organizations::close(&changed.organization, &mut moment(3)).expect("closed");
+    assert!(organizations::close(&closed.organization, &mut moment(4)).expect("unchanged").changes.is_none());
+    assert_eq!((closed.organization.version, closed.organization.counter), (2, 2));
+    for decision in [made, changed, closed] {
+        for event in decision.changes.expect("changes").events() {
+            assert!(event.event_type.accepts(&event.payload), "{:?}", event.payload);
+            assert!(!serde_json::to_string(&event.payload).unwrap().contains("zz-personal"));
+            assert_eq!(event.private.is_some(), event.payload.contains_key("private_digest"));
+        }
+    }
+}

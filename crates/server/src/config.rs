@@ -1,0 +1,324 @@
+//! The server's configuration: flags over environment over one TOML file over what is built in.
+
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use tenancy_core::declared::Declared;
+use tenancy_store::database::Database;
+
+/// The commented default. It is the manual, and a test holds it equal to what is built in.
+pub const DEFAULT_TOML: &str = include_str!("../default.toml");
+
+/// Why the configuration is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadConfig(pub String);
+
+/// Everything a server process is told at its start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where the embedded database is kept.
+    pub data_dir: PathBuf,
+    /// `sqlite:PATH` or `postgres://…`; empty: SQLite in the data directory.
+    pub database: String,
+    /// A proxy that ends TLS stands before the server.
+    pub behind_tls_proxy: bool,
+    /// Limits, each with its unit in its name.
+    pub limits: Limits,
+    /// How jobs are worked.
+    pub jobs: Jobs,
+    /// What manifests may name.
+    pub declared: Declared,
+}
+
+/// A limit on everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest body of a request.
+    pub max_body_bytes: usize,
+    /// Largest request line and headers together.
+    pub max_header_bytes: usize,
+    /// Most headers of a request.
+    pub max_headers: usize,
+    /// Most connections at once.
+    pub max_connections: usize,
+    /// Most bytes of rendered tenants that are kept, each good as long as its stamp is.
+    pub max_rendered_bytes: u64,
+    /// How long headers may take, and an idle connection may stay.
+    pub header_read_timeout_seconds: u64,
+    /// How long a body may take.
+    pub body_read_timeout_seconds: u64,
+    /// How long a stop waits for what is under way.
+    pub drain_timeout_seconds: u64,
+}
+
+/// How jobs are worked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Jobs {
+    /// Whether this process works jobs.
+    pub enabled: bool,
+    /// Most jobs worked at once.
+    pub max_running: usize,
+    /// How long a claim holds without a heartbeat.
+    pub lease_seconds: u64,
+    /// How often a heartbeat is sent.
+    pub heartbeat_seconds: u64,
+    /// How often is looked for due jobs.
+    pub poll_milliseconds: u64,
+    /// How often is looked for what expired.
+    pub expiry_seconds: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7300)),
+            data_dir: PathBuf::from("./.tenancy"),
+            database: String::new(),
+            behind_tls_proxy: false,
+            limits: Limits::default(),
+            jobs: Jobs::default(),
+            declared: Declared::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 1024 * 1024,
+            max_header_bytes: 32 * 1024,
+            max_headers: 100,
+            max_connections: 4096,
+            max_rendered_bytes: 64 * 1024 * 1024,
+            header_read_timeout_seconds: 30,
+            body_read_timeout_seconds: 20,
+            drain_timeout_seconds: 20,
+        }
+    }
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            max_running: 8,
+            lease_seconds: 10,
+            heartbeat_seconds: 3,
+            poll_milliseconds: 1000,
+            expiry_seconds: 10,
+        }
+    }
+}
+
+/// What flags say; they win over everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--listen`
+    pub listen: Option<SocketAddr>,
+    /// `--data-dir`
+    pub data_dir: Option<PathBuf>,
+    /// `--database`
+    pub database: Option<String>,
+    /// `--behind-tls-proxy`
+    pub behind_tls_proxy: bool,
+}
+
+impl Config {
+    /// Reads the file, if one is named, then the process's environment, then the flags.
+    ///
+    /// # Errors
+    /// A sentence that names the file or variable and says what is wrong.
+    pub fn load(file: Option<&Path>, flags: Flags) -> Result<Self, BadConfig> {
+        let text = match file {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| BadConfig(format!("cannot read {}: {error}", path.display())))?,
+        };
+        let name = file.map_or_else(|| "the configuration".to_owned(), |path| path.display().to_string());
+        Self::from_sources(&name, &text, |name| std::env::var(name).ok(), flags)
+    }
+
+    /// As [`Config::load`], from sources that are at hand.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn from_sources(
+        name: &str,
+        text: &str,
+        env: impl Fn(&str) -> Option<String>,
+        flags: Flags,
+    ) -> Result<Self, BadConfig> {
+        let refused = |error: toml::de::Error| BadConfig(format!("{name}: {error}"));
+        let mut table: toml::Table = toml::from_str(text).map_err(refused)?;
+        let known = toml::Table::try_from(Self::default()).map_err(|error| BadConfig(error.to_string()))?;
+        from_environment("TENANCY", &known, &mut table, &env)?;
+        let mut config: Self = table.try_into().map_err(refused)?;
+        config.listen = flags.listen.unwrap_or(config.listen);
+        config.data_dir = flags.data_dir.unwrap_or(config.data_dir);
+        config.database = flags.database.unwrap_or(config.database);
+        config.behind_tls_proxy |= flags.behind_tls_proxy;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What the values must hold together.
+    fn check(&self) -> Result<(), BadConfig> {
+        let refuse = |sentence: String| Err(BadConfig(sentence));
+        if !self.listen.ip().is_loopback() && !self.behind_tls_proxy {
+            return refuse(format!(
+                "{} is not a loopback address and would be served in clear text: put a proxy that ends TLS before it \
+                 and say --behind-tls-proxy, or listen on 127.0.0.1",
+                self.listen
+            ));
+        }
+        if self.jobs.heartbeat_seconds == 0 || self.jobs.lease_seconds < 2 * self.jobs.heartbeat_seconds {
+            return refuse(
+                "jobs.lease_seconds must be at least twice jobs.heartbeat_seconds, and that not 0".to_owned(),
+            );
+        }
+        let problems = self.declared.problems();
+        if !problems.is_empty() {
+            return refuse(format!("declared: {}", problems.join("; ")));
+        }
+        let limits = &self.limits;
+        let nothing = [
+            limits.max_body_bytes,
+            limits.max_header_bytes,
+            limits.max_headers,
+            limits.max_connections,
+            self.jobs.max_running,
+        ];
+        if nothing.contains(&0) || self.jobs.poll_milliseconds == 0 || self.jobs.expiry_seconds == 0 {
+            return refuse("a limit, jobs.max_running and the intervals of jobs must not be 0".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Where the record is kept.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with `database`.
+    pub fn database(&self) -> Result<Database, BadConfig> {
+        match self.database.as_str() {
+            "" => Ok(Database::Sqlite(self.data_dir.join("tenancy.db"))),
+            text => Database::parse(text).map_err(BadConfig),
+        }
+    }
+
+    /// Makes the data directory, for the owner only.
+    ///
+    /// # Errors
+    /// A sentence with the directory's name.
+    pub fn make_data_dir(&self) -> Result<(), BadConfig> {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        let failed = |error: std::io::Error| BadConfig(format!("cannot make {}: {error}", self.data_dir.display()));
+        builder.create(&self.data_dir).map_err(failed)?;
+        // What is kept here is nobody's to commit.
+        let ignore = self.data_dir.join(".gitignore");
+        if ignore.exists() { Ok(()) } else { std::fs::write(ignore, "*\n").map_err(failed) }
+    }
+}
+
+/// Sets each scalar that the environment names: `TENANCY_LIMITS_MAX_BODY_BYTES` for `limits.max_body_bytes`.
+fn from_environment(
+    prefix: &str,
+    known: &toml::Table,
+    table: &mut toml::Table,
+    env: &impl Fn(&str) -> Option<String>,
+) -> Result<(), BadConfig> {
+    for (key, default) in known.iter().filter(|(key, _)| *key != "declared") {
+        let name = format!("{prefix}_{}", key.to_uppercase());
+        if let toml::Value::Table(known) = default {
+            let inner = table.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            if let toml::Value::Table(inner) = inner {
+                from_environment(&name, known, inner, env)?;
+            }
+        } else if let Some(text) = env(&name) {
+            let bad = |what| BadConfig(format!("{name} must be {what}, not {text:?}"));
+            let value = match default {
+                toml::Value::Integer(_) => text.parse().map(toml::Value::Integer).map_err(|_| bad("a whole number"))?,
+                toml::Value::Boolean(_) => text.parse().map(toml::Value::Boolean).map_err(|_| bad("true or false"))?,
+                _ => toml::Value::String(text),
+            };
+            table.insert(key.clone(), value);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, BadConfig> {
+        Config::from_sources("test.toml", text, |_| None, Flags::default())
+    }
+
+    #[test]
+    fn must_have_a_manual_that_says_what_is_built_in() {
+        assert_eq!(read(DEFAULT_TOML), Ok(Config::default()));
+        let known = toml::Table::try_from(Config::default()).expect("a table");
+        for key in known.keys().chain(known["limits"].as_table().expect("limits").keys()) {
+            assert!(DEFAULT_TOML.contains(key.as_str()), "{key} is not in the manual");
+        }
+    }
+
+    #[test]
+    fn must_refuse_an_unknown_key_and_say_where() {
+        for text in ["lisen = 'x'", "[limits]\nmax_body_byte = 1", "[declared]\nregion = 1"] {
+            let refused = read(text).expect_err(text).to_string();
+            assert!(refused.contains("test.toml") && refused.contains("unknown field"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn must_let_flags_win_over_environment_over_file() {
+        let env = |name: &str| match name {
+            "TENANCY_LISTEN" => Some("127.0.0.1:2".to_owned()),
+            "TENANCY_LIMITS_MAX_BODY_BYTES" => Some("77".to_owned()),
+            "TENANCY_JOBS_ENABLED" => Some("false".to_owned()),
+            _ => None,
+        };
+        let text = "listen = '127.0.0.1:1'\ndatabase = 'sqlite:file'\n[limits]\nmax_headers = 7";
+        let config = Config::from_sources("test.toml", text, env, Flags::default()).expect("good");
+        assert_eq!(config.listen.port(), 2);
+        assert_eq!((config.limits.max_body_bytes, config.limits.max_headers), (77, 7));
+        assert_eq!((config.jobs.enabled, config.database.as_str()), (false, "sqlite:file"));
+        let flags = Flags { listen: Some(SocketAddr::from(([127, 0, 0, 1], 3))), ..Flags::default() };
+        assert_eq!(Config::from_sources("test.toml", text, env, flags).expect("good").listen.port(), 3);
+        let bad = |_: &str| Some("many".to_owned());
+        assert!(Config::from_sources("", "", bad, Flags::default()).is_err());
+    }
+
+    #[test]
+    fn must_not_serve_the_network_in_clear_text_unasked() {
+        assert!(read("listen = '0.0.0.0:80'").is_err());
+        assert!(read("listen = '0.0.0.0:80'\nbehind_tls_proxy = true").is_ok());
+        assert!(read("listen = '[::1]:80'").is_ok());
+        assert!(read("[jobs]\nlease_seconds = 4").is_err());
+        assert!(read("[declared]\nenvironments = ['dev', 'dev']").is_err());
+    }
+
+    #[test]
+    fn must_make_the_data_directory_for_its_owner_only() {
+        let place = tempfile::tempdir().expect("a directory");
+        let config = Config { data_dir: place.path().join("a/b"), ..Config::default() };
+        config.make_data_dir().expect("made");
+        config.make_data_dir().expect("made again");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::metadata(&config.data_dir).expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o700);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What time brings: holds whose time is over are released, answers that were kept long enough go, the log gets the
+//! partitions of the months ahead.
+
+use crate::operations::outcomes::ReleaseExpired;
+use crate::tenancy::{Asked, Tenancy, fresh_correlation_id};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tenancy_core::Error;
+use tenancy_core::hold::Held;
+use tokio_util::sync::CancellationToken;
+
+/// Most holds that are released in one go.
+const MAX_HOLDS: usize = 256;
+
+/// The name under which the log shows it.
+pub const ACTOR: &str = "holds";
+
+/// Releases the holds whose time is over; returns how many stood.
+///
+/// # Errors
+/// [`Error::Unavailable`]. A hold that cannot be released keeps none of the others.
+pub async fn release_holds(tenancy: &Tenancy) -> Result<usize, Error> {
+    let ended = tenancy.store.ended_holds(MAX_HOLDS).await?;
+    for hold in &ended {
+        let Held::Tenant(tenant) = &hold.held else { continue };
+        let asked = Asked::by_system(ACTOR, fresh_correlation_id());
+        let release = ReleaseExpired { tenant: tenant.clone(), hold: hold.kind.clone() };
+        if let Err(error) = tenancy.decide_and_commit(&release, &asked, None).await {
+            let correlation_id = asked.correlation_id.as_str();
+            tracing::warn!(correlation_id, %error, code = error.code(), "a hold that ended was not released");
+        }
+    }
+    Ok(ended.len())
+}
+
+/// How often the log's partitions are looked at; months of them lie ahead.
+const TOP_UP_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Goes on until `stop`.
+pub async fn run(tenancy: Arc<Tenancy>, every: Duration, stop: CancellationToken) {
+    let mut topped_up = None::<Instant>;
+    while !stop.is_cancelled() {
+        complain("holds that ended could not be looked for", release_holds(&tenancy).await);
+        complain("what expired could not be removed", tenancy.store.remove_expired().await);
+        if topped_up.is_none_or(|at| at.elapsed() >= TOP_UP_EVERY) {
+            let done = tenancy.store.top_up_log().await;
+            topped_up = done.is_ok().then(Instant::now);
+            complain("the log's next partitions could not be made", done);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+fn complain<T>(what: &str, done: Result<T, Error>) {
+    if let Err(error) = done {
+        tracing::warn!(%error, "{what}");
+    }
+}

@@ -1,0 +1,76 @@
+//! `/v1/audit`, and that of a tenant: what happened, in the one order.
+
+use super::path::Named;
+use super::problem::Problem;
+use super::query::Query;
+use super::respond::json;
+use super::server::Server;
+use crate::operations::audit;
+use crate::view::event::EventView;
+use crate::view::list::{List, page};
+use axum::extract::State;
+use axum::response::Response;
+use std::sync::Arc;
+use tenancy_core::Error;
+use tenancy_core::event::EventType;
+use tenancy_core::ids::CorrelationId;
+use tenancy_store::page::{AuditFilter, Page};
+
+/// Audit events of all tenants, and of what is no tenant's, in order of their positions.
+#[utoipa::path(
+    get, path = "/v1/audit", tag = "audit", operation_id = "list_audit",
+    params(
+        ("event_type" = Option<Vec<String>>, Query, description = "Of these types; repeated, or with commas"),
+        ("correlation_id" = Option<String>, Query, description = "In this request"),
+        ("since" = Option<String>, Query, description = "At this time or later"),
+        ("until" = Option<String>, Query, description = "Before this time"),
+        ("order" = Option<String>, Query, description = "`asc`, the default, or `desc`: newest first"),
+        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
+        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses((status = 200, body = List<EventView>)),
+)]
+pub async fn list(State(server): State<Arc<Server>>, query: Query) -> Result<Response, Problem> {
+    let (filter, wanted) = read(query)?;
+    let listed = server.tenancy.store.audit(&filter, &wanted).await?;
+    json(&page(&listed.items, listed.next, EventView::of))
+}
+
+/// Audit events of a tenant, in order of their positions.
+#[utoipa::path(
+    get, path = "/v1/tenants/{tenant_id}/audit", tag = "audit", operation_id = "list_tenant_audit",
+    params(
+        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
+        ("event_type" = Option<Vec<String>>, Query, description = "Of these types; repeated, or with commas"),
+        ("correlation_id" = Option<String>, Query, description = "In this request"),
+        ("since" = Option<String>, Query, description = "At this time or later"),
+        ("until" = Option<String>, Query, description = "Before this time"),
+        ("order" = Option<String>, Query, description = "`asc`, the default, or `desc`: newest first"),
+        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
+        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses((status = 200, body = List<EventView>)),
+)]
+pub async fn of_tenant(
+    State(server): State<Arc<Server>>,
+    Named(tenant): Named<String>,
+    query: Query,
+) -> Result<Response, Problem> {
+    let (filter, wanted) = read(query)?;
+    let listed = audit::of_tenant(&server.tenancy, &tenant, filter, &wanted).await?;
+    json(&page(&listed.items, listed.next, EventView::of))
+}
+
+fn read(mut query: Query) -> Result<(AuditFilter, Page), Error> {
+    let filter = AuditFilter {
+        tenant_id: None,
+        event_types: query.words("event_type", EventType::WORDS)?,
+        correlation_id: query.text("correlation_id")?.map(CorrelationId::known),
+        since: query.time("since")?,
+        until: query.time("until")?,
+        newest_first: query.word("order", &[("asc", false), ("desc", true)])?.unwrap_or(false),
+    };
+    let wanted = query.page()?;
+    query.no_others()?;
+    Ok((filter, wanted))
+}

@@ -1,0 +1,130 @@
+//! The body of a request: bounded in size and in time, and read as what it says it is.
+
+use super::problem::Problem;
+use crate::config::Limits;
+use crate::yaml;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::Value;
+use std::time::Duration;
+use tenancy_core::Error;
+use tenancy_core::json::Strict;
+
+/// Reads the whole body.
+///
+/// # Errors
+/// [`Error::TooLarge`]; 408 when it does not come.
+pub async fn read(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
+    let time = Duration::from_secs(limits.body_read_timeout_seconds);
+    let most = limits.max_body_bytes;
+    match tokio::time::timeout(time, to_bytes(body, most)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if is_too_large(&error) => {
+            Err(Error::TooLarge(format!("a body is at most {most} bytes: send it in parts")).into())
+        }
+        Ok(Err(_)) => Err(Error::Malformed("the body broke off".to_owned()).into()),
+        Err(_) => {
+            let detail = format!("the body did not come within {} seconds", limits.body_read_timeout_seconds);
+            Err(Problem::Http(StatusCode::REQUEST_TIMEOUT, "timeout", detail))
+        }
+    }
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if error.to_string().contains("length limit exceeded") {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+/// One JSON document. A body that does not say what it is counts as JSON.
+///
+/// # Errors
+/// [`Error::Malformed`]; 415 for another media type.
+pub fn json(headers: &HeaderMap, body: &[u8]) -> Result<Value, Problem> {
+    match media_type(headers) {
+        None => {}
+        Some(media) if media == "application/json" || media.ends_with("+json") => {}
+        // What curl says of `-d` when it is not told.
+        Some(media) if media == "application/x-www-form-urlencoded" => {}
+        Some(media) => return Err(unsupported(&media, "application/json")),
+    }
+    Strict::parse(body).map_err(|error| Error::Malformed(format!("this is no JSON that can be taken: {error}")).into())
+}
+
+/// Many documents, YAML or JSON.
+///
+/// # Errors
+/// As [`json`].
+pub fn documents(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Value>, Problem> {
+    match media_type(headers).as_deref() {
+        Some("application/json") => Ok(match json(headers, body)? {
+            Value::Array(documents) => documents,
+            document => vec![document],
+        }),
+        None
+        | Some(
+            "application/yaml"
+            | "application/x-yaml"
+            | "text/yaml"
+            | "text/x-yaml"
+            | "text/plain"
+            | "application/x-www-form-urlencoded"
+            | "application/octet-stream",
+        ) => {
+            let text = std::str::from_utf8(body).map_err(|_| Error::Malformed("YAML must be UTF-8".to_owned()))?;
+            Ok(yaml::documents(text)?)
+        }
+        Some(media) => Err(unsupported(media, "application/yaml or application/json")),
+    }
+}
+
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or(value).trim().to_ascii_lowercase())
+}
+
+fn unsupported(media: &str, wanted: &str) -> Problem {
+    let detail = format!("a body here is {wanted}, not {media}: send that Content-Type");
+    Problem::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json as value;
+
+    fn of(media: &'static str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, media.parse().expect("a header"));
+        headers
+    }
+
+    #[tokio::test]
+    async fn must_bound_a_body() {
+        let limits = Limits { max_body_bytes: 4, ..Limits::default() };
+        assert_eq!(read(Body::from("1234"), &limits).await.expect("it fits"), "1234");
+        let refused = read(Body::from("12345"), &limits).await.expect_err("too large");
+        assert!(matches!(refused, Problem::Refused(Error::TooLarge(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn must_read_what_it_says_it_is() {
+        for media in
+            ["application/json", "application/merge-patch+json; charset=utf-8", "application/x-www-form-urlencoded"]
+        {
+            assert_eq!(json(&of(media), b"{}"), Ok(value!({})), "{media}");
+        }
+        assert_eq!(json(&HeaderMap::new(), b"{}"), Ok(value!({})));
+        let refused = json(&of("text/csv"), b"{}").expect_err("another media type");
+        assert!(matches!(refused, Problem::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE, ..)), "{refused:?}");
+        assert_eq!(documents(&of("application/json"), b"[{},{}]").map(|d| d.len()), Ok(2));
+        assert_eq!(documents(&of("application/yaml"), b"a: 1\n---\nb: 2").map(|d| d.len()), Ok(2));
+        assert!(documents(&of("image/png"), b"").is_err());
+    }
+}

@@ -1,0 +1,45 @@
+//! The correlation id of a request: the caller's, or a fresh one. An odd one is replaced, never refused.
+
+use crate::tenancy::fresh_correlation_id;
+use axum::http::{HeaderMap, HeaderName};
+use tenancy_core::ids::CorrelationId;
+
+/// In and out.
+pub const X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+
+/// `X-Correlation-Id`, or the trace id of `traceparent`, or a fresh one.
+pub fn of(headers: &HeaderMap) -> CorrelationId {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let own = text("x-correlation-id").and_then(CorrelationId::parse);
+    let traced = || text("traceparent").and_then(trace_id).and_then(CorrelationId::parse);
+    own.or_else(traced).unwrap_or_else(fresh_correlation_id)
+}
+
+/// The trace id in `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`.
+fn trace_id(traceparent: &str) -> Option<&str> {
+    let id = traceparent.split('-').nth(1)?;
+    let good = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) && id.bytes().any(|b| b != b'0');
+    good.then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_one(name: &'static str, value: &'static str) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().expect("a header"));
+        of(&headers).to_string()
+    }
+
+    #[test]
+    fn must_keep_a_plain_one_and_replace_an_odd_one() {
+        assert_eq!(of_one("x-correlation-id", "ci/run:7"), "ci/run:7");
+        assert_eq!(of_one("x-correlation-id", "a b").len(), 32);
+        assert_eq!(of(&HeaderMap::new()).as_str().len(), 32);
+        let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(of_one("traceparent", traceparent), "4bf92f3577b34da6a3ce929d0e0e4736");
+        let nobody = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
+        assert_ne!(of_one("traceparent", nobody), "00000000000000000000000000000000");
+    }
+}

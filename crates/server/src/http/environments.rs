@@ -1,0 +1,130 @@
+//! `/v1/tenants/{tenant_id}/environments`
+
+use super::path::Named;
+use super::problem::Problem;
+use super::respond::{json, text, versioned};
+use super::server::Server;
+use super::write::Write;
+use crate::answer::Answer;
+use crate::operations::environments::{Change, Remove, Written, find};
+use crate::operations::tenants;
+use crate::operations::wish::How;
+use crate::tenancy::Tenancy;
+use crate::view::document::EnvironmentManifest;
+use crate::view::environment::EnvironmentView;
+use crate::view::list::{List, page};
+use axum::extract::State;
+use axum::response::Response;
+use std::sync::Arc;
+
+/// The environments of a tenant, in declared order; all of them, since they are at most 64.
+#[utoipa::path(
+    get, path = "/v1/tenants/{tenant_id}/environments", tag = "environments", operation_id = "list_environments",
+    params(("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`")),
+    responses((status = 200, body = List<EnvironmentView>)),
+)]
+pub async fn list(State(server): State<Arc<Server>>, Named(tenant): Named<String>) -> Result<Response, Problem> {
+    let dossier = tenants::find(&server.tenancy, &tenant).await?;
+    json(&page(&dossier.environments, None, EnvironmentView::of))
+}
+
+/// An environment.
+#[utoipa::path(
+    get, path = "/v1/tenants/{tenant_id}/environments/{environment}", tag = "environments", operation_id = "get_environment",
+    params(
+        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
+        ("environment" = String, Path, description = "Its name, or its `env_id`"),
+    ),
+    responses((status = 200, body = EnvironmentView, headers(("ETag")))),
+)]
+pub async fn get(
+    State(server): State<Arc<Server>>,
+    Named((tenant, environment)): Named<(String, String)>,
+) -> Result<Response, Problem> {
+    let dossier = tenants::find(&server.tenancy, &tenant).await?;
+    let environment = find(&dossier, &environment)?;
+    versioned(&environment.version.to_string(), &EnvironmentView::of(environment))
+}
+
+/// Takes an environment to a whole entry; `If-None-Match: *` adds it. A change is one of the tenant, too.
+#[utoipa::path(
+    put, path = "/v1/tenants/{tenant_id}/environments/{environment}", tag = "environments", operation_id = "put_environment",
+    params(
+        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
+        ("environment" = String, Path, description = "Its name, or its `env_id`"),
+        ("allow" = Option<Vec<String>>, Query, description = "Kinds of changes that may destroy data and are wanted"),
+    ),
+    request_body = EnvironmentManifest,
+    responses(
+        (status = 200, body = EnvironmentView, headers(("ETag"))),
+        (status = 201, body = EnvironmentView, headers(("ETag"), ("Location"))),
+    ),
+)]
+pub async fn put(
+    State(server): State<Arc<Server>>,
+    Named(path): Named<(String, String)>,
+    write: Write,
+) -> Result<Response, Problem> {
+    change(&server, path, How::Replace, write).await
+}
+
+/// Changes what a JSON Merge Patch names.
+#[utoipa::path(
+    patch, path = "/v1/tenants/{tenant_id}/environments/{environment}", tag = "environments", operation_id = "patch_environment",
+    params(
+        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
+        ("environment" = String, Path, description = "Its name, or its `env_id`"),
+        ("allow" = Option<Vec<String>>, Query, description = "Kinds of changes that may destroy data and are wanted"),
+    ),
+    request_body(content = Object, content_type = "application/merge-patch+json", example = json!({"retention_days": 90})),
+    responses((status = 200, body = EnvironmentView, headers(("ETag")))),
+)]
+pub async fn patch(
+    State(server): State<Arc<Server>>,
+    Named(path): Named<(String, String)>,
+    write: Write,
+) -> Result<Response, Problem> {
+    change(&server, path, How::Merge, write).await
+}
+
+/// Removes an environment; needs `allow=remove-environment`.
+#[utoipa::path(
+    delete, path = "/v1/tenants/{tenant_id}/environments/{environment}", tag = "environments", operation_id = "remove_environment",
+    params(
+        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
+        ("environment" = String, Path, description = "Its name, or its `env_id`"),
+        ("allow" = Option<Vec<String>>, Query, description = "Kinds of changes that may destroy data and are wanted"),
+    ),
+    responses((status = 204)),
+)]
+pub async fn remove(
+    State(server): State<Arc<Server>>,
+    Named((tenant, environment)): Named<(String, String)>,
+    mut write: Write,
+) -> Result<Response, Problem> {
+    let allow = std::mem::take(&mut write.allow);
+    let command = Remove { tenant, environment, precondition: write.precondition, allow };
+    write.carry_out(&server, command, |_, ()| Answer { status: 204, ..Answer::default() }).await
+}
+
+async fn change(
+    server: &Server,
+    (tenant, environment): (String, String),
+    how: How,
+    mut write: Write,
+) -> Result<Response, Problem> {
+    let (document, allow) = (write.document()?, std::mem::take(&mut write.allow));
+    let command = Change { tenant, environment, document, how, precondition: write.precondition, allow };
+    write.carry_out(server, command, written).await
+}
+
+fn written(_: &Tenancy, written: &Written) -> Answer {
+    let environment = &written.environment;
+    let location = || format!("/v1/tenants/{}/environments/{}", environment.tenant_id, environment.name);
+    Answer {
+        status: if written.created { 201 } else { 200 },
+        etag: Some(environment.version.to_string()),
+        location: written.created.then(location),
+        body: text(&EnvironmentView::of(environment)),
+    }
+}

@@ -1,0 +1,47 @@
+//! `/healthz`, `/readyz`, `/metrics`: open, and without a word of any tenant.
+
+use super::problem::Problem;
+use super::respond::{bytes, json};
+use super::server::Server;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+use std::sync::Arc;
+
+/// The process runs.
+#[utoipa::path(get, path = "/healthz", tag = "health", operation_id = "healthz", responses((status = 200, body = Object)))]
+pub async fn healthz() -> Result<Response, Problem> {
+    json(&json!({"status": "ok"}))
+}
+
+/// The server can do its work: the database answers, and the server is not stopping.
+#[utoipa::path(
+    get, path = "/readyz", tag = "health", operation_id = "readyz",
+    responses((status = 200, body = Object), (status = 503, body = Object)),
+)]
+pub async fn readyz(State(server): State<Arc<Server>>) -> Result<Response, Problem> {
+    let mut wrong = match server.tenancy.store.ready().await {
+        Ok(wrong) => wrong,
+        Err(error) => vec![error.to_string()],
+    };
+    if server.stop.is_cancelled() {
+        wrong.push("the server is stopping".to_owned());
+    }
+    let status = if wrong.is_empty() { "ok" } else { "not ready" };
+    let mut response = json(&json!({"status": status, "wrong": wrong}))?;
+    if !wrong.is_empty() {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    Ok(response)
+}
+
+/// Figures for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "health", operation_id = "metrics",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text")),
+)]
+pub async fn metrics(State(server): State<Arc<Server>>) -> Response {
+    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    bytes(StatusCode::OK, media_type, server.metrics.text())
+}

@@ -1,0 +1,91 @@
+//! `/v1/jobs`, and those of a tenant.
+
+use super::path::Named;
+use super::problem::Problem;
+use super::query::Query;
+use super::respond::json;
+use super::server::Server;
+use crate::operations::jobs::{MAX_WAIT_SECONDS, find, wait};
+use crate::operations::tenants::tenant_id;
+use crate::view::job::JobView;
+use crate::view::list::{List, page};
+use axum::extract::State;
+use axum::response::Response;
+use std::sync::Arc;
+use std::time::Duration;
+use tenancy_core::Error;
+use tenancy_core::ids::TenantId;
+use tenancy_core::job::JobState;
+use tenancy_store::page::JobFilter;
+
+/// Jobs on all tenants, newest first.
+#[utoipa::path(
+    get, path = "/v1/jobs", tag = "jobs", operation_id = "list_jobs",
+    params(
+        ("state" = Option<String>, Query, description = "In this state"),
+        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
+        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses((status = 200, body = List<JobView>)),
+)]
+pub async fn list(State(server): State<Arc<Server>>, query: Query) -> Result<Response, Problem> {
+    listed(&server, None, query).await
+}
+
+/// Jobs on a tenant, newest first.
+#[utoipa::path(
+    get, path = "/v1/tenants/{tenant_id}/jobs", tag = "jobs", operation_id = "list_tenant_jobs",
+    params(
+        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
+        ("state" = Option<String>, Query, description = "In this state"),
+        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
+        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses((status = 200, body = List<JobView>)),
+)]
+pub async fn of_tenant(
+    State(server): State<Arc<Server>>,
+    Named(tenant): Named<String>,
+    query: Query,
+) -> Result<Response, Problem> {
+    let id = tenant_id(&server.tenancy, &tenant).await?;
+    let exists = server.tenancy.store.dossier(&id).await?.is_some();
+    if !exists {
+        return Err(Error::not_found("tenant", tenant).into());
+    }
+    listed(&server, Some(id), query).await
+}
+
+async fn listed(server: &Server, tenant_id: Option<TenantId>, mut query: Query) -> Result<Response, Problem> {
+    let (filter, wanted) = (JobFilter { tenant_id, state: query.word("state", JobState::WORDS)? }, query.page()?);
+    query.no_others()?;
+    let listed = server.tenancy.store.jobs(&filter, &wanted).await?;
+    json(&page(&listed.items, listed.next, JobView::row))
+}
+
+/// A job with its log; `wait_seconds` answers when it ended, or when the time is up.
+#[utoipa::path(
+    get, path = "/v1/tenants/{tenant_id}/jobs/{job_id}", tag = "jobs", operation_id = "get_job",
+    params(
+        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
+        ("job_id" = String, Path, description = "Its id"),
+        ("wait_seconds" = Option<u64>, Query, description = "How long to wait for its end, up to 60"),
+    ),
+    responses((status = 200, body = JobView)),
+)]
+pub async fn get(
+    State(server): State<Arc<Server>>,
+    Named((tenant, job)): Named<(String, String)>,
+    mut query: Query,
+) -> Result<Response, Problem> {
+    let seconds = query.number("wait_seconds", 0..=MAX_WAIT_SECONDS)?;
+    query.no_others()?;
+    let job = match seconds {
+        None | Some(0) => find(&server.tenancy, &tenant, &job).await?,
+        Some(seconds) => {
+            let time = Duration::from_secs(seconds);
+            wait(&server.tenancy, &tenant, &job, time, &server.stop).await?
+        }
+    };
+    json(&JobView::of(&job))
+}

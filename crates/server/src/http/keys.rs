@@ -1,0 +1,125 @@
+//! `/v1/keys`, and whose key this is.
+
+use super::auth::Caller;
+use super::path::Named;
+use super::problem::Problem;
+use super::query::Query;
+use super::respond::{json, text};
+use super::server::Server;
+use super::write::Write;
+use crate::answer::Answer;
+use crate::operations::keys::{Create, NewKey, Revoke, find};
+use crate::tenancy::Tenancy;
+use crate::view::document::KeyRequest;
+use crate::view::key::{KeyView, NewKeyView, WhoAmIView};
+use crate::view::list::{List, page};
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use serde_json::Value;
+use std::sync::Arc;
+use tenancy_core::apikey::{ApiKey, Role};
+use tenancy_core::document::{Fields, Findings};
+use tenancy_core::json::Pointer;
+use tenancy_core::rules::keys::MAX_NAME_LENGTH_BYTES;
+use tenancy_core::{Error, Timestamp};
+
+/// Whose credential this is.
+#[utoipa::path(
+    get, path = "/v1/whoami", tag = "keys", operation_id = "whoami",
+    responses((status = 200, body = WhoAmIView)),
+)]
+pub async fn whoami(Extension(caller): Extension<Caller>) -> Result<Response, Problem> {
+    let key = &caller.key;
+    json(&WhoAmIView { key_id: &key.key_id, name: &key.name, role: key.role })
+}
+
+/// API keys, in order of their ids.
+#[utoipa::path(
+    get, path = "/v1/keys", tag = "keys", operation_id = "list_keys",
+    params(
+        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
+        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses((status = 200, body = List<KeyView>)),
+)]
+pub async fn list(State(server): State<Arc<Server>>, mut query: Query) -> Result<Response, Problem> {
+    let wanted = query.page()?;
+    query.no_others()?;
+    let listed = server.tenancy.store.api_keys(&wanted).await?;
+    json(&page(&listed.items, listed.next, KeyView::of))
+}
+
+/// Makes a key. Its token is in this answer and nowhere else.
+#[utoipa::path(
+    post, path = "/v1/keys", tag = "keys", operation_id = "create_key",
+    request_body = KeyRequest,
+    responses((status = 201, body = NewKeyView, headers(("Location")))),
+)]
+pub async fn create(State(server): State<Arc<Server>>, write: Write) -> Result<Response, Problem> {
+    let command = read(&write.document()?, write.role)?;
+    write.carry_out_kept(&server, command, made, made_before).await
+}
+
+/// A key.
+#[utoipa::path(
+    get, path = "/v1/keys/{key_id}", tag = "keys", operation_id = "get_key",
+    params(("key_id" = String, Path, description = "Its id")),
+    responses((status = 200, body = KeyView)),
+)]
+pub async fn get(State(server): State<Arc<Server>>, Named(key): Named<String>) -> Result<Response, Problem> {
+    json(&KeyView::of(&find(&server.tenancy, &key).await?))
+}
+
+/// Revokes a key: it is refused from now on.
+#[utoipa::path(
+    delete, path = "/v1/keys/{key_id}", tag = "keys", operation_id = "revoke_key",
+    params(("key_id" = String, Path, description = "Its id")),
+    responses((status = 200, body = KeyView)),
+)]
+pub async fn revoke(
+    State(server): State<Arc<Server>>,
+    Named(key): Named<String>,
+    write: Write,
+) -> Result<Response, Problem> {
+    write.carry_out(&server, Revoke { key }, revoked).await
+}
+
+fn read(document: &Value, maker: Role) -> Result<Create, Error> {
+    let mut findings = Findings::default();
+    let command = Fields::of(document, Pointer::root(), &mut findings).and_then(|mut fields| {
+        let name = fields.required_text("name", MAX_NAME_LENGTH_BYTES, &mut findings);
+        if document.get("role").is_none() {
+            findings.bad(&fields.at("role"), "required", "role is required: admin, operator or viewer");
+        }
+        let role = fields.word("role", Role::WORDS, &mut findings);
+        let expires_at = fields.text("expires_at", 64, &mut findings).map(|text| text.parse::<Timestamp>());
+        if let Some(Err(_)) = expires_at {
+            findings.bad(&fields.at("expires_at"), "bad_time", "must be a time such as 2026-11-23T08:00:00Z");
+        }
+        fields.no_others(&mut findings);
+        Some(Create { name: name?, role: role?, expires_at: expires_at.and_then(Result::ok), maker })
+    });
+    findings.finish(command).map(|(command, _)| command)
+}
+
+fn made(_: &Tenancy, made: &NewKey) -> Answer {
+    new_key(made, Some(made.token.reveal()))
+}
+
+/// What is kept for an Idempotency-Key: everything but the token.
+fn made_before(_: &Tenancy, made: &NewKey) -> Answer {
+    new_key(made, None)
+}
+
+fn new_key(made: &NewKey, token: Option<&str>) -> Answer {
+    Answer {
+        status: 201,
+        location: Some(format!("/v1/keys/{}", made.key.key_id)),
+        body: text(&NewKeyView { key: KeyView::of(&made.key), token }),
+        etag: None,
+    }
+}
+
+fn revoked(_: &Tenancy, key: &ApiKey) -> Answer {
+    Answer { status: 200, body: text(&KeyView::of(key)), ..Answer::default() }
+}

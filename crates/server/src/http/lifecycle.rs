@@ -1,0 +1,174 @@
+//! `/v1/tenants/{tenant_id}/activate` and the like: transitions are asked for, and answered with the job.
+
+use super::path::Named;
+use super::problem::Problem;
+use super::respond::text;
+use super::server::Server;
+use super::write::Write;
+use crate::answer::Answer;
+use crate::operations::lifecycle::{Activate, Request, Suspend};
+use crate::operations::tenants::Written;
+use crate::tenancy::Tenancy;
+use crate::view::document::{Activation, Suspension as SuspensionDocument};
+use crate::view::job::location;
+use crate::view::tenant::{AcceptedView, etag};
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::Value;
+use std::sync::Arc;
+use tenancy_core::Error;
+use tenancy_core::Timestamp;
+use tenancy_core::document::{Fields, Findings};
+use tenancy_core::hold::MAX_REASON_LENGTH_BYTES;
+use tenancy_core::json::Pointer;
+use tenancy_core::lifecycle::Action;
+use tenancy_core::rules::lifecycle::Suspension;
+
+/// Asks for a tenant to be archived; its data goes with a purge, after the grace period.
+#[utoipa::path(
+    delete, path = "/v1/tenants/{tenant_id}", tag = "lifecycle", operation_id = "delete_tenant",
+    params(("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`")),
+    responses((status = 202, body = AcceptedView, headers(("ETag"), ("Location")))),
+)]
+pub async fn delete(
+    State(server): State<Arc<Server>>,
+    Named(tenant): Named<String>,
+    write: Write,
+) -> Result<Response, Problem> {
+    request(&server, tenant, Action::Delete, write).await
+}
+
+/// Releases a hold; a Draft that nothing holds and whose manifest has no wish is activated once.
+#[utoipa::path(
+    post, path = "/v1/tenants/{tenant_id}/activate", tag = "lifecycle", operation_id = "activate_tenant",
+    params(("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`")),
+    request_body(content = Option<Activation>),
+    responses((status = 202, body = AcceptedView, headers(("ETag"), ("Location")))),
+)]
+pub async fn activate(
+    State(server): State<Arc<Server>>,
+    Named(tenant): Named<String>,
+    write: Write,
+) -> Result<Response, Problem> {
+    let hold = activation(&write.document_if_any()?)?;
+    let command = Activate { tenant, hold, precondition: write.precondition };
+    write.carry_out(&server, command, accepted).await
+}
+
+/// Places a hold, which keeps the tenant out of service until it is released.
+#[utoipa::path(
+    post, path = "/v1/tenants/{tenant_id}/suspend", tag = "lifecycle", operation_id = "suspend_tenant",
+    params(("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`")),
+    request_body(content = Option<SuspensionDocument>),
+    responses((status = 202, body = AcceptedView, headers(("ETag"), ("Location")))),
+)]
+pub async fn suspend(
+    State(server): State<Arc<Server>>,
+    Named(tenant): Named<String>,
+    write: Write,
+) -> Result<Response, Problem> {
+    let suspension = suspension(&write.document_if_any()?)?;
+    let command = Suspend { tenant, suspension, precondition: write.precondition };
+    write.carry_out(&server, command, accepted).await
+}
+
+/// Takes a tenant out of the archive; it stays suspended until somebody activates it.
+#[utoipa::path(
+    post, path = "/v1/tenants/{tenant_id}/undelete", tag = "lifecycle", operation_id = "undelete_tenant",
+    params(("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`")),
+    responses((status = 202, body = AcceptedView, headers(("ETag"), ("Location")))),
+)]
+pub async fn undelete(
+    State(server): State<Arc<Server>>,
+    Named(tenant): Named<String>,
+    write: Write,
+) -> Result<Response, Problem> {
+    nothing_said(&write)?;
+    request(&server, tenant, Action::Undelete, write).await
+}
+
+/// Destroys an archived tenant's data, once its grace period is over; a tombstone stays.
+#[utoipa::path(
+    post, path = "/v1/tenants/{tenant_id}/purge", tag = "lifecycle", operation_id = "purge_tenant",
+    params(("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`")),
+    responses((status = 202, body = AcceptedView, headers(("ETag"), ("Location")))),
+)]
+pub async fn purge(
+    State(server): State<Arc<Server>>,
+    Named(tenant): Named<String>,
+    write: Write,
+) -> Result<Response, Problem> {
+    nothing_said(&write)?;
+    request(&server, tenant, Action::Purge, write).await
+}
+
+async fn request(server: &Server, tenant: String, action: Action, write: Write) -> Result<Response, Problem> {
+    let command = Request { tenant, action, precondition: write.precondition };
+    write.carry_out(server, command, accepted).await
+}
+
+fn accepted(tenancy: &Tenancy, written: &Written) -> Answer {
+    Answer {
+        status: 202,
+        etag: Some(etag(&written.dossier.tenant)),
+        location: written.dossier.open_job.as_ref().map(location),
+        body: text(&AcceptedView::of(&tenancy.declared, &written.dossier)),
+    }
+}
+
+fn activation(document: &Value) -> Result<Option<String>, Error> {
+    read(document, |fields, findings| fields.text("hold", 64, findings))
+}
+
+fn suspension(document: &Value) -> Result<Suspension, Error> {
+    read(document, |fields, findings| {
+        let until_at = fields.at("until");
+        let until = fields.text("until", 64, findings).and_then(|text| {
+            let read = text.parse::<Timestamp>().ok();
+            if read.is_none() {
+                findings.bad(
+                    &until_at,
+                    "bad_time",
+                    format!("must be a time such as 2026-11-23T08:00:00Z, not {text:?}"),
+                );
+            }
+            read
+        });
+        let hold = fields.text("hold", 64, findings);
+        Suspension { hold, reason: fields.text("reason", MAX_REASON_LENGTH_BYTES, findings), until }
+    })
+}
+
+fn nothing_said(write: &Write) -> Result<(), Problem> {
+    Ok(read(&write.document_if_any()?, |_, _| ())?)
+}
+
+/// Reads an object's fields; one that `fields` does not ask for is a violation.
+fn read<T>(document: &Value, fields: impl FnOnce(&mut Fields<'_>, &mut Findings) -> T) -> Result<T, Error> {
+    let mut findings = Findings::default();
+    let value = Fields::of(document, Pointer::root(), &mut findings).map(|mut of| {
+        let value = fields(&mut of, &mut findings);
+        of.no_others(&mut findings);
+        value
+    });
+    findings.finish(value).map(|(value, _)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn must_read_what_suspend_says_and_refuse_the_rest() {
+        let said = suspension(&json!({"hold": "billing", "reason": "late", "until": "2030-01-01T00:00:00Z"}));
+        let said = said.expect("good");
+        assert_eq!((said.hold.as_deref(), said.reason.as_deref()), (Some("billing"), Some("late")));
+        assert!(said.until.is_some());
+        assert_eq!(suspension(&json!({})), Ok(Suspension::default()));
+        for bad in [json!({"until": "tomorrow"}), json!({"holds": "x"}), json!([]), json!({"hold": 7})] {
+            assert!(matches!(suspension(&bad), Err(Error::Invalid(_))), "{bad}");
+        }
+        assert_eq!(activation(&json!({"hold": "billing"})), Ok(Some("billing".to_owned())));
+    }
+}

@@ -1,0 +1,121 @@
+//! `/v1/organizations`
+
+use super::path::Named;
+use super::problem::Problem;
+use super::query::Query;
+use super::respond::{json, text, versioned};
+use super::server::Server;
+use super::write::Write;
+use crate::answer::Answer;
+use crate::operations::organizations::{Change, Close, Create, Written, find};
+use crate::operations::wish::How;
+use crate::tenancy::Tenancy;
+use crate::view::document::OrganizationManifest;
+use crate::view::list::{List, page};
+use crate::view::organization::{OrganizationView, etag};
+use axum::extract::State;
+use axum::response::Response;
+use std::sync::Arc;
+use tenancy_store::page::OrganizationFilter;
+
+/// Organizations, in order of their ids.
+#[utoipa::path(
+    get, path = "/v1/organizations", tag = "organizations", operation_id = "list_organizations",
+    params(
+        ("q" = Option<String>, Query, description = "Whose id or display name begins so"),
+        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
+        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses((status = 200, body = List<OrganizationView>)),
+)]
+pub async fn list(State(server): State<Arc<Server>>, mut query: Query) -> Result<Response, Problem> {
+    let (filter, wanted) = (OrganizationFilter { q: query.text("q")? }, query.page()?);
+    query.no_others()?;
+    let listed = server.tenancy.store.organizations(&filter, &wanted).await?;
+    json(&page(&listed.items, listed.next, |organization| OrganizationView::of(organization, None)))
+}
+
+/// Makes an organization.
+#[utoipa::path(
+    post, path = "/v1/organizations", tag = "organizations", operation_id = "create_organization",
+    request_body = OrganizationManifest,
+    responses((status = 201, body = OrganizationView, headers(("ETag"), ("Location")))),
+)]
+pub async fn create(State(server): State<Arc<Server>>, write: Write) -> Result<Response, Problem> {
+    let command = Create { document: write.document()? };
+    write.carry_out(&server, command, written).await
+}
+
+/// An organization, with what its tenants are in sum.
+#[utoipa::path(
+    get, path = "/v1/organizations/{organization_id}", tag = "organizations", operation_id = "get_organization",
+    params(("organization_id" = String, Path, description = "Its id")),
+    responses((status = 200, body = OrganizationView, headers(("ETag")))),
+)]
+pub async fn get(State(server): State<Arc<Server>>, Named(organization): Named<String>) -> Result<Response, Problem> {
+    let record = find(&server.tenancy, &organization).await?;
+    versioned(&etag(&record.organization), &OrganizationView::of(&record.organization, Some(&record.usage)))
+}
+
+/// Takes an organization to a whole manifest; `If-None-Match: *` makes it under this id.
+#[utoipa::path(
+    put, path = "/v1/organizations/{organization_id}", tag = "organizations", operation_id = "put_organization",
+    params(("organization_id" = String, Path, description = "Its id")),
+    request_body = OrganizationManifest,
+    responses(
+        (status = 200, body = OrganizationView, headers(("ETag"))),
+        (status = 201, body = OrganizationView, headers(("ETag"), ("Location"))),
+    ),
+)]
+pub async fn put(
+    State(server): State<Arc<Server>>,
+    Named(organization): Named<String>,
+    write: Write,
+) -> Result<Response, Problem> {
+    change(&server, organization, How::Replace, write).await
+}
+
+/// Changes what a JSON Merge Patch names.
+#[utoipa::path(
+    patch, path = "/v1/organizations/{organization_id}", tag = "organizations", operation_id = "patch_organization",
+    params(("organization_id" = String, Path, description = "Its id")),
+    request_body(content = Object, content_type = "application/merge-patch+json", example = json!({"caps": {"tenants": 20}})),
+    responses((status = 200, body = OrganizationView, headers(("ETag")))),
+)]
+pub async fn patch(
+    State(server): State<Arc<Server>>,
+    Named(organization): Named<String>,
+    write: Write,
+) -> Result<Response, Problem> {
+    change(&server, organization, How::Merge, write).await
+}
+
+/// Closes an organization: its tenants stay, new ones are refused.
+#[utoipa::path(
+    delete, path = "/v1/organizations/{organization_id}", tag = "organizations", operation_id = "close_organization",
+    params(("organization_id" = String, Path, description = "Its id")),
+    responses((status = 200, body = OrganizationView, headers(("ETag")))),
+)]
+pub async fn close(
+    State(server): State<Arc<Server>>,
+    Named(organization): Named<String>,
+    write: Write,
+) -> Result<Response, Problem> {
+    let command = Close { organization, precondition: write.precondition };
+    write.carry_out(&server, command, written).await
+}
+
+async fn change(server: &Server, organization: String, how: How, write: Write) -> Result<Response, Problem> {
+    let command = Change { organization, document: write.document()?, how, precondition: write.precondition };
+    write.carry_out(server, command, written).await
+}
+
+fn written(_: &Tenancy, written: &Written) -> Answer {
+    let organization = &written.organization;
+    Answer {
+        status: if written.created { 201 } else { 200 },
+        etag: Some(etag(organization)),
+        location: written.created.then(|| format!("/v1/organizations/{}", organization.organization_id)),
+        body: text(&OrganizationView::of(organization, Some(&written.usage))),
+    }
+}

@@ -1,0 +1,113 @@
+//! Refusals on their way out. A handler only says what is wrong; the gate knows the correlation id and writes it down.
+
+use super::respond::bytes;
+use crate::operations::apply::Refused;
+use crate::view::problem::{DocumentRef, ProblemView};
+use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tenancy_core::Error;
+use tenancy_core::ids::CorrelationId;
+
+/// The media type of RFC 9457.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Problem {
+    /// By an operation.
+    Refused(Error),
+    /// By `apply`, with the documents that it was about.
+    File(Error, Vec<DocumentRef>),
+    /// By HTTP itself: status, code, sentence.
+    Http(StatusCode, &'static str, String),
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        Self::File(refused.error, refused.documents)
+    }
+}
+
+impl IntoResponse for Problem {
+    /// A response that still lacks its body: the gate writes it with [`Problem::answer`].
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl Problem {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Http(status, ..) => *status,
+            Self::Refused(error) | Self::File(error, _) => {
+                StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    }
+
+    /// The whole response.
+    pub fn answer(&self, correlation_id: &CorrelationId) -> Response {
+        let view = match self {
+            Self::Refused(error) => ProblemView::of(error, &[], correlation_id.as_str()),
+            Self::File(error, documents) => ProblemView::of(error, documents, correlation_id.as_str()),
+            Self::Http(status, code, detail) => ProblemView {
+                kind: "about:blank",
+                title: status.canonical_reason().unwrap_or("Refused"),
+                status: status.as_u16(),
+                code,
+                detail: detail.clone(),
+                errors: Vec::new(),
+                current_version: None,
+                correlation_id: correlation_id.as_str(),
+            },
+        };
+        if let Self::Refused(Error::Internal(what)) | Self::File(Error::Internal(what), _) = self {
+            tracing::error!(correlation_id = correlation_id.as_str(), "internal: {what}");
+        }
+        let mut response = bytes(self.status(), PROBLEM_JSON, serde_json::to_vec(&view).unwrap_or_default());
+        let headers = response.headers_mut();
+        match self.status() {
+            StatusCode::UNAUTHORIZED => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            StatusCode::SERVICE_UNAVAILABLE => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))),
+            _ => {}
+        }
+        response
+    }
+
+    /// Takes the problem out of a handler's response and answers it whole.
+    pub fn settle(mut response: Response, correlation_id: &CorrelationId) -> Response {
+        let Some(problem) = response.extensions_mut().remove::<Self>() else { return response };
+        let mut settled = problem.answer(correlation_id);
+        if let Some(allow) = response.headers_mut().remove(ALLOW) {
+            settled.headers_mut().insert(ALLOW, allow);
+        }
+        settled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn must_say_when_to_come_again_and_who_to_be() {
+        let id = CorrelationId::known("c-1");
+        let busy = Problem::settle(Problem::from(Error::Busy).into_response(), &id);
+        assert_eq!(busy.status().as_u16(), 503);
+        assert_eq!(busy.headers()[RETRY_AFTER], "1");
+        let nobody = Problem::settle(Problem::from(Error::Unauthenticated).into_response(), &id);
+        assert_eq!(nobody.headers()[WWW_AUTHENTICATE], "Bearer");
+        let body = axum::body::to_bytes(nobody.into_body(), 10_000).await.expect("a body");
+        let problem: serde_json::Value = serde_json::from_slice(&body).expect("json");
+        assert_eq!((&problem["code"], &problem["correlation_id"]), (&"unauthenticated".into(), &"c-1".into()));
+    }
+}

@@ -1,0 +1,163 @@
+//! Parameters of the query: each is asked for by name, and one that nobody asked for is refused, with the nearest.
+
+use super::problem::Problem;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use tenancy_core::document::one_of;
+use tenancy_core::nearest::nearest;
+use tenancy_core::{Error, Timestamp};
+use tenancy_store::page::{DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS, Page};
+
+/// The parameters of a query.
+#[derive(Debug, Default)]
+pub struct Query {
+    pairs: Vec<(String, String)>,
+    known: Vec<&'static str>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let pairs = axum::extract::Query::try_from_uri(&parts.uri).map_err(|bad| Error::Malformed(bad.body_text()))?;
+        Ok(Self { pairs: pairs.0, known: Vec::new() })
+    }
+}
+
+fn bad(name: &str, what: impl std::fmt::Display) -> Error {
+    Error::Malformed(format!("the query's {name} {what}"))
+}
+
+impl Query {
+    /// Every value of a parameter.
+    pub fn all(&mut self, name: &'static str) -> impl Iterator<Item = &str> {
+        self.known.push(name);
+        self.pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a parameter that may be given once; an empty one counts as absent.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is given twice.
+    pub fn text(&mut self, name: &'static str) -> Result<Option<String>, Error> {
+        let mut values = self.all(name);
+        let value = values.next().filter(|value| !value.is_empty()).map(str::to_owned);
+        if values.next().is_some() { Err(bad(name, "is given twice")) } else { Ok(value) }
+    }
+
+    /// Every item of a parameter that may be repeated, and may list items with commas.
+    pub fn list(&mut self, name: &'static str) -> Vec<String> {
+        let items = self.all(name).flat_map(|value| value.split(','));
+        items.map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// One of a closed list of words.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] with the nearest.
+    pub fn word<T: Copy>(&mut self, name: &'static str, words: &[(&'static str, T)]) -> Result<Option<T>, Error> {
+        self.text(name)?.map(|text| word(name, &text, words)).transpose()
+    }
+
+    /// Many of a closed list of words.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] with the nearest.
+    pub fn words<T: Copy>(&mut self, name: &'static str, words: &[(&'static str, T)]) -> Result<Vec<T>, Error> {
+        self.list(name).iter().map(|text| word(name, text, words)).collect()
+    }
+
+    /// A yes or no; absent is no.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn flag(&mut self, name: &'static str) -> Result<bool, Error> {
+        Ok(self.word(name, &[("true", true), ("false", false)])?.unwrap_or(false))
+    }
+
+    /// A whole number of the range.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn number(&mut self, name: &'static str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>, Error> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let what = || format!("must be a whole number from {} to {}, not {text:?}", range.start(), range.end());
+        number.map(Some).ok_or_else(|| bad(name, what()))
+    }
+
+    /// A time, RFC 3339.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, Error> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let what = || bad(name, format!("must be a time such as 2026-11-23T08:00:00Z, not {text:?}"));
+        text.parse().map(Some).map_err(|_| what())
+    }
+
+    /// Which page: `limit` and `after`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn page(&mut self) -> Result<Page, Error> {
+        let limit = self.number("limit", 1..=MAX_PAGE_ITEMS as u64)?;
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(DEFAULT_PAGE_ITEMS);
+        Ok(Page { after: self.text("after")?, limit })
+    }
+
+    /// Refuses parameters that nobody asked for.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] with the nearest that there is.
+    pub fn no_others(&self) -> Result<(), Error> {
+        let Some((name, _)) = self.pairs.iter().find(|(name, _)| !self.known.contains(&name.as_str())) else {
+            return Ok(());
+        };
+        let hint = match (nearest(name, self.known.iter().copied()), self.known.as_slice()) {
+            (Some(near), _) => format!("; did you mean {near:?}?"),
+            (None, []) => "; there are none here".to_owned(),
+            (None, known) => format!("; there are {}", known.join(", ")),
+        };
+        Err(Error::Malformed(format!("there is no query parameter {name:?}{hint}")))
+    }
+}
+
+fn word<T: Copy>(name: &'static str, text: &str, words: &[(&'static str, T)]) -> Result<T, Error> {
+    let list: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+    let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+    found.ok_or_else(|| bad(name, one_of(text, &list)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Query {
+        let uri = format!("/x?{text}").parse().expect("a uri");
+        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri).expect("a query");
+        Query { pairs: pairs.0, known: Vec::new() }
+    }
+
+    #[test]
+    fn must_refuse_what_nobody_asked_for() {
+        let mut query = of("limit=3&stat=Active");
+        assert_eq!(query.page().map(|page| page.limit), Ok(3));
+        assert_eq!(query.text("state"), Ok(None));
+        let refused = query.no_others().expect_err("unknown").to_string();
+        assert!(refused.contains("did you mean \"state\""), "{refused}");
+    }
+
+    #[test]
+    fn must_read_each_kind() {
+        let mut query = of("allow=a,b&allow=c&dry_run=true&since=2026-11-23T08:00:00Z&limit=501");
+        assert_eq!(query.list("allow"), ["a", "b", "c"]);
+        assert_eq!(query.flag("dry_run"), Ok(true));
+        assert!(query.time("since").expect("a time").is_some());
+        assert!(query.page().is_err());
+        assert_eq!(query.no_others(), Ok(()));
+        assert!(of("since=yesterday").time("since").is_err());
+        assert!(of("a=1&a=2").text("a").is_err());
+        assert!(of("order=up").word("order", &[("asc", ()), ("desc", ())]).is_err());
+    }
+}

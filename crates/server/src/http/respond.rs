@@ -1,0 +1,69 @@
+//! Responses.
+
+use super::problem::Problem;
+use crate::answer::Answer;
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+use tenancy_core::Error;
+
+/// Says that an answer is the first one to this Idempotency-Key.
+pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// A response of that media type.
+pub fn bytes(status: StatusCode, media_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// JSON.
+///
+/// # Errors
+/// [`Error::Internal`] when the view cannot be written, which no view is known for.
+pub fn json(view: &impl Serialize) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(view).map_err(|error| Error::Internal(format!("cannot write JSON: {error}")))?;
+    Ok(bytes(StatusCode::OK, "application/json", body))
+}
+
+/// JSON of something that has versions.
+///
+/// # Errors
+/// As [`json`].
+pub fn versioned(etag: &str, view: &impl Serialize) -> Result<Response, Problem> {
+    let mut response = json(view)?;
+    if let Ok(etag) = HeaderValue::from_str(&format!("\"{etag}\"")) {
+        response.headers_mut().insert(ETAG, etag);
+    }
+    Ok(response)
+}
+
+/// An answer of a write; `replayed`: it was given before.
+pub fn answer(answer: Answer, replayed: bool) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    let mut response = if answer.body.is_empty() {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status;
+        response
+    } else {
+        bytes(status, "application/json", answer.body)
+    };
+    let headers = response.headers_mut();
+    let etag = answer.etag.and_then(|etag| HeaderValue::from_str(&format!("\"{etag}\"")).ok());
+    let location = answer.location.and_then(|location| HeaderValue::from_str(&location).ok());
+    etag.map(|etag| headers.insert(ETAG, etag));
+    location.map(|location| headers.insert(LOCATION, location));
+    if replayed {
+        headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// The text of a view, for an [`Answer`].
+pub fn text(view: &impl Serialize) -> String {
+    // No view has a map with keys that are not text, which is all that could fail.
+    serde_json::to_string(view).unwrap_or_default()
+}

@@ -1,0 +1,93 @@
+//! The one page of routes.
+
+use super::gate::finished;
+use super::problem::Problem;
+use super::route::{Needs, Route};
+use super::server::Server;
+use super::{
+    apply, audit, correlation, docs, environments, health, jobs, keys, lifecycle, openapi, organizations, tenants,
+    versions,
+};
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+use tenancy_core::Error;
+use tenancy_core::permission::Operation::{
+    ManageKeys, ReadAudit, ReadJobs, ReadOrganizations, ReadTenants, RunLifecycle, WriteOrganizations, WriteTenants,
+};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Every route, with what a caller needs.
+pub fn all() -> Vec<Route> {
+    let open = |methods| Route::new(Needs::Nothing, methods);
+    let key = |methods| Route::new(Needs::Key, methods);
+    let may = |operation, methods| Route::new(Needs::Permission(operation), methods);
+    vec![
+        open(routes!(docs::root)),
+        open(routes!(docs::docs)),
+        open(routes!(docs::openapi)),
+        open(routes!(health::healthz)),
+        open(routes!(health::readyz)),
+        open(routes!(health::metrics)),
+        key(routes!(keys::whoami)),
+        may(ReadOrganizations, routes!(organizations::list)),
+        may(WriteOrganizations, routes!(organizations::create)),
+        may(ReadOrganizations, routes!(organizations::get)),
+        may(WriteOrganizations, routes!(organizations::put)),
+        may(WriteOrganizations, routes!(organizations::patch)),
+        may(WriteOrganizations, routes!(organizations::close)),
+        may(ReadTenants, routes!(tenants::list)),
+        may(WriteTenants, routes!(tenants::register)),
+        may(ReadTenants, routes!(tenants::get)),
+        may(WriteTenants, routes!(tenants::put)),
+        may(WriteTenants, routes!(tenants::patch)),
+        may(RunLifecycle, routes!(lifecycle::delete)),
+        may(RunLifecycle, routes!(lifecycle::activate)),
+        may(RunLifecycle, routes!(lifecycle::suspend)),
+        may(RunLifecycle, routes!(lifecycle::undelete)),
+        may(RunLifecycle, routes!(lifecycle::purge)),
+        may(ReadTenants, routes!(versions::of_tenant)),
+        may(ReadTenants, routes!(versions::get)),
+        may(ReadTenants, routes!(environments::list)),
+        may(ReadTenants, routes!(environments::get)),
+        may(WriteTenants, routes!(environments::put)),
+        may(WriteTenants, routes!(environments::patch)),
+        may(WriteTenants, routes!(environments::remove)),
+        may(ReadTenants, routes!(versions::of_environment)),
+        may(ReadJobs, routes!(jobs::of_tenant)),
+        may(ReadJobs, routes!(jobs::get)),
+        may(ReadJobs, routes!(jobs::list)),
+        may(ReadAudit, routes!(audit::of_tenant)),
+        may(ReadAudit, routes!(audit::list)),
+        may(ManageKeys, routes!(keys::list)),
+        may(ManageKeys, routes!(keys::create)),
+        may(ManageKeys, routes!(keys::get)),
+        may(ManageKeys, routes!(keys::revoke)),
+        may(WriteTenants, routes!(apply::apply)),
+    ]
+}
+
+/// The whole router, each route behind its gate.
+pub fn router(server: &Arc<Server>) -> Router {
+    let gated = all()
+        .into_iter()
+        .fold(OpenApiRouter::with_openapi(openapi::head()), |router, route| router.routes(route.gated(server)));
+    let (router, _) = gated.split_for_parts();
+    router.fallback(no_such_route).method_not_allowed_fallback(no_such_method).with_state(Arc::clone(server))
+}
+
+async fn no_such_route(request: Request) -> Response {
+    let correlation_id = correlation::of(request.headers());
+    let problem = Problem::from(Error::not_found("route", request.uri().path()));
+    finished(problem.into_response(), &correlation_id)
+}
+
+async fn no_such_method(request: Request) -> Response {
+    let correlation_id = correlation::of(request.headers());
+    let detail = format!("{} has no {}: see the Allow header", request.uri().path(), request.method());
+    let problem = Problem::Http(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
+    finished(problem.into_response(), &correlation_id)
+}

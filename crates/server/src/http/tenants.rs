@@ -1,0 +1,142 @@
+//! `/v1/tenants`
+
+use super::path::Named;
+use super::problem::Problem;
+use super::query::Query;
+use super::respond::text;
+use super::server::Server;
+use super::write::Write;
+use crate::answer::Answer;
+use crate::http::respond::json;
+use crate::operations::tenants::{Change, Register, Written};
+use crate::operations::wish::How;
+use crate::tenancy::Tenancy;
+use crate::view::document::TenantManifest;
+use crate::view::list::{List, page};
+use crate::view::tenant::{TenantRow, TenantView, etag};
+use axum::extract::State;
+use axum::response::Response;
+use std::sync::Arc;
+use tenancy_core::Error;
+use tenancy_core::ids::OrganizationId;
+use tenancy_core::tenant::{Profile, State as TenantState};
+use tenancy_store::page::TenantFilter;
+
+/// Tenants, in order of their ids.
+#[utoipa::path(
+    get, path = "/v1/tenants", tag = "tenants", operation_id = "list_tenants",
+    params(
+        ("state" = Option<String>, Query, description = "In this state"),
+        ("region" = Option<String>, Query, description = "With this home region"),
+        ("profile" = Option<String>, Query, description = "Of this profile"),
+        ("organization_id" = Option<String>, Query, description = "Of this organization"),
+        ("label" = Option<Vec<String>>, Query, description = "With all these labels, each `key=value`"),
+        ("q" = Option<String>, Query, description = "Whose id, display name or an alias begins so"),
+        ("created_from" = Option<String>, Query, description = "Registered at this time or later"),
+        ("created_before" = Option<String>, Query, description = "Registered before this time"),
+        ("purged" = Option<bool>, Query, description = "Also tombstones"),
+        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
+        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses((status = 200, body = List<TenantRow>)),
+)]
+pub async fn list(State(server): State<Arc<Server>>, mut query: Query) -> Result<Response, Problem> {
+    let (filter, wanted) = (filter(&mut query)?, query.page()?);
+    query.no_others()?;
+    let listed = server.tenancy.store.tenants(&filter, &wanted).await?;
+    json(&page(&listed.items, listed.next, TenantRow::of))
+}
+
+fn filter(query: &mut Query) -> Result<TenantFilter, Error> {
+    let label = |pair: String| match pair.split_once('=') {
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err(Error::Malformed(format!("the query's label must be key=value, not {pair:?}"))),
+    };
+    Ok(TenantFilter {
+        state: query.word("state", TenantState::WORDS)?,
+        region: query.text("region")?,
+        profile: query.word("profile", Profile::WORDS)?,
+        organization_id: query.text("organization_id")?.map(OrganizationId::known),
+        labels: query.list("label").into_iter().map(label).collect::<Result<_, _>>()?,
+        q: query.text("q")?,
+        created_from: query.time("created_from")?,
+        created_before: query.time("created_before")?,
+        purged: query.flag("purged")?,
+    })
+}
+
+/// Registers a tenant: a Draft, whose `create` job is queued.
+#[utoipa::path(
+    post, path = "/v1/tenants", tag = "tenants", operation_id = "register_tenant",
+    request_body = TenantManifest,
+    responses((status = 201, body = TenantView, headers(("ETag"), ("Location")))),
+)]
+pub async fn register(State(server): State<Arc<Server>>, write: Write) -> Result<Response, Problem> {
+    let command = Register { document: write.document()? };
+    write.carry_out(&server, command, written).await
+}
+
+/// A tenant with its environments, webhooks, holds and open job.
+#[utoipa::path(
+    get, path = "/v1/tenants/{tenant_id}", tag = "tenants", operation_id = "get_tenant",
+    params(("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`")),
+    responses((status = 200, body = TenantView, headers(("ETag")))),
+)]
+pub async fn get(State(server): State<Arc<Server>>, Named(tenant): Named<String>) -> Result<Response, Problem> {
+    server.rendered.tenant(&server.tenancy, &tenant).await
+}
+
+/// Takes a tenant to a whole manifest; `If-None-Match: *` registers it under this id.
+#[utoipa::path(
+    put, path = "/v1/tenants/{tenant_id}", tag = "tenants", operation_id = "put_tenant",
+    params(
+        ("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`"),
+        ("allow" = Option<Vec<String>>, Query, description = "Kinds of changes that may destroy data and are wanted"),
+    ),
+    request_body = TenantManifest,
+    responses(
+        (status = 200, body = TenantView, headers(("ETag"))),
+        (status = 201, body = TenantView, headers(("ETag"), ("Location"))),
+    ),
+)]
+pub async fn put(
+    State(server): State<Arc<Server>>,
+    Named(tenant): Named<String>,
+    write: Write,
+) -> Result<Response, Problem> {
+    change(&server, tenant, How::Replace, write).await
+}
+
+/// Changes what a JSON Merge Patch names; a list replaces the list.
+#[utoipa::path(
+    patch, path = "/v1/tenants/{tenant_id}", tag = "tenants", operation_id = "patch_tenant",
+    params(
+        ("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`"),
+        ("allow" = Option<Vec<String>>, Query, description = "Kinds of changes that may destroy data and are wanted"),
+    ),
+    request_body(content = Object, content_type = "application/merge-patch+json", example = json!({"quotas": {"apiRateLimit": 400}})),
+    responses((status = 200, body = TenantView, headers(("ETag")))),
+)]
+pub async fn patch(
+    State(server): State<Arc<Server>>,
+    Named(tenant): Named<String>,
+    write: Write,
+) -> Result<Response, Problem> {
+    change(&server, tenant, How::Merge, write).await
+}
+
+async fn change(server: &Server, tenant: String, how: How, mut write: Write) -> Result<Response, Problem> {
+    let (document, allow) = (write.document()?, std::mem::take(&mut write.allow));
+    let command = Change { tenant, document, how, precondition: write.precondition, allow };
+    write.carry_out(server, command, written).await
+}
+
+fn written(tenancy: &Tenancy, written: &Written) -> Answer {
+    let tenant = &written.dossier.tenant;
+    Answer {
+        status: if written.created { 201 } else { 200 },
+        etag: Some(etag(tenant)),
+        location: written.created.then(|| format!("/v1/tenants/{}", tenant.tenant_id)),
+        body: text(&TenantView::of(&tenancy.declared, &written.dossier)),
+    }
+}

@@ -1,0 +1,130 @@
+//! What a request to change something says: who, on which version, under which Idempotency-Key, what.
+
+use super::auth::Caller;
+use super::body;
+use super::problem::Problem;
+use super::query::Query;
+use super::respond;
+use super::server::Server;
+use crate::answer::Answer;
+use crate::idempotency::IdempotencyKey;
+use crate::operations::{Command, Done, Keyed};
+use crate::precondition::Precondition;
+use crate::tenancy::{Asked, Tenancy};
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::Response;
+use serde_json::Value;
+use std::sync::Arc;
+use tenancy_core::Error;
+use tenancy_core::apikey::Role;
+use tenancy_core::moment::Actor;
+
+/// A request to change something.
+pub struct Write {
+    /// Who asks, in which request.
+    pub asked: Asked,
+    /// What the caller may.
+    pub role: Role,
+    /// On what the change depends.
+    pub precondition: Precondition,
+    /// Kinds of changes that may destroy data and are wanted.
+    pub allow: Vec<String>,
+    /// Write nothing: say what would be.
+    pub dry_run: bool,
+    /// The Idempotency-Key, if there is one.
+    pub key: Option<IdempotencyKey>,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+impl FromRequest<Arc<Server>> for Write {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, server: &Arc<Server>) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let Some(caller) = parts.extensions.remove::<Caller>() else { return Err(Error::Unauthenticated.into()) };
+        let mut query = Query::from_request_parts(&mut parts, server).await?;
+        let (allow, dry_run) = (query.list("allow"), query.flag("dry_run")?);
+        query.no_others()?;
+        let text = |name: HeaderName| match parts.headers.get(name).map(|value| value.to_str()) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(Some(text)),
+            Some(Err(_)) => Err(Error::Malformed("If-Match and If-None-Match must be ASCII".to_owned())),
+        };
+        let precondition = Precondition::read(text(IF_MATCH)?, text(IF_NONE_MATCH)?)?;
+        let body = body::read(body, &server.limits).await?;
+        let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+        let key = match parts.headers.get(IDEMPOTENCY_KEY) {
+            None => None,
+            Some(value) => {
+                let (id, method) = (&caller.key.key_id, parts.method.as_str());
+                Some(IdempotencyKey::new(id, value.as_bytes(), method, path, &body)?)
+            }
+        };
+        let asked = Asked { actor: Actor::user(&caller.key.key_id), correlation_id: caller.correlation_id };
+        Ok(Self { asked, role: caller.key.role, precondition, allow, dry_run, key, headers: parts.headers, body })
+    }
+}
+
+impl Write {
+    /// The body: one JSON document.
+    ///
+    /// # Errors
+    /// As [`body::json`].
+    pub fn document(&self) -> Result<Value, Problem> {
+        body::json(&self.headers, &self.body)
+    }
+
+    /// The body of a request that may have none.
+    ///
+    /// # Errors
+    /// As [`body::json`].
+    pub fn document_if_any(&self) -> Result<Value, Problem> {
+        if self.body.is_empty() { Ok(Value::Object(Default::default())) } else { self.document() }
+    }
+
+    /// The body: many documents, YAML or JSON.
+    ///
+    /// # Errors
+    /// As [`body::documents`].
+    pub fn documents(&self) -> Result<Vec<Value>, Problem> {
+        body::documents(&self.headers, &self.body)
+    }
+
+    /// Has the command carried out, and answers.
+    ///
+    /// # Errors
+    /// What the operation refused.
+    pub async fn carry_out<C: Command>(
+        self,
+        server: &Server,
+        command: C,
+        answer: fn(&Tenancy, &C::Outcome) -> Answer,
+    ) -> Result<Response, Problem> {
+        self.carry_out_kept(server, command, answer, answer).await
+    }
+
+    /// As [`Write::carry_out`], where the answer that is kept for an Idempotency-Key is another than the first one.
+    ///
+    /// # Errors
+    /// What the operation refused.
+    pub async fn carry_out_kept<C: Command>(
+        self,
+        server: &Server,
+        command: C,
+        answer: fn(&Tenancy, &C::Outcome) -> Answer,
+        kept: fn(&Tenancy, &C::Outcome) -> Answer,
+    ) -> Result<Response, Problem> {
+        let keyed = self.key.map(|key| Keyed { key, answer: kept });
+        let tenancy = &server.tenancy;
+        Ok(match tenancy.carry_out(command, self.asked, keyed).await? {
+            Done::Now(outcome) => respond::answer(answer(tenancy, &outcome), false),
+            Done::Before(first) => respond::answer(first, true),
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! Idempotency-Key: a request that is sent again gets its first answer, and has one effect.
+//!
+//! The answer is kept in the commit of the change itself, under the API key that made the request. The record is read
+//! before the rule is asked, since the rule would refuse what has happened already; two requests at one moment are
+//! told apart by the commit, which lets one through and hands the other the first one's answer.
+
+use crate::answer::Answer;
+use crate::tenancy::Tenancy;
+use tenancy_core::changes::{Changes, IdempotencyRecord};
+use tenancy_core::ids::KeyId;
+use tenancy_core::json::sha256_hex;
+use tenancy_core::{Error, Timestamp};
+
+/// How long an answer is kept.
+pub const KEPT_HOURS: i64 = 24;
+
+/// Longest Idempotency-Key, in bytes.
+pub const MAX_KEY_LENGTH_BYTES: usize = 255;
+
+/// A request with an Idempotency-Key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    digest: String,
+    request_digest: String,
+}
+
+impl IdempotencyKey {
+    /// Of the header's value, and of all that the request says.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for a value that is empty or too long.
+    pub fn new(key: &KeyId, value: &[u8], method: &str, path: &str, body: &[u8]) -> Result<Self, Error> {
+        if value.is_empty() || value.len() > MAX_KEY_LENGTH_BYTES {
+            return Err(Error::Malformed(format!("Idempotency-Key must be 1 to {MAX_KEY_LENGTH_BYTES} bytes")));
+        }
+        Ok(Self {
+            digest: sha256_hex(&[key.as_str().as_bytes(), value]),
+            request_digest: sha256_hex(&[method.as_bytes(), path.as_bytes(), body]),
+        })
+    }
+
+    /// The key of one part of the request: `apply` commits each document on its own.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Self {
+        let digest = sha256_hex(&[self.digest.as_bytes(), name.as_bytes()]);
+        Self { digest, request_digest: self.request_digest.clone() }
+    }
+
+    /// The first answer, if there was one.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyKeyReused`] when it was to another request.
+    pub async fn first_answer(&self, tenancy: &Tenancy) -> Result<Option<Answer>, Error> {
+        match tenancy.store.answer(&self.digest).await? {
+            Some(record) => self.answer_of(&record).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The answer that `record` keeps, if it is to this request.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyKeyReused`].
+    pub fn answer_of(&self, record: &IdempotencyRecord) -> Result<Answer, Error> {
+        if record.request_digest == self.request_digest {
+            Ok(Answer::kept(record))
+        } else {
+            Err(Error::IdempotencyKeyReused)
+        }
+    }
+
+    /// Puts the answer into the change that it answers.
+    pub fn store(&self, changes: &mut Changes, answer: &Answer, now: Timestamp) {
+        let kept = jiff::SignedDuration::from_hours(KEPT_HOURS);
+        changes.store_answer(IdempotencyRecord {
+            digest: self.digest.clone(),
+            request_digest: self.request_digest.clone(),
+            status: i64::from(answer.status),
+            headers: answer.headers(),
+            body: answer.body.clone(),
+            created_at: now,
+            expires_at: now.checked_add(kept).unwrap_or(now),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(owner: &str, value: &str, body: &str) -> IdempotencyKey {
+        IdempotencyKey::new(&KeyId::known(owner), value.as_bytes(), "POST", "/v1/tenants", body.as_bytes())
+            .expect("a key")
+    }
+
+    #[test]
+    fn must_belong_to_one_api_key_and_one_request() {
+        let first = key("key_a", "k", "{}");
+        assert_eq!(first, key("key_a", "k", "{}"));
+        assert_ne!(first.digest, key("key_b", "k", "{}").digest);
+        assert_ne!(first.request_digest, key("key_a", "k", "[]").request_digest);
+        assert_ne!(first.digest, first.part("x").digest);
+        assert!(IdempotencyKey::new(&KeyId::known("a"), b"", "POST", "/", b"").is_err());
+        assert!(IdempotencyKey::new(&KeyId::known("a"), &[b'x'; 256], "POST", "/", b"").is_err());
+    }
+
+    #[test]
+    fn must_replay_only_to_the_same_request() {
+        let answer = Answer { status: 201, etag: Some("1.1".into()), location: None, body: "{}".into() };
+        let key = key("key_a", "k", "{}");
+        let record = IdempotencyRecord {
+            digest: key.digest.clone(),
+            request_digest: key.request_digest.clone(),
+            status: 201,
+            headers: answer.headers(),
+            body: answer.body.clone(),
+            created_at: Timestamp::UNIX_EPOCH,
+            expires_at: Timestamp::UNIX_EPOCH,
+        };
+        assert_eq!(key.answer_of(&record), Ok(answer));
+        let other = IdempotencyRecord { request_digest: "x".into(), ..record };
+        assert_eq!(key.answer_of(&other), Err(Error::IdempotencyKeyReused));
+    }
+}

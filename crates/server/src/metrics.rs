@@ -1,0 +1,126 @@
+//! Figures for Prometheus. Labels are routes, statuses and words; never anything a tenant is known by.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::time::Duration;
+
+/// What a request was.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// The route as it is registered, parameters unfilled.
+    pub route: String,
+    /// The answer's status.
+    pub status: u16,
+}
+
+/// On which route.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RouteLabels {
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// The route as it is registered, parameters unfilled.
+    pub route: String,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct JobLabels {
+    /// `create`, `activate`, …
+    pub action: &'static str,
+    /// `completed`, `failed`, `lost`.
+    pub outcome: &'static str,
+}
+
+/// The figures of a process.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    jobs_ended: Family<JobLabels, Counter>,
+    /// Jobs that are worked now.
+    pub jobs_running: Gauge,
+    /// Connections that are open now.
+    pub connections: Gauge,
+}
+
+/// The figures of one route, found once.
+pub struct RouteMetrics {
+    labels: RouteLabels,
+    requests: Family<RequestLabels, Counter>,
+    seconds: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("tenancy");
+        let seconds: fn() -> Histogram =
+            || Histogram::new([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 60.0]);
+        let metrics = Self {
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(seconds),
+            jobs_ended: Family::default(),
+            jobs_running: Gauge::default(),
+            connections: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register("http_requests", "Requests by route and status", metrics.requests.clone());
+        registry.register("http_request_seconds", "Time to answer by route", metrics.seconds.clone());
+        registry.register("jobs_ended", "Jobs by action and how they ended", metrics.jobs_ended.clone());
+        registry.register("jobs_running", "Jobs that are worked now", metrics.jobs_running.clone());
+        registry.register("http_connections", "Connections that are open now", metrics.connections.clone());
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    /// The figures of a route.
+    pub fn route(&self, method: &str, route: &str) -> RouteMetrics {
+        let labels = RouteLabels { method: method.to_owned(), route: route.to_owned() };
+        RouteMetrics { seconds: self.seconds.get_or_create_owned(&labels), requests: self.requests.clone(), labels }
+    }
+
+    /// Counts a job that ended.
+    pub fn job_ended(&self, action: &'static str, outcome: &'static str) {
+        self.jobs_ended.get_or_create(&JobLabels { action, outcome }).inc();
+    }
+
+    /// All of them, in the text format of OpenMetrics.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl RouteMetrics {
+    /// Counts an answer.
+    pub fn answered(&self, status: u16, time: Duration) {
+        let labels = RequestLabels { method: self.labels.method.clone(), route: self.labels.route.clone(), status };
+        self.requests.get_or_create(&labels).inc();
+        self.seconds.observe(time.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn must_say_how_many_and_how_fast() {
+        let metrics = Metrics::default();
+        metrics.route("GET", "/v1/tenants/{tenant_id}").answered(200, Duration::from_millis(3));
+        metrics.job_ended("create", "completed");
+        let text = metrics.text();
+        let line = "tenancy_http_requests_total{method=\"GET\",route=\"/v1/tenants/{tenant_id}\",status=\"200\"} 1";
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("tenancy_jobs_ended_total{action=\"create\",outcome=\"completed\"} 1"), "{text}");
+    }
+}

@@ -1,0 +1,210 @@
+//! Environments: each change of one is a change of its tenant's manifest, decided on the environment's own version.
+//!
+//! Another environment of the same tenant may move at the same moment: the tenant's version then moves under the
+//! decision, which is made again; only a moved version of this environment is the caller's.
+
+use super::facts::{ENVIRONMENT, read_at, take_version};
+use super::tenants::{self, other_id};
+use super::wish::How;
+use super::{Command, Decided};
+use crate::precondition::Precondition;
+use crate::tenancy::Tenancy;
+use crate::view::environment::EnvironmentView;
+use serde_json::Value;
+use tenancy_core::environment::Environment;
+use tenancy_core::error::Gate;
+use tenancy_core::json::{Object, Pointer, merge_patch};
+use tenancy_core::manifest::Manifest;
+use tenancy_core::moment::Moment;
+use tenancy_core::rules::change::change;
+use tenancy_core::tenant::Dossier;
+use tenancy_core::{Error, Violation};
+
+/// The environment of that name or id.
+///
+/// # Errors
+/// [`Error::NotFound`], with the nearest name.
+pub fn find<'a>(dossier: &'a Dossier, name: &str) -> Result<&'a Environment, Error> {
+    let found = dossier.environments.iter().find(|e| e.name == name || e.env_id.as_str() == name);
+    found.ok_or_else(|| Error::NotFound {
+        kind: "environment",
+        id: format!("{}/{name}", dossier.tenant.tenant_id),
+        nearest: tenancy_core::nearest::nearest(name, dossier.environments.iter().map(|e| e.name.as_str()))
+            .map(str::to_owned),
+    })
+}
+
+/// What there is after a write of an environment.
+#[derive(Debug)]
+pub struct Written {
+    /// The environment.
+    pub environment: Environment,
+    /// It was not there before.
+    pub created: bool,
+}
+
+/// Takes an environment to what a document wishes; makes it, where the precondition says that nothing may be there.
+#[derive(Debug)]
+pub struct Change {
+    /// The tenant's id or an alias.
+    pub tenant: String,
+    /// The environment's name or id.
+    pub environment: String,
+    /// What is sent.
+    pub document: Value,
+    /// How it stands to what is there.
+    pub how: How,
+    /// On what it depends.
+    pub precondition: Precondition,
+    /// Kinds of changes that may destroy data and are wanted.
+    pub allow: Vec<String>,
+}
+
+impl Command for Change {
+    type Outcome = Written;
+
+    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+        let dossier = tenants::find(tenancy, &self.tenant).await?;
+        let known = match find(&dossier, &self.environment) {
+            Ok(known) => Some(known),
+            Err(_) if self.precondition == Precondition::Nothing && self.how == How::Replace => None,
+            Err(missing) => return Err(missing),
+        };
+        let name = known.map_or(self.environment.as_str(), |known| known.name.as_str());
+        let entry = self.entry(name, known)?;
+        let mut document = Manifest::of(&dossier).document();
+        let index = put(&mut document, name, Some(entry));
+        let (manifest, warnings) =
+            Manifest::parse(&tenancy.declared, &document).map_err(|error| in_entry(error, name, index))?;
+        let decision = change(&tenancy.declared, &dossier, &manifest, warnings, &self.allow, moment)
+            .map_err(|error| in_entry(error, name, index))?;
+        let environment = find(&decision.dossier, name)?.clone();
+        Ok(Decided { outcome: Written { environment, created: known.is_none() }, changes: decision.changes })
+    }
+}
+
+impl Change {
+    /// The whole entry that is wished.
+    fn entry(&self, name: &str, known: Option<&Environment>) -> Result<Value, Error> {
+        let Value::Object(mut sent) = self.document.clone() else {
+            let at = Pointer::root();
+            return Err(Error::Invalid(vec![Violation::at(&at, "wrong_type", "must be an object")]));
+        };
+        if let Some(known) = known {
+            self.precondition.check(read_at(&self.document), known.version)?;
+            take_facts(&mut sent, known)?;
+        }
+        if sent.get("name").is_some_and(|sent| sent != name) {
+            return Err(other_id("name", name));
+        }
+        sent.insert("name".to_owned(), Value::String(name.to_owned()));
+        let sent = Value::Object(sent);
+        match (known, self.how) {
+            (Some(known), How::Merge | How::Apply) => {
+                let mut whole = tenancy_core::rules::change::environment_entry(known).document();
+                merge_patch(&mut whole, &sent);
+                Ok(whole)
+            }
+            _ => Ok(sent),
+        }
+    }
+}
+
+fn take_facts(sent: &mut Object, known: &Environment) -> Result<(), Error> {
+    let mut violations: Vec<_> = take_version(sent).err().into_iter().collect();
+    if ENVIRONMENT.any_in(sent) {
+        let current = serde_json::to_value(EnvironmentView::of(known)).unwrap_or_default();
+        violations.extend(ENVIRONMENT.drop(sent, &current, true, &Pointer::root()));
+    }
+    if violations.is_empty() { Ok(()) } else { Err(Error::Invalid(violations)) }
+}
+
+/// Removes an environment; the change is gated.
+#[derive(Debug)]
+pub struct Remove {
+    /// The tenant's id or an alias.
+    pub tenant: String,
+    /// The environment's name or id.
+    pub environment: String,
+    /// On what it depends.
+    pub precondition: Precondition,
+    /// Kinds of changes that may destroy data and are wanted.
+    pub allow: Vec<String>,
+}
+
+impl Command for Remove {
+    type Outcome = ();
+
+    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<()>, Error> {
+        let dossier = tenants::find(tenancy, &self.tenant).await?;
+        let known = find(&dossier, &self.environment)?;
+        self.precondition.check(None, known.version)?;
+        let mut document = Manifest::of(&dossier).document();
+        let index = put(&mut document, &known.name, None);
+        let (manifest, warnings) = Manifest::parse(&tenancy.declared, &document)?;
+        let decision = change(&tenancy.declared, &dossier, &manifest, warnings, &self.allow, moment)
+            .map_err(|error| in_entry(error, &known.name, index))?;
+        Ok(Decided { outcome: (), changes: decision.changes })
+    }
+}
+
+/// Puts the entry in the place of the one of its name, or behind all; without one, takes that out. Returns where.
+fn put(document: &mut Value, name: &str, entry: Option<Value>) -> usize {
+    if !document["environments"].is_array() {
+        document["environments"] = Value::Array(Vec::new());
+    }
+    let Some(entries) = document["environments"].as_array_mut() else { return 0 };
+    let at = entries.iter().position(|entry| entry["name"] == name);
+    match (at, entry) {
+        (Some(at), Some(entry)) => entries[at] = entry,
+        (Some(at), None) => drop(entries.remove(at)),
+        (None, Some(entry)) => entries.push(entry),
+        (None, None) => {}
+    }
+    at.unwrap_or(entries.len().saturating_sub(1))
+}
+
+/// The error with its pointers into the entry that was sent, not into the tenant's manifest that it became part of.
+fn in_entry(error: Error, name: &str, index: usize) -> Error {
+    let (by_index, by_name) = (format!("/environments/{index}"), format!("/environments/{name}"));
+    let inside = |pointer: String| {
+        let rest = pointer.strip_prefix(&by_index).or_else(|| pointer.strip_prefix(&by_name)).map(str::to_owned);
+        rest.unwrap_or(pointer)
+    };
+    match error {
+        Error::Invalid(violations) => {
+            let inside = |v: Violation| Violation { pointer: inside(v.pointer), ..v };
+            Error::Invalid(violations.into_iter().map(inside).collect())
+        }
+        Error::Gated(gates) => {
+            let inside = |gate: Gate| Gate { pointer: inside(gate.pointer), ..gate };
+            Error::Gated(gates.into_iter().map(inside).collect())
+        }
+        error => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn must_point_into_what_was_sent() {
+        let violation = |pointer: &str| Violation { code: "x", pointer: pointer.to_owned(), message: String::new() };
+        let sent = Error::Invalid(vec![violation("/environments/1/region"), violation("/quotas/storageGiB")]);
+        let Error::Invalid(there) = in_entry(sent, "prod", 1) else { panic!("it stays what it is") };
+        assert_eq!(there.iter().map(|v| v.pointer.as_str()).collect::<Vec<_>>(), ["/region", "/quotas/storageGiB"]);
+    }
+
+    #[test]
+    fn must_put_an_entry_in_its_place() {
+        let mut document = json!({"environments": [{"name": "dev"}, {"name": "prod"}]});
+        assert_eq!(put(&mut document, "prod", Some(json!({"name": "prod", "region": "x"}))), 1);
+        assert_eq!(put(&mut document, "stage", Some(json!({"name": "stage"}))), 2);
+        assert_eq!(put(&mut document, "dev", None), 0);
+        assert_eq!(document, json!({"environments": [{"name": "prod", "region": "x"}, {"name": "stage"}]}));
+        let mut none = json!({});
+        assert_eq!(put(&mut none, "dev", Some(json!({"name": "dev"}))), 0);
+    }
+}

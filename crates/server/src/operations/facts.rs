@@ -1,0 +1,145 @@
+//! Facts in a document that was read, edited and sent back.
+//!
+//! What is read carries more than what may be written: state, times, holds. Who reads, edits and sends back sends these
+//! too. Facts that say what is are dropped; one that was edited is refused by name, so that nobody believes that writing
+//! `state: Active` activates anything. A document that carries another `counter` than the newest was read before
+//! something outside the manifest moved: its facts differ for that reason, and are dropped.
+
+use serde_json::Value;
+use tenancy_core::Violation;
+use tenancy_core::json::{Object, Pointer};
+
+/// The facts of one kind of thing.
+pub struct Facts {
+    /// Those that may only be sent back as they are.
+    pub fixed: &'static [&'static str],
+    /// Those that move by themselves, without a counter: they are dropped whatever they say.
+    pub moving: &'static [&'static str],
+}
+
+/// A tenant's.
+pub const TENANT: Facts = Facts {
+    fixed: &[
+        "state",
+        "state_since",
+        "created_at",
+        "updated_at",
+        "provisioned_at",
+        "archived_at",
+        "purge_after",
+        "purged_at",
+        "holds",
+    ],
+    moving: &["counter", "open_job", "waits_for"],
+};
+
+/// An environment's; in a tenant's document it stands without the last three.
+pub const ENVIRONMENT: Facts =
+    Facts { fixed: &["env_id", "state", "provisioned_at", "tenant_id", "created_at", "updated_at"], moving: &[] };
+
+/// An organization's.
+pub const ORGANIZATION: Facts =
+    Facts { fixed: &["created_at", "updated_at", "closed_at"], moving: &["counter", "usage"] };
+
+impl Facts {
+    /// Whether there is anything in the document that [`Facts::drop`] would look at.
+    pub fn any_in(&self, document: &Object) -> bool {
+        self.fixed.iter().chain(self.moving).any(|name| document.contains_key(*name))
+    }
+
+    /// Takes the facts out of `document`; `current` is what a read answers now. `same_moment` says that the document was
+    /// read from what is there now, as far as is known.
+    pub fn drop(&self, document: &mut Object, current: &Value, same_moment: bool, at: &Pointer) -> Vec<Violation> {
+        for name in self.moving {
+            document.remove(*name);
+        }
+        let edited = |name: &&&str| match document.get(**name) {
+            None => false,
+            Some(value) => same_moment && value != current.get(**name).unwrap_or(&Value::Null),
+        };
+        let violations: Vec<_> = self.fixed.iter().filter(edited).map(|name| read_only(name, at)).collect();
+        for name in self.fixed {
+            document.remove(*name);
+        }
+        violations
+    }
+}
+
+fn read_only(name: &str, at: &Pointer) -> Violation {
+    let instead = match name {
+        "state" => "set desired_state, or ask for activate, suspend or delete",
+        "holds" => "ask for suspend or activate with that hold",
+        _ => "leave it out",
+    };
+    Violation::at(&at.key(name), "read_only", format!("{name} says what is and cannot be written: {instead}"))
+}
+
+/// Takes `version` out of the document: it is a precondition, which [`read_at`] tells.
+///
+/// # Errors
+/// A violation when it is no version.
+pub fn take_version(document: &mut Object) -> Result<(), Violation> {
+    match document.remove("version") {
+        Some(value) if !value.is_null() && value.as_i64().is_none() => {
+            let at = Pointer::root().key("version");
+            Err(Violation::at(&at, "wrong_type", "version must be the whole number that was read"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The version that the document says it was read at; whatever else is wrong with it comes after this.
+pub fn read_at(document: &Value) -> Option<i64> {
+    document.get("version").and_then(Value::as_i64)
+}
+
+/// Takes `kind` out of the document: it may say what the route says.
+///
+/// # Errors
+/// A violation when it says something else.
+pub fn take_kind(document: &mut Object, kind: &str) -> Result<(), Violation> {
+    match document.remove("kind") {
+        None => Ok(()),
+        Some(value) if value == kind => Ok(()),
+        Some(value) => {
+            let at = Pointer::root().key("kind");
+            Err(Violation::at(&at, "unknown_word", format!("must be {kind} here, not {value}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(value: Value) -> Object {
+        value.as_object().cloned().expect("an object")
+    }
+
+    #[test]
+    fn must_drop_facts_that_say_what_is_and_name_each_that_was_edited() {
+        let current = json!({"state": "Draft", "counter": 4, "holds": []});
+        let root = Pointer::root();
+        let mut sent = object(json!({"region": "x", "state": "Draft", "holds": [], "open_job": {"progress": 0.2}}));
+        assert_eq!(TENANT.drop(&mut sent, &current, true, &root), []);
+        assert_eq!(Value::Object(sent), json!({"region": "x"}));
+
+        let edited = || object(json!({"state": "Active", "archived_at": "2026-01-01T00:00:00Z"}));
+        let pointers: Vec<_> =
+            TENANT.drop(&mut edited(), &current, true, &root).into_iter().map(|v| v.pointer).collect();
+        assert_eq!(pointers, ["/state", "/archived_at"]);
+        assert_eq!(TENANT.drop(&mut edited(), &current, false, &root), []);
+    }
+
+    #[test]
+    fn must_take_a_version_as_a_number_only() {
+        assert_eq!(read_at(&json!({"version": 7})), Some(7));
+        assert_eq!(read_at(&json!({"version": "7"})), None);
+        assert!(take_version(&mut object(json!({"version": 7}))).is_ok());
+        assert!(take_version(&mut object(json!({}))).is_ok());
+        assert!(take_version(&mut object(json!({"version": "7"}))).is_err());
+        assert!(take_kind(&mut object(json!({"kind": "Tenant"})), "Tenant").is_ok());
+        assert!(take_kind(&mut object(json!({"kind": "Organization"})), "Tenant").is_err());
+    }
+}

@@ -1,0 +1,77 @@
+//! Lifecycle: holds placed and released, transitions asked for.
+
+use super::tenants::{self, Written, changed};
+use super::{Command, Decided};
+use crate::precondition::Precondition;
+use crate::tenancy::Tenancy;
+use tenancy_core::Error;
+use tenancy_core::lifecycle::Action;
+use tenancy_core::moment::Moment;
+use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
+
+/// Places a hold on a tenant.
+#[derive(Debug)]
+pub struct Suspend {
+    /// Its id or an alias.
+    pub tenant: String,
+    /// Which hold, why, until when.
+    pub suspension: Suspension,
+    /// On what it depends, if anything was said.
+    pub precondition: Precondition,
+}
+
+impl Command for Suspend {
+    type Outcome = Written;
+
+    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+        let dossier = tenants::find(tenancy, &self.tenant).await?;
+        self.precondition.check_if_said(None, dossier.tenant.version)?;
+        Ok(changed(suspend(&tenancy.declared, &dossier, &self.suspension, moment)?))
+    }
+}
+
+/// Releases a hold on a tenant.
+#[derive(Debug)]
+pub struct Activate {
+    /// Its id or an alias.
+    pub tenant: String,
+    /// Which hold; the operator's when it is left out.
+    pub hold: Option<String>,
+    /// On what it depends, if anything was said.
+    pub precondition: Precondition,
+}
+
+impl Command for Activate {
+    type Outcome = Written;
+
+    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+        let dossier = tenants::find(tenancy, &self.tenant).await?;
+        self.precondition.check_if_said(None, dossier.tenant.version)?;
+        Ok(changed(activate(&tenancy.declared, &dossier, self.hold.as_deref(), moment)?))
+    }
+}
+
+/// Asks for `delete`, `undelete` or `purge`.
+#[derive(Debug)]
+pub struct Request {
+    /// Its id or an alias.
+    pub tenant: String,
+    /// What is asked for.
+    pub action: Action,
+    /// On what it depends; `delete` needs it.
+    pub precondition: Precondition,
+}
+
+impl Command for Request {
+    type Outcome = Written;
+
+    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+        let dossier = tenants::find(tenancy, &self.tenant).await?;
+        let version = dossier.tenant.version;
+        match self.action {
+            Action::Delete => self.precondition.check(None, version)?,
+            _ => self.precondition.check_if_said(None, version)?,
+        }
+        Ok(changed(request(&tenancy.declared, &dossier, self.action, moment)?))
+    }
+}

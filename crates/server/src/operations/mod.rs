@@ -1,0 +1,130 @@
+//! Operations: load what the rule needs, let it decide, commit; decide again when what it stood on has moved.
+//!
+//! HTTP, `apply` and the runner call the same operations.
+
+pub mod apply;
+pub mod audit;
+pub mod environments;
+pub mod facts;
+pub mod jobs;
+pub mod keys;
+pub mod lifecycle;
+pub mod organizations;
+pub mod outcomes;
+pub mod plan;
+pub mod tenants;
+pub mod wish;
+
+use crate::answer::Answer;
+use crate::idempotency::IdempotencyKey;
+use crate::tenancy::{Asked, Tenancy};
+use std::sync::Arc;
+use tenancy_core::Error;
+use tenancy_core::changes::{Changes, Conflict};
+use tenancy_core::moment::Moment;
+
+/// How often an operation decides again before it says that too much is going on.
+const MAX_DECISIONS: usize = 8;
+
+/// What somebody wants to be changed.
+pub trait Command: Send + Sync + 'static {
+    /// What there is afterwards.
+    type Outcome: Send + 'static;
+
+    /// Loads what the rule needs, and lets it decide. Called again when a commit finds that what it stood on has
+    /// moved: it must look at everything anew, the caller's precondition included.
+    fn decide(
+        &self,
+        tenancy: &Tenancy,
+        moment: &mut Moment,
+    ) -> impl Future<Output = Result<Decided<Self::Outcome>, Error>> + Send;
+}
+
+/// What an operation decided.
+#[derive(Debug)]
+pub struct Decided<T> {
+    /// What there is once `changes` are committed.
+    pub outcome: T,
+    /// What to commit; `None` when it is so already.
+    pub changes: Option<Changes>,
+}
+
+/// The Idempotency-Key of a command, and how its answer is made.
+pub struct Keyed<T> {
+    /// The key.
+    pub key: IdempotencyKey,
+    /// The answer to keep.
+    pub answer: fn(&Tenancy, &T) -> Answer,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub enum Done<T> {
+    /// It was carried out now, or was so already.
+    Now(T),
+    /// It was carried out before under the same Idempotency-Key; this was the answer.
+    Before(Answer),
+}
+
+impl Tenancy {
+    /// Carries a command out, to its end, also when the caller goes away.
+    ///
+    /// # Errors
+    /// What the rule or the commit refused.
+    pub async fn carry_out<C: Command>(
+        self: &Arc<Self>,
+        command: C,
+        asked: Asked,
+        keyed: Option<Keyed<C::Outcome>>,
+    ) -> Result<Done<C::Outcome>, Error> {
+        let tenancy = Arc::clone(self);
+        let work = async move { tenancy.decide_and_commit(&command, &asked, keyed.as_ref()).await };
+        self.to_its_end(work).await
+    }
+
+    /// As [`Tenancy::carry_out`], for who is at no client's mercy.
+    ///
+    /// # Errors
+    /// What the rule or the commit refused.
+    pub async fn decide_and_commit<C: Command>(
+        &self,
+        command: &C,
+        asked: &Asked,
+        keyed: Option<&Keyed<C::Outcome>>,
+    ) -> Result<Done<C::Outcome>, Error> {
+        if let Some(keyed) = keyed
+            && let Some(answer) = keyed.key.first_answer(self).await?
+        {
+            return Ok(Done::Before(answer));
+        }
+        for _ in 0..MAX_DECISIONS {
+            let mut moment = self.moment(asked)?;
+            let Decided { outcome, changes } = command.decide(self, &mut moment).await?;
+            let Some(mut changes) = changes else { return Ok(Done::Now(outcome)) };
+            if let Some(keyed) = keyed {
+                keyed.key.store(&mut changes, &(keyed.answer)(self, &outcome), moment.now);
+            }
+            match (self.store.commit(changes).await, keyed) {
+                (Ok(_), _) => return Ok(Done::Now(outcome)),
+                (Err(Error::Conflict(Conflict::IdempotencyKeyUsed(first))), Some(keyed)) => {
+                    return keyed.key.answer_of(&first).map(Done::Before);
+                }
+                (Err(Error::Conflict(conflict)), _) if moved(&conflict) => {}
+                (Err(error), _) => return Err(error),
+            }
+        }
+        Err(Error::Busy)
+    }
+}
+
+/// Whether the conflict only says that the decision stood on something that has moved: then it is decided again, and
+/// the rule says what is to be said about it now.
+fn moved(conflict: &Conflict) -> bool {
+    matches!(
+        conflict,
+        Conflict::TenantMoved { .. }
+            | Conflict::TenantMissing(_)
+            | Conflict::OrganizationMoved { .. }
+            | Conflict::ApiKeyMoved(_)
+    )
+}

@@ -1,0 +1,168 @@
+//! Organizations: found, created, changed, closed.
+
+use super::facts::{ORGANIZATION, read_at, take_kind, take_version};
+use super::tenants::other_id;
+use super::wish::How;
+use super::{Command, Decided};
+use crate::precondition::Precondition;
+use crate::tenancy::Tenancy;
+use crate::view::organization::OrganizationView;
+use serde_json::Value;
+use tenancy_core::declared::Declared;
+use tenancy_core::ids::OrganizationId;
+use tenancy_core::json::{Pointer, merge_patch};
+use tenancy_core::moment::Moment;
+use tenancy_core::organization::{Organization, Usage};
+use tenancy_core::rules::organizations::{OrganizationManifest, change, close, create};
+use tenancy_core::{Error, Violation};
+use tenancy_store::read::OrganizationRecord;
+
+/// What there is after a write of an organization.
+#[derive(Debug)]
+pub struct Written {
+    /// The organization.
+    pub organization: Organization,
+    /// What its tenants are in sum.
+    pub usage: Usage,
+    /// It was not there before.
+    pub created: bool,
+}
+
+/// The organization of that id.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn find(tenancy: &Tenancy, id: &str) -> Result<OrganizationRecord, Error> {
+    let missing = || Error::not_found("organization", id);
+    let id = OrganizationId::parse(id).map_err(|_| missing())?;
+    tenancy.store.organization(&id).await?.ok_or_else(missing)
+}
+
+/// Makes an organization.
+#[derive(Debug)]
+pub struct Create {
+    /// Its manifest.
+    pub document: Value,
+}
+
+impl Command for Create {
+    type Outcome = Written;
+
+    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+        let manifest = wished(&tenancy.declared, None, &self.document, How::Replace)?.manifest;
+        created(&manifest, moment)
+    }
+}
+
+/// Takes an organization to what a document wishes; makes it, where the precondition says that nothing may be there.
+#[derive(Debug)]
+pub struct Change {
+    /// Its id.
+    pub organization: String,
+    /// What is sent.
+    pub document: Value,
+    /// How it stands to what is there.
+    pub how: How,
+    /// On what it depends.
+    pub precondition: Precondition,
+}
+
+impl Command for Change {
+    type Outcome = Written;
+
+    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+        let creates = self.precondition == Precondition::Nothing && self.how == How::Replace;
+        let mut document = self.document.clone();
+        if let (Value::Object(object), How::Replace) = (&mut document, self.how) {
+            object.entry("organization_id").or_insert_with(|| Value::String(self.organization.clone()));
+        }
+        let known = match find(tenancy, &self.organization).await {
+            Ok(known) => known,
+            Err(Error::NotFound { .. }) if creates => {
+                let manifest = wished(&tenancy.declared, None, &document, self.how)?.manifest;
+                if manifest.organization_id.as_str() != self.organization {
+                    return Err(other_id("organization_id", &self.organization));
+                }
+                return created(&manifest, moment);
+            }
+            Err(error) => return Err(error),
+        };
+        self.precondition.check(read_at(&document), known.organization.version)?;
+        let wished = wished(&tenancy.declared, Some(&known), &document, self.how)?;
+        let decision = change(&known.organization, &wished.manifest, moment)?;
+        let outcome = Written { organization: decision.organization, usage: known.usage, created: false };
+        Ok(Decided { outcome, changes: decision.changes })
+    }
+}
+
+/// Closes an organization: its tenants stay, new ones are refused.
+#[derive(Debug)]
+pub struct Close {
+    /// Its id.
+    pub organization: String,
+    /// On what it depends.
+    pub precondition: Precondition,
+}
+
+impl Command for Close {
+    type Outcome = Written;
+
+    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+        let known = find(tenancy, &self.organization).await?;
+        self.precondition.check(None, known.organization.version)?;
+        let decision = close(&known.organization, moment)?;
+        let outcome = Written { organization: decision.organization, usage: known.usage, created: false };
+        Ok(Decided { outcome, changes: decision.changes })
+    }
+}
+
+fn created(manifest: &OrganizationManifest, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+    let decision = create(manifest, moment)?;
+    let outcome = Written { organization: decision.organization, usage: Usage::default(), created: true };
+    Ok(Decided { outcome, changes: decision.changes })
+}
+
+/// What a document wishes for an organization.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wished {
+    /// The whole manifest.
+    pub manifest: OrganizationManifest,
+    /// What looks like a slip.
+    pub warnings: Vec<Violation>,
+}
+
+/// What `document` wishes for an organization, that is there or not.
+///
+/// # Errors
+/// [`Error::Invalid`] with all that is wrong with it.
+pub fn wished(
+    declared: &Declared,
+    known: Option<&OrganizationRecord>,
+    document: &Value,
+    how: How,
+) -> Result<Wished, Error> {
+    let mut violations = Vec::new();
+    let mut document = document.clone();
+    if let Value::Object(object) = &mut document {
+        violations.extend(take_kind(object, "Organization").err());
+    }
+    if let (Value::Object(object), Some(known)) = (&mut document, known) {
+        violations.extend(take_version(object).err());
+        if ORGANIZATION.any_in(object) {
+            let current = serde_json::to_value(OrganizationView::of(&known.organization, None)).unwrap_or_default();
+            let same_moment = object.get("counter").is_none_or(|counter| *counter == known.organization.counter);
+            violations.extend(ORGANIZATION.drop(object, &current, same_moment, &Pointer::root()));
+        }
+        if how != How::Replace {
+            let mut whole = OrganizationManifest::of(&known.organization).document();
+            merge_patch(&mut whole, &document);
+            document = whole;
+        }
+    }
+    match (OrganizationManifest::parse(declared, &document), violations.is_empty()) {
+        (Ok((manifest, warnings)), true) => Ok(Wished { manifest, warnings }),
+        (Ok(_), false) => Err(Error::Invalid(violations)),
+        (Err(Error::Invalid(more)), _) => Err(Error::Invalid(violations.into_iter().chain(more).collect())),
+        (Err(error), _) => Err(error),
+    }
+}

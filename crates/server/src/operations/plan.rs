@@ -1,0 +1,97 @@
+//! What would become of changes, if they were committed one after the other: judged by the judge that commits are
+//! judged by, over what is read now.
+
+use crate::tenancy::Tenancy;
+use std::collections::BTreeSet;
+use tenancy_core::changes::{Changes, Guard, Write};
+use tenancy_core::ids::{Alias, OrganizationId};
+use tenancy_core::judge::{Found, FoundOrganization, Verdict, judge};
+use tenancy_core::{Error, organization::Organization};
+
+/// What is there, and what would be after the changes so far.
+#[derive(Default)]
+pub struct Ledger {
+    found: Found,
+    organizations: BTreeSet<OrganizationId>,
+    aliases: BTreeSet<Alias>,
+}
+
+impl Ledger {
+    /// Judges the changes, and goes on as if they were committed.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] with what the commit would say.
+    pub async fn admit(&mut self, tenancy: &Tenancy, changes: &Changes) -> Result<(), Error> {
+        for guard in &changes.guards {
+            self.load(tenancy, guard).await?;
+        }
+        let judgement = judge(&[changes], &self.found);
+        if let Some(Verdict::Out(conflict)) = judgement.verdicts.into_iter().next() {
+            return Err(conflict.into());
+        }
+        for (id, (serial, usage)) in judgement.usages {
+            if let Some(organization) = self.found.organizations.get_mut(&id) {
+                (organization.usage_serial, organization.usage) = (serial, usage);
+            }
+        }
+        changes.writes.iter().for_each(|write| self.write(write));
+        Ok(())
+    }
+
+    /// Reads what the guard stands on, once.
+    async fn load(&mut self, tenancy: &Tenancy, guard: &Guard) -> Result<(), Error> {
+        match guard {
+            Guard::OrganizationUnused(id) | Guard::OrganizationAt(id, ..) | Guard::OrganizationRoom(id, _)
+                if self.organizations.insert(id.clone()) =>
+            {
+                if let Some(record) = tenancy.store.organization(id).await? {
+                    let found = FoundOrganization { usage: record.usage, ..found(&record.organization) };
+                    self.found.organizations.insert(id.clone(), found);
+                }
+            }
+            Guard::AliasUnused(alias) if self.aliases.insert(alias.clone()) => {
+                let taken = tenancy.store.aliased(alias).await?.map(|_| alias.clone());
+                self.found.aliases.extend(taken);
+            }
+            // The decision has just read the tenant: what it stands on is what is there.
+            Guard::TenantAt(id, version, counter) => {
+                self.found.tenants.insert(id.clone(), (*version, *counter));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, write: &Write) {
+        match write {
+            Write::InsertOrganization(organization) => {
+                self.found.organizations.insert(organization.organization_id.clone(), found(organization));
+            }
+            Write::UpdateOrganizationManifest(organization) => {
+                if let Some(known) = self.found.organizations.get_mut(&organization.organization_id) {
+                    *known = FoundOrganization { usage: std::mem::take(&mut known.usage), ..found(organization) };
+                }
+            }
+            Write::InsertAlias(alias, ..) => {
+                self.aliases.insert(alias.clone());
+                self.found.aliases.insert(alias.clone());
+            }
+            Write::DeleteAlias(alias) => {
+                self.aliases.insert(alias.clone());
+                self.found.aliases.remove(alias);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn found(organization: &Organization) -> FoundOrganization {
+    FoundOrganization {
+        version: organization.version,
+        counter: organization.counter,
+        open: organization.closed_at.is_none(),
+        caps: organization.caps.clone(),
+        usage: Default::default(),
+        usage_serial: 0,
+    }
+}

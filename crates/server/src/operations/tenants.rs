@@ -1,0 +1,127 @@
+//! Tenants: found, registered, changed.
+
+use super::facts::read_at;
+use super::wish::{How, of_known, of_new};
+use super::{Command, Decided};
+use crate::precondition::Precondition;
+use crate::tenancy::Tenancy;
+use serde_json::Value;
+use tenancy_core::ids::{Alias, TenantId};
+use tenancy_core::moment::Moment;
+use tenancy_core::rules::Decision;
+use tenancy_core::rules::change::change;
+use tenancy_core::rules::register::register;
+use tenancy_core::tenant::Dossier;
+use tenancy_core::{Error, Violation};
+
+/// What there is after a write of a tenant.
+#[derive(Debug)]
+pub struct Written {
+    /// All that is kept of it.
+    pub dossier: Dossier,
+    /// It was not there before.
+    pub created: bool,
+    /// What looks like a slip.
+    pub warnings: Vec<Violation>,
+}
+
+/// The tenant that `name` leads to: an id, or an alias `kind:value`.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn tenant_id(tenancy: &Tenancy, name: &str) -> Result<TenantId, Error> {
+    let missing = || Error::not_found("tenant", name);
+    if name.contains(':') {
+        let alias = Alias::parse(name).map_err(|_| missing())?;
+        return tenancy.store.aliased(&alias).await?.ok_or_else(missing);
+    }
+    TenantId::parse(name).map_err(|_| missing())
+}
+
+/// All that is kept of the tenant that `name` leads to.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn find(tenancy: &Tenancy, name: &str) -> Result<Dossier, Error> {
+    let id = tenant_id(tenancy, name).await?;
+    tenancy.store.dossier(&id).await?.ok_or_else(|| Error::not_found("tenant", name))
+}
+
+/// Registers a tenant.
+#[derive(Debug)]
+pub struct Register {
+    /// Its manifest.
+    pub document: Value,
+}
+
+impl Command for Register {
+    type Outcome = Written;
+
+    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+        let wished = of_new(&tenancy.declared, &self.document)?;
+        Ok(created(register(&tenancy.declared, &wished.manifest, wished.warnings, moment)?))
+    }
+}
+
+/// Takes a tenant to what a document wishes; makes it, where the precondition says that nothing may be there.
+#[derive(Debug)]
+pub struct Change {
+    /// Its id or an alias.
+    pub tenant: String,
+    /// What is sent.
+    pub document: Value,
+    /// How it stands to what is there.
+    pub how: How,
+    /// On what it depends.
+    pub precondition: Precondition,
+    /// Kinds of changes that may destroy data and are wanted.
+    pub allow: Vec<String>,
+}
+
+impl Command for Change {
+    type Outcome = Written;
+
+    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+        let creates = self.precondition == Precondition::Nothing && self.how == How::Replace;
+        let dossier = match find(tenancy, &self.tenant).await {
+            Ok(dossier) => dossier,
+            Err(Error::NotFound { .. }) if creates => return self.create(tenancy, moment),
+            Err(error) => return Err(error),
+        };
+        self.precondition.check(read_at(&self.document), dossier.tenant.version)?;
+        let wished = of_known(&tenancy.declared, &dossier, &self.document, self.how)?;
+        let (declared, manifest) = (&tenancy.declared, &wished.manifest);
+        Ok(changed(change(declared, &dossier, manifest, wished.warnings, &self.allow, moment)?))
+    }
+}
+
+impl Change {
+    fn create(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+        let id = TenantId::parse(&self.tenant).map_err(|_| Error::not_found("tenant", &self.tenant))?;
+        let mut document = self.document.clone();
+        if let Value::Object(object) = &mut document {
+            object.entry("tenant_id").or_insert_with(|| Value::String(id.to_string()));
+        }
+        let wished = of_new(&tenancy.declared, &document)?;
+        if wished.manifest.tenant_id.as_ref() != Some(&id) {
+            return Err(other_id("tenant_id", id.as_str()));
+        }
+        Ok(created(register(&tenancy.declared, &wished.manifest, wished.warnings, moment)?))
+    }
+}
+
+/// The document names another thing than the path.
+pub(super) fn other_id(field: &str, id: &str) -> Error {
+    let at = tenancy_core::json::Pointer::root().key(field);
+    Error::Invalid(vec![Violation::at(&at, "immutable", format!("must be {id}, as the path says"))])
+}
+
+pub(super) fn created(decision: Decision) -> Decided<Written> {
+    let Decision { dossier, changes, warnings } = decision;
+    Decided { outcome: Written { dossier, created: true, warnings }, changes }
+}
+
+pub(super) fn changed(decision: Decision) -> Decided<Written> {
+    let Decision { dossier, changes, warnings } = decision;
+    Decided { outcome: Written { dossier, created: false, warnings }, changes }
+}

@@ -1,0 +1,127 @@
+//! From what a caller sends to the whole manifest that it wishes.
+
+use super::facts::{ENVIRONMENT, TENANT, take_kind, take_version};
+use crate::view::tenant::TenantView;
+use serde_json::Value;
+use tenancy_core::declared::Declared;
+use tenancy_core::json::{Object, Pointer, merge_patch};
+use tenancy_core::manifest::Manifest;
+use tenancy_core::tenant::Dossier;
+use tenancy_core::{Error, Violation};
+
+/// How a document stands to what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// It is the whole manifest (PUT): what it leaves out is not set.
+    Replace,
+    /// A JSON Merge Patch (PATCH): what it leaves out stays; a list replaces the list.
+    Merge,
+    /// A manifest from a file (`apply`): as a patch, and an entry of a list is merged with the one of its name.
+    Apply,
+}
+
+/// What a document wishes for a tenant.
+#[derive(Debug, PartialEq)]
+pub struct Wished {
+    /// The whole manifest.
+    pub manifest: Manifest,
+    /// What looks like a slip.
+    pub warnings: Vec<Violation>,
+}
+
+/// What `document` wishes for a tenant that is not there yet.
+///
+/// # Errors
+/// [`Error::Invalid`] with all that is wrong with it.
+pub fn of_new(declared: &Declared, document: &Value) -> Result<Wished, Error> {
+    // Most documents come without a kind: they are read where they stand.
+    let mut without_kind = None;
+    if let Value::Object(object) = document
+        && object.contains_key("kind")
+    {
+        let mut object = object.clone();
+        take_kind(&mut object, "Tenant").map_err(|violation| Error::Invalid(vec![violation]))?;
+        without_kind = Some(Value::Object(object));
+    }
+    let (manifest, warnings) = Manifest::parse(declared, without_kind.as_ref().unwrap_or(document))?;
+    Ok(Wished { manifest, warnings })
+}
+
+/// What `document` wishes for a tenant that is there.
+///
+/// # Errors
+/// [`Error::Invalid`] with all that is wrong with it.
+pub fn of_known(declared: &Declared, dossier: &Dossier, document: &Value, how: How) -> Result<Wished, Error> {
+    let Value::Object(mut document) = document.clone() else {
+        return Manifest::parse(declared, document).map(|(manifest, warnings)| Wished { manifest, warnings });
+    };
+    let mut violations = Vec::new();
+    violations.extend(take_kind(&mut document, "Tenant").err());
+    violations.extend(take_version(&mut document).err());
+    violations.extend(drop_facts(declared, dossier, &mut document));
+    let whole = match how {
+        How::Replace => {
+            let id = || Value::String(dossier.tenant.tenant_id.to_string());
+            document.entry("tenant_id").or_insert_with(id);
+            Value::Object(document)
+        }
+        How::Merge | How::Apply => {
+            let mut whole = Manifest::of(dossier).document();
+            if how == How::Apply {
+                merge_entries(&whole, &mut document);
+            }
+            merge_patch(&mut whole, &Value::Object(document));
+            whole
+        }
+    };
+    let parsed = Manifest::parse(declared, &whole);
+    match (parsed, violations.is_empty()) {
+        (Ok((manifest, warnings)), true) => Ok(Wished { manifest, warnings }),
+        (Ok(_), false) => Err(Error::Invalid(violations)),
+        (Err(Error::Invalid(more)), _) => Err(Error::Invalid(violations.into_iter().chain(more).collect())),
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Takes the facts out of a tenant's document and out of its environments' entries.
+fn drop_facts(declared: &Declared, dossier: &Dossier, document: &mut Object) -> Vec<Violation> {
+    let in_entry = |entry: &Value| {
+        entry.as_object().is_some_and(|entry| entry.contains_key("version") || ENVIRONMENT.any_in(entry))
+    };
+    let entries = document.get("environments").and_then(Value::as_array);
+    if !TENANT.any_in(document) && !entries.is_some_and(|entries| entries.iter().any(in_entry)) {
+        return Vec::new();
+    }
+    let Ok(current) = serde_json::to_value(TenantView::of(declared, dossier)) else { return Vec::new() };
+    let same_moment = document.get("counter").is_none_or(|counter| *counter == dossier.tenant.counter);
+    let mut violations = TENANT.drop(document, &current, same_moment, &Pointer::root());
+    if let Some(Value::Array(entries)) = document.get_mut("environments") {
+        for (index, entry) in entries.iter_mut().enumerate() {
+            let Value::Object(entry) = entry else { continue };
+            let known = entry.get("name").and_then(|name| named(&current["environments"], name));
+            let at = Pointer::root().key("environments").index(index);
+            // An entry's version says what was read, as its facts do: the tenant's is the one that is compared.
+            entry.remove("version");
+            violations.extend(ENVIRONMENT.drop(entry, known.unwrap_or(&Value::Null), same_moment, &at));
+        }
+    }
+    violations
+}
+
+/// Makes each entry of `environments` and `webhooks` whole: what it leaves out stays as it is in the entry of its name.
+fn merge_entries(whole: &Value, document: &mut Object) {
+    for list in ["environments", "webhooks"] {
+        let Some(Value::Array(entries)) = document.get_mut(list) else { continue };
+        for entry in entries {
+            if let Some(known) = entry.get("name").and_then(|name| named(&whole[list], name)) {
+                let mut merged = known.clone();
+                merge_patch(&mut merged, entry);
+                *entry = merged;
+            }
+        }
+    }
+}
+
+fn named<'a>(entries: &'a Value, name: &Value) -> Option<&'a Value> {
+    entries.as_array()?.iter().find(|entry| entry.get("name") == Some(name))
+}

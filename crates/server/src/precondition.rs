@@ -1,0 +1,108 @@
+//! Optimistic concurrency in HTTP's own words.
+
+use tenancy_core::Error;
+
+/// On what the caller lets a write depend.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Precondition {
+    /// Nothing was said.
+    #[default]
+    Unsaid,
+    /// `If-Match: *`: whatever is there now.
+    Anything,
+    /// `If-None-Match: *`: nothing may be there yet.
+    Nothing,
+    /// `If-Match: "7"` or `"7.42"`: this version.
+    Version(i64),
+}
+
+impl Precondition {
+    /// Reads `If-Match` and `If-None-Match`: quoted or not, weak or not; what stands behind the version's point says
+    /// nothing about the manifest and is not compared.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for anything else.
+    pub fn read(if_match: Option<&str>, if_none_match: Option<&str>) -> Result<Self, Error> {
+        match (if_match.map(str::trim), if_none_match.map(str::trim)) {
+            (None, None) => Ok(Self::Unsaid),
+            (None, Some("*")) => Ok(Self::Nothing),
+            (Some("*"), None) => Ok(Self::Anything),
+            (Some(tag), None) => version_of(tag).map(Self::Version).ok_or_else(|| {
+                Error::Malformed(format!(
+                    "If-Match must be an ETag as it was answered, such as \"7.42\", or *, not {tag}"
+                ))
+            }),
+            (None, Some(_)) => Err(Error::Malformed("If-None-Match of a write must be *".to_owned())),
+            (Some(_), Some(_)) => Err(Error::Malformed("send If-Match or If-None-Match, not both".to_owned())),
+        }
+    }
+
+    /// Whether a write that needs a version may go on from `current`. A `version` in the body is the precondition when
+    /// no header is one, and must agree with what is there in any case.
+    ///
+    /// # Errors
+    /// [`Error::StaleVersion`], [`Error::VersionRequired`].
+    pub fn check(self, in_body: Option<i64>, current: i64) -> Result<(), Error> {
+        match (self, in_body) {
+            (Self::Unsaid, None) => Err(Error::VersionRequired { current }),
+            _ => self.check_if_said(in_body, current),
+        }
+    }
+
+    /// As [`Precondition::check`], where a version is not needed.
+    ///
+    /// # Errors
+    /// [`Error::StaleVersion`].
+    pub fn check_if_said(self, in_body: Option<i64>, current: i64) -> Result<(), Error> {
+        let named = match self {
+            Self::Version(version) => Some(version),
+            Self::Nothing => Some(0),
+            Self::Unsaid | Self::Anything => None,
+        };
+        match [named, in_body].into_iter().flatten().find(|version| *version != current) {
+            Some(expected) => Err(Error::StaleVersion { expected, current }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn version_of(tag: &str) -> Option<i64> {
+    let tag = tag.strip_prefix("W/").unwrap_or(tag);
+    let bare = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(tag);
+    let (version, counter) = bare.split_once('.').map_or((bare, None), |(version, counter)| (version, Some(counter)));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    (digits(version) && counter.is_none_or(digits)).then(|| version.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn must_read_a_tag_however_it_is_written() {
+        for tag in ["7", "7.42", "\"7\"", "\"7.42\"", "W/\"7.42\"", "W/7", " \"7\" "] {
+            assert_eq!(Precondition::read(Some(tag), None), Ok(Precondition::Version(7)), "{tag}");
+        }
+        assert_eq!(Precondition::read(Some("*"), None), Ok(Precondition::Anything));
+        assert_eq!(Precondition::read(None, Some("*")), Ok(Precondition::Nothing));
+        for tag in ["", "\"\"", "abc", "7.", ".4", "\"7", "-7", "7,8", "99999999999999999999"] {
+            assert!(Precondition::read(Some(tag), None).is_err(), "{tag}");
+        }
+        assert!(Precondition::read(None, Some("\"7\"")).is_err());
+        assert!(Precondition::read(Some("*"), Some("*")).is_err());
+    }
+
+    #[test]
+    fn must_ask_for_a_version_and_compare_each_that_is_named() {
+        let stale = |expected| Err(Error::StaleVersion { expected, current: 7 });
+        assert_eq!(Precondition::Unsaid.check(None, 7), Err(Error::VersionRequired { current: 7 }));
+        assert_eq!(Precondition::Unsaid.check(Some(7), 7), Ok(()));
+        assert_eq!(Precondition::Unsaid.check(Some(6), 7), stale(6));
+        assert_eq!(Precondition::Version(7).check(None, 7), Ok(()));
+        assert_eq!(Precondition::Version(7).check(Some(6), 7), stale(6));
+        assert_eq!(Precondition::Version(6).check(Some(7), 7), stale(6));
+        assert_eq!(Precondition::Anything.check(None, 7), Ok(()));
+        assert_eq!(Precondition::Nothing.check(None, 7), stale(0));
+        assert_eq!(Precondition::Unsaid.check_if_said(None, 7), Ok(()));
+    }
+}

@@ -1,0 +1,75 @@
+//! The seam to what creates real things for a tenant: databases, schemas, buckets, clusters.
+
+use std::pin::Pin;
+use tenancy_core::ids::{JobId, TenantId};
+use tenancy_core::lifecycle::Action;
+use tenancy_core::tenant::Dossier;
+
+/// One step of a job, to be brought about.
+#[derive(Debug, Clone, Copy)]
+pub struct Work<'a> {
+    /// The job.
+    pub job_id: &'a JobId,
+    /// What it does.
+    pub action: Action,
+    /// The step's name: `provision dev`.
+    pub step: &'a str,
+    /// How often the job was begun: more than once, the step may be half done.
+    pub attempt: i64,
+    /// The tenant as it was when the job was claimed.
+    pub dossier: &'a Dossier,
+}
+
+impl Work<'_> {
+    /// On whom.
+    pub fn tenant_id(&self) -> &TenantId {
+        &self.dossier.tenant.tenant_id
+    }
+
+    /// The environment that the step is about, if it is about one.
+    pub fn environment(&self) -> Option<&tenancy_core::environment::Environment> {
+        let (_, name) = self.step.split_once(' ')?;
+        self.dossier.environments.iter().find(|environment| environment.name == name)
+    }
+}
+
+/// Why a step cannot be brought about.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct StepFailed {
+    /// Stable: `provisioner_failed`, …
+    pub code: &'static str,
+    /// For people, with what to do.
+    pub message: String,
+}
+
+/// What a step comes to: a line for the job's log, or why not.
+pub type StepFuture<'a> = Pin<Box<dyn Future<Output = Result<String, StepFailed>> + Send + 'a>>;
+
+/// Brings steps about. A step may be asked for again after it was done, when the process that asked was lost before it
+/// could write that down: it must then come to the same.
+pub trait Provisioner: Send + Sync + 'static {
+    /// Brings a step about.
+    fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a>;
+}
+
+/// Writes down what a provisioner would do, and does nothing.
+#[derive(Debug, Default)]
+pub struct Recorder;
+
+impl Provisioner for Recorder {
+    fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a> {
+        let line = match work.environment() {
+            Some(environment) => format!(
+                "would {} of {} ({}, {}, {})",
+                work.step,
+                work.tenant_id(),
+                work.dossier.tenant.profile,
+                environment.region,
+                environment.isolation_level
+            ),
+            None => format!("would {} of {}", work.step, work.tenant_id()),
+        };
+        Box::pin(std::future::ready(Ok(line)))
+    }
+}

@@ -1,0 +1,162 @@
+//! The work on one job.
+
+use super::Runner;
+use crate::operations::outcomes::{End, Outcome};
+use crate::provisioner::{StepFailed, Work};
+use crate::tenancy::Asked;
+use std::time::Duration;
+use tenancy_core::Error;
+use tenancy_core::changes::Conflict;
+use tenancy_core::job::{Job, StepState};
+use tenancy_core::lifecycle::TABLE;
+use tenancy_core::moment::Actor;
+use tenancy_core::rules::outcome::Failure;
+use tenancy_core::tenant::Dossier;
+use tenancy_store::upkeep::{Lease, Progress};
+use tokio_util::sync::CancellationToken;
+
+/// The step that is the commit of the outcome itself.
+const RECORD: &str = "record";
+
+/// Longest wait between two tries to commit an outcome.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+
+/// How the work on a job stopped.
+enum Stopped {
+    /// It ended, well or not.
+    Ended(Outcome),
+    /// Another has it now: nothing more is written.
+    Lost,
+    /// The process stops: the job is given back.
+    GivenBack,
+}
+
+impl Runner {
+    /// Works a job that this process holds the lease of.
+    pub(super) async fn work(&self, mut job: Job, lost: CancellationToken) {
+        let lease = (job.job_id.clone(), job.lease_epoch);
+        let action = job.action.as_str();
+        let how = match self.steps(&mut job, &lease, &lost).await {
+            Ok(Stopped::Ended(outcome)) => self.end(job, outcome, &lost).await,
+            Ok(Stopped::GivenBack) => self.give_back(&lease).await,
+            Ok(Stopped::Lost) => "lost",
+            // Whoever finds the lease over takes it up again from its step.
+            Err(error) => {
+                tracing::warn!(job_id = lease.0.as_str(), %error, "the work on a job broke off");
+                "lost"
+            }
+        };
+        self.leases.drop(&lease);
+        self.metrics.job_ended(action, how);
+        self.tenancy.job_ended.notify_waiters();
+    }
+
+    /// Works the steps that are not done yet.
+    async fn steps(&self, job: &mut Job, lease: &Lease, lost: &CancellationToken) -> Result<Stopped, Error> {
+        let Some(dossier) = self.tenancy.store.dossier(&job.tenant_id).await? else { return Ok(Stopped::Lost) };
+        if dossier.open_job.as_ref().is_none_or(|open| open.job_id != job.job_id) {
+            return Ok(Stopped::Lost);
+        }
+        if let Some(failure) = not_in_this_state(job, &dossier) {
+            return Ok(Stopped::Ended(Outcome::Failed(failure)));
+        }
+        for index in 0..job.steps.len() {
+            if job.steps[index].state == StepState::Done || job.steps[index].name == RECORD {
+                continue;
+            }
+            if self.stop.is_cancelled() {
+                return Ok(Stopped::GivenBack);
+            }
+            let Some(result) = self.step(job, index, &dossier, lost).await else { return Ok(Stopped::Lost) };
+            let name = job.steps[index].name.clone();
+            let line = match &result {
+                Ok(line) => format!("{} {name}: {line}\n", self.tenancy.store.now()),
+                Err(failed) => format!("{} {name} failed: {failed}\n", self.tenancy.store.now()),
+            };
+            if result.is_ok() {
+                job.steps[index].state = StepState::Done;
+            }
+            if !self.write_down(job, lease, line).await? {
+                return Ok(Stopped::Lost);
+            }
+            if let Err(StepFailed { code, message }) = result {
+                return Ok(Stopped::Ended(Outcome::Failed(Failure { code, message, step: Some(name) })));
+            }
+        }
+        Ok(Stopped::Ended(Outcome::Completed))
+    }
+
+    /// Has a step brought about; `None` when the lease is lost meanwhile.
+    async fn step(
+        &self,
+        job: &Job,
+        index: usize,
+        dossier: &Dossier,
+        lost: &CancellationToken,
+    ) -> Option<Result<String, StepFailed>> {
+        let (job_id, action, attempt) = (&job.job_id, job.action, job.attempt);
+        let work = Work { job_id, action, step: &job.steps[index].name, attempt, dossier };
+        tokio::select! {
+            result = self.provisioner.step(work) => Some(result),
+            () = lost.cancelled() => None,
+        }
+    }
+
+    /// Writes how far the job is; `false` when the lease is lost.
+    async fn write_down(&self, job: &mut Job, lease: &Lease, line: String) -> Result<bool, Error> {
+        let done = job.steps.iter().filter(|step| step.state == StepState::Done).count();
+        // A job has at most some dozens of steps.
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        let share = done as f64 / job.steps.len().max(1) as f64;
+        job.progress = share;
+        job.logs.push_str(&line);
+        let progress = Progress { progress: share, steps: job.steps.clone(), log: line };
+        self.tenancy.store.progress(lease, progress).await
+    }
+
+    /// Commits what the job achieved; tries again as long as the lease holds and the process goes on.
+    async fn end(&self, job: Job, outcome: Outcome, lost: &CancellationToken) -> &'static str {
+        let how = if outcome == Outcome::Completed { "completed" } else { "failed" };
+        let asked = Asked { actor: Actor::controller(&self.holder), correlation_id: job.correlation_id.clone() };
+        let end = End { job, outcome };
+        let mut wait = Duration::from_millis(50);
+        loop {
+            match self.tenancy.decide_and_commit(&end, &asked, None).await {
+                Ok(_) => return how,
+                Err(Error::Conflict(Conflict::LeaseLost(_))) => return "lost",
+                Err(error) => tracing::warn!(
+                    job_id = end.job.job_id.as_str(),
+                    correlation_id = asked.correlation_id.as_str(),
+                    code = error.code(),
+                    %error,
+                    "the outcome of a job could not be committed"
+                ),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = (2 * wait).min(MAX_WAIT),
+                () = lost.cancelled() => return "lost",
+                () = self.stop.cancelled() => return "lost",
+            }
+        }
+    }
+
+    async fn give_back(&self, lease: &Lease) -> &'static str {
+        if let Err(error) = self.tenancy.store.release(std::slice::from_ref(lease)).await {
+            tracing::warn!(job_id = lease.0.as_str(), %error, "a lease could not be given back: it ends by itself");
+        }
+        "given_back"
+    }
+}
+
+/// The state table has no such transition any more.
+fn not_in_this_state(job: &Job, dossier: &Dossier) -> Option<Failure> {
+    let state = dossier.tenant.state;
+    if TABLE.iter().any(|line| line.from == state && line.action == job.action) {
+        return None;
+    }
+    let message = format!(
+        "{} cannot be done in a tenant that is {state}: look at its audit log for what came between",
+        job.action
+    );
+    Some(Failure { code: "not_in_this_state", message, step: None })
+}

@@ -1,0 +1,123 @@
+//! The server's life: listen, serve, drain.
+
+use crate::config::{Config, Limits};
+use crate::expiry;
+use crate::http::rendered::Rendered;
+use crate::http::router::router;
+use crate::http::server::Server;
+use crate::metrics::Metrics;
+use crate::provisioner::Recorder;
+use crate::runner::Runner;
+use crate::tenancy::Tenancy;
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use std::sync::Arc;
+use std::time::Duration;
+use tenancy_core::Error;
+use tenancy_store::Store;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Serves until `stop`, then drains: no new connections, requests under way are answered, leases are given back. The
+/// store is the caller's to close.
+///
+/// # Errors
+/// [`Error::Internal`] when the address that is listened on cannot be told.
+pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
+    let tenancy = Tenancy::new(store, config.declared);
+    let metrics = Arc::new(Metrics::default());
+    let background = background(&tenancy, &metrics, &config.jobs, &stop);
+    let server = Arc::new(Server {
+        tenancy: Arc::clone(&tenancy),
+        limits: config.limits.clone(),
+        metrics,
+        rendered: Rendered::new(config.limits.max_rendered_bytes),
+        stop: stop.clone(),
+    });
+    let address = listener.local_addr().map_err(|error| Error::Internal(format!("no local address: {error}")))?;
+    tracing::info!(%address, "serving");
+    accept(&server, listener, &config.limits, &stop).await;
+    tenancy.drain().await;
+    background.wait().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Starts what works without being asked.
+fn background(
+    tenancy: &Arc<Tenancy>,
+    metrics: &Arc<Metrics>,
+    jobs: &crate::config::Jobs,
+    stop: &CancellationToken,
+) -> TaskTracker {
+    let tasks = TaskTracker::new();
+    if jobs.enabled {
+        let (tenancy, metrics, stop) = (Arc::clone(tenancy), Arc::clone(metrics), stop.clone());
+        tasks.spawn(Runner::new(tenancy, Arc::new(Recorder), metrics, jobs.clone(), stop).run());
+    }
+    let every = Duration::from_secs(jobs.expiry_seconds);
+    tasks.spawn(expiry::run(Arc::clone(tenancy), every, stop.clone()));
+    tasks.close();
+    tasks
+}
+
+/// Accepts connections until `stop`, then waits for those that are open, up to the limit.
+async fn accept(server: &Arc<Server>, listener: TcpListener, limits: &Limits, stop: &CancellationToken) {
+    let (router, open) = (router(server), GracefulShutdown::new());
+    let seats = Arc::new(Semaphore::new(limits.max_connections));
+    loop {
+        // A connection is accepted only when there is a seat: the others wait in the kernel's queue.
+        let seat = tokio::select! {
+            seat = Arc::clone(&seats).acquire_owned() => seat,
+            () = stop.cancelled() => break,
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connection = open.watch(connection(stream, &router, limits));
+                let connections = server.metrics.connections.clone();
+                connections.inc();
+                tokio::spawn(async move {
+                    // A connection's end is its own affair: a client that hangs up is no error of ours.
+                    let _ = connection.await;
+                    connections.dec();
+                    drop(seat);
+                });
+            }
+            Err(error) => {
+                // No file descriptors left, or a connection that broke while it waited: others may go.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    drop(listener);
+    let time = Duration::from_secs(limits.drain_timeout_seconds);
+    if tokio::time::timeout(time, open.shutdown()).await.is_err() {
+        tracing::warn!("connections were still open after {} seconds", limits.drain_timeout_seconds);
+    }
+}
+
+/// What a connection may buffer at least: hyper takes no less than 8 KiB, and bodies are read through it.
+const LEAST_BUFFER_BYTES: usize = 64 * 1024;
+
+type Connection = hyper::server::conn::http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>>;
+
+fn connection(stream: TcpStream, router: &Router, limits: &Limits) -> Connection {
+    // Answers are small and whole: waiting for more to send with them only costs time.
+    let _ = stream.set_nodelay(true);
+    hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(limits.header_read_timeout_seconds))
+        .max_headers(limits.max_headers)
+        .max_header_size(limits.max_header_bytes)
+        .max_buf_size(limits.max_header_bytes.max(LEAST_BUFFER_BYTES))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()))
+}

@@ -1,0 +1,81 @@
+//! What every operation stands on: the record, and what is declared.
+
+use crate::token;
+use std::sync::Arc;
+use tenancy_core::Error;
+use tenancy_core::declared::Declared;
+use tenancy_core::ids::CorrelationId;
+use tenancy_core::moment::{Actor, Moment};
+use tenancy_store::Store;
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+/// One running process of the product, without its interfaces.
+pub struct Tenancy {
+    /// The record.
+    pub store: Store,
+    /// What manifests may name.
+    pub declared: Declared,
+    /// Told whenever a job of this process ended: who waits for one looks again.
+    pub job_ended: Notify,
+    writes: TaskTracker,
+}
+
+/// Who asks for an operation, and in which request.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Who.
+    pub actor: Actor,
+    /// In which request.
+    pub correlation_id: CorrelationId,
+}
+
+impl Asked {
+    /// Asked by a part of Tenancy itself.
+    pub fn by_system(part: &str, correlation_id: CorrelationId) -> Self {
+        Self { actor: Actor::system(part), correlation_id }
+    }
+}
+
+impl Tenancy {
+    /// On a store that is open.
+    pub fn new(store: Store, declared: Declared) -> Arc<Self> {
+        Arc::new(Self { store, declared, job_ended: Notify::new(), writes: TaskTracker::new() })
+    }
+
+    /// The moment of a decision, with fresh randomness.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the system has no randomness.
+    pub fn moment(&self, asked: &Asked) -> Result<Moment, Error> {
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).map_err(|error| Error::Internal(format!("no randomness: {error}")))?;
+        Ok(Moment::new(self.store.now(), random, asked.actor.clone(), asked.correlation_id.clone()))
+    }
+
+    /// Does `work` to its end, also when whoever waits for it goes away: a client that hangs up drops its handler's
+    /// future, and a write must not stop halfway for that.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Error::Internal`] when it panics.
+    pub async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.writes.spawn(work).await.unwrap_or_else(|error| Err(Error::Internal(format!("a write stopped: {error}"))))
+    }
+
+    /// Waits for the writes that are under way. No new ones may be asked for.
+    pub async fn drain(&self) {
+        self.writes.close();
+        self.writes.wait().await;
+    }
+}
+
+/// A correlation id for what has none.
+pub fn fresh_correlation_id() -> CorrelationId {
+    let mut random = [0; 16];
+    // Without randomness nothing can be decided; the id then only says so.
+    let _ = getrandom::fill(&mut random);
+    CorrelationId::known(token::hex(&random))
+}

@@ -1,0 +1,90 @@
+//! Environments, as they are read.
+
+use serde::Serialize;
+use tenancy_core::Timestamp;
+use tenancy_core::environment::{Environment, IsolationLevel};
+use tenancy_core::ids::{EnvironmentId, TenantId};
+use tenancy_core::json::Object;
+use tenancy_core::tenant::State;
+use utoipa::ToSchema;
+
+/// An environment, as it stands in its tenant's answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EnvironmentEntry)]
+pub struct EnvironmentEntry<'a> {
+    /// Declared, unique within the tenant.
+    #[schema(example = "prod")]
+    pub name: &'a str,
+    /// Where.
+    #[schema(example = "eu-west-1")]
+    pub region: &'a str,
+    /// How far isolated from other tenants.
+    #[schema(schema_with = super::schema::isolation_level)]
+    pub isolation_level: IsolationLevel,
+    /// Its share of the tenant's quotas.
+    #[serde(skip_serializing_if = "Object::is_empty")]
+    #[schema(value_type = Object)]
+    pub quotas: &'a Object,
+    /// How long its data is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<i64>,
+    /// Unique everywhere.
+    #[schema(value_type = String)]
+    pub env_id: &'a EnvironmentId,
+    /// Up by one per accepted change of this environment.
+    pub version: i64,
+    /// Its tenant's, as of the last job that touched it.
+    #[schema(schema_with = super::schema::state)]
+    pub state: State,
+    /// When it was provisioned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub provisioned_at: Option<Timestamp>,
+}
+
+/// An environment.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Environment)]
+pub struct EnvironmentView<'a> {
+    /// As it stands in its tenant's answer.
+    #[serde(flatten)]
+    pub entry: EnvironmentEntry<'a>,
+    /// Whose.
+    #[schema(value_type = String)]
+    pub tenant_id: &'a TenantId,
+    /// When it was first accepted.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+impl<'a> EnvironmentEntry<'a> {
+    /// Of a row.
+    pub fn of(environment: &'a Environment) -> Self {
+        Self {
+            name: &environment.name,
+            region: &environment.region,
+            isolation_level: environment.isolation_level,
+            quotas: &environment.quotas,
+            retention_days: environment.retention_days,
+            env_id: &environment.env_id,
+            version: environment.version,
+            state: environment.state,
+            provisioned_at: environment.provisioned_at,
+        }
+    }
+}
+
+impl<'a> EnvironmentView<'a> {
+    /// Of a row.
+    pub fn of(environment: &'a Environment) -> Self {
+        Self {
+            entry: EnvironmentEntry::of(environment),
+            tenant_id: &environment.tenant_id,
+            created_at: environment.created_at,
+            updated_at: environment.updated_at,
+        }
+    }
+}

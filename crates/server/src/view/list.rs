@@ -1,0 +1,18 @@
+//! A page of a list.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct List<T> {
+    /// In the list's order.
+    pub items: Vec<T>,
+    /// Where the next page begins: pass it as `after`; `null` at the end.
+    pub next: Option<String>,
+}
+
+/// The answer's text of a page whose rows are shown by `view`.
+pub fn page<'a, R, V: Serialize>(items: &'a [R], next: Option<String>, view: impl Fn(&'a R) -> V) -> List<V> {
+    List { items: items.iter().map(view).collect(), next }
+}

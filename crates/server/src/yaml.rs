@@ -1,0 +1,102 @@
+//! YAML, read strictly: no duplicate keys, no `no` that is false, no `012` that is ten, and bounded in all it expands to.
+
+use crate::operations::apply::MAX_DOCUMENTS;
+use serde_json::Value;
+use tenancy_core::Error;
+use tenancy_core::json::Strict;
+
+/// Most nodes of a text once its aliases are expanded.
+pub const MAX_NODES: usize = 100_000;
+
+/// Deepest nesting.
+pub const MAX_DEPTH: usize = 64;
+
+/// Reads all documents of a text; empty ones do not count.
+///
+/// # Errors
+/// [`Error::Malformed`] with line and column.
+pub fn documents(text: &str) -> Result<Vec<Value>, Error> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_nodes: MAX_NODES,
+            max_events: 4 * MAX_NODES,
+            max_depth: MAX_DEPTH,
+            flow_nesting_limit: MAX_DEPTH,
+            max_documents: MAX_DOCUMENTS + 1,
+            max_aliases: 1_000,
+            max_anchors: 1_000,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: MAX_NODES,
+        },
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::Error,
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+        reject_unsupported_tags: true,
+        with_snippet: false,
+    };
+    let strict: Vec<Strict> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| Error::Malformed(format!("this is no YAML that can be taken: {error}")))?;
+    Ok(strict.into_iter().map(|document| document.0).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn must_take_words_and_numbers_as_they_are_meant() {
+        let text =
+            "a: no\nb: on\nc: true\nd: 012\ne: 1_000\nf: 1e2\ng: 3\nh: 'no'\ni: ~\nj: -7\nk: 1.5\nl: 2026-01-01\n";
+        let read = documents(text).expect("good");
+        let meant = json!({
+            "a": "no", "b": "on", "c": true, "d": "012", "e": "1_000", "f": 100, "g": 3, "h": "no", "i": null, "j": -7,
+            "k": 1.5, "l": "2026-01-01",
+        });
+        assert_eq!(read, [meant]);
+    }
+
+    #[test]
+    fn must_read_many_documents() {
+        let read = documents("---\nkind: A\n---\nkind: B\n...\n---\n# nothing\n---\nkind: C\n").expect("good");
+        assert_eq!(read, [json!({"kind": "A"}), json!({"kind": "B"}), json!({"kind": "C"})]);
+        assert_eq!(documents(""), Ok(vec![]));
+        assert_eq!(documents(r#"{"kind": "A", "x": [1, 2]}"#), Ok(vec![json!({"kind": "A", "x": [1, 2]})]));
+    }
+
+    #[test]
+    fn must_refuse_what_is_not_meant() {
+        for bad in [
+            "a: 1\na: 2\n",
+            "x: {a: 1, a: 2}\n",
+            "a: &x [*x]\n",
+            "a: !secret b\n",
+            "a: .inf\n",
+            "a: 1e999\n",
+            "a: \"\\0\"\n",
+            "a: [1\n",
+            "a: *nobody\n",
+        ] {
+            assert!(matches!(documents(bad), Err(Error::Malformed(_))), "{bad:?} is {:?}", documents(bad));
+        }
+    }
+
+    #[test]
+    fn must_not_be_blown_up() {
+        let mut laughs = "a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n".to_owned();
+        for level in 1..10 {
+            let many = vec![format!("*a{}", level - 1); 9].join(", ");
+            laughs += &format!("a{level}: &a{level} [{many}]\n");
+        }
+        let begun = std::time::Instant::now();
+        assert!(matches!(documents(&laughs), Err(Error::Malformed(_))));
+        assert!(documents(&"[".repeat(100_000)).is_err());
+        assert!(documents(&format!("{}1", "- ".repeat(100_000))).is_err());
+        let merges = format!("base: &b {{{}}}\n", (0..500).map(|i| format!("k{i}: 1, ")).collect::<String>());
+        let merges = merges + &(0..500).map(|i| format!("m{i}: {{<<: *b}}\n")).collect::<String>();
+        assert!(documents(&merges).is_err());
+        assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+    }
+}

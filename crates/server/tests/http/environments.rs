@@ -1,0 +1,78 @@
+//! Environments: changed on their own versions, within their tenant's manifest.
+
+use crate::house::{House, On, on_both};
+use serde_json::json;
+use std::sync::Arc;
+
+on_both!(
+    a_change_of_an_environment_must_move_both_versions,
+    writers_of_different_environments_must_not_stand_in_each_others_way,
+    pointers_must_lead_into_what_was_sent,
+    one_must_be_added_and_removed,
+);
+
+const DEV: &str = "/v1/tenants/acme-eu/environments/dev";
+
+async fn a_change_of_an_environment_must_move_both_versions(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let dev = house.get(DEV).await.ok(200);
+    assert_eq!(dev.header("etag"), "\"1\"");
+    let mut document = dev.body.clone();
+    document["retention_days"] = json!(60);
+    let changed = house.send("PUT", DEV, &[], &document).await.ok(200);
+    assert_eq!((&changed.body["version"], changed.header("etag")), (&json!(2), "\"2\""));
+    let tenant = house.get("/v1/tenants/acme-eu").await.ok(200).body;
+    assert_eq!((&tenant["version"], &tenant["environments"][0]["version"]), (&json!(2), &json!(2)));
+    let by_id = format!("/v1/tenants/acme-eu/environments/{}", dev.body["env_id"].as_str().expect("an id"));
+    assert_eq!(house.get(&by_id).await.ok(200).body["retention_days"], 60);
+    let versions = house.get(&format!("{DEV}/versions")).await.ok(200).body;
+    assert_eq!(versions["items"].as_array().expect("items").len(), 2);
+}
+
+async fn writers_of_different_environments_must_not_stand_in_each_others_way(on: On) {
+    let house = Arc::new(House::new(on).await);
+    house.furnish().await;
+    let write = |name: &'static str, days: i64| {
+        let house = Arc::clone(&house);
+        let path = format!("/v1/tenants/acme-eu/environments/{name}");
+        tokio::spawn(async move {
+            let patch = json!({"retention_days": days});
+            house.send("PATCH", &format!("{path}?allow=less-retention"), &[("if-match", "\"1\"")], patch).await
+        })
+    };
+    let (dev, prod) = (write("dev", 90), write("prod", 90));
+    dev.await.expect("an answer").ok(200);
+    prod.await.expect("an answer").ok(200);
+    assert_eq!(house.get("/v1/tenants/acme-eu").await.body["version"], 3);
+}
+
+async fn pointers_must_lead_into_what_was_sent(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let sent = json!({"region": "eu-west-9", "quotas": {"storageGiB": 200}});
+    let refused = house.send("PATCH", DEV, &[("if-match", "*")], sent).await.ok(422);
+    let pointers: Vec<_> =
+        refused.body["errors"].as_array().expect("all").iter().map(|e| e["pointer"].clone()).collect();
+    assert_eq!(pointers, ["/region", "/quotas/storageGiB"]);
+    let gated = house.send("PATCH", DEV, &[("if-match", "*")], json!({"isolation_level": "strict"})).await.ok(409);
+    assert_eq!(gated.body["errors"][0]["pointer"], "/isolation_level");
+}
+
+async fn one_must_be_added_and_removed(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let stage = "/v1/tenants/acme-eu/environments/stage";
+    let made = house.send("PUT", stage, &[("if-none-match", "*")], json!({})).await.ok(201);
+    assert_eq!((made.header("location"), &made.body["region"]), (stage, &json!("eu-west-1")));
+    let again = house.send("PUT", stage, &[("if-none-match", "*")], json!({})).await;
+    assert_eq!(again.status.as_u16(), 412, "{:#}", again.body);
+    house.work().await;
+    assert!(house.get(stage).await.body["provisioned_at"].is_string());
+    assert_eq!(house.send("DELETE", stage, &[("if-match", "\"1\"")], ()).await.ok(409).code(), "not_allowed_by_name");
+    house.send("DELETE", &format!("{stage}?allow=remove-environment"), &[("if-match", "\"1\"")], ()).await.ok(204);
+    house.get(stage).await.ok(404);
+    let undeclared = "/v1/tenants/acme-eu/environments/production";
+    let refused = house.send("PUT", undeclared, &[("if-none-match", "*")], json!({})).await.ok(422);
+    assert_eq!(refused.body["errors"][0]["pointer"], "/name");
+}

@@ -1,0 +1,272 @@
+//! What holds for every route, by construction: a route that the samples below do not know fails these tests.
+
+use crate::house::{Answered, House, On, Original, acme_eu, on_both};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tenancy_core::apikey::Role;
+use tenancy_core::permission::may;
+use tenancy_server::http::route::{Needs, Route};
+use tenancy_server::http::router::all;
+use tenancy_server::provisioner::Recorder;
+use tokio::sync::OnceCell;
+
+on_both!(
+    no_route_but_open_ones_must_answer_without_a_key_that_may,
+    every_route_must_answer_its_sample_with_a_correlation_id,
+    every_write_must_leave_an_event_of_who_and_in_which_request,
+    every_write_must_have_one_effect_and_one_answer_under_one_idempotency_key,
+    every_versioned_write_must_ask_for_the_version_and_refuse_another,
+);
+
+/// A request that succeeds in a house that [`prepared`] made.
+struct Sample {
+    method: &'static str,
+    route: &'static str,
+    path: &'static str,
+    body: Value,
+    /// Needs `If-Match`.
+    versioned: bool,
+    /// One of the events that it leaves.
+    event: &'static str,
+}
+
+fn read(route: &'static str, path: &'static str) -> Sample {
+    Sample { method: "GET", route, path, body: Value::Null, versioned: false, event: "" }
+}
+
+fn write(method: &'static str, route: &'static str, path: &'static str, body: Value, event: &'static str) -> Sample {
+    Sample { method, route, path, body, versioned: false, event }
+}
+
+fn versioned(
+    method: &'static str,
+    route: &'static str,
+    path: &'static str,
+    body: Value,
+    event: &'static str,
+) -> Sample {
+    Sample { versioned: true, ..write(method, route, path, body, event) }
+}
+
+const ORGANIZATION: &str = "/v1/organizations/{organization_id}";
+const TENANT: &str = "/v1/tenants/{tenant_id}";
+const ENVIRONMENT: &str = "/v1/tenants/{tenant_id}/environments/{environment}";
+
+#[rustfmt::skip]
+fn samples() -> Vec<Sample> {
+    let mut moved = acme_eu();
+    moved["display_name"] = json!("Acme EU");
+    vec![
+        read("/", "/"),
+        read("/docs", "/docs"),
+        read("/openapi.json", "/openapi.json"),
+        read("/healthz", "/healthz"),
+        read("/readyz", "/readyz"),
+        read("/metrics", "/metrics"),
+        read("/v1/whoami", "/v1/whoami"),
+        read("/v1/organizations", "/v1/organizations"),
+        write("POST", "/v1/organizations", "/v1/organizations", json!({"organization_id": "gamma"}), "ORGANIZATION_CREATED"),
+        read(ORGANIZATION, "/v1/organizations/acme"),
+        versioned("PUT", ORGANIZATION, "/v1/organizations/beta", json!({"display_name": "B"}), "ORGANIZATION_UPDATED"),
+        versioned("PATCH", ORGANIZATION, "/v1/organizations/beta", json!({"caps": {"tenants": 3}}), "ORGANIZATION_UPDATED"),
+        versioned("DELETE", ORGANIZATION, "/v1/organizations/beta", Value::Null, "ORGANIZATION_CLOSED"),
+        read("/v1/tenants", "/v1/tenants"),
+        write("POST", "/v1/tenants", "/v1/tenants", json!({"organization_id": "acme", "region": "eu-west-1"}), "TENANCY_REGISTERED"),
+        read(TENANT, "/v1/tenants/acme-eu"),
+        versioned("PUT", TENANT, "/v1/tenants/acme-eu", moved, "TENANCY_UPDATED"),
+        versioned("PATCH", TENANT, "/v1/tenants/stripe:cus_9s6", json!({"labels": {"tier": "gold"}}), "TENANCY_UPDATED"),
+        versioned("DELETE", TENANT, "/v1/tenants/acme-held", Value::Null, "TENANCY_DELETION_REQUESTED"),
+        write("POST", "/v1/tenants/{tenant_id}/activate", "/v1/tenants/acme-held/activate", json!({"hold": "billing"}), "TENANCY_HOLD_RELEASED"),
+        write("POST", "/v1/tenants/{tenant_id}/suspend", "/v1/tenants/acme-eu/suspend", json!({"reason": "a test"}), "TENANCY_HOLD_PLACED"),
+        write("POST", "/v1/tenants/{tenant_id}/undelete", "/v1/tenants/acme-old/undelete", Value::Null, "TENANCY_UNDELETION_REQUESTED"),
+        write("POST", "/v1/tenants/{tenant_id}/purge", "/v1/tenants/acme-old/purge", Value::Null, "TENANCY_PURGE_REQUESTED"),
+        read("/v1/tenants/{tenant_id}/versions", "/v1/tenants/acme-eu/versions"),
+        read("/v1/tenants/{tenant_id}/versions/{version}", "/v1/tenants/acme-eu/versions/1"),
+        read("/v1/tenants/{tenant_id}/environments", "/v1/tenants/acme-eu/environments"),
+        read(ENVIRONMENT, "/v1/tenants/acme-eu/environments/dev"),
+        versioned("PUT", ENVIRONMENT, "/v1/tenants/acme-eu/environments/dev?allow=move-isolation,less-retention", json!({"retention_days": 9}), "ENVIRONMENT_UPDATED"),
+        versioned("PATCH", ENVIRONMENT, "/v1/tenants/acme-eu/environments/dev", json!({"retention_days": 90}), "ENVIRONMENT_UPDATED"),
+        versioned("DELETE", ENVIRONMENT, "/v1/tenants/acme-eu/environments/dev?allow=remove-environment", Value::Null, "ENVIRONMENT_DELETED"),
+        read("/v1/tenants/{tenant_id}/environments/{environment}/versions", "/v1/tenants/acme-eu/environments/dev/versions"),
+        read("/v1/tenants/{tenant_id}/jobs", "/v1/tenants/acme-eu/jobs"),
+        read("/v1/tenants/{tenant_id}/jobs/{job_id}", "/v1/tenants/acme-eu/jobs/{job}"),
+        read("/v1/jobs", "/v1/jobs"),
+        read("/v1/tenants/{tenant_id}/audit", "/v1/tenants/acme-eu/audit"),
+        read("/v1/audit", "/v1/audit"),
+        read("/v1/keys", "/v1/keys"),
+        write("POST", "/v1/keys", "/v1/keys", json!({"name": "one more", "role": "viewer"}), "KEY_CREATED"),
+        read("/v1/keys/{key_id}", "/v1/keys/{key}"),
+        write("DELETE", "/v1/keys/{key_id}", "/v1/keys/{key}", Value::Null, "KEY_REVOKED"),
+        write("POST", "/v1/apply", "/v1/apply", json!({"kind": "Organization", "organization_id": "delta"}), "ORGANIZATION_CREATED"),
+    ]
+}
+
+/// A house with something in each state that a sample needs, and the sample's path in it.
+async fn prepared(on: On, sample: &Sample) -> (House, String) {
+    static ORIGINALS: [OnceCell<Original>; 2] = [const { OnceCell::const_new() }; 2];
+    let original = Original::of(&ORIGINALS, on, |house| async move { furnish(&house).await }).await;
+    let house = House::copy_of(original, Arc::new(Recorder)).await;
+    let path = path(&house, sample.path).await;
+    (house, path)
+}
+
+async fn furnish(house: &House) {
+    house.furnish().await;
+    house.post("/v1/organizations", json!({"organization_id": "beta"})).await.ok(201);
+    for (id, holds) in [("acme-held", "billing"), ("acme-old", "operator")] {
+        let policies = json!({"purgeAfterDays": 0});
+        let manifest = json!({"tenant_id": id, "organization_id": "acme", "region": "eu-west-1", "policies": policies});
+        house.post("/v1/tenants", manifest).await.ok(201);
+        house.work().await;
+        house.post(&format!("/v1/tenants/{id}/activate"), ()).await.ok(202);
+        house.work().await;
+        house.post(&format!("/v1/tenants/{id}/suspend"), json!({"hold": holds})).await.ok(202);
+        house.work().await;
+    }
+    house.send("DELETE", "/v1/tenants/acme-old", &[("if-match", "*")], ()).await.ok(202);
+    house.work().await;
+    house.post("/v1/keys", json!({"name": "victim", "role": "viewer"})).await.ok(201);
+}
+
+async fn path(house: &House, path: &str) -> String {
+    let last = async |list: &str, id: &str| {
+        let items = house.get(list).await.ok(200).body["items"].as_array().expect("items").clone();
+        items.last().expect("an item")[id].as_str().expect("an id").to_owned()
+    };
+    match path {
+        path if path.contains("{job}") => path.replace("{job}", &last("/v1/tenants/acme-eu/jobs", "job_id").await),
+        path if path.contains("{key}") => path.replace("{key}", &last("/v1/keys", "key_id").await),
+        path => path.to_owned(),
+    }
+}
+
+fn body(sample: &Sample) -> String {
+    if sample.body.is_null() { String::new() } else { sample.body.to_string() }
+}
+
+async fn send(house: &House, sample: &Sample, path: &str, headers: &[(&str, &str)]) -> Answered {
+    let mut headers = headers.to_vec();
+    if sample.path == "/v1/apply" {
+        headers.push(("content-type", "application/json"));
+    }
+    house.send(sample.method, path, &headers, body(sample).as_str()).await
+}
+
+/// `If-Match` for what is there now.
+async fn etag(house: &House, path: &str) -> String {
+    house.get(path.split('?').next().expect("a path")).await.header("etag").to_owned()
+}
+
+fn of(sample: &Sample) -> Route {
+    let found = all().into_iter().find(|route| route.method == sample.method && route.path == sample.route);
+    found.unwrap_or_else(|| panic!("there is no route {} {}", sample.method, sample.route))
+}
+
+fn writes() -> impl Iterator<Item = Sample> {
+    samples().into_iter().filter(|sample| sample.method != "GET")
+}
+
+#[test]
+fn every_route_must_have_a_sample() {
+    for route in all() {
+        let known = samples().iter().any(|sample| (sample.method, sample.route) == (route.method, route.path.as_str()));
+        assert!(known, "{} {} has no sample: add one, and these tests cover it", route.method, route.path);
+    }
+    for sample in samples() {
+        of(&sample);
+    }
+}
+
+async fn no_route_but_open_ones_must_answer_without_a_key_that_may(on: On) {
+    let house = House::new(on).await;
+    for sample in samples() {
+        let needs = of(&sample).needs;
+        let content = [("content-type", "application/json")];
+        let nobody = house.send_as_it_is(sample.method, sample.path, &content, body(&sample).as_str()).await;
+        if needs == Needs::Nothing {
+            assert!(nobody.status.as_u16() < 400, "{} {}", sample.method, sample.path);
+            continue;
+        }
+        assert_eq!((nobody.status.as_u16(), nobody.code()), (401, "unauthenticated"), "{}", sample.path);
+        assert_eq!(nobody.header("www-authenticate"), "Bearer");
+        let stranger = [("authorization", "Bearer tenancy_0000")];
+        let stranger = house.send_as_it_is(sample.method, sample.path, &stranger, ()).await;
+        assert_eq!(stranger.status.as_u16(), 401, "{}", sample.path);
+        let Needs::Permission(permission) = needs else { continue };
+        for (_, role) in Role::WORDS.iter().filter(|(_, role)| !may(*role, permission)) {
+            let token = format!("Bearer {}", house.token(*role));
+            let refused = house.send_as_it_is(sample.method, sample.path, &[("authorization", &token)], ()).await;
+            assert_eq!((refused.status.as_u16(), refused.code()), (403, "forbidden"), "{role} {}", sample.path);
+        }
+    }
+    assert!(house.events("correlation_id=none").await.is_empty());
+}
+
+async fn every_route_must_answer_its_sample_with_a_correlation_id(on: On) {
+    for sample in samples() {
+        let (house, path) = prepared(on, &sample).await;
+        let etag = if sample.versioned { etag(&house, &path).await } else { "*".to_owned() };
+        let answered = send(&house, &sample, &path, &[("if-match", &etag), ("x-correlation-id", "test:7")]).await;
+        assert!(answered.status.as_u16() < 400, "{} {path}: {:#}", sample.method, answered.body);
+        assert_eq!(answered.header("x-correlation-id"), "test:7");
+    }
+}
+
+async fn every_write_must_leave_an_event_of_who_and_in_which_request(on: On) {
+    for sample in writes() {
+        let (house, path) = prepared(on, &sample).await;
+        let headers = [("if-match", "*"), ("x-correlation-id", "this-request")];
+        let answered = send(&house, &sample, &path, &headers).await;
+        assert!(answered.status.is_success(), "{} {path}: {:#}", sample.method, answered.body);
+        let events = house.events("correlation_id=this-request").await;
+        let found = events.iter().find(|event| event["event_type"] == sample.event);
+        let event = found.unwrap_or_else(|| panic!("{} {path} left {events:#?}", sample.method));
+        assert!(event["actor"].as_str().expect("text").starts_with("user:key_"), "{event}");
+    }
+}
+
+async fn every_write_must_have_one_effect_and_one_answer_under_one_idempotency_key(on: On) {
+    for sample in writes() {
+        let (house, path) = prepared(on, &sample).await;
+        let etag = if sample.versioned { etag(&house, &path).await } else { "*".to_owned() };
+        let headers = [("if-match", etag.as_str()), ("idempotency-key", "once"), ("x-correlation-id", "first")];
+        let first = send(&house, &sample, &path, &headers).await;
+        assert!(first.status.is_success(), "{} {path}: {:#}", sample.method, first.body);
+        let before = house.events("").await.len();
+        let headers = [("if-match", etag.as_str()), ("idempotency-key", "once"), ("x-correlation-id", "second")];
+        let second = send(&house, &sample, &path, &headers).await;
+        assert_eq!(second.status, first.status, "{} {path}: {:#}", sample.method, second.body);
+        let mut shown = first.body.clone();
+        if let (Some(shown), "/v1/keys") = (shown.as_object_mut(), sample.route) {
+            assert!(shown.remove("token").is_some());
+        }
+        assert_eq!(second.body, shown, "{} {path}", sample.method);
+        assert_eq!(
+            (second.header("etag"), second.header("location")),
+            (first.header("etag"), first.header("location"))
+        );
+        if sample.path != "/v1/apply" {
+            assert_eq!((first.header("idempotency-replayed"), second.header("idempotency-replayed")), ("", "true"));
+        }
+        assert_eq!(house.events("").await.len(), before, "{} {path}", sample.method);
+
+        let sign = if path.contains('?') { '&' } else { '?' };
+        let reused = send(&house, &sample, &format!("{path}{sign}allow=another-request"), &headers).await;
+        assert_eq!((reused.status.as_u16(), reused.code()), (422, "idempotency_key_reused"), "{path}");
+    }
+}
+
+async fn every_versioned_write_must_ask_for_the_version_and_refuse_another(on: On) {
+    for sample in writes().filter(|sample| sample.versioned) {
+        let (house, path) = prepared(on, &sample).await;
+        let before = house.events("").await.len();
+        let unsaid = send(&house, &sample, &path, &[]).await;
+        assert_eq!((unsaid.status.as_u16(), unsaid.code()), (428, "version_required"), "{path}");
+        let stale = send(&house, &sample, &path, &[("if-match", "\"999\"")]).await;
+        assert_eq!((stale.status.as_u16(), stale.code()), (412, "stale_version"), "{path}");
+        assert!(stale.body["current_version"].is_i64(), "{:#}", stale.body);
+        assert_eq!(house.events("").await.len(), before, "{path}");
+    }
+    let unversioned = writes().filter(|sample| !sample.versioned && sample.method != "POST");
+    assert_eq!(unversioned.map(|sample| sample.route).collect::<Vec<_>>(), ["/v1/keys/{key_id}"]);
+}

@@ -1,0 +1,327 @@
+//! A server with its store, called without a network in between.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tempfile::TempDir;
+use tenancy_core::apikey::Role;
+use tenancy_core::declared::Declared;
+use tenancy_server::config::{Jobs, Limits};
+use tenancy_server::http::rendered::Rendered;
+use tenancy_server::http::router::router;
+use tenancy_server::http::server::Server;
+use tenancy_server::metrics::Metrics;
+use tenancy_server::operations::keys::make_first;
+use tenancy_server::provisioner::{Provisioner, Recorder};
+use tenancy_server::runner::Runner;
+use tenancy_server::tenancy::Tenancy;
+use tenancy_store::Store;
+use tenancy_store::database::Database;
+use tenancy_testkit::Postgres;
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// On which database.
+#[derive(Debug, Clone, Copy)]
+pub enum On {
+    Sqlite,
+    Postgres,
+}
+
+/// A test for each database out of one function that takes an [`On`].
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::$name($crate::house::On::Sqlite).await; })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::$name($crate::house::On::Postgres).await; })+
+        }
+    };
+}
+pub(crate) use on_both;
+
+/// A fresh database, as it is made or copied; a file is gone with it.
+pub struct Place {
+    database: Database,
+    directory: Option<TempDir>,
+}
+
+/// What is in a database that is copied for each test: to make and furnish one takes much longer.
+pub struct Original {
+    kept: Kept,
+    keys: Vec<(Role, String)>,
+}
+
+enum Kept {
+    Files(Vec<(String, Vec<u8>)>),
+    Postgres(tenancy_testkit::Database),
+}
+
+impl Original {
+    /// The original that `furnish` makes, once; in a runtime of its own, so that no connection outlives the making.
+    pub async fn of<F: Future>(
+        originals: &'static [OnceCell<Original>; 2],
+        on: On,
+        furnish: impl FnOnce(Arc<House>) -> F + Send + 'static,
+    ) -> &'static Self {
+        let make = move || {
+            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+            runtime.block_on(Self::make(on, furnish))
+        };
+        let made = || async { tokio::task::spawn_blocking(make).await.expect("made").settled().await };
+        originals[on as usize].get_or_init(made).await
+    }
+
+    /// A database in use cannot be copied, and connections end shortly after their runtime.
+    async fn settled(self) -> Self {
+        let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                      AND pid <> pg_backend_pid()";
+        if let Kept::Postgres(postgres) = &self.kept {
+            while postgres.value(others) != "0" {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        }
+        self
+    }
+
+    async fn make<F: Future>(on: On, furnish: impl FnOnce(Arc<House>) -> F) -> Self {
+        let (directory, postgres, database) = match on {
+            On::Sqlite => {
+                let directory = tempfile::tempdir().expect("a directory");
+                let database = Database::Sqlite(directory.path().join("tenancy.db"));
+                (Some(directory), None, database)
+            }
+            On::Postgres => {
+                let postgres = Postgres::shared().database("original");
+                let database = Database::Postgres(postgres.url());
+                (None, Some(postgres), database)
+            }
+        };
+        database.migrate(false).await.expect("migrated");
+        let store = database.open().await.expect("open");
+        let tenancy = Tenancy::new(store.clone(), Declared::default());
+        let mut keys = Vec::new();
+        for (name, role) in Role::WORDS {
+            let made = make_first(&tenancy, name, *role).await.expect("a key");
+            keys.push((*role, made.token.reveal().to_owned()));
+        }
+        furnish(Arc::new(House::open(tenancy, keys.clone(), Arc::new(Recorder), None))).await;
+        store.close().await;
+        let kept = match (postgres, directory) {
+            (Some(postgres), _) => Kept::Postgres(postgres),
+            (None, directory) => Kept::Files(read(directory.expect("one of the two").path())),
+        };
+        Self { kept, keys }
+    }
+
+    fn copy(&self) -> Place {
+        match &self.kept {
+            Kept::Files(files) => {
+                let directory = tempfile::tempdir().expect("a directory");
+                for (name, content) in files {
+                    std::fs::write(directory.path().join(name), content).expect("written");
+                }
+                let database = Database::Sqlite(directory.path().join("tenancy.db"));
+                Place { database, directory: Some(directory) }
+            }
+            Kept::Postgres(original) => {
+                let copy = Postgres::shared().copy_of(original, "copy");
+                Place { database: Database::Postgres(copy.url()), directory: None }
+            }
+        }
+    }
+}
+
+fn read(directory: &std::path::Path) -> Vec<(String, Vec<u8>)> {
+    let files = std::fs::read_dir(directory).expect("readable").map(|entry| entry.expect("readable").path());
+    let databases =
+        files.filter(|path| path.to_string_lossy().contains(".db") && !path.to_string_lossy().ends_with("lock"));
+    let content = |path: std::path::PathBuf| {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        (name, std::fs::read(&path).expect("readable"))
+    };
+    databases.map(content).collect()
+}
+
+impl On {
+    /// A store with nothing in it but keys, and the admin's token.
+    pub async fn store(self) -> (Store, String, Option<TempDir>) {
+        let original = empty(self).await;
+        let place = original.copy();
+        let admin = original.keys.iter().find(|(role, _)| *role == Role::Admin).expect("an admin").1.clone();
+        (place.database.open().await.expect("open"), admin, place.directory)
+    }
+}
+
+async fn empty(on: On) -> &'static Original {
+    static ORIGINALS: [OnceCell<Original>; 2] = [const { OnceCell::const_new() }; 2];
+    Original::of(&ORIGINALS, on, |_| async {}).await
+}
+
+pub struct House {
+    pub server: Arc<Server>,
+    pub runner: Arc<Runner>,
+    router: Router,
+    keys: Vec<(Role, String)>,
+    _directory: Option<TempDir>,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answered {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answered {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("ascii"))
+    }
+
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    /// The answer, if its status is this one.
+    #[track_caller]
+    pub fn ok(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{:#}", self.body);
+        self
+    }
+}
+
+impl House {
+    pub async fn new(on: On) -> Self {
+        Self::with(on, Arc::new(Recorder)).await
+    }
+
+    pub async fn with(on: On, provisioner: Arc<dyn Provisioner>) -> Self {
+        Self::copy_of(empty(on).await, provisioner).await
+    }
+
+    pub async fn copy_of(original: &Original, provisioner: Arc<dyn Provisioner>) -> Self {
+        let place = original.copy();
+        let tenancy = Tenancy::new(place.database.open().await.expect("open"), Declared::default());
+        Self::open(tenancy, original.keys.clone(), provisioner, place.directory)
+    }
+
+    fn open(
+        tenancy: Arc<Tenancy>,
+        keys: Vec<(Role, String)>,
+        provisioner: Arc<dyn Provisioner>,
+        directory: Option<TempDir>,
+    ) -> Self {
+        let (metrics, stop) = (Arc::new(Metrics::default()), CancellationToken::new());
+        let runner =
+            Runner::new(Arc::clone(&tenancy), provisioner, Arc::clone(&metrics), Jobs::default(), stop.clone());
+        let server =
+            Arc::new(Server { tenancy, limits: Limits::default(), metrics, rendered: Rendered::new(1 << 20), stop });
+        Self { router: router(&server), server, runner, keys, _directory: directory }
+    }
+
+    pub fn token(&self, role: Role) -> &str {
+        &self.keys.iter().find(|(of, _)| *of == role).expect("a key of each role").1
+    }
+
+    /// Sends a request of the admin.
+    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Sent>) -> Answered {
+        let token = format!("Bearer {}", self.token(Role::Admin));
+        let headers: Vec<_> = headers.iter().copied().chain([("authorization", token.as_str())]).collect();
+        self.send_as_it_is(method, path, &headers, body).await
+    }
+
+    /// Sends a request with these headers and no others.
+    pub async fn send_as_it_is(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Sent>,
+    ) -> Answered {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.into().0)).expect("a request");
+        let (parts, body) = self.router.clone().oneshot(request).await.expect("an answer").into_parts();
+        let body = to_bytes(body, usize::MAX).await.expect("a body");
+        let body = match serde_json::from_slice(&body) {
+            Ok(body) => body,
+            Err(_) => Value::String(String::from_utf8_lossy(&body).into_owned()),
+        };
+        Answered { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub async fn get(&self, path: &str) -> Answered {
+        self.send("GET", path, &[], ()).await
+    }
+
+    pub async fn post(&self, path: &str, body: impl Into<Sent>) -> Answered {
+        self.send("POST", path, &[], body).await
+    }
+
+    /// Works all jobs, those that follow from others too.
+    pub async fn work(&self) {
+        while self.runner.run_once().await.expect("jobs") > 0 {}
+    }
+
+    /// Events of the log, oldest first, as `type actor-kind`.
+    pub async fn events(&self, query: &str) -> Vec<Value> {
+        let page = self.get(&format!("/v1/audit?limit=500&{query}")).await.ok(200);
+        page.body["items"].as_array().expect("items").clone()
+    }
+
+    /// An organization `acme` with a tenant `acme-eu` in service.
+    pub async fn furnish(&self) {
+        self.post("/v1/organizations", json!({"organization_id": "acme", "display_name": "Acme"})).await.ok(201);
+        self.post("/v1/tenants", acme_eu()).await.ok(201);
+        self.work().await;
+    }
+}
+
+/// A manifest.
+pub fn acme_eu() -> Value {
+    json!({
+        "tenant_id": "acme-eu", "organization_id": "acme", "display_name": "Acme Europe", "desired_state": "Active",
+        "region": "eu-west-1", "aliases": {"stripe": "cus_9s6"}, "quotas": {"storageGiB": 500},
+        "policies": {"retentionDays": 365},
+        "environments": [
+            {"name": "dev", "isolation_level": "shared", "quotas": {"storageGiB": 50}, "retention_days": 30},
+            {"name": "prod", "quotas": {"storageGiB": 400}},
+        ],
+    })
+}
+
+/// A body that can be sent.
+pub struct Sent(Vec<u8>);
+
+impl From<()> for Sent {
+    fn from((): ()) -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl From<Value> for Sent {
+    fn from(body: Value) -> Self {
+        Self(body.to_string().into_bytes())
+    }
+}
+
+impl From<&Value> for Sent {
+    fn from(body: &Value) -> Self {
+        Self(body.to_string().into_bytes())
+    }
+}
+
+impl From<&str> for Sent {
+    fn from(body: &str) -> Self {
+        Self(body.as_bytes().to_vec())
+    }
+}

@@ -1,0 +1,13 @@
+//! The real router on the real store.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod apply;
+mod environments;
+mod every_route;
+mod house;
+mod idempotency;
+mod life;
+mod refusals;
+mod runner;
+mod serving;
+mod tenants;

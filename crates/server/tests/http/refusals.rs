@@ -1,0 +1,70 @@
+//! Bad input gets a clear error and changes nothing.
+
+use crate::house::{House, On, on_both};
+use serde_json::json;
+
+on_both!(every_refusal_must_be_a_problem, a_revoked_key_must_be_refused_from_now_on,);
+
+async fn every_refusal_must_be_a_problem(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let json = [("content-type", "application/json")];
+    let big = format!("{{\"a\": \"{}\"}}", "x".repeat(1024 * 1024));
+    for (method, path, headers, body, status, code) in [
+        ("GET", "/nowhere", &[][..], "", 404, "not_found"),
+        ("GET", "/v1/nowhere", &[], "", 404, "not_found"),
+        ("DELETE", "/v1/tenants", &[], "", 405, "method_not_allowed"),
+        ("POST", "/v1/tenants", &json, "{", 400, "malformed"),
+        ("POST", "/v1/tenants", &json, "{\"a\": 1, \"a\": 2}", 400, "malformed"),
+        ("POST", "/v1/tenants", &json, "{\"a\": \"\\u0000\"}", 400, "malformed"),
+        ("POST", "/v1/tenants", &json, "", 400, "malformed"),
+        ("POST", "/v1/tenants", &json, "[]", 422, "invalid"),
+        ("POST", "/v1/tenants", &json, "{}", 422, "invalid"),
+        ("POST", "/v1/tenants", &json, &big, 413, "too_large"),
+        ("POST", "/v1/tenants", &[("content-type", "text/csv")], "{}", 415, "unsupported_media_type"),
+        ("POST", "/v1/tenants?dryrun=1", &json, "{}", 400, "malformed"),
+        ("PATCH", "/v1/tenants/acme-eu", &[("if-match", "abc")], "{}", 400, "malformed"),
+        ("PATCH", "/v1/tenants/acme-eu", &[("if-match", "*")], "[]", 422, "invalid"),
+        ("PATCH", "/v1/tenants/acme-eu", &[("if-match", "*")], "{\"profil\": 1}", 422, "invalid"),
+        ("POST", "/v1/tenants", &[("idempotency-key", "")], "{}", 400, "malformed"),
+        ("GET", "/v1/tenants/%ff", &[], "", 400, "malformed"),
+        ("GET", "/v1/tenants/Bad_Name", &[], "", 404, "not_found"),
+        ("GET", "/v1/tenants/acme-eu/versions/x", &[], "", 400, "malformed"),
+        ("GET", "/v1/tenants/acme-eu/jobs/none", &[], "", 404, "not_found"),
+        ("GET", "/v1/tenants/acme-eu/jobs/none?wait_seconds=61", &[], "", 400, "malformed"),
+        ("POST", "/v1/tenants/acme-eu/suspend", &json, "{\"hold\": \"biling\"}", 422, "invalid"),
+        ("GET", "/v1/tenants/nobody/audit", &[], "", 404, "not_found"),
+        ("GET", "/v1/tenants/nobody/jobs", &[], "", 404, "not_found"),
+        ("GET", "/v1/keys/none", &[], "", 404, "not_found"),
+        ("POST", "/v1/keys", &json, "{\"name\": \"x\", \"role\": \"root\"}", 422, "invalid"),
+    ] {
+        let refused = house.send(method, path, headers, body).await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.code()),
+            (status, code),
+            "{method} {path} {body:.60}: {:#}",
+            refused.body
+        );
+        assert_eq!(refused.header("content-type"), "application/problem+json", "{method} {path}");
+        assert_eq!(refused.body["correlation_id"], refused.header("x-correlation-id"), "{method} {path}");
+        assert!(refused.body["detail"].as_str().is_some_and(|detail| detail.len() > 10), "{:#}", refused.body);
+    }
+    assert_eq!(house.get("/v1/tenants").await.body["items"].as_array().map(Vec::len), Some(1));
+    assert!(house.send("PUT", "/v1/tenants", &[], ()).await.ok(405).header("allow").contains("POST"));
+}
+
+async fn a_revoked_key_must_be_refused_from_now_on(on: On) {
+    let house = House::new(on).await;
+    let made = house.post("/v1/keys", json!({"name": "gateway", "role": "viewer"})).await.ok(201).body;
+    let token = format!("Bearer {}", made["token"].as_str().expect("a token"));
+    let headers = [("authorization", token.as_str())];
+    let me = house.send_as_it_is("GET", "/v1/whoami", &headers, ()).await.ok(200).body;
+    assert_eq!((&me["key_id"], &me["role"]), (&made["key_id"], &json!("viewer")));
+    let path = format!("/v1/keys/{}", made["key_id"].as_str().expect("an id"));
+    assert!(house.get(&path).await.ok(200).body.get("token").is_none());
+    house.send("DELETE", &path, &[], ()).await.ok(200);
+    house.send_as_it_is("GET", "/v1/whoami", &headers, ()).await.ok(401);
+    let digest = tenancy_server::token::token_digest(made["token"].as_str().expect("a token"));
+    let log = serde_json::to_string(&house.events("").await).expect("json");
+    assert!(!log.contains(&digest) && !log.contains("tenancy_"), "no secret in the log");
+}

@@ -1,0 +1,156 @@
+//! The job engine: leases given back, taken over, and what a process that lost one may still do.
+
+use crate::house::{House, On, acme_eu, on_both};
+use serde_json::json;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tenancy_server::config::Jobs;
+use tenancy_server::metrics::Metrics;
+use tenancy_server::provisioner::{Provisioner, StepFuture, Work};
+use tenancy_server::runner::Runner;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+on_both!(
+    a_stop_must_give_leases_back_and_the_job_go_on_from_its_step,
+    a_lease_that_is_over_must_be_taken_over_and_its_old_holder_write_nothing,
+    heartbeats_must_keep_a_lease_however_long_a_step_takes,
+    a_write_must_come_to_its_end_when_who_asked_goes_away,
+    runners_must_share_the_work_and_do_nothing_twice,
+);
+
+/// Does a step for each permit, and keeps what it did.
+struct OneByOne {
+    permits: Semaphore,
+    begun: Semaphore,
+    done: Mutex<Vec<String>>,
+}
+
+impl OneByOne {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { permits: Semaphore::new(0), begun: Semaphore::new(0), done: Mutex::default() })
+    }
+
+    fn done(&self) -> Vec<String> {
+        self.done.lock().expect("nobody panicked").clone()
+    }
+}
+
+impl Provisioner for OneByOne {
+    fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a> {
+        Box::pin(async move {
+            self.begun.add_permits(1);
+            self.permits.acquire().await.expect("open").forget();
+            self.done.lock().expect("nobody panicked").push(work.step.to_owned());
+            Ok("done".to_owned())
+        })
+    }
+}
+
+async fn registered(on: On, provisioner: Arc<OneByOne>) -> House {
+    let house = House::with(on, provisioner).await;
+    house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
+    house.post("/v1/tenants", acme_eu()).await.ok(201);
+    house
+}
+
+fn another(house: &House, provisioner: Arc<dyn Provisioner>, jobs: Jobs, stop: &CancellationToken) -> Arc<Runner> {
+    let tenancy = Arc::clone(&house.server.tenancy);
+    Runner::new(tenancy, provisioner, Arc::new(Metrics::default()), jobs, stop.clone())
+}
+
+async fn a_stop_must_give_leases_back_and_the_job_go_on_from_its_step(on: On) {
+    let steps = OneByOne::new();
+    let house = registered(on, Arc::clone(&steps)).await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(another(&house, steps.clone(), Jobs::default(), &stop).run());
+    steps.begun.acquire().await.expect("open").forget();
+    stop.cancel();
+    steps.permits.add_permits(1);
+    tokio::time::timeout(Duration::from_secs(5), running).await.expect("in time").expect("no panic");
+    let job = house.get("/v1/jobs").await.ok(200).body["items"][0].clone();
+    assert_eq!((&job["state"], &job["attempt"]), (&json!("queued"), &json!(1)));
+    assert_eq!(job["steps"][0]["state"], "done");
+    steps.permits.add_permits(100);
+    house.work().await;
+    assert_eq!(steps.done(), ["provision dev", "provision prod", "open dev", "open prod"]);
+    assert_eq!(house.get("/v1/tenants/acme-eu").await.body["state"], "Active");
+}
+
+async fn a_lease_that_is_over_must_be_taken_over_and_its_old_holder_write_nothing(on: On) {
+    let (dead, steps) = (OneByOne::new(), OneByOne::new());
+    let house = registered(on, Arc::clone(&steps)).await;
+    let short = Jobs { lease_seconds: 1, ..Jobs::default() };
+    // Drained, it sends no heartbeats: to the others it looks dead.
+    let first = another(&house, dead.clone(), short, &CancellationToken::new());
+    let working = tokio::spawn(async move { first.run_once().await });
+    dead.begun.acquire().await.expect("open").forget();
+    assert_eq!(house.runner.run_once().await.expect("claimed"), 0);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    steps.permits.add_permits(100);
+    assert_eq!(house.runner.run_once().await.expect("claimed"), 1);
+    let events = house.events("").await.len();
+    dead.permits.add_permits(100);
+    working.await.expect("no panic").expect("worked");
+    assert_eq!(house.events("").await.len(), events);
+    let created = house.events("event_type=TENANCY_CREATED").await;
+    assert_eq!(created.len(), 1);
+    let jobs = house.get("/v1/jobs?state=completed").await.ok(200).body;
+    assert_eq!(jobs["items"][0]["attempt"], 2);
+}
+
+async fn heartbeats_must_keep_a_lease_however_long_a_step_takes(on: On) {
+    let steps = OneByOne::new();
+    let house = registered(on, Arc::clone(&steps)).await;
+    let (stop, jobs) = (CancellationToken::new(), Jobs { lease_seconds: 2, heartbeat_seconds: 1, ..Jobs::default() });
+    let running = tokio::spawn(another(&house, steps.clone(), jobs, &stop).run());
+    steps.begun.acquire().await.expect("open").forget();
+    tokio::time::sleep(Duration::from_millis(3200)).await;
+    assert_eq!(house.runner.run_once().await.expect("claimed"), 0);
+    steps.permits.add_permits(100);
+    let path = "/v1/jobs?state=completed";
+    while house.get(path).await.body["items"].as_array().is_none_or(|jobs| jobs.len() < 2) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop.cancel();
+    running.await.expect("no panic");
+    assert_eq!(house.get("/v1/tenants/acme-eu").await.body["state"], "Active");
+}
+
+async fn a_write_must_come_to_its_end_when_who_asked_goes_away(on: On) {
+    let house = House::new(on).await;
+    let done = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&done);
+    let work = house.server.tenancy.to_its_end(async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    });
+    assert!(tokio::time::timeout(Duration::from_millis(1), work).await.is_err());
+    house.server.tenancy.drain().await;
+    assert_eq!(done.load(Ordering::SeqCst), 1);
+}
+
+async fn runners_must_share_the_work_and_do_nothing_twice(on: On) {
+    let house = House::new(on).await;
+    house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
+    for n in 0..30 {
+        let manifest = json!({"tenant_id": format!("t-{n}"), "organization_id": "acme", "region": "eu-west-1", "desired_state": "Active"});
+        house.post("/v1/tenants", manifest).await.ok(201);
+    }
+    let stop = CancellationToken::new();
+    let recorder = || Arc::new(tenancy_server::provisioner::Recorder);
+    let running: Vec<_> =
+        (0..3).map(|_| tokio::spawn(another(&house, recorder(), Jobs::default(), &stop).run())).collect();
+    while house.get("/v1/tenants?state=Active&limit=500").await.body["items"].as_array().map(Vec::len) != Some(30) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop.cancel();
+    for runner in running {
+        runner.await.expect("no panic");
+    }
+    assert_eq!(house.events("event_type=TENANCY_CREATED").await.len(), 30);
+    assert_eq!(house.events("event_type=TENANCY_ACTIVATED").await.len(), 30);
+    assert!(house.events("event_type=JOB_FAILED").await.is_empty());
+}

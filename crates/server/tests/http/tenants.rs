@@ -1,0 +1,172 @@
+//! Tenants: registered, read, edited and sent back, listed.
+
+use crate::house::{House, On, acme_eu, on_both};
+use serde_json::json;
+use std::sync::Arc;
+
+on_both!(
+    what_is_read_must_be_taken_back_when_it_is_edited,
+    an_alias_must_lead_to_its_tenant,
+    put_must_make_only_where_it_is_said_that_nothing_is_there,
+    what_is_sent_as_it_is_must_change_nothing,
+    what_may_destroy_data_must_be_allowed_by_name,
+    of_many_writers_on_one_version_exactly_one_must_win,
+    a_list_must_be_read_page_by_page_and_by_what_is_asked_for,
+    versions_must_be_kept_and_be_put_back,
+    caps_must_be_exact,
+);
+
+async fn what_is_read_must_be_taken_back_when_it_is_edited(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let read = house.get("/v1/tenants/acme-eu").await.ok(200);
+    let mut document = read.body.clone();
+    document["quotas"]["storageGiB"] = json!(600);
+    let changed =
+        house.send("PUT", "/v1/tenants/acme-eu", &[("if-match", read.header("etag"))], &document).await.ok(200);
+    assert_eq!(changed.body["quotas"]["storageGiB"], 600);
+    assert_eq!((&changed.body["version"], &changed.body["state"]), (&json!(2), &json!("Active")));
+
+    // The body's own version is a precondition, too: this one was read before the change.
+    let stale = house.send("PUT", "/v1/tenants/acme-eu", &[], &document).await;
+    assert_eq!((stale.status.as_u16(), &stale.body["current_version"]), (412, &json!(2)));
+
+    let mut edited = house.get("/v1/tenants/acme-eu").await.body;
+    edited["state"] = json!("Suspended");
+    let refused = house.send("PUT", "/v1/tenants/acme-eu", &[], &edited).await.ok(422);
+    assert_eq!(
+        (&refused.body["errors"][0]["code"], &refused.body["errors"][0]["pointer"]),
+        (&json!("read_only"), &json!("/state"))
+    );
+}
+
+async fn an_alias_must_lead_to_its_tenant(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    assert_eq!(house.get("/v1/tenants/stripe:cus_9s6").await.ok(200).body["tenant_id"], "acme-eu");
+    assert_eq!(house.get("/v1/tenants/stripe:cus_none").await.ok(404).code(), "not_found");
+    let other = json!({"tenant_id": "other", "organization_id": "acme", "region": "eu-west-1", "aliases": {"stripe": "cus_9s6"}});
+    assert_eq!(house.post("/v1/tenants", other).await.ok(409).code(), "alias_taken");
+}
+
+async fn put_must_make_only_where_it_is_said_that_nothing_is_there(on: On) {
+    let house = House::new(on).await;
+    house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
+    let manifest = acme_eu();
+    house.send("PUT", "/v1/tenants/acme-eu", &[("if-match", "*")], &manifest).await.ok(404);
+    let made = house.send("PUT", "/v1/tenants/acme-eu", &[("if-none-match", "*")], &manifest).await.ok(201);
+    assert_eq!((made.header("etag"), made.header("location")), ("\"1.1\"", "/v1/tenants/acme-eu"));
+    let there = house.send("PUT", "/v1/tenants/acme-eu", &[("if-none-match", "*")], &manifest).await;
+    assert_eq!(there.status.as_u16(), 412, "{:#}", there.body);
+    let other = house.send("PUT", "/v1/tenants/acme-us", &[("if-none-match", "*")], &manifest).await.ok(422);
+    assert_eq!(other.body["errors"][0]["pointer"], "/tenant_id");
+}
+
+async fn what_is_sent_as_it_is_must_change_nothing(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let before = house.get("/v1/tenants/acme-eu").await;
+    let same = house.send("PUT", "/v1/tenants/acme-eu", &[("if-match", "*")], acme_eu()).await.ok(200);
+    assert_eq!(same.body, before.body);
+    let same = house.send("PATCH", "/v1/tenants/acme-eu", &[("if-match", "*")], json!({"region": "eu-west-1"})).await;
+    assert_eq!((same.status.as_u16(), same.header("etag")), (200, before.header("etag")));
+}
+
+async fn what_may_destroy_data_must_be_allowed_by_name(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let patch = json!({"environments": [{"name": "prod"}], "policies": {"retentionDays": 30}});
+    let refused = house.send("PATCH", "/v1/tenants/acme-eu", &[("if-match", "*")], &patch).await.ok(409);
+    assert_eq!(refused.code(), "not_allowed_by_name");
+    let kinds: Vec<_> =
+        refused.body["errors"].as_array().expect("all").iter().map(|gate| gate["allow"].clone()).collect();
+    assert_eq!(kinds, ["less-retention", "remove-environment"]);
+    let path = "/v1/tenants/acme-eu?allow=less-retention&allow=remove-environment";
+    house.send("PATCH", path, &[("if-match", "*")], &patch).await.ok(200);
+}
+
+async fn of_many_writers_on_one_version_exactly_one_must_win(on: On) {
+    let house = Arc::new(House::new(on).await);
+    house.furnish().await;
+    let writers = (0..32).map(|n| {
+        let house = Arc::clone(&house);
+        tokio::spawn(async move {
+            let patch = json!({"labels": {"writer": n.to_string()}});
+            house.send("PATCH", "/v1/tenants/acme-eu", &[("if-match", "\"1\"")], patch).await.status.as_u16()
+        })
+    });
+    let mut answers = Vec::new();
+    for writer in writers.collect::<Vec<_>>() {
+        answers.push(writer.await.expect("an answer"));
+    }
+    answers.sort_unstable();
+    assert_eq!((answers[0], answers[1], answers[31]), (200, 412, 412));
+    assert_eq!(house.get("/v1/tenants/acme-eu").await.body["version"], 2);
+}
+
+async fn a_list_must_be_read_page_by_page_and_by_what_is_asked_for(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    for n in 0..5 {
+        let manifest = json!({"tenant_id": format!("t-{n}"), "organization_id": "acme", "region": "us-east-1", "labels": {"n": n.to_string()}});
+        house.post("/v1/tenants", manifest).await.ok(201);
+    }
+    let (mut ids, mut next) = (Vec::new(), String::new());
+    loop {
+        let page = house.get(&format!("/v1/tenants?limit=2&after={next}")).await.ok(200).body;
+        ids.extend(
+            page["items"]
+                .as_array()
+                .expect("items")
+                .iter()
+                .map(|row| row["tenant_id"].as_str().expect("id").to_owned()),
+        );
+        match page["next"].as_str() {
+            Some(cursor) => next = cursor.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(ids, ["acme-eu", "t-0", "t-1", "t-2", "t-3", "t-4"]);
+    let count = async |query: &str| {
+        house.get(&format!("/v1/tenants?{query}")).await.ok(200).body["items"].as_array().expect("items").len()
+    };
+    assert_eq!(count("region=us-east-1").await, 5);
+    assert_eq!(count("label=n=3").await, 1);
+    assert_eq!(count("state=Active").await, 1);
+    assert_eq!(count("q=t-").await, 5);
+    assert_eq!(house.get("/v1/tenants?state=active").await.ok(400).code(), "malformed");
+    assert_eq!(house.get("/v1/tenants?after=nonsense").await.ok(422).code(), "invalid");
+}
+
+async fn versions_must_be_kept_and_be_put_back(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    house.send("PATCH", "/v1/tenants/acme-eu", &[("if-match", "\"1\"")], json!({"display_name": null})).await.ok(200);
+    let first = house.get("/v1/tenants/acme-eu/versions/1").await.ok(200).body;
+    assert_eq!(first["manifest"]["display_name"], "Acme Europe");
+    let back = house.send("PUT", "/v1/tenants/acme-eu", &[("if-match", "\"2\"")], &first["manifest"]).await.ok(200);
+    assert_eq!((&back.body["version"], &back.body["display_name"]), (&json!(3), &json!("Acme Europe")));
+    let listed = house.get("/v1/tenants/acme-eu/versions").await.ok(200).body;
+    let versions: Vec<_> = listed["items"].as_array().expect("items").iter().map(|v| v["version"].clone()).collect();
+    assert_eq!(versions, [3, 2, 1]);
+    house.get("/v1/tenants/acme-eu/versions/9").await.ok(404);
+    house.get("/v1/tenants/nobody/versions").await.ok(404);
+}
+
+async fn caps_must_be_exact(on: On) {
+    let house = House::new(on).await;
+    house
+        .post(
+            "/v1/organizations",
+            json!({"organization_id": "acme", "caps": {"tenants": 2, "quotas": {"storageGiB": 600}}}),
+        )
+        .await
+        .ok(201);
+    house.post("/v1/tenants", acme_eu()).await.ok(201);
+    let big = json!({"organization_id": "acme", "region": "eu-west-1", "quotas": {"storageGiB": 101}});
+    assert_eq!(house.post("/v1/tenants", big).await.ok(409).code(), "organization_cap_exceeded");
+    let usage = house.get("/v1/organizations/acme").await.ok(200).body["usage"].clone();
+    assert_eq!(usage, json!({"tenants": 1, "quotas": {"storageGiB": 500}}));
+    let nowhere = json!({"organization_id": "nobody", "region": "eu-west-1"});
+    assert_eq!(house.post("/v1/tenants", nowhere).await.ok(422).code(), "organization_missing");
+}
