@@ -20,6 +20,20 @@ pub struct ByKey {
     condition: &'static str,
 }
 
+/// A [`ByKey`] as its statement, made once.
+#[derive(Debug)]
+pub struct Statement {
+    /// Its text.
+    pub sql: String,
+    /// Types of what is read.
+    pub types: Vec<Type>,
+}
+
+/// The statements of all of them.
+pub fn statements(reads: &[ByKey], dialect: Dialect) -> Vec<Statement> {
+    reads.iter().map(|read| Statement { sql: read.sql(dialect), types: read.types() }).collect()
+}
+
 impl ByKey {
     /// The statement: one key on SQLite, any number on PostgreSQL.
     pub fn sql(&self, dialect: Dialect) -> String {

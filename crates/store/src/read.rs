@@ -37,7 +37,7 @@ impl Store {
         match &self.engine {
             Engine::Sqlite(sqlite) => {
                 let mut dossiers = Dossiers::default();
-                for (index, rows) in sqlite.parts(&DOSSIER, id.put())?.into_iter().enumerate() {
+                for (index, rows) in sqlite.dossier(&id.put())?.into_iter().enumerate() {
                     dossiers.add(index, rows).map_err(corrupt)?;
                 }
                 Ok(dossiers.get(id))
@@ -137,10 +137,7 @@ impl Store {
 
     async fn by_key<R: Record>(&self, index: usize, key: &str) -> Result<Option<R>, Error> {
         let row = match &self.engine {
-            Engine::Sqlite(sqlite) => {
-                let by = std::slice::from_ref(&ROWS[index]);
-                sqlite.parts(by, key.to_owned().put())?.pop().and_then(|mut rows| rows.pop())
-            }
+            Engine::Sqlite(sqlite) => sqlite.row(index, key.to_owned().put())?,
             Engine::Postgres(postgres) => postgres.lookups.row(index, key).await?,
             #[cfg(feature = "model")]
             Engine::Model(model) => model.query(&ROWS[index].sql(Dialect::Sqlite), &[key.to_owned().put()])?.pop(),

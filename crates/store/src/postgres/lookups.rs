@@ -3,7 +3,7 @@
 use super::connection::{Connection, Sent, answered, texts, together, values};
 use super::fault::failed;
 use super::target::Target;
-use crate::keyed::{DOSSIER, Dossiers, ROWS};
+use crate::keyed::{DOSSIER, Dossiers, ROWS, Statement, statements};
 use crate::list::corrupt;
 use crate::rows::{Dialect, Value};
 use std::collections::{BTreeSet, HashMap};
@@ -35,8 +35,8 @@ impl Lookups {
         let fetcher = Fetcher {
             target,
             connection: None,
-            rows: ROWS.iter().map(|by| by.sql(Dialect::Postgres)).collect(),
-            dossier: DOSSIER.iter().map(|by| by.sql(Dialect::Postgres)).collect(),
+            rows: statements(&ROWS, Dialect::Postgres),
+            dossier: statements(&DOSSIER, Dialect::Postgres),
         };
         (Self(sender), fetcher.run(asks))
     }
@@ -73,8 +73,8 @@ struct Fetched {
 struct Fetcher {
     target: Target,
     connection: Option<Connection>,
-    rows: Vec<String>,
-    dossier: Vec<String>,
+    rows: Vec<Statement>,
+    dossier: Vec<Statement>,
 }
 
 impl Fetcher {
@@ -120,10 +120,10 @@ impl Fetcher {
         }
         let rows = keys.iter().enumerate().filter(|(_, keys)| !keys.is_empty());
         let mut planned: Vec<_> =
-            rows.map(|(index, keys)| (self.rows[index].as_str(), [texts(keys.iter().copied())], index)).collect();
+            rows.map(|(index, keys)| (self.rows[index].sql.as_str(), [texts(keys.iter().copied())], index)).collect();
         if !ids.is_empty() {
-            for (index, sql) in self.dossier.iter().enumerate() {
-                planned.push((sql, [texts(ids.iter().copied())], ROWS.len() + index));
+            for (index, statement) in self.dossier.iter().enumerate() {
+                planned.push((statement.sql.as_str(), [texts(ids.iter().copied())], ROWS.len() + index));
             }
         }
         connection.prepare(planned.iter().map(|(sql, ..)| *sql)).await.map_err(|error| failed(&error))?;
