@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::private_file;
 use crate::terminal::remark;
 use clap::ValueEnum;
 use std::io::IsTerminal;
@@ -45,7 +46,7 @@ impl Mode {
             Self::Dev => "dev\n",
             Self::Serve => "serve\n",
         };
-        std::fs::write(&file, word).map_err(|error| Failure::refused(format!("{}: {error}", file.display())))
+        private_file::write(&file, word).map_err(|error| Failure::refused(format!("{}: {error}", file.display())))
     }
 }
 
@@ -63,6 +64,9 @@ pub fn log(format: LogFormat, otherwise: &str) {
     let wanted = std::env::var("TENANCY_LOG").unwrap_or_else(|_| otherwise.to_owned());
     let filter = EnvFilter::try_new(wanted).unwrap_or_else(|_| EnvFilter::new(otherwise));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is lost. Told to complain, it would do so where it just could not write, and panic:
+    // a full disk under the log would end the thread that writes to the database.
+    let lines = lines.log_internal_errors(false);
     // A second subscriber is refused, and the first one logs: nothing to do about it.
     let _ = match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),

@@ -1,6 +1,7 @@
 //! The server's configuration: flags over environment over one TOML file over what is built in.
 
 use serde::{Deserialize, Serialize};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tenancy_core::declared::Declared;
@@ -224,7 +225,14 @@ impl Config {
         builder.create(&self.data_dir).map_err(failed)?;
         // What is kept here is nobody's to commit.
         let ignore = self.data_dir.join(".gitignore");
-        if ignore.exists() { Ok(()) } else { std::fs::write(ignore, "*\n").map_err(failed) }
+        if ignore.exists() {
+            return Ok(());
+        }
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(ignore).and_then(|mut file| file.write_all(b"*\n")).map_err(failed)
     }
 }
 

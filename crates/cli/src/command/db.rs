@@ -87,7 +87,11 @@ pub async fn run(given: Db) -> Result<Exit, Failure> {
 }
 
 async fn migrate(given: Migrate) -> Result<Exit, Failure> {
-    let database = given.place.find()?;
+    let config = given.place.config()?;
+    let database = config.database().map_err(bad_config)?;
+    if matches!(database, Database::Sqlite(_)) && !given.dry_run {
+        config.make_data_dir().map_err(bad_config)?;
+    }
     let done = database.migrate(given.dry_run).await.map_err(of_database)?;
     if given.dry_run {
         for (name, sql) in done.applied.iter().zip(&done.sql) {

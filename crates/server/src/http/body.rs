@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use crate::config::Limits;
 use crate::yaml;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::Value;
@@ -18,11 +18,14 @@ use tenancy_core::json::Strict;
 pub async fn read(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
     let time = Duration::from_secs(limits.body_read_timeout_seconds);
     let most = limits.max_body_bytes;
+    let too_large = || Error::TooLarge(format!("a body is at most {most} bytes: send it in parts")).into();
+    // What says that it will be too large need not be sent first.
+    if usize::try_from(body.size_hint().lower()).is_ok_and(|least| least > most) {
+        return Err(too_large());
+    }
     match tokio::time::timeout(time, to_bytes(body, most)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_too_large(&error) => {
-            Err(Error::TooLarge(format!("a body is at most {most} bytes: send it in parts")).into())
-        }
+        Ok(Err(error)) if is_too_large(&error) => Err(too_large()),
         Ok(Err(_)) => Err(Error::Malformed("the body broke off".to_owned()).into()),
         Err(_) => {
             let detail = format!("the body did not come within {} seconds", limits.body_read_timeout_seconds);
@@ -110,6 +113,9 @@ mod tests {
         let limits = Limits { max_body_bytes: 4, ..Limits::default() };
         assert_eq!(read(Body::from("1234"), &limits).await.expect("it fits"), "1234");
         let refused = read(Body::from("12345"), &limits).await.expect_err("too large");
+        assert!(matches!(refused, Problem::Refused(Error::TooLarge(_))), "{refused:?}");
+        let pieces = futures_util::stream::iter(["123", "45"].map(Ok::<_, std::convert::Infallible>));
+        let refused = read(Body::from_stream(pieces), &limits).await.expect_err("too large, which it did not say");
         assert!(matches!(refused, Problem::Refused(Error::TooLarge(_))), "{refused:?}");
     }
 

@@ -29,8 +29,8 @@ enum Ask {
 pub struct Lookups(mpsc::Sender<Ask>);
 
 impl Lookups {
-    /// Starts the task that fetches; it ends when every way to it is dropped.
-    pub fn start(target: Target) -> Self {
+    /// The way, and the work at its end: it fetches, and ends when every way to it is dropped.
+    pub fn new(target: Target) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, asks) = mpsc::channel(MAX_WAITING);
         let fetcher = Fetcher {
             target,
@@ -38,8 +38,7 @@ impl Lookups {
             rows: ROWS.iter().map(|by| by.sql(Dialect::Postgres)).collect(),
             dossier: DOSSIER.iter().map(|by| by.sql(Dialect::Postgres)).collect(),
         };
-        tokio::spawn(fetcher.run(asks));
-        Self(sender)
+        (Self(sender), fetcher.run(asks))
     }
 
     /// The row of [`ROWS`]'s kind `index` that a key finds, if it is there.
@@ -83,9 +82,10 @@ impl Fetcher {
         let mut waiting = Vec::new();
         while asks.recv_many(&mut waiting, MAX_TOGETHER).await > 0 {
             // What arrives meanwhile waits for the next round, which is the more to fetch together.
+            let connected = self.connection.is_some();
             let fetched = match self.fetch(&waiting).await {
                 // Nothing of a read can be half done: once more on a new connection.
-                Err(Error::Unavailable) => self.fetch(&waiting).await,
+                Err(Error::Unavailable) if connected => self.fetch(&waiting).await,
                 done => done,
             };
             for ask in waiting.drain(..) {

@@ -53,16 +53,16 @@ impl Shared {
         self.run(&self.upkeep, sql, types).await
     }
 
+    /// Runs a heartbeat, once.
+    pub async fn beat(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
+        self.run(&self.heartbeats, sql, types).await
+    }
+
     /// Closes the connections; what is asked for afterwards opens them anew.
     pub async fn close(&self) {
         for slot in self.slots.iter().chain([&self.upkeep, &self.heartbeats]) {
             slot.lock().await.take();
         }
-    }
-
-    /// Runs a heartbeat, once.
-    pub async fn beat(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
-        self.run(&self.heartbeats, sql, types).await
     }
 
     async fn run(&self, slot: &Slot, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {

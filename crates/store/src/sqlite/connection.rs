@@ -20,7 +20,7 @@ pub fn open(path: &Path) -> Result<Connection, Error> {
 }
 
 /// Makes the file for its owner alone, if it is not there; SQLite gives what it makes beside it the same mode.
-fn make(path: &Path) -> Result<(), Error> {
+pub fn make(path: &Path) -> Result<(), Error> {
     let made = private(OpenOptions::new().append(true).create(true)).open(path);
     made.map(drop).map_err(|error| Error::NotNow(format!("{} cannot be opened: {error}", path.display())))
 }

@@ -66,5 +66,22 @@ fn run(connection: &mut Connection, missing: &[&Migration], now: Timestamp) -> r
 /// A copy of the file as it is before `first`, beside it.
 fn copy(connection: &Connection, path: &Path, first: &Migration) -> Result<(), Error> {
     let to = path.with_extension(format!("before-{}.db", first.name));
+    connection::make(&to)?;
     connection.backup("main", &to, None::<fn(rusqlite::backup::Progress)>).map_err(|error| failed(&error))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn must_copy_for_the_owner_alone() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("tenancy.db");
+        let connection = connection::open(&path).expect("opened");
+        copy(&connection, &path, &migration::MIGRATIONS[0]).expect("copied");
+        let to = path.with_extension(format!("before-{}.db", migration::MIGRATIONS[0].name));
+        assert_eq!(std::fs::metadata(to).expect("there").permissions().mode() & 0o777, 0o600);
+    }
 }

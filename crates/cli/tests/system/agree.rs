@@ -1,0 +1,138 @@
+//! What must hold of a record that nobody works on any more, seen from outside.
+
+use super::http::{Client, Request};
+use super::load::{CAPPED, COUNTER, ROOM, Worker};
+use super::server::until;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Answers that are asked for again, of each worker: a whole history would take long.
+const REPEATED: usize = 12;
+
+/// Waits until no job is open: nothing of them is lost.
+#[track_caller]
+pub fn at_rest(client: &mut Client) {
+    until("all jobs end", Duration::from_secs(40), || {
+        let open =
+            |client: &mut Client, state| !client.get(&format!("/v1/jobs?state={state}")).ok(200).items().is_empty();
+        (!open(client, "queued") && !open(client, "running")).then_some(())
+    });
+}
+
+/// Everything at once.
+#[track_caller]
+pub fn whole(client: &mut Client, workers: &[Worker]) {
+    answers_hold(client, workers);
+    log_and_record_agree(client);
+    caps_hold(client, workers);
+    repeated_requests_get_the_first_answer(client, workers);
+}
+
+/// What was answered is there, and nothing else.
+#[track_caller]
+fn answers_hold(client: &mut Client, workers: &[Worker]) {
+    let rows = by_id(client.all("/v1/tenants"));
+    let mut known = 1;
+    for worker in workers {
+        known += worker.capped.len() + worker.tenants.len();
+        for tenant in &worker.tenants {
+            let row = rows.get(&tenant.id).unwrap_or_else(|| panic!("{tenant:?} is lost"));
+            let label = row["labels"]["sent"].as_str().unwrap_or_default();
+            assert_eq!((row["version"].as_i64(), label), (Some(tenant.version), &*tenant.label), "{tenant:?}: {row}");
+            let whole = client.get(&format!("/v1/tenants/{}", tenant.id)).ok(200).body;
+            assert_eq!(whole["holds"].as_array().map(Vec::len), Some(usize::from(tenant.held)), "{tenant:?}: {whole}");
+            // A Draft that is held stays one; held before or not, what is wished comes about.
+            let good = if tenant.held { &["Suspended", "Draft"][..] } else { &["Active"] };
+            assert!(good.contains(&row["state"].as_str().unwrap_or_default()), "{tenant:?}: {whole}");
+            let placed = client.all(&format!("/v1/tenants/{}/audit?event_type=TENANCY_HOLD_PLACED", tenant.id));
+            assert_eq!(placed.len(), tenant.suspensions, "{tenant:?}");
+        }
+    }
+    assert_eq!(rows.len(), known, "a tenant that nobody was told of");
+    let counted: i64 = workers.iter().map(|worker| worker.counted).sum();
+    assert_eq!(rows[COUNTER]["labels"]["count"], counted.to_string(), "an update is lost, or was made twice");
+    assert_eq!(rows[COUNTER]["version"], counted + 1);
+}
+
+/// Positions without a gap; each version and each state has its event, once.
+#[track_caller]
+pub fn log_and_record_agree(client: &mut Client) {
+    let events = client.all("/v1/audit");
+    let positions: Vec<_> = events.iter().filter_map(|event| event["position"].as_i64()).collect();
+    assert_eq!(positions, (1..).take(events.len()).collect::<Vec<_>>());
+    let ids: BTreeSet<_> = events.iter().filter_map(|event| event["audit_id"].as_str()).collect();
+    assert_eq!(ids.len(), events.len());
+
+    let mut versions: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+    let (mut states, mut ends) = (BTreeMap::new(), BTreeMap::new());
+    for event in &events {
+        let Some(tenant) = event["tenant_id"].as_str() else { continue };
+        let (kind, payload) = (event["event_type"].as_str().unwrap_or_default(), &event["payload"]);
+        if matches!(kind, "TENANCY_REGISTERED" | "TENANCY_UPDATED") {
+            versions.entry(tenant).or_default().push(payload["version"].as_i64().expect("a version"));
+        }
+        if let Some(to) = payload["to"].as_str() {
+            states.insert(tenant, to);
+            *ends.entry(payload["job_id"].as_str().expect("a job")).or_insert(0) += 1;
+        }
+        assert_ne!(kind, "JOB_FAILED", "{event}");
+    }
+    for (id, row) in by_id(client.all("/v1/tenants")) {
+        let version = row["version"].as_i64().expect("a version");
+        assert_eq!(versions.remove(&*id), Some((1..=version).collect()), "{id}");
+        assert_eq!(row["state"].as_str(), Some(*states.get(&*id).unwrap_or(&"Draft")), "{id}");
+    }
+    assert!(versions.is_empty(), "events of tenants that are not there: {versions:?}");
+    for job in client.all("/v1/jobs") {
+        let ended = ends.remove(job["job_id"].as_str().expect("an id"));
+        assert_eq!((&job["state"], ended), (&json!("completed"), Some(1)), "{job}");
+    }
+    assert!(ends.is_empty(), "events of jobs that are not there: {ends:?}");
+}
+
+/// Full to the last place, and not beyond.
+#[track_caller]
+fn caps_hold(client: &mut Client, workers: &[Worker]) {
+    let there: BTreeSet<_> = by_id(client.all(&format!("/v1/tenants?organization_id={CAPPED}"))).into_keys().collect();
+    let answered: BTreeSet<_> = workers.iter().flat_map(|worker| worker.capped.iter().cloned()).collect();
+    assert_eq!(there, answered);
+    assert!(there.len() <= ROOM, "{there:?}");
+    // What is left is given, and then no more.
+    for number in there.len()..=ROOM {
+        let body = json!({"tenant_id": format!("last-{number}"), "organization_id": CAPPED, "region": "eu-west-1",
+            "quotas": {"storageGiB": 5}});
+        let answer = client.post("/v1/tenants", body);
+        if number < ROOM {
+            answer.ok(201);
+        } else {
+            answer.problem(409, "organization_cap_exceeded");
+        }
+    }
+}
+
+/// Word for word, and without another effect.
+#[track_caller]
+fn repeated_requests_get_the_first_answer(client: &mut Client, workers: &[Worker]) {
+    let last = |client: &mut Client| client.get("/v1/audit?order=desc&limit=1").ok(200).items()[0]["position"].clone();
+    at_rest(client);
+    let before = last(client);
+    for worker in workers {
+        let step = (worker.answered.len() / REPEATED).max(1);
+        for (request, first) in worker.answered.iter().step_by(step) {
+            let again = client.send(request);
+            assert_eq!(again.header("idempotency-replayed"), "true", "{request:?}");
+            assert_eq!((again.status, &again.text), (first.status, &first.text), "{request:?}");
+            for name in ["etag", "location"] {
+                assert_eq!(again.header(name), first.header(name), "{request:?}");
+            }
+            let other = Request { body: r#"{"hold":"abuse"}"#.to_owned(), ..request.clone() };
+            client.send(&other).problem(422, "idempotency_key_reused");
+        }
+    }
+    assert_eq!(last(client), before, "something happened again");
+}
+
+fn by_id(rows: Vec<Value>) -> BTreeMap<String, Value> {
+    rows.into_iter().map(|row| (row["tenant_id"].as_str().expect("an id").to_owned(), row)).collect()
+}

@@ -1,0 +1,115 @@
+//! The database goes away, and comes back.
+
+use super::agree;
+use super::chance::Chance;
+use super::http::{Client, Request};
+use super::load::{End, Worker, prepare};
+use super::place::Place;
+use super::server::{PATIENCE, Server, until};
+use serde_json::json;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+use tenancy_testkit::{Postgres, Proxy};
+
+const WORKERS: u64 = 4;
+
+/// Within this a request is answered when the database is gone; and when it takes everything and says nothing.
+const GONE: Duration = Duration::from_secs(12);
+const SILENT: Duration = Duration::from_secs(28);
+
+/// Within this everything works again.
+const BACK: Duration = Duration::from_secs(10);
+
+#[test]
+fn must_say_that_the_database_is_away_and_go_on_when_it_is_back() {
+    let chance = Chance::new(57);
+    let mut postgres = Postgres::start();
+    let place = Place::on(&postgres.database("away"));
+    let server = place.serve();
+    prepare(&mut server.client());
+    let mut workers: Vec<_> = (0..WORKERS).map(|number| Worker::new(number, &chance)).collect();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _end = End(&stop);
+        for worker in &mut workers {
+            let (mut client, stop) = (server.client(), &stop);
+            scope.spawn(move || worker.work(&mut client, stop));
+        }
+        for crash in [false, true] {
+            let mut client = server.client();
+            until("there are tenants", PATIENCE, || (client.get("/v1/jobs").ok(200).items().len() > 5).then_some(()));
+            if crash {
+                postgres.kill()
+            } else {
+                postgres.stop()
+            }
+            refuses(&server, GONE);
+            postgres.restart();
+            let begun = Instant::now();
+            until("it works again", BACK, || (client.get("/v1/tenants").status == 200).then_some(()));
+            until("it is ready again", BACK, || (client.get("/readyz").status == 200).then_some(()));
+            println!("back within {:?}", begun.elapsed());
+        }
+    });
+    let mut client = server.client();
+    for worker in &mut workers {
+        worker.settle(&mut client);
+        let odd = worker
+            .failures
+            .iter()
+            .find(|failure| !(failure.contains("unavailable") || failure.contains("outcome_unknown")));
+        assert!(odd.is_none(), "{odd:?}");
+    }
+    assert!(workers.iter().any(|worker| !worker.failures.is_empty()), "nobody was refused");
+    agree::at_rest(&mut client);
+    agree::whole(&mut client, &workers);
+    server.stop();
+}
+
+#[test]
+fn must_answer_while_the_network_to_the_database_swallows_everything() {
+    let postgres = Postgres::shared();
+    let database = postgres.database("swallowed");
+    let proxy = Proxy::start(postgres.address());
+    let server = Place::on(&database).through(proxy.url(&database));
+    let server = server.serve();
+    let mut client = server.client();
+    client.post("/v1/organizations", json!({"organization_id": "acme"})).ok(201);
+    proxy.freeze(true);
+    refuses(&server, SILENT);
+    proxy.freeze(false);
+    until("it works again", BACK, || (client.get("/v1/tenants").status == 200).then_some(()));
+    server.stop();
+}
+
+/// Every way of asking is answered in time: nothing can be said, least of all that a key is not good.
+#[track_caller]
+fn refuses(server: &Server, within: Duration) {
+    let stranger = Client::new(server.address(), Some("tenancy_0000"));
+    let tenant = json!({"tenant_id": "late", "organization_id": "acme", "region": "eu-west-1"});
+    let asked = [
+        (stranger, Request::get("/v1/whoami")),
+        (server.client(), Request::get("/v1/whoami")),
+        (server.client(), Request::get("/v1/tenants")),
+        (server.client(), Request::get("/v1/tenants/counter")),
+        (server.client(), Request::post("/v1/tenants", tenant).key("late")),
+    ];
+    std::thread::scope(|scope| {
+        for (mut client, request) in asked {
+            scope.spawn(move || {
+                let begun = Instant::now();
+                let answer = client.send(&request);
+                let known = ["unavailable", "outcome_unknown"].into_iter().find(|code| *code == answer.code());
+                answer.problem(503, known.unwrap_or("unavailable"));
+                assert!(begun.elapsed() < within, "{request:?}: {:?}", begun.elapsed());
+            });
+        }
+        let mut open = Client::new(server.address(), None);
+        open.get("/healthz").ok(200);
+        let begun = Instant::now();
+        let ready = open.get("/readyz").ok(503).body;
+        assert_eq!(ready["status"], "not ready");
+        assert!(ready["wrong"].to_string().contains("database cannot be reached"), "{ready}");
+        assert!(begun.elapsed() < within, "readyz: {:?}", begun.elapsed());
+    });
+}

@@ -1,0 +1,86 @@
+//! A database that is not up to this release, and the role that serves.
+
+use super::place::{On, Place};
+use super::server::{PATIENCE, until};
+use serde_json::json;
+use tenancy_testkit::Postgres;
+
+#[test]
+fn must_say_what_to_run_when_the_database_is_behind() {
+    let place = Place::bare(Some(Postgres::shared().database("behind").url()));
+    for arguments in [&["serve", "--listen", "127.0.0.1:0"][..], &["db", "check"], &["db", "key", "ops"]] {
+        let ran = place.run(arguments);
+        assert_ne!(ran.code, 0, "{arguments:?}");
+        assert!(ran.err.contains("db migrate"), "{arguments:?}: {}", ran.err);
+    }
+    let sql = place.good(&["db", "migrate", "--dry-run"]);
+    assert!(sql.contains("CREATE TABLE tenants"), "{sql}");
+    assert_eq!(place.run(&["db", "check"]).code, 1, "a dry run changes nothing");
+    // Two at once: one migrates, one waits.
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| place.good(&["db", "migrate"]));
+        }
+    });
+    assert!(place.good(&["db", "migrate"]).contains("nothing to do"));
+    place.good(&["db", "check"]);
+    place.serve().stop();
+}
+
+#[test]
+fn must_bring_an_embedded_database_up_by_itself() {
+    let place = Place::bare(None);
+    place.serve().stop();
+    place.good(&["db", "check"]);
+    // It is the server's now.
+    assert_eq!(place.run(&["dev", "--listen", "127.0.0.1:0"]).code, 1);
+    let again = Place::new(On::Sqlite);
+    let running = again.serve();
+    let said = again.run(&["db", "migrate"]);
+    assert!(said.code != 0 && said.err.contains(&format!("process {}", running.pid())), "{}", said.err);
+    running.stop();
+}
+
+#[test]
+fn must_serve_as_a_role_that_cannot_change_the_log() {
+    let postgres = Postgres::shared();
+    let database = postgres.database("roles");
+    // Roles are the whole cluster's.
+    let role = format!("serving_{}", database.name());
+    database.execute(&format!("CREATE ROLE {role} LOGIN"));
+    let owner = Place::on(&database);
+    let said = owner.good(&["db", "migrate", "--serve-role", &role]);
+    assert!(said.contains(&role), "{said}");
+    let server = owner.through(database.url_as(&role)).serve();
+    let mut client = server.client();
+    client.get("/readyz").ok(200);
+    client.post("/v1/organizations", json!({"organization_id": "acme"})).ok(201);
+    let tenant = json!({"tenant_id": "acme-eu", "organization_id": "acme", "region": "eu-west-1",
+        "desired_state": "Active", "environments": [{"name": "prod"}]});
+    client.post("/v1/tenants", tenant).ok(201);
+    until("its jobs end", PATIENCE, || {
+        (client.get("/v1/tenants/acme-eu").ok(200).body["state"] == "Active").then_some(())
+    });
+    client.post("/v1/keys", json!({"name": "more", "role": "viewer"})).ok(201);
+    let before = database.value("SELECT count(*) FROM tenant_audit");
+    for sql in [
+        "UPDATE tenant_audit SET actor = 'nobody'",
+        "DELETE FROM tenant_audit",
+        "TRUNCATE tenant_audit",
+        "DELETE FROM platform_audit",
+        "DELETE FROM log_batches",
+        "DROP TABLE tenant_audit",
+        "ALTER TABLE tenant_audit DISABLE TRIGGER ALL",
+        "CREATE TABLE mine (a integer)",
+    ] {
+        // The role's own connection: psql says what the server says.
+        let psql = std::process::Command::new(postgres.program("psql"))
+            .args(["-X", "-c", sql, &database.url_as(&role)])
+            .output()
+            .expect("psql");
+        assert!(!psql.status.success(), "{sql}: {psql:?}");
+    }
+    assert_eq!(database.value("SELECT count(*) FROM tenant_audit"), before);
+    server.assert_no_errors();
+    server.stop();
+}

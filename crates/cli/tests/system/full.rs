@@ -1,0 +1,81 @@
+//! No room for the file to grow, which is what a full disk is like, without being root.
+
+use super::agree;
+use super::chance::Chance;
+use super::http::Request;
+use super::load::{End, Worker, prepare};
+use super::place::{On, Place};
+use super::server::{PATIENCE, Server, until};
+use serde_json::json;
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+
+const WORKERS: u64 = 3;
+
+#[test]
+fn must_refuse_while_there_is_no_room_and_go_on_when_there_is() {
+    let chance = Chance::new(28);
+    let place = Place::new(On::Sqlite);
+    // Who ignores the signal gets an error instead, as from a full disk; this is inherited.
+    let mut shell = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_tenancy");
+    shell.args(["-c", &format!("trap '' XFSZ; exec {program} serve --listen 127.0.0.1:0")]);
+    let mut command = place.like(shell);
+    // What was held when there was no room is soon taken up again.
+    command.env("TENANCY_JOBS_LEASE_SECONDS", "2").env("TENANCY_JOBS_HEARTBEAT_SECONDS", "1");
+    let server = place.start(command);
+    let mut client = server.client();
+    prepare(&mut client);
+    let mut workers: Vec<_> = (0..WORKERS).map(|number| Worker::new(number, &chance)).collect();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _end = End(&stop);
+        for worker in &mut workers {
+            let (mut client, stop) = (server.client(), &stop);
+            scope.spawn(move || worker.work(&mut client, stop));
+        }
+        // A little room at the front of each file; and none, not even for a line of the server's log.
+        let mut number = 0;
+        for room in ["65536", "0"] {
+            limit(&server, room);
+            let refused = until("there is no room", PATIENCE, || {
+                number += 1;
+                let body = json!({"organization_id": format!("more-{number}")});
+                let answer = client.send(&Request::post("/v1/organizations", body));
+                (answer.status >= 500).then_some(answer)
+            });
+            refused.problem(503, "unavailable");
+            // Who only reads is served.
+            client.get("/v1/tenants/counter").ok(200);
+            client.get("/healthz").ok(200);
+            limit(&server, "unlimited");
+            until("there is room again", PATIENCE, || {
+                let label = json!({"labels": {"room": room}});
+                let patch = Request::new("PATCH", "/v1/organizations/acme").header("if-match", "*");
+                let patch = Request { body: label.to_string(), ..patch };
+                (client.send(&patch).status == 200).then_some(())
+            });
+        }
+    });
+    for worker in &mut workers {
+        worker.settle(&mut client);
+        let odd = worker.failures.iter().find(|failure| !failure.contains("unavailable"));
+        assert!(odd.is_none(), "{odd:?}");
+    }
+    println!("{} changes were refused", workers.iter().map(|worker| worker.failures.len()).sum::<usize>());
+    agree::at_rest(&mut client);
+    agree::whole(&mut client, &workers);
+    server.stop();
+    // What is on the disk says the same.
+    let again = place.serve();
+    agree::log_and_record_agree(&mut again.client());
+    again.stop();
+}
+
+/// How large a file of the server may become, in bytes.
+fn limit(server: &Server, bytes: &str) {
+    let pid = server.pid().to_string();
+    let done = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:unlimited")]).output();
+    let done = done.expect("prlimit (Debian: util-linux)");
+    assert!(done.status.success(), "{done:?}");
+}

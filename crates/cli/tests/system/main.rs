@@ -1,0 +1,19 @@
+//! The real program as a server, over real HTTP, on both databases: killed, crowded, cut off, starved, shouted at.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on shall stop")]
+
+mod agree;
+mod away;
+mod behind;
+mod chance;
+mod full;
+mod http;
+mod killed;
+mod load;
+mod peers;
+mod place;
+mod pooled;
+mod secrets;
+mod server;
+mod shared;
+mod writers;

@@ -1,0 +1,221 @@
+//! Peers that are slow, rude, or gone: they get a clear answer or a closed connection, and nobody else notices.
+
+use super::agree;
+use super::http::{Answer, Client, Request, connect, read};
+use super::place::{On, Place};
+use super::server::{PATIENCE, Server, until};
+use serde_json::json;
+use std::io::{self, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// What the server is told, so that a test need not wait for long.
+const SETTINGS: &[(&str, &str)] =
+    &[("LIMITS_HEADER_READ_TIMEOUT_SECONDS", "1"), ("LIMITS_BODY_READ_TIMEOUT_SECONDS", "1")];
+
+/// More than any of these limits, and less than a default.
+const CUT: Duration = Duration::from_secs(5);
+
+/// Sends bytes, and reads what comes back.
+fn shout(server: &Server, bytes: &[u8]) -> io::Result<Answer> {
+    let mut stream = connect(server.address())?;
+    // It may be answered, and closed, before all of it is sent.
+    let sent = stream.write_all(bytes);
+    let answer = read(&mut BufReader::new(stream));
+    match (answer, sent) {
+        (Err(_), Err(error)) => Err(error),
+        (answer, _) => answer,
+    }
+}
+
+/// As bytes of a request with the admin key.
+fn head(place: &Place, line: &str, headers: &str) -> String {
+    format!("{line} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n{headers}\r\n", place.token())
+}
+
+/// Another client is answered, and soon.
+#[track_caller]
+fn assert_answers_others(server: &Server) {
+    let begun = Instant::now();
+    server.client().get("/v1/whoami").ok(200);
+    assert!(begun.elapsed() < CUT, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn must_cut_off_who_is_slow() {
+    let place = Place::new(On::Sqlite);
+    let server = place.serve_with(SETTINGS);
+    let post = head(&place, "POST /v1/organizations", "content-length: 40\r\n");
+    // Headers byte by byte, nothing at all, half a body: each waits for more than the limit.
+    for (bytes, drip, answered) in
+        [("GET / HTTP/1.1\r\nx-a: ", true, None), ("", false, None), (&*post, false, Some(408))]
+    {
+        let mut stream = connect(server.address()).expect("connected");
+        stream.write_all(bytes.as_bytes()).expect("sent");
+        let begun = Instant::now();
+        if drip {
+            until("the connection is cut", CUT, || stream.write_all(b"a").is_err().then_some(()));
+        } else {
+            stream.write_all(if answered.is_some() { b"{" } else { b"" }).expect("sent");
+            let mut reader = BufReader::new(stream);
+            match answered {
+                Some(status) => assert_eq!(read(&mut reader).expect("an answer").status, status),
+                None => assert_eq!(reader.read_to_end(&mut Vec::new()).expect("closed"), 0),
+            }
+        }
+        assert!(begun.elapsed() < CUT && begun.elapsed() > Duration::from_millis(500), "{:?}", begun.elapsed());
+        assert_answers_others(&server);
+    }
+    server.assert_no_errors();
+    server.stop();
+}
+
+#[test]
+fn must_refuse_what_is_too_much_or_no_http() {
+    let place = Place::new(On::Sqlite);
+    let server = place.serve_with(SETTINGS);
+    let many = head(&place, "GET /v1/whoami", &"x-many: 1\r\n".repeat(10_000));
+    let one = head(&place, "GET /v1/whoami", &format!("x-long: {}\r\n", "x".repeat(200_000)));
+    let line = head(&place, &format!("GET /v1/tenants?q={}", "x".repeat(200_000)), "");
+    for (bytes, good) in [
+        (many.as_bytes(), &[431, 400][..]),
+        (one.as_bytes(), &[431]),
+        (line.as_bytes(), &[414, 431]),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 this is TLS\r\n\r\n", &[400]),
+        (b"\0\0\0\0\r\n\r\n", &[400]),
+        (b"GET / HTTP/9.9\r\n\r\n", &[400, 505]),
+        // Whoever speaks HTTP/2 could not read an answer.
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[]),
+        (b"GET /v1/tenants HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n", &[400]),
+        (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", &[400]),
+        (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", &[400, 405]),
+    ] {
+        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+        match shout(&server, bytes) {
+            Ok(answer) => assert!(good.contains(&answer.status), "{shown}: {}", answer.status),
+            // A reset may overtake the answer, when much was still on its way.
+            Err(error) => assert!(bytes.len() > 50_000 || good.is_empty(), "{shown}: {error}"),
+        }
+        assert_answers_others(&server);
+    }
+    let length = 50 * 1024 * 1024;
+    let huge = Request { body: " ".repeat(2 * 1024 * 1024), ..Request::post("/v1/apply", json!({})) };
+    server.client().send(&huge).problem(413, "too_large");
+    // It says how much there will be: nobody needs to send it first.
+    let mut stream = connect(server.address()).expect("connected");
+    let head = head(&place, "POST /v1/apply", &format!("content-length: {length}\r\n"));
+    stream.write_all(head.as_bytes()).expect("sent");
+    read(&mut BufReader::new(&stream)).expect("an answer").problem(413, "too_large");
+    assert_answers_others(&server);
+    server.assert_no_errors();
+    server.stop();
+}
+
+#[test]
+fn must_bear_who_has_closed_its_half_or_is_gone() {
+    let place = Place::new(On::Sqlite);
+    let server = place.serve_with(SETTINGS);
+    server.client().post("/v1/organizations", json!({"organization_id": "acme"})).ok(201);
+    // Half-closed in the middle, half-closed after everything was said, gone: what was asked for is done all the same,
+    // or not begun.
+    let mut stream = connect(server.address()).expect("connected");
+    stream
+        .write_all(b"POST /v1/tenants HTTP/1.1\r\nhost")
+        .and_then(|()| stream.shutdown(Shutdown::Write))
+        .expect("sent");
+    let mut said = String::new();
+    stream.read_to_string(&mut said).expect("closed");
+    assert!(said.is_empty() || said.starts_with("HTTP/1.1 400"), "{said}");
+    for number in 0..20 {
+        let body = json!({"tenant_id": format!("gone-{number}"), "organization_id": "acme", "region": "eu-west-1"});
+        let body = body.to_string();
+        let head = head(&place, "POST /v1/tenants", &format!("content-length: {}\r\n", body.len()));
+        let mut stream = connect(server.address()).expect("connected");
+        stream.write_all(format!("{head}{body}").as_bytes()).expect("sent");
+        if number % 2 == 0 {
+            stream.shutdown(Shutdown::Write).expect("half-closed");
+            let answer = read(&mut BufReader::new(stream));
+            assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status == 201));
+        }
+    }
+    let mut client = server.client();
+    agree::at_rest(&mut client);
+    agree::log_and_record_agree(&mut client);
+    assert_answers_others(&server);
+    server.assert_no_errors();
+    server.stop();
+}
+
+#[test]
+fn must_bear_a_crowd_of_idle_connections_in_bounded_memory() {
+    let place = Place::new(On::Sqlite);
+    let settings = [("LIMITS_MAX_CONNECTIONS", "200"), ("LIMITS_HEADER_READ_TIMEOUT_SECONDS", "2")];
+    let server = place.serve_with(&settings);
+    assert_answers_others(&server);
+    let before = memory_kib(&server);
+    // Each has sent as much of its head as is taken.
+    let half = head(&place, "GET /v1/whoami", &"x-many: 0123456789\r\n".repeat(90));
+    let half = &half[..half.len() - 2];
+    let mut crowd = Vec::new();
+    for _ in 0..600 {
+        let mut stream = connect(server.address()).expect("connected");
+        stream.write_all(half.as_bytes()).expect("sent");
+        crowd.push(stream);
+    }
+    let grown = memory_kib(&server).saturating_sub(before);
+    println!("600 connections took {grown} KiB");
+    assert!(grown < 40 * 1024, "{grown} KiB");
+    // They are cut, and then there is a seat again.
+    let begun = Instant::now();
+    server.client().get("/v1/whoami").ok(200);
+    println!("a seat after {:?}", begun.elapsed());
+    drop(crowd);
+    server.stop();
+}
+
+#[test]
+fn must_finish_what_is_under_way_when_it_is_asked_to_stop() {
+    let place = Place::new(On::Sqlite);
+    let server = place.serve();
+    server.client().post("/v1/organizations", json!({"organization_id": "acme"})).ok(201);
+    // One that never said a word, one that is idle, one whose body is still on its way.
+    let silent = connect(server.address()).expect("connected");
+    let mut idle = server.client();
+    idle.get("/v1/whoami").ok(200);
+    let body = json!({"tenant_id": "late", "organization_id": "acme", "region": "eu-west-1"}).to_string();
+    let head = head(&place, "POST /v1/tenants", &format!("content-length: {}\r\n", body.len()));
+    let mut late = connect(server.address()).expect("connected");
+    late.write_all(head.as_bytes()).expect("sent");
+    late.write_all(&body.as_bytes()[..10]).expect("sent");
+    // The server has seen the head: a connection behind it is answered.
+    server.client().get("/v1/whoami").ok(200);
+    let answered = AtomicBool::new(false);
+    server.terminate();
+    let address = server.address();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            until("nobody new is let in", PATIENCE, || connect(address).is_err().then_some(()));
+            assert!(!answered.load(Ordering::SeqCst), "it waits for the one under way");
+            late.write_all(&body.as_bytes()[10..]).expect("sent");
+            answered.store(true, Ordering::SeqCst);
+            let answer = read(&mut BufReader::new(&late)).expect("an answer").ok(201);
+            assert_eq!(answer.header("connection"), "close");
+        });
+    });
+    let begun = Instant::now();
+    server.stopped();
+    assert!(begun.elapsed() < Duration::from_secs(10), "a silent connection held it up: {:?}", begun.elapsed());
+    drop(silent);
+    assert!(idle.try_send(&Request::get("/v1/whoami")).is_err());
+    let again = place.serve();
+    Client::new(again.address(), Some(place.token())).get("/v1/tenants/late").ok(200);
+    again.stop();
+}
+
+/// What a process holds in memory.
+fn memory_kib(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("its status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+    line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
+}

@@ -1,0 +1,174 @@
+//! Where a test's servers live: a home and a database that nobody else has.
+
+use super::server::Server;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tenancy_testkit::{Database, Postgres};
+
+/// On which database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    Sqlite,
+    Postgres,
+}
+
+/// A test for each database out of one function that takes an [`On`].
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[test]
+            fn $name() { super::$name($crate::place::On::Sqlite); })+
+        }
+        mod postgres {
+            $(#[test]
+            fn $name() { super::$name($crate::place::On::Postgres); })+
+        }
+    };
+}
+pub(crate) use on_both;
+
+/// A home for servers and their database, which is up to date and has an admin key.
+pub struct Place {
+    home: tempfile::TempDir,
+    /// The URL; the file in the data directory when there is none.
+    database: Option<String>,
+    token: String,
+    started: AtomicUsize,
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Place {
+    pub fn new(on: On) -> Self {
+        match on {
+            On::Sqlite => Self::furnished(None),
+            On::Postgres => {
+                let (original, token) = original();
+                let database = Postgres::shared().copy_of(original, "system");
+                Self { token: token.clone(), ..Self::bare(Some(database.url())) }
+            }
+        }
+    }
+
+    /// On a PostgreSQL of the test's own, which it may stop.
+    pub fn on(database: &Database) -> Self {
+        Self::furnished(Some(database.url()))
+    }
+
+    /// Without a migration, and without a key.
+    pub fn bare(database: Option<String>) -> Self {
+        let home = tempfile::tempdir().expect("a directory");
+        Self { home, database, token: String::new(), started: AtomicUsize::new(0) }
+    }
+
+    fn furnished(database: Option<String>) -> Self {
+        let place = Self::bare(database);
+        place.good(&["db", "migrate"]);
+        place.keyed()
+    }
+
+    /// The same database by another way: a proxy, a pooler, another role.
+    pub fn through(&self, url: String) -> Self {
+        Self { token: self.token.clone(), ..Self::bare(Some(url)) }
+    }
+
+    fn keyed(mut self) -> Self {
+        self.token = self.good(&["db", "key", "test"]).trim().to_owned();
+        self
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The program in this home. What of the environment is set is said.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.like(Command::new(env!("CARGO_BIN_EXE_tenancy")));
+        command.args(arguments);
+        command
+    }
+
+    /// Another program in this home.
+    pub fn like(&self, mut command: Command) -> Command {
+        command.current_dir(self.home.path()).env_clear();
+        command.env("HOME", self.home.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        if let Some(database) = &self.database {
+            command.env("TENANCY_DATABASE", database);
+        }
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        let Output { status, stdout, stderr } = self.command(arguments).output().expect("ended");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        Ran { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
+    }
+
+    /// Runs a command that must end well, and answers what it printed.
+    #[track_caller]
+    pub fn good(&self, arguments: &[&str]) -> String {
+        let ran = self.run(arguments);
+        assert_eq!(ran.code, 0, "{arguments:?}\n{}{}", ran.out, ran.err);
+        ran.out
+    }
+
+    /// Starts `serve`.
+    #[track_caller]
+    pub fn serve(&self) -> Server {
+        self.serve_with(&[])
+    }
+
+    /// Starts `serve` with settings: `("LIMITS_MAX_BODY_BYTES", "1000")`.
+    #[track_caller]
+    pub fn serve_with(&self, settings: &[(&str, &str)]) -> Server {
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.envs(settings.iter().map(|(name, value)| (format!("TENANCY_{name}"), value)));
+        self.start(command)
+    }
+
+    /// Starts `dev`, which makes its key by itself.
+    #[track_caller]
+    pub fn dev(&self, arguments: &[&str]) -> Server {
+        let mut command = self.command(&["dev", "--listen", "127.0.0.1:0"]);
+        if let Some(database) = &self.database {
+            command.args(["--database", database]);
+        }
+        command.args(arguments);
+        let mut server = self.start(command);
+        let client = std::fs::read_to_string(self.path(".tenancy/client.toml")).expect("client.toml");
+        let key = client.lines().find_map(|line| line.strip_prefix("key = ")).expect("a key");
+        server.set_token(key.trim_matches('"'));
+        server
+    }
+
+    /// Starts what will say where it serves.
+    #[track_caller]
+    pub fn start(&self, command: Command) -> Server {
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        Server::start(command, &self.path(&format!("server-{number}")), &self.token)
+    }
+}
+
+/// A database that is up to date, and the token of its key: copied for each test.
+fn original() -> &'static (Database, String) {
+    static ORIGINAL: OnceLock<(Database, String)> = OnceLock::new();
+    ORIGINAL.get_or_init(|| {
+        let database = Postgres::shared().database("original");
+        let place = Place::on(&database);
+        (database, place.token)
+    })
+}

@@ -1,0 +1,132 @@
+//! A server that runs, and the ways it can end.
+
+use super::http::Client;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// Longest wait for what must come about.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(10);
+
+/// Looks again and again until `look` finds it.
+#[track_caller]
+pub fn until<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < patience, "not within {patience:?}: {what}");
+        std::thread::sleep(POLL);
+    }
+}
+
+/// A server process; it is killed when it is dropped.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    log: PathBuf,
+    token: String,
+}
+
+impl Server {
+    /// Starts it, and waits until it says where it serves; what it prints goes to files that begin with `log`.
+    #[track_caller]
+    pub fn start(mut command: Command, log: &Path, token: &str) -> Self {
+        let (out, err) = (log.with_extension("out"), log.with_extension("err"));
+        let file = |path| File::create(path).expect("a log");
+        let child = command.stdout(file(&out)).stderr(file(&err)).spawn().expect("started");
+        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Self { child, address: unknown, log: log.to_owned(), token: token.to_owned() };
+        // `dev` shows what is there first.
+        let is_dev = command.get_args().any(|argument| argument.to_string_lossy().split(' ').any(|word| word == "dev"));
+        server.address = until("the server serves", PATIENCE, || {
+            let said = std::fs::read_to_string(&out).expect("its output");
+            if let Some(status) = server.child.try_wait().expect("waited") {
+                panic!("the server ended with {status}:\n{said}{}", server.errors());
+            }
+            let ready = said.contains(if is_dev { "Ctrl-C" } else { "serves http://" });
+            let url = said.split_whitespace().find_map(|word| word.strip_prefix("http://"));
+            url.filter(|_| ready && said.ends_with('\n')).map(|url| url.trim_end_matches(',').parse().expect("address"))
+        });
+        server
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub fn set_token(&mut self, token: &str) {
+        token.clone_into(&mut self.token);
+    }
+
+    /// A client with the admin key.
+    pub fn client(&self) -> Client {
+        Client::new(self.address, Some(&self.token))
+    }
+
+    /// What it said on standard error.
+    pub fn errors(&self) -> String {
+        std::fs::read_to_string(self.log.with_extension("err")).unwrap_or_default()
+    }
+
+    /// Fails if it wrote down that something is wrong with itself.
+    #[track_caller]
+    pub fn assert_no_errors(&self) {
+        let errors = self.errors();
+        let bad = errors.lines().find(|line| line.contains("ERROR") || line.contains("panicked"));
+        assert!(bad.is_none(), "{bad:?}");
+    }
+
+    /// `kill -9`; it is waited for when it is dropped.
+    pub fn kill(&self) {
+        self.signal("-KILL");
+    }
+
+    /// Asks it to stop.
+    pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.pid().to_string()]).status();
+        assert!(sent.expect("kill").success());
+    }
+
+    /// Waits until it has stopped, which must be well.
+    #[track_caller]
+    pub fn stopped(mut self) {
+        let status = until("the server stops", PATIENCE, || self.child.try_wait().expect("waited"));
+        assert_eq!(status.code(), Some(0), "{}", self.errors());
+    }
+
+    /// Has it stop in order.
+    #[track_caller]
+    pub fn stop(self) {
+        self.terminate();
+        self.stopped();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let errors = self.errors();
+            let told = errors.lines().filter(|line| !line.contains("\"status\":2"));
+            println!("--- {} said:\n{}", self.log.display(), told.collect::<Vec<_>>().join("\n"));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Several processes on one PostgreSQL.
+
+use super::agree;
+use super::chance::Chance;
+use super::load::{End, Worker, prepare};
+use super::place::Place;
+use super::server::{PATIENCE, Server, until};
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+use tenancy_testkit::{Database, Fault, Postgres, Proxy};
+
+/// Workers at each process.
+const WORKERS: usize = 3;
+
+/// A crash must be made good within this.
+const TAKEN_OVER: Duration = Duration::from_secs(15);
+
+#[test]
+fn must_share_one_database_between_three_processes() {
+    let chance = Chance::new(2_026);
+    let postgres = Postgres::start();
+    let database = postgres.database("shared");
+    let place = Place::on(&database);
+    // The way of the one that will be killed.
+    let proxy = Proxy::start(postgres.address());
+    let (dies, stops, stays) = (place.through(proxy.url(&database)), place.serve(), place.serve());
+    let dies_at = dies.serve();
+    prepare(&mut stays.client());
+    let mut workers: Vec<_> = (0..3 * WORKERS as u64).map(|number| Worker::new(number, &chance)).collect();
+    let (first, rest) = workers.split_at_mut(WORKERS);
+    let (second, third) = rest.split_at_mut(WORKERS);
+
+    let end_of_all = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for worker in first.iter_mut() {
+            let (mut client, mut elsewhere) = (dies_at.client(), stays.client());
+            let end_of_all = &end_of_all;
+            scope.spawn(move || {
+                worker.work(&mut client, end_of_all);
+                worker.work(&mut elsewhere, end_of_all);
+            });
+        }
+        for worker in second.iter_mut() {
+            let mut client = stops.client();
+            scope.spawn(move || worker.work(&mut client, &AtomicBool::new(false)));
+        }
+        for worker in third.iter_mut() {
+            let (mut client, end_of_all) = (stays.client(), &end_of_all);
+            scope.spawn(move || worker.work(&mut client, end_of_all));
+        }
+        let end = End(&end_of_all);
+        until("all three work jobs", PATIENCE, || (holders(&database).len() == 3).then_some(()));
+        take_over_what_was_killed(&database, &proxy, &dies_at);
+        // Under load, still.
+        let pid = stops.pid();
+        stops.stop();
+        let held = held_by(pid);
+        assert_eq!(database.value(&format!("SELECT count(*) {held}")), "0", "a lease that was not given back");
+        drop(end);
+    });
+    drop(dies_at);
+
+    let mut client = stays.client();
+    for worker in second.iter_mut() {
+        let answered = worker.replayed;
+        worker.settle(&mut client);
+        assert_eq!(worker.replayed, answered, "a stop left a request unanswered that it carried out");
+    }
+    for worker in &mut workers {
+        worker.settle(&mut client);
+        assert!(worker.failures.is_empty(), "{:?}", worker.failures);
+    }
+    println!("{} changes were answered", workers.iter().map(|worker| worker.answered.len()).sum::<usize>());
+    agree::at_rest(&mut client);
+    agree::whole(&mut client, &workers);
+    stays.assert_no_errors();
+    stays.stop();
+    let log = postgres.log();
+    let deadlock = log.lines().find(|line| line.contains("deadlock"));
+    assert!(deadlock.is_none(), "{deadlock:?}");
+}
+
+/// Who has ended jobs.
+fn holders(database: &Database) -> BTreeSet<String> {
+    let sql = "SELECT DISTINCT actor FROM tenant_audit WHERE actor LIKE 'controller:%'";
+    database.rows(sql).into_iter().flatten().flatten().collect()
+}
+
+fn held_by(pid: u32) -> String {
+    format!("FROM tenant_jobs WHERE state = 'running' AND lease_holder LIKE 'runner-{pid}-%'")
+}
+
+/// Kills a process when it has jobs that it cannot go on with, and waits until others have ended them.
+fn take_over_what_was_killed(database: &Database, proxy: &Proxy, server: &Server) {
+    let slow = Fault::delay(Duration::from_secs(120)).when(|message| message.sql_contains("SET progress"));
+    proxy.arm(slow.repeated());
+    let held = held_by(server.pid());
+    until("it has jobs", PATIENCE, || (database.value(&format!("SELECT count(*) {held}")) != "0").then_some(()));
+    server.kill();
+    let killed = Instant::now();
+    let jobs: Vec<_> = database.rows(&format!("SELECT job_id {held}")).into_iter().flatten().flatten().collect();
+    assert!(!jobs.is_empty());
+    let list = jobs.iter().map(|job| format!("'{job}'")).collect::<Vec<_>>().join(", ");
+    until("its jobs end elsewhere", TAKEN_OVER, || {
+        let sql = format!(
+            "SELECT count(*) FROM tenant_jobs WHERE job_id IN ({list}) AND state = 'completed' AND attempt > 1"
+        );
+        (database.value(&sql) == jobs.len().to_string()).then_some(())
+    });
+    println!("{} jobs were taken over within {:?}", jobs.len(), killed.elapsed());
+}
