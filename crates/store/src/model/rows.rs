@@ -21,9 +21,18 @@ impl Rows {
         Self(TABLES.iter().map(|table| (table.name, BTreeMap::new())).collect())
     }
 
-    /// Writes exactly one row.
+    /// Writes exactly one row, or all of a kind that does not say how many.
     pub fn write(&mut self, kind: Kind, row: &[Value]) -> Result<(), String> {
         let (table, columns) = (kind.table(), kind.columns());
+        if let Kind::UpdateAll { by, .. } | Kind::DeleteAll { by, .. } = kind {
+            let rows = self.0.entry(table.name).or_default();
+            let found = |old: &Vec<Value>| old[at(table.columns, by)] == row[0];
+            match kind {
+                Kind::DeleteAll { .. } => rows.retain(|_, old| !found(old)),
+                _ => rows.values_mut().filter(|old| found(old)).for_each(|old| set(table, old, &columns, row)),
+            }
+            return Ok(());
+        }
         let key = table.key.iter().map(|name| part(&row[at(&columns, name)])).collect::<Vec<_>>();
         let rows = self.0.entry(table.name).or_default();
         let there = rows.get_mut(&key);
@@ -42,9 +51,7 @@ impl Rows {
                 if !holds {
                     return Err(format!("{check:?} of {} does not hold", table.name));
                 }
-                for (column, value) in columns.iter().zip(row) {
-                    old[at(table.columns, column.name)] = value.clone();
-                }
+                set(table, old, &columns, row);
             }
             (kind, there) => return Err(format!("{kind:?}: a row is there: {}", there.is_some())),
         }
@@ -121,6 +128,12 @@ impl Rows {
 fn param<'a>(text: &str, params: &'a [Value]) -> Option<&'a Value> {
     let number: usize = text.trim_matches(['(', ')']).strip_prefix('?')?.parse().ok()?;
     params.get(number.checked_sub(1)?)
+}
+
+fn set(table: &Table, old: &mut [Value], columns: &[Column], row: &[Value]) {
+    for (column, value) in columns.iter().zip(row) {
+        old[at(table.columns, column.name)] = value.clone();
+    }
 }
 
 fn part(value: &Value) -> Part {

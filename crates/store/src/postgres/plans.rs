@@ -90,7 +90,7 @@ fn load(rows: usize) -> String {
     let id = |prefix: &str| format!("'{prefix}{rows}-' || n");
     let (tenant, now) = (id("t-"), "'2026-11-01Z'");
     format!(
-        "INSERT INTO organizations SELECT {organization}, NULL, '{{}}', '{{}}', 1, 1, {now}, {now}, NULL FROM \
+        "INSERT INTO organizations SELECT {organization}, NULL, '{{}}', '{{}}', 1, 1, 1, {now}, {now}, NULL FROM \
          generate_series(1, {rows}) n; \
          INSERT INTO organization_usage SELECT {organization}, 1, 1, '{{}}' FROM generate_series(1, {rows}) n; \
          INSERT INTO tenants SELECT {tenant}, {organization}, NULL, 'mt-standard', 'Active', NULL, 'eu-west-1', '{{}}', \

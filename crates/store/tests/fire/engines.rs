@@ -42,7 +42,9 @@ async fn same_batches(seed: u64, batches: usize, others: &[&Bench]) {
             }
         }
     }
-    println!("{good} in; out: {bad:?}");
+    let purged = World::read(&model).await.purged();
+    println!("{good} in, {purged} purged; out: {bad:?}");
+    assert!(purged > 0 || others.is_empty());
     let every = ["idempotency_key_used", "organization_missing", "organization_cap_exceeded", "tenant_exists"];
     let every = every.into_iter().chain(["stale_version", "alias_taken", "key_exists", "organization_exists"]);
     assert!(every.into_iter().all(|code| bad.contains_key(code)), "{bad:?}");

@@ -10,13 +10,13 @@ use tenancy_core::changes::{Changes, IdempotencyRecord};
 use tenancy_core::json::{Object, sha256_hex};
 use tenancy_core::lifecycle::Action;
 use tenancy_core::manifest::Manifest;
-use tenancy_core::organization::Organization;
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
 use tenancy_core::rules::outcome::{self, Failure};
-use tenancy_core::rules::{Decision, keys};
-use tenancy_core::tenant::Dossier;
+use tenancy_core::rules::{Decision, keys, organization_holds};
+use tenancy_core::tenant::{Dossier, State};
 use tenancy_store::page::{OrganizationFilter, Page};
+use tenancy_store::read::OrganizationRecord;
 
 /// How many tenant ids there are to fight for.
 const TENANTS: u64 = 8;
@@ -34,7 +34,7 @@ pub struct Member {
 #[derive(Debug)]
 pub struct World {
     tenants: Vec<Dossier>,
-    organizations: Vec<Organization>,
+    organizations: Vec<OrganizationRecord>,
     keys: Vec<ApiKey>,
 }
 
@@ -45,9 +45,17 @@ impl World {
             tenants.extend(bench.store.dossier(&tenant(&format!("t-{number}"))).await.unwrap());
         }
         let page = Page::default();
-        let organizations = bench.store.organizations(&OrganizationFilter::default(), &page).await.unwrap().items;
+        let mut organizations = Vec::new();
+        for row in bench.store.organizations(&OrganizationFilter::default(), &page).await.unwrap().items {
+            organizations.extend(bench.store.organization(&row.organization_id).await.unwrap());
+        }
         let keys = bench.store.api_keys(&page).await.unwrap().items;
         Self { tenants, organizations, keys }
+    }
+
+    /// How many tenants are tombstones.
+    pub fn purged(&self) -> usize {
+        self.tenants.iter().filter(|dossier| dossier.tenant.purged_at.is_some()).count()
     }
 
     /// So many members.
@@ -92,7 +100,11 @@ impl World {
             }
             6 => activate(declared, dossier, Some(kind), moment),
             _ => {
-                let action = [Action::Delete, Action::Undelete][usize::try_from(chance.below(2)).unwrap()];
+                let action = match dossier.tenant.state {
+                    State::Archived if chance.one_in(4) => Action::Undelete,
+                    State::Archived => Action::Purge,
+                    _ => Action::Delete,
+                };
                 request(declared, dossier, action, moment)
             }
         };
@@ -108,10 +120,11 @@ impl World {
                 organizations::create(&organization(bench, &id, chance), moment)?.changes
             }
             1 | 2 => match chance.pick(&self.organizations) {
-                Some(before) if chance.one_in(12) => organizations::close(before, moment)?.changes,
-                Some(before) => {
-                    let manifest = organization(bench, before.organization_id.as_str(), chance);
-                    organizations::change(before, &manifest, moment)?.changes
+                Some(known) if chance.one_in(12) => organizations::close(&known.organization, moment)?.changes,
+                Some(known) if chance.one_in(3) => held(bench, known, chance)?,
+                Some(known) => {
+                    let manifest = organization(bench, known.organization.organization_id.as_str(), chance);
+                    organizations::change(&known.organization, &manifest, moment)?.changes
                 }
                 None => None,
             },
@@ -126,6 +139,18 @@ impl World {
         };
         Ok(changes.map(|changes| Member { changes, after: None }))
     }
+}
+
+/// A hold on all tenants of an organization, placed or released.
+fn held(bench: &Bench, known: &OrganizationRecord, chance: &mut Chance) -> Result<Option<Changes>, Error> {
+    let (moment, kind) = (&mut bench.moment(), if chance.one_in(2) { "billing" } else { "abuse" });
+    if chance.one_in(2) {
+        return Ok(organization_holds::release(&known.organization, &known.holds, Some(kind), moment)?.changes);
+    }
+    let reason = Some(format!("reason {}", chance.below(3)));
+    let suspension = Suspension { hold: Some(kind.to_owned()), reason, until: None };
+    let placed = organization_holds::place(&bench.declared, &known.organization, &known.holds, &suspension, moment)?;
+    Ok(placed.changes)
 }
 
 fn of(decision: Decision) -> Option<Member> {
@@ -162,6 +187,9 @@ fn registration(bench: &Bench, chance: &mut Chance) -> Decision {
     let mut document = small(&format!("t-{}", chance.below(TENANTS)), organization);
     document["quotas"] = json!({"storageGiB": chance.below(3) * 20});
     document["aliases"] = aliases(chance);
+    if !chance.one_in(3) {
+        document["policies"] = json!({"purgeAfterDays": 0});
+    }
     document["environments"] = json!([{"name": "dev", "isolation_level": "shared"}]);
     if chance.one_in(2) {
         document["desired_state"] = json!("Active");
