@@ -1,6 +1,6 @@
 //! What the shape costs, and what it gains: the product against references on its own schema, run in turns, medians.
 //!
-//! `cargo run --release -p bench [-- --json FILE] [--seconds N] [--rounds N]`. Starts its own PostgreSQL.
+//! `cargo run --release -p bench [-- --json FILE --seconds N --rounds N --only NAME]`. Starts its own PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench that fails must stop at once")]
 
 mod figure;
@@ -16,6 +16,9 @@ use crate::product::{Product, Spread};
 use crate::report::Report;
 use tenancy_store::database::Database;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How many tenants both sides begin with.
 const SEEDED: u64 = 20_000;
 
@@ -28,10 +31,19 @@ pub struct Settings {
     pub rounds: u64,
     /// Where the ratios go.
     pub json: Option<String>,
+    /// Only the lines of this name: `registration`, `reads`, `one-client`, `old-snapshot`, `sqlite`, …
+    pub only: Option<String>,
+}
+
+impl Settings {
+    /// Whether the lines of this name are wanted.
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only == name)
+    }
 }
 
 fn settings() -> Settings {
-    let mut settings = Settings { seconds: 4, rounds: 3, json: None };
+    let mut settings = Settings { seconds: 4, rounds: 3, json: None, only: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let value = arguments.next().unwrap_or_else(|| panic!("{argument} needs a value"));
@@ -39,7 +51,8 @@ fn settings() -> Settings {
             "--seconds" => settings.seconds = value.parse().expect("a number"),
             "--rounds" => settings.rounds = value.parse().expect("a number"),
             "--json" => settings.json = Some(value),
-            other => panic!("there are --seconds N, --rounds N and --json FILE, not {other}"),
+            "--only" => settings.only = Some(value),
+            other => panic!("there are --seconds N, --rounds N, --json FILE and --only NAME, not {other}"),
         }
     }
     settings
@@ -49,8 +62,12 @@ fn settings() -> Settings {
 async fn main() {
     let settings = settings();
     let mut report = Report::default();
-    postgres::measure(&settings, &mut report).await;
-    on_sqlite(&settings, &mut report).await;
+    if !settings.wants("sqlite") || settings.only.is_none() {
+        postgres::measure(&settings, &mut report).await;
+    }
+    if settings.wants("sqlite") {
+        on_sqlite(&settings, &mut report).await;
+    }
     report.print();
     if let Some(file) = &settings.json {
         std::fs::write(file, report.json()).expect("written");

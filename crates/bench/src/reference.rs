@@ -88,8 +88,8 @@ pub fn prepare(database: &Database, tenants: u64) {
 /// Fills a database with organizations and tenants, and analyzes it: both sides begin at the same size.
 pub fn seed(database: &Database, tenants: u64) {
     database.execute(
-        "INSERT INTO organizations (organization_id, labels, caps, version, counter, created_at, updated_at) \
-         SELECT 'org-' || n, '{}', '{}', 1, 1, clock_timestamp(), clock_timestamp() FROM generate_series(1, 100) n",
+        "INSERT INTO organizations (organization_id, labels, caps, version, counter, settled_counter, created_at, updated_at) \
+         SELECT 'org-' || n, '{}', '{}', 1, 1, 1, clock_timestamp(), clock_timestamp() FROM generate_series(1, 100) n",
     );
     let tenant = TENANT
         .replacen("VALUES (ID", "SELECT 'seed-' || n", 1)

@@ -41,8 +41,8 @@ pub fn seed(path: &Path, tenants: u64) {
     connection
         .execute(
             "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 100) INSERT INTO organizations \
-             (organization_id, labels, caps, version, counter, created_at, updated_at) SELECT 'org-' || n, '{}', '{}', \
-             1, 1, 0, 0 FROM c",
+             (organization_id, labels, caps, version, counter, settled_counter, created_at, updated_at) \
+             SELECT 'org-' || n, '{}', '{}', 1, 1, 1, 0, 0 FROM c",
             [],
         )
         .expect("organizations");

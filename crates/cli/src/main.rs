@@ -29,6 +29,10 @@ use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
 
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     // Before anything that could speak TLS: there is one provider in this program, and it must not be guessed.
     let provider_is_set = rustls::crypto::aws_lc_rs::default_provider().install_default().is_ok();

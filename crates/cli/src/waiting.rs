@@ -153,16 +153,18 @@ impl Settled {
         let waits_for = text(&self.tenant, "waits_for")?;
         let holds = self.tenant["holds"].as_array()?.iter();
         let named: Vec<_> = holds
-            .filter(|hold| hold["organization"].as_bool() != Some(true))
-            .filter_map(|hold| text(hold, "hold"))
-            .filter(|hold| waits_for.split([' ', ',']).any(|word| word == *hold))
+            .filter_map(|hold| Some((text(hold, "hold")?, hold["organization"].as_bool() == Some(true))))
+            .filter(|(hold, _)| waits_for.split([' ', ',']).any(|word| word == *hold))
             .collect();
-        let id = quoted(text(&self.tenant, "tenant_id")?);
-        match named.as_slice() {
-            ["operator"] => Some(command(&format!("activate {id}"))),
-            [hold] => Some(command(&format!("activate {id} --hold {}", quoted(hold)))),
-            _ => None,
-        }
+        let [(hold, above)] = named.as_slice() else { return None };
+        let whose = match above {
+            true => format!("{} --organization", quoted(text(&self.tenant, "organization_id")?)),
+            false => quoted(text(&self.tenant, "tenant_id")?).into_owned(),
+        };
+        Some(command(&match *hold {
+            "operator" => format!("activate {whose}"),
+            hold => format!("activate {whose} --hold {}", quoted(hold)),
+        }))
     }
 }
 
@@ -186,6 +188,12 @@ mod tests {
             "acme-eu is Suspended, wished Active: waits for the release of hold billing"
         );
         assert!(held.release().expect("a command").ends_with("activate acme-eu --hold billing"));
+        let above = settled(json!({
+            "tenant_id": "acme-eu", "organization_id": "acme", "state": "Suspended", "desired_state": "Active",
+            "waits_for": "the release of hold billing on organization acme",
+            "holds": [{"hold": "legal", "organization": false}, {"hold": "billing", "organization": true}],
+        }));
+        assert!(above.release().expect("a command").ends_with("activate acme --organization --hold billing"));
         let wished = settled(json!({"tenant_id": "acme-eu", "state": "Active", "desired_state": "Active"}));
         assert_eq!((wished.verdict(1).expect("no failure").as_str(), wished.release()), ("acme-eu is Active", None));
     }

@@ -51,6 +51,10 @@ pub enum Write {
     UpdateTenantManifest(Tenant),
     /// Writes the facts' columns: state, counter and times.
     UpdateTenantFacts(Tenant),
+    /// Empties what may be personal of a tenant that is purged: in its row the terms and the name; in its kept versions
+    /// and its environments' the manifests; in its jobs steps, logs and errors; and all that stands beside its events.
+    /// What guards or other writes name is deleted by writes of its own.
+    EraseTenant(Tenant),
     /// Inserts the row.
     InsertTenantVersion(TenantVersion),
     /// Inserts the row.

@@ -84,19 +84,18 @@ impl<'a> Fields<'a> {
 
     /// Text of 1 to `max_bytes` bytes without control characters.
     pub fn text(&mut self, name: &'static str, max_bytes: usize, findings: &mut Findings) -> Option<String> {
-        let at = self.at(name);
         match self.value(name)? {
             Value::String(text) if text.is_empty() || text.len() > max_bytes => {
-                findings.bad(&at, "out_of_range", format!("must be 1 to {max_bytes} bytes"));
+                findings.bad(&self.at(name), "out_of_range", format!("must be 1 to {max_bytes} bytes"));
                 None
             }
             Value::String(text) if text.chars().any(char::is_control) => {
-                findings.bad(&at, "out_of_range", "must not contain control characters");
+                findings.bad(&self.at(name), "out_of_range", "must not contain control characters");
                 None
             }
             Value::String(text) => Some(text.clone()),
             other => {
-                findings.bad(&at, "wrong_type", format!("must be text, not {}", kind(other)));
+                findings.bad(&self.at(name), "wrong_type", format!("must be text, not {}", kind(other)));
                 None
             }
         }
@@ -119,7 +118,9 @@ impl<'a> Fields<'a> {
 
     /// Text that must be there.
     pub fn required_text(&mut self, name: &'static str, max_bytes: usize, findings: &mut Findings) -> Option<String> {
-        self.required(name, &format!("{name} is required"), findings);
+        if self.is_empty(name) {
+            self.required(name, &format!("{name} is required"), findings);
+        }
         self.text(name, max_bytes, findings)
     }
 
@@ -130,9 +131,8 @@ impl<'a> Fields<'a> {
         findings: &mut Findings,
         parse: impl Fn(&str) -> Result<T, BadName>,
     ) -> Option<T> {
-        let at = self.at(name);
         let text = self.text(name, 1024, findings)?;
-        parse(&text).map_err(|bad| findings.bad(&at, "bad_name", bad.to_string())).ok()
+        parse(&text).map_err(|bad| findings.bad(&self.at(name), "bad_name", bad.to_string())).ok()
     }
 
     /// One of a closed list of words.
@@ -142,23 +142,21 @@ impl<'a> Fields<'a> {
         words: &[(&'static str, T)],
         findings: &mut Findings,
     ) -> Option<T> {
-        let at = self.at(name);
         let text = self.text(name, 1024, findings)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
             let list: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            findings.bad(&at, "unknown_word", one_of(&text, &list));
+            findings.bad(&self.at(name), "unknown_word", one_of(&text, &list));
         }
         found
     }
 
     /// A yes or no.
     pub fn flag(&mut self, name: &'static str, findings: &mut Findings) -> Option<bool> {
-        let at = self.at(name);
         match self.value(name)? {
             Value::Bool(flag) => Some(*flag),
             other => {
-                findings.bad(&at, "wrong_type", format!("must be true or false, not {}", kind(other)));
+                findings.bad(&self.at(name), "wrong_type", format!("must be true or false, not {}", kind(other)));
                 None
             }
         }
@@ -171,24 +169,22 @@ impl<'a> Fields<'a> {
         range: std::ops::RangeInclusive<i64>,
         findings: &mut Findings,
     ) -> Option<i64> {
-        let at = self.at(name);
         let value = self.value(name)?;
         let number = value.as_i64().filter(|number| range.contains(number));
         if number.is_none() {
             let message =
                 format!("must be a whole number from {} to {}, not {}", range.start(), range.end(), shown(value));
-            findings.bad(&at, if value.is_number() { "out_of_range" } else { "wrong_type" }, message);
+            findings.bad(&self.at(name), if value.is_number() { "out_of_range" } else { "wrong_type" }, message);
         }
         number
     }
 
     /// An object, taken as it is.
     pub fn object(&mut self, name: &'static str, findings: &mut Findings) -> Option<&'a Object> {
-        let at = self.at(name);
         match self.value(name)? {
             Value::Object(object) => Some(object),
             other => {
-                findings.bad(&at, "wrong_type", format!("must be an object, not {}", kind(other)));
+                findings.bad(&self.at(name), "wrong_type", format!("must be an object, not {}", kind(other)));
                 None
             }
         }
@@ -196,16 +192,15 @@ impl<'a> Fields<'a> {
 
     /// A list of at most `max_items`.
     pub fn list(&mut self, name: &'static str, max_items: usize, findings: &mut Findings) -> &'a [Value] {
-        let at = self.at(name);
         match self.value(name) {
             None => &[],
             Some(Value::Array(items)) if items.len() <= max_items => items,
             Some(Value::Array(items)) => {
-                findings.bad(&at, "out_of_range", format!("at most {max_items}, not {}", items.len()));
+                findings.bad(&self.at(name), "out_of_range", format!("at most {max_items}, not {}", items.len()));
                 &[]
             }
             Some(other) => {
-                findings.bad(&at, "wrong_type", format!("must be a list, not {}", kind(other)));
+                findings.bad(&self.at(name), "wrong_type", format!("must be a list, not {}", kind(other)));
                 &[]
             }
         }

@@ -33,3 +33,13 @@ pub struct Hold {
     /// When it was placed.
     pub created_at: Timestamp,
 }
+
+impl Hold {
+    /// Its kind, and where it must be released if not on the tenant: `billing on organization acme`.
+    pub fn described(&self) -> String {
+        match &self.held {
+            Held::Tenant(_) => self.kind.clone(),
+            Held::Organization(id) => format!("{} on organization {id}", self.kind),
+        }
+    }
+}

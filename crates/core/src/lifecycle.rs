@@ -3,6 +3,7 @@
 use crate::declared::Declared;
 use crate::error::Error;
 use crate::event::EventType;
+use crate::hold::Hold;
 use crate::tenant::{Dossier, State, Wish, words};
 use jiff::Timestamp;
 
@@ -137,9 +138,23 @@ impl Situation {
     }
 }
 
-/// The kinds of the holds that keep a tenant suspended.
-pub fn suspending_holds<'a>(declared: &'a Declared, dossier: &'a Dossier) -> impl Iterator<Item = &'a str> {
-    dossier.all_holds().map(|hold| hold.kind.as_str()).filter(|kind| declared.suspends(kind))
+/// The holds that keep a tenant suspended.
+pub fn suspending_holds<'a>(declared: &'a Declared, dossier: &'a Dossier) -> impl Iterator<Item = &'a Hold> {
+    dossier.all_holds().filter(|hold| declared.suspends(&hold.kind))
+}
+
+/// Why the data may not be destroyed that a job is about to destroy; `None` for every other job. A purge is not asked for
+/// while a hold keeps the data, and none is placed on a tenant that is purged: but one may be placed on its organization,
+/// which knows nothing of its tenants' jobs.
+pub fn kept_from(declared: &Declared, dossier: &Dossier, action: Action) -> Option<String> {
+    let holds = || described(dossier.all_holds().filter(|hold| declared.keeps_data(&hold.kind)));
+    (action == Action::Purge).then(holds)?.map(|holds| format!("hold {holds} keeps its data"))
+}
+
+/// The holds as a sentence names them; `None` when there are none.
+fn described<'a>(holds: impl Iterator<Item = &'a Hold>) -> Option<String> {
+    let holds: Vec<_> = holds.map(Hold::described).collect();
+    (!holds.is_empty()).then(|| holds.join(", "))
 }
 
 /// What happens next of itself: the one rule, applied in every commit that changes what it looks at.
@@ -171,7 +186,7 @@ pub fn waits_for(declared: &Declared, dossier: &Dossier) -> Option<String> {
         let waiting = job.waiting_for.as_ref().map(|what| format!(", which waits for {what}")).unwrap_or_default();
         return Some(format!("job {} ({}, {}){waiting}", job.job_id, job.action, job.state));
     }
-    let holds: Vec<_> = suspending_holds(declared, dossier).collect();
+    let holds: Vec<_> = suspending_holds(declared, dossier).map(Hold::described).collect();
     let kept_from_service = match (dossier.tenant.state, dossier.tenant.desired_state) {
         (State::Draft, wish) => wish == Some(Wish::Active),
         (State::Suspended, wish) => wish != Some(Wish::Suspended),
@@ -224,15 +239,9 @@ impl Condition {
             Self::Unprotected => tenant
                 .deletion_protection
                 .then(|| "deletion_protection is on: turn it off in the manifest first".to_owned()),
-            Self::DataNotHeld => {
-                let kinds: Vec<_> =
-                    dossier.all_holds().map(|h| h.kind.as_str()).filter(|kind| declared.keeps_data(kind)).collect();
-                (!kinds.is_empty()).then(|| format!("hold {} keeps its data", kinds.join(", ")))
-            }
-            Self::NotHeld => {
-                let kinds: Vec<_> = suspending_holds(declared, dossier).collect();
-                (!kinds.is_empty()).then(|| format!("hold {} keeps it suspended: release it", kinds.join(", ")))
-            }
+            Self::DataNotHeld => kept_from(declared, dossier, Action::Purge),
+            Self::NotHeld => described(suspending_holds(declared, dossier))
+                .map(|holds| format!("hold {holds} keeps it suspended: release it")),
             Self::GraceOver => match tenant.purge_after {
                 Some(at) if now >= at => None,
                 Some(at) => Some(format!("its grace period ends at {at}")),

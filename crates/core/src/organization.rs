@@ -96,8 +96,10 @@ pub struct Organization {
     pub caps: Caps,
     /// Up by one per accepted manifest change.
     pub version: i64,
-    /// Up by one per change of its holds.
+    /// Up by one per change of anything else: its holds, whether it is closed.
     pub counter: i64,
+    /// The counter that all its tenants have followed: while it is behind, some have yet to.
+    pub settled_counter: i64,
     /// When it was made.
     pub created_at: Timestamp,
     /// When the row last changed.

@@ -113,7 +113,8 @@ pub struct Tenant {
     pub deletion_protection: bool,
     /// Up by one per accepted manifest change, and by nothing else.
     pub version: i64,
-    /// Up by one per commit that changes something outside the manifest: state, holds, jobs.
+    /// Up by one per commit that changes something outside the manifest: state, holds, jobs; and when its organization's
+    /// holds changed, so that nothing that was decided before can be committed after.
     pub counter: i64,
     /// When it was registered.
     pub created_at: Timestamp,

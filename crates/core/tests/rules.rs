@@ -284,7 +284,10 @@ fn must_be_held_by_its_organization_and_by_kinds_that_nobody_declares_any_more()
     tenant.dossier.organization_holds = vec![hold(Held::Organization(organization), "abuse")];
     tenant.complete(Action::Create);
     assert_eq!((tenant.state(), tenant.job()), (State::Draft, None));
-    assert_eq!(waits_for(&tenant.declared, &tenant.dossier).as_deref(), Some("the release of hold abuse"));
+    assert_eq!(
+        waits_for(&tenant.declared, &tenant.dossier).as_deref(),
+        Some("the release of hold abuse on organization acme")
+    );
     assert!(refusal(tenant.activate(None)).contains("abuse"));
     assert!(refusal(tenant.activate(Some("abuse"))).contains("no hold"), "it is not the tenant's own");
     let id = tenant.dossier.tenant.tenant_id.clone();

@@ -47,6 +47,8 @@ pub struct Limits {
     pub max_headers: usize,
     /// Most connections at once.
     pub max_connections: usize,
+    /// Most bytes of rendered tenants that are kept, each good as long as its stamp is.
+    pub max_rendered_bytes: u64,
     /// How long headers may take, and an idle connection may stay.
     pub header_read_timeout_seconds: u64,
     /// How long a body may take.
@@ -94,6 +96,7 @@ impl Default for Limits {
             max_header_bytes: 32 * 1024,
             max_headers: 100,
             max_connections: 4096,
+            max_rendered_bytes: 64 * 1024 * 1024,
             header_read_timeout_seconds: 30,
             body_read_timeout_seconds: 20,
             drain_timeout_seconds: 20,

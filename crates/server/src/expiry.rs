@@ -1,12 +1,13 @@
 //! What time brings: holds whose time is over are released, answers that were kept long enough go, the log gets the
 //! partitions of the months ahead.
 
+use crate::operations::organization_holds;
 use crate::operations::outcomes::ReleaseExpired;
 use crate::tenancy::{Asked, Tenancy, fresh_correlation_id};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tenancy_core::Error;
-use tenancy_core::hold::Held;
+use tenancy_core::hold::{Held, Hold};
 use tokio_util::sync::CancellationToken;
 
 /// Most holds that are released in one go.
@@ -22,15 +23,29 @@ pub const ACTOR: &str = "holds";
 pub async fn release_holds(tenancy: &Tenancy) -> Result<usize, Error> {
     let ended = tenancy.store.ended_holds(MAX_HOLDS).await?;
     for hold in &ended {
-        let Held::Tenant(tenant) = &hold.held else { continue };
         let asked = Asked::by_system(ACTOR, fresh_correlation_id());
-        let release = ReleaseExpired { tenant: tenant.clone(), hold: hold.kind.clone() };
-        if let Err(error) = tenancy.decide_and_commit(&release, &asked, None).await {
+        if let Err(error) = release(tenancy, hold, &asked).await {
             let correlation_id = asked.correlation_id.as_str();
             tracing::warn!(correlation_id, %error, code = error.code(), "a hold that ended was not released");
         }
     }
     Ok(ended.len())
+}
+
+async fn release(tenancy: &Tenancy, hold: &Hold, asked: &Asked) -> Result<(), Error> {
+    let kind = hold.kind.clone();
+    match &hold.held {
+        Held::Tenant(tenant) => {
+            let release = ReleaseExpired { tenant: tenant.clone(), hold: kind };
+            tenancy.decide_and_commit(&release, asked, None).await?;
+        }
+        Held::Organization(organization) => {
+            let release = organization_holds::ReleaseExpired { organization: organization.clone(), hold: kind };
+            tenancy.decide_and_commit(&release, asked, None).await?;
+            tenancy.holds_changed.notify_one();
+        }
+    }
+    Ok(())
 }
 
 /// How often the log's partitions are looked at; months of them lie ahead.

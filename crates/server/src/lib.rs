@@ -15,6 +15,7 @@ pub mod precondition;
 pub mod provisioner;
 pub mod runner;
 pub mod serve;
+pub mod settling;
 pub mod tenancy;
 pub mod token;
 pub mod view;

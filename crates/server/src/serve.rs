@@ -2,11 +2,13 @@
 
 use crate::config::{Config, Limits};
 use crate::expiry;
+use crate::http::rendered::Rendered;
 use crate::http::router::router;
 use crate::http::server::Server;
 use crate::metrics::Metrics;
 use crate::provisioner::Recorder;
 use crate::runner::Runner;
+use crate::settling;
 use crate::tenancy::Tenancy;
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -30,8 +32,13 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     let tenancy = Tenancy::new(store, config.declared);
     let metrics = Arc::new(Metrics::default());
     let background = background(&tenancy, &metrics, &config.jobs, &stop);
-    let server =
-        Arc::new(Server { tenancy: Arc::clone(&tenancy), limits: config.limits.clone(), metrics, stop: stop.clone() });
+    let server = Arc::new(Server {
+        tenancy: Arc::clone(&tenancy),
+        limits: config.limits.clone(),
+        metrics,
+        rendered: Rendered::new(config.limits.max_rendered_bytes),
+        stop: stop.clone(),
+    });
     let address = listener.local_addr().map_err(|error| Error::Internal(format!("no local address: {error}")))?;
     tracing::info!(%address, "serving");
     accept(&server, listener, &config.limits, &stop).await;
@@ -55,6 +62,7 @@ fn background(
     }
     let every = Duration::from_secs(jobs.expiry_seconds);
     tasks.spawn(expiry::run(Arc::clone(tenancy), every, stop.clone()));
+    tasks.spawn(settling::run(Arc::clone(tenancy), every, stop.clone()));
     tasks.close();
     tasks
 }

@@ -18,6 +18,8 @@ pub struct Tenancy {
     pub declared: Declared,
     /// Told whenever a job of this process ended: who waits for one looks again.
     pub job_ended: Notify,
+    /// Told whenever an organization's holds changed in this process: its tenants follow sooner.
+    pub holds_changed: Notify,
     writes: TaskTracker,
 }
 
@@ -40,7 +42,13 @@ impl Asked {
 impl Tenancy {
     /// On a store that is open.
     pub fn new(store: Store, declared: Declared) -> Arc<Self> {
-        Arc::new(Self { store, declared, job_ended: Notify::new(), writes: TaskTracker::new() })
+        Arc::new(Self {
+            store,
+            declared,
+            job_ended: Notify::new(),
+            holds_changed: Notify::new(),
+            writes: TaskTracker::new(),
+        })
     }
 
     /// The moment of a decision, with fresh randomness.

@@ -8,15 +8,18 @@ CREATE TABLE organizations (
     caps jsonb NOT NULL,
     version integer NOT NULL,
     counter bigint NOT NULL,
+    settled_counter bigint NOT NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     closed_at timestamptz
 );
+-- Those whose tenants have yet to follow: they are looked for often, and almost always there are none.
+CREATE INDEX organizations_unsettled ON organizations (organization_id) WHERE settled_counter < counter;
 
 -- What an organization's tenants are in sum. A list that is only appended, under the lock of the organization's row:
 -- a row that every commit updates gets slower and slower under anybody's old snapshot.
 CREATE TABLE organization_usage (
-    organization_id varchar(64) COLLATE "C" NOT NULL REFERENCES organizations,
+    organization_id varchar(64) COLLATE "C" NOT NULL,
     serial bigint NOT NULL,
     tenants bigint NOT NULL,
     quotas jsonb NOT NULL,
@@ -50,8 +53,10 @@ CREATE INDEX tenants_organization_id ON tenants (organization_id);
 CREATE INDEX tenants_state ON tenants (state);
 CREATE INDEX tenants_region ON tenants (region);
 
+-- Written only in a commit that makes or locks the tenant's row, and kept as long as it: a foreign key would look that row
+-- up once more for each version.
 CREATE TABLE tenant_versions (
-    tenant_id varchar(64) COLLATE "C" NOT NULL REFERENCES tenants,
+    tenant_id varchar(64) COLLATE "C" NOT NULL,
     version integer NOT NULL,
     manifest jsonb NOT NULL,
     actor varchar(64) COLLATE "C" NOT NULL,
@@ -78,7 +83,7 @@ CREATE UNIQUE INDEX environments_tenant_id_name ON environments (tenant_id, name
 
 -- Kept when the environment is removed: its history outlives it, so there is no foreign key to it.
 CREATE TABLE environment_versions (
-    tenant_id varchar(64) COLLATE "C" NOT NULL REFERENCES tenants,
+    tenant_id varchar(64) COLLATE "C" NOT NULL,
     env_id varchar(64) COLLATE "C" NOT NULL,
     version integer NOT NULL,
     manifest jsonb NOT NULL,
@@ -141,13 +146,14 @@ CREATE TABLE tenant_jobs (
     requested_by varchar(64) COLLATE "C" NOT NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
-    finished_at timestamptz
+    finished_at timestamptz,
+    CHECK ((finished_at IS NULL) = (state IN ('queued', 'running')))
 );
 CREATE INDEX tenant_jobs_tenant_id_state ON tenant_jobs (tenant_id, state);
-CREATE INDEX tenant_jobs_tenant_id_job_id ON tenant_jobs (tenant_id, job_id);
 -- One lifecycle job per tenant at a time.
 CREATE UNIQUE INDEX tenant_jobs_open ON tenant_jobs (tenant_id) WHERE state IN ('queued', 'running');
-CREATE INDEX tenant_jobs_due ON tenant_jobs (due_at) WHERE state IN ('queued', 'running');
+-- Not by state: then this index would also serve for the open job of one tenant, and be read whole for it.
+CREATE INDEX tenant_jobs_due ON tenant_jobs (due_at) WHERE finished_at IS NULL;
 
 -- Partitioned by audit_id, which sorts by time. The partitions are made by log_add_partition.
 CREATE TABLE tenant_audit (

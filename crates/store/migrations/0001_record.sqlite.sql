@@ -8,15 +8,18 @@ CREATE TABLE organizations (
     caps text NOT NULL CHECK (json_valid(caps)),
     version integer NOT NULL,
     counter integer NOT NULL,
+    settled_counter integer NOT NULL,
     created_at integer NOT NULL,
     updated_at integer NOT NULL,
     closed_at integer
 ) STRICT;
+-- Those whose tenants have yet to follow: they are looked for often, and almost always there are none.
+CREATE INDEX organizations_unsettled ON organizations (organization_id) WHERE settled_counter < counter;
 
 -- What an organization's tenants are in sum. A list that is only appended, under the lock of the organization's row:
 -- a row that every commit updates gets slower and slower under anybody's old snapshot.
 CREATE TABLE organization_usage (
-    organization_id text NOT NULL REFERENCES organizations CHECK (length(organization_id) <= 64),
+    organization_id text NOT NULL CHECK (length(organization_id) <= 64),
     serial integer NOT NULL,
     tenants integer NOT NULL,
     quotas text NOT NULL CHECK (json_valid(quotas)),
@@ -50,8 +53,10 @@ CREATE INDEX tenants_organization_id ON tenants (organization_id);
 CREATE INDEX tenants_state ON tenants (state);
 CREATE INDEX tenants_region ON tenants (region);
 
+-- Written only in a commit that makes or locks the tenant's row, and kept as long as it: a foreign key would look that row
+-- up once more for each version.
 CREATE TABLE tenant_versions (
-    tenant_id text NOT NULL REFERENCES tenants CHECK (length(tenant_id) <= 64),
+    tenant_id text NOT NULL CHECK (length(tenant_id) <= 64),
     version integer NOT NULL,
     manifest text NOT NULL CHECK (json_valid(manifest)),
     actor text NOT NULL CHECK (length(actor) <= 64),
@@ -78,7 +83,7 @@ CREATE UNIQUE INDEX environments_tenant_id_name ON environments (tenant_id, name
 
 -- Kept when the environment is removed: its history outlives it, so there is no foreign key to it.
 CREATE TABLE environment_versions (
-    tenant_id text NOT NULL REFERENCES tenants CHECK (length(tenant_id) <= 64),
+    tenant_id text NOT NULL CHECK (length(tenant_id) <= 64),
     env_id text NOT NULL CHECK (length(env_id) <= 64),
     version integer NOT NULL,
     manifest text NOT NULL CHECK (json_valid(manifest)),
@@ -141,13 +146,14 @@ CREATE TABLE tenant_jobs (
     requested_by text NOT NULL CHECK (length(requested_by) <= 64),
     created_at integer NOT NULL,
     updated_at integer NOT NULL,
-    finished_at integer
+    finished_at integer,
+    CHECK ((finished_at IS NULL) = (state IN ('queued', 'running')))
 ) STRICT;
 CREATE INDEX tenant_jobs_tenant_id_state ON tenant_jobs (tenant_id, state);
-CREATE INDEX tenant_jobs_tenant_id_job_id ON tenant_jobs (tenant_id, job_id);
 -- One lifecycle job per tenant at a time.
 CREATE UNIQUE INDEX tenant_jobs_open ON tenant_jobs (tenant_id) WHERE state IN ('queued', 'running');
-CREATE INDEX tenant_jobs_due ON tenant_jobs (due_at) WHERE state IN ('queued', 'running');
+-- Not by state: then this index would also serve for the open job of one tenant, and be read whole for it.
+CREATE INDEX tenant_jobs_due ON tenant_jobs (due_at) WHERE finished_at IS NULL;
 
 CREATE TABLE tenant_audit (
     audit_id text NOT NULL CHECK (length(audit_id) <= 64),
@@ -237,6 +243,8 @@ INSERT INTO log_floor VALUES (1, 0);
 CREATE TRIGGER log_floor_rises BEFORE UPDATE ON log_floor WHEN new.position < old.position
 BEGIN SELECT raise(ABORT, 'the floor of the audit log only moves up'); END;
 CREATE TRIGGER log_floor_stays BEFORE DELETE ON log_floor
+BEGIN SELECT raise(ABORT, 'the floor of the audit log only moves up'); END;
+CREATE TRIGGER log_floor_is_one BEFORE INSERT ON log_floor WHEN EXISTS (SELECT 1 FROM log_floor)
 BEGIN SELECT raise(ABORT, 'the floor of the audit log only moves up'); END;
 
 -- The log is append-only. REPLACE deletes without firing DELETE triggers unless recursive_triggers is on, so an insert

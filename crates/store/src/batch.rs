@@ -2,12 +2,12 @@
 
 use crate::Receipt;
 use crate::rows::{
-    AuditRow, INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KINDS, KindIndex, PrivateRow, Record, UsageRow, Value, row,
+    AuditRow, INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KINDS, KindIndex, PrivateRow, Record, UsageRow, Value, rows,
 };
 use std::collections::{BTreeSet, VecDeque};
-use tenancy_core::Error;
 use tenancy_core::changes::{Changes, Guard};
 use tenancy_core::judge::{Judgement, Verdict};
+use tenancy_core::{Error, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 /// Most members of a batch.
@@ -34,7 +34,7 @@ pub struct Member {
 impl Member {
     /// Makes the rows.
     pub fn new(changes: Changes) -> Self {
-        let mut rows: Vec<_> = changes.writes.iter().map(row).collect();
+        let mut rows: Vec<_> = changes.writes.iter().flat_map(rows).collect();
         let private = changes.events().iter().filter_map(PrivateRow::of);
         rows.extend(private.map(|private| (INSERT_PRIVATE, private.values())));
         rows.extend(changes.answer.iter().map(|answer| (INSERT_ANSWER, answer.values())));
@@ -265,6 +265,21 @@ impl<'a> Flush<'a> {
     pub fn is_empty(&self) -> bool {
         self.events == 0
     }
+}
+
+/// The time of a batch: that of its newest decision.
+pub fn committed_at(members: &[Waiting]) -> Timestamp {
+    let times = members.iter().map(|waiting| waiting.member.changes.events()[0].occurred_at);
+    times.max().unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// A row of the log with its position, which is its last column.
+pub fn numbered(row: &[Value], position: i64) -> Vec<Value> {
+    let mut row = row.to_vec();
+    if let Some(last) = row.last_mut() {
+        *last = Value::Int(position);
+    }
+    row
 }
 
 /// Every table's key begins with text; rows in order of it meet the locks of other processes in one order.

@@ -5,6 +5,7 @@ use crate::rows::{Corrupt, Field, Record, Type, Value};
 use std::collections::BTreeSet;
 use tenancy_core::changes::IdempotencyRecord;
 use tenancy_core::ids::{Alias, AuditId, JobId, KeyId, OrganizationId, TenantId};
+use tenancy_core::job::JobState;
 use tenancy_core::judge::{Found, FoundOrganization};
 use tenancy_core::organization::{Caps, Usage};
 
@@ -95,16 +96,19 @@ pub const READS: &[Read] = &[
         },
     },
     Read {
-        columns: "job_id, lease_epoch",
+        // Not `AND state IN (…)`: while the table is small the planner would take the index of all open jobs.
+        columns: "job_id, lease_epoch, state",
         table: "tenant_jobs",
         key: "job_id",
-        and: " AND state IN ('queued', 'running')",
+        and: "",
         lock: true,
-        types: &[Type::Text, Type::Int],
+        types: &[Type::Text, Type::Int, Type::Text],
         keys: |needs| &needs.jobs,
         put: |found, row| {
-            let [id, epoch] = columns(row)?;
-            found.jobs.insert(JobId::take(id)?, i64::take(epoch)?);
+            let [id, epoch, state] = columns(row)?;
+            if matches!(JobState::take(state)?, JobState::Queued | JobState::Running) {
+                found.jobs.insert(JobId::take(id)?, i64::take(epoch)?);
+            }
             Ok(())
         },
     },

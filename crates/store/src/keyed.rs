@@ -1,7 +1,7 @@
 //! Reads by key, described once. Those that wait together are fetched together on PostgreSQL, and in place on SQLite.
 
 use crate::rows::{
-    AliasRow, Corrupt, Dialect, Record, TABLE_ALIASES, TABLE_API_KEYS, TABLE_ENVIRONMENTS, TABLE_HOLDS,
+    AliasRow, Corrupt, Dialect, Record, STAMPS, TABLE_ALIASES, TABLE_API_KEYS, TABLE_ENVIRONMENTS, TABLE_HOLDS,
     TABLE_IDEMPOTENCY_RECORDS, TABLE_TENANT_JOBS, TABLE_TENANT_WEBHOOKS, TABLE_TENANTS, Table, Type, Value,
 };
 use std::collections::HashMap;
@@ -20,6 +20,20 @@ pub struct ByKey {
     condition: &'static str,
 }
 
+/// A [`ByKey`] as its statement, made once.
+#[derive(Debug)]
+pub struct Statement {
+    /// Its text.
+    pub sql: String,
+    /// Types of what is read.
+    pub types: Vec<Type>,
+}
+
+/// The statements of all of them.
+pub fn statements(reads: &[ByKey], dialect: Dialect) -> Vec<Statement> {
+    reads.iter().map(|read| Statement { sql: read.sql(dialect), types: read.types() }).collect()
+}
+
 impl ByKey {
     /// The statement: one key on SQLite, any number on PostgreSQL.
     pub fn sql(&self, dialect: Dialect) -> String {
@@ -27,7 +41,12 @@ impl ByKey {
             Dialect::Sqlite => "(?1)",
             Dialect::Postgres => "any($1::text[])",
         };
-        format!("{} WHERE {}", self.table.select(dialect), self.condition.replace("{}", key))
+        let mut condition = self.condition.replace("{}", key);
+        if let (Dialect::Postgres, Some((column, inner))) = (dialect, condition.split_once(" IN (SELECT ")) {
+            // A join would read both tables whole while they are small, and from then on.
+            condition = format!("{column} = any(ARRAY(SELECT {inner})");
+        }
+        format!("{} WHERE {condition}", self.table.select(dialect))
     }
 
     /// The key of a row that was found: the column that the condition begins with.
@@ -47,10 +66,11 @@ impl ByKey {
 }
 
 /// Single rows that are found by a key; the key's column is unique.
-pub const ROWS: [ByKey; 3] = [
+pub const ROWS: [ByKey; 4] = [
     ByKey { table: TABLE_API_KEYS, condition: "token_digest = {}" },
     ByKey { table: TABLE_IDEMPOTENCY_RECORDS, condition: "digest = {}" },
     ByKey { table: TABLE_ALIASES, condition: "alias = {}" },
+    ByKey { table: STAMPS, condition: "tenant_id = {}" },
 ];
 
 /// Place in [`ROWS`] of an API key by the digest of its token.
@@ -59,6 +79,8 @@ pub const API_KEY: usize = 0;
 pub const ANSWER: usize = 1;
 /// Place in [`ROWS`] of an alias.
 pub const ALIAS: usize = 2;
+/// Place in [`ROWS`] of a tenant's stamp.
+pub const STAMP: usize = 3;
 
 /// Everything of a dossier, each found by the tenant's id.
 pub const DOSSIER: [ByKey; 7] = [

@@ -11,6 +11,8 @@ mod found;
 mod keyed;
 pub mod list;
 mod migration;
+#[cfg(feature = "model")]
+mod model;
 pub mod page;
 mod postgres;
 pub mod read;
@@ -38,6 +40,8 @@ pub struct Store {
 enum Engine {
     Sqlite(sqlite::Sqlite),
     Postgres(Arc<postgres::Postgres>),
+    #[cfg(feature = "model")]
+    Model(model::Model),
 }
 
 /// A committed change.
@@ -57,6 +61,8 @@ impl Store {
         match &self.engine {
             Engine::Sqlite(_) => tenancy_core::moment::cut(Timestamp::now()),
             Engine::Postgres(postgres) => postgres.now(),
+            #[cfg(feature = "model")]
+            Engine::Model(_) => tenancy_core::moment::cut(Timestamp::now()),
         }
     }
 
@@ -70,6 +76,8 @@ impl Store {
         let receipt = match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.queue.commit(changes).await?,
             Engine::Postgres(postgres) => postgres.queue.commit(changes).await?,
+            #[cfg(feature = "model")]
+            Engine::Model(model) => model.queue.commit(changes).await?,
         };
         if queues {
             self.queued.notify_one();
@@ -90,6 +98,8 @@ impl Store {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.queue.waiting(),
             Engine::Postgres(postgres) => postgres.queue.waiting(),
+            #[cfg(feature = "model")]
+            Engine::Model(model) => model.queue.waiting(),
         }
     }
 
@@ -101,6 +111,8 @@ impl Store {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.rows("SELECT 1", &[], &[Type::Int]).map(|_| Vec::new()),
             Engine::Postgres(postgres) => postgres.complaints().await,
+            #[cfg(feature = "model")]
+            Engine::Model(_) => Ok(Vec::new()),
         }
     }
 
@@ -113,6 +125,8 @@ impl Store {
                 let _ = tokio::task::spawn_blocking(move || sqlite.close()).await;
             }
             Engine::Postgres(postgres) => postgres.close().await,
+            #[cfg(feature = "model")]
+            Engine::Model(_) => {}
         }
     }
 
@@ -120,6 +134,8 @@ impl Store {
         match &self.engine {
             Engine::Sqlite(_) => Dialect::Sqlite,
             Engine::Postgres(_) => Dialect::Postgres,
+            #[cfg(feature = "model")]
+            Engine::Model(_) => Dialect::Sqlite,
         }
     }
 
@@ -128,6 +144,8 @@ impl Store {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.rows(&sql.text, &sql.params, &types),
             Engine::Postgres(postgres) => postgres.rows(&sql, &types).await,
+            #[cfg(feature = "model")]
+            Engine::Model(model) => model.rows(&sql),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Typed reads by key.
 
-use crate::keyed::{ALIAS, ANSWER, API_KEY, DOSSIER, Dossiers, ROWS};
+use crate::keyed::{ALIAS, ANSWER, API_KEY, DOSSIER, Dossiers, ROWS, STAMP};
 use crate::list::corrupt;
+#[cfg(feature = "model")]
+use crate::rows::Dialect;
+pub use crate::rows::Stamp;
 use crate::rows::{AliasRow, Field, Record, UsageRow};
 use crate::sql::Sql;
 use crate::{Engine, Store};
@@ -34,13 +37,30 @@ impl Store {
         match &self.engine {
             Engine::Sqlite(sqlite) => {
                 let mut dossiers = Dossiers::default();
-                for (index, rows) in sqlite.parts(&DOSSIER, id.put())?.into_iter().enumerate() {
+                for (index, rows) in sqlite.dossier(&id.put())?.into_iter().enumerate() {
                     dossiers.add(index, rows).map_err(corrupt)?;
                 }
                 Ok(dossiers.get(id))
             }
             Engine::Postgres(postgres) => postgres.lookups.dossier(id).await,
+            #[cfg(feature = "model")]
+            Engine::Model(model) => {
+                let mut dossiers = Dossiers::default();
+                for (index, by) in DOSSIER.iter().enumerate() {
+                    let rows = model.query(&by.sql(Dialect::Sqlite), &[id.put()])?;
+                    dossiers.add(index, rows).map_err(corrupt)?;
+                }
+                Ok(dossiers.get(id))
+            }
         }
+    }
+
+    /// A tenant's stamp: equal stamps, equal dossiers, but for how far an open job is.
+    ///
+    /// # Errors
+    /// As [`Store::dossier`].
+    pub async fn stamp(&self, id: &TenantId) -> Result<Option<Stamp>, Error> {
+        self.by_key(STAMP, id.as_str()).await
     }
 
     /// Where an alias leads.
@@ -117,11 +137,10 @@ impl Store {
 
     async fn by_key<R: Record>(&self, index: usize, key: &str) -> Result<Option<R>, Error> {
         let row = match &self.engine {
-            Engine::Sqlite(sqlite) => {
-                let by = std::slice::from_ref(&ROWS[index]);
-                sqlite.parts(by, key.to_owned().put())?.pop().and_then(|mut rows| rows.pop())
-            }
+            Engine::Sqlite(sqlite) => sqlite.row(index, key.to_owned().put())?,
             Engine::Postgres(postgres) => postgres.lookups.row(index, key).await?,
+            #[cfg(feature = "model")]
+            Engine::Model(model) => model.query(&ROWS[index].sql(Dialect::Sqlite), &[key.to_owned().put()])?.pop(),
         };
         row.map(R::from_values).transpose().map_err(corrupt)
     }

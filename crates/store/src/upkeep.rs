@@ -1,6 +1,8 @@
 //! Upkeep: what is written without an audit event, fenced like everything else. A closed list; none of it can name a
 //! column that a manifest, a hold or a state lives in.
 
+mod settling;
+
 use crate::list::corrupt;
 use crate::rows::{Dialect, Field, Record, TABLE_TENANT_JOBS, Type, Value};
 use crate::sql::Sql;
@@ -46,7 +48,7 @@ impl Store {
             Dialect::Postgres => (" FOR UPDATE SKIP LOCKED", columns("j.", Dialect::Postgres)),
         };
         let due = format!(
-            "SELECT job_id FROM tenant_jobs WHERE state IN ('queued', 'running') AND due_at <= {due} \
+            "SELECT job_id FROM tenant_jobs WHERE finished_at IS NULL AND due_at <= {due} \
              ORDER BY due_at LIMIT {limit}{skip}"
         );
         let set = format!(
@@ -69,17 +71,32 @@ impl Store {
         rows.into_iter().map(Job::from_values).collect::<Result<_, _>>().map_err(corrupt)
     }
 
-    /// Prolongs leases; returns those that still hold.
+    /// Prolongs leases; returns those that still hold. It waits for nobody: a job whose row is locked (its outcome is
+    /// being committed) still holds, and is prolonged the next time.
     ///
     /// # Errors
     /// As [`Store::claim`].
     pub async fn heartbeat(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Lease>, Error> {
         let until = Value::Time(after(self.now(), lease));
-        self.leased(leases, |sql| {
+        let Engine::Postgres(postgres) = &self.engine else {
+            return self.leased(leases, |sql| format!("due_at = {}", sql.bind(Type::Time, until.clone()))).await;
+        };
+        let mut held = Vec::new();
+        for (id, epoch) in leases {
+            let mut sql = Sql::new(Dialect::Postgres, "");
             let until = sql.bind(Type::Time, until.clone());
-            format!("due_at = {until}")
-        })
-        .await
+            let id = sql.bind(Type::Text, id.put());
+            let epoch = sql.bind(Type::Int, Value::Int(*epoch));
+            let ours = format!("job_id = {id} AND lease_epoch = {epoch} AND state = 'running'");
+            sql.text = format!(
+                "WITH free AS MATERIALIZED (SELECT job_id FROM tenant_jobs WHERE {ours} FOR NO KEY UPDATE SKIP LOCKED), \
+                 prolonged AS (UPDATE tenant_jobs j SET due_at = {until} FROM free WHERE j.job_id = free.job_id) \
+                 SELECT job_id, lease_epoch FROM tenant_jobs WHERE {ours}"
+            );
+            let rows = postgres.shared.beat(&sql, &[Type::Text, Type::Int]).await?;
+            held.extend(rows.into_iter().map(read_lease).collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(held)
     }
 
     /// Gives leases back: their jobs are queued again, due now.
@@ -136,16 +153,13 @@ impl Store {
                 "UPDATE tenant_jobs SET {set} WHERE job_id = {id} AND lease_epoch = {epoch} AND state = 'running' \
                  RETURNING job_id, lease_epoch"
             );
-            for row in self.write(sql, vec![Type::Text, Type::Int]).await? {
-                let [id, epoch] = <[Value; 2]>::try_from(row)
-                    .map_err(|row| Error::Internal(format!("two columns expected, {} found", row.len())))?;
-                held.push((JobId::take(id).map_err(corrupt)?, i64::take(epoch).map_err(corrupt)?));
-            }
+            let rows = self.write(sql, vec![Type::Text, Type::Int]).await?;
+            held.extend(rows.into_iter().map(read_lease).collect::<Result<Vec<_>, _>>()?);
         }
         Ok(held)
     }
 
-    /// Holds on tenants that end by `now`, the first to end first.
+    /// Holds that end by now, the first to end first.
     ///
     /// # Errors
     /// As [`Store::claim`].
@@ -168,10 +182,14 @@ impl Store {
              WHERE expires_at <= {now} ORDER BY expires_at LIMIT {most}) RETURNING 1"
         );
         let answers = self.write(sql, vec![Type::Int]).await?.len();
-        let usage = "DELETE FROM organization_usage WHERE EXISTS (SELECT 1 FROM organization_usage newer \
-                     WHERE newer.organization_id = organization_usage.organization_id \
-                     AND newer.serial > organization_usage.serial) RETURNING 1";
-        let usage = self.write(Sql::new(self.dialect(), usage), vec![Type::Int]).await?.len();
+        let mut sql = Sql::new(self.dialect(), "");
+        let most = sql.bind(Type::Int, Value::Int(MAX_REMOVED));
+        sql.text = format!(
+            "DELETE FROM organization_usage WHERE (organization_id, serial) IN (SELECT organization_id, serial \
+             FROM organization_usage o WHERE EXISTS (SELECT 1 FROM organization_usage newer \
+             WHERE newer.organization_id = o.organization_id AND newer.serial > o.serial) LIMIT {most}) RETURNING 1"
+        );
+        let usage = self.write(sql, vec![Type::Int]).await?.len();
         Ok(u64::try_from(answers + usage).unwrap_or(u64::MAX))
     }
 
@@ -183,6 +201,8 @@ impl Store {
         match &self.engine {
             Engine::Sqlite(_) => Ok(0),
             Engine::Postgres(postgres) => postgres.top_up_log().await,
+            #[cfg(feature = "model")]
+            Engine::Model(_) => Ok(0),
         }
     }
 
@@ -218,8 +238,16 @@ impl Store {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.write(sql, types).await,
             Engine::Postgres(postgres) => postgres.shared.write(&sql, &types).await,
+            #[cfg(feature = "model")]
+            Engine::Model(_) => Err(Error::Internal("the model has no upkeep".to_owned())),
         }
     }
+}
+
+fn read_lease(row: Vec<Value>) -> Result<Lease, Error> {
+    let [id, epoch] = <[Value; 2]>::try_from(row)
+        .map_err(|row| Error::Internal(format!("two columns expected, {} found", row.len())))?;
+    Ok((JobId::take(id).map_err(corrupt)?, i64::take(epoch).map_err(corrupt)?))
 }
 
 fn after(now: Timestamp, lease: Duration) -> Timestamp {

@@ -1,7 +1,7 @@
 //! `activate`: releases a hold.
 
 use crate::client::Client;
-use crate::command::lifecycle::ask_for;
+use crate::command::lifecycle::{ask_for, ask_organization};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::naming;
@@ -15,6 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   tenancy activate acme-eu                  release the operator's hold
   tenancy activate acme-eu --hold billing   release what billing placed
+  tenancy activate acme --organization --hold billing   release what holds all tenants of acme
 
 A tenant is Active when its manifest wishes it and no hold keeps it suspended.";
 
@@ -22,9 +23,12 @@ A tenant is Active when its manifest wishes it and no hold keeps it suspended.";
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Activate {
-    /// A tenant, by its id or an alias such as stripe:cus_9s6
+    /// A tenant, by its id or an alias such as stripe:cus_9s6; an organization with --organization
     #[arg(value_name = "TENANT")]
     name: String,
+    /// Release a hold on the organization of that name; its tenants follow, and are not waited for
+    #[arg(long)]
+    organization: bool,
     /// The kind of the hold to release; the operator's when left out
     #[arg(long, value_name = "KIND")]
     hold: Option<String>,
@@ -39,8 +43,12 @@ pub struct Activate {
 /// # Errors
 /// What the server says, or the job that failed.
 pub async fn run(client: &Client, given: Activate) -> Result<Exit, Failure> {
-    let segments = ["tenants", naming::tenant(&given.name)?, "activate"];
     let body = given.hold.map_or_else(|| json!({}), |hold| json!({"hold": hold}));
+    if given.organization {
+        let request = client.v1(Method::POST, &["organizations", &given.name, "activate"]).json(&body);
+        return ask_organization(request, given.output.output).await;
+    }
+    let segments = ["tenants", naming::tenant(&given.name)?, "activate"];
     let request = client.v1(Method::POST, &segments).json(&body);
     ask_for(client, request, given.patience, given.output.output).await
 }

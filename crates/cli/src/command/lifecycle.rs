@@ -3,7 +3,7 @@
 use crate::client::{Answer, Request};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::{TENANTS, text};
+use crate::kinds::{ORGANIZATIONS, TENANTS, names, text};
 use crate::output::{Format, one};
 use crate::program::quoted;
 use crate::terminal::{ask, can_ask, remark, say};
@@ -19,6 +19,25 @@ pub async fn ask_for(
 ) -> Result<Exit, Failure> {
     let answer = request.send().await?;
     finish(client, answer, patience, format).await
+}
+
+/// Sends what places or releases a hold on an organization, and says which stand. Its tenants follow by themselves.
+///
+/// # Errors
+/// What the server says.
+pub async fn ask_organization(request: Request<'_>, format: Format) -> Result<Exit, Failure> {
+    let organization = request.send().await?.body;
+    if !matches!(format, Format::Table | Format::Wide) {
+        return one(&ORGANIZATIONS, &organization, format).map(|()| Exit::Done);
+    }
+    let id = text(&organization, "organization_id").unwrap_or_default();
+    say(&match names(organization.get("holds"), "hold").as_str() {
+        "" => format!("{id} has no hold: its tenants go where their own holds and manifests say"),
+        holds => format!("{id} is held by {holds}, and all its tenants with it"),
+    })?;
+    let list = format!("get tenants --organization {}", quoted(id));
+    remark(&format!("next: {}", crate::program::command(&list)));
+    Ok(Exit::Done)
 }
 
 /// Waits for the jobs of an accepted change, and says how the tenant is then.

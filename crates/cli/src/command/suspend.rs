@@ -1,7 +1,7 @@
 //! `suspend`: places a hold.
 
 use crate::client::Client;
-use crate::command::lifecycle::ask_for;
+use crate::command::lifecycle::{ask_for, ask_organization};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::naming;
@@ -17,6 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   tenancy suspend acme-eu --reason 'asked for by the customer'
   tenancy suspend acme-eu --hold billing --reason 'invoice 1042' --until 14d
+  tenancy suspend acme --organization --hold billing --reason 'invoice 1042'   all tenants of acme
 
 A hold stands outside the manifest: the next `apply` leaves the tenant suspended and says which hold keeps it.";
 
@@ -24,9 +25,12 @@ A hold stands outside the manifest: the next `apply` leaves the tenant suspended
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Suspend {
-    /// A tenant, by its id or an alias such as stripe:cus_9s6
+    /// A tenant, by its id or an alias such as stripe:cus_9s6; an organization with --organization
     #[arg(value_name = "TENANT")]
     name: String,
+    /// Hold all tenants of the organization of that name; they follow, and are not waited for
+    #[arg(long)]
+    organization: bool,
     /// Why; kept beside the audit log, and gone with a purge
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -47,7 +51,6 @@ pub struct Suspend {
 /// # Errors
 /// What the server says, or the job that failed.
 pub async fn run(client: &Client, given: Suspend) -> Result<Exit, Failure> {
-    let segments = ["tenants", naming::tenant(&given.name)?, "suspend"];
     let mut body = json!({"reason": given.reason});
     if let Some(hold) = given.hold {
         body["hold"] = json!(hold);
@@ -55,6 +58,11 @@ pub async fn run(client: &Client, given: Suspend) -> Result<Exit, Failure> {
     if let Some(until) = given.until {
         body["until"] = json!(ahead(&until, Timestamp::now())?.to_string());
     }
+    if given.organization {
+        let request = client.v1(Method::POST, &["organizations", &given.name, "suspend"]).json(&body);
+        return ask_organization(request, given.output.output).await;
+    }
+    let segments = ["tenants", naming::tenant(&given.name)?, "suspend"];
     let request = client.v1(Method::POST, &segments).json(&body);
     ask_for(client, request, given.patience, given.output.output).await
 }

@@ -95,12 +95,13 @@ fn tenant_row(turn: &mut Turn<'_>, manifest: &Manifest, differences: &[Differenc
     turn.writes.push(Write::UpdateTenantManifest(row));
 }
 
-/// What the log says of the differences, and what stands beside it: names and aliases. Environments and webhooks have
-/// events of their own.
+/// What the log says of the differences, and what stands beside it: names, aliases, and what is kept as it came from the
+/// client, labels and billing references. Of these the log only says which changed. Environments and webhooks have events
+/// of their own.
 fn said(differences: &[Difference]) -> (Vec<Value>, Value) {
     let under = |d: &Difference, names: &[&str]| names.iter().any(|name| d.pointer.split('/').nth(1) == Some(name));
     let own = || differences.iter().filter(|d| !under(d, &["environments", "webhooks"]));
-    let personal = |d: &&Difference| under(d, &["display_name", "aliases"]);
+    let personal = |d: &&Difference| under(d, &["display_name", "aliases", "labels", "billing"]);
     let shown = own().map(|d| if personal(&d) { json!({"pointer": d.pointer}) } else { json!(d) }).collect();
     let private: Vec<_> = own().filter(personal).collect();
     (shown, if private.is_empty() { Value::Null } else { json!({"changes": private}) })

@@ -87,7 +87,12 @@ pub fn suspend(
     turn.finish(Vec::new())
 }
 
-fn check_suspension(declared: &Declared, kind: &str, asked: &Suspension, now: Timestamp) -> Result<(), Error> {
+pub(super) fn check_suspension(
+    declared: &Declared,
+    kind: &str,
+    asked: &Suspension,
+    now: Timestamp,
+) -> Result<(), Error> {
     let mut violations = Vec::new();
     let mut bad = |name: &str, code, message: String| {
         violations.push(Violation::at(&Pointer::root().key(name), code, message));
@@ -128,7 +133,7 @@ pub fn activate(
         return turn.finish(Vec::new());
     }
     if let Some(kind) = hold {
-        return Err(Error::NotNow(format!("there is no hold {kind:?}{}", standing(dossier))));
+        return Err(Error::NotNow(format!("there is no hold {kind:?} on the tenant itself{}", standing(dossier))));
     }
     if suspending_holds(declared, dossier).next().is_some() {
         return Err(Error::NotNow(format!("name the hold to release{}", standing(dossier))));
@@ -156,10 +161,10 @@ fn under_way(dossier: &Dossier) -> bool {
 }
 
 fn standing(dossier: &Dossier) -> String {
-    let kinds: Vec<_> = dossier.all_holds().map(|hold| hold.kind.as_str()).collect();
-    match kinds.as_slice() {
+    let holds: Vec<_> = dossier.all_holds().map(Hold::described).collect();
+    match holds.as_slice() {
         [] => "; none stands".to_owned(),
-        kinds => format!("; there stands {}", kinds.join(", ")),
+        holds => format!("; there stands {}", holds.join(", ")),
     }
 }
 

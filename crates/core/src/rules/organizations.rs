@@ -137,6 +137,7 @@ pub fn create(manifest: &OrganizationManifest, moment: &mut Moment) -> Result<Or
         caps: manifest.caps.clone(),
         version: 1,
         counter: 1,
+        settled_counter: 1,
         created_at: moment.now,
         updated_at: moment.now,
         closed_at: None,
@@ -214,11 +215,17 @@ pub fn close(before: &Organization, moment: &mut Moment) -> Result<OrganizationD
     Ok(OrganizationDecision { organization, changes })
 }
 
-fn at(before: &Organization) -> Guard {
+pub(super) fn at(before: &Organization) -> Guard {
     Guard::OrganizationAt(before.organization_id.clone(), before.version, before.counter)
 }
 
-fn event(event_type: EventType, id: &OrganizationId, mut payload: Value, private: Value, moment: &mut Moment) -> Event {
+pub(super) fn event(
+    event_type: EventType,
+    id: &OrganizationId,
+    mut payload: Value,
+    private: Value,
+    moment: &mut Moment,
+) -> Event {
     payload["organization_id"] = json!(id);
     Event::new(moment, None, event_type, payload).with_private(moment, private)
 }

@@ -140,7 +140,9 @@ fn touched(job: &Job, environment: &Environment) -> bool {
     job.steps.iter().any(|step| step.name.split_once(' ').is_some_and(|(_, name)| name == environment.name))
 }
 
-/// Leaves a tombstone: what stood beside the tenant's row goes, and its organization has its room back.
+/// Leaves a tombstone: what stood beside the tenant's row goes, its organization has its room back, and nothing stays
+/// that may be personal. Whose it was, its profile, state, times, version and counter stay, and so does the log, where a
+/// salted digest stands for what is gone.
 fn empty(turn: &mut Turn<'_>) {
     let dossier = &mut turn.dossier;
     turn.writes.extend(dossier.environments.drain(..).map(|environment| Write::DeleteEnvironment(environment.env_id)));
@@ -150,4 +152,11 @@ fn empty(turn: &mut Turn<'_>) {
     let tenant = &dossier.tenant;
     let used = Usage { tenants: 1, quotas: declared_values(turn.declared, &tenant.quotas) };
     turn.guards.push(Guard::OrganizationRoom(tenant.organization_id.clone(), used.until(&Usage::default())));
+    let tenant = &mut dossier.tenant;
+    tenant.display_name = None;
+    tenant.labels.clear();
+    for terms in [&mut tenant.quotas, &mut tenant.policies, &mut tenant.billing] {
+        terms.clear();
+    }
+    turn.writes.push(Write::EraseTenant(tenant.clone()));
 }

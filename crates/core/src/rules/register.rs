@@ -14,7 +14,8 @@ use crate::quotas::declared_values;
 use crate::tenant::{Dossier, State, Tenant};
 use serde_json::json;
 
-/// Registers a tenant. Nothing has to be loaded: everything it depends on is a guard.
+/// Registers a tenant. Nothing has to be loaded: everything it depends on is a guard. Its organization's holds are not
+/// among what is decided: creation comes first, whatever holds, and its end is decided on what holds then.
 ///
 /// # Errors
 /// [`Error::TooLarge`] when an audit event would be.

@@ -5,6 +5,7 @@ use crate::spec::PERSONAL;
 use std::collections::BTreeMap;
 use tenancy_core::changes::Write;
 use tenancy_core::event::MAX_PAYLOAD_BYTES;
+use tenancy_core::hold::Held;
 use tenancy_core::ids::TenantId;
 use tenancy_core::json::canonical;
 use tenancy_core::lifecycle::TABLE;
@@ -12,13 +13,20 @@ use tenancy_core::manifest::Manifest;
 use tenancy_core::moment::MAX_ACTOR_LENGTH_BYTES;
 use tenancy_core::organization::Usage;
 use tenancy_core::rules::change::environment_entry;
+use tenancy_core::rules::organization_holds::HoldsDecision;
 use tenancy_core::rules::{Decision, outcome};
-use tenancy_core::tenant::Dossier;
+use tenancy_core::tenant::{Dossier, Tenant};
 
 pub fn commit(before: &Database, after: &Database, id: &TenantId, decision: &Decision) {
     let changes = decision.changes.as_ref().expect("changes");
     assert_eq!(changes.tenant_id.as_ref(), Some(id));
-    assert_eq!(after.dossier(id).as_ref(), Some(&decision.dossier), "the writes are what was decided");
+    let mut decided = decision.dossier.clone();
+    if before.dossier(id).is_none() {
+        // A registration looks at nothing that is there, at its organization's holds neither.
+        let above = Held::Organization(decided.tenant.organization_id.clone());
+        decided.organization_holds = after.holds_of(&above);
+    }
+    assert_eq!(after.dossier(id), Some(decided), "the writes are what was decided");
     events(before, after, id);
     let now = decision.dossier.clone();
     let Some(was) = before.dossier(id) else { return };
@@ -39,6 +47,21 @@ pub fn commit(before: &Database, after: &Database, id: &TenantId, decision: &Dec
     for (name, row) in &before.tenants {
         assert!(name == id || after.tenants.get(name) == Some(row), "one tenant only");
     }
+}
+
+/// A hold on all is one commit that touches no tenant, and says that they have yet to follow.
+pub fn holds_moved(before: &Database, after: &Database, decided: &HoldsDecision) {
+    let (row, id) = (&decided.organization, &decided.organization.organization_id);
+    assert_eq!(&after.organizations[id].0, row);
+    assert_eq!(after.holds_of(&Held::Organization(id.clone())), decided.holds);
+    assert_eq!(row.counter, before.organizations[id].0.counter + 1);
+    assert_eq!(row.version, before.organizations[id].0.version);
+    assert!(row.settled_counter < row.counter);
+    assert_eq!((&before.tenants, &before.jobs), (&after.tenants, &after.jobs));
+    let [event] = &after.log[before.log.len()..] else { panic!("one event") };
+    assert_eq!(event.tenant_id, None);
+    assert!(event.event_type.accepts(&event.payload), "{event:?}");
+    assert!(!serde_json::to_string(&event.payload).unwrap().contains(PERSONAL), "{event:?}");
 }
 
 fn events(before: &Database, after: &Database, id: &TenantId) {
@@ -90,6 +113,7 @@ pub fn record(database: &Database, dossier: &Dossier) {
     } else {
         let nothing = dossier.environments.is_empty() && dossier.holds.is_empty();
         assert!(nothing && dossier.aliases.is_empty() && dossier.webhooks.is_empty(), "a tombstone");
+        emptied(database, tenant);
     }
     for environment in &dossier.environments {
         for version in 1..=environment.version {
@@ -104,6 +128,19 @@ pub fn record(database: &Database, dossier: &Dossier) {
         assert!(job.error.as_ref().is_none_or(|text| !text.contains('\0')));
         assert_eq!(job.finished_at.is_some(), !job.is_open());
     }
+}
+
+/// What stays of a tenant that is purged says nothing personal, and everything that happened.
+fn emptied(database: &Database, tenant: &Tenant) {
+    let id = &tenant.tenant_id;
+    let versions: Vec<_> = database.tenant_versions.values().filter(|version| &version.tenant_id == id).collect();
+    let places: Vec<_> = database.environment_versions.values().filter(|version| &version.tenant_id == id).collect();
+    let jobs: Vec<_> = database.jobs.values().filter(|job| &job.tenant_id == id).collect();
+    let events: Vec<_> = database.log.iter().filter(|event| event.tenant_id.as_ref() == Some(id)).collect();
+    assert!(!events.is_empty() && !jobs.is_empty());
+    let rows = format!("{tenant:?} {versions:?} {places:?} {jobs:?} {events:?}");
+    assert!(!rows.contains(PERSONAL), "{rows}");
+    assert!(tenant.quotas.is_empty() && tenant.policies.is_empty(), "the terms go, too");
 }
 
 /// An organization's usage is the sum over its tenants that are not purged.

@@ -1,6 +1,7 @@
 //! The record as plain maps. It commits by the judge, and writes each kind of write as the stores do: only the columns
 //! that the kind names.
 
+use crate::spec::PERSONAL;
 use std::collections::{BTreeMap, HashMap};
 use tenancy_core::changes::{Changes, Conflict, Write};
 use tenancy_core::environment::{Environment, EnvironmentVersion};
@@ -49,7 +50,7 @@ impl Database {
         })
     }
 
-    fn holds_of(&self, held: &Held) -> Vec<Hold> {
+    pub fn holds_of(&self, held: &Held) -> Vec<Hold> {
         let mut holds: Vec<_> = self.holds.values().filter(|hold| &hold.held == held).cloned().collect();
         holds.sort_by(|a, b| a.kind.cmp(&b.kind));
         holds
@@ -62,6 +63,7 @@ impl Database {
         job.attempt += 1;
         job.lease_epoch += 1;
         job.lease_holder = Some("worker".to_owned());
+        job.logs.push_str(PERSONAL);
     }
 
     /// Commits as the stores do.
@@ -80,6 +82,7 @@ impl Database {
         let (deletes, others): (Vec<_>, Vec<_>) = changes.writes.iter().partition(|write| is_delete(write));
         deletes.into_iter().chain(others).for_each(|write| self.write(write));
         self.log.extend(changes.events().iter().cloned());
+        changes.writes.iter().for_each(|write| self.erase(write));
         Ok(())
     }
 
@@ -106,6 +109,16 @@ impl Database {
         match write {
             Write::InsertOrganization(row) => {
                 insert(&mut self.organizations, row.organization_id.clone(), (row.clone(), Usage::default()));
+            }
+            Write::UpdateOrganizationFacts(row) => {
+                let (now, _) = there(&mut self.organizations, &row.organization_id);
+                assert_eq!(now.counter + 1, row.counter, "one more");
+                *now = Organization {
+                    counter: row.counter,
+                    closed_at: row.closed_at,
+                    updated_at: row.updated_at,
+                    ..now.clone()
+                };
             }
             Write::InsertTenant(row) => insert(&mut self.tenants, row.tenant_id.clone(), row.clone()),
             Write::UpdateTenantManifest(row) => manifest_columns(there(&mut self.tenants, &row.tenant_id), row),
@@ -145,8 +158,27 @@ impl Database {
             Write::DeleteWebhook(id) => remove(&mut self.webhooks, id),
             Write::InsertJob(row) => insert(&mut self.jobs, row.job_id.clone(), row.clone()),
             Write::FinishJob(row) => outcome_columns(there(&mut self.jobs, &row.job_id), row),
+            Write::EraseTenant(_) => {}
             other => panic!("not of this world: {other:?}"),
         }
+    }
+}
+
+impl Database {
+    /// What a purge empties, after everything else of its commit.
+    fn erase(&mut self, write: &Write) {
+        let Write::EraseTenant(row) = write else { return };
+        let id = &row.tenant_id;
+        let now = there(&mut self.tenants, id);
+        (now.display_name, now.labels) = (row.display_name.clone(), row.labels.clone());
+        (now.quotas, now.policies, now.billing) = (row.quotas.clone(), row.policies.clone(), row.billing.clone());
+        let nothing = || serde_json::json!({});
+        self.tenant_versions.values_mut().filter(|v| &v.tenant_id == id).for_each(|v| v.manifest = nothing());
+        self.environment_versions.values_mut().filter(|v| &v.tenant_id == id).for_each(|v| v.manifest = nothing());
+        for job in self.jobs.values_mut().filter(|job| &job.tenant_id == id) {
+            (job.logs, job.steps, job.waiting_for, job.error) = (String::new(), Vec::new(), None, None);
+        }
+        self.log.iter_mut().filter(|event| event.tenant_id.as_ref() == Some(id)).for_each(|event| event.private = None);
     }
 }
 

@@ -22,6 +22,10 @@ pub enum Command {
     Again(Who),
     Suspend(Who, &'static str, Option<u8>, Option<i64>),
     Activate(Who, Option<&'static str>),
+    /// A hold on the organization of all: placed with a reason, or released.
+    HoldAll(&'static str, Option<Option<u8>>),
+    /// The tenant follows its organization's holds.
+    Settle(Who),
     Request(Who, &'static str),
     Claim(Who),
     Complete(Who),
@@ -41,6 +45,8 @@ fn turn() -> impl Strategy<Value = Vec<Command>> {
         2 => who().prop_map(Command::Again),
         6 => (who(), kind(), option::of(0..2u8), until).prop_map(|(w, kind, r, u)| Command::Suspend(w, kind, r, u)),
         6 => (who(), option::weighted(0.4, kind())).prop_map(|(who, kind)| Command::Activate(who, kind)),
+        2 => (kind(), option::of(option::of(0..2u8))).prop_map(|(kind, place)| Command::HoldAll(kind, place)),
+        3 => who().prop_map(Command::Settle),
         5 => (who(), action()).prop_map(|(who, action)| Command::Request(who, action)),
         4 => who().prop_map(Command::Claim),
         3 => who().prop_map(Command::Complete),

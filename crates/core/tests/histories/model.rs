@@ -20,6 +20,8 @@ pub const MOST_STORAGE: i64 = 130;
 pub struct World {
     pub now_hours: i64,
     pub tenants: BTreeMap<String, Tenant>,
+    /// Holds on the only organization, with their reasons.
+    pub holds: BTreeMap<&'static str, Option<u8>>,
 }
 
 #[derive(Debug, Clone)]
@@ -30,6 +32,8 @@ pub struct Tenant {
     pub provisioned: bool,
     pub places: BTreeMap<&'static str, bool>,
     pub holds: BTreeMap<&'static str, Hold>,
+    /// Its organization's.
+    pub holds_above: BTreeSet<&'static str>,
     pub job: Option<Open>,
     pub failed: Option<&'static str>,
     pub purge_at: Option<i64>,
@@ -76,6 +80,7 @@ impl World {
             provisioned: false,
             places: spec.environments.keys().map(|name| (*name, false)).collect(),
             holds: BTreeMap::new(),
+            holds_above: self.holds.keys().copied().collect(),
             job: None,
             failed: None,
             purge_at: None,
@@ -84,6 +89,19 @@ impl World {
         tenant.queue("create");
         self.tenants.insert(id.to_owned(), tenant);
         Changed
+    }
+
+    /// Places or releases a hold on all. No tenant does anything of itself.
+    pub fn hold_all(&mut self, kind: &'static str, place: Option<Option<u8>>) -> Expected {
+        let what = match place {
+            Some(reason) if self.holds.insert(kind, reason) == Some(reason) => Unchanged,
+            None if self.holds.remove(kind).is_none() => Refused,
+            _ => Changed,
+        };
+        for tenant in self.tenants.values_mut() {
+            tenant.holds_above = self.holds.keys().copied().collect();
+        }
+        what
     }
 
     pub fn change(&mut self, id: &str, spec: &Spec, allow: bool) -> Expected {
@@ -114,7 +132,7 @@ impl World {
 
 impl Tenant {
     pub fn is_held(&self) -> bool {
-        self.holds.keys().any(|kind| *kind != "legal")
+        self.holds.keys().chain(&self.holds_above).any(|kind| *kind != "legal")
     }
 
     /// What is missing to what is wished.
@@ -182,7 +200,7 @@ impl Tenant {
     }
 
     pub fn request(&mut self, action: &'static str, now: i64) -> Expected {
-        let kept = self.holds.contains_key("legal");
+        let kept = self.holds.contains_key("legal") || self.holds_above.contains("legal");
         let may = match action {
             "delete" => ["Draft", "Suspended"].contains(&self.state) && !self.spec.protection && !kept,
             "undelete" => self.state == "Archived",
@@ -197,6 +215,11 @@ impl Tenant {
             self.holds.insert("operator", Hold { reason: Some(u8::MAX), until: None });
         }
         Changed
+    }
+
+    /// It follows its organization's holds.
+    pub fn settle(&mut self) -> Expected {
+        if self.follow() { Changed } else { Unchanged }
     }
 
     /// The open job ends well.
@@ -223,7 +246,8 @@ impl Tenant {
                 self.holds.clear();
                 self.spec.environments.clear();
                 self.spec.webhooks.clear();
-                self.spec.alias = None;
+                (self.spec.alias, self.spec.name) = (None, None);
+                (self.spec.storage, self.spec.retention, self.spec.purge_after_days) = (None, None, None);
             }
         }
         self.follow();

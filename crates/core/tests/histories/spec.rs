@@ -87,6 +87,8 @@ impl Spec {
             "profile": "mt-standard",
             "desired_state": self.wish.map(|active| if active { "Active" } else { "Suspended" }),
             "region": region,
+            "labels": {"team": self.name.map(|n| format!("{PERSONAL} team {n}"))},
+            "billing": {"invoices": self.alias.map(|n| format!("{PERSONAL}-{n}@example.com"))},
             "aliases": {"crm": self.alias.map(|n| format!("{PERSONAL}-{n}"))},
             "quotas": {"storageGiB": self.storage},
             "policies": {"retentionDays": self.retention, "purgeAfterDays": self.purge_after_days},

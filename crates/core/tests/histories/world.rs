@@ -7,7 +7,8 @@ use crate::model::{self, Expected, Hold, MOST_STORAGE, MOST_TENANTS};
 use crate::spec::{PERSONAL, Spec};
 use serde_json::json;
 use tenancy_core::declared::Declared;
-use tenancy_core::ids::{CorrelationId, TenantId};
+use tenancy_core::hold::Held;
+use tenancy_core::ids::{CorrelationId, OrganizationId, TenantId};
 use tenancy_core::job::JobState;
 use tenancy_core::lifecycle::{Action, Situation, next_action, waits_for};
 use tenancy_core::manifest::Manifest;
@@ -15,7 +16,7 @@ use tenancy_core::moment::{Actor, Moment};
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::organizations::{OrganizationManifest, create};
 use tenancy_core::rules::outcome::{Failure, complete, fail};
-use tenancy_core::rules::{Decision, change, register};
+use tenancy_core::rules::{Decision, change, organization_holds, register};
 use tenancy_core::{Error, Timestamp};
 
 /// Everything that may be allowed by name.
@@ -72,6 +73,8 @@ impl World {
                 let expected = self.expect(*who, |tenant, _| tenant.activate(*kind));
                 self.lifecycle(*who, expected, |d, dossier, moment| activate(d, dossier, *kind, moment));
             }
+            Command::HoldAll(kind, place) => self.hold_all(kind, *place),
+            Command::Settle(who) => self.settle(*who),
             Command::Request(who, action) => {
                 let expected = self.expect(*who, |tenant, now| tenant.request(action, now));
                 let action = Action::parse(action).expect("an action");
@@ -132,6 +135,39 @@ impl World {
         }
     }
 
+    fn hold_all(&mut self, kind: &'static str, place: Option<Option<u8>>) {
+        let expected = self.model.hold_all(kind, place);
+        let (before, mut moment) = (self.database.clone(), self.moment());
+        let id = OrganizationId::known("acme");
+        let (row, holds) = (&before.organizations[&id].0, before.holds_of(&Held::Organization(id.clone())));
+        let decided = match place {
+            Some(reason) => {
+                let reason = reason.map(|n| format!("{PERSONAL} reason {n}"));
+                let suspension = Suspension { hold: Some(kind.to_owned()), reason, until: None };
+                organization_holds::place(&self.declared, row, &holds, &suspension, &mut moment)
+            }
+            None => organization_holds::release(row, &holds, Some(kind), &mut moment),
+        };
+        let Ok(decided) = decided else { return assert_eq!(expected, Expected::Refused) };
+        let Some(changes) = &decided.changes else { return assert_eq!(expected, Expected::Unchanged) };
+        assert_eq!(expected, Expected::Changed);
+        self.database.commit(changes).expect("committed");
+        checks::holds_moved(&before, &self.database, &decided);
+    }
+
+    /// The newest job is asked for by the moment that something changed: here, that was now.
+    fn settle(&mut self, who: u8) {
+        let expected = match self.model.tenants.get_mut(id(who).as_str()) {
+            Some(tenant) => tenant.settle(),
+            None => return,
+        };
+        let newest = self.database.jobs.values().rfind(|job| job.tenant_id == id(who)).cloned();
+        self.lifecycle(who, expected, |d, dossier, moment| {
+            let changed_at = moment.now;
+            organization_holds::settle(d, dossier, newest.as_ref(), changed_at, moment)
+        });
+    }
+
     fn claim(&mut self, who: u8) {
         let Some(job) = self.database.dossier(&id(who)).and_then(|dossier| dossier.open_job) else { return };
         if job.state == JobState::Queued {
@@ -156,7 +192,8 @@ impl World {
             Expected::Changed
         });
         let step = job.steps.first().map(|step| step.name.clone());
-        let failure = Failure { code: "provisioner_failed", message: "no\0".repeat(9000), step };
+        let failure =
+            Failure { code: "provisioner_failed", message: format!("{PERSONAL}{}", "no\0".repeat(9000)), step };
         self.lifecycle(who, expected, |d, dossier, moment| match well {
             true => complete(d, dossier, &job, moment),
             false => fail(d, dossier, &job, failure, moment),
@@ -218,6 +255,7 @@ impl World {
 
     /// Works all jobs to their good end.
     pub fn drain(&mut self) {
+        (0..3).for_each(|who| self.run(&Command::Settle(who)));
         for _ in 0..8 {
             for who in 0..3 {
                 self.run(&Command::Claim(who));

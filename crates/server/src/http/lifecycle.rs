@@ -116,11 +116,13 @@ fn accepted(tenancy: &Tenancy, written: &Written) -> Answer {
     }
 }
 
-fn activation(document: &Value) -> Result<Option<String>, Error> {
+/// What `activate` says.
+pub(super) fn activation(document: &Value) -> Result<Option<String>, Error> {
     read(document, |fields, findings| fields.text("hold", 64, findings))
 }
 
-fn suspension(document: &Value) -> Result<Suspension, Error> {
+/// What `suspend` says.
+pub(super) fn suspension(document: &Value) -> Result<Suspension, Error> {
     read(document, |fields, findings| {
         let until_at = fields.at("until");
         let until = fields.text("until", 64, findings).and_then(|text| {

@@ -32,7 +32,7 @@ pub async fn list(State(server): State<Arc<Server>>, mut query: Query) -> Result
     let (filter, wanted) = (OrganizationFilter { q: query.text("q")? }, query.page()?);
     query.no_others()?;
     let listed = server.tenancy.store.organizations(&filter, &wanted).await?;
-    json(&page(&listed.items, listed.next, |organization| OrganizationView::of(organization, None)))
+    json(&page(&listed.items, listed.next, OrganizationView::of))
 }
 
 /// Makes an organization.
@@ -54,7 +54,8 @@ pub async fn create(State(server): State<Arc<Server>>, write: Write) -> Result<R
 )]
 pub async fn get(State(server): State<Arc<Server>>, Named(organization): Named<String>) -> Result<Response, Problem> {
     let record = find(&server.tenancy, &organization).await?;
-    versioned(&etag(&record.organization), &OrganizationView::of(&record.organization, Some(&record.usage)))
+    let view = OrganizationView::whole(&record.organization, &record.usage, &record.holds);
+    versioned(&etag(&record.organization), &view)
 }
 
 /// Takes an organization to a whole manifest; `If-None-Match: *` makes it under this id.
@@ -110,12 +111,13 @@ async fn change(server: &Server, organization: String, how: How, write: Write) -
     write.carry_out(server, command, written).await
 }
 
-fn written(_: &Tenancy, written: &Written) -> Answer {
+/// The answer to a write of an organization.
+pub(super) fn written(_: &Tenancy, written: &Written) -> Answer {
     let organization = &written.organization;
     Answer {
         status: if written.created { 201 } else { 200 },
         etag: Some(etag(organization)),
         location: written.created.then(|| format!("/v1/organizations/{}", organization.organization_id)),
-        body: text(&OrganizationView::of(organization, Some(&written.usage))),
+        body: text(&OrganizationView::whole(organization, &written.usage, &written.holds)),
     }
 }

@@ -5,8 +5,8 @@ use super::problem::Problem;
 use super::route::{Needs, Route};
 use super::server::Server;
 use super::{
-    apply, audit, correlation, docs, environments, health, jobs, keys, lifecycle, openapi, organizations, tenants,
-    versions,
+    apply, audit, correlation, docs, environments, health, jobs, keys, lifecycle, openapi, organization_holds,
+    organizations, tenants, versions,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -39,6 +39,8 @@ pub fn all() -> Vec<Route> {
         may(WriteOrganizations, routes!(organizations::put)),
         may(WriteOrganizations, routes!(organizations::patch)),
         may(WriteOrganizations, routes!(organizations::close)),
+        may(RunLifecycle, routes!(organization_holds::suspend)),
+        may(RunLifecycle, routes!(organization_holds::activate)),
         may(ReadTenants, routes!(tenants::list)),
         may(WriteTenants, routes!(tenants::register)),
         may(ReadTenants, routes!(tenants::get)),

@@ -1,5 +1,6 @@
 //! What handlers are given.
 
+use super::rendered::Rendered;
 use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::tenancy::Tenancy;
@@ -14,6 +15,8 @@ pub struct Server {
     pub limits: Limits,
     /// Figures.
     pub metrics: Arc<Metrics>,
+    /// Tenants as they were rendered last.
+    pub rendered: Rendered,
     /// Cancelled when the server stops: whoever waits answers now.
     pub stop: CancellationToken,
 }

@@ -3,12 +3,12 @@
 use super::path::Named;
 use super::problem::Problem;
 use super::query::Query;
-use super::respond::{text, versioned};
+use super::respond::text;
 use super::server::Server;
 use super::write::Write;
 use crate::answer::Answer;
 use crate::http::respond::json;
-use crate::operations::tenants::{Change, Register, Written, find};
+use crate::operations::tenants::{Change, Register, Written};
 use crate::operations::wish::How;
 use crate::tenancy::Tenancy;
 use crate::view::document::TenantManifest;
@@ -83,8 +83,7 @@ pub async fn register(State(server): State<Arc<Server>>, write: Write) -> Result
     responses((status = 200, body = TenantView, headers(("ETag")))),
 )]
 pub async fn get(State(server): State<Arc<Server>>, Named(tenant): Named<String>) -> Result<Response, Problem> {
-    let dossier = find(&server.tenancy, &tenant).await?;
-    versioned(&etag(&dossier.tenant), &TenantView::of(&server.tenancy.declared, &dossier))
+    server.rendered.tenant(&server.tenancy, &tenant).await
 }
 
 /// Takes a tenant to a whole manifest; `If-None-Match: *` registers it under this id.

@@ -39,7 +39,7 @@ pub const ENVIRONMENT: Facts =
 
 /// An organization's.
 pub const ORGANIZATION: Facts =
-    Facts { fixed: &["created_at", "updated_at", "closed_at"], moving: &["counter", "usage"] };
+    Facts { fixed: &["created_at", "updated_at", "closed_at", "holds"], moving: &["counter", "usage"] };
 
 impl Facts {
     /// Whether there is anything in the document that [`Facts::drop`] would look at.

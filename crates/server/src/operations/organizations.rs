@@ -9,6 +9,7 @@ use crate::tenancy::Tenancy;
 use crate::view::organization::OrganizationView;
 use serde_json::Value;
 use tenancy_core::declared::Declared;
+use tenancy_core::hold::Hold;
 use tenancy_core::ids::OrganizationId;
 use tenancy_core::json::{Pointer, merge_patch};
 use tenancy_core::moment::Moment;
@@ -24,6 +25,8 @@ pub struct Written {
     pub organization: Organization,
     /// What its tenants are in sum.
     pub usage: Usage,
+    /// Its holds, by kind.
+    pub holds: Vec<Hold>,
     /// It was not there before.
     pub created: bool,
 }
@@ -90,7 +93,8 @@ impl Command for Change {
         self.precondition.check(read_at(&document), known.organization.version)?;
         let wished = wished(&tenancy.declared, Some(&known), &document, self.how)?;
         let decision = change(&known.organization, &wished.manifest, moment)?;
-        let outcome = Written { organization: decision.organization, usage: known.usage, created: false };
+        let outcome =
+            Written { organization: decision.organization, usage: known.usage, holds: known.holds, created: false };
         Ok(Decided { outcome, changes: decision.changes })
     }
 }
@@ -111,14 +115,16 @@ impl Command for Close {
         let known = find(tenancy, &self.organization).await?;
         self.precondition.check(None, known.organization.version)?;
         let decision = close(&known.organization, moment)?;
-        let outcome = Written { organization: decision.organization, usage: known.usage, created: false };
+        let outcome =
+            Written { organization: decision.organization, usage: known.usage, holds: known.holds, created: false };
         Ok(Decided { outcome, changes: decision.changes })
     }
 }
 
 fn created(manifest: &OrganizationManifest, moment: &mut Moment) -> Result<Decided<Written>, Error> {
     let decision = create(manifest, moment)?;
-    let outcome = Written { organization: decision.organization, usage: Usage::default(), created: true };
+    let outcome =
+        Written { organization: decision.organization, usage: Usage::default(), holds: Vec::new(), created: true };
     Ok(Decided { outcome, changes: decision.changes })
 }
 
@@ -149,7 +155,9 @@ pub fn wished(
     if let (Value::Object(object), Some(known)) = (&mut document, known) {
         violations.extend(take_version(object).err());
         if ORGANIZATION.any_in(object) {
-            let current = serde_json::to_value(OrganizationView::of(&known.organization, None)).unwrap_or_default();
+            let current =
+                serde_json::to_value(OrganizationView::whole(&known.organization, &known.usage, &known.holds))
+                    .unwrap_or_default();
             let same_moment = object.get("counter").is_none_or(|counter| *counter == known.organization.counter);
             violations.extend(ORGANIZATION.drop(object, &current, same_moment, &Pointer::root()));
         }

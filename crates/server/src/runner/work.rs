@@ -8,7 +8,7 @@ use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::changes::Conflict;
 use tenancy_core::job::{Job, StepState};
-use tenancy_core::lifecycle::TABLE;
+use tenancy_core::lifecycle::{TABLE, kept_from};
 use tenancy_core::moment::Actor;
 use tenancy_core::rules::outcome::Failure;
 use tenancy_core::tenant::Dossier;
@@ -58,6 +58,10 @@ impl Runner {
             return Ok(Stopped::Lost);
         }
         if let Some(failure) = not_in_this_state(job, &dossier) {
+            return Ok(Stopped::Ended(Outcome::Failed(failure)));
+        }
+        if let Some(message) = kept_from(&self.tenancy.declared, &dossier, job.action) {
+            let failure = Failure { code: "data_held", message, step: None };
             return Ok(Stopped::Ended(Outcome::Failed(failure)));
         }
         for index in 0..job.steps.len() {

@@ -1,9 +1,11 @@
 //! Organizations, as they are read.
 
+use super::tenant::HoldView;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tenancy_core::Timestamp;
+use tenancy_core::hold::Hold;
 use tenancy_core::ids::OrganizationId;
 use tenancy_core::organization::{Organization, Usage};
 use tenancy_core::rules::organizations::caps_document;
@@ -41,6 +43,9 @@ pub struct OrganizationView<'a> {
     /// What its tenants are in sum; left out in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageView<'a>>,
+    /// The holds that stand on it, and so on all its tenants; left out in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holds: Option<Vec<HoldView<'a>>>,
     /// Up by one per accepted manifest change.
     pub version: i64,
     /// Up by one per change of anything else.
@@ -58,8 +63,17 @@ pub struct OrganizationView<'a> {
 }
 
 impl<'a> OrganizationView<'a> {
-    /// Of a row, and what its tenants are in sum.
-    pub fn of(organization: &'a Organization, usage: Option<&'a Usage>) -> Self {
+    /// Of a row, its holds, and what its tenants are in sum.
+    pub fn whole(organization: &'a Organization, usage: &'a Usage, holds: &'a [Hold]) -> Self {
+        Self {
+            usage: Some(UsageView { tenants: usage.tenants, quotas: &usage.quotas }),
+            holds: Some(holds.iter().map(HoldView::of).collect()),
+            ..Self::of(organization)
+        }
+    }
+
+    /// Of a row.
+    pub fn of(organization: &'a Organization) -> Self {
         let caps = match caps_document(&organization.caps) {
             Value::Object(caps) if caps.is_empty() => Value::Null,
             caps => caps,
@@ -69,7 +83,8 @@ impl<'a> OrganizationView<'a> {
             display_name: organization.display_name.as_deref(),
             labels: &organization.labels,
             caps,
-            usage: usage.map(|usage| UsageView { tenants: usage.tenants, quotas: &usage.quotas }),
+            usage: None,
+            holds: None,
             version: organization.version,
             counter: organization.counter,
             created_at: organization.created_at,

@@ -70,6 +70,8 @@ fn samples() -> Vec<Sample> {
         versioned("PUT", ORGANIZATION, "/v1/organizations/beta", json!({"display_name": "B"}), "ORGANIZATION_UPDATED"),
         versioned("PATCH", ORGANIZATION, "/v1/organizations/beta", json!({"caps": {"tenants": 3}}), "ORGANIZATION_UPDATED"),
         versioned("DELETE", ORGANIZATION, "/v1/organizations/beta", Value::Null, "ORGANIZATION_CLOSED"),
+        write("POST", "/v1/organizations/{organization_id}/suspend", "/v1/organizations/acme/suspend", json!({"reason": "a test"}), "ORGANIZATION_HOLD_PLACED"),
+        write("POST", "/v1/organizations/{organization_id}/activate", "/v1/organizations/beta/activate", json!({"hold": "billing"}), "ORGANIZATION_HOLD_RELEASED"),
         read("/v1/tenants", "/v1/tenants"),
         write("POST", "/v1/tenants", "/v1/tenants", json!({"organization_id": "acme", "region": "eu-west-1"}), "TENANCY_REGISTERED"),
         read(TENANT, "/v1/tenants/acme-eu"),
@@ -113,6 +115,7 @@ async fn prepared(on: On, sample: &Sample) -> (House, String) {
 async fn furnish(house: &House) {
     house.furnish().await;
     house.post("/v1/organizations", json!({"organization_id": "beta"})).await.ok(201);
+    house.post("/v1/organizations/beta/suspend", json!({"hold": "billing"})).await.ok(200);
     for (id, holds) in [("acme-held", "billing"), ("acme-old", "operator")] {
         let policies = json!({"purgeAfterDays": 0});
         let manifest = json!({"tenant_id": id, "organization_id": "acme", "region": "eu-west-1", "policies": policies});

@@ -7,6 +7,7 @@ mod every_route;
 mod house;
 mod idempotency;
 mod life;
+mod organization_holds;
 mod refusals;
 mod runner;
 mod serving;

@@ -1,9 +1,9 @@
 //! The committer: one connection that commits batch after batch, each in two flushes.
 
-use super::connection::{Connection, Sent, arrays, number, texts, time, together, values};
+use super::connection::{Connection, Sent, answered, arrays, number, texts, time, together, values};
 use super::fault::{Fault, described};
 use super::target::Target;
-use crate::batch::{Flush, Intake, Needs, Waiting, tell, usage_rows};
+use crate::batch::{Flush, Intake, Needs, Waiting, committed_at, tell, usage_rows};
 use crate::found::READS;
 use crate::rows::{Column, KINDS, Kind, PLATFORM_AUDIT, TENANT_AUDIT, Table, Type, unnest};
 use std::time::Duration;
@@ -16,6 +16,9 @@ use tokio_postgres::Row;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a batch is tried whose outcome is unknown.
 const PATIENCE_UNKNOWN: Duration = Duration::from_secs(8);
+/// How long a batch waits for locks before its members run alone: every process waits for the others' commits at the
+/// log's head, so on a slow database that is nobody's fault, and alone they would only be more to wait for.
+const PATIENCE_LOCKED: Duration = Duration::from_secs(5);
 /// How long to wait before connecting anew.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a batch may keep all others waiting while its members run alone; who has not had a turn then is refused.
@@ -25,8 +28,8 @@ const MAX_TRIES_TOGETHER: u32 = 2;
 /// How often a member that runs alone is tried.
 const MAX_TRIES_ALONE: u32 = 8;
 
-const LOCK_HEAD: &str = "SELECT only_row FROM log_head WHERE only_row FOR NO KEY UPDATE";
-const APPEND_BATCH: &str = "INSERT INTO log_batches (last_position, first_position, committed_at) \
+pub(super) const LOCK_HEAD: &str = "SELECT only_row FROM log_head WHERE only_row FOR NO KEY UPDATE";
+pub(super) const APPEND_BATCH: &str = "INSERT INTO log_batches (last_position, first_position, committed_at) \
     SELECT last_position + $1::bigint, last_position + 1, $2::timestamptz \
     FROM (SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1) h RETURNING first_position";
 
@@ -73,6 +76,10 @@ struct Failure {
 impl Failure {
     fn before(error: &tokio_postgres::Error) -> Self {
         Self { fault: Fault::of(error), unknown: false, what: described(error) }
+    }
+
+    fn silence(unknown: bool) -> Self {
+        Self { fault: Fault::Lost, unknown, what: "nobody answers".to_owned() }
     }
 
     fn after(error: &tokio_postgres::Error) -> Self {
@@ -128,16 +135,17 @@ impl Committer {
             course.tries += 1;
             course.unknown |= failure.unknown;
             match failure.fault {
-                Fault::Lost if course.has_time() => {
+                Fault::Lost | Fault::Stale if course.has_time() => {
                     self.connection = None;
                     tokio::time::sleep(PAUSE).await;
                 }
                 Fault::Again if course.tries < MAX_TRIES_TOGETHER => {}
+                Fault::Locked if course.began.elapsed() < PATIENCE_LOCKED => {}
                 // One of them did it, or they are too many at once: each alone, so that only the culprit fails.
-                Fault::Again | Fault::Slow | Fault::Final if members.len() > 1 => {
+                Fault::Again | Fault::Locked | Fault::Slow | Fault::Final if members.len() > 1 => {
                     return self.alone(members, course, &failure.what).await;
                 }
-                Fault::Again | Fault::Slow if course.tries < MAX_TRIES_ALONE && course.has_time() => {}
+                Fault::Again | Fault::Locked | Fault::Slow if course.tries < MAX_TRIES_ALONE && course.has_time() => {}
                 fault => return refuse(members, fault, course.unknown, &failure.what),
             }
         }
@@ -156,16 +164,18 @@ impl Committer {
     /// One run of a batch. A member whose receipt is found is done: an earlier run had come through.
     async fn attempt(&mut self, members: &[Waiting], again: bool) -> Result<(Judgement, i64), Failure> {
         if self.connection.as_ref().is_none_or(Connection::is_closed) {
-            let opened = Connection::open(&self.target, &Target::keyed_settings()).await;
+            let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
+            let opened = opened.ok_or_else(|| Failure::silence(false))?;
             self.connection = Some(opened.map_err(|error| Failure::before(&error))?);
         }
         let Some(connection) = &self.connection else {
-            return Err(Failure { fault: Fault::Lost, unknown: false, what: "no connection".to_owned() });
+            return Err(Failure::silence(false));
         };
         let outcome = self.run_on(connection, members, again).await;
-        if outcome.is_err() && !connection.is_closed() {
+        if let Err(failure) = &outcome {
             // Whatever the transaction is in, it ends here; a connection on which this fails is opened anew.
-            if connection.execute("ROLLBACK").await.is_err() {
+            let lost = failure.fault == Fault::Lost;
+            if lost || !matches!(answered(connection.execute("ROLLBACK")).await, Some(Ok(()))) {
                 self.connection = None;
             }
         }
@@ -178,16 +188,18 @@ impl Committer {
         members: &[Waiting],
         again: bool,
     ) -> Result<(Judgement, i64), Failure> {
-        let found = self.look(connection, &Needs::of(members, again)).await?;
+        let needs = Needs::of(members, again);
+        let found = answered(self.look(connection, &needs)).await.ok_or_else(|| Failure::silence(false))??;
         let changes: Vec<_> = members.iter().map(|waiting| &waiting.member.changes).collect();
         let judgement = judge(&changes, &found);
         let usages = usage_rows(&judgement);
         let flush = Flush::of(members, &judgement, &usages);
         if flush.is_empty() {
-            connection.execute("ROLLBACK").await.map_err(|error| Failure::before(&error))?;
-            return Ok((judgement, 0));
+            let ended = answered(connection.execute("ROLLBACK")).await.ok_or_else(|| Failure::silence(false))?;
+            return ended.map(|()| (judgement, 0)).map_err(|error| Failure::before(&error));
         }
-        let first = self.write(connection, &flush, committed_at(members)).await?;
+        let written = answered(self.write(connection, &flush, committed_at(members))).await;
+        let first = written.ok_or_else(|| Failure::silence(true))??;
         Ok((judgement, first))
     }
 
@@ -198,16 +210,20 @@ impl Committer {
         connection.prepare(statements).await.map_err(|error| Failure::before(&error))?;
         let params: Vec<_> = asked.iter().map(|(read, _)| [texts((read.keys)(needs).iter().copied())]).collect();
         let mut sent: Vec<Sent<'_, Vec<Row>>> = vec![Box::pin(async {
-            connection.begin("").await?;
+            connection.begin(" ISOLATION LEVEL READ COMMITTED").await?;
             Ok(Vec::new())
         })];
-        for ((_, sql), params) in asked.iter().zip(&params) {
+        // A statement that waits for a lock does not see what was inserted meanwhile. Where an earlier run of this batch
+        // may come through while it waits, the locks are taken first, so that all is read as it is after that.
+        let first = if needs.receipts.is_empty() { 0 } else { asked.iter().filter(|(read, _)| read.lock).count() };
+        let locks = asked.iter().zip(&params).filter(|((read, _), _)| read.lock).take(first);
+        for ((_, sql), params) in locks.chain(asked.iter().zip(&params)) {
             sent.push(Box::pin(connection.query(sql, params)));
         }
         let mut answers = together(sent).await.into_iter();
         let mut found = Found::default();
-        if let Some(Err(error)) = answers.next() {
-            return Err(Failure::before(&error));
+        for begun in answers.by_ref().take(1 + first) {
+            begun.map_err(|error| Failure::before(&error))?;
         }
         for ((read, _), answer) in asked.iter().zip(answers) {
             for row in answer.map_err(|error| Failure::before(&error))? {
@@ -229,7 +245,7 @@ impl Committer {
         for ((kind, sql), rows) in KINDS.iter().zip(&self.writes).zip(&flush.rows) {
             if !rows.is_empty() {
                 let mut params = arrays(&kind.columns(), rows);
-                if !matches!(kind, Kind::Insert(_)) {
+                if kind.asserts() && !matches!(kind, Kind::Insert(_)) {
                     params.push(number(i64::try_from(rows.len()).unwrap_or(i64::MAX)));
                 }
                 planned.push((sql.as_str(), params));
@@ -276,7 +292,7 @@ impl Committer {
 }
 
 /// Appends to a table of the log: each row's place within the batch is added to the newest position.
-fn append_log(table: &'static Table) -> String {
+pub(super) fn append_log(table: &'static Table) -> String {
     let mut columns = but_position(table).to_vec();
     columns.push(Column { name: "place", ty: Type::Int });
     let names: Vec<_> = table.columns.iter().map(|column| column.name).collect();
@@ -301,12 +317,6 @@ fn but_position(table: &'static Table) -> &'static [Column] {
     table.columns.split_last().map_or(&[], |(_, others)| others)
 }
 
-/// The time of a batch: that of its newest decision.
-fn committed_at(members: &[Waiting]) -> Timestamp {
-    let times = members.iter().map(|waiting| waiting.member.changes.events()[0].occurred_at);
-    times.max().unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
 /// Tells everybody that it did not come through, or that nobody knows.
 fn refuse(members: Vec<Waiting>, fault: Fault, unknown: bool, what: &str) {
     for waiting in members {
@@ -314,8 +324,8 @@ fn refuse(members: Vec<Waiting>, fault: Fault, unknown: bool, what: &str) {
         tracing::error!(error = what, %correlation_id, unknown, "a change could not be committed");
         waiting.tell(Err(match fault {
             _ if unknown => Error::OutcomeUnknown,
-            Fault::Lost | Fault::Full => Error::Unavailable,
-            Fault::Again | Fault::Slow => Error::Busy,
+            Fault::Lost | Fault::Stale | Fault::Full => Error::Unavailable,
+            Fault::Again | Fault::Locked | Fault::Slow => Error::Busy,
             Fault::Final => Error::Internal(format!("PostgreSQL: {what}")),
         }));
     }

@@ -1,18 +1,16 @@
 //! One connection: statements prepared once (or nameless, behind a pooler), values as PostgreSQL has them.
 
-use super::target::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, Target};
+use super::target::{CONNECT_TIMEOUT, STATEMENT_TIMEOUT_SECONDS, Target};
 use crate::rows::{Column, Type, Value};
 use crate::sql::Sql;
 use std::collections::HashMap;
 use std::future::Future;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tenancy_core::Timestamp;
-use tokio::task::AbortHandle;
 use tokio_postgres::types::{ToSql, Type as PgType};
-use tokio_postgres::{Client, Config, Error, NoTls, Row, Statement};
+use tokio_postgres::{Client, Error, NoTls, Row, Statement};
 
 /// An open connection. Statements that are begun one after the other travel together (pipelining).
 pub struct Connection {
@@ -21,20 +19,19 @@ pub struct Connection {
     /// What a transaction begins with.
     begin: String,
     prepared: Mutex<HashMap<String, Statement>>,
-    /// Ends the driver, and with it everything that waits for an answer.
-    driver: AbortHandle,
-    /// Longest that nothing is answered while something is asked; `None`: as long as it takes.
-    patience: Option<Duration>,
-    /// How many answers there were.
-    answers: AtomicU64,
 }
 
 /// A parameter with its type.
 pub type Param<'a> = (Box<dyn ToSql + Sync + Send + 'a>, PgType);
 
 impl Connection {
+    /// Connects, or is `None` when nobody answers in time.
+    pub async fn open_soon(target: &Target, settings: &[(&str, String)]) -> Option<Result<Self, Error>> {
+        tokio::time::timeout(2 * CONNECT_TIMEOUT, Self::open(target, settings)).await.ok()
+    }
+
     /// Connects. Behind a pooler the settings are made in each transaction, since no start-up option reaches the
-    /// server; elsewhere they are start-up options. Statements without settings take as long as they take.
+    /// server; elsewhere they are start-up options.
     pub async fn open(target: &Target, settings: &[(&str, String)]) -> Result<Self, Error> {
         let mut config = target.config.clone();
         if !target.pooled {
@@ -42,40 +39,21 @@ impl Connection {
             let ours: Vec<_> = settings.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
             config.options(format!("{given}{}", ours.join(" ")));
         }
-        let (client, driver) = match &target.tls {
+        let client = match &target.tls {
             Some(tls) => {
-                let (client, connection) = in_time(&config, config.connect(tls.clone())).await?;
-                (client, tokio::spawn(connection).abort_handle())
+                let (client, connection) = config.connect(tls.clone()).await?;
+                tokio::spawn(connection);
+                client
             }
             None => {
-                let (client, connection) = in_time(&config, config.connect(NoTls)).await?;
-                (client, tokio::spawn(connection).abort_handle())
+                let (client, connection) = config.connect(NoTls).await?;
+                tokio::spawn(connection);
+                client
             }
         };
         let local = |(name, value): &(&str, String)| format!("; SET LOCAL {name} = '{value}'");
         let begin = if target.pooled { settings.iter().map(local).collect() } else { String::new() };
-        let patience = (!settings.is_empty()).then_some(ANSWER_TIMEOUT);
-        let (prepared, answers) = (Mutex::default(), AtomicU64::new(0));
-        Ok(Self { client, pooled: target.pooled, begin, prepared, driver, patience, answers })
-    }
-
-    /// Waits for an answer. When statements are taken and none is answered within the time that the server itself gives
-    /// them, the server hangs, or a pooler that has lost it: the connection is given up, which all who wait hear.
-    async fn answered<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let Some(patience) = self.patience else { return asked.await };
-        let mut asked = pin!(asked);
-        loop {
-            let before = self.answers.load(Ordering::Relaxed);
-            match tokio::time::timeout(patience, asked.as_mut()).await {
-                Ok(answer) => {
-                    self.answers.fetch_add(1, Ordering::Relaxed);
-                    return answer;
-                }
-                Err(_) if self.answers.load(Ordering::Relaxed) == before => self.driver.abort(),
-                // Others stood before it, and were answered.
-                Err(_) => {}
-            }
-        }
+        Ok(Self { client, pooled: target.pooled, begin, prepared: Mutex::new(HashMap::new()) })
     }
 
     /// Whether the connection is lost.
@@ -85,12 +63,12 @@ impl Connection {
 
     /// Begins a transaction.
     pub async fn begin(&self, mode: &str) -> Result<(), Error> {
-        self.answered(self.client.batch_execute(&format!("BEGIN{mode}{}", self.begin))).await
+        self.client.batch_execute(&format!("BEGIN{mode}{}", self.begin)).await
     }
 
     /// Runs a statement that takes no parameters and returns nothing: `COMMIT`, or SQL of a migration.
     pub async fn execute(&self, sql: &str) -> Result<(), Error> {
-        self.answered(self.client.batch_execute(sql)).await
+        self.client.batch_execute(sql).await
     }
 
     /// Prepares what is not prepared yet, so that what follows can travel together.
@@ -102,8 +80,7 @@ impl Connection {
             let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
             statements.into_iter().filter(|sql| !known.contains_key(*sql)).map(str::to_owned).collect()
         };
-        let made =
-            together(missing.iter().map(|sql| Box::pin(self.answered(self.client.prepare(sql))) as _).collect()).await;
+        let made = together(missing.iter().map(|sql| Box::pin(self.client.prepare(sql)) as _).collect()).await;
         for (sql, statement) in missing.into_iter().zip(made) {
             self.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, statement?);
         }
@@ -115,32 +92,33 @@ impl Connection {
         if self.pooled {
             let typed: Vec<_> =
                 params.iter().map(|(value, ty)| (&**value as &(dyn ToSql + Sync), ty.clone())).collect();
-            return self.answered(self.client.query_typed(sql, &typed)).await;
+            return self.client.query_typed(sql, &typed).await;
         }
         let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
         let statement = match known {
             Some(statement) => statement,
-            None => self.answered(self.client.prepare(sql)).await?,
+            None => self.client.prepare(sql).await?,
         };
         let values: Vec<_> = params.iter().map(|(value, _)| &**value as &(dyn ToSql + Sync)).collect();
-        self.answered(self.client.query(&statement, &values)).await
+        self.client.query(&statement, &values).await
     }
 
     /// Runs a statement that was put together from conditions; its text is prepared for it alone.
     pub async fn run(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         let params: Vec<_> = sql.params.iter().map(scalar).collect();
         let typed: Vec<_> = params.iter().map(|(value, ty)| (&**value as &(dyn ToSql + Sync), ty.clone())).collect();
-        let rows = self.answered(self.client.query_typed(&sql.text, &typed)).await?;
+        let rows = self.client.query_typed(&sql.text, &typed).await?;
         rows.iter().map(|row| values(row, types)).collect()
     }
 }
 
-/// Connects within the time that each host has for its socket, and the last one for its words. The driver limits
-/// sockets alone, and has no public way to say that a server keeps silent.
-async fn in_time<T>(config: &Config, connecting: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(u32::MAX);
-    let time = CONNECT_TIMEOUT.saturating_mul(hosts.saturating_add(1));
-    tokio::time::timeout(time, connecting).await.unwrap_or_else(|_| Err(Error::__private_api_timeout()))
+/// Longest that an answer is waited for: longer than the server lets a statement of ours run. TCP notices a peer that is
+/// gone, but not one that takes what it is sent and never answers.
+pub const MAX_SILENCE: Duration = Duration::from_secs(STATEMENT_TIMEOUT_SECONDS + 5);
+
+/// The answer, or `None` after [`MAX_SILENCE`]; then the connection is of no use any more.
+pub async fn answered<T>(answer: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(MAX_SILENCE, answer).await.ok()
 }
 
 /// A future whose statement is sent when it is first polled.

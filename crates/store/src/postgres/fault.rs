@@ -8,8 +8,12 @@ use tokio_postgres::error::SqlState;
 pub enum Fault {
     /// The connection, or the server, is gone: connect anew.
     Lost,
+    /// A prepared statement is not what it was: another release has migrated meanwhile. Connect anew, too.
+    Stale,
     /// Another was quicker, or the two stood in each other's way: the same again may come through.
     Again,
+    /// It waited too long for a lock: others commit slowly, or somebody keeps a row.
+    Locked,
     /// It took too long.
     Slow,
     /// The server has no room: disk, memory, connections.
@@ -27,8 +31,15 @@ impl Fault {
         {
             return Self::Again;
         }
-        if [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(state) {
+        if *state == SqlState::LOCK_NOT_AVAILABLE {
+            return Self::Locked;
+        }
+        if *state == SqlState::QUERY_CANCELED {
             return Self::Slow;
+        }
+        // "cached plan must not change result type", and a statement that a pooler has forgotten.
+        if [SqlState::FEATURE_NOT_SUPPORTED, SqlState::INVALID_SQL_STATEMENT_NAME].contains(state) {
+            return Self::Stale;
         }
         // The pooler or the server went away, was stopped, is starting, or has become a standby.
         let away = ["08", "57P", "XX000", "25006", "25P03"];
@@ -42,7 +53,7 @@ impl Fault {
 /// The error of a read or of upkeep; nothing has changed, or it does not matter.
 pub fn failed(error: &tokio_postgres::Error) -> Error {
     match Fault::of(error) {
-        Fault::Lost | Fault::Full | Fault::Slow => {
+        Fault::Lost | Fault::Stale | Fault::Full | Fault::Slow | Fault::Locked => {
             tracing::warn!(error = %described(error), "PostgreSQL is not available");
             Error::Unavailable
         }

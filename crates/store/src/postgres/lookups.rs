@@ -1,9 +1,9 @@
 //! Reads by key: those that wait together are fetched together, on one connection, one statement per kind.
 
-use super::connection::{Connection, Sent, texts, together, values};
+use super::connection::{Connection, Sent, answered, texts, together, values};
 use super::fault::failed;
 use super::target::Target;
-use crate::keyed::{DOSSIER, Dossiers, ROWS};
+use crate::keyed::{DOSSIER, Dossiers, ROWS, Statement, statements};
 use crate::list::corrupt;
 use crate::rows::{Dialect, Value};
 use std::collections::{BTreeSet, HashMap};
@@ -29,17 +29,16 @@ enum Ask {
 pub struct Lookups(mpsc::Sender<Ask>);
 
 impl Lookups {
-    /// Starts the task that fetches; it ends when every way to it is dropped.
-    pub fn start(target: Target) -> Self {
+    /// The way, and the work at its end: it fetches, and ends when every way to it is dropped.
+    pub fn new(target: Target) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, asks) = mpsc::channel(MAX_WAITING);
         let fetcher = Fetcher {
             target,
             connection: None,
-            rows: ROWS.iter().map(|by| by.sql(Dialect::Postgres)).collect(),
-            dossier: DOSSIER.iter().map(|by| by.sql(Dialect::Postgres)).collect(),
+            rows: statements(&ROWS, Dialect::Postgres),
+            dossier: statements(&DOSSIER, Dialect::Postgres),
         };
-        tokio::spawn(fetcher.run(asks));
-        Self(sender)
+        (Self(sender), fetcher.run(asks))
     }
 
     /// The row of [`ROWS`]'s kind `index` that a key finds, if it is there.
@@ -74,8 +73,8 @@ struct Fetched {
 struct Fetcher {
     target: Target,
     connection: Option<Connection>,
-    rows: Vec<String>,
-    dossier: Vec<String>,
+    rows: Vec<Statement>,
+    dossier: Vec<Statement>,
 }
 
 impl Fetcher {
@@ -97,11 +96,11 @@ impl Fetcher {
 
     async fn fetch(&mut self, asks: &[Ask]) -> Result<Fetched, Error> {
         if self.connection.as_ref().is_none_or(Connection::is_closed) {
-            let opened = Connection::open(&self.target, &Target::keyed_settings()).await;
-            self.connection = Some(opened.map_err(|error| failed(&error))?);
+            let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
+            self.connection = Some(opened.ok_or(Error::Unavailable)?.map_err(|error| failed(&error))?);
         }
         let Some(connection) = &self.connection else { return Err(Error::Unavailable) };
-        let fetched = self.fetch_on(connection, asks).await;
+        let fetched = answered(self.fetch_on(connection, asks)).await.unwrap_or(Err(Error::Unavailable));
         if fetched.is_err() {
             // A connection on which a read failed may stand in a transaction that failed with it.
             self.connection = None;
@@ -121,10 +120,10 @@ impl Fetcher {
         }
         let rows = keys.iter().enumerate().filter(|(_, keys)| !keys.is_empty());
         let mut planned: Vec<_> =
-            rows.map(|(index, keys)| (self.rows[index].as_str(), [texts(keys.iter().copied())], index)).collect();
+            rows.map(|(index, keys)| (self.rows[index].sql.as_str(), [texts(keys.iter().copied())], index)).collect();
         if !ids.is_empty() {
-            for (index, sql) in self.dossier.iter().enumerate() {
-                planned.push((sql, [texts(ids.iter().copied())], ROWS.len() + index));
+            for (index, statement) in self.dossier.iter().enumerate() {
+                planned.push((statement.sql.as_str(), [texts(ids.iter().copied())], ROWS.len() + index));
             }
         }
         connection.prepare(planned.iter().map(|(sql, ..)| *sql)).await.map_err(|error| failed(&error))?;

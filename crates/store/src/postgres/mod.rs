@@ -8,6 +8,8 @@ mod listen;
 mod lookups;
 mod migrate;
 mod partition;
+#[cfg(test)]
+mod plans;
 mod roles;
 mod shared;
 mod target;
@@ -22,10 +24,11 @@ use crate::sql::Sql;
 use clock::Clock;
 use lookups::Lookups;
 use shared::Shared;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use tenancy_core::{Error, Timestamp};
 use tokio::sync::{Notify, oneshot};
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::AbortHandle;
 
 /// An open database.
 pub struct Postgres {
@@ -42,10 +45,19 @@ pub struct Postgres {
     background: [AbortHandle; 3],
 }
 
-/// The committer's task, and the way to tell it to end.
+/// The way to tell the committer to end, and to hear that it has.
 struct Running {
     stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    ended: oneshot::Receiver<()>,
+}
+
+/// Runs `work` on a thread of its own. Everybody waits for the committer and for the reads by key: among the tasks of the
+/// requests they would have their turn only after all who are ready, and the database would wait with them.
+fn thread(name: &str, work: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
+    let failed = |error: std::io::Error| Error::Internal(format!("no thread for {name}: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let named = std::thread::Builder::new().name(format!("postgres-{name}"));
+    named.spawn(move || runtime.block_on(work)).map(drop).map_err(failed)
 }
 
 impl Postgres {
@@ -64,9 +76,16 @@ impl Postgres {
         let background = background.map(|task| task.abort_handle());
         let (queue, intake) = batch::queue();
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(committer::Committer::new(target.clone(), intake).run(stopped));
-        let committer = Mutex::new(Some(Running { stop, task }));
-        let lookups = Lookups::start(target.clone());
+        let (ending, ended) = oneshot::channel();
+        let committer = committer::Committer::new(target.clone(), intake);
+        thread("commits", async move {
+            committer.run(stopped).await;
+            // Who does not wait for the end need not hear of it.
+            let _ = ending.send(());
+        })?;
+        let committer = Mutex::new(Some(Running { stop, ended }));
+        let (lookups, fetching) = Lookups::new(target.clone());
+        thread("reads", fetching)?;
         Ok(Self { queue, lookups, shared, clock, told, target, committer, background })
     }
 
@@ -107,10 +126,10 @@ impl Postgres {
     /// Lets the committer finish what waits, and ends it.
     pub async fn close(&self) {
         let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Running { stop, task }) = committer {
+        if let Some(Running { stop, ended }) = committer {
             drop(stop);
             // A committer that panicked has nothing left to finish.
-            let _ = task.await;
+            let _ = ended.await;
         }
         self.shared.close().await;
         self.stop_background();

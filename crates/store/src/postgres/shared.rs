@@ -1,7 +1,7 @@
 //! Connections that many use at once, their statements in one line each (pipelined): lists, single reads, upkeep. They
 //! carry no session state.
 
-use super::connection::Connection;
+use super::connection::{Connection, answered};
 use super::fault::failed;
 use super::target::Target;
 use crate::rows::{Type, Value};
@@ -19,8 +19,10 @@ pub struct Shared {
     target: Target,
     slots: [Slot; CONNECTIONS],
     next: AtomicUsize,
-    /// Upkeep has one of its own: a heartbeat never waits behind a list.
+    /// Upkeep has one of its own: it never waits behind a list.
     upkeep: Slot,
+    /// Heartbeats have one of their own: they never wait behind other upkeep, which may wait for a lock.
+    heartbeats: Slot,
 }
 
 type Slot = Mutex<Option<Arc<Connection>>>;
@@ -28,7 +30,13 @@ type Slot = Mutex<Option<Arc<Connection>>>;
 impl Shared {
     /// Shared connections to a server.
     pub fn new(target: Target) -> Self {
-        Self { target, slots: Default::default(), next: AtomicUsize::new(0), upkeep: Slot::default() }
+        Self {
+            target,
+            slots: Default::default(),
+            next: AtomicUsize::new(0),
+            upkeep: Slot::default(),
+            heartbeats: Slot::default(),
+        }
     }
 
     /// Runs a query that only reads; once more on a new connection if the one it had is lost.
@@ -45,16 +53,29 @@ impl Shared {
         self.run(&self.upkeep, sql, types).await
     }
 
+    /// Runs a heartbeat, once.
+    pub async fn beat(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
+        self.run(&self.heartbeats, sql, types).await
+    }
+
     /// Closes the connections; what is asked for afterwards opens them anew.
     pub async fn close(&self) {
-        for slot in self.slots.iter().chain([&self.upkeep]) {
+        for slot in self.slots.iter().chain([&self.upkeep, &self.heartbeats]) {
             slot.lock().await.take();
         }
     }
 
     async fn run(&self, slot: &Slot, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         let connection = self.connection(slot).await?;
-        connection.run(sql, types).await.map_err(|error| failed(&error))
+        let Some(done) = answered(connection.run(sql, types)).await else {
+            // Who comes next connects anew, unless somebody has already.
+            let mut slot = slot.lock().await;
+            if slot.as_ref().is_some_and(|now| Arc::ptr_eq(now, &connection)) {
+                *slot = None;
+            }
+            return Err(Error::Unavailable);
+        };
+        done.map_err(|error| failed(&error))
     }
 
     async fn connection(&self, slot: &Slot) -> Result<Arc<Connection>, Error> {
@@ -62,8 +83,8 @@ impl Shared {
         if let Some(connection) = slot.as_ref().filter(|connection| !connection.is_closed()) {
             return Ok(Arc::clone(connection));
         }
-        let opened = Connection::open(&self.target, &Target::shared_settings()).await;
-        let connection = Arc::new(opened.map_err(|error| failed(&error))?);
+        let opened = Connection::open_soon(&self.target, &Target::shared_settings()).await;
+        let connection = Arc::new(opened.ok_or(Error::Unavailable)?.map_err(|error| failed(&error))?);
         *slot = Some(Arc::clone(&connection));
         Ok(connection)
     }

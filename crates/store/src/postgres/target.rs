@@ -16,8 +16,6 @@ pub const STATEMENT_TIMEOUT_SECONDS: u64 = 10;
 pub const LOCK_TIMEOUT_SECONDS: u64 = 2;
 /// Longest that a transaction of ours stays without a word.
 pub const IDLE_IN_TRANSACTION_TIMEOUT_SECONDS: u64 = 5;
-/// Longest that nothing is answered while something is asked: the server has cut a statement off by then.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(STATEMENT_TIMEOUT_SECONDS + 2);
 /// Longest that connecting takes.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 

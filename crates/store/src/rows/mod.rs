@@ -9,15 +9,15 @@ mod writes;
 pub use log::{AuditRow, LOG_BATCHES, PLATFORM_AUDIT, PrivateRow, TENANT_AUDIT};
 pub use record::{
     ALIASES as TABLE_ALIASES, API_KEYS as TABLE_API_KEYS, AliasRow, ENVIRONMENTS as TABLE_ENVIRONMENTS,
-    HOLDS as TABLE_HOLDS, IDEMPOTENCY_RECORDS as TABLE_IDEMPOTENCY_RECORDS, TENANT_JOBS as TABLE_TENANT_JOBS,
-    TENANT_WEBHOOKS as TABLE_TENANT_WEBHOOKS, TENANTS as TABLE_TENANTS, UsageRow,
+    HOLDS as TABLE_HOLDS, IDEMPOTENCY_RECORDS as TABLE_IDEMPOTENCY_RECORDS, STAMPS, Stamp,
+    TENANT_JOBS as TABLE_TENANT_JOBS, TENANT_WEBHOOKS as TABLE_TENANT_WEBHOOKS, TENANTS as TABLE_TENANTS, UsageRow,
 };
 pub use table::{Check, Column, Dialect, Kind, Record, Table, array_type, unnest};
 pub use value::{Corrupt, Field, Type, Value};
-pub use writes::{INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KINDS, KindIndex, row};
+pub use writes::{INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KINDS, KindIndex, rows};
 
-/// Every table that is described, for the test that holds descriptions against the catalogs.
-#[cfg(test)]
+/// Every table that is described: for the test that holds descriptions against the catalogs, and for the model.
+#[cfg(any(test, feature = "model"))]
 pub const TABLES: &[&Table] = &[
     record::ORGANIZATIONS,
     record::ORGANIZATION_USAGE,

@@ -87,6 +87,22 @@ pub enum Kind {
     },
     /// Deletes rows that are found by key.
     Delete(&'static Table),
+    /// Writes some columns of every row that has a value in one column, however many these are.
+    UpdateAll {
+        /// Of which table.
+        table: &'static Table,
+        /// Found by which column.
+        by: &'static str,
+        /// Which columns.
+        set: &'static [&'static str],
+    },
+    /// Deletes every row that has a value in one column, however many these are.
+    DeleteAll {
+        /// Of which table.
+        table: &'static Table,
+        /// Found by which column.
+        by: &'static str,
+    },
 }
 
 impl Table {
@@ -107,16 +123,32 @@ impl Kind {
     /// Its table.
     pub fn table(self) -> &'static Table {
         match self {
-            Self::Insert(table) | Self::Delete(table) | Self::Update { table, .. } => table,
+            Self::Insert(table) | Self::Delete(table) => table,
+            Self::Update { table, .. } | Self::UpdateAll { table, .. } | Self::DeleteAll { table, .. } => table,
         }
     }
 
-    /// The columns whose values a row of this kind carries, in order: the key first, then what is set, then the check.
+    /// Whether each of its rows changes exactly one row, and a statement that changes fewer or more must fail.
+    pub fn asserts(self) -> bool {
+        !matches!(self, Self::UpdateAll { .. } | Self::DeleteAll { .. })
+    }
+
+    /// The columns that a row is found by.
+    fn found_by(&self) -> &[&'static str] {
+        match self {
+            Self::UpdateAll { by, .. } | Self::DeleteAll { by, .. } => std::slice::from_ref(by),
+            other => other.table().key,
+        }
+    }
+
+    /// The columns whose values a row of this kind carries, in order: what rows are found by first, then what is set, then
+    /// the check.
     pub fn columns(self) -> Vec<Column> {
         let table = self.table();
         match self {
             Self::Insert(table) => table.columns.to_vec(),
-            Self::Delete(_) => table.key.iter().map(|name| table.column(name)).collect(),
+            Self::Delete(_) | Self::DeleteAll { .. } => self.found_by().iter().map(|name| table.column(name)).collect(),
+            Self::UpdateAll { set, .. } => self.found_by().iter().chain(set).map(|name| table.column(name)).collect(),
             Self::Update { set, check, .. } => {
                 let extra = match check {
                     Check::Same(name) if !set.contains(&name) => Some(name),
@@ -124,6 +156,13 @@ impl Kind {
                 };
                 table.key.iter().chain(set).copied().chain(extra).map(|name| table.column(name)).collect()
             }
+        }
+    }
+
+    fn check(self) -> Check {
+        match self {
+            Self::Update { check, .. } => check,
+            _ => Check::None,
         }
     }
 
@@ -140,12 +179,13 @@ impl Kind {
             .collect()
     }
 
-    /// The statement for SQLite: one row, its values as parameters. An update or delete must change exactly one row.
+    /// The statement for SQLite: one row, its values as parameters. If it [asserts](Kind::asserts), it must change exactly
+    /// one row.
     pub fn sqlite(self) -> String {
         let columns = self.columns();
         let number = |name: &str| columns.iter().position(|column| column.name == name).map_or(0, |at| at + 1);
         let table = self.table().name;
-        let by_key: Vec<_> = self.table().key.iter().map(|key| format!("{key} = ?{}", number(key))).collect();
+        let by_key: Vec<_> = self.found_by().iter().map(|key| format!("{key} = ?{}", number(key))).collect();
         let by_key = by_key.join(" AND ");
         match self {
             Self::Insert(_) => {
@@ -153,10 +193,10 @@ impl Kind {
                 let values: Vec<_> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
                 format!("INSERT INTO {table} ({}) VALUES ({})", names.join(", "), values.join(", "))
             }
-            Self::Delete(_) => format!("DELETE FROM {table} WHERE {by_key}"),
-            Self::Update { set, check, .. } => {
+            Self::Delete(_) | Self::DeleteAll { .. } => format!("DELETE FROM {table} WHERE {by_key}"),
+            Self::Update { set, .. } | Self::UpdateAll { set, .. } => {
                 let set: Vec<_> = set.iter().map(|name| format!("{name} = ?{}", number(name))).collect();
-                let check = match check {
+                let check = match self.check() {
                     Check::None => String::new(),
                     Check::OneLess(name) => format!(" AND {name} = ?{} - 1", number(name)),
                     Check::Same(name) => format!(" AND {name} = ?{}", number(name)),
@@ -166,8 +206,9 @@ impl Kind {
         }
     }
 
-    /// The statement for PostgreSQL: any number of rows, each column an array. An update or delete that does not meet
-    /// every one of its rows fails (a division by zero), since its `COMMIT` is on the way already.
+    /// The statement for PostgreSQL: any number of rows, each column an array. An update or delete that
+    /// [asserts](Kind::asserts) and does not meet every one of its rows fails (a division by zero), since its `COMMIT` is
+    /// on the way already.
     pub fn postgres(self) -> String {
         let columns = self.columns();
         let names: Vec<_> = columns.iter().map(|column| column.name).collect();
@@ -177,9 +218,14 @@ impl Kind {
             Type::Json => format!("u.{name}::jsonb"),
             _ => format!("u.{name}"),
         };
-        let by_key: Vec<_> = self.table().key.iter().map(|key| format!("t.{key} = u.{key}")).collect();
-        let by_key = by_key.join(" AND ");
+        let by_key: Vec<_> = self.found_by().iter().map(|key| format!("t.{key} = u.{key}")).collect();
+        // The first column of a key is text, and the first parameter. That it is one of these says nothing new, but by
+        // it every plan begins at the key: a join alone reads the table whole while it is small, and from then on.
+        let by_key = format!("{} AND t.{} = any($1::text[])", by_key.join(" AND "), columns[0].name);
         let all = |change: String| {
+            if !self.asserts() {
+                return change;
+            }
             let asked = columns.len() + 1;
             format!("WITH done AS ({change} RETURNING 1) SELECT 1 / (count(*) = ${asked})::integer FROM done")
         };
@@ -188,10 +234,12 @@ impl Kind {
                 let values: Vec<_> = names.iter().map(|name| value(name)).collect();
                 format!("INSERT INTO {table} ({}) SELECT {} FROM {rows}", names.join(", "), values.join(", "))
             }
-            Self::Delete(_) => all(format!("DELETE FROM {table} t USING {rows} WHERE {by_key}")),
-            Self::Update { set, check, .. } => {
+            Self::Delete(_) | Self::DeleteAll { .. } => {
+                all(format!("DELETE FROM {table} t USING {rows} WHERE {by_key}"))
+            }
+            Self::Update { set, .. } | Self::UpdateAll { set, .. } => {
                 let set: Vec<_> = set.iter().map(|name| format!("{name} = {}", value(name))).collect();
-                let check = match check {
+                let check = match self.check() {
                     Check::None => String::new(),
                     Check::OneLess(name) => format!(" AND t.{name} = u.{name} - 1"),
                     Check::Same(name) => format!(" AND t.{name} = u.{name}"),

@@ -7,12 +7,18 @@ use super::record::{
 };
 use super::{Check, Field, Kind, Record, Value};
 use tenancy_core::changes::Write;
+use tenancy_core::job::Step;
+use tenancy_core::json::Object;
 
 /// Place of a kind in [`KINDS`].
 pub type KindIndex = usize;
 
 const fn update(table: &'static super::Table, set: &'static [&'static str], check: Check) -> Kind {
     Kind::Update { table, set, check }
+}
+
+const fn of_tenant(table: &'static super::Table, set: &'static [&'static str]) -> Kind {
+    Kind::UpdateAll { table, by: "tenant_id", set }
 }
 
 /// Every kind of write. What others refer to comes first; what is removed goes before what may take its place.
@@ -72,6 +78,13 @@ pub const KINDS: &[Kind] = &[
     update(API_KEYS, &["version", "revoked_at"], Check::OneLess("version")),
     Kind::Insert(IDEMPOTENCY_RECORDS),
     Kind::Insert(AUDIT_PRIVATE),
+    // A purge empties last, so that nothing of its own commit stays either. It leaves idempotency records alone: they
+    // may hold answers with the tenant in them, belong to the key that asked, and are gone within their 24 hours.
+    update(TENANTS, &["display_name", "labels", "quotas", "policies", "billing"], Check::None),
+    of_tenant(TENANT_VERSIONS, &["manifest"]),
+    of_tenant(ENVIRONMENT_VERSIONS, &["manifest"]),
+    of_tenant(TENANT_JOBS, &["logs", "steps", "waiting_for", "error"]),
+    Kind::DeleteAll { table: AUDIT_PRIVATE, by: "tenant_id" },
 ];
 
 const INSERT_ORGANIZATION: KindIndex = 0;
@@ -104,9 +117,28 @@ const UPDATE_API_KEY: KindIndex = 24;
 pub const INSERT_ANSWER: KindIndex = 25;
 /// What stands beside the log.
 pub const INSERT_PRIVATE: KindIndex = 26;
+const EMPTY_TENANT: KindIndex = 27;
+const EMPTY_TENANT_VERSIONS: KindIndex = 28;
+const EMPTY_ENVIRONMENT_VERSIONS: KindIndex = 29;
+const EMPTY_JOBS: KindIndex = 30;
+const DELETE_PRIVATE: KindIndex = 31;
+
+/// The rows of a write, with their kinds: one, but for what empties a whole tenant.
+pub fn rows(write: &Write) -> Vec<(KindIndex, Vec<Value>)> {
+    let Write::EraseTenant(tenant) = write else { return vec![row(write)] };
+    let id = || tenant.tenant_id.put();
+    let (manifest, steps) = (|| Object::new().put(), Vec::<Step>::new().put());
+    vec![
+        row(write),
+        (EMPTY_TENANT_VERSIONS, vec![id(), manifest()]),
+        (EMPTY_ENVIRONMENT_VERSIONS, vec![id(), manifest()]),
+        (EMPTY_JOBS, vec![id(), String::new().put(), steps, Value::Null, Value::Null]),
+        (DELETE_PRIVATE, vec![id()]),
+    ]
+}
 
 /// The kind of a write, and its row.
-pub fn row(write: &Write) -> (KindIndex, Vec<Value>) {
+fn row(write: &Write) -> (KindIndex, Vec<Value>) {
     fn of<R: Record>(kind: KindIndex, record: &R) -> (KindIndex, Vec<Value>) {
         (kind, KINDS[kind].pick(record.values()))
     }
@@ -117,6 +149,7 @@ pub fn row(write: &Write) -> (KindIndex, Vec<Value>) {
         Write::InsertTenant(row) => of(INSERT_TENANT, row),
         Write::UpdateTenantManifest(row) => of(TENANT_MANIFEST, row),
         Write::UpdateTenantFacts(row) => of(TENANT_FACTS, row),
+        Write::EraseTenant(row) => of(EMPTY_TENANT, row),
         Write::InsertTenantVersion(row) => of(INSERT_TENANT_VERSION, row),
         Write::InsertEnvironment(row) => of(INSERT_ENVIRONMENT, row),
         Write::UpdateEnvironmentManifest(row) => of(ENVIRONMENT_MANIFEST, row),

@@ -1,6 +1,7 @@
 //! Connections to the file, the lock on it, and values as SQLite has them.
 
 use crate::rows::{Type, Value};
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, ToSql};
 use std::fs::{File, OpenOptions};
@@ -36,14 +37,20 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 pub fn open_reader(path: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| failed(&error))?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| failed(&error))?;
-    connection.set_prepared_statement_cache_capacity(128);
+    keyed(&connection).map_err(|error| failed(&error))?;
     Ok(connection)
 }
 
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
+/// What every connection keeps: its statements, and their plans whatever is bound to them. (Otherwise SQLite plans some
+/// anew at each execution, once it has statistics.)
+fn keyed(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(128);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    keyed(connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // FULL: a commit is on the disk before it is answered.
     connection.pragma_update(None, "synchronous", "FULL")?;

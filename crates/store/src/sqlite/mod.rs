@@ -11,10 +11,9 @@ pub use readers::Readers;
 use writer::Writer;
 
 use crate::batch::{self, Queue};
-use crate::keyed::ByKey;
+use crate::keyed::{self, DOSSIER, ROWS, Statement};
 use crate::rows::{Dialect, Type, Value};
 use crate::sql::Sql;
-use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tenancy_core::Error;
@@ -28,9 +27,16 @@ pub struct Sqlite {
     pub upkeep: writer::Upkeep,
     /// Connections that only read.
     pub readers: Arc<Readers>,
+    statements: Arc<Statements>,
     thread: Arc<Mutex<Option<std::thread::JoinHandle<()>>>>,
     // Held as long as the file is open.
     _lock: Arc<connection::FileLock>,
+}
+
+/// Texts of the reads by key, made once.
+struct Statements {
+    rows: Vec<Statement>,
+    dossier: Vec<Statement>,
 }
 
 impl Sqlite {
@@ -50,7 +56,18 @@ impl Sqlite {
             .spawn(move || writer.run())
             .map_err(|error| Error::Internal(error.to_string()))?;
         let readers = Arc::new(Readers::new(PathBuf::from(path)));
-        Ok(Self { queue, upkeep, readers, thread: Arc::new(Mutex::new(Some(thread))), _lock: Arc::new(lock) })
+        let statements = Statements {
+            rows: keyed::statements(&ROWS, Dialect::Sqlite),
+            dossier: keyed::statements(&DOSSIER, Dialect::Sqlite),
+        };
+        Ok(Self {
+            queue,
+            upkeep,
+            readers,
+            statements: Arc::new(statements),
+            thread: Arc::new(Mutex::new(Some(thread))),
+            _lock: Arc::new(lock),
+        })
     }
 
     /// Runs a query that only reads, in place: it takes microseconds, less than a thread to hand it to would.
@@ -58,15 +75,20 @@ impl Sqlite {
         self.readers.with(|connection| connection::rows(connection, sql, params, types))
     }
 
-    /// Reads several parts by one key, in place and on one snapshot.
-    pub fn parts(&self, parts: &[ByKey], key: Value) -> Result<Vec<Vec<Vec<Value>>>, Error> {
-        let read = |connection: &Connection| {
-            let one = |part: &ByKey| {
-                connection::rows(connection, &part.sql(Dialect::Sqlite), std::slice::from_ref(&key), &part.types())
+    /// The row of [`ROWS`]'s kind `index` that a key finds, if it is there; in place.
+    pub fn row(&self, index: usize, key: Value) -> Result<Option<Vec<Value>>, Error> {
+        let Statement { sql, types } = &self.statements.rows[index];
+        self.readers.with(|connection| connection::rows(connection, sql, &[key], types)).map(|mut rows| rows.pop())
+    }
+
+    /// The rows of each of [`DOSSIER`]'s parts, in place and on one snapshot.
+    pub fn dossier(&self, id: &Value) -> Result<Vec<Vec<Vec<Value>>>, Error> {
+        self.readers.snapshot(|connection| {
+            let one = |Statement { sql, types }: &Statement| {
+                connection::rows(connection, sql, std::slice::from_ref(id), types)
             };
-            parts.iter().map(one).collect()
-        };
-        if parts.len() == 1 { self.readers.with(read) } else { self.readers.snapshot(read) }
+            self.statements.dossier.iter().map(one).collect()
+        })
     }
 
     /// Runs a statement of upkeep in a transaction of its own.

@@ -2,12 +2,12 @@
 
 use super::connection::failed;
 use super::found;
-use crate::batch::{Flush, Intake, Needs, Waiting, tell, usage_rows};
+use crate::batch::{Flush, Intake, Needs, Waiting, committed_at, numbered, tell, usage_rows};
 use crate::rows::{KINDS, Kind, LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value};
 use rusqlite::{Connection, TransactionBehavior};
 use std::sync::{Arc, Mutex, PoisonError};
+use tenancy_core::Error;
 use tenancy_core::judge::{Judgement, judge};
-use tenancy_core::{Error, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 type Task = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -120,8 +120,11 @@ impl Writer {
                 let later = tell(members, judgement, first);
                 self.intake.carry(later);
             }
-            // One of them did it, or nobody: each alone, so that only the culprit fails.
-            Err(_) if members.len() > 1 => members.into_iter().for_each(|member| self.batch(vec![member])),
+            // One of them did it: each alone, so that only the culprit fails. A file that cannot be written is nobody's
+            // fault, and each would wait for it anew.
+            Err(error) if members.len() > 1 && error != Error::Unavailable => {
+                members.into_iter().for_each(|member| self.batch(vec![member]))
+            }
             Err(error) => {
                 for waiting in members {
                     let correlation_id = &waiting.member.changes.events()[0].correlation_id;
@@ -144,9 +147,12 @@ impl Writer {
         if flush.is_empty() {
             return Ok((judgement, 0));
         }
-        for (sql, rows) in self.statements.iter().zip(&flush.rows) {
+        for ((kind, sql), rows) in KINDS.iter().zip(&self.statements).zip(&flush.rows) {
             for row in rows {
-                one(&transaction, sql, row)?;
+                match kind.asserts() {
+                    true => one(&transaction, sql, row)?,
+                    false => drop(changed(&transaction, sql, row)?),
+                }
             }
         }
         let last: i64 = transaction
@@ -183,26 +189,16 @@ enum Next {
     End,
 }
 
-/// The time of a batch: that of its newest decision.
-fn committed_at(members: &[Waiting]) -> Timestamp {
-    let times = members.iter().map(|waiting| waiting.member.changes.events()[0].occurred_at);
-    times.max().unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-/// A row of the log with its position, which is its last column.
-fn numbered(row: &[Value], position: i64) -> Vec<Value> {
-    let mut row = row.to_vec();
-    if let Some(last) = row.last_mut() {
-        *last = Value::Int(position);
-    }
-    row
-}
-
 /// Writes exactly one row: the judge has seen that it is there, or that it is not.
 fn one(connection: &Connection, sql: &str, row: &[Value]) -> Result<(), Error> {
-    let mut statement = connection.prepare_cached(sql).map_err(|error| failed(&error))?;
-    match statement.execute(rusqlite::params_from_iter(row)).map_err(|error| failed(&error))? {
+    match changed(connection, sql, row)? {
         1 => Ok(()),
         changed => Err(Error::Internal(format!("{changed} rows changed where one had to: {sql}"))),
     }
+}
+
+/// How many rows a statement changes.
+fn changed(connection: &Connection, sql: &str, row: &[Value]) -> Result<usize, Error> {
+    let mut statement = connection.prepare_cached(sql).map_err(|error| failed(&error))?;
+    statement.execute(rusqlite::params_from_iter(row)).map_err(|error| failed(&error))
 }

@@ -1,6 +1,7 @@
 //! One fresh database of each kind, and short ways to decide and commit.
 
 use serde_json::{Value, json};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tenancy_core::Error;
@@ -15,9 +16,12 @@ use tenancy_core::rules::{Decision, change, outcome, register};
 use tenancy_core::tenant::Dossier;
 use tenancy_store::database::Database;
 use tenancy_store::{Receipt, Store};
+use tenancy_testkit::PgBouncer;
 
 /// A fresh database that is gone with this.
 pub struct Bench {
+    #[allow(dead_code, reason = "for suites that compare databases")]
+    pub name: &'static str,
     pub store: Store,
     pub declared: Declared,
     moments: AtomicU64,
@@ -39,6 +43,28 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
+/// The same on PostgreSQL behind a pooler.
+macro_rules! on_pooled {
+    ($($name:ident),+ $(,)?) => {
+        mod pooled {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::$name($crate::harness::Bench::pooled().await).await; })+
+        }
+    };
+}
+pub(crate) use on_pooled;
+
+/// The same on the model, for what needs no upkeep and no list with filters.
+macro_rules! on_model {
+    ($($name:ident),+ $(,)?) => {
+        mod model {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::$name($crate::harness::Bench::model()).await; })+
+        }
+    };
+}
+pub(crate) use on_model;
+
 impl Bench {
     pub async fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
@@ -51,6 +77,15 @@ impl Bench {
         Self::open(Database::Postgres(database.url().to_owned()), None).await
     }
 
+    /// Through PgBouncer, which gives each transaction whatever connection is free.
+    pub async fn pooled() -> Self {
+        static POOLER: OnceLock<PgBouncer> = OnceLock::new();
+        let postgres = tenancy_testkit::Postgres::shared();
+        let database = postgres.database("pooled");
+        let pooler = POOLER.get_or_init(|| PgBouncer::start(postgres));
+        Self::open(Database::Postgres(format!("{}?pooler=transaction", pooler.url(&database))), None).await
+    }
+
     async fn open(database: Database, directory: Option<tempfile::TempDir>) -> Self {
         database.migrate(false).await.expect("migrated");
         Self { _directory: directory, ..Self::on(&database).await }
@@ -58,11 +93,20 @@ impl Bench {
 
     /// On a database that is migrated; another process, as far as the database can tell.
     pub async fn on(database: &Database) -> Self {
+        let name = if matches!(database, Database::Sqlite(_)) { "sqlite" } else { "postgres" };
+        Self::of(name, database.open().await.expect("open"))
+    }
+
+    /// On the model.
+    pub fn model() -> Self {
+        Self::of("model", Store::model())
+    }
+
+    fn of(name: &'static str, store: Store) -> Self {
         static BENCHES: AtomicU64 = AtomicU64::new(1);
-        let store = database.open().await.expect("open");
         // No two benches draw the same lots, so no two ids are the same.
         let moments = AtomicU64::new(BENCHES.fetch_add(1, Ordering::Relaxed) << 32);
-        Self { store, declared: Declared::default(), moments, _directory: None }
+        Self { name, store, declared: Declared::default(), moments, _directory: None }
     }
 
     pub fn moment(&self) -> Moment {

@@ -1,6 +1,6 @@
 //! Jobs: claimed once, fenced by their lease, taken over when it is over.
 
-use crate::harness::{Bench, full, on_both, small, tenant};
+use crate::harness::{Bench, full, on_both, on_pooled, small, tenant};
 use serde_json::json;
 use std::time::Duration;
 use tenancy_core::Error;
@@ -17,6 +17,14 @@ on_both!(
     must_refuse_the_outcome_of_a_lost_lease,
     must_show_progress_and_logs_while_a_job_runs,
     must_give_a_lease_back,
+    must_prolong_only_leases_that_hold,
+);
+
+on_pooled!(
+    must_bring_a_tenant_to_its_wish_and_back,
+    must_claim_each_job_once_and_not_more_than_asked,
+    must_refuse_the_outcome_of_a_lost_lease,
+    must_show_progress_and_logs_while_a_job_runs,
     must_prolong_only_leases_that_hold,
 );
 

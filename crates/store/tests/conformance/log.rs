@@ -1,6 +1,6 @@
 //! The log: one order, no gap, append-only.
 
-use crate::harness::{Bench, full, on_both, small, tenant};
+use crate::harness::{Bench, full, on_both, on_pooled, small, tenant};
 use serde_json::json;
 use tenancy_core::event::EventType;
 use tenancy_store::page::{AuditFilter, Page};
@@ -10,6 +10,8 @@ on_both!(
     must_keep_private_content_beside_the_log,
     must_filter_the_log,
 );
+
+on_pooled!(must_number_events_without_gap_under_concurrent_commits, must_filter_the_log,);
 
 async fn must_number_events_without_gap_under_concurrent_commits(bench: Bench) {
     bench.organization("acme", json!({})).await;

@@ -1,8 +1,10 @@
 //! The promises of the store: one suite, run on both databases.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod erasure;
 mod harness;
 mod lifecycle;
 mod log;
 mod record;
 mod roles;
+mod settling;

@@ -1,10 +1,12 @@
 //! What is committed is what is read; who loses a guard changes nothing.
 
-use crate::harness::{Bench, full, on_both, organization, small, tenant};
+use crate::harness::{Bench, full, on_both, on_model, on_pooled, organization, small, tenant};
+use jiff::SignedDuration;
 use serde_json::json;
 use tenancy_core::Error;
-use tenancy_core::changes::Conflict;
+use tenancy_core::changes::{Conflict, IdempotencyRecord};
 use tenancy_core::ids::Alias;
+use tenancy_core::json::Object;
 use tenancy_core::organization::Usage;
 use tenancy_store::page::{Page, TenantFilter};
 
@@ -18,6 +20,27 @@ on_both!(
     must_release_an_alias_that_a_manifest_drops,
     must_page_through_a_list_without_gap_or_repetition,
     must_filter_tenants,
+    must_refuse_a_cursor_of_another_list,
+    must_remove_what_has_expired_and_nothing_else,
+);
+
+on_pooled!(
+    must_read_back_what_was_registered,
+    must_keep_caps_exact_under_concurrent_registrations,
+    must_let_exactly_one_of_many_writers_on_one_version_win,
+    must_keep_every_version,
+    must_release_an_alias_that_a_manifest_drops,
+    must_filter_tenants,
+);
+
+on_model!(
+    must_read_back_what_was_registered,
+    must_refuse_an_id_that_is_taken,
+    must_refuse_a_tenant_of_no_organization,
+    must_keep_caps_exact_under_concurrent_registrations,
+    must_let_exactly_one_of_many_writers_on_one_version_win,
+    must_keep_every_version,
+    must_release_an_alias_that_a_manifest_drops,
     must_refuse_a_cursor_of_another_list,
 );
 
@@ -194,4 +217,28 @@ async fn must_refuse_a_cursor_of_another_list(bench: Bench) {
         let refused = bench.store.tenants(&TenantFilter::default(), &page).await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
     }
+}
+
+async fn must_remove_what_has_expired_and_nothing_else(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    for (number, hours) in [(1, -1), (2, 1)] {
+        let mut changes = bench.registration(&small(&format!("t-{number}"), "acme")).changes.unwrap();
+        let now = bench.store.now();
+        changes.store_answer(IdempotencyRecord {
+            digest: format!("digest {number}"),
+            request_digest: String::new(),
+            status: 201,
+            headers: Object::new(),
+            body: String::new(),
+            created_at: now,
+            expires_at: now + SignedDuration::from_hours(hours),
+        });
+        bench.commit(Some(changes)).await.unwrap();
+    }
+    assert_eq!(bench.store.remove_expired().await, Ok(2), "an answer, and a usage that is not the newest");
+    assert_eq!(bench.store.remove_expired().await, Ok(0));
+    assert_eq!(bench.store.answer("digest 1").await, Ok(None));
+    assert!(bench.store.answer("digest 2").await.unwrap().is_some());
+    let record = bench.store.organization(&organization("acme")).await.unwrap().unwrap();
+    assert_eq!(record.usage.tenants, 2);
 }

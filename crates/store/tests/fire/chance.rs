@@ -13,6 +13,11 @@ impl Chance {
         Self(seed)
     }
 
+    /// Another, for somebody who works beside this one.
+    pub fn fork(&mut self) -> Self {
+        Self(self.next())
+    }
+
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;

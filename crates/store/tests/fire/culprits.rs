@@ -8,6 +8,8 @@ use tenancy_core::Error;
 use tenancy_core::changes::{Changes, Guard, Write};
 use tenancy_core::hold::{Held, Hold};
 use tenancy_core::ids::HoldId;
+use tenancy_store::database::Database;
+use tenancy_testkit::Postgres;
 
 /// A registration whose rows are spoilt by hand: no rule makes such.
 fn spoilt(bench: &Bench, id: &str, spoil: impl Fn(&mut Changes)) -> Member {
@@ -91,4 +93,29 @@ async fn must_fail_only_the_culprit_of_a_batch_on_postgres() {
 #[tokio::test]
 async fn must_fail_only_the_culprit_of_a_batch_on_sqlite() {
     run(Bench::sqlite().await).await;
+}
+
+/// Somebody's session keeps a tenant's row: only who needs that row is refused.
+#[tokio::test]
+async fn must_fail_only_who_needs_a_row_that_somebody_keeps() {
+    let database = Postgres::shared().database("kept");
+    let url = Database::Postgres(database.url());
+    url.migrate(false).await.unwrap();
+    let bench = Bench::on(&url).await;
+    bench.organization("acme", json!({})).await;
+    let dossier = bench.register(&small("kept", "acme")).await.unwrap();
+    let mut other = database.connect().await;
+    let transaction = other.transaction().await.unwrap();
+    transaction.query("SELECT 1 FROM tenants WHERE tenant_id = 'kept' FOR UPDATE", &[]).await.unwrap();
+    let mut document = small("kept", "acme");
+    document["display_name"] = json!("changed");
+    let change = bench.change(&dossier, &document, &[]).unwrap().changes.unwrap();
+    let registration = |number| bench.registration(&small(&format!("t-{number}"), "acme")).changes.unwrap();
+    let members = [registration(1), change.clone(), registration(2), registration(3)];
+    let members: Vec<_> = members.into_iter().map(|changes| Member { changes, after: None }).collect();
+    let answers = together(&bench.store, &members).await;
+    let codes: Vec<_> = answers.iter().map(|answer| answer.as_ref().map_or_else(Error::code, |_| "in")).collect();
+    assert_eq!(codes, ["in", "busy", "in", "in"]);
+    transaction.rollback().await.unwrap();
+    bench.store.commit(change).await.unwrap();
 }

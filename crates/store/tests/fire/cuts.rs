@@ -11,7 +11,7 @@ use tenancy_core::apikey::Role;
 use tenancy_core::json::sha256_hex;
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
 use tenancy_core::rules::{Decision, keys};
-use tenancy_testkit::Fault;
+use tenancy_testkit::{Fault, Message};
 
 fn member(decision: Decision) -> Member {
     Member { after: Some(decision.dossier), changes: decision.changes.unwrap() }
@@ -106,6 +106,27 @@ async fn must_find_a_commit_whose_answer_was_lost() {
         let armed = rig.arm_commit(fault);
         as_without_cut(&rig.commit(members).await, &format!("{number}"));
         assert_eq!(armed.fired(), 1);
+    }
+    rig.check().await;
+}
+
+/// What the pooler says of a server that is gone is no answer to the batch.
+#[tokio::test]
+async fn must_keep_a_batch_whole_when_it_is_cut_behind_a_pooler() {
+    let (_pooler, mut rig) = Rig::pooled("pooled").await;
+    rig.beside.organization("acme", json!({})).await;
+    rig.beside.register(&small("base", "acme")).await.unwrap();
+    for number in 1..30 {
+        let members = batch(&rig.bench, &rig.beside, number).await;
+        let armed = match number {
+            1 => rig.proxy.arm(Fault::cut_after().when(Message::is_commit)),
+            2 => rig.proxy.arm(Fault::cut_before().when(Message::is_commit)),
+            3 => rig.proxy.arm(Fault::cut_and_deliver(Duration::from_millis(700)).when(Message::is_commit)),
+            _ => rig.proxy.cut_before(4 * (number - 3)),
+        };
+        let answers = rig.commit(members).await;
+        assert_eq!(armed.fired(), 1);
+        as_without_cut(&answers, &format!("cut {number}"));
     }
     rig.check().await;
 }

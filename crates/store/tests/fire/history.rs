@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tenancy_core::Error;
 use tenancy_core::changes::Changes;
 use tenancy_core::ids::TenantId;
+use tenancy_core::job::JobState;
 use tenancy_core::tenant::Dossier;
 use tenancy_store::{Receipt, Store};
 use tenancy_testkit::Database;
@@ -31,6 +32,11 @@ impl History {
     pub fn told_all(&mut self, members: Vec<Member>, answers: Vec<Answer>) {
         assert_eq!(members.len(), answers.len());
         members.into_iter().zip(answers).for_each(|(member, answer)| self.told(member, answer));
+    }
+
+    /// Looks at every answer.
+    pub fn each(&self, look: impl FnMut(&Answer)) {
+        self.asked.iter().map(|(_, answer)| answer).for_each(look);
     }
 
     /// How many were answered so.
@@ -78,7 +84,12 @@ impl History {
     }
 }
 
+/// Without what upkeep has written since: who has the job's lease.
 fn sorted(mut dossier: Dossier) -> Dossier {
+    if let Some(job) = &mut dossier.open_job {
+        (job.state, job.due_at, job.attempt) = (JobState::Queued, job.created_at, 0);
+        (job.lease_holder, job.lease_epoch) = (None, 0);
+    }
     dossier.environments.sort_by(|a, b| a.name.cmp(&b.name));
     dossier.webhooks.sort_by(|a, b| a.name.cmp(&b.name));
     dossier.aliases.sort();

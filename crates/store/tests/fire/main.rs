@@ -1,13 +1,19 @@
 //! The commit path under fire: cut connections, databases that stop, members that cannot be written, rivals.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod appended;
 mod chance;
 mod culprits;
 mod cuts;
+mod engines;
 #[allow(dead_code, unused_imports, unused_macros, reason = "its own suite uses all of it")]
 #[path = "../conformance/harness.rs"]
 mod harness;
 mod history;
+mod migrations;
 mod outage;
+mod pressure;
+mod reference;
 mod rig;
+mod rivals;
 mod world;

@@ -1,17 +1,93 @@
 //! A database that stops under load: callers are told the truth, and all goes on when it is back.
 
-use crate::harness::{Bench, small};
+use crate::harness::{Bench, small, tenant};
 use crate::history::{Answer, History};
+use crate::rig::Rig;
 use crate::world::Member;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tenancy_core::Error;
 use tenancy_store::database::Database;
-use tenancy_testkit::Postgres;
+use tenancy_testkit::{Fault, Postgres};
 use tokio::sync::mpsc;
 
 const CLIENTS: u64 = 12;
+
+/// The network is gone and nobody says so: TCP takes what is sent, and nothing comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn must_answer_when_the_network_says_nothing() {
+    let mut rig = Rig::new("silent").await;
+    rig.beside.organization("acme", json!({})).await;
+    rig.beside.register(&small("there", "acme")).await.unwrap();
+    rig.bench.dossier("there").await;
+    rig.proxy.freeze(true);
+    let decision = rig.bench.registration(&small("asked", "acme"));
+    let member = Member { changes: decision.changes.unwrap(), after: Some(decision.dossier) };
+    let within = tokio::time::timeout(std::time::Duration::from_secs(120), async {
+        let there = tenant("there");
+        let (committed, claimed, read) = tokio::join!(
+            rig.bench.store.commit(member.changes.clone()),
+            rig.bench.store.claim("us", 1, std::time::Duration::ZERO),
+            rig.bench.store.dossier(&there),
+        );
+        assert_eq!(claimed, Err(Error::Unavailable));
+        assert_eq!(read, Err(Error::Unavailable));
+        committed
+    });
+    let answer = within.await.expect("an answer");
+    assert!(matches!(answer, Err(Error::Unavailable | Error::OutcomeUnknown)), "{answer:?}");
+    rig.history.told(member, answer);
+    rig.proxy.freeze(false);
+    let decision = rig.bench.registration(&small("after", "acme"));
+    let member = Member { changes: decision.changes.unwrap(), after: Some(decision.dossier) };
+    let answer = rig.bench.store.commit(member.changes.clone()).await;
+    assert!(answer.is_ok(), "{answer:?}");
+    rig.bench.dossier("after").await;
+    rig.history.told(member, answer);
+    rig.check().await;
+    assert!(!rig.bench.claim().await.is_empty());
+}
+
+#[tokio::test]
+async fn must_read_by_key_through_any_cut() {
+    let rig = Rig::new("reads").await;
+    rig.beside.organization("acme", json!({})).await;
+    let registered = rig.beside.register(&small("there", "acme")).await.unwrap();
+    for fault in [Fault::cut_before, Fault::cut_after] {
+        for nth in 1.. {
+            let armed = rig.proxy.arm(fault().nth(nth));
+            assert_eq!(rig.bench.dossier("there").await, registered, "message {nth}");
+            if armed.fired() == 0 {
+                assert!(nth > 10, "{nth}");
+                rig.disarm();
+                break;
+            }
+        }
+    }
+}
+
+/// Another program holds the file's lock for longer than is waited for it.
+#[tokio::test]
+async fn must_refuse_a_batch_at_once_when_the_file_is_locked() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tenancy.db");
+    let url = Database::Sqlite(path.clone());
+    url.migrate(false).await.unwrap();
+    let bench = Bench::on(&url).await;
+    bench.organization("acme", json!({})).await;
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let registration = |number| bench.registration(&small(&format!("t-{number}"), "acme")).changes.unwrap();
+    let began = std::time::Instant::now();
+    let answers = futures_util::future::join_all((0..20).map(|number| bench.store.commit(registration(number)))).await;
+    assert!(answers.iter().all(|answer| *answer == Err(Error::Unavailable)), "{answers:?}");
+    // Twice 5 s as a rule, for the batch that is tried and for the one that came meanwhile; not 5 s for each.
+    assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
+    other.execute_batch("ROLLBACK").unwrap();
+    let again = bench.store.commit_together((0..20).map(registration).collect()).await;
+    assert!(again.iter().all(Result::is_ok), "{again:?}");
+}
 
 /// Registers one tenant after the other until it is told to stop.
 async fn register(

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tenancy_store::Store;
 use tenancy_store::database::Database;
-use tenancy_testkit::{Armed, Fault, Message, Postgres, Proxy, Settings};
+use tenancy_testkit::{Armed, Fault, Message, PgBouncer, Postgres, Proxy, Settings};
 
 pub struct Rig {
     pub proxy: Proxy,
@@ -42,12 +42,27 @@ impl Rig {
 
     /// In front of a server.
     pub async fn before(postgres: &Postgres, hint: &str) -> Self {
+        let proxy = Proxy::start(postgres.address());
         let database = postgres.database(hint);
+        let url = proxy.url(&database);
+        Self::with(proxy, database, url).await
+    }
+
+    /// The store behind a pooler, which is behind the proxy.
+    pub async fn pooled(hint: &str) -> (PgBouncer, Self) {
+        let postgres = Postgres::shared();
+        let proxy = Proxy::start(postgres.address());
+        let pooler = PgBouncer::start_in_front_of(proxy.address());
+        let database = postgres.database(hint);
+        let url = format!("{}?pooler=transaction", pooler.url(&database));
+        (pooler, Self::with(proxy, database, url).await)
+    }
+
+    async fn with(proxy: Proxy, database: tenancy_testkit::Database, url: String) -> Self {
         let direct = Database::Postgres(database.url());
         direct.migrate(false).await.unwrap();
-        let proxy = Proxy::start(postgres.address());
         let committers = Committers::default();
-        let bench = Bench::on(&Database::Postgres(proxy.url(&database))).await;
+        let bench = Bench::on(&Database::Postgres(url)).await;
         let beside = Bench::on(&direct).await;
         let history = History::of(&database);
         let rig = Self { proxy, bench, beside, history, committers };

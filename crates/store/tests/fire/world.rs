@@ -108,6 +108,7 @@ impl World {
                 organizations::create(&organization(bench, &id, chance), moment)?.changes
             }
             1 | 2 => match chance.pick(&self.organizations) {
+                Some(before) if chance.one_in(12) => organizations::close(before, moment)?.changes,
                 Some(before) => {
                     let manifest = organization(bench, before.organization_id.as_str(), chance);
                     organizations::change(before, &manifest, moment)?.changes

@@ -1,0 +1,98 @@
+//! Tenants as they were rendered last. Each is kept with its stamp and served only while the database says that the
+//! stamp is still that: so nothing stale is ever served, and a read costs one look at two rows.
+
+use super::problem::Problem;
+use super::respond::{bytes, text};
+use crate::operations::tenants::{find, tenant_id};
+use crate::tenancy::Tenancy;
+use crate::view::tenant::{TenantView, etag};
+use axum::body::Bytes;
+use axum::http::header::ETAG;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use std::sync::Arc;
+use tenancy_core::Error;
+use tenancy_core::ids::TenantId;
+use tenancy_core::tenant::Dossier;
+use tenancy_store::read::Stamp;
+
+/// About what an entry takes beside its body: its key, its stamp, the cache's own.
+const OVERHEAD_BYTES: u64 = 512;
+/// About what a body takes, for sizing the cache.
+const TYPICAL_BYTES: u64 = 2048;
+
+/// A tenant's answer.
+#[derive(Debug)]
+struct Answer {
+    stamp: Stamp,
+    etag: HeaderValue,
+    body: Bytes,
+}
+
+#[derive(Debug, Clone)]
+struct ByBytes;
+
+impl Weighter<TenantId, Arc<Answer>> for ByBytes {
+    fn weight(&self, _: &TenantId, answer: &Arc<Answer>) -> u64 {
+        OVERHEAD_BYTES + answer.body.len() as u64
+    }
+}
+
+/// The answers that are kept.
+#[derive(Debug)]
+pub struct Rendered(Cache<TenantId, Arc<Answer>, ByBytes>);
+
+impl Rendered {
+    /// Keeps answers of so many bytes in all.
+    pub fn new(max_bytes: u64) -> Self {
+        let entries = usize::try_from(max_bytes / TYPICAL_BYTES).unwrap_or(usize::MAX);
+        Self(Cache::with_weighter(entries, max_bytes, ByBytes))
+    }
+
+    /// The answer to a read of the tenant that `name` leads to.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Unavailable`].
+    pub async fn tenant(&self, tenancy: &Tenancy, name: &str) -> Result<Response, Problem> {
+        let id = tenant_id(tenancy, name).await?;
+        let stamp = tenancy.store.stamp(&id).await?;
+        if let (Some(kept), Some(stamp)) = (self.0.get(&id), &stamp)
+            && kept.stamp == *stamp
+        {
+            return Ok(kept.response());
+        }
+        let dossier = find(tenancy, name).await?;
+        let answer = Arc::new(Answer {
+            etag: HeaderValue::from_str(&format!("\"{}\"", etag(&dossier.tenant)))
+                .map_err(|error| Error::Internal(error.to_string()))?,
+            body: Bytes::from(text(&TenantView::of(&tenancy.declared, &dossier))),
+            stamp: stamp.unwrap_or_else(|| Stamp {
+                tenant_id: id.clone(),
+                version: 0,
+                counter: 0,
+                organization_counter: 0,
+            }),
+        });
+        if keeps(&dossier, &answer.stamp) {
+            self.0.insert(id, Arc::clone(&answer));
+        }
+        Ok(answer.response())
+    }
+}
+
+/// Whether what was rendered is what the stamp stands for. The dossier was read after the stamp: if it has moved, the
+/// next read renders it. An open job moves on without moving the stamp.
+fn keeps(dossier: &Dossier, stamp: &Stamp) -> bool {
+    let tenant = &dossier.tenant;
+    dossier.open_job.is_none() && (tenant.version, tenant.counter) == (stamp.version, stamp.counter)
+}
+
+impl Answer {
+    fn response(&self) -> Response {
+        let mut response = bytes(StatusCode::OK, "application/json", self.body.clone());
+        response.headers_mut().insert(ETAG, self.etag.clone());
+        response
+    }
+}

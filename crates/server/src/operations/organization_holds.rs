@@ -1,0 +1,111 @@
+//! Holds on organizations: placed, released, and each tenant brought to where it belongs.
+
+use super::organizations::{Written, find};
+use super::{Command, Decided};
+use crate::precondition::Precondition;
+use crate::tenancy::Tenancy;
+use tenancy_core::ids::{OrganizationId, TenantId};
+use tenancy_core::lifecycle::{Situation, next_action};
+use tenancy_core::moment::Moment;
+use tenancy_core::organization::Usage;
+use tenancy_core::rules::lifecycle::Suspension;
+use tenancy_core::rules::organization_holds::{HoldsDecision, place, release, settle};
+use tenancy_core::{Error, Timestamp};
+use tenancy_store::page::{JobFilter, Page};
+
+/// Places a hold on all tenants of an organization.
+#[derive(Debug)]
+pub struct Suspend {
+    /// Its id.
+    pub organization: String,
+    /// Which hold, why, until when.
+    pub suspension: Suspension,
+    /// On what it depends, if anything was said.
+    pub precondition: Precondition,
+}
+
+impl Command for Suspend {
+    type Outcome = Written;
+
+    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+        let known = find(tenancy, &self.organization).await?;
+        self.precondition.check_if_said(None, known.organization.version)?;
+        let decision = place(&tenancy.declared, &known.organization, &known.holds, &self.suspension, moment)?;
+        Ok(written(decision, known.usage))
+    }
+}
+
+/// Releases a hold on an organization.
+#[derive(Debug)]
+pub struct Activate {
+    /// Its id.
+    pub organization: String,
+    /// Which hold; the operator's when it is left out.
+    pub hold: Option<String>,
+    /// On what it depends, if anything was said.
+    pub precondition: Precondition,
+}
+
+impl Command for Activate {
+    type Outcome = Written;
+
+    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+        let known = find(tenancy, &self.organization).await?;
+        self.precondition.check_if_said(None, known.organization.version)?;
+        let decision = release(&known.organization, &known.holds, self.hold.as_deref(), moment)?;
+        Ok(written(decision, known.usage))
+    }
+}
+
+fn written(decision: HoldsDecision, usage: Usage) -> Decided<Written> {
+    let HoldsDecision { organization, holds, changes } = decision;
+    Decided { outcome: Written { organization, usage, holds, created: false }, changes }
+}
+
+/// Releases a hold on an organization whose time is over.
+#[derive(Debug)]
+pub struct ReleaseExpired {
+    /// On whom it stands.
+    pub organization: OrganizationId,
+    /// Its kind.
+    pub hold: String,
+}
+
+impl Command for ReleaseExpired {
+    type Outcome = ();
+
+    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<()>, Error> {
+        let known = find(tenancy, self.organization.as_str()).await?;
+        let over = |until: Timestamp| until <= moment.now;
+        if !known.holds.iter().any(|hold| hold.kind == self.hold && hold.until.is_some_and(over)) {
+            return Ok(Decided { outcome: (), changes: None });
+        }
+        let decision = release(&known.organization, &known.holds, Some(&self.hold), moment)?;
+        Ok(Decided { outcome: (), changes: decision.changes })
+    }
+}
+
+/// Brings a tenant to where it belongs after its organization's holds changed.
+#[derive(Debug)]
+pub struct Settle {
+    /// Which.
+    pub tenant: TenantId,
+    /// When they changed.
+    pub changed_at: Timestamp,
+}
+
+impl Command for Settle {
+    type Outcome = ();
+
+    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<()>, Error> {
+        let nothing = Decided { outcome: (), changes: None };
+        let Some(dossier) = tenancy.store.dossier(&self.tenant).await? else { return Ok(nothing) };
+        if next_action(Situation::of(&tenancy.declared, &dossier)).is_none() {
+            return Ok(nothing);
+        }
+        let filter = JobFilter { tenant_id: Some(self.tenant.clone()), ..JobFilter::default() };
+        let jobs = tenancy.store.jobs(&filter, &Page { after: None, limit: 1 }).await?;
+        let decision = settle(&tenancy.declared, &dossier, jobs.items.first(), self.changed_at, moment)?;
+        Ok(Decided { outcome: (), changes: decision.changes })
+    }
+}

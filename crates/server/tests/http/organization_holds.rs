@@ -1,0 +1,376 @@
+//! Holds on organizations: all tenants follow, whatever comes at the same time.
+
+use crate::house::{House, On, acme_eu, on_both};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tenancy_core::changes::{Changes, Conflict};
+use tenancy_core::ids::{CorrelationId, TenantId};
+use tenancy_core::lifecycle::{Situation, next_action};
+use tenancy_core::moment::Actor;
+use tenancy_core::rules::lifecycle::activate;
+use tenancy_core::rules::outcome::complete;
+use tenancy_core::tenant::{Dossier, State};
+use tenancy_core::{Error, Timestamp};
+use tenancy_server::provisioner::{Provisioner, StepFailed, StepFuture, Work};
+use tenancy_server::tenancy::Asked;
+use tenancy_server::{expiry, settling};
+
+on_both!(
+    a_hold_on_an_organization_must_hold_all_its_tenants_and_no_others,
+    a_hold_on_an_organization_must_end_by_itself,
+    the_end_of_a_job_that_was_decided_before_a_hold_must_not_outlive_it,
+    what_was_decided_under_a_hold_must_not_outlive_its_release,
+    a_settling_that_is_cut_off_anywhere_must_go_on_and_do_nothing_twice,
+    what_failed_must_be_tried_once_for_a_change,
+    tenants_must_come_to_rest_whatever_comes_at_the_same_time,
+    a_purge_must_not_begin_while_a_hold_on_the_organization_keeps_the_data,
+);
+
+async fn settle(house: &House) -> usize {
+    settling::run_once(&house.server.tenancy).await.expect("settled")
+}
+
+async fn come_to_rest(house: &House) {
+    settle(house).await;
+    house.work().await;
+    assert_eq!(settle(house).await, 0, "nothing is left to settle");
+}
+
+async fn register(house: &House, id: &str, organization: &str, wish: Value) {
+    let manifest = json!({"tenant_id": id, "organization_id": organization, "region": "eu-west-1",
+                          "desired_state": wish, "environments": [{"name": "prod"}]});
+    house.post("/v1/tenants", manifest).await.ok(201);
+}
+
+async fn states(house: &House, ids: &[&str]) -> Vec<String> {
+    let mut states = Vec::new();
+    for id in ids {
+        let tenant = house.get(&format!("/v1/tenants/{id}")).await.ok(200).body;
+        states.push(tenant["state"].as_str().expect("a state").to_owned());
+    }
+    states
+}
+
+async fn dossier(house: &House, id: &str) -> Dossier {
+    house.server.tenancy.store.dossier(&TenantId::known(id)).await.expect("readable").expect("there")
+}
+
+async fn commit(house: &House, changes: Option<Changes>) -> Result<(), Error> {
+    house.server.tenancy.store.commit(changes.expect("changes")).await.map(drop)
+}
+
+fn asked() -> Asked {
+    Asked { actor: Actor::system("test"), correlation_id: CorrelationId::known("late") }
+}
+
+async fn a_hold_on_an_organization_must_hold_all_its_tenants_and_no_others(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    house.post("/v1/organizations", json!({"organization_id": "beta"})).await.ok(201);
+    register(&house, "acme-draft", "acme", Value::Null).await;
+    register(&house, "acme-own", "acme", json!("Active")).await;
+    register(&house, "beta-eu", "beta", json!("Active")).await;
+    house.work().await;
+    house.post("/v1/tenants/acme-own/suspend", json!({"hold": "abuse"})).await.ok(202);
+    house.work().await;
+    let (before, tenant) = (house.events("").await.len(), house.get("/v1/tenants/acme-eu").await);
+
+    let hold = json!({"hold": "billing", "reason": "unpaid"});
+    let held = house.post("/v1/organizations/acme/suspend", &hold).await.ok(200);
+    assert_eq!(
+        (&held.body["holds"][0]["hold"], &held.body["holds"][0]["reason"]),
+        (&json!("billing"), &json!("unpaid"))
+    );
+    assert_eq!(held.header("etag"), "\"1.2\"");
+    assert_eq!(house.get("/v1/organizations/acme").await.ok(200).body, held.body);
+    house.post("/v1/organizations/acme/suspend", &hold).await.ok(200);
+    assert_eq!(house.events("").await.len(), before + 1, "said twice, placed once");
+    let placed = house.events("event_type=ORGANIZATION_HOLD_PLACED").await;
+    assert_eq!(
+        (placed[0]["payload"]["reason"].clone(), &placed[0]["private"]["reason"]),
+        (Value::Null, &json!("unpaid"))
+    );
+
+    come_to_rest(&house).await;
+    let all = ["acme-eu", "acme-draft", "acme-own", "beta-eu"];
+    assert_eq!(states(&house, &all).await, ["Suspended", "Draft", "Suspended", "Active"]);
+    let now = house.get("/v1/tenants/acme-eu").await.ok(200);
+    assert_eq!(now.body["waits_for"], "the release of hold billing on organization acme");
+    assert_eq!((&now.body["holds"][0]["organization"], &now.body["version"]), (&json!(true), &tenant.body["version"]));
+    let refused = house.post("/v1/tenants/acme-eu/activate", json!({"hold": "billing"})).await.ok(409);
+    assert!(refused.body["detail"].as_str().expect("text").contains("billing on organization acme"), "{refused:?}");
+    let asked = house.events("event_type=TENANCY_SUSPENSION_REQUESTED").await;
+    let asked = asked.iter().find(|event| event["tenant_id"] == "acme-eu").expect("asked for");
+    assert_eq!(
+        (&asked["payload"]["cause"], &asked["actor"]),
+        (&json!("organization hold"), &json!("system:organization-holds"))
+    );
+    house.send("PUT", "/v1/tenants/acme-eu", &[("if-match", "*")], acme_eu()).await.ok(200);
+    register(&house, "acme-new", "acme", json!("Active")).await;
+    house.work().await;
+    assert_eq!(states(&house, &["acme-eu", "acme-new"]).await, ["Suspended", "Draft"], "no manifest lifts a hold");
+
+    house.post("/v1/organizations/acme/activate", ()).await.ok(409);
+    let freed = house.post("/v1/organizations/acme/activate", json!({"hold": "billing"})).await.ok(200);
+    assert_eq!(freed.body["holds"], json!([]));
+    come_to_rest(&house).await;
+    let all = ["acme-eu", "acme-draft", "acme-own", "acme-new", "beta-eu"];
+    assert_eq!(states(&house, &all).await, ["Active", "Draft", "Suspended", "Active", "Active"]);
+    let untouched = house.get("/v1/tenants/beta-eu").await.body["counter"].clone();
+    house.post("/v1/organizations/acme/suspend", ()).await.ok(200);
+    come_to_rest(&house).await;
+    assert_eq!(
+        house.get("/v1/tenants/beta-eu").await.body["counter"],
+        untouched,
+        "only who belongs to it is looked at"
+    );
+    let gone = json!({"holds": [], "display_name": "Acme", "counter": 4});
+    let refused = house.send("PATCH", "/v1/organizations/acme", &[("if-match", "*")], gone).await.ok(422);
+    assert_eq!(refused.body["errors"][0]["code"], "read_only");
+}
+
+async fn a_hold_on_an_organization_must_end_by_itself(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let soon = Timestamp::now() + Duration::from_millis(400);
+    house.post("/v1/organizations/acme/suspend", json!({"until": soon})).await.ok(200);
+    come_to_rest(&house).await;
+    assert_eq!(states(&house, &["acme-eu"]).await, ["Suspended"]);
+    tokio::time::sleep(Duration::from_millis(450)).await;
+    assert_eq!(expiry::release_holds(&house.server.tenancy).await.expect("released"), 1);
+    assert_eq!(expiry::release_holds(&house.server.tenancy).await.expect("looked"), 0);
+    come_to_rest(&house).await;
+    assert_eq!(states(&house, &["acme-eu"]).await, ["Active"]);
+    assert_eq!(house.events("event_type=ORGANIZATION_HOLD_RELEASED").await[0]["actor"], "system:holds");
+}
+
+/// A tenant whose activation is under way, and how it ends by what is known before a hold is placed.
+async fn about_to_be_active(on: On) -> (House, Option<Changes>) {
+    let house = House::new(on).await;
+    house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
+    register(&house, "t-1", "acme", json!("Active")).await;
+    assert_eq!(house.runner.run_once().await.expect("created"), 1);
+    let claimed = house.server.tenancy.store.claim("a test", 1, Duration::from_secs(60)).await.expect("claimed");
+    let (before, moment) =
+        (dossier(&house, "t-1").await, &mut house.server.tenancy.moment(&asked()).expect("a moment"));
+    let ended = complete(&house.server.tenancy.declared, &before, &claimed[0], moment).expect("decided");
+    assert_eq!((ended.dossier.tenant.state, &ended.dossier.open_job), (State::Active, &None));
+    house.post("/v1/organizations/acme/suspend", ()).await.ok(200);
+    (house, ended.changes)
+}
+
+async fn the_end_of_a_job_that_was_decided_before_a_hold_must_not_outlive_it(on: On) {
+    // Committed before the tenants are looked at: the hold was not seen, and that is found.
+    let (house, ended) = about_to_be_active(on).await;
+    commit(&house, ended).await.expect("what was decided before the hold may come after it");
+    assert_eq!(dossier(&house, "t-1").await.open_job, None, "nobody has noticed yet");
+    come_to_rest(&house).await;
+    assert_eq!(states(&house, &["t-1"]).await, ["Suspended"]);
+
+    // Committed after: it has to be decided again, and the hold is seen.
+    let (house, ended) = about_to_be_active(on).await;
+    assert_eq!(settle(&house).await, 1);
+    let refused = commit(&house, ended).await;
+    assert!(matches!(refused, Err(Error::Conflict(Conflict::TenantMoved { .. }))), "{refused:?}");
+    let (now, moment) = (dossier(&house, "t-1").await, &mut house.server.tenancy.moment(&asked()).expect("a moment"));
+    let job = now.open_job.clone().expect("still open");
+    let again = complete(&house.server.tenancy.declared, &now, &job, moment).expect("decided");
+    commit(&house, again.changes).await.expect("committed");
+    come_to_rest(&house).await;
+    assert_eq!(states(&house, &["t-1"]).await, ["Suspended"]);
+}
+
+/// A tenant that its own hold and its organization's keep, and the release of its own as it is decided under both.
+async fn about_to_be_released(on: On) -> (House, Option<Changes>) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    house.post("/v1/tenants/acme-eu/suspend", ()).await.ok(202);
+    house.post("/v1/organizations/acme/suspend", ()).await.ok(200);
+    come_to_rest(&house).await;
+    let (before, moment) = (dossier(&house, "acme-eu").await, &mut house.server.tenancy.moment(&asked()).expect("one"));
+    let released = activate(&house.server.tenancy.declared, &before, None, moment).expect("decided");
+    assert_eq!(released.dossier.open_job, None, "the other hold stands");
+    house.post("/v1/organizations/acme/activate", ()).await.ok(200);
+    (house, released.changes)
+}
+
+async fn what_was_decided_under_a_hold_must_not_outlive_its_release(on: On) {
+    let (house, released) = about_to_be_released(on).await;
+    commit(&house, released).await.expect("what was decided before the release may come after it");
+    assert_eq!(dossier(&house, "acme-eu").await.open_job, None, "nobody has noticed yet");
+    come_to_rest(&house).await;
+    assert_eq!(states(&house, &["acme-eu"]).await, ["Active"]);
+
+    let (house, released) = about_to_be_released(on).await;
+    assert_eq!(settle(&house).await, 1);
+    let refused = commit(&house, released).await;
+    assert!(matches!(refused, Err(Error::Conflict(Conflict::TenantMoved { .. }))), "{refused:?}");
+    house.post("/v1/tenants/acme-eu/activate", ()).await.ok(202);
+    come_to_rest(&house).await;
+    assert_eq!(states(&house, &["acme-eu"]).await, ["Active"]);
+}
+
+async fn a_settling_that_is_cut_off_anywhere_must_go_on_and_do_nothing_twice(on: On) {
+    let house = House::new(on).await;
+    house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
+    let ids: Vec<_> = (0..40).map(|number| format!("t-{number:02}")).collect();
+    for id in &ids {
+        register(&house, id, "acme", json!("Active")).await;
+    }
+    house.work().await;
+    house.post("/v1/organizations/acme/suspend", ()).await.ok(200);
+    for microseconds in (0..6000).step_by(300) {
+        let cut = settling::run_once(&house.server.tenancy);
+        // What is dropped at a point where it waits has come no further than a process that is killed there.
+        let _ = tokio::time::timeout(Duration::from_micros(microseconds), cut).await;
+        if microseconds % 900 == 0 {
+            house.runner.run_once().await.expect("some jobs");
+        }
+    }
+    come_to_rest(&house).await;
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    assert!(states(&house, &ids).await.iter().all(|state| state == "Suspended"));
+    assert_eq!(house.events("event_type=TENANCY_SUSPENSION_REQUESTED").await.len(), ids.len(), "each once");
+}
+
+/// Never closes anything.
+struct NeverCloses;
+
+impl Provisioner for NeverCloses {
+    fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a> {
+        let fails = work.step.starts_with("close");
+        let message = "it stays open".to_owned();
+        let result =
+            if fails { Err(StepFailed { code: "provisioner_failed", message }) } else { Ok("done".to_owned()) };
+        Box::pin(std::future::ready(result))
+    }
+}
+
+async fn what_failed_must_be_tried_once_for_a_change(on: On) {
+    let house = House::with(on, Arc::new(NeverCloses)).await;
+    house.furnish().await;
+    for (attempts, kind) in [(1, "billing"), (2, "security")] {
+        house.post("/v1/organizations/acme/suspend", json!({"hold": kind})).await.ok(200);
+        // As if each time a process had died before it could note that all have followed.
+        let unsettled = house.server.tenancy.store.unsettled_organizations(None, 9).await.expect("readable");
+        for _ in 0..3 {
+            let since = unsettled[0].updated_at;
+            let command = tenancy_server::operations::organization_holds::Settle {
+                tenant: TenantId::known("acme-eu"),
+                changed_at: since,
+            };
+            house.server.tenancy.decide_and_commit(&command, &asked(), None).await.expect("settled");
+            house.work().await;
+        }
+        come_to_rest(&house).await;
+        assert_eq!(house.events("event_type=JOB_FAILED").await.len(), attempts, "{kind}");
+    }
+    assert_eq!(house.get("/v1/tenants/acme-eu").await.body["waits_for"], "suspend, whose last job failed");
+}
+
+async fn tenants_must_come_to_rest_whatever_comes_at_the_same_time(on: On) {
+    let house = Arc::new(House::new(on).await);
+    house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
+    let mut tasks = tokio::task::JoinSet::new();
+    let (settles, works) = (Arc::clone(&house), Arc::clone(&house));
+    let background = [
+        tokio::spawn(async move {
+            loop {
+                settle(&settles).await;
+                tokio::task::yield_now().await;
+            }
+        }),
+        tokio::spawn(async move {
+            loop {
+                works.work().await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }),
+    ];
+    for number in 0..6 {
+        let house = Arc::clone(&house);
+        tasks.spawn(async move {
+            let id = format!("t-{number}");
+            for round in 0..8 {
+                match round {
+                    0 => register(&house, &id, "acme", json!("Active")).await,
+                    // Whoever finds a job open or a hold missing is refused, and goes on.
+                    1 | 4 | 6 => drop(house.post(&format!("/v1/tenants/{id}/suspend"), ()).await),
+                    2 | 5 | 7 => drop(house.post(&format!("/v1/tenants/{id}/activate"), ()).await),
+                    _ => {
+                        let wish = json!({"desired_state": if number % 2 == 0 { "Active" } else { "Suspended" }});
+                        house.send("PATCH", &format!("/v1/tenants/{id}"), &[("if-match", "*")], wish).await.ok(200);
+                    }
+                }
+            }
+        });
+    }
+    let holds = Arc::clone(&house);
+    tasks.spawn(async move {
+        for round in 0..11 {
+            let verb = if round % 2 == 0 { "suspend" } else { "activate" };
+            holds.post(&format!("/v1/organizations/acme/{verb}"), json!({"hold": "billing"})).await.ok(200);
+            tokio::time::sleep(Duration::from_millis(7)).await;
+        }
+    });
+    while let Some(done) = tasks.join_next().await {
+        done.expect("no panic");
+    }
+    for task in background {
+        task.abort();
+        let _ = task.await;
+    }
+    // A job that was claimed by what is aborted is taken over when its lease is over; here nobody waits for that.
+    at_rest(&house, &["Draft", "Suspended"]).await;
+    house.post("/v1/organizations/acme/activate", json!({"hold": "billing"})).await.ok(200);
+    at_rest(&house, &["Active", "Draft", "Suspended"]).await;
+}
+
+/// No tenant is elsewhere than where its wish and the holds lead.
+async fn at_rest(house: &House, among: &[&str]) {
+    let until = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        come_to_rest(house).await;
+        let mut open = 0;
+        for number in 0..6 {
+            let dossier = dossier(house, &format!("t-{number}")).await;
+            open += usize::from(dossier.open_job.is_some());
+            let next = next_action(Situation::of(&house.server.tenancy.declared, &dossier));
+            assert_eq!(next, None, "{dossier:#?}");
+        }
+        if open == 0 {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < until, "{open} jobs are open");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    for number in 0..6 {
+        let tenant = dossier(house, &format!("t-{number}")).await.tenant;
+        assert!(among.contains(&tenant.state.as_str()), "{tenant:?}");
+    }
+}
+
+async fn a_purge_must_not_begin_while_a_hold_on_the_organization_keeps_the_data(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let any = [("if-match", "*")];
+    house.send("PATCH", "/v1/tenants/acme-eu", &any, json!({"policies": {"purgeAfterDays": 0}})).await.ok(200);
+    house.post("/v1/tenants/acme-eu/suspend", ()).await.ok(202);
+    house.work().await;
+    house.send("DELETE", "/v1/tenants/acme-eu", &any, ()).await.ok(202);
+    house.work().await;
+    house.post("/v1/tenants/acme-eu/purge", ()).await.ok(202);
+    house.post("/v1/organizations/acme/suspend", json!({"hold": "legal", "reason": "a court"})).await.ok(200);
+    come_to_rest(&house).await;
+    let kept = house.get("/v1/tenants/acme-eu").await.ok(200).body;
+    assert_eq!((&kept["purged_at"], &kept["display_name"]), (&Value::Null, &json!("Acme Europe")));
+    assert_eq!(house.events("event_type=JOB_FAILED").await[0]["payload"]["code"], "data_held");
+    let refused = house.post("/v1/tenants/acme-eu/purge", ()).await.ok(409);
+    assert!(refused.body["detail"].as_str().expect("text").contains("legal on organization acme"), "{refused:?}");
+    house.post("/v1/organizations/acme/activate", json!({"hold": "legal"})).await.ok(200);
+    come_to_rest(&house).await;
+    house.post("/v1/tenants/acme-eu/purge", ()).await.ok(202);
+    house.work().await;
+    assert!(house.get("/v1/tenants/acme-eu").await.body["purged_at"].is_string());
+}

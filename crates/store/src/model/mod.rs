@@ -1,0 +1,104 @@
+//! The in-memory model: rows in maps, with the judge and the kinds of write of the databases. For tests only.
+
+mod rows;
+mod together;
+
+use crate::batch::{self, Flush, Intake, MAX_MEMBERS, Needs, Queue, Waiting, committed_at, numbered, tell, usage_rows};
+use crate::found::READS;
+use crate::rows::{KINDS, Kind, LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value};
+use crate::sql::Sql;
+use crate::{Engine, Store};
+use rows::Rows;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tenancy_core::Error;
+use tenancy_core::judge::{Found, Judgement, judge};
+use tokio::sync::Notify;
+
+/// A database in memory. Cheap to clone.
+#[derive(Clone)]
+pub struct Model {
+    /// The way to its committer.
+    pub queue: Queue,
+    rows: Arc<Mutex<Rows>>,
+}
+
+impl Store {
+    /// A store that keeps its rows in memory; within a runtime. It knows no upkeep, and of lists only the plain ones.
+    pub fn model() -> Self {
+        let (queue, intake) = batch::queue();
+        let rows = Arc::new(Mutex::new(Rows::new()));
+        tokio::spawn(run(Arc::clone(&rows), intake));
+        Self::new(Engine::Model(Model { queue, rows }), Arc::new(Notify::new()))
+    }
+}
+
+impl Model {
+    /// Runs a query of a plain shape.
+    pub fn rows(&self, sql: &Sql) -> Result<Vec<Vec<Value>>, Error> {
+        self.query(&sql.text, &sql.params)
+    }
+
+    /// Runs the text of such a query.
+    pub fn query(&self, text: &str, params: &[Value]) -> Result<Vec<Vec<Value>>, Error> {
+        lock(&self.rows).query(text, params).map_err(Error::Internal)
+    }
+}
+
+fn lock(rows: &Mutex<Rows>) -> MutexGuard<'_, Rows> {
+    rows.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn run(rows: Arc<Mutex<Rows>>, mut intake: Intake) {
+    while let Some(batch) = intake.next().await {
+        debug_assert!(batch.len() <= MAX_MEMBERS);
+        settle(&rows, batch, &mut intake);
+    }
+}
+
+fn settle(rows: &Mutex<Rows>, members: Vec<Waiting>, intake: &mut Intake) {
+    match attempt(&mut lock(rows), &members) {
+        Ok((judgement, first)) => {
+            let later = tell(members, judgement, first);
+            intake.carry(later);
+        }
+        Err(_) if members.len() > 1 => members.into_iter().for_each(|member| settle(rows, vec![member], intake)),
+        Err(error) => members.into_iter().for_each(|member| member.tell(Err(Error::Internal(error.clone())))),
+    }
+}
+
+/// One transaction: what is wrong leaves the rows as they are.
+fn attempt(rows: &mut Rows, members: &[Waiting]) -> Result<(Judgement, i64), String> {
+    let (needs, mut found) = (Needs::of(members, false), Found::default());
+    for read in READS {
+        for key in (read.keys)(&needs) {
+            for row in rows.query(&read.sqlite(), &[Value::Text((*key).to_owned())])? {
+                (read.put)(&mut found, row).map_err(|error| error.to_string())?;
+            }
+        }
+    }
+    let changes: Vec<_> = members.iter().map(|waiting| &waiting.member.changes).collect();
+    let judgement = judge(&changes, &found);
+    let usages = usage_rows(&judgement);
+    let flush = Flush::of(members, &judgement, &usages);
+    if flush.is_empty() {
+        return Ok((judgement, 0));
+    }
+    let mut next = rows.clone();
+    for (kind, of_kind) in KINDS.iter().zip(&flush.rows) {
+        of_kind.iter().try_for_each(|row| next.write(*kind, row))?;
+    }
+    let newest = next.query("SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1", &[])?;
+    let last = match newest.first().and_then(|row| row.first()) {
+        Some(Value::Int(last)) => *last,
+        _ => 0,
+    };
+    for (table, events) in [(TENANT_AUDIT, &flush.tenant_events), (PLATFORM_AUDIT, &flush.platform_events)] {
+        for (place, row) in events {
+            next.write(Kind::Insert(table), &numbered(row, last + place))?;
+        }
+    }
+    let batch = [Value::Int(last + flush.events), Value::Int(last + 1), Value::Time(committed_at(members))];
+    next.write(Kind::Insert(LOG_BATCHES), &batch)?;
+    *rows = next;
+    Ok((judgement, last + 1))
+}

@@ -1,0 +1,125 @@
+//! Looks at the plans of the commit path and of reads by key: every table is reached by a key, whatever the planner
+//! believes of the tables' sizes, since a prepared statement keeps the plan it got while they were small.
+
+use super::committer::{APPEND_BATCH, LOCK_HEAD, append_log};
+use super::target::Target;
+use crate::database::Database;
+use crate::found::READS;
+use crate::keyed::{DOSSIER, ROWS};
+use crate::rows::{Dialect, KINDS, PLATFORM_AUDIT, TENANT_AUDIT};
+use std::fmt::Write as _;
+
+/// What is read whole: the head is one row; the newest batch is the end of an index, one row of it.
+const ONE_ROW: [&str; 2] = ["log_head", "log_batches"];
+
+fn statements() -> Vec<String> {
+    let reads = READS.iter().map(|read| read.postgres());
+    let keyed = ROWS.iter().chain(&DOSSIER).map(|by| by.sql(Dialect::Postgres));
+    let writes = KINDS.iter().map(|kind| kind.postgres());
+    let log = [LOCK_HEAD.to_owned(), append_log(TENANT_AUDIT), append_log(PLATFORM_AUDIT), APPEND_BATCH.to_owned()];
+    reads.chain(keyed).chain(writes).chain(log).collect()
+}
+
+/// What is wrong with a plan: a scan that no key narrows.
+fn findings(plan: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, line) in plan.iter().enumerate() {
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        let scan = line.trim_start().trim_start_matches("->").trim_start();
+        let of_a_table = ["Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Index Scan", "Tid Scan"];
+        if !of_a_table.iter().any(|kind| scan.starts_with(kind)) {
+            continue;
+        }
+        let one_row = ONE_ROW.iter().any(|table| scan.contains(&format!(" on {table} ")));
+        let below = plan[number + 1..].iter().take_while(|next| indent(next) > indent(line));
+        let by_key = below.clone().any(|next| next.trim_start().starts_with("Index Cond:"));
+        if scan.starts_with("Seq Scan") || !(by_key || one_row) {
+            found.push(line.trim().to_owned());
+        }
+    }
+    found
+}
+
+/// The plan of a statement as our connections have it; generic, or for two keys.
+fn plan(database: &tenancy_testkit::Database, sql: &str, generic: bool) -> Vec<String> {
+    let parameters = (1..).take_while(|number| sql.contains(&format!("${number}::"))).count();
+    let parameters = parameters + usize::from(sql.contains(&format!("(count(*) = ${})", parameters + 1)));
+    let mut script = String::new();
+    for (name, value) in Target::keyed_settings() {
+        write!(script, "SET {name} = '{value}'; ").unwrap();
+    }
+    let mode = if generic { "force_generic_plan" } else { "force_custom_plan" };
+    write!(script, "SET plan_cache_mode = {mode}; PREPARE p AS {sql}; EXPLAIN EXECUTE p").unwrap();
+    let value = if generic { "NULL" } else { "ARRAY['a', 'b']" };
+    if parameters > 0 {
+        write!(script, "({})", vec![value; parameters].join(", ")).unwrap();
+    }
+    database.rows(&script).into_iter().map(|mut row| row.remove(0).unwrap()).collect()
+}
+
+#[test]
+fn must_reach_every_table_by_a_key() {
+    let database = tenancy_testkit::Postgres::shared().database("plans");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let url = Database::Postgres(database.url());
+    runtime.block_on(url.migrate(false)).unwrap();
+    let statements = statements();
+    assert!(statements.len() > 45, "{}", statements.len());
+    // Never analyzed; analyzed while there are few rows; analyzed when there are many.
+    let mut found = Vec::new();
+    for rows in [0, 3, 5_000] {
+        if rows > 0 {
+            database.execute(&load(rows));
+        }
+        for sql in &statements {
+            let keys_only = sql.contains("$1::text[]") && !sql.contains("$2");
+            for generic in [true, false] {
+                if generic || keys_only {
+                    let plan = plan(&database, sql, generic);
+                    let which = if findings(&plan).is_empty() { None } else { Some(plan.join("\n")) };
+                    found.extend(which.map(|plan| format!("{rows} rows, generic: {generic}: {sql}\n{plan}")));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n\n"));
+}
+
+/// Fills the tables that grow with tenants.
+fn load(rows: usize) -> String {
+    let id = |prefix: &str| format!("'{prefix}{rows}-' || n");
+    let (tenant, now) = (id("t-"), "'2026-11-01Z'");
+    format!(
+        "INSERT INTO organizations SELECT {organization}, NULL, '{{}}', '{{}}', 1, 1, {now}, {now}, NULL FROM \
+         generate_series(1, {rows}) n; \
+         INSERT INTO organization_usage SELECT {organization}, 1, 1, '{{}}' FROM generate_series(1, {rows}) n; \
+         INSERT INTO tenants SELECT {tenant}, {organization}, NULL, 'mt-standard', 'Active', NULL, 'eu-west-1', '{{}}', \
+         '{{}}', '{{}}', '{{}}', false, 1, 1, {now}, {now}, {now} FROM generate_series(1, {rows}) n; \
+         INSERT INTO environments SELECT {env}, {tenant}, 'dev', 'eu-west-1', 'shared', '{{}}', NULL, 1, 'Active', NULL, \
+         {now}, {now} FROM generate_series(1, {rows}) n; \
+         INSERT INTO aliases SELECT {alias}, {tenant}, {now} FROM generate_series(1, {rows}) n; \
+         INSERT INTO holds SELECT {hold}, {tenant}, NULL, 'legal', NULL, 'x', NULL, {now} FROM generate_series(1, {rows}) n; \
+         INSERT INTO tenant_jobs SELECT {job}, {tenant}, 'create', CASE WHEN n % 10 = 0 THEN 'queued' ELSE 'completed' END, \
+         0, '', '[]', NULL, {now}, 0, NULL, 0, NULL, NULL, 'c', 'x', {now}, {now}, CASE WHEN n % 10 = 0 THEN NULL ELSE {now}::timestamptz END FROM generate_series(1, {rows}) n; \
+         INSERT INTO api_keys SELECT {key}, {key}, 'viewer', {key}, 1, {now} FROM generate_series(1, {rows}) n; \
+         INSERT INTO idempotency_records SELECT {key}, 'x', 201, '{{}}', '', {now}, {now} FROM generate_series(1, {rows}) n; \
+         INSERT INTO tenant_audit SELECT 'aud_' || lpad(to_hex(1793491200000 + n), 12, '0') || lpad('{rows}', 20, '0'), \
+         {tenant}, 'X', 1, 'x', NULL, '{{}}', 'c', {now}, n FROM generate_series(1, {rows}) n; \
+         INSERT INTO log_batches SELECT {rows} * 10 + n, {rows} * 10 + n, {now} FROM generate_series(1, {rows}) n; ANALYZE",
+        organization = id("o-"),
+        env = id("env_"),
+        alias = id("host:"),
+        hold = id("hld_"),
+        job = id("job_"),
+        key = id("key_"),
+    )
+}
+
+#[test]
+fn a_scan_that_no_key_narrows_is_found() {
+    let plan = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(findings(&plan("Seq Scan on tenants  (cost=1)")).len(), 1);
+    assert_eq!(findings(&plan("Hash Join\n  ->  Index Scan using a on tenants t  (cost=1)\n  ->  Hash")).len(), 1);
+    assert_eq!(findings(&plan("Index Scan using a on tenants  (cost=1)\n  Index Cond: (a = 1)")).len(), 0);
+    assert_eq!(findings(&plan("Limit\n  ->  Index Only Scan using a on log_batches  (cost=1)")).len(), 0);
+}

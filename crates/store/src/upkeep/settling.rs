@@ -1,0 +1,75 @@
+//! Upkeep for organizations whose holds changed: which they are, the fence before their tenants, and how far these came.
+
+use crate::Store;
+use crate::list::corrupt;
+use crate::rows::{Dialect, Field, Type, Value};
+use crate::sql::Sql;
+use tenancy_core::Error;
+use tenancy_core::ids::{OrganizationId, TenantId};
+use tenancy_core::organization::Organization;
+
+impl Store {
+    /// Organizations whose tenants have yet to follow what changed, in order of their ids, behind `after`.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    pub async fn unsettled_organizations(
+        &self,
+        after: Option<&OrganizationId>,
+        limit: usize,
+    ) -> Result<Vec<Organization>, Error> {
+        let mut sql = self.select::<Organization>();
+        sql.also("settled_counter < counter").and("organization_id > {}", after.cloned());
+        sql.order("organization_id", limit);
+        self.all(sql).await
+    }
+
+    /// Moves the counters of an organization's tenants, in order of their ids, behind `after`: what was decided before on
+    /// any of them can no longer be committed, and who decides again sees the organization's holds as they are now.
+    /// Returns whose; none is the end.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    pub async fn move_tenants(
+        &self,
+        organization: &OrganizationId,
+        after: Option<&TenantId>,
+        limit: usize,
+    ) -> Result<Vec<TenantId>, Error> {
+        let mut page = Sql::new(self.dialect(), "SELECT tenant_id FROM tenants");
+        page.and("organization_id = {}", Some(organization.clone())).and("tenant_id > {}", after.cloned());
+        page.also("purged_at IS NULL").order("tenant_id", limit);
+        page.text = match self.dialect() {
+            Dialect::Sqlite => format!(
+                "UPDATE tenants SET counter = counter + 1 WHERE tenant_id IN ({}) RETURNING tenant_id",
+                page.text
+            ),
+            // Locked in the order in which batches lock them.
+            Dialect::Postgres => format!(
+                "WITH page AS MATERIALIZED ({} FOR NO KEY UPDATE) UPDATE tenants t SET counter = t.counter + 1 \
+                 FROM page WHERE t.tenant_id = page.tenant_id RETURNING t.tenant_id",
+                page.text
+            ),
+        };
+        let rows = self.write(page, vec![Type::Text]).await?;
+        let mut moved: Vec<_> =
+            rows.into_iter().flatten().map(TenantId::take).collect::<Result<_, _>>().map_err(corrupt)?;
+        moved.sort();
+        Ok(moved)
+    }
+
+    /// Notes that all tenants of an organization have followed what it was at this counter.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    pub async fn note_settled(&self, organization: &OrganizationId, counter: i64) -> Result<(), Error> {
+        let mut sql = Sql::new(self.dialect(), "");
+        let counter = sql.bind(Type::Int, Value::Int(counter));
+        let id = sql.bind(Type::Text, organization.put());
+        sql.text = format!(
+            "UPDATE organizations SET settled_counter = {counter} WHERE organization_id = {id} \
+             AND settled_counter < {counter} RETURNING organization_id"
+        );
+        self.write(sql, vec![Type::Text]).await.map(drop)
+    }
+}

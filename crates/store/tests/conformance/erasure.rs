@@ -1,0 +1,211 @@
+//! A purge empties what may be personal, and leaves the log as it was.
+
+use crate::harness::{Bench, full, organization, small, tenant};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use tenancy_core::Error;
+use tenancy_core::changes::{Conflict, IdempotencyRecord};
+use tenancy_core::json::{Object, merge_patch};
+use tenancy_core::lifecycle::Action;
+use tenancy_core::rules::lifecycle::{Suspension, request, suspend};
+use tenancy_core::rules::outcome::{self, Failure};
+use tenancy_core::tenant::{Dossier, State};
+use tenancy_store::database::Database;
+use tenancy_store::page::{AuditFilter, LoggedEvent, Page};
+use tenancy_store::upkeep::Progress;
+
+/// What stands for everything personal.
+const PERSONAL: &str = "Zoë-Zimmermann";
+
+/// Every table's rows as text.
+type Tables = BTreeMap<String, Vec<String>>;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn must_empty_what_may_be_personal_with_a_purge_on_sqlite() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tenancy.db");
+    must_empty_what_may_be_personal_with_a_purge(&Database::Sqlite(path.clone()), &|| sqlite(&path)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn must_empty_what_may_be_personal_with_a_purge_on_postgresql() {
+    let database = tenancy_testkit::Postgres::shared().database("erasure");
+    let url = Database::Postgres(database.url());
+    must_empty_what_may_be_personal_with_a_purge(&url, &|| postgres(&database)).await;
+}
+
+fn sqlite(path: &std::path::Path) -> Tables {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let all = |sql: &str| -> Vec<String> {
+        let mut statement = connection.prepare(sql).unwrap();
+        let columns = statement.column_count();
+        let row = |row: &rusqlite::Row<'_>| {
+            let values = (0..columns).map(|index| Ok(format!("{:?}", row.get::<_, rusqlite::types::Value>(index)?)));
+            Ok(values.collect::<rusqlite::Result<Vec<_>>>()?.join(" "))
+        };
+        statement.query_map([], row).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+    };
+    let mut names = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
+    let names: Vec<String> = names.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    names.into_iter().map(|name| (name.clone(), all(&format!("SELECT * FROM {name}")))).collect()
+}
+
+fn postgres(database: &tenancy_testkit::Database) -> Tables {
+    let text = |row: Vec<Option<String>>| row.into_iter().flatten().collect::<String>();
+    let names = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') \
+                 AND NOT relispartition";
+    let names = database.rows(names).into_iter().map(text);
+    let rows = |name: &str| database.rows(&format!("SELECT t::text FROM {name} t")).into_iter().map(text).collect();
+    names.map(|name| (name.clone(), rows(&name))).collect()
+}
+
+/// The tables in which a text stands.
+fn standing<'a>(tables: &'a Tables, text: &str) -> BTreeSet<&'a str> {
+    let holds = |rows: &Vec<String>| rows.iter().any(|row| row.contains(text));
+    tables.iter().filter(|(_, rows)| holds(rows)).map(|(name, _)| name.as_str()).collect()
+}
+
+/// The rows that are not the purged tenant's.
+fn others(tables: &Tables) -> Vec<&String> {
+    let kept = ["tenants", "tenant_versions", "environments", "environment_versions", "aliases", "tenant_webhooks"];
+    let kept = [&kept[..], &["tenant_jobs", "audit_private", "holds"]].concat();
+    let mut rows: Vec<_> = kept.iter().flat_map(|name| &tables[*name]).filter(|row| row.contains("acme-us")).collect();
+    rows.sort();
+    rows
+}
+
+fn personal(id: &str) -> Value {
+    let mut document = full(id, "acme");
+    let more = json!({
+        "display_name": PERSONAL,
+        "labels": {"owner": PERSONAL},
+        "aliases": {"crm": PERSONAL},
+        "billing": {"invoices": {"to": PERSONAL}},
+        "quotas": {"odd": PERSONAL},
+        "policies": {"purgeAfterDays": 0, "odd": PERSONAL},
+    });
+    merge_patch(&mut document, &more);
+    document["webhooks"][0]["url"] = json!("https://hooks.example.com/Zoë-Zimmermann");
+    document
+}
+
+async fn log(bench: &Bench) -> Vec<LoggedEvent> {
+    bench.store.audit(&AuditFilter::default(), &Page { after: None, limit: 500 }).await.unwrap().items
+}
+
+async fn must_empty_what_may_be_personal_with_a_purge(database: &Database, tables: &(dyn Fn() -> Tables + Sync)) {
+    database.migrate(false).await.unwrap();
+    let bench = Bench::on(database).await;
+    bench.organization("acme", json!({"tenants": 2})).await;
+    let mut other = full("acme-us", "acme");
+    other["display_name"] = json!("Another Name");
+    bench.register(&other).await.unwrap();
+    lead_a_life(&bench).await;
+    let (before, said) = (tables(), log(&bench).await);
+    let expected = ["aliases", "audit_private", "holds", "idempotency_records", "tenant_jobs", "tenant_versions"];
+    let expected: BTreeSet<_> = expected.into_iter().chain(["tenant_webhooks", "tenants"]).collect();
+    assert_eq!(standing(&before, PERSONAL), expected, "it stands in all of them, and not in the log");
+
+    let dossier = bench.dossier("acme-eu").await;
+    let asked = request(&bench.declared, &dossier, Action::Purge, &mut bench.moment()).unwrap();
+    bench.commit(asked.changes).await.unwrap();
+    let job = bench.claim().await.remove(0);
+    let progress = Progress { progress: 0.5, steps: job.steps.clone(), log: format!("destroyed {PERSONAL}\n") };
+    assert!(bench.store.progress(&(job.job_id.clone(), job.lease_epoch), progress).await.unwrap());
+    let dossier = bench.dossier("acme-eu").await;
+    let purged = outcome::complete(&bench.declared, &dossier, &job, &mut bench.moment()).unwrap();
+    bench.commit(purged.changes).await.unwrap();
+
+    let after = tables();
+    // A stored answer may say anything of the tenant: it belongs to the key that asked, and is kept for 24 hours only.
+    assert_eq!(standing(&after, PERSONAL), BTreeSet::from(["idempotency_records"]));
+    bench.store.remove_expired().await.unwrap();
+    assert_eq!(standing(&tables(), PERSONAL), BTreeSet::new());
+    assert_eq!(others(&after), others(&before), "nobody else's rows");
+    assert!(!standing(&after, "Another Name").is_empty());
+    assert_eq!(bench.dossier("acme-eu").await, purged.dossier);
+    the_log_stays(&said, &log(&bench).await);
+    a_tombstone_stays(&bench, &purged.dossier).await;
+}
+
+/// Registered with everything personal, changed, its jobs failed and said why, held, archived.
+async fn lead_a_life(bench: &Bench) {
+    let mut registration = bench.registration(&personal("acme-eu"));
+    let answer = IdempotencyRecord {
+        digest: "digest".to_owned(),
+        request_digest: "request".to_owned(),
+        status: 201,
+        headers: Object::new(),
+        body: format!("{{\"display_name\": \"{PERSONAL}\"}}"),
+        created_at: bench.store.now(),
+        expires_at: bench.store.now(),
+    };
+    registration.changes.as_mut().unwrap().store_answer(answer);
+    bench.commit(registration.changes).await.unwrap();
+    bench.drain().await;
+    let mut document = personal("acme-eu");
+    let more = json!({"display_name": format!("{PERSONAL} the second"), "labels": {"owner": format!("{PERSONAL}!")},
+                      "billing": {"invoices": {"to": format!("{PERSONAL}!")}}, "aliases": {"crm": format!("{PERSONAL}!")}});
+    merge_patch(&mut document, &more);
+    let changed = bench.change(&bench.dossier("acme-eu").await, &document, &[]).unwrap();
+    bench.commit(changed.changes).await.unwrap();
+    for kind in ["operator", "billing"] {
+        let hold = Suspension { hold: Some(kind.to_owned()), reason: Some(format!("{PERSONAL} said so")), until: None };
+        let held = suspend(&bench.declared, &bench.dossier("acme-eu").await, &hold, &mut bench.moment()).unwrap();
+        bench.commit(held.changes).await.unwrap();
+        for job in bench.claim().await {
+            let progress =
+                Progress { progress: 0.1, steps: job.steps.clone(), log: format!("looking for {PERSONAL}\n") };
+            assert!(bench.store.progress(&(job.job_id.clone(), job.lease_epoch), progress).await.unwrap());
+            let step = Some(job.steps[0].name.clone());
+            let failure = Failure { code: "provisioner_failed", message: format!("{PERSONAL} is logged in"), step };
+            let dossier = bench.dossier("acme-eu").await;
+            let failed = outcome::fail(&bench.declared, &dossier, &job, failure, &mut bench.moment()).unwrap();
+            bench.commit(failed.changes).await.unwrap();
+        }
+    }
+    // Said again, the suspension is asked for again.
+    let hold = Suspension { hold: None, reason: Some(format!("{PERSONAL} said so")), until: None };
+    let held = suspend(&bench.declared, &bench.dossier("acme-eu").await, &hold, &mut bench.moment()).unwrap();
+    bench.commit(held.changes).await.unwrap();
+    bench.drain().await;
+    let dossier = bench.dossier("acme-eu").await;
+    assert_eq!((dossier.tenant.state, dossier.tenant.version, dossier.holds.len()), (State::Suspended, 2, 2));
+    let asked = request(&bench.declared, &dossier, Action::Delete, &mut bench.moment()).unwrap();
+    bench.commit(asked.changes).await.unwrap();
+    bench.drain().await;
+}
+
+/// Every event is where it was and says what it said; the digest stays, what it is a digest of is gone.
+fn the_log_stays(before: &[LoggedEvent], after: &[LoggedEvent]) {
+    assert!(after.iter().zip(1..).all(|(event, position)| event.position == position), "one order, without gap");
+    assert_eq!(after.len(), before.len() + 2, "asked for, and done");
+    let mut emptied = 0;
+    for (was, is) in before.iter().zip(after) {
+        let mut expected = was.clone();
+        if was.event.tenant_id == Some(tenant("acme-eu")) {
+            emptied += i32::from(expected.event.private.take().is_some());
+            let digest = was.event.private.as_ref().map(|private| json!(private.digest()));
+            assert_eq!(is.event.payload.get("private_digest"), digest.as_ref());
+        }
+        assert_eq!(is, &expected);
+    }
+    assert_eq!(emptied, 4, "registered, changed, held twice");
+}
+
+async fn a_tombstone_stays(bench: &Bench, purged: &Dossier) {
+    let row = &purged.tenant;
+    assert!(row.display_name.is_none() && row.labels.is_empty() && row.billing.is_empty());
+    assert!(row.quotas.is_empty() && row.policies.is_empty() && row.purged_at.is_some());
+    assert_eq!((row.state, row.version, row.organization_id.as_str()), (State::Archived, 2, "acme"));
+    let versions = bench.store.tenant_versions(&tenant("acme-eu"), &Page::default()).await.unwrap().items;
+    let versions: Vec<_> = versions.into_iter().map(|version| (version.version, version.manifest)).collect();
+    assert_eq!(versions, [(2, json!({})), (1, json!({}))], "that there were two versions stays");
+    let taken = bench.register(&small("acme-eu", "acme")).await;
+    assert_eq!(taken, Err(Error::Conflict(Conflict::TenantExists(tenant("acme-eu")))));
+    let usage = bench.store.organization(&organization("acme")).await.unwrap().unwrap().usage;
+    assert_eq!((usage.tenants, usage.quotas["storageGiB"]), (1, 500), "what it used is free");
+    let mut heir = small("acme-heir", "acme");
+    heir["aliases"] = json!({"crm": format!("{PERSONAL}!")});
+    bench.register(&heir).await.unwrap();
+}

@@ -1,0 +1,63 @@
+//! The same random batches for the reference, the model and both databases: the same answers, positions and rows.
+
+use crate::chance::Chance;
+use crate::harness::Bench;
+use crate::reference::Reference;
+use crate::world::World;
+use tenancy_core::Error;
+
+/// So many members at most; the queue is smaller than a batch may be.
+const MOST: u64 = 40;
+
+async fn same_batches(seed: u64, batches: usize, others: &[&Bench]) {
+    let mut chance = Chance::new(seed);
+    let mut reference = Reference::default();
+    let model = Bench::model();
+    let (mut good, mut bad) = (0, std::collections::BTreeMap::<_, u32>::new());
+    for number in 0..batches {
+        let count = usize::try_from(1 + chance.below(MOST)).unwrap();
+        let members = World::read(&model).await.members(&model, &mut chance, count);
+        let batch: Vec<_> = members.into_iter().map(|member| member.changes).collect();
+        let expected = reference.apply(&batch);
+        for bench in [&model].iter().chain(others) {
+            let answers = bench.store.commit_together(batch.clone()).await;
+            for ((answer, expected), changes) in answers.iter().zip(&expected).zip(&batch) {
+                assert_eq!(answer, expected, "batch {number} on {}: {changes:#?}", bench.name);
+            }
+        }
+        good += expected.iter().filter(|answer| answer.is_ok()).count();
+        for error in expected.iter().filter_map(|answer| answer.as_ref().err()) {
+            *bad.entry(error.code()).or_default() += 1;
+        }
+        if number % 8 == 0 || number + 1 == batches {
+            let expected = model.store.tables().await.unwrap();
+            assert_eq!(i64::try_from(expected["log_batches"].len()).unwrap(), reference.batches);
+            for bench in others {
+                let mut tables = bench.store.tables().await.unwrap();
+                // The first row is the migration's, of no time that counts.
+                tables.get_mut("log_batches").unwrap().remove(0);
+                for (name, rows) in &expected {
+                    assert_eq!(&tables[name], rows, "{name} after batch {number} on {}", bench.name);
+                }
+            }
+        }
+    }
+    println!("{good} in; out: {bad:?}");
+    let every = ["idempotency_key_used", "organization_missing", "organization_cap_exceeded", "tenant_exists"];
+    let every = every.into_iter().chain(["stale_version", "alias_taken", "key_exists", "organization_exists"]);
+    assert!(every.into_iter().all(|code| bad.contains_key(code)), "{bad:?}");
+    assert!(!bad.contains_key(Error::Busy.code()));
+}
+
+#[tokio::test]
+async fn must_judge_a_batch_as_its_members_one_after_the_other() {
+    for seed in 0..8 {
+        same_batches(seed, 40, &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn must_come_to_the_same_rows_answers_and_positions_on_every_database() {
+    let (sqlite, postgres) = (Bench::sqlite().await, Bench::postgres().await);
+    same_batches(1_000, 60, &[&sqlite, &postgres]).await;
+}

@@ -1,0 +1,141 @@
+//! Migrations: two at once, a database that is behind, one that another build has made.
+
+use crate::harness::{Bench, small};
+use crate::rig::together;
+use crate::world::Member;
+use serde_json::json;
+use tenancy_core::Error;
+use tenancy_store::database::{Database, Migrated};
+use tenancy_testkit::Postgres;
+
+fn says(refused: Result<impl Sized, Error>, words: &[&str]) {
+    match refused {
+        Err(Error::NotNow(message)) => assert!(words.iter().all(|word| message.contains(word)), "{message}"),
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("not refused: {words:?}"),
+    }
+}
+
+#[tokio::test]
+async fn must_migrate_once_when_several_processes_do_at_once() {
+    for round in 0..4 {
+        let database = Postgres::shared().database("migrate");
+        let url = Database::Postgres(database.url());
+        let all = futures_util::future::join_all((0..5).map(|_| url.migrate(false))).await;
+        let all: Vec<Migrated> = all.into_iter().map(Result::unwrap).collect();
+        assert_eq!(
+            all.iter().filter(|done| !done.applied.is_empty()).count(),
+            1,
+            "round {round}: one does, the others wait"
+        );
+        assert_eq!(database.value("SELECT count(*) FROM schema_migrations"), "1");
+        assert_eq!(database.value("SELECT count(*) FROM pg_inherits WHERE inhparent = 'tenant_audit'::regclass"), "8");
+        url.open().await.unwrap();
+        assert_eq!(url.migrate(false).await, Ok(Migrated::default()));
+    }
+}
+
+#[tokio::test]
+async fn must_wait_for_the_lock_of_another_migration() {
+    let database = Postgres::shared().database("waits");
+    let url = Database::Postgres(database.url());
+    url.migrate(false).await.unwrap();
+    let mut other = database.connect().await;
+    let transaction = other.transaction().await.unwrap();
+    transaction.query("SELECT only_row FROM schema_lock FOR UPDATE", &[]).await.unwrap();
+    let migration = tokio::spawn(async move { url.migrate(false).await });
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    let watch = database.connect().await;
+    while watch.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!migration.is_finished());
+    transaction.commit().await.unwrap();
+    migration.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn must_refuse_to_open_postgres_that_is_behind_or_of_another_build() {
+    let database = Postgres::shared().database("behind");
+    let url = Database::Postgres(database.url());
+    says(url.open().await, &["0001_record", "tenancy db migrate"]);
+    let planned = url.migrate(true).await.unwrap();
+    assert_eq!(planned.applied, ["0001_record"]);
+    assert!(planned.sql[0].contains("CREATE TABLE tenants"));
+    assert_eq!(database.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0", "only said");
+    url.migrate(false).await.unwrap();
+    url.open().await.unwrap();
+    database.execute("INSERT INTO schema_migrations VALUES ('9999_next', 'x', '0.1.0', '2026-01-01Z')");
+    url.open().await.unwrap();
+    database.execute("UPDATE schema_migrations SET oldest_release = '99.0.0' WHERE name = '9999_next'");
+    says(url.open().await, &["9999_next", "99.0.0", "upgrade"]);
+    database.execute("DELETE FROM schema_migrations WHERE name = '9999_next'");
+    database.execute("UPDATE schema_migrations SET checksum = 'other'");
+    says(url.open().await, &["0001_record", "another build"]);
+    says(url.migrate(false).await, &["0001_record", "another build"]);
+}
+
+#[tokio::test]
+async fn must_refuse_to_open_sqlite_that_is_behind_or_of_another_build() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tenancy.db");
+    let url = Database::Sqlite(path.clone());
+    assert_eq!(url.migrate(true).await.unwrap().applied, ["0001_record"]);
+    assert!(!path.exists(), "only said");
+    says(url.open().await, &["0001_record", "tenancy db migrate"]);
+    url.migrate(false).await.unwrap();
+    url.open().await.unwrap().close().await;
+    let change = |sql: &str| rusqlite::Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    change("INSERT INTO schema_migrations VALUES ('9999_next', 'x', '99.0.0', 0)");
+    says(url.open().await, &["9999_next", "99.0.0", "upgrade"]);
+    change("DELETE FROM schema_migrations WHERE name = '9999_next'; UPDATE schema_migrations SET checksum = 'other'");
+    says(url.open().await, &["0001_record", "another build"]);
+    says(url.migrate(false).await, &["0001_record", "another build"]);
+}
+
+#[tokio::test]
+async fn must_refuse_a_second_process_on_one_sqlite_file_with_the_name_of_the_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = Database::Sqlite(directory.path().join("tenancy.db"));
+    url.migrate(false).await.unwrap();
+    let bench = Bench::on(&url).await;
+    let holder = format!("process {}", std::process::id());
+    says(url.open().await, &[&holder, "one process per SQLite file"]);
+    says(url.migrate(false).await, &[&holder]);
+    says(url.open().await, &[&holder]);
+    bench.organization("acme", json!({})).await;
+    bench.store.close().await;
+    drop(bench);
+    let again = Bench::on(&url).await;
+    again.register(&small("t-1", "acme")).await.unwrap();
+}
+
+/// Another release widens a column, which changes the types of a prepared statement, under a process that runs on.
+#[tokio::test]
+async fn must_go_on_when_another_release_migrates_under_it() {
+    let database = Postgres::shared().database("under");
+    let url = Database::Postgres(database.url());
+    url.migrate(false).await.unwrap();
+    let bench = Bench::on(&url).await;
+    bench.organization("acme", json!({})).await;
+    let members = |round: u32| -> Vec<Member> {
+        let decision = |number| bench.registration(&small(&format!("t-{round}-{number}"), "acme"));
+        (0..3).map(decision).map(|d| Member { changes: d.changes.unwrap(), after: Some(d.dossier) }).collect()
+    };
+    for round in 0..3 {
+        let answers = together(&bench.store, &members(round)).await;
+        assert!(answers.iter().all(Result::is_ok), "round {round}: {answers:?}");
+        let there = bench.store.dossier(&crate::harness::tenant(&format!("t-{round}-0"))).await;
+        assert!(there.unwrap().is_some());
+        bench.claim().await;
+        let width = 100 + round;
+        database.execute(&format!(
+            "ALTER TABLE tenants ALTER tenant_id TYPE varchar({width}), ALTER display_name TYPE varchar({}); \
+             ALTER TABLE organizations ALTER organization_id TYPE varchar({width}); \
+             ALTER TABLE organization_usage ALTER organization_id TYPE varchar({width}); \
+             ALTER TABLE tenants ADD COLUMN new_{round} text",
+            300 + round
+        ));
+    }
+}

@@ -1,0 +1,153 @@
+//! A database that is slow, and more to commit than it can take.
+
+use crate::harness::{Bench, small, tenant};
+use crate::history::whole;
+use crate::rig::{Rig, together};
+use crate::world::Member;
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+use serde_json::json;
+use std::time::{Duration, Instant};
+use tenancy_core::Error;
+use tenancy_core::rules::organizations::{self, OrganizationManifest};
+use tenancy_core::rules::outcome;
+use tenancy_store::database::Database;
+use tenancy_store::upkeep::Progress;
+use tenancy_testkit::{Fault, Message, Postgres, Proxy};
+
+/// A commit takes so long.
+const SLOW: Duration = Duration::from_secs(2);
+/// Shorter than the commits that are queued take.
+const LEASE: Duration = Duration::from_secs(3);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn must_keep_leases_while_every_commit_takes_two_seconds() {
+    let rig = Rig::new("heartbeat").await;
+    rig.beside.organization("acme", json!({})).await;
+    for number in 0..20 {
+        rig.beside.register(&small(&format!("t-{number:02}"), "acme")).await.unwrap();
+    }
+    rig.proxy.arm(Fault::delay(SLOW).when(Message::is_commit).repeated());
+    let mut jobs = Vec::new();
+    // Two stores know the database's time only so well: a job may be due a moment later for this one.
+    while jobs.len() < 20 {
+        jobs.extend(rig.bench.store.claim("us", 20, 10 * LEASE).await.unwrap());
+    }
+    jobs.sort_by(|a, b| a.tenant_id.cmp(&b.tenant_id));
+    // The queue is full of registrations, and of the outcomes of some of the jobs: their rows are locked meanwhile.
+    let mut commits = Vec::new();
+    for number in 0..600 {
+        let changes = rig.bench.registration(&small(&format!("new-{number:03}"), "acme")).changes.unwrap();
+        let store = rig.bench.store.clone();
+        commits.push(tokio::spawn(async move { store.commit(changes).await }));
+        if number % 100 == 0 {
+            let job = &jobs[number / 100];
+            let dossier = rig.beside.dossier(job.tenant_id.as_str()).await;
+            let done = outcome::complete(&rig.bench.declared, &dossier, job, &mut rig.bench.moment()).unwrap();
+            let store = rig.bench.store.clone();
+            commits.push(tokio::spawn(async move { store.commit(done.changes.unwrap()).await }));
+        }
+    }
+    let working: Vec<_> = jobs.iter().map(|job| (job.job_id.clone(), job.lease_epoch)).collect();
+    let began = Instant::now();
+    while began.elapsed() < LEASE + SLOW {
+        // Other upkeep waits for the lock of a job that is being ended; heartbeats do not wait behind it.
+        let (store, locked) = (rig.bench.store.clone(), working[0].clone());
+        let progress = Progress { progress: 0.5, steps: Vec::new(), log: String::new() };
+        drop(tokio::spawn(async move { store.progress(&locked, progress).await }));
+        let beat = Instant::now();
+        let held = rig.bench.store.heartbeat(&working, LEASE).await.unwrap();
+        for lease in &working[6..] {
+            assert!(held.contains(lease), "a lease is lost after {:?}", began.elapsed());
+        }
+        assert!(beat.elapsed() < LEASE / 2, "a heartbeat took {:?}", beat.elapsed());
+        let others = rig.beside.store.claim("others", 100, LEASE).await.unwrap();
+        assert!(!others.iter().any(|job| working.contains(&(job.job_id.clone(), job.lease_epoch - 1))), "taken over");
+        tokio::time::sleep(LEASE / 12).await;
+    }
+    rig.disarm();
+    for commit in commits {
+        commit.await.unwrap().unwrap();
+    }
+    for job in &jobs[..6] {
+        let ended = rig.beside.store.job(&job.tenant_id, &job.job_id).await.unwrap().unwrap();
+        assert!(!ended.is_open(), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn must_refuse_what_is_beyond_a_full_queue_at_once() {
+    let bench = Bench::postgres().await;
+    let new = |number: usize| {
+        let document = json!({"organization_id": format!("org-{number}")});
+        let manifest = OrganizationManifest::parse(&bench.declared, &document).unwrap().0;
+        organizations::create(&manifest, &mut bench.moment()).unwrap().changes.unwrap()
+    };
+    let mut asked = Box::pin(join_all((0..4096).map(|number| bench.store.commit(new(number)))));
+    // Asked for, before the committer has had a turn.
+    assert!((&mut asked).now_or_never().is_none());
+    assert_eq!(bench.store.waiting(), 4096);
+    let beyond = bench.store.commit(new(5000)).now_or_never();
+    assert_eq!(beyond, Some(Err(Error::Busy)));
+    assert!(asked.await.iter().all(Result::is_ok));
+    assert_eq!(bench.store.waiting(), 0);
+    bench.store.commit(new(5000)).await.unwrap();
+}
+
+#[tokio::test]
+async fn must_finish_what_a_caller_left_behind() {
+    let bench = Bench::postgres().await;
+    bench.organization("acme", json!({})).await;
+    let decision = bench.registration(&small("left", "acme"));
+    let left = bench.store.commit(decision.changes.unwrap()).now_or_never();
+    assert_eq!(left, None, "asked for, and gone");
+    let after = bench.registration(&small("after", "acme"));
+    let after = Member { changes: after.changes.unwrap(), after: None };
+    together(&bench.store, &[after]).await.remove(0).unwrap();
+    assert!(bench.store.dossier(&tenant("left")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn must_commit_what_waits_before_it_closes_and_nothing_after() {
+    for bench in [Bench::postgres().await, Bench::sqlite().await] {
+        bench.organization("acme", json!({})).await;
+        let members: Vec<_> = (0..300)
+            .map(|number| bench.registration(&small(&format!("t-{number}"), "acme")).changes.unwrap())
+            .collect();
+        let mut asked = Box::pin(join_all(members.into_iter().map(|changes| bench.store.commit(changes))));
+        assert!((&mut asked).now_or_never().is_none());
+        let (answers, ()) = tokio::join!(asked, bench.store.close());
+        assert!(answers.iter().all(Result::is_ok), "{}", bench.name);
+        let late = bench.registration(&small("late", "acme")).changes.unwrap();
+        assert_eq!(bench.store.commit(late).await, Err(Error::Unavailable));
+    }
+}
+
+/// Three processes, one organization, and a database on which two commits take longer than a lock is waited for.
+#[tokio::test]
+async fn must_share_a_slow_database_between_processes() {
+    let postgres = Postgres::shared();
+    let database = postgres.database("slow");
+    let url = Database::Postgres(database.url());
+    url.migrate(false).await.unwrap();
+    let beside = Bench::on(&url).await;
+    beside.organization("acme", json!({})).await;
+    let proxies: Vec<_> = (0..3).map(|_| Proxy::start(postgres.address())).collect();
+    let benches = join_all(proxies.iter().map(async |proxy| {
+        let bench = Bench::on(&Database::Postgres(proxy.url(&database))).await;
+        proxy.arm(Fault::delay(Duration::from_millis(2200)).when(Message::is_commit).repeated());
+        bench
+    }))
+    .await;
+    let began = Instant::now();
+    let asked = benches.iter().enumerate().map(async |(process, bench)| {
+        let new = |number| bench.registration(&small(&format!("t-{process}-{number:03}"), "acme")).changes.unwrap();
+        let members: Vec<_> = (0..60).map(|n| Member { changes: new(n), after: None }).collect();
+        together(&bench.store, &members).await
+    });
+    let answers: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
+    let good = answers.iter().filter(|answer| answer.is_ok()).count();
+    println!("{good} of {} in {:?}", answers.len(), began.elapsed());
+    assert_eq!(good, answers.len());
+    whole(&database);
+}

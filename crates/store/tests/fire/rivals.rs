@@ -1,0 +1,231 @@
+//! Several processes on one PostgreSQL: each is a store with connections of its own.
+
+use crate::chance::Chance;
+use crate::harness::{Bench, full, small};
+use crate::history::{History, whole};
+use crate::rig::together;
+use crate::world::{Member, World};
+use serde_json::json;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tenancy_core::Error;
+use tenancy_core::apikey::Role;
+use tenancy_core::changes::Conflict;
+use tenancy_core::json::sha256_hex;
+use tenancy_core::rules::{keys, outcome};
+use tenancy_store::database::Database;
+use tenancy_testkit::Postgres;
+
+async fn processes<const N: usize>(hint: &str) -> (tenancy_testkit::Database, [Bench; N]) {
+    let database = Postgres::shared().database(hint);
+    let url = Database::Postgres(database.url());
+    url.migrate(false).await.unwrap();
+    let benches = futures_util::future::join_all((0..N).map(|_| Bench::on(&url))).await;
+    (database, benches.try_into().ok().unwrap())
+}
+
+/// Tenants, aliases and names of keys that both want; one in order, the other against it.
+fn wanted(bench: &Bench, round: u32, against: bool) -> Vec<Member> {
+    let mut members = Vec::new();
+    for number in 0..12 {
+        let id = format!("t-{round}-{number:02}");
+        let decision = bench.registration(&full(&id, "acme"));
+        members.push(Member { changes: decision.changes.unwrap(), after: Some(decision.dossier) });
+        let mut document = small(&format!("{id}-{}", u32::from(against)), "acme");
+        document["aliases"] = json!({"wanted": format!("{round}-{number}")});
+        let decision = bench.registration(&document);
+        members.push(Member { changes: decision.changes.unwrap(), after: Some(decision.dossier) });
+        let digest = sha256_hex(&[id.as_bytes(), &[u8::from(against)]]);
+        let key = keys::create(&format!("key {round} {number}"), Role::Viewer, None, digest, &mut bench.moment());
+        members.push(Member { changes: key.unwrap().changes.unwrap(), after: None });
+    }
+    if against {
+        // The keys' ids, and with them the order in which they are written, are against the order of their names.
+        members.reverse();
+        let mut ids: Vec<_> = members.iter().filter(|m| m.changes.tenant_id.is_none()).map(key_id).collect();
+        ids.sort();
+        for (member, id) in members.iter_mut().filter(|m| m.changes.tenant_id.is_none()).zip(ids) {
+            let tenancy_core::changes::Write::InsertApiKey(key) = &mut member.changes.writes[0] else { unreachable!() };
+            key.key_id = tenancy_core::ids::KeyId::known(id);
+        }
+    }
+    members
+}
+
+fn key_id(member: &Member) -> String {
+    match &member.changes.writes[0] {
+        tenancy_core::changes::Write::InsertApiKey(key) => key.key_id.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn must_let_exactly_one_of_two_processes_have_what_both_want() {
+    let (database, [one, two]) = processes("wanted").await;
+    one.organization("acme", json!({})).await;
+    let mut history = History::of(&database);
+    for round in 0..6 {
+        let (ours, theirs) = (wanted(&one, round, false), wanted(&two, round, true));
+        let (our_answers, their_answers) = tokio::join!(together(&one.store, &ours), together(&two.store, &theirs));
+        for (ours, theirs) in our_answers.iter().zip(their_answers.iter().rev()) {
+            let won = usize::from(ours.is_ok()) + usize::from(theirs.is_ok());
+            assert_eq!(won, 1, "round {round}: {ours:?} and {theirs:?}");
+        }
+        for lost in our_answers.iter().chain(&their_answers).filter_map(|answer| answer.as_ref().err()) {
+            use Conflict::{AliasTaken, ApiKeyExists, TenantExists};
+            assert!(matches!(lost, Error::Conflict(AliasTaken(_) | ApiKeyExists(_) | TenantExists(_))), "{lost:?}");
+        }
+        history.told_all(ours, our_answers);
+        history.told_all(theirs, their_answers);
+    }
+    history.check(&one.store).await;
+}
+
+#[tokio::test]
+async fn must_run_a_batch_again_that_was_the_victim_of_a_deadlock() {
+    let (database, [bench]) = processes("victim").await;
+    bench.organization("acme", json!({})).await;
+    let mut members = Vec::new();
+    for id in ["t-1", "t-2"] {
+        let dossier = bench.register(&small(id, "acme")).await.unwrap();
+        let mut document = small(id, "acme");
+        document["display_name"] = json!("changed");
+        let decision = bench.change(&dossier, &document, &[]).unwrap();
+        members.push(Member { changes: decision.changes.unwrap(), after: Some(decision.dossier) });
+    }
+    let mut other = database.connect().await;
+    let transaction = other.transaction().await.unwrap();
+    let lock = "SELECT 1 FROM tenants WHERE tenant_id = $1 FOR UPDATE";
+    transaction.query(lock, &[&"t-2"]).await.unwrap();
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    let cross = async {
+        // The batch has t-1 by now and waits for t-2; whoever waits first is the one that finds the deadlock.
+        let watch = database.connect().await;
+        while watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            tokio::task::yield_now().await;
+        }
+        transaction.query(lock, &[&"t-1"]).await.expect("the batch is the victim");
+        transaction.rollback().await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(together(&bench.store, &members), cross);
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert!(Postgres::shared().log().contains("deadlock detected"));
+    let mut history = History::of(&database);
+    history.told_all(members, answers);
+    history.check(&bench.store).await;
+}
+
+/// A database may make every transaction serializable unless it says otherwise: ours say.
+#[tokio::test]
+async fn must_keep_to_its_own_isolation() {
+    let (database, [owner]) = processes("isolation").await;
+    owner.organization("acme", json!({})).await;
+    let name = database.name();
+    database.execute(&format!("ALTER DATABASE {name} SET default_transaction_isolation TO 'serializable'"));
+    let url = Database::Postgres(database.url());
+    let mut history = History::of(&database);
+    let benches = [Bench::on(&url).await, Bench::on(&url).await, Bench::on(&url).await];
+    for round in 0..5 {
+        let asked = benches.each_ref().map(async |bench| {
+            let members: Vec<_> = (0..10)
+                .map(|number| bench.registration(&small(&format!("t-{round}-{number}"), "acme")))
+                .map(|decision| Member { changes: decision.changes.unwrap(), after: Some(decision.dossier) })
+                .collect();
+            let answers = together(&bench.store, &members).await;
+            (members, answers)
+        });
+        for (members, answers) in futures_util::future::join_all(asked).await {
+            history.told_all(members, answers);
+        }
+    }
+    let odd = history.count(|answer| !matches!(answer, Ok(_) | Err(Error::Conflict(_))));
+    assert_eq!((odd, history.count(Result::is_ok)), (0, 50));
+    // Other tests of this process may share the server, but none of them is told to be serializable.
+    assert!(!Postgres::shared().log().contains("could not serialize"), "{}", Postgres::shared().log());
+    history.check(&benches[0].store).await;
+}
+
+/// Changes what is there, and works jobs, for twelve rounds; what it did goes into the history.
+async fn work(
+    bench: Arc<Bench>,
+    worker: usize,
+    mut chance: Chance,
+    history: Arc<Mutex<History>>,
+    claims: Arc<Mutex<HashSet<(String, i64)>>>,
+) {
+    for _ in 0..12 {
+        let mut members = World::read(&bench).await.members(&bench, &mut chance, 4);
+        if chance.one_in(2) {
+            let jobs = bench.store.claim(&format!("worker {worker}"), 2, Duration::from_secs(30)).await.unwrap();
+            for job in jobs {
+                let new = claims.lock().unwrap().insert((job.job_id.to_string(), job.lease_epoch));
+                assert!(new, "claimed twice: {job:?}");
+                let dossier = bench.dossier(job.tenant_id.as_str()).await;
+                // It may have moved on since; then there is nothing to commit.
+                let Ok(done) = outcome::complete(&bench.declared, &dossier, &job, &mut bench.moment()) else {
+                    continue;
+                };
+                members.push(Member { changes: done.changes.unwrap(), after: Some(done.dossier) });
+            }
+        }
+        let answers = together(&bench.store, &members).await;
+        history.lock().unwrap().told_all(members, answers);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn must_lose_no_update_between_three_processes() {
+    let (database, benches) = processes::<3>("three").await;
+    let history = Arc::new(Mutex::new(History::of(&database)));
+    let claims = Arc::default();
+    let mut chance = Chance::new(7_000);
+    let mut workers = Vec::new();
+    for (number, bench) in benches.into_iter().enumerate() {
+        let bench = Arc::new(bench);
+        for worker in 0..3 {
+            let (worker, chance) = (number * 10 + worker, chance.fork());
+            workers.push(tokio::spawn(work(
+                Arc::clone(&bench),
+                worker,
+                chance,
+                Arc::clone(&history),
+                Arc::clone(&claims),
+            )));
+        }
+    }
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    let bench = Bench::on(&Database::Postgres(database.url())).await;
+    let history = Arc::into_inner(history).unwrap().into_inner().unwrap();
+    let mut codes = BTreeMap::<_, u32>::new();
+    history.each(|answer| *codes.entry(answer.as_ref().map_or_else(Error::code, |_| "in")).or_default() += 1);
+    println!("{codes:?}");
+    let odd = history.count(|answer| !matches!(answer, Ok(_) | Err(Error::Conflict(_))));
+    assert_eq!(odd, 0, "{codes:?}");
+    history.check(&bench.store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn must_keep_caps_exact_between_three_processes() {
+    let (database, benches) = processes::<3>("caps").await;
+    benches[0].organization("acme", json!({"tenants": 50, "quotas": {"storageGiB": 700}})).await;
+    let asked = benches.each_ref().map(|bench| {
+        let registration = |number: usize| {
+            let mut document = small(&format!("t-{}-{number}", bench.moment().correlation_id), "acme");
+            document["tenant_id"] = json!(format!("t-{:p}-{number}", bench).replace("0x", "x"));
+            document["quotas"] = json!({"storageGiB": 10 + number % 3 * 5});
+            bench.store.commit(bench.registration(&document).changes.unwrap())
+        };
+        futures_util::future::join_all((0..40).map(registration))
+    });
+    let answers: Vec<_> = futures_util::future::join_all(asked).await.into_iter().flatten().collect();
+    let full = |answer: &&_| matches!(answer, Err(Error::Conflict(Conflict::CapsExceeded { .. })));
+    assert!(answers.iter().all(|answer| answer.is_ok() || full(&answer)), "{answers:?}");
+    let usage = "SELECT tenants, quotas->>'storageGiB' FROM organization_usage ORDER BY serial DESC LIMIT 1";
+    let usage = database.rows(usage).remove(0).into_iter().map(|n| n.unwrap().parse().unwrap()).collect::<Vec<usize>>();
+    assert!(usage[0] <= 50 && usage[1] <= 700 && usage[1] > 690 - 20, "{usage:?}");
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), usage[0]);
+    whole(&database);
+}
