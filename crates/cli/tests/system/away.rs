@@ -4,12 +4,12 @@ use super::agree;
 use super::chance::Chance;
 use super::http::{Client, Request};
 use super::load::{End, Worker, prepare};
-use super::place::Place;
+use super::place::{Place, cluster, shared};
 use super::server::{PATIENCE, Server, until};
 use serde_json::json;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use tenancy_testkit::{Postgres, Proxy};
+use tenancy_testkit::Proxy;
 
 const WORKERS: u64 = 4;
 
@@ -23,7 +23,7 @@ const BACK: Duration = Duration::from_secs(10);
 #[test]
 fn must_say_that_the_database_is_away_and_go_on_when_it_is_back() {
     let chance = Chance::new(57);
-    let mut postgres = Postgres::start();
+    let mut postgres = cluster();
     let place = Place::on(&postgres.database("away"));
     let server = place.serve();
     prepare(&mut server.client());
@@ -68,7 +68,7 @@ fn must_say_that_the_database_is_away_and_go_on_when_it_is_back() {
 
 #[test]
 fn must_answer_while_the_network_to_the_database_swallows_everything() {
-    let postgres = Postgres::shared();
+    let postgres = shared();
     let database = postgres.database("swallowed");
     let proxy = Proxy::start(postgres.address());
     let server = Place::on(&database).through(proxy.url(&database));

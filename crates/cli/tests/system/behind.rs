@@ -1,13 +1,12 @@
 //! A database that is not up to this release, and the role that serves.
 
-use super::place::{On, Place};
+use super::place::{On, Place, shared};
 use super::server::{PATIENCE, until};
 use serde_json::json;
-use tenancy_testkit::Postgres;
 
 #[test]
 fn must_say_what_to_run_when_the_database_is_behind() {
-    let place = Place::bare(Some(Postgres::shared().database("behind").url()));
+    let place = Place::bare(Some(shared().database("behind").url()));
     for arguments in [&["serve", "--listen", "127.0.0.1:0"][..], &["db", "check"], &["db", "key", "ops"]] {
         let ran = place.run(arguments);
         assert_ne!(ran.code, 0, "{arguments:?}");
@@ -43,7 +42,7 @@ fn must_bring_an_embedded_database_up_by_itself() {
 
 #[test]
 fn must_serve_as_a_role_that_cannot_change_the_log() {
-    let postgres = Postgres::shared();
+    let postgres = shared();
     let database = postgres.database("roles");
     // Roles are the whole cluster's.
     let role = format!("serving_{}", database.name());

@@ -139,11 +139,14 @@ fn must_bear_who_has_closed_its_half_or_is_gone() {
             assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status == 201));
         }
     }
+    assert_answers_others(&server);
+    server.assert_no_errors();
+    // What is still under way comes to its end.
+    server.stop();
+    let server = place.serve();
     let mut client = server.client();
     agree::at_rest(&mut client);
     agree::log_and_record_agree(&mut client);
-    assert_answers_others(&server);
-    server.assert_no_errors();
     server.stop();
 }
 

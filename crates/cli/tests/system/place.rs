@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tenancy_testkit::{Database, Postgres};
+use tenancy_testkit::{Database, Postgres, Settings};
 
 /// On which database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Place {
             On::Sqlite => Self::furnished(None),
             On::Postgres => {
                 let (original, token) = original();
-                let database = Postgres::shared().copy_of(original, "system");
+                let database = shared().copy_of(original, "system");
                 Self { token: token.clone(), ..Self::bare(Some(database.url())) }
             }
         }
@@ -163,11 +163,23 @@ impl Place {
     }
 }
 
+/// A cluster of the test's own. It does not wait for the disk: what is killed here are processes, and a disk that others
+/// keep busy for seconds is no finding.
+pub fn cluster() -> Postgres {
+    Postgres::start_with(Settings::default().fsync_off())
+}
+
+/// The one cluster of all tests that leave it alone.
+pub fn shared() -> &'static Postgres {
+    static SHARED: OnceLock<Postgres> = OnceLock::new();
+    SHARED.get_or_init(cluster)
+}
+
 /// A database that is up to date, and the token of its key: copied for each test.
 fn original() -> &'static (Database, String) {
     static ORIGINAL: OnceLock<(Database, String)> = OnceLock::new();
     ORIGINAL.get_or_init(|| {
-        let database = Postgres::shared().database("original");
+        let database = shared().database("original");
         let place = Place::on(&database);
         (database, place.token)
     })

@@ -3,11 +3,11 @@
 use super::agree;
 use super::chance::Chance;
 use super::load::{End, Worker, prepare};
-use super::place::Place;
+use super::place::{Place, shared};
 use super::server::{PATIENCE, until};
 use serde_json::json;
 use std::sync::atomic::AtomicBool;
-use tenancy_testkit::{PgBouncer, Postgres};
+use tenancy_testkit::PgBouncer;
 
 const WORKERS: u64 = 4;
 
@@ -19,7 +19,7 @@ fn must_serve_through_a_pooler() {
         return;
     }
     let chance = Chance::new(6_432);
-    let postgres = Postgres::shared();
+    let postgres = shared();
     let database = postgres.database("pooled");
     let pooler = PgBouncer::start(postgres);
     let url = format!("{}?pooler=transaction", pooler.url(&database));

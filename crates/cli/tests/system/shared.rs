@@ -3,12 +3,12 @@
 use super::agree;
 use super::chance::Chance;
 use super::load::{End, Worker, prepare};
-use super::place::Place;
+use super::place::{Place, cluster};
 use super::server::{PATIENCE, Server, until};
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use tenancy_testkit::{Database, Fault, Postgres, Proxy};
+use tenancy_testkit::{Database, Fault, Proxy};
 
 /// Workers at each process.
 const WORKERS: usize = 3;
@@ -19,7 +19,7 @@ const TAKEN_OVER: Duration = Duration::from_secs(15);
 #[test]
 fn must_share_one_database_between_three_processes() {
     let chance = Chance::new(2_026);
-    let postgres = Postgres::start();
+    let postgres = cluster();
     let database = postgres.database("shared");
     let place = Place::on(&database);
     // The way of the one that will be killed.
