@@ -2,52 +2,42 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::private_file;
 use crate::terminal::remark;
 use clap::ValueEnum;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::Path;
 use tenancy_core::apikey::Role;
 use tenancy_server::config::{BadConfig, Config};
 use tenancy_server::operations::{Done, keys};
 use tenancy_server::tenancy::{Asked, Tenancy, fresh_correlation_id};
 use tenancy_store::Store;
+use tenancy_store::database::Database;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-/// Says in the data directory who uses its database.
-const MODE_FILE: &str = "mode";
+/// The mark of a database that `serve` has used: somebody counts on it.
+const SERVED: &str = "served";
 
-/// Who uses a data directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// `dev`: made and thrown away as one likes.
-    Dev,
-    /// `serve`: somebody counts on it.
-    Serve,
+/// Marks a database as served.
+///
+/// # Errors
+/// What the database says.
+pub async fn mark_served(store: &Store) -> Result<(), Failure> {
+    store.mark(SERVED).await.map_err(of_database)
 }
 
-impl Mode {
-    /// Takes the data directory into use.
-    ///
-    /// # Errors
-    /// When `dev` is asked to use what `serve` has used: it would migrate it unasked, and make itself an admin key.
-    pub fn take(self, directory: &Path) -> Result<(), Failure> {
-        let file = directory.join(MODE_FILE);
-        let served = std::fs::read_to_string(&file).is_ok_and(|mode| mode.trim() == "serve");
-        let word = match self {
-            Self::Dev if served => {
-                let message = format!("{} belongs to `tenancy serve`, and dev leaves it alone", directory.display());
-                return Err(Failure::refused(message).and_type("dev --data-dir ./.tenancy-dev"));
-            }
-            Self::Dev => "dev\n",
-            Self::Serve => "serve\n",
-        };
-        private_file::write(&file, word).map_err(|error| Failure::refused(format!("{}: {error}", file.display())))
+/// That `dev` may have the database.
+///
+/// # Errors
+/// When `serve` has used it: `dev` would migrate it unasked, and make itself an admin key.
+pub async fn not_served(database: &Database) -> Result<(), Failure> {
+    if database.is_marked(SERVED).await.map_err(of_database)? {
+        let message = "this database belongs to `tenancy serve`, and dev leaves it alone";
+        return Err(Failure::refused(message).and_type("dev --data-dir ./.tenancy-dev"));
     }
+    Ok(())
 }
 
 /// How log lines are written.
@@ -147,13 +137,20 @@ pub fn stop_on_signals() -> Result<CancellationToken, Failure> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn must_not_let_dev_use_what_serve_has_used() {
+    #[tokio::test]
+    async fn must_not_let_dev_use_what_serve_has_used() {
         let temp = tempfile::tempdir().expect("a directory");
-        Mode::Dev.take(temp.path()).expect("new");
-        Mode::Dev.take(temp.path()).expect("again");
-        Mode::Serve.take(temp.path()).expect("taken over");
-        assert_eq!(Mode::Dev.take(temp.path()).expect_err("refused").exit, Exit::Refused);
+        let cluster = tenancy_testkit::Postgres::shared().database("served");
+        for database in [Database::Sqlite(temp.path().join("t.db")), Database::Postgres(cluster.url().to_owned())] {
+            not_served(&database).await.expect("new");
+            database.migrate(false).await.expect("migrated");
+            not_served(&database).await.expect("not used yet");
+            let store = database.open().await.expect("open");
+            mark_served(&store).await.expect("marked");
+            mark_served(&store).await.expect("again");
+            store.close().await;
+            assert_eq!(not_served(&database).await.expect_err("refused").exit, Exit::Refused);
+        }
     }
 
     #[tokio::test]

@@ -77,19 +77,39 @@ impl Waiting {
 
 /// The way in: bounded, and refused beyond.
 #[derive(Debug, Clone)]
-pub struct Queue(mpsc::Sender<Waiting>);
+pub struct Queue {
+    waiting: mpsc::Sender<Waiting>,
+    /// Held by a test, no batch is taken: so it decides what goes together.
+    #[cfg(feature = "model")]
+    pub gate: std::sync::Arc<tokio::sync::Mutex<()>>,
+}
 
 /// The other end of the queue, where batches are taken.
 #[derive(Debug)]
 pub struct Intake {
     arriving: mpsc::Receiver<Waiting>,
     carried: VecDeque<Waiting>,
+    #[cfg(feature = "model")]
+    gate: std::sync::Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A queue and its intake.
 pub fn queue() -> (Queue, Intake) {
-    let (sender, arriving) = mpsc::channel(MAX_WAITING);
-    (Queue(sender), Intake { arriving, carried: VecDeque::new() })
+    let (waiting, arriving) = mpsc::channel(MAX_WAITING);
+    #[cfg(feature = "model")]
+    let gate = std::sync::Arc::default();
+    let queue = Queue {
+        waiting,
+        #[cfg(feature = "model")]
+        gate: std::sync::Arc::clone(&gate),
+    };
+    let intake = Intake {
+        arriving,
+        carried: VecDeque::new(),
+        #[cfg(feature = "model")]
+        gate,
+    };
+    (queue, intake)
 }
 
 impl Queue {
@@ -101,7 +121,7 @@ impl Queue {
             return Err(Error::TooLarge(format!("one change is at most {most} MiB with all its rows: split it")));
         }
         let (answer, answered) = oneshot::channel();
-        self.0.try_send(Waiting { member, answer }).map_err(|error| match error {
+        self.waiting.try_send(Waiting { member, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::Busy,
             mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
         })?;
@@ -111,7 +131,7 @@ impl Queue {
 
     /// How many wait.
     pub fn waiting(&self) -> usize {
-        self.0.max_capacity() - self.0.capacity()
+        self.waiting.max_capacity() - self.waiting.capacity()
     }
 }
 
@@ -122,6 +142,8 @@ impl Intake {
             let first = self.arriving.recv().await?;
             self.carried.push_back(first);
         }
+        #[cfg(feature = "model")]
+        drop(self.gate.lock().await);
         Some(self.take())
     }
 

@@ -68,6 +68,17 @@ impl Database {
         }
     }
 
+    /// Whether [`Store::mark`] has put this mark on the database. It need not be up to date, nor be there.
+    ///
+    /// # Errors
+    /// As [`Database::open`].
+    pub async fn is_marked(&self, name: &str) -> Result<bool, Error> {
+        match self {
+            Self::Sqlite(path) => sqlite::is_marked(path, name),
+            Self::Postgres(url) => postgres::is_marked(&Target::parse(url)?, name).await,
+        }
+    }
+
     /// Gives a role of PostgreSQL the rights that `serve` needs, and no more: on the log it may read and append.
     ///
     /// # Errors

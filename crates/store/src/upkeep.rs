@@ -206,31 +206,20 @@ impl Store {
         }
     }
 
-    /// Puts a mark on the database, once; returns the time of its first.
+    /// Puts a mark on the database, once; [`crate::database::Database::is_marked`] finds it.
     ///
     /// # Errors
     /// As [`Store::claim`].
-    pub async fn mark(&self, name: &str, value: &str) -> Result<(), Error> {
+    pub async fn mark(&self, name: &str) -> Result<(), Error> {
         let mut sql = Sql::new(self.dialect(), "");
         let name = sql.bind(Type::Text, Value::Text(name.to_owned()));
-        let value = sql.bind(Type::Text, Value::Text(value.to_owned()));
+        let value = sql.bind(Type::Text, Value::Text(env!("CARGO_PKG_VERSION").to_owned()));
         let now = sql.bind(Type::Time, Value::Time(self.now()));
         sql.text = format!(
             "INSERT INTO marks (name, value, created_at) VALUES ({name}, {value}, {now}) \
              ON CONFLICT (name) DO NOTHING RETURNING name"
         );
         self.write(sql, vec![Type::Text]).await.map(drop)
-    }
-
-    /// The value of a mark.
-    ///
-    /// # Errors
-    /// As [`Store::claim`].
-    pub async fn marked(&self, name: &str) -> Result<Option<String>, Error> {
-        let mut sql = Sql::new(self.dialect(), "SELECT value FROM marks");
-        sql.and("name = {}", Some(name.to_owned()));
-        let rows = self.rows(sql, vec![Type::Text]).await?;
-        rows.into_iter().flatten().next().map(String::take).transpose().map_err(corrupt)
     }
 
     /// Runs a statement of upkeep.

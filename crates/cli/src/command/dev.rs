@@ -6,7 +6,7 @@ use crate::contexts::{Context, Contexts, read_toml, write_toml};
 use crate::documents::Documents;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::hosting::{LogFormat, Mode, bad_config, listen, log, make_key, of_database, stop_on_signals};
+use crate::hosting::{LogFormat, bad_config, listen, log, make_key, not_served, of_database, stop_on_signals};
 use crate::kinds::{OVERVIEW, text};
 use crate::listing::List;
 use crate::output::{Format, Printer};
@@ -75,7 +75,7 @@ pub async fn run(given: Dev) -> Result<Exit, Failure> {
     let config = Config::from_sources("the flags", "", |_| None, flags).map_err(bad_config)?;
     let database = config.database().map_err(bad_config)?;
     config.make_data_dir().map_err(bad_config)?;
-    Mode::Dev.take(&config.data_dir)?;
+    not_served(&database).await?;
     let opened = match database.migrate(false).await {
         Ok(_) => database.open().await,
         Err(error) => Err(error),

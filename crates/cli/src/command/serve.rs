@@ -2,7 +2,7 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::hosting::{LogFormat, Mode, bad_config, listen, log, of_database, stop_on_signals};
+use crate::hosting::{LogFormat, bad_config, listen, log, mark_served, of_database, stop_on_signals};
 use crate::terminal::say;
 use clap::Args;
 use std::io::IsTerminal;
@@ -71,9 +71,9 @@ pub async fn run(given: Serve) -> Result<Exit, Failure> {
         config.make_data_dir().map_err(bad_config)?;
         // One process has this file, so that nobody else can be on an older release: it is brought up by itself.
         database.migrate(false).await.map_err(of_database)?;
-        Mode::Serve.take(&config.data_dir)?;
     }
     let store = database.open().await.map_err(of_database)?;
+    mark_served(&store).await?;
     let listener = match listen(config.listen, "serve").await {
         Ok(listener) => listener,
         Err(failure) => {

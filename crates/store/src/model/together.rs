@@ -9,21 +9,20 @@ use tenancy_core::Error;
 use tenancy_core::changes::Changes;
 
 impl Store {
-    /// Asks for all at once, as one batch as far as a batch may go: all of them wait before the committer comes to it.
-    /// On a runtime of one thread; SQLite's writer, which is a thread of its own, is kept busy meanwhile.
+    /// Asks for all at once, as one batch as far as a batch may go: none is taken before all of them wait.
     pub async fn commit_together(&self, all: Vec<Changes>) -> Vec<Result<Receipt, Error>> {
-        let (release, released) = std::sync::mpsc::channel::<()>();
-        let busy = async {
-            if let Engine::Sqlite(sqlite) = &self.engine {
-                // Upkeep goes first; until the other end is dropped there is nothing to receive.
-                let held = sqlite.upkeep.run(move |_| Ok(released.recv().is_ok()));
-                let _ = held.await;
-            }
+        let gate = match &self.engine {
+            Engine::Sqlite(sqlite) => Some(&sqlite.queue.gate),
+            Engine::Postgres(postgres) => Some(&postgres.queue.gate),
+            Engine::Model(_) => None,
+        };
+        let closed = match gate {
+            Some(gate) => Some(gate.lock().await),
+            None => None,
         };
         let commits = join_all(all.into_iter().map(|changes| self.commit(changes)));
         // In this order, once each before anything is waited for.
-        let ((), answers, ()) = futures_util::join!(busy, commits, async move { drop(release) });
-        answers
+        futures_util::join!(commits, async move { drop(closed) }).0
     }
 
     /// Every row of every table, as text that is the same whatever the engine.

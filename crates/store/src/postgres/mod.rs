@@ -14,7 +14,7 @@ mod roles;
 mod shared;
 mod target;
 
-pub use migrate::migrate;
+pub use migrate::{is_marked, migrate};
 pub use roles::grant;
 pub use target::Target;
 

@@ -28,6 +28,19 @@ pub fn check(connection: &Connection) -> Result<(), Error> {
     migration::behind(&migration::missing(Dialect::Sqlite, &applied(connection).map_err(|e| failed(&e))?)?)
 }
 
+/// Whether the file, if it is there, has this mark.
+pub fn is_marked(path: &Path, name: &str) -> Result<bool, Error> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let connection = connection::open_reader(path)?;
+    let marked = || {
+        let there = connection.table_exists(None, "marks")?;
+        Ok(there && connection.prepare("SELECT 1 FROM marks WHERE name = ?1")?.exists([name])?)
+    };
+    marked().map_err(|error| failed(&error))
+}
+
 /// Brings the file up to this release; makes it if it is not there.
 ///
 /// # Errors
