@@ -15,7 +15,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// For tests of pure logic: commits do not wait for the disk. Says nothing about crashes any more.
+    /// Commits do not wait for the disk. The server may still be killed: what it had committed is with the kernel by then
+    /// (`synchronous_commit` stays on). Says nothing about a machine that crashes.
     #[must_use]
     pub fn fsync_off(mut self) -> Self {
         self.fsync = false;
@@ -46,7 +47,7 @@ impl Settings {
             ("log_line_prefix", "%m [%p] %d ".to_owned()),
         ];
         if !self.fsync {
-            for name in ["fsync", "synchronous_commit", "full_page_writes"] {
+            for name in ["fsync", "full_page_writes"] {
                 lines.push((name, "off".to_owned()));
             }
         }

@@ -25,6 +25,14 @@ impl Store {
         futures_util::join!(commits, async move { drop(closed) }).0
     }
 
+    /// No batch is taken on PostgreSQL until what this answers is dropped.
+    pub async fn hold_commits(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        match &self.engine {
+            Engine::Postgres(postgres) => Some(std::sync::Arc::clone(&postgres.queue.gate).lock_owned().await),
+            Engine::Sqlite(_) | Engine::Model(_) => None,
+        }
+    }
+
     /// Every row of every table, as text that is the same whatever the engine.
     ///
     /// # Errors
