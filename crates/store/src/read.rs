@@ -1,6 +1,8 @@
 //! Typed reads by key.
 
-use crate::keyed::{ALIAS, ANSWER, API_KEY, DOSSIER, Dossiers, ROWS, STAMP};
+use crate::keyed::{ALIAS, ANSWER, API_KEY, Dossiers, STAMP};
+#[cfg(feature = "model")]
+use crate::keyed::{DOSSIER, ROWS};
 use crate::list::corrupt;
 #[cfg(feature = "model")]
 use crate::rows::Dialect;
