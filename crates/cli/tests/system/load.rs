@@ -3,7 +3,9 @@
 use super::chance::Chance;
 use super::http::{Answer, Client, Request};
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Takes as many as its caps allow.
 pub const CAPPED: &str = "capped";
@@ -28,6 +30,8 @@ pub struct Worker {
     pub replayed: usize,
     /// Answers that said that the server could not.
     pub failures: Vec<String>,
+    /// How many they are, for who looks on.
+    pub refused: Arc<AtomicUsize>,
     /// What was sent and not answered.
     pending: Option<(Request, Effect)>,
 }
@@ -90,6 +94,7 @@ impl Worker {
             answered: Vec::new(),
             replayed: 0,
             failures: Vec::new(),
+            refused: Arc::default(),
             pending: None,
         }
     }
@@ -111,19 +116,15 @@ impl Worker {
     pub fn once(&mut self, client: &mut Client) -> bool {
         if self.pending.is_none() {
             self.sent += 1;
-            match self.choose(client) {
-                Some((request, effect)) => {
-                    let key = format!("worker-{}-{}", self.number, self.sent);
-                    self.pending = Some((request.key(key), effect));
-                }
-                None => return false,
-            }
+            let Ok(chosen) = self.choose(client) else { return false };
+            let key = format!("worker-{}-{}", self.number, self.sent);
+            self.pending = chosen.map(|(request, effect)| (request.key(key), effect));
         }
         let Some((request, effect)) = self.pending.clone() else { return true };
         let Ok(answer) = client.try_send(&request) else { return false };
         self.replayed += usize::from(answer.header("idempotency-replayed") == "true");
         if answer.status >= 500 {
-            self.failures.push(format!("{request:?}: {}", answer.text));
+            self.fail(format!("{request:?}: {}", answer.text));
         }
         if answer.status == 503 {
             // Nothing has happened, or nobody knows: the same again.
@@ -137,24 +138,34 @@ impl Worker {
         true
     }
 
-    /// What to do next; `None` when it could not be looked at what there is.
-    fn choose(&mut self, client: &mut Client) -> Option<(Request, Effect)> {
+    fn fail(&mut self, failure: String) {
+        self.failures.push(failure);
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What to do next; `None` when the server could not say what there is.
+    fn choose(&mut self, client: &mut Client) -> io::Result<Option<(Request, Effect)>> {
         let lot = self.chance.below(10);
         if self.tenants.is_empty() || lot < 2 {
             let id = format!("own-{}-{}", self.number, self.sent);
-            return Some((Request::post("/v1/tenants", manifest(&id, "acme")), Effect::Registered(id)));
+            return Ok(Some((Request::post("/v1/tenants", manifest(&id, "acme")), Effect::Registered(id))));
         }
         if lot == 2 {
             let id = format!("capped-{}-{}", self.number, self.sent);
-            return Some((Request::post("/v1/tenants", manifest(&id, CAPPED)), Effect::Capped(id)));
+            return Ok(Some((Request::post("/v1/tenants", manifest(&id, CAPPED)), Effect::Capped(id))));
         }
         if lot < 5 {
             let path = format!("/v1/tenants/{COUNTER}");
-            let read = client.try_send(&Request::get(&*path)).ok()?;
-            let count = read.body["labels"]["count"].as_str().and_then(|count| count.parse::<i64>().ok());
-            let (version, count) = (read.body["version"].as_i64()?, count?);
+            let read = client.try_send(&Request::get(&*path))?;
+            if read.status >= 500 {
+                self.fail(read.text);
+                return Ok(None);
+            }
+            let tenant = read.ok(200).body;
+            let count: i64 = tenant["labels"]["count"].as_str().and_then(|count| count.parse().ok()).expect("a count");
             let body = json!({"labels": {"count": (count + 1).to_string()}});
-            return Some((Request::patch(path, version, body), Effect::Counted));
+            let version = tenant["version"].as_i64().expect("a version");
+            return Ok(Some((Request::patch(path, version, body), Effect::Counted)));
         }
         let index = self.chance.index(self.tenants.len());
         let tenant = &self.tenants[index];
@@ -162,11 +173,11 @@ impl Worker {
         if lot < 8 {
             let label = self.sent.to_string();
             let body = json!({"labels": {"sent": label}});
-            return Some((Request::patch(path, tenant.version, body), Effect::Changed(index, label)));
+            return Ok(Some((Request::patch(path, tenant.version, body), Effect::Changed(index, label))));
         }
         let (verb, effect) =
             if tenant.held { ("activate", Effect::Activated(index)) } else { ("suspend", Effect::Suspended(index)) };
-        Some((Request::post(format!("{path}/{verb}"), json!({"hold": "billing"})), effect))
+        Ok(Some((Request::post(format!("{path}/{verb}"), json!({"hold": "billing"})), effect)))
     }
 
     fn note(&mut self, request: &Request, effect: Effect, answer: &Answer) {

@@ -163,10 +163,10 @@ impl Place {
     }
 }
 
-/// A cluster of the test's own. It does not wait for the disk: what is killed here are processes, and a disk that others
-/// keep busy for seconds is no finding.
+/// A cluster of the test's own. What is killed here are processes, so that the kernel has what was written, and nobody
+/// waits for a disk that others keep busy; but a commit that is answered was written.
 pub fn cluster() -> Postgres {
-    Postgres::start_with(Settings::default().fsync_off())
+    Postgres::start_with(Settings::default().fsync_off().parameter("synchronous_commit", "on"))
 }
 
 /// The one cluster of all tests that leave it alone.
