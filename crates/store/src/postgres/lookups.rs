@@ -82,10 +82,9 @@ impl Fetcher {
         let mut waiting = Vec::new();
         while asks.recv_many(&mut waiting, MAX_TOGETHER).await > 0 {
             // What arrives meanwhile waits for the next round, which is the more to fetch together.
-            let connected = self.connection.is_some();
             let fetched = match self.fetch(&waiting).await {
                 // Nothing of a read can be half done: once more on a new connection.
-                Err(Error::Unavailable) if connected => self.fetch(&waiting).await,
+                Err(Error::Unavailable) => self.fetch(&waiting).await,
                 done => done,
             };
             for ask in waiting.drain(..) {

@@ -3,7 +3,6 @@
 use crate::harness::Bench;
 use crate::history::{Answer, History};
 use crate::world::Member;
-use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -114,7 +113,7 @@ impl Rig {
     }
 }
 
-/// Asks for all members at once.
+/// Asks for all members at once, as one batch.
 pub async fn together(store: &Store, members: &[Member]) -> Vec<Answer> {
-    join_all(members.iter().map(|member| store.commit(member.changes.clone()))).await
+    store.commit_together(members.iter().map(|member| member.changes.clone()).collect()).await
 }
