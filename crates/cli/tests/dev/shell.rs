@@ -80,17 +80,26 @@ impl Shell {
 
     /// Starts `dev` on a port that is free, and waits until it is ready.
     pub fn dev(&self, arguments: &[&str]) -> Dev {
+        self.server("dev", "Ctrl-C", arguments)
+    }
+
+    /// Starts `serve` likewise.
+    pub fn serve(&self, arguments: &[&str]) -> Dev {
+        self.server("serve", "tenancy serves", arguments)
+    }
+
+    fn server(&self, verb: &str, ready: &str, arguments: &[&str]) -> Dev {
         let mut command = self.command();
-        command.args(["dev", "--listen", "127.0.0.1:0"]).args(arguments);
+        command.args([verb, "--listen", "127.0.0.1:0"]).args(arguments);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
         let lines = lines_of(child.stdout.take().expect("piped"));
         let errors = lines_of(child.stderr.take().expect("piped"));
         let mut dev = Dev { child, lines, errors, shown: String::new() };
-        while !dev.shown.contains("Ctrl-C") {
+        while !dev.shown.contains(ready) {
             match dev.lines.recv_timeout(PATIENCE) {
                 Ok(line) => dev.shown.push_str(&format!("{line}\n")),
-                Err(_) => panic!("dev did not get ready: {}\n{}", dev.shown, dev.said()),
+                Err(_) => panic!("{verb} did not get ready: {}\n{}", dev.shown, dev.said()),
             }
         }
         dev
@@ -109,7 +118,7 @@ fn lines_of(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// A `dev` server that runs; it is killed when it is dropped.
+/// A server that runs; it is killed when it is dropped.
 pub struct Dev {
     child: Child,
     lines: Receiver<String>,

@@ -98,8 +98,7 @@ fn must_not_take_the_place_of_the_context_one_works_with() {
 #[test]
 fn must_leave_alone_what_serve_has_used() {
     let shell = Shell::new();
-    std::fs::create_dir(shell.path(".tenancy")).expect("made");
-    shell.write(".tenancy/mode", "serve\n");
+    assert_eq!(shell.serve(&[]).stop(), 0);
     assert!(shell.bad("dev --listen 127.0.0.1:0", 1).contains("belongs to `tenancy serve`"));
 }
 
