@@ -16,7 +16,7 @@ const WORKERS: usize = 4;
 
 /// Within this a request is answered when the database is gone; and when it takes everything and says nothing.
 const GONE: Duration = Duration::from_secs(12);
-const SILENT: Duration = Duration::from_secs(28);
+const SILENT: Duration = Duration::from_secs(36);
 
 /// Within this everything works again.
 const BACK: Duration = Duration::from_secs(10);

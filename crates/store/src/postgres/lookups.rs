@@ -82,22 +82,35 @@ impl Fetcher {
         let mut waiting = Vec::new();
         while asks.recv_many(&mut waiting, MAX_TOGETHER).await > 0 {
             // What arrives meanwhile waits for the next round, which is the more to fetch together.
-            let fetched = match self.fetch(&waiting).await {
-                // Nothing of a read can be half done: once more on a new connection.
-                Err(Error::Unavailable) => self.fetch(&waiting).await,
-                done => done,
-            };
+            let fetched = self.fetch(&waiting).await;
             for ask in waiting.drain(..) {
                 answer(ask, &fetched);
             }
         }
     }
 
+    /// Nothing of a read can be half done: when a connection breaks, once more on a new one. A server that cannot be
+    /// connected to is not asked twice.
     async fn fetch(&mut self, asks: &[Ask]) -> Result<Fetched, Error> {
+        self.connect().await?;
+        match self.fetch_once(asks).await {
+            Err(Error::Unavailable) => {
+                self.connect().await?;
+                self.fetch_once(asks).await
+            }
+            done => done,
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(), Error> {
         if self.connection.as_ref().is_none_or(Connection::is_closed) {
             let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
             self.connection = Some(opened.ok_or(Error::Unavailable)?.map_err(|error| failed(&error))?);
         }
+        Ok(())
+    }
+
+    async fn fetch_once(&mut self, asks: &[Ask]) -> Result<Fetched, Error> {
         let Some(connection) = &self.connection else { return Err(Error::Unavailable) };
         let fetched = answered(self.fetch_on(connection, asks)).await.unwrap_or(Err(Error::Unavailable));
         if fetched.is_err() {
