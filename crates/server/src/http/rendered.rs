@@ -3,7 +3,7 @@
 
 use super::problem::Problem;
 use super::respond::{bytes, text};
-use crate::operations::tenants::{find, tenant_id};
+use crate::operations::tenants::tenant_id;
 use crate::tenancy::Tenancy;
 use crate::view::tenant::{TenantView, etag};
 use axum::body::Bytes;
@@ -57,23 +57,20 @@ impl Rendered {
     /// [`Error::NotFound`], [`Error::Unavailable`].
     pub async fn tenant(&self, tenancy: &Tenancy, name: &str) -> Result<Response, Problem> {
         let id = tenant_id(tenancy, name).await?;
-        let stamp = tenancy.store.stamp(&id).await?;
-        if let (Some(kept), Some(stamp)) = (self.0.get(&id), &stamp)
-            && kept.stamp == *stamp
+        let missing = || Error::not_found("tenant", name);
+        let stamp = tenancy.store.stamp(&id).await?.ok_or_else(missing)?;
+        if let Some(kept) = self.0.get(&id)
+            && kept.stamp == stamp
         {
             return Ok(kept.response());
         }
-        let dossier = find(tenancy, name).await?;
+        // By its id, and not by its name once more: an alias may lead elsewhere by now.
+        let dossier = tenancy.store.dossier(&id).await?.ok_or_else(missing)?;
         let answer = Arc::new(Answer {
             etag: HeaderValue::from_str(&format!("\"{}\"", etag(&dossier.tenant)))
                 .map_err(|error| Error::Internal(error.to_string()))?,
             body: Bytes::from(text(&TenantView::of(&tenancy.declared, &dossier))),
-            stamp: stamp.unwrap_or_else(|| Stamp {
-                tenant_id: id.clone(),
-                version: 0,
-                counter: 0,
-                organization_counter: 0,
-            }),
+            stamp,
         });
         if keeps(&dossier, &answer.stamp) {
             self.0.insert(id, Arc::clone(&answer));
