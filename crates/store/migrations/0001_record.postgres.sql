@@ -1,5 +1,7 @@
 -- The record: names, types and indexes of the specification, and what the design adds to them.
 -- Ids and names are COLLATE "C", so that their order is the same on every database.
+-- JSON that the specification names is jsonb. What is ours alone and is only ever written and read whole is its canonical
+-- text: the server need not take it apart and put it together again.
 
 CREATE TABLE organizations (
     organization_id varchar(64) COLLATE "C" PRIMARY KEY,
@@ -58,7 +60,7 @@ CREATE INDEX tenants_region ON tenants (region);
 CREATE TABLE tenant_versions (
     tenant_id varchar(64) COLLATE "C" NOT NULL,
     version integer NOT NULL,
-    manifest jsonb NOT NULL,
+    manifest text NOT NULL,
     actor varchar(64) COLLATE "C" NOT NULL,
     correlation_id varchar(64) COLLATE "C" NOT NULL,
     created_at timestamptz NOT NULL,
@@ -86,7 +88,7 @@ CREATE TABLE environment_versions (
     tenant_id varchar(64) COLLATE "C" NOT NULL,
     env_id varchar(64) COLLATE "C" NOT NULL,
     version integer NOT NULL,
-    manifest jsonb NOT NULL,
+    manifest text NOT NULL,
     actor varchar(64) COLLATE "C" NOT NULL,
     created_at timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, env_id, version)
@@ -134,7 +136,7 @@ CREATE TABLE tenant_jobs (
     state varchar(32) COLLATE "C" NOT NULL CHECK (state IN ('queued', 'running', 'completed', 'failed')),
     progress double precision NOT NULL,
     logs text NOT NULL,
-    steps jsonb NOT NULL,
+    steps text NOT NULL,
     waiting_for text,
     due_at timestamptz NOT NULL,
     attempt integer NOT NULL,
@@ -193,7 +195,7 @@ CREATE TABLE audit_private (
     audit_id varchar(64) COLLATE "C" PRIMARY KEY,
     tenant_id varchar(64) COLLATE "C",
     salt varchar(64) COLLATE "C" NOT NULL,
-    content jsonb NOT NULL
+    content text NOT NULL
 );
 CREATE INDEX audit_private_tenant_id ON audit_private (tenant_id);
 
@@ -211,7 +213,7 @@ CREATE TABLE idempotency_records (
     digest varchar(64) COLLATE "C" PRIMARY KEY,
     request_digest varchar(64) COLLATE "C" NOT NULL,
     status integer NOT NULL,
-    headers jsonb NOT NULL,
+    headers text NOT NULL,
     body text NOT NULL,
     created_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL

@@ -84,11 +84,29 @@ pub struct Queue {
     pub gate: std::sync::Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The other end of the queue, where batches are taken.
+/// Where callers wait: the runtime that opened the store. Answers reach them through one task of it, so that a thread which
+/// has answers for many wakes one thread, and not one for each.
+#[derive(Debug, Clone)]
+pub struct Callers(tokio::runtime::Handle);
+
+impl Callers {
+    /// Those of the runtime that this is called in.
+    pub fn here() -> Self {
+        Self(tokio::runtime::Handle::current())
+    }
+
+    /// Has them told by `tell`.
+    pub fn told(&self, tell: impl FnOnce() + Send + 'static) {
+        drop(self.0.spawn(async move { tell() }));
+    }
+}
+
+/// The other end of the queue, where batches are taken, and where what became of them is told.
 #[derive(Debug)]
 pub struct Intake {
     arriving: mpsc::Receiver<Waiting>,
     carried: VecDeque<Waiting>,
+    callers: Callers,
     #[cfg(feature = "model")]
     gate: std::sync::Arc<tokio::sync::Mutex<()>>,
 }
@@ -106,6 +124,7 @@ pub fn queue() -> (Queue, Intake) {
     let intake = Intake {
         arriving,
         carried: VecDeque::new(),
+        callers: Callers::here(),
         #[cfg(feature = "model")]
         gate,
     };
@@ -136,6 +155,13 @@ impl Queue {
 }
 
 impl Intake {
+    /// Everybody who waits by now, up to the bounds of a batch.
+    pub fn ready(&mut self) -> Vec<Waiting> {
+        #[cfg(feature = "model")]
+        let Ok(_gate) = self.gate.clone().try_lock_owned() else { return Vec::new() };
+        self.take()
+    }
+
     /// Everybody who waits, up to the bounds of a batch; `None` when nobody can come any more.
     pub async fn next(&mut self) -> Option<Vec<Waiting>> {
         if self.carried.is_empty() {
@@ -161,9 +187,30 @@ impl Intake {
         batch
     }
 
-    /// Members that the judge put off go first into the next batch.
-    pub fn carry(&mut self, later: Vec<Waiting>) {
-        for waiting in later.into_iter().rev() {
+    /// Tells everybody what became of them once their batch is committed; those who come later go first into the next one.
+    /// `first` is the log position of the batch's first event.
+    pub fn tell(&mut self, members: Vec<Waiting>, judgement: Judgement, first: i64) {
+        let (mut answers, mut later, mut position) = (Vec::with_capacity(members.len()), Vec::new(), first);
+        for (waiting, verdict) in members.into_iter().zip(judgement.verdicts) {
+            match verdict {
+                Verdict::In => {
+                    let events = waiting.member.events.len();
+                    answers.push((waiting, Ok(Receipt { position })));
+                    position += i64::try_from(events).unwrap_or(i64::MAX);
+                }
+                Verdict::Out(conflict) => answers.push((waiting, Err(Error::Conflict(conflict)))),
+                Verdict::Later => later.push(waiting),
+                // Its position is in the log; nobody decides anything by it.
+                Verdict::Done => answers.push((waiting, Ok(Receipt { position: 0 }))),
+            }
+        }
+        self.callers.told(move || answers.into_iter().for_each(|(waiting, answer)| waiting.tell(answer)));
+        self.carry(later);
+    }
+
+    /// These go first into the next batch.
+    pub fn carry(&mut self, first: Vec<Waiting>) {
+        for waiting in first.into_iter().rev() {
             self.carried.push_front(waiting);
         }
     }
@@ -235,12 +282,28 @@ impl<'a> Needs<'a> {
 pub struct Flush<'a> {
     /// For each kind of [`KINDS`], its rows in order of their keys.
     pub rows: Vec<Vec<&'a [Value]>>,
-    /// Rows of `tenant_audit`, each with its place within the batch, from 1.
-    pub tenant_events: Vec<(i64, &'a [Value])>,
-    /// Rows of `platform_audit`, likewise.
-    pub platform_events: Vec<(i64, &'a [Value])>,
+    /// For `tenant_audit`.
+    pub tenant_events: Appended<'a>,
+    /// For `platform_audit`.
+    pub platform_events: Appended<'a>,
     /// How many events there are.
     pub events: i64,
+}
+
+/// Rows for a table of the log.
+#[derive(Debug, Default)]
+pub struct Appended<'a> {
+    /// The rows.
+    pub rows: Vec<&'a [Value]>,
+    /// The place of each within the batch, from 1.
+    pub places: Vec<i64>,
+}
+
+impl<'a> Appended<'a> {
+    /// Each row with its place.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, &'a [Value])> {
+        self.places.iter().copied().zip(self.rows.iter().copied())
+    }
 }
 
 /// New rows of `organization_usage`.
@@ -259,8 +322,8 @@ impl<'a> Flush<'a> {
     pub fn of(members: &'a [Waiting], judgement: &Judgement, usages: &'a [Vec<Value>]) -> Self {
         let mut flush = Self {
             rows: vec![Vec::new(); KINDS.len()],
-            tenant_events: Vec::new(),
-            platform_events: Vec::new(),
+            tenant_events: Appended::default(),
+            platform_events: Appended::default(),
             events: 0,
         };
         flush.rows[INSERT_USAGE].extend(usages.iter().map(Vec::as_slice));
@@ -274,7 +337,8 @@ impl<'a> Flush<'a> {
             for (tenants, row) in &waiting.member.events {
                 flush.events += 1;
                 let log = if *tenants { &mut flush.tenant_events } else { &mut flush.platform_events };
-                log.push((flush.events, row));
+                log.rows.push(row);
+                log.places.push(flush.events);
             }
         }
         for rows in &mut flush.rows {
@@ -305,29 +369,9 @@ pub fn numbered(row: &[Value], position: i64) -> Vec<Value> {
 }
 
 /// Every table's key begins with text; rows in order of it meet the locks of other processes in one order.
-fn key_text(row: &[Value]) -> Option<&str> {
+pub fn key_text(row: &[Value]) -> Option<&str> {
     match row.first()? {
         Value::Text(text) => Some(text),
         _ => None,
     }
-}
-
-/// Tells everybody what became of them once the batch is committed; returns those who come later. `first` is the
-/// log position of the batch's first event.
-pub fn tell(members: Vec<Waiting>, judgement: Judgement, first: i64) -> Vec<Waiting> {
-    let (mut later, mut position) = (Vec::new(), first);
-    for (waiting, verdict) in members.into_iter().zip(judgement.verdicts) {
-        match verdict {
-            Verdict::In => {
-                let events = waiting.member.events.len();
-                waiting.tell(Ok(Receipt { position }));
-                position += i64::try_from(events).unwrap_or(i64::MAX);
-            }
-            Verdict::Out(conflict) => waiting.tell(Err(Error::Conflict(conflict))),
-            Verdict::Later => later.push(waiting),
-            // Its position is in the log; nobody decides anything by it.
-            Verdict::Done => waiting.tell(Ok(Receipt { position: 0 })),
-        }
-    }
-    later
 }

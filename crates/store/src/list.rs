@@ -216,12 +216,8 @@ impl Store {
             (_, name, _) => format!("l.{name} AS {name}"),
         };
         let columns: Vec<_> = TENANT_AUDIT.columns.iter().map(column).collect();
-        let content = match self.dialect() {
-            Dialect::Postgres => "p.content::text",
-            Dialect::Sqlite => "p.content",
-        };
         format!(
-            "SELECT {}, p.salt AS salt, {content} AS content FROM {} l LEFT JOIN audit_private p ON p.audit_id = l.audit_id",
+            "SELECT {}, p.salt AS salt, p.content AS content FROM {} l LEFT JOIN audit_private p ON p.audit_id = l.audit_id",
             columns.join(", "),
             table.name
         )

@@ -2,7 +2,7 @@
 //! parameter.
 
 use crate::rows::Type;
-use crate::rows::{Dialect, Value, array_type};
+use crate::rows::{Dialect, Value, parameter_type};
 
 /// A statement with its parameters.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ impl Sql {
         let parameter = self.dialect.parameter(self.params.len());
         match self.dialect {
             Dialect::Sqlite => parameter,
-            Dialect::Postgres => format!("{parameter}::{}", array_type(ty)),
+            Dialect::Postgres => format!("{parameter}::{}", parameter_type(ty)),
         }
     }
 

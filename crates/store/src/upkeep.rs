@@ -122,10 +122,6 @@ impl Store {
             .leased(std::slice::from_ref(lease), |sql| {
                 let share = sql.bind(Type::Float, Value::Float(progress.progress));
                 let steps = sql.bind(Type::Json, progress.steps.put());
-                let steps = match sql.dialect() {
-                    Dialect::Sqlite => steps,
-                    Dialect::Postgres => format!("{steps}::jsonb"),
-                };
                 let log = sql.bind(Type::Text, Value::Text(progress.log.clone()));
                 let now = sql.bind(Type::Time, now.clone());
                 // What is older than the limit is cut off at the front.

@@ -3,7 +3,7 @@
 mod rows;
 mod together;
 
-use crate::batch::{self, Flush, Intake, MAX_MEMBERS, Needs, Queue, Waiting, committed_at, numbered, tell, usage_rows};
+use crate::batch::{self, Flush, Intake, MAX_MEMBERS, Needs, Queue, Waiting, committed_at, numbered, usage_rows};
 use crate::found::READS;
 use crate::rows::{KINDS, Kind, LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value};
 use crate::sql::Sql;
@@ -57,10 +57,7 @@ async fn run(rows: Arc<Mutex<Rows>>, mut intake: Intake) {
 
 fn settle(rows: &Mutex<Rows>, members: Vec<Waiting>, intake: &mut Intake) {
     match attempt(&mut lock(rows), &members) {
-        Ok((judgement, first)) => {
-            let later = tell(members, judgement, first);
-            intake.carry(later);
-        }
+        Ok((judgement, first)) => intake.tell(members, judgement, first),
         Err(_) if members.len() > 1 => members.into_iter().for_each(|member| settle(rows, vec![member], intake)),
         Err(error) => members.into_iter().for_each(|member| member.tell(Err(Error::Internal(error.clone())))),
     }
@@ -93,7 +90,7 @@ fn attempt(rows: &mut Rows, members: &[Waiting]) -> Result<(Judgement, i64), Str
         _ => 0,
     };
     for (table, events) in [(TENANT_AUDIT, &flush.tenant_events), (PLATFORM_AUDIT, &flush.platform_events)] {
-        for (place, row) in events {
+        for (place, row) in events.iter() {
             next.write(Kind::Insert(table), &numbered(row, last + place))?;
         }
     }

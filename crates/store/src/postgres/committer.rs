@@ -1,16 +1,17 @@
-//! The committer: one connection that commits batch after batch, each in two flushes.
+//! The committer: one connection that commits batch after batch, each in two flushes. While a batch's COMMIT is on its
+//! way, the first flush of those who wait goes out behind it.
 
-use super::connection::{Connection, Sent, answered, arrays, number, texts, time, together, values};
-use super::fault::{Fault, described};
+use super::connection::{Connection, answered, meanwhile};
+use super::fault::Fault;
+use super::flushes::{Failure, Flushes};
 use super::target::Target;
-use crate::batch::{Flush, Intake, Needs, Waiting, committed_at, tell, usage_rows};
-use crate::found::READS;
-use crate::rows::{Column, KINDS, Kind, PLATFORM_AUDIT, TENANT_AUDIT, Table, Type, unnest};
+use crate::batch::{Flush, Intake, Needs, Waiting, committed_at, usage_rows};
 use std::time::Duration;
-use tenancy_core::judge::{Found, Judgement, judge};
-use tenancy_core::{Error, Timestamp};
+use tenancy_core::Error;
+use tenancy_core::judge::{Found, judge};
+use tokio::sync::oneshot::{Receiver, error::TryRecvError};
+use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_postgres::Row;
 
 /// How long a batch is tried while nothing of it can have been committed.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -28,20 +29,18 @@ const MAX_TRIES_TOGETHER: u32 = 2;
 /// How often a member that runs alone is tried.
 const MAX_TRIES_ALONE: u32 = 8;
 
-pub(super) const LOCK_HEAD: &str = "SELECT only_row FROM log_head WHERE only_row FOR NO KEY UPDATE";
-pub(super) const APPEND_BATCH: &str = "INSERT INTO log_batches (last_position, first_position, committed_at) \
-    SELECT last_position + $1::bigint, last_position + 1, $2::timestamptz \
-    FROM (SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1) h RETURNING first_position";
-
 /// The committer with its way in.
 pub struct Committer {
     target: Target,
     connection: Option<Connection>,
     intake: Intake,
-    reads: Vec<String>,
-    writes: Vec<String>,
-    tenant_log: String,
-    platform_log: String,
+    flushes: Flushes,
+}
+
+/// A batch whose first flush is done.
+struct Begun {
+    members: Vec<Waiting>,
+    found: Found,
 }
 
 /// How a batch has fared; its members go on from there when they run alone.
@@ -65,70 +64,52 @@ impl Course {
     }
 }
 
-/// Why a batch did not come through.
-struct Failure {
-    fault: Fault,
-    /// The COMMIT may have come through.
-    unknown: bool,
-    what: String,
-}
-
-impl Failure {
-    fn before(error: &tokio_postgres::Error) -> Self {
-        Self { fault: Fault::of(error), unknown: false, what: described(error) }
-    }
-
-    fn silence(unknown: bool) -> Self {
-        Self { fault: Fault::Lost, unknown, what: "nobody answers".to_owned() }
-    }
-
-    fn after(error: &tokio_postgres::Error) -> Self {
-        let fault = Fault::of(error);
-        Self { fault, unknown: fault == Fault::Lost, what: described(error) }
-    }
-}
-
 impl Committer {
     /// A committer; it connects when it is needed.
     pub fn new(target: Target, intake: Intake) -> Self {
-        Self {
-            target,
-            connection: None,
-            intake,
-            reads: READS.iter().map(|read| read.postgres()).collect(),
-            writes: KINDS.iter().map(|kind| kind.postgres()).collect(),
-            tenant_log: append_log(TENANT_AUDIT),
-            platform_log: append_log(PLATFORM_AUDIT),
-        }
+        Self { target, connection: None, intake, flushes: Flushes::new() }
     }
 
     /// Works until nobody can come any more.
-    pub async fn run(mut self, mut stop: tokio::sync::oneshot::Receiver<()>) {
+    pub async fn run(mut self, mut stop: Receiver<()>) {
+        let mut begun = None;
         loop {
-            let batch = tokio::select! {
-                biased;
-                batch = self.intake.next() => batch,
-                // Whether it was sent or dropped is the same: what waits is still taken.
-                _ = &mut stop, if !self.intake.is_closed() => {
-                    self.intake.close();
-                    continue;
-                }
-            };
-            match batch {
-                Some(members) => self.settle(members, Course::begin()).await,
-                None => return,
+            // Whether it was sent or dropped is the same: what waits is still taken.
+            if !self.intake.is_closed() && stop.try_recv() != Err(TryRecvError::Empty) {
+                self.intake.close();
             }
+            let (members, found) = match begun.take() {
+                Some(Begun { members, found }) => (members, Some(found)),
+                None => match self.next(&mut stop).await {
+                    Some(members) => (members, None),
+                    None => return,
+                },
+            };
+            begun = self.settle(members, found, Course::begin()).await;
         }
     }
 
-    /// Runs a batch until every member has its answer, or is carried into the next batch.
-    async fn settle(&mut self, members: Vec<Waiting>, mut course: Course) {
+    async fn next(&mut self, stop: &mut Receiver<()>) -> Option<Vec<Waiting>> {
+        tokio::select! {
+            biased;
+            batch = self.intake.next() => return batch,
+            _ = stop, if !self.intake.is_closed() => {}
+        }
+        self.intake.close();
+        self.intake.next().await
+    }
+
+    /// Runs a batch until every member has its answer, or is carried into the next batch; returns the next, if it is
+    /// begun.
+    async fn settle(
+        &mut self,
+        mut members: Vec<Waiting>,
+        mut found: Option<Found>,
+        mut course: Course,
+    ) -> Option<Begun> {
         loop {
-            let failure = match self.attempt(&members, course.again).await {
-                Ok((judgement, first)) => {
-                    let later = tell(members, judgement, first);
-                    return self.intake.carry(later);
-                }
+            let failure = match self.attempt(&mut members, found.take(), course.again).await {
+                Ok(begun) => return begun,
                 Err(failure) => failure,
             };
             course.again = true;
@@ -143,10 +124,14 @@ impl Committer {
                 Fault::Locked if course.began.elapsed() < PATIENCE_LOCKED => {}
                 // One of them did it, or they are too many at once: each alone, so that only the culprit fails.
                 Fault::Again | Fault::Locked | Fault::Slow | Fault::Final if members.len() > 1 => {
-                    return self.alone(members, course, &failure.what).await;
+                    self.alone(members, course, &failure.what).await;
+                    return None;
                 }
                 Fault::Again | Fault::Locked | Fault::Slow if course.tries < MAX_TRIES_ALONE && course.has_time() => {}
-                fault => return refuse(members, fault, course.unknown, &failure.what),
+                fault => {
+                    refuse(members, fault, course.unknown, &failure.what);
+                    return None;
+                }
             }
         }
     }
@@ -156,13 +141,20 @@ impl Committer {
         let mut members = members.into_iter();
         while course.began.elapsed() < PATIENCE_ALONE {
             let Some(member) = members.next() else { return };
-            Box::pin(self.settle(vec![member], Course { tries: 0, ..course })).await;
+            // It ran before, so nothing is begun behind it.
+            Box::pin(self.settle(vec![member], None, Course { tries: 0, ..course })).await;
         }
         refuse(members.collect(), Fault::Slow, course.unknown, what);
     }
 
-    /// One run of a batch. A member whose receipt is found is done: an earlier run had come through.
-    async fn attempt(&mut self, members: &[Waiting], again: bool) -> Result<(Judgement, i64), Failure> {
+    /// One run of a batch. A member whose receipt is found is done: an earlier run had come through. Once it is committed,
+    /// its members are told and gone.
+    async fn attempt(
+        &mut self,
+        members: &mut Vec<Waiting>,
+        found: Option<Found>,
+        again: bool,
+    ) -> Result<Option<Begun>, Failure> {
         if self.connection.as_ref().is_none_or(Connection::is_closed) {
             let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
             let opened = opened.ok_or_else(|| Failure::silence(false))?;
@@ -171,150 +163,97 @@ impl Committer {
         let Some(connection) = &self.connection else {
             return Err(Failure::silence(false));
         };
-        let outcome = self.run_on(connection, members, again).await;
-        if let Err(failure) = &outcome {
+        let run = Run { connection, flushes: &self.flushes, intake: &mut self.intake };
+        let outcome = run.batch(members, found, again).await;
+        if let Err(failure) | Ok(Next::Failed(failure)) = &outcome {
             // Whatever the transaction is in, it ends here; a connection on which this fails is opened anew.
             let lost = failure.fault == Fault::Lost;
             if lost || !matches!(answered(connection.execute("ROLLBACK")).await, Some(Ok(()))) {
                 self.connection = None;
             }
         }
-        outcome
+        outcome.map(|next| if let Next::Begun(begun) = next { Some(begun) } else { None })
     }
+}
 
-    async fn run_on(
-        &self,
-        connection: &Connection,
-        members: &[Waiting],
-        again: bool,
-    ) -> Result<(Judgement, i64), Failure> {
-        let needs = Needs::of(members, again);
-        let found = answered(self.look(connection, &needs)).await.ok_or_else(|| Failure::silence(false))??;
+/// What became of the next batch while one was committed.
+enum Next {
+    /// Nobody waited, or nobody may go ahead.
+    None,
+    /// Its first flush is done.
+    Begun(Begun),
+    /// Its first flush failed; its members are in the intake again.
+    Failed(Failure),
+}
+
+/// One run of a batch on a connection.
+struct Run<'a> {
+    connection: &'a Connection,
+    flushes: &'a Flushes,
+    intake: &'a mut Intake,
+}
+
+impl Run<'_> {
+    async fn batch(self, members: &mut Vec<Waiting>, found: Option<Found>, again: bool) -> Result<Next, Failure> {
+        let Self { connection, flushes, intake } = self;
+        let found = match found {
+            Some(found) => found,
+            None => flushes.first(connection, &Needs::of(members, again)).await?,
+        };
         let changes: Vec<_> = members.iter().map(|waiting| &waiting.member.changes).collect();
         let judgement = judge(&changes, &found);
         let usages = usage_rows(&judgement);
         let flush = Flush::of(members, &judgement, &usages);
         if flush.is_empty() {
             let ended = answered(connection.execute("ROLLBACK")).await.ok_or_else(|| Failure::silence(false))?;
-            return ended.map(|()| (judgement, 0)).map_err(|error| Failure::before(&error));
+            ended.map_err(|error| Failure::before(&error))?;
+            intake.tell(std::mem::take(members), judgement, 0);
+            return Ok(Next::None);
         }
-        let written = answered(self.write(connection, &flush, committed_at(members))).await;
-        let first = written.ok_or_else(|| Failure::silence(true))??;
-        Ok((judgement, first))
-    }
-
-    /// The first flush: begins, locks and reads every row that the guards name.
-    async fn look(&self, connection: &Connection, needs: &Needs<'_>) -> Result<Found, Failure> {
-        let asked: Vec<_> = READS.iter().zip(&self.reads).filter(|(read, _)| !(read.keys)(needs).is_empty()).collect();
-        let statements = asked.iter().map(|(_, sql)| sql.as_str());
-        connection.prepare(statements).await.map_err(|error| Failure::before(&error))?;
-        let params: Vec<_> = asked.iter().map(|(read, _)| [texts((read.keys)(needs).iter().copied())]).collect();
-        let mut sent: Vec<Sent<'_, Vec<Row>>> = vec![Box::pin(async {
-            connection.begin(" ISOLATION LEVEL READ COMMITTED").await?;
-            Ok(Vec::new())
-        })];
-        // A statement that waits for a lock does not see what was inserted meanwhile. Where an earlier run of this batch
-        // may come through while it waits, the locks are taken first, so that all is read as it is after that.
-        let first = if needs.receipts.is_empty() { 0 } else { asked.iter().filter(|(read, _)| read.lock).count() };
-        let locks = asked.iter().zip(&params).filter(|((read, _), _)| read.lock).take(first);
-        for ((_, sql), params) in locks.chain(asked.iter().zip(&params)) {
-            sent.push(Box::pin(connection.query(sql, params)));
+        let almost = Notify::new();
+        let mut second = Box::pin(flushes.second(connection, &flush, committed_at(members), &almost));
+        let ended = tokio::select! {
+            biased;
+            ended = &mut second => Some(ended),
+            () = almost.notified() => None,
+        };
+        // Only COMMIT is on its way. Nobody goes ahead where this batch may have to run once more, nor where a pooler may
+        // give what comes behind the COMMIT to another connection.
+        let goes_ahead = ended.is_none() && !again && !connection.is_pooled();
+        let next = if goes_ahead { intake.ready() } else { Vec::new() };
+        let needs = Needs::of(&next, false);
+        let mut first = Box::pin(flushes.first(connection, &needs));
+        let (ended, looked) = match ended {
+            Some(ended) => (ended, None),
+            None if next.is_empty() => (second.as_mut().await, None),
+            None => meanwhile(second.as_mut(), first.as_mut()).await,
+        };
+        drop(second);
+        let position = match ended {
+            Ok(position) => position,
+            Err(failure) => {
+                drop(first);
+                intake.carry(next);
+                return Err(failure);
+            }
+        };
+        intake.tell(std::mem::take(members), judgement, position);
+        if next.is_empty() {
+            return Ok(Next::None);
         }
-        let mut answers = together(sent).await.into_iter();
-        let mut found = Found::default();
-        for begun in answers.by_ref().take(1 + first) {
-            begun.map_err(|error| Failure::before(&error))?;
-        }
-        for ((read, _), answer) in asked.iter().zip(answers) {
-            for row in answer.map_err(|error| Failure::before(&error))? {
-                let row = values(&row, read.types).map_err(|error| Failure::before(&error))?;
-                (read.put)(&mut found, row).map_err(|error| Failure {
-                    fault: Fault::Final,
-                    unknown: false,
-                    what: error.to_string(),
-                })?;
+        let looked = match looked {
+            Some(looked) => looked,
+            None => first.as_mut().await,
+        };
+        drop(first);
+        match looked {
+            Ok(found) => Ok(Next::Begun(Begun { members: next, found })),
+            Err(failure) => {
+                intake.carry(next);
+                Ok(Next::Failed(failure))
             }
         }
-        Ok(found)
     }
-
-    /// The second flush: writes the rows kind by kind, then takes the log's head, numbers the events, and commits.
-    /// Every answer is looked at: `COMMIT` of a failed transaction answers without an error.
-    async fn write(&self, connection: &Connection, flush: &Flush<'_>, now: Timestamp) -> Result<i64, Failure> {
-        let mut planned = Vec::new();
-        for ((kind, sql), rows) in KINDS.iter().zip(&self.writes).zip(&flush.rows) {
-            if !rows.is_empty() {
-                let mut params = arrays(&kind.columns(), rows);
-                if kind.asserts() && !matches!(kind, Kind::Insert(_)) {
-                    params.push(number(i64::try_from(rows.len()).unwrap_or(i64::MAX)));
-                }
-                planned.push((sql.as_str(), params));
-            }
-        }
-        planned.push((LOCK_HEAD, Vec::new()));
-        let logs = [
-            (&self.tenant_log, TENANT_AUDIT, &flush.tenant_events),
-            (&self.platform_log, PLATFORM_AUDIT, &flush.platform_events),
-        ];
-        for (sql, table, events) in logs {
-            if !events.is_empty() {
-                let rows: Vec<_> = events.iter().map(|(_, row)| *row).collect();
-                let mut params = arrays(but_position(table), &rows);
-                let places: Vec<_> = events.iter().map(|(place, _)| *place).collect();
-                params.push((Box::new(places), tokio_postgres::types::Type::INT8_ARRAY));
-                planned.push((sql.as_str(), params));
-            }
-        }
-        planned.push((APPEND_BATCH, vec![number(flush.events), time(now)]));
-        let statements = planned.iter().map(|(sql, _)| *sql);
-        connection.prepare(statements).await.map_err(|error| Failure::before(&error))?;
-        let mut sent: Vec<Sent<'_, Vec<Row>>> =
-            planned.iter().map(|(sql, params)| Box::pin(connection.query(sql, params)) as _).collect();
-        sent.push(Box::pin(async {
-            connection.execute("COMMIT").await?;
-            Ok(Vec::new())
-        }));
-        let mut answers = together(sent).await;
-        let commit = answers.pop();
-        let mut first = None;
-        for answer in answers {
-            let rows = answer.map_err(|error| Failure::after(&error))?;
-            first = rows.first().map(|row| row.try_get::<_, i64>(0));
-        }
-        if let Some(Err(error)) = commit {
-            return Err(Failure::after(&error));
-        }
-        match first {
-            Some(Ok(first)) => Ok(first),
-            _ => Err(Failure { fault: Fault::Final, unknown: false, what: "no position came back".to_owned() }),
-        }
-    }
-}
-
-/// Appends to a table of the log: each row's place within the batch is added to the newest position.
-pub(super) fn append_log(table: &'static Table) -> String {
-    let mut columns = but_position(table).to_vec();
-    columns.push(Column { name: "place", ty: Type::Int });
-    let names: Vec<_> = table.columns.iter().map(|column| column.name).collect();
-    let value = |column: &Column| match (column.name, column.ty) {
-        ("position", _) => "h.last_position + u.place".to_owned(),
-        (name, Type::Json) => format!("u.{name}::jsonb"),
-        (name, _) => format!("u.{name}"),
-    };
-    let values: Vec<_> = table.columns.iter().map(value).collect();
-    format!(
-        "INSERT INTO {} ({}) SELECT {} FROM {} \
-         CROSS JOIN (SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1) h",
-        table.name,
-        names.join(", "),
-        values.join(", "),
-        unnest(&columns, 1, "u")
-    )
-}
-
-/// The columns of a table of the log but `position`, which is its last.
-fn but_position(table: &'static Table) -> &'static [Column] {
-    table.columns.split_last().map_or(&[], |(_, others)| others)
 }
 
 /// Tells everybody that it did not come through, or that nobody knows.

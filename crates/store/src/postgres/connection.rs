@@ -1,7 +1,8 @@
 //! One connection: statements prepared once (or nameless, behind a pooler), values as PostgreSQL has them.
 
+use super::rows::row_types;
 use super::target::{CONNECT_TIMEOUT, STATEMENT_TIMEOUT_SECONDS, Target};
-use crate::rows::{Column, Type, Value};
+use crate::rows::{Type, Value};
 use crate::sql::Sql;
 use std::collections::HashMap;
 use std::future::Future;
@@ -19,6 +20,8 @@ pub struct Connection {
     /// What a transaction begins with.
     begin: String,
     prepared: Mutex<HashMap<String, Statement>>,
+    /// The types of rows, where nothing is prepared that would say them.
+    row_types: HashMap<String, PgType>,
 }
 
 /// A parameter with its type.
@@ -53,12 +56,18 @@ impl Connection {
         };
         let local = |(name, value): &(&str, String)| format!("; SET LOCAL {name} = '{value}'");
         let begin = if target.pooled { settings.iter().map(local).collect() } else { String::new() };
-        Ok(Self { client, pooled: target.pooled, begin, prepared: Mutex::new(HashMap::new()) })
+        let row_types = if target.pooled { row_types(&client).await? } else { HashMap::new() };
+        Ok(Self { client, pooled: target.pooled, begin, prepared: Mutex::default(), row_types })
     }
 
     /// Whether the connection is lost.
     pub fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// Whether a pooler stands between.
+    pub fn is_pooled(&self) -> bool {
+        self.pooled
     }
 
     /// Begins a transaction.
@@ -103,6 +112,11 @@ impl Connection {
         self.client.query(&statement, &values).await
     }
 
+    /// The type of a parameter that carries rows of a table; a prepared statement knows it by itself.
+    pub fn rows_of(&self, table: &str) -> PgType {
+        self.row_types.get(table).cloned().unwrap_or(PgType::UNKNOWN)
+    }
+
     /// Runs a statement that was put together from conditions; its text is prepared for it alone.
     pub async fn run(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         let params: Vec<_> = sql.params.iter().map(scalar).collect();
@@ -145,6 +159,21 @@ pub async fn together<T>(mut sent: Vec<Sent<'_, T>>) -> Vec<Result<T, Error>> {
     .await
 }
 
+/// Waits for `first`, and polls `second` meanwhile; what `second` gave, if it came before.
+pub async fn meanwhile<A: Future, B: Future>(
+    mut first: Pin<&mut A>,
+    mut second: Pin<&mut B>,
+) -> (A::Output, Option<B::Output>) {
+    let mut early = None;
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut first => return (done, early),
+            done = &mut second, if early.is_none() => early = Some(done),
+        }
+    }
+}
+
 /// A list of texts: keys.
 pub fn texts<'a>(keys: impl IntoIterator<Item = &'a str>) -> Param<'a> {
     (Box::new(keys.into_iter().collect::<Vec<_>>()), PgType::TEXT_ARRAY)
@@ -168,30 +197,6 @@ fn scalar(value: &Value) -> Param<'_> {
         Value::Float(number) => (Box::new(*number), PgType::FLOAT8),
         Value::Bool(flag) => (Box::new(*flag), PgType::BOOL),
         Value::Time(time) => (Box::new(*time), PgType::TIMESTAMPTZ),
-    }
-}
-
-/// Rows as arrays, one for each column.
-pub fn arrays<'a>(columns: &[Column], rows: &[&'a [Value]]) -> Vec<Param<'a>> {
-    columns.iter().enumerate().map(|(index, column)| array(column.ty, index, rows)).collect()
-}
-
-fn array<'a>(ty: Type, index: usize, rows: &[&'a [Value]]) -> Param<'a> {
-    let column = rows.iter().map(|row| row.get(index).unwrap_or(&Value::Null));
-    macro_rules! pick {
-        ($variant:ident, $($map:tt)+) => {
-            Box::new(column.map(|value| match value {
-                Value::$variant(value) => Some($($map)+(value)),
-                _ => None,
-            }).collect::<Vec<_>>())
-        };
-    }
-    match ty {
-        Type::Text | Type::Json => (pick!(Text, String::as_str), PgType::TEXT_ARRAY),
-        Type::Int => (pick!(Int, i64::clone), PgType::INT8_ARRAY),
-        Type::Float => (pick!(Float, f64::clone), PgType::FLOAT8_ARRAY),
-        Type::Bool => (pick!(Bool, bool::clone), PgType::BOOL_ARRAY),
-        Type::Time => (pick!(Time, Timestamp::clone), PgType::TIMESTAMPTZ_ARRAY),
     }
 }
 

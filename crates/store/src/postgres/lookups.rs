@@ -3,6 +3,7 @@
 use super::connection::{Connection, Sent, answered, texts, together, values};
 use super::fault::failed;
 use super::target::Target;
+use crate::batch::Callers;
 use crate::keyed::{DOSSIER, Dossiers, ROWS, Statement, statements};
 use crate::list::corrupt;
 use crate::rows::{Dialect, Value};
@@ -35,6 +36,7 @@ impl Lookups {
         let fetcher = Fetcher {
             target,
             connection: None,
+            callers: Callers::here(),
             rows: statements(&ROWS, Dialect::Postgres),
             dossier: statements(&DOSSIER, Dialect::Postgres),
         };
@@ -73,6 +75,7 @@ struct Fetched {
 struct Fetcher {
     target: Target,
     connection: Option<Connection>,
+    callers: Callers,
     rows: Vec<Statement>,
     dossier: Vec<Statement>,
 }
@@ -83,9 +86,8 @@ impl Fetcher {
         while asks.recv_many(&mut waiting, MAX_TOGETHER).await > 0 {
             // What arrives meanwhile waits for the next round, which is the more to fetch together.
             let fetched = self.fetch(&waiting).await;
-            for ask in waiting.drain(..) {
-                answer(ask, &fetched);
-            }
+            let asks = std::mem::take(&mut waiting);
+            self.callers.told(move || asks.into_iter().for_each(|ask| answer(ask, &fetched)));
         }
     }
 

@@ -4,6 +4,7 @@ mod clock;
 mod committer;
 mod connection;
 mod fault;
+mod flushes;
 mod listen;
 mod lookups;
 mod migrate;
@@ -11,6 +12,7 @@ mod partition;
 #[cfg(test)]
 mod plans;
 mod roles;
+mod rows;
 mod shared;
 mod target;
 

@@ -79,12 +79,14 @@ impl Target {
 
     /// The limits of a connection that commits and reads by key, where every access is by an index: a plan that was
     /// made while the tables were small must not scan them when they are large.
-    pub fn keyed_settings() -> [(&'static str, String); 5] {
+    pub fn keyed_settings() -> [(&'static str, String); 6] {
         [
             ("statement_timeout", format!("{STATEMENT_TIMEOUT_SECONDS}s")),
             ("lock_timeout", format!("{LOCK_TIMEOUT_SECONDS}s")),
             ("idle_in_transaction_session_timeout", format!("{IDLE_IN_TRANSACTION_TIMEOUT_SECONDS}s")),
             ("enable_seqscan", "off".to_owned()),
+            // The server would plan anew for each array, as long as that looks cheaper than a plan for any; it never is.
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
             // A scan that cannot be avoided counts as so dear that every run of it would be compiled first.
             ("jit", "off".to_owned()),
         ]

@@ -12,7 +12,7 @@ pub use record::{
     HOLDS as TABLE_HOLDS, IDEMPOTENCY_RECORDS as TABLE_IDEMPOTENCY_RECORDS, STAMPS, Stamp,
     TENANT_JOBS as TABLE_TENANT_JOBS, TENANT_WEBHOOKS as TABLE_TENANT_WEBHOOKS, TENANTS as TABLE_TENANTS, UsageRow,
 };
-pub use table::{Check, Column, Dialect, Kind, Record, Table, array_type, unnest};
+pub use table::{Check, Column, Dialect, Kind, Record, Table, parameter_type, unnest};
 pub use value::{Corrupt, Field, Type, Value};
 pub use writes::{INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KINDS, KindIndex, rows};
 

@@ -1,7 +1,6 @@
 //! Descriptions of tables and of the kinds of write, and the statements that are made from them.
 
 use super::value::{Corrupt, Type, Value};
-use std::fmt::Write as _;
 
 /// A column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,39 +205,36 @@ impl Kind {
         }
     }
 
-    /// The statement for PostgreSQL: any number of rows, each column an array. An update or delete that
-    /// [asserts](Kind::asserts) and does not meet every one of its rows fails (a division by zero), since its `COMMIT` is
-    /// on the way already.
+    /// The statement for PostgreSQL: any number of rows, as one array of the table's own row type; what is not inserted
+    /// also takes the rows' first key column, as an array. An update or delete that [asserts](Kind::asserts) and does not
+    /// meet every one of its rows fails (a division by zero), since its `COMMIT` is on the way already.
     pub fn postgres(self) -> String {
         let columns = self.columns();
-        let names: Vec<_> = columns.iter().map(|column| column.name).collect();
         let table = self.table().name;
-        let rows = unnest(&columns, 1, "u");
-        let value = |name: &str| match self.table().column(name).ty {
-            Type::Json => format!("u.{name}::jsonb"),
-            _ => format!("u.{name}"),
-        };
+        let rows = unnest(self.table());
         let by_key: Vec<_> = self.found_by().iter().map(|key| format!("t.{key} = u.{key}")).collect();
-        // The first column of a key is text, and the first parameter. That it is one of these says nothing new, but by
-        // it every plan begins at the key: a join alone reads the table whole while it is small, and from then on.
-        let by_key = format!("{} AND t.{} = any($1::text[])", by_key.join(" AND "), columns[0].name);
+        // The first column of a key is text. That it is one of these says nothing new, but by it every plan begins at the
+        // key: a join alone reads the table whole while it is small, and from then on.
+        let by_key = format!("{} AND t.{} = any($2::text[])", by_key.join(" AND "), columns[0].name);
         let all = |change: String| {
             if !self.asserts() {
                 return change;
             }
-            let asked = columns.len() + 1;
-            format!("WITH done AS ({change} RETURNING 1) SELECT 1 / (count(*) = ${asked})::integer FROM done")
+            format!(
+                "WITH done AS ({change} RETURNING 1) \
+                 SELECT 1 / (count(*) = cardinality($1::{table}[]))::integer FROM done"
+            )
         };
         match self {
             Self::Insert(_) => {
-                let values: Vec<_> = names.iter().map(|name| value(name)).collect();
-                format!("INSERT INTO {table} ({}) SELECT {} FROM {rows}", names.join(", "), values.join(", "))
+                let names: Vec<_> = columns.iter().map(|column| column.name).collect();
+                format!("INSERT INTO {table} ({}) SELECT u.{} FROM {rows}", names.join(", "), names.join(", u."))
             }
             Self::Delete(_) | Self::DeleteAll { .. } => {
                 all(format!("DELETE FROM {table} t USING {rows} WHERE {by_key}"))
             }
             Self::Update { set, .. } | Self::UpdateAll { set, .. } => {
-                let set: Vec<_> = set.iter().map(|name| format!("{name} = {}", value(name))).collect();
+                let set: Vec<_> = set.iter().map(|name| format!("{name} = u.{name}")).collect();
                 let check = match self.check() {
                     Check::None => String::new(),
                     Check::OneLess(name) => format!(" AND t.{name} = u.{name} - 1"),
@@ -250,20 +246,14 @@ impl Kind {
     }
 }
 
-/// `unnest($1::text[], …) AS alias(a, …)`, its parameters numbered from `first`.
-pub fn unnest(columns: &[Column], first: usize, alias: &str) -> String {
-    let mut arrays = String::new();
-    for (index, column) in columns.iter().enumerate() {
-        let comma = if index == 0 { "" } else { ", " };
-        // Writing to a String cannot fail.
-        let _ = write!(arrays, "{comma}${}::{}[]", first + index, array_type(column.ty));
-    }
-    let names: Vec<_> = columns.iter().map(|column| column.name).collect();
-    format!("unnest({arrays}) AS {alias}({})", names.join(", "))
+/// The rows that a statement is given, as `u`: one array of the table's row type. An array for each column would cost the
+/// server about as much as inserting the rows does.
+pub fn unnest(table: &Table) -> String {
+    format!("unnest($1::{}[]) u", table.name)
 }
 
-/// The type of an array's element in PostgreSQL; JSON travels as text.
-pub fn array_type(ty: Type) -> &'static str {
+/// The type of a parameter in PostgreSQL; JSON travels as text.
+pub fn parameter_type(ty: Type) -> &'static str {
     match ty {
         Type::Text | Type::Json => "text",
         Type::Int => "bigint",

@@ -2,7 +2,7 @@
 
 use super::connection::failed;
 use super::found;
-use crate::batch::{Flush, Intake, Needs, Waiting, committed_at, numbered, tell, usage_rows};
+use crate::batch::{Flush, Intake, Needs, Waiting, committed_at, numbered, usage_rows};
 use crate::rows::{KINDS, Kind, LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value};
 use rusqlite::{Connection, TransactionBehavior};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -116,10 +116,7 @@ impl Writer {
 
     fn batch(&mut self, members: Vec<Waiting>) {
         match self.commit(&members) {
-            Ok((judgement, first)) => {
-                let later = tell(members, judgement, first);
-                self.intake.carry(later);
-            }
+            Ok((judgement, first)) => self.intake.tell(members, judgement, first),
             // One of them did it: each alone, so that only the culprit fails. A file that cannot be written is nobody's
             // fault, and each would wait for it anew.
             Err(error) if members.len() > 1 && error != Error::Unavailable => {
@@ -161,7 +158,7 @@ impl Writer {
             .map_err(|error| failed(&error))?;
         let logs = [(&self.tenant_audit, &flush.tenant_events), (&self.platform_audit, &flush.platform_events)];
         for (sql, events) in logs {
-            for (place, row) in events {
+            for (place, row) in events.iter() {
                 one(&transaction, sql, &numbered(row, last + place))?;
             }
         }

@@ -1,0 +1,202 @@
+//! The two flushes of a batch: what each sends in one go, and what it makes of the answers.
+
+use super::connection::{Connection, Param, Sent, answered, number, texts, time, together, values};
+use super::fault::{Fault, described};
+use super::rows::Rows;
+use crate::batch::{Appended, Flush, Needs, key_text};
+use crate::found::READS;
+use crate::rows::{Column, KINDS, Kind, PLATFORM_AUDIT, TENANT_AUDIT, Table, Value, unnest};
+use tenancy_core::Timestamp;
+use tenancy_core::judge::Found;
+use tokio::sync::Notify;
+use tokio_postgres::Row;
+
+pub(super) const LOCK_HEAD: &str = "SELECT only_row FROM log_head WHERE only_row FOR NO KEY UPDATE";
+pub(super) const APPEND_BATCH: &str = "INSERT INTO log_batches (last_position, first_position, committed_at) \
+    SELECT last_position + $1::bigint, last_position + 1, $2::timestamptz \
+    FROM (SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1) h RETURNING first_position";
+
+/// The statements of both flushes, made once.
+pub struct Flushes {
+    reads: Vec<String>,
+    writes: Vec<String>,
+    /// What the rows of each kind carry.
+    columns: Vec<Vec<Column>>,
+    tenant_log: String,
+    platform_log: String,
+}
+
+/// Why a batch did not come through.
+pub struct Failure {
+    /// What is to be done about it.
+    pub fault: Fault,
+    /// The COMMIT may have come through.
+    pub unknown: bool,
+    /// What happened, for the log.
+    pub what: String,
+}
+
+impl Failure {
+    /// Nothing can have been committed.
+    pub fn before(error: &tokio_postgres::Error) -> Self {
+        Self { fault: Fault::of(error), unknown: false, what: described(error) }
+    }
+
+    /// Nobody answers.
+    pub fn silence(unknown: bool) -> Self {
+        Self { fault: Fault::Lost, unknown, what: "nobody answers".to_owned() }
+    }
+
+    /// The COMMIT was sent.
+    pub fn after(error: &tokio_postgres::Error) -> Self {
+        let fault = Fault::of(error);
+        Self { fault, unknown: fault == Fault::Lost, what: described(error) }
+    }
+}
+
+impl Flushes {
+    /// Makes the statements.
+    pub fn new() -> Self {
+        Self {
+            reads: READS.iter().map(|read| read.postgres()).collect(),
+            writes: KINDS.iter().map(|kind| kind.postgres()).collect(),
+            columns: KINDS.iter().map(|kind| kind.columns()).collect(),
+            tenant_log: append_log(TENANT_AUDIT),
+            platform_log: append_log(PLATFORM_AUDIT),
+        }
+    }
+
+    /// The first flush: begins, locks and reads every row that the guards name.
+    pub async fn first(&self, connection: &Connection, needs: &Needs<'_>) -> Result<Found, Failure> {
+        answered(self.look(connection, needs)).await.unwrap_or_else(|| Err(Failure::silence(false)))
+    }
+
+    /// The second flush: writes the rows kind by kind, then takes the log's head, numbers the events, and commits. Returns
+    /// the position of the first event. `almost` is told when only `COMMIT` is not answered yet.
+    pub async fn second(
+        &self,
+        connection: &Connection,
+        flush: &Flush<'_>,
+        now: Timestamp,
+        almost: &Notify,
+    ) -> Result<i64, Failure> {
+        let written = answered(self.write(connection, flush, now, almost)).await;
+        written.unwrap_or_else(|| Err(Failure::silence(true)))
+    }
+
+    async fn look(&self, connection: &Connection, needs: &Needs<'_>) -> Result<Found, Failure> {
+        let asked: Vec<_> = READS.iter().zip(&self.reads).filter(|(read, _)| !(read.keys)(needs).is_empty()).collect();
+        let statements = asked.iter().map(|(_, sql)| sql.as_str());
+        connection.prepare(statements).await.map_err(|error| Failure::before(&error))?;
+        let params: Vec<_> = asked.iter().map(|(read, _)| [texts((read.keys)(needs).iter().copied())]).collect();
+        let mut sent: Vec<Sent<'_, Vec<Row>>> = vec![Box::pin(async {
+            connection.begin(" ISOLATION LEVEL READ COMMITTED").await?;
+            Ok(Vec::new())
+        })];
+        // A statement that waits for a lock does not see what was inserted meanwhile. Where an earlier run of this batch
+        // may come through while it waits, the locks are taken first, so that all is read as it is after that.
+        let first = if needs.receipts.is_empty() { 0 } else { asked.iter().filter(|(read, _)| read.lock).count() };
+        let locks = asked.iter().zip(&params).filter(|((read, _), _)| read.lock).take(first);
+        for ((_, sql), params) in locks.chain(asked.iter().zip(&params)) {
+            sent.push(Box::pin(connection.query(sql, params)));
+        }
+        let mut answers = together(sent).await.into_iter();
+        let mut found = Found::default();
+        for begun in answers.by_ref().take(1 + first) {
+            begun.map_err(|error| Failure::before(&error))?;
+        }
+        for ((read, _), answer) in asked.iter().zip(answers) {
+            for row in answer.map_err(|error| Failure::before(&error))? {
+                let row = values(&row, read.types).map_err(|error| Failure::before(&error))?;
+                (read.put)(&mut found, row).map_err(|error| Failure {
+                    fault: Fault::Final,
+                    unknown: false,
+                    what: error.to_string(),
+                })?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every answer is looked at: `COMMIT` of a failed transaction answers without an error.
+    async fn write(
+        &self,
+        connection: &Connection,
+        flush: &Flush<'_>,
+        now: Timestamp,
+        almost: &Notify,
+    ) -> Result<i64, Failure> {
+        let mut planned = Vec::new();
+        for (((kind, sql), columns), rows) in KINDS.iter().zip(&self.writes).zip(&self.columns).zip(&flush.rows) {
+            if !rows.is_empty() {
+                let mut params = vec![rows_of(connection, kind.table(), columns, rows, &[])];
+                if !matches!(kind, Kind::Insert(_)) {
+                    params.push(texts(rows.iter().filter_map(|row| key_text(row))));
+                }
+                planned.push((sql.as_str(), params));
+            }
+        }
+        planned.push((LOCK_HEAD, Vec::new()));
+        let logs = [
+            (&self.tenant_log, TENANT_AUDIT, &flush.tenant_events),
+            (&self.platform_log, PLATFORM_AUDIT, &flush.platform_events),
+        ];
+        for (sql, table, Appended { rows, places }) in logs {
+            if !rows.is_empty() {
+                planned.push((sql.as_str(), vec![rows_of(connection, table, table.columns, rows, places)]));
+            }
+        }
+        let batch = [number(flush.events), time(now)];
+        let statements = planned.iter().map(|(sql, _)| *sql).chain([APPEND_BATCH]);
+        connection.prepare(statements).await.map_err(|error| Failure::before(&error))?;
+        let mut sent: Vec<Sent<'_, Vec<Row>>> =
+            planned.iter().map(|(sql, params)| Box::pin(connection.query(sql, params)) as _).collect();
+        sent.push(Box::pin(async {
+            let appended = connection.query(APPEND_BATCH, &batch).await?;
+            almost.notify_one();
+            Ok(appended)
+        }));
+        sent.push(Box::pin(async {
+            connection.execute("COMMIT").await?;
+            Ok(Vec::new())
+        }));
+        let mut answers = together(sent).await;
+        let commit = answers.pop();
+        let mut first = None;
+        for answer in answers {
+            let rows = answer.map_err(|error| Failure::after(&error))?;
+            first = rows.first().map(|row| row.try_get::<_, i64>(0));
+        }
+        if let Some(Err(error)) = commit {
+            return Err(Failure::after(&error));
+        }
+        match first {
+            Some(Ok(first)) => Ok(first),
+            _ => Err(Failure { fault: Fault::Final, unknown: false, what: "no position came back".to_owned() }),
+        }
+    }
+}
+
+/// Appends to a table of the log: each row's place within the batch, which stands for its position, is added to the
+/// newest position.
+pub(super) fn append_log(table: &'static Table) -> String {
+    let names: Vec<_> = table.columns.iter().map(|column| column.name).collect();
+    let names = names.join(", ");
+    let values = format!("u.{}", names.replace(", ", ", u.")).replace("u.position", "h.last_position + u.position");
+    format!(
+        "INSERT INTO {} ({names}) SELECT {values} FROM {} \
+         CROSS JOIN (SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1) h",
+        table.name,
+        unnest(table)
+    )
+}
+
+fn rows_of<'a>(
+    connection: &Connection,
+    table: &Table,
+    columns: &'a [Column],
+    rows: &'a [&'a [Value]],
+    places: &'a [i64],
+) -> Param<'a> {
+    (Box::new(Rows { columns, rows, places }), connection.rows_of(table.name))
+}

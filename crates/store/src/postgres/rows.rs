@@ -1,0 +1,154 @@
+//! Rows on their way to the server: one parameter, an array of the table's own row type, in the binary format that
+//! `array_recv` and `record_recv` of the server read.
+
+use crate::rows::{Column, Value};
+use bytes::{BufMut as _, BytesMut};
+use std::collections::HashMap;
+use std::error::Error;
+use tokio_postgres::Client;
+use tokio_postgres::types::{Field, IsNull, Kind, ToSql, Type, to_sql_checked};
+
+/// Rows of one table. The server's row type may have columns that a newer release has added: they go as NULL, and no
+/// statement of ours names them.
+#[derive(Debug)]
+pub struct Rows<'a> {
+    /// What each row carries.
+    pub columns: &'a [Column],
+    /// The rows.
+    pub rows: &'a [&'a [Value]],
+    /// Where they are appended to the log: their places, which go instead of their last column.
+    pub places: &'a [i64],
+}
+
+impl ToSql for Rows<'_> {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        let (element, fields) = row_type(ty).ok_or("an array of rows expected")?;
+        let sources: Vec<_> =
+            fields.iter().map(|field| self.columns.iter().position(|column| column.name == field.name())).collect();
+        out.put_i32(1); // dimensions
+        out.put_i32(0); // no NULLs among the rows
+        out.put_u32(element.oid());
+        out.put_i32(i32::try_from(self.rows.len())?);
+        out.put_i32(1); // numbered from
+        for (number, row) in self.rows.iter().enumerate() {
+            sized(out, |out| {
+                out.put_i32(i32::try_from(fields.len())?);
+                for (field, source) in fields.iter().zip(&sources) {
+                    out.put_u32(field.type_().oid());
+                    match (source, self.places.get(number)) {
+                        (None, _) => out.put_i32(-1),
+                        (Some(index), Some(place)) if index + 1 == self.columns.len() => {
+                            put(&Value::Int(*place), field.type_(), out)?;
+                        }
+                        (Some(index), _) => put(row.get(*index).unwrap_or(&Value::Null), field.type_(), out)?,
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        row_type(ty).is_some()
+    }
+
+    to_sql_checked!();
+}
+
+fn row_type(ty: &Type) -> Option<(&Type, &[Field])> {
+    match ty.kind() {
+        Kind::Array(element) => match element.kind() {
+            Kind::Composite(fields) => Some((element, fields)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+type Done = Result<(), Box<dyn Error + Sync + Send>>;
+
+/// What `write` writes, after its length.
+fn sized(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut) -> Done) -> Done {
+    let at = out.len();
+    out.put_i32(0);
+    write(out)?;
+    let length = i32::try_from(out.len() - at - 4)?;
+    out[at..at + 4].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+/// One value, as its column's type has it.
+fn put(value: &Value, ty: &Type, out: &mut BytesMut) -> Done {
+    match (value, ty) {
+        (Value::Null, _) => out.put_i32(-1),
+        (Value::Text(text), &Type::JSONB) => sized(out, |out| {
+            out.put_u8(1); // version of the format; the text follows
+            out.put_slice(text.as_bytes());
+            Ok(())
+        })?,
+        (Value::Text(text), _) => {
+            out.put_i32(i32::try_from(text.len())?);
+            out.put_slice(text.as_bytes());
+        }
+        (Value::Int(number), &Type::INT4) => {
+            out.put_i32(4);
+            out.put_i32(i32::try_from(*number)?);
+        }
+        (Value::Int(number), _) => {
+            out.put_i32(8);
+            out.put_i64(*number);
+        }
+        (Value::Float(number), _) => {
+            out.put_i32(8);
+            out.put_f64(*number);
+        }
+        (Value::Bool(flag), _) => {
+            out.put_i32(1);
+            out.put_u8(u8::from(*flag));
+        }
+        (Value::Time(time), _) => {
+            out.put_i32(8);
+            out.put_i64(time.as_microsecond() - EPOCH_MICROSECONDS);
+        }
+    }
+    Ok(())
+}
+
+/// 2000-01-01T00:00:00Z, from which PostgreSQL counts.
+const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
+
+/// The row types of the schema's tables, by their names. Behind a pooler nothing is prepared, so nobody says what a
+/// parameter's type is.
+pub async fn row_types(client: &Client) -> Result<HashMap<String, Type>, tokio_postgres::Error> {
+    let sql = "SELECT c.relname::text, c.reltype::oid, t.typarray::oid, a.attname::text, a.atttypid::oid \
+        FROM pg_class c JOIN pg_type t ON t.oid = c.reltype JOIN pg_attribute a ON a.attrelid = c.oid \
+        WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped \
+        AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()) ORDER BY c.oid, a.attnum";
+    let mut tables: HashMap<String, (u32, u32, Vec<Field>)> = HashMap::new();
+    for row in client.query_typed(sql, &[]).await? {
+        let (table, row_type, array): (String, u32, u32) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        // A type that we do not know is of a column that we do not write.
+        let ty = Type::from_oid(row.try_get(4)?).unwrap_or(Type::UNKNOWN);
+        let (.., fields) = tables.entry(table).or_insert((row_type, array, Vec::new()));
+        fields.push(Field::new(row.try_get(3)?, ty));
+    }
+    let array = |(table, (row_type, array, fields)): (String, (u32, u32, Vec<Field>))| {
+        let element = Type::new(table.clone(), row_type, Kind::Composite(fields), String::new());
+        let name = format!("_{table}");
+        (table, Type::new(name, array, Kind::Array(element), String::new()))
+    };
+    Ok(tables.into_iter().map(array).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+
+    #[test]
+    fn must_count_times_as_postgres_does() {
+        let epoch: Timestamp = "2000-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(epoch.as_microsecond(), EPOCH_MICROSECONDS);
+    }
+}
