@@ -8,6 +8,7 @@ use serde_json::json;
 use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::apikey::Role;
+use tenancy_core::changes::IdempotencyRecord;
 use tenancy_core::json::sha256_hex;
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
 use tenancy_core::rules::{Decision, keys};
@@ -54,6 +55,15 @@ async fn batch(bench: &Bench, beside: &Bench, number: u64) -> Vec<Member> {
     ]
 }
 
+/// As large as a batch may be, so it is one by itself: what waits besides is the next one, whose first flush goes out
+/// behind the COMMIT of this one.
+fn large(bench: &Bench, number: u64) -> Member {
+    let mut large = member(bench.registration(&small(&format!("large-{number}"), "acme")));
+    let answer = answer(&format!("large {number}"), bench.moment().now, number);
+    large.changes.store_answer(IdempotencyRecord { body: "n".repeat(1024 * 1024), ..answer });
+    large
+}
+
 /// The answers of [`batch`] when all goes well, and also when a connection is cut: nobody hears of it.
 fn as_without_cut(answers: &[crate::history::Answer], what: &str) {
     let codes: Vec<_> = answers.iter().map(|answer| answer.as_ref().map_or_else(Error::code, |_| "in")).collect();
@@ -64,17 +74,23 @@ fn as_without_cut(answers: &[crate::history::Answer], what: &str) {
 
 /// Cuts before the first message of a batch, before the second, and so on, until the batch has no more: BEGIN, each bind,
 /// execute and sync of both flushes, COMMIT. (The server cannot tell a cut before a message from one after the message
-/// that came before.) `part` of two, so that both run at once.
-async fn cut_before_every_message(part: u64) {
+/// that came before.) `part` of two, so that both run at once. With `ahead`, another batch is under way before it.
+async fn cut_before_every_message(part: u64, ahead: bool) {
     let mut rig = Rig::new("before").await;
     rig.beside.organization("acme", json!({})).await;
     rig.beside.register(&small("base", "acme")).await.unwrap();
     let mut nth = 1 + part;
     loop {
         rig.proxy.cut();
-        let members = batch(&rig.bench, &rig.beside, nth).await;
+        let mut members = batch(&rig.bench, &rig.beside, nth).await;
+        if ahead {
+            members.insert(0, large(&rig.bench, nth));
+        }
         let armed = rig.arm(Fault::cut_before(), nth);
-        let answers = rig.commit(members).await;
+        let mut answers = rig.commit(members).await;
+        if ahead {
+            assert!(answers.remove(0).is_ok(), "message {nth}");
+        }
         as_without_cut(&answers, &format!("message {nth}"));
         if armed.fired() == 0 {
             break;
@@ -82,18 +98,28 @@ async fn cut_before_every_message(part: u64) {
         nth += 2;
     }
     println!("{nth} messages");
-    assert!(nth > 60, "reads, writes, log and commit are more messages than {nth}");
+    assert!(nth > if ahead { 90 } else { 60 }, "reads, writes, log and commit are more messages than {nth}");
     rig.check().await;
 }
 
 #[tokio::test]
 async fn must_keep_a_batch_whole_when_it_is_cut_before_any_odd_message() {
-    cut_before_every_message(0).await;
+    cut_before_every_message(0, false).await;
 }
 
 #[tokio::test]
 async fn must_keep_a_batch_whole_when_it_is_cut_before_any_even_message() {
-    cut_before_every_message(1).await;
+    cut_before_every_message(1, false).await;
+}
+
+#[tokio::test]
+async fn must_keep_two_batches_whole_when_they_are_cut_before_any_odd_message() {
+    cut_before_every_message(0, true).await;
+}
+
+#[tokio::test]
+async fn must_keep_two_batches_whole_when_they_are_cut_before_any_even_message() {
+    cut_before_every_message(1, true).await;
 }
 
 #[tokio::test]
@@ -142,13 +168,16 @@ async fn must_find_a_commit_that_appears_later() {
         let mut members = batch(&rig.bench, &rig.beside, 1).await.into_iter().take(members).collect::<Vec<_>>();
         // First or last in the batch must be the same.
         members.reverse();
+        if later == 1500 {
+            members.insert(0, large(&rig.bench, 1));
+        }
         let armed = rig.arm_commit(Fault::cut_and_deliver(Duration::from_millis(later)));
         let answers = rig.commit(members).await;
         assert_eq!(armed.fired(), 1);
         assert!(answers.iter().all(Result::is_ok), "{later} ms: {answers:?}");
         rig.check().await;
     };
-    let runs = [(50, 5), (1000, 1), (1000, 5), (2500, 1), (2500, 5), (4200, 5), (6000, 2)];
+    let runs = [(50, 5), (1000, 1), (1000, 5), (2500, 1), (2500, 5), (1500, 5), (4200, 5), (6000, 2)];
     futures_util::future::join_all(runs.map(|(later, members)| run(later, members))).await;
 }
 
@@ -158,7 +187,10 @@ async fn must_stay_whole_under_random_schedules() {
     let mut rig = Rig::new("random").await;
     for round in 0..60 {
         let count = usize::try_from(1 + chance.below(12)).unwrap();
-        let members = World::read(&rig.beside).await.members(&rig.bench, &mut chance, count);
+        let mut members = World::read(&rig.beside).await.members(&rig.bench, &mut chance, count);
+        if chance.below(3) == 0 {
+            members.insert(0, large(&rig.bench, round));
+        }
         match chance.below(8) {
             0 => drop(rig.arm(Fault::cut_before(), 1 + chance.below(80))),
             1 => drop(rig.arm(Fault::cut_after(), 1 + chance.below(80))),
