@@ -1,6 +1,7 @@
 //! The load: keep-alive connections that each send the next request when the last is answered.
 
 use crate::figure::median;
+use memchr::memmem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,13 +79,15 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> u16 {
     buffer.clear();
     loop {
         assert_ne!(stream.read_buf(buffer).await.expect("received"), 0, "the server closed");
-        let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-        let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
-        let whole = end + 4 + length.unwrap_or(0);
+        let Some(end) = memmem::find(buffer, b"\r\n\r\n") else { continue };
+        let length =
+            memmem::find(&buffer[..end], b"content-length: ").expect("hyper says how long it is, in small letters");
+        let digits = buffer[length + 16..end].iter().take_while(|byte| byte.is_ascii_digit());
+        let length = digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0'));
+        let whole = end + 4 + length;
         while buffer.len() < whole {
             assert_ne!(stream.read_buf(buffer).await.expect("received"), 0, "the server closed");
         }
-        return head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0);
+        return buffer[9..12].iter().fold(0, |number, digit| number * 10 + u16::from(digit - b'0'));
     }
 }

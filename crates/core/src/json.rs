@@ -120,6 +120,24 @@ pub fn canonical(value: &Value) -> String {
     value.to_string()
 }
 
+/// How many bytes the canonical text of an object has.
+pub fn canonical_bytes(object: &Object) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // An object always has a text, and counting cannot fail.
+    let _ = serde_json::to_writer(&mut count, object);
+    count.0
+}
+
 /// SHA-256 of parts, each preceded by its length so that no two lists of parts have one digest, in hexadecimal.
 pub fn sha256_hex(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Limits};
 use crate::expiry;
+use crate::http::auth::SeenTokens;
 use crate::http::rendered::Rendered;
 use crate::http::router::router;
 use crate::http::server::Server;
@@ -37,6 +38,7 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
         limits: config.limits.clone(),
         metrics,
         rendered: Rendered::new(config.limits.max_rendered_bytes),
+        seen_tokens: SeenTokens::default(),
         stop: stop.clone(),
     });
     let address = listener.local_addr().map_err(|error| Error::Internal(format!("no local address: {error}")))?;

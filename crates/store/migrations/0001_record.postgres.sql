@@ -24,7 +24,7 @@ CREATE TABLE organization_usage (
     organization_id varchar(64) COLLATE "C" NOT NULL,
     serial bigint NOT NULL,
     tenants bigint NOT NULL,
-    quotas jsonb NOT NULL,
+    quotas text NOT NULL,
     PRIMARY KEY (organization_id, serial)
 );
 

@@ -46,7 +46,7 @@ impl Read {
     pub fn postgres(&self) -> String {
         let Self { columns, table, key, and, .. } = self;
         // jsonb is read as text.
-        let columns = columns.replace("caps", "caps::text").replace("quotas", "quotas::text");
+        let columns = columns.replace("caps", "caps::text");
         if *table == "organization_usage" {
             return format!(
                 "SELECT u.* FROM unnest($1::text[]) AS o(id) CROSS JOIN LATERAL (SELECT {columns} FROM {table} \

@@ -8,7 +8,7 @@ use crate::declared::Declared;
 use crate::document::{Fields, Findings, one_of};
 use crate::environment::IsolationLevel;
 use crate::ids::{Alias, OrganizationId, TenantId};
-use crate::json::{Object, Pointer, canonical, nesting, without_nulls};
+use crate::json::{Object, Pointer, canonical_bytes, nesting, without_nulls};
 use crate::quotas::{MAX_RETENTION_DAYS, check_policies, check_quotas};
 use crate::rules::check::consistency;
 use crate::tenant::{Labels, Profile, Wish};
@@ -102,7 +102,7 @@ fn members(fields: &mut Fields<'_>, name: &'static str, findings: &mut Findings)
         findings.bad(&at.key(key), "too_deep", format!("must not be nested deeper than {MAX_NESTING} levels"));
     }
     let kept = without_nulls(object);
-    let bytes = canonical(&Value::Object(kept.clone())).len();
+    let bytes = canonical_bytes(&kept);
     if bytes > MAX_MEMBERS_BYTES {
         findings.bad(&at, "out_of_range", format!("at most {MAX_MEMBERS_BYTES} bytes, not {bytes}"));
     }

@@ -5,6 +5,7 @@ use crate::tenancy::Tenancy;
 use crate::token::token_digest;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use quick_cache::sync::Cache;
 use tenancy_core::Error;
 use tenancy_core::apikey::ApiKey;
 use tenancy_core::ids::CorrelationId;
@@ -19,17 +20,51 @@ pub struct Caller {
     pub correlation_id: CorrelationId,
 }
 
-/// The key that the request shows, if the route needs one; it is asked for on every request, so that a key that was
-/// revoked is refused from that commit on.
+/// Most tokens that are remembered.
+const MAX_SEEN_TOKENS: usize = 10_000;
+
+/// Digests of tokens that were good when they were last looked up. Nobody is let in by it: it only says whose reads may
+/// begin while their key is looked up once more.
+#[derive(Debug)]
+pub struct SeenTokens(Cache<String, ()>);
+
+impl Default for SeenTokens {
+    fn default() -> Self {
+        Self(Cache::new(MAX_SEEN_TOKENS))
+    }
+}
+
+impl SeenTokens {
+    /// Whether it was good.
+    pub fn has(&self, digest: &str) -> bool {
+        self.0.get(digest).is_some()
+    }
+
+    /// It is good.
+    pub fn add(&self, digest: String) {
+        self.0.insert(digest, ());
+    }
+
+    /// It is not, or not for this.
+    pub fn remove(&self, digest: &str) {
+        self.0.remove(digest);
+    }
+}
+
+/// The digest of the token that a request shows.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] when it shows none.
+pub fn shown(headers: &HeaderMap) -> Result<String, Error> {
+    bearer(headers).map(token_digest).ok_or(Error::Unauthenticated)
+}
+
+/// The key of a token; it is asked for on every request, so that a key that was revoked is refused from that commit on.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`], [`Error::Forbidden`].
-pub async fn key(tenancy: &Tenancy, headers: &HeaderMap, needs: Needs) -> Result<Option<ApiKey>, Error> {
-    if needs == Needs::Nothing {
-        return Ok(None);
-    }
-    let token = bearer(headers).ok_or(Error::Unauthenticated)?;
-    let key = tenancy.store.api_key(&token_digest(token)).await?.ok_or(Error::Unauthenticated)?;
+pub async fn key(tenancy: &Tenancy, digest: &str, needs: Needs) -> Result<ApiKey, Error> {
+    let key = tenancy.store.api_key(digest).await?.ok_or(Error::Unauthenticated)?;
     if !key.is_good(tenancy.store.now()) {
         return Err(Error::Unauthenticated);
     }
@@ -37,7 +72,7 @@ pub async fn key(tenancy: &Tenancy, headers: &HeaderMap, needs: Needs) -> Result
         Needs::Permission(operation) if !may(key.role, operation) => {
             Err(Error::Forbidden(format!("a key of role {} may not {operation}: ask for one that may", key.role)))
         }
-        _ => Ok(Some(key)),
+        _ => Ok(key),
     }
 }
 

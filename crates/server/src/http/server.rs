@@ -1,5 +1,6 @@
 //! What handlers are given.
 
+use super::auth::SeenTokens;
 use super::rendered::Rendered;
 use crate::config::Limits;
 use crate::metrics::Metrics;
@@ -17,6 +18,8 @@ pub struct Server {
     pub metrics: Arc<Metrics>,
     /// Tenants as they were rendered last.
     pub rendered: Rendered,
+    /// Whose reads may begin while their key is looked up.
+    pub seen_tokens: SeenTokens,
     /// Cancelled when the server stops: whoever waits answers now.
     pub stop: CancellationToken,
 }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tenancy_core::apikey::Role;
 use tenancy_core::declared::Declared;
 use tenancy_server::config::{Jobs, Limits};
+use tenancy_server::http::auth::SeenTokens;
 use tenancy_server::http::rendered::Rendered;
 use tenancy_server::http::router::router;
 use tenancy_server::http::server::Server;
@@ -221,8 +222,14 @@ impl House {
         let (metrics, stop) = (Arc::new(Metrics::default()), CancellationToken::new());
         let runner =
             Runner::new(Arc::clone(&tenancy), provisioner, Arc::clone(&metrics), Jobs::default(), stop.clone());
-        let server =
-            Arc::new(Server { tenancy, limits: Limits::default(), metrics, rendered: Rendered::new(1 << 20), stop });
+        let server = Arc::new(Server {
+            tenancy,
+            limits: Limits::default(),
+            metrics,
+            rendered: Rendered::new(1 << 20),
+            seen_tokens: SeenTokens::default(),
+            stop,
+        });
         Self { router: router(&server), server, runner, keys, _directory: directory }
     }
 

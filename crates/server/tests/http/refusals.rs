@@ -60,10 +60,20 @@ async fn a_revoked_key_must_be_refused_from_now_on(on: On) {
     let headers = [("authorization", token.as_str())];
     let me = house.send_as_it_is("GET", "/v1/whoami", &headers, ()).await.ok(200).body;
     assert_eq!((&me["key_id"], &me["role"]), (&made["key_id"], &json!("viewer")));
+    // Once a key was good, its reads run beside its check: what it may not, and what it may not any more, stays unsaid.
+    for _ in 0..2 {
+        house.send_as_it_is("GET", "/v1/organizations", &headers, ()).await.ok(200);
+        let refused = house.send_as_it_is("GET", "/v1/keys", &headers, ()).await;
+        assert_eq!((refused.status.as_u16(), refused.code()), (403, "forbidden"));
+    }
+    house.send_as_it_is("GET", "/v1/organizations", &headers, ()).await.ok(200);
     let path = format!("/v1/keys/{}", made["key_id"].as_str().expect("an id"));
     assert!(house.get(&path).await.ok(200).body.get("token").is_none());
     house.send("DELETE", &path, &[], ()).await.ok(200);
-    house.send_as_it_is("GET", "/v1/whoami", &headers, ()).await.ok(401);
+    for read in ["/v1/organizations", "/v1/tenants", "/v1/organizations", "/v1/whoami"] {
+        let refused = house.send_as_it_is("GET", read, &headers, ()).await;
+        assert_eq!((refused.status.as_u16(), refused.body.get("items")), (401, None), "{read}");
+    }
     let digest = tenancy_server::token::token_digest(made["token"].as_str().expect("a token"));
     let log = serde_json::to_string(&house.events("").await).expect("json");
     assert!(!log.contains(&digest) && !log.contains("tenancy_"), "no secret in the log");

@@ -1,16 +1,17 @@
 //! The committer: one connection that commits batch after batch, each in two flushes. While a batch's COMMIT is on its
 //! way, the first flush of those who wait goes out behind it.
 
-use super::connection::{Connection, answered, meanwhile};
+use super::connection::{Connection, answered};
 use super::fault::Fault;
 use super::flushes::{Failure, Flushes};
 use super::target::Target;
 use crate::batch::{Flush, Intake, Needs, Waiting, committed_at, usage_rows};
+use futures_util::future::{Either, select};
 use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::judge::{Found, judge};
-use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 use tokio::sync::Notify;
+use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 use tokio::time::Instant;
 
 /// How long a batch is tried while nothing of it can have been committed.
@@ -172,7 +173,7 @@ impl Committer {
                 self.connection = None;
             }
         }
-        outcome.map(|next| if let Next::Begun(begun) = next { Some(begun) } else { None })
+        outcome.map(|next| if let Next::Begun(begun) = next { Some(*begun) } else { None })
     }
 }
 
@@ -181,7 +182,7 @@ enum Next {
     /// Nobody waited, or nobody may go ahead.
     None,
     /// Its first flush is done.
-    Begun(Begun),
+    Begun(Box<Begun>),
     /// Its first flush failed; its members are in the intake again.
     Failed(Failure),
 }
@@ -226,7 +227,10 @@ impl Run<'_> {
         let (ended, looked) = match ended {
             Some(ended) => (ended, None),
             None if next.is_empty() => (second.as_mut().await, None),
-            None => meanwhile(second.as_mut(), first.as_mut()).await,
+            None => match select(second.as_mut(), first.as_mut()).await {
+                Either::Left((ended, _)) => (ended, None),
+                Either::Right((looked, second)) => (second.await, Some(looked)),
+            },
         };
         drop(second);
         let position = match ended {
@@ -247,7 +251,7 @@ impl Run<'_> {
         };
         drop(first);
         match looked {
-            Ok(found) => Ok(Next::Begun(Begun { members: next, found })),
+            Ok(found) => Ok(Next::Begun(Box::new(Begun { members: next, found }))),
             Err(failure) => {
                 intake.carry(next);
                 Ok(Next::Failed(failure))

@@ -159,21 +159,6 @@ pub async fn together<T>(mut sent: Vec<Sent<'_, T>>) -> Vec<Result<T, Error>> {
     .await
 }
 
-/// Waits for `first`, and polls `second` meanwhile; what `second` gave, if it came before.
-pub async fn meanwhile<A: Future, B: Future>(
-    mut first: Pin<&mut A>,
-    mut second: Pin<&mut B>,
-) -> (A::Output, Option<B::Output>) {
-    let mut early = None;
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut first => return (done, early),
-            done = &mut second, if early.is_none() => early = Some(done),
-        }
-    }
-}
-
 /// A list of texts: keys.
 pub fn texts<'a>(keys: impl IntoIterator<Item = &'a str>) -> Param<'a> {
     (Box::new(keys.into_iter().collect::<Vec<_>>()), PgType::TEXT_ARRAY)

@@ -12,6 +12,9 @@ use tenancy_core::{Error, Timestamp};
 /// How long a connection waits for another's lock: readers never wait for the writer, so this is for checkpoints.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// How many pages of 4 KiB the write-ahead log collects before they go into the file.
+const CHECKPOINT_PAGES: i64 = 10_000;
+
 /// Opens the file for writing, and makes it if it is not there.
 pub fn open(path: &Path) -> Result<Connection, Error> {
     make(path)?;
@@ -54,6 +57,8 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // FULL: a commit is on the disk before it is answered.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // Hot pages are written into the file once for many commits, and not for every few.
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // Without it, REPLACE would delete rows past the triggers that forbid it.
     connection.pragma_update(None, "recursive_triggers", true)

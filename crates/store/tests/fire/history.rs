@@ -133,7 +133,7 @@ const WHOLE: &[(&str, &str)] = &[
     (
         "usage is what the tenants are in sum",
         "SELECT o.organization_id, u.*, s.* FROM organizations o LEFT JOIN LATERAL (SELECT tenants, \
-         coalesce((quotas->>'storageGiB')::bigint, 0) AS storage FROM organization_usage u WHERE u.organization_id = \
+         coalesce((quotas::jsonb->>'storageGiB')::bigint, 0) AS storage FROM organization_usage u WHERE u.organization_id = \
          o.organization_id ORDER BY serial DESC LIMIT 1) u ON true CROSS JOIN LATERAL (SELECT count(*) AS tenants, \
          coalesce(sum(coalesce((quotas->>'storageGiB')::bigint, 0)), 0) AS storage FROM tenants t WHERE \
          t.organization_id = o.organization_id AND purged_at IS NULL) s \

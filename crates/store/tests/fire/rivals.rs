@@ -223,7 +223,7 @@ async fn must_keep_caps_exact_between_three_processes() {
     let answers: Vec<_> = futures_util::future::join_all(asked).await.into_iter().flatten().collect();
     let full = |answer: &&_| matches!(answer, Err(Error::Conflict(Conflict::CapsExceeded { .. })));
     assert!(answers.iter().all(|answer| answer.is_ok() || full(&answer)), "{answers:?}");
-    let usage = "SELECT tenants, quotas->>'storageGiB' FROM organization_usage ORDER BY serial DESC LIMIT 1";
+    let usage = "SELECT tenants, quotas::jsonb->>'storageGiB' FROM organization_usage ORDER BY serial DESC LIMIT 1";
     let usage = database.rows(usage).remove(0).into_iter().map(|n| n.unwrap().parse().unwrap()).collect::<Vec<usize>>();
     assert!(usage[0] <= 50 && usage[1] <= 700 && usage[1] > 690 - 20, "{usage:?}");
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), usage[0]);
