@@ -7,6 +7,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MAT
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use std::time::Duration;
+use tenancy_core::json::hex;
 
 /// How often a request is sent at most.
 const MAX_TRIES: u32 = 5;
@@ -247,7 +248,7 @@ fn version_of(etag: &str) -> Option<i64> {
 fn idempotency_key() -> Result<String, Failure> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| Failure::refused(format!("no randomness: {error}")))?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&random))
 }
 
 /// A segment of a path. An alias may hold anything printable, a slash among it.

@@ -56,6 +56,9 @@ fn push(list: &mut Vec<Violation>, at: &Pointer, code: &'static str, message: St
     }
 }
 
+/// How many fields most documents have.
+const MOST_FIELDS: usize = 16;
+
 /// The last place of a list says that there is more.
 const MOST_LISTED: usize = MAX_FINDINGS - 1;
 
@@ -63,7 +66,7 @@ impl<'a> Fields<'a> {
     /// The object at `at`; anything else is a violation.
     pub fn of(value: &'a Value, at: Pointer, findings: &mut Findings) -> Option<Self> {
         match value {
-            Value::Object(object) => Some(Self { object, at, known: Vec::new() }),
+            Value::Object(object) => Some(Self { object, at, known: Vec::with_capacity(MOST_FIELDS) }),
             other => {
                 findings.bad(&at, "wrong_type", format!("must be an object, not {}", kind(other)));
                 None

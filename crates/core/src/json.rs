@@ -117,7 +117,8 @@ fn canonical_double(v: f64) -> Option<Value> {
 
 /// The canonical text: keys sorted, no spaces.
 pub fn canonical(value: &Value) -> String {
-    value.to_string()
+    // A value always has a text: its keys are text, and its numbers finite.
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// How many bytes the canonical text of an object has.
@@ -145,12 +146,17 @@ pub fn sha256_hex(parts: &[&[u8]]) -> String {
         hasher.update((part.len() as u64).to_be_bytes());
         hasher.update(part);
     }
-    hasher.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-        use fmt::Write as _;
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&hasher.finalize())
+}
+
+/// Hexadecimal digits, small.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(2 * bytes.len());
+    for half in bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
+        text.push(char::from(DIGITS[usize::from(half)]));
+    }
+    text
 }
 
 /// A place in a document: an RFC 6901 JSON Pointer, made as one descends.

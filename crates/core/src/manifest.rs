@@ -142,11 +142,12 @@ impl Manifest {
 
     /// The manifest as a document, in the words in which it is written; what is not set is left out.
     pub fn document(&self) -> Value {
-        let mut document = json!({
-            "organization_id": self.organization_id,
-            "profile": self.profile,
-            "region": self.region,
-        });
+        self.clone().into_document()
+    }
+
+    /// As [`Manifest::document`].
+    pub fn into_document(self) -> Value {
+        let mut document = Object::new();
         let mut put = |name: &str, value: Value| {
             let empty = match &value {
                 Value::Null | Value::Bool(false) => true,
@@ -155,21 +156,24 @@ impl Manifest {
                 _ => false,
             };
             if !empty {
-                document[name] = value;
+                document.insert(name.to_owned(), value);
             }
         };
+        put("organization_id", json!(self.organization_id));
+        put("profile", json!(self.profile));
+        put("region", Value::String(self.region));
         put("tenant_id", json!(self.tenant_id));
         put("display_name", json!(self.display_name));
         put("desired_state", json!(self.desired_state));
         put("labels", json!(self.labels));
         put("aliases", aliases_document(&self.aliases));
-        put("quotas", Value::Object(self.quotas.clone()));
-        put("policies", Value::Object(self.policies.clone()));
-        put("billing", Value::Object(self.billing.clone()));
+        put("quotas", Value::Object(self.quotas));
+        put("policies", Value::Object(self.policies));
+        put("billing", Value::Object(self.billing));
         put("deletion_protection", Value::Bool(self.deletion_protection));
         put("environments", self.environments.iter().map(EnvironmentManifest::document).collect());
         put("webhooks", self.webhooks.iter().map(WebhookManifest::document).collect());
-        document
+        Value::Object(document)
     }
 }
 

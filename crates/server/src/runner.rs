@@ -10,12 +10,12 @@ use crate::config::Jobs;
 use crate::metrics::Metrics;
 use crate::provisioner::Provisioner;
 use crate::tenancy::Tenancy;
-use crate::token::hex;
 use leases::Leases;
 use std::sync::Arc;
 use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::job::Job;
+use tenancy_core::json::hex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 

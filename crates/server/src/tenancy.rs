@@ -1,10 +1,10 @@
 //! What every operation stands on: the record, and what is declared.
 
-use crate::token;
 use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::declared::Declared;
 use tenancy_core::ids::CorrelationId;
+use tenancy_core::json::hex;
 use tenancy_core::moment::{Actor, Moment};
 use tenancy_store::Store;
 use tokio::sync::Notify;
@@ -85,5 +85,5 @@ pub fn fresh_correlation_id() -> CorrelationId {
     let mut random = [0; 16];
     // Without randomness nothing can be decided; the id then only says so.
     let _ = getrandom::fill(&mut random);
-    CorrelationId::known(token::hex(&random))
+    CorrelationId::known(hex(&random))
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use tenancy_core::Error;
+use tenancy_core::json::hex;
 
 /// What every token begins with, so that people and scanners know one when they see it.
 pub const TOKEN_PREFIX: &str = "tenancy_";
@@ -43,16 +44,6 @@ impl fmt::Debug for Token {
 pub fn token_digest(token: &str) -> String {
     use sha2::Digest as _;
     hex(&sha2::Sha256::digest(token.as_bytes()))
-}
-
-/// Hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(2 * bytes.len());
-    for half in bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
-        text.push(char::from(DIGITS[usize::from(half)]));
-    }
-    text
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tenancy_core::error::Violation;
 use tenancy_core::event::Private;
 use tenancy_core::ids::{EnvironmentId, TenantId};
 use tenancy_core::job::Job;
-use tenancy_core::json::Pointer;
+use tenancy_core::json::{Pointer, hex};
 use tenancy_core::moment::least_audit_id;
 use tenancy_core::organization::Organization;
 use tenancy_core::tenant::{Tenant, TenantVersion};
@@ -23,7 +23,7 @@ const EPOCH: i64 = 1;
 
 /// A cursor: opaque text, which says of which list it is.
 fn cursor(list: &str, place: &str) -> String {
-    format!("{list}:{place}").bytes().map(|byte| format!("{byte:02x}")).collect()
+    hex(format!("{list}:{place}").as_bytes())
 }
 
 /// The place that a cursor of this list names.

@@ -233,7 +233,7 @@ pub(super) fn tenant_version(dossier: &Dossier, moment: &Moment) -> TenantVersio
     TenantVersion {
         tenant_id: dossier.tenant.tenant_id.clone(),
         version: dossier.tenant.version,
-        manifest: Manifest::of(dossier).document(),
+        manifest: Manifest::of(dossier).into_document(),
         actor: moment.actor.to_string(),
         correlation_id: moment.correlation_id.clone(),
         created_at: moment.now,

@@ -7,6 +7,7 @@ use crate::error::{Error, Violation};
 use crate::event::{Event, EventType, MAX_PAYLOAD_BYTES};
 use crate::ids::TenantId;
 use crate::job::{Job, JobState, steps};
+use crate::json::canonical_bytes;
 use crate::lifecycle::{Action, Situation, next_action};
 use crate::moment::Moment;
 use crate::tenant::Dossier;
@@ -83,7 +84,7 @@ impl<'a> Turn<'a> {
 
 /// Changes from their parts; `None` when nothing happened.
 pub(super) fn changes(events: Vec<Event>, guards: Vec<Guard>, writes: Vec<Write>) -> Result<Option<Changes>, Error> {
-    if events.iter().any(|event| Value::Object(event.payload.clone()).to_string().len() > MAX_PAYLOAD_BYTES) {
+    if events.iter().any(|event| canonical_bytes(&event.payload) > MAX_PAYLOAD_BYTES) {
         let most = MAX_PAYLOAD_BYTES / 1024;
         return Err(Error::TooLarge(format!("too much changes at once for one audit event of {most} KiB: split it")));
     }

@@ -8,7 +8,7 @@ use tokio_postgres::error::SqlState;
 pub enum Fault {
     /// The connection, or the server, is gone: connect anew.
     Lost,
-    /// A prepared statement is not what it was: another release has migrated meanwhile. Connect anew, too.
+    /// A prepared statement or a row type is not what it was: another release has migrated meanwhile. Connect anew, too.
     Stale,
     /// Another was quicker, or the two stood in each other's way: the same again may come through.
     Again,
@@ -37,8 +37,11 @@ impl Fault {
         if *state == SqlState::QUERY_CANCELED {
             return Self::Slow;
         }
-        // "cached plan must not change result type", and a statement that a pooler has forgotten.
-        if [SqlState::FEATURE_NOT_SUPPORTED, SqlState::INVALID_SQL_STATEMENT_NAME].contains(state) {
+        // "cached plan must not change result type", a statement that a pooler has forgotten, and "wrong number of columns":
+        // a row type that has got one more.
+        if [SqlState::FEATURE_NOT_SUPPORTED, SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DATATYPE_MISMATCH]
+            .contains(state)
+        {
             return Self::Stale;
         }
         // The pooler or the server went away, was stopped, is starting, or has become a standby.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
-use tenancy_core::json::{Object, Strict};
+use tenancy_core::json::{Object, Strict, canonical};
 
 /// Type of a column. What it is called in each database is the migration's business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl Field for Json {
     const TYPE: Type = Type::Json;
 
     fn put(&self) -> Value {
-        Value::Text(self.to_string())
+        Value::Text(canonical(self))
     }
 
     fn take(value: Value) -> Result<Self, Corrupt> {

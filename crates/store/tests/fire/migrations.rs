@@ -6,7 +6,7 @@ use crate::world::Member;
 use serde_json::json;
 use tenancy_core::Error;
 use tenancy_store::database::{Database, Migrated};
-use tenancy_testkit::Postgres;
+use tenancy_testkit::{PgBouncer, Postgres};
 
 fn says(refused: Result<impl Sized, Error>, words: &[&str]) {
     match refused {
@@ -53,6 +53,29 @@ async fn must_wait_for_the_lock_of_another_migration() {
     assert!(!migration.is_finished());
     transaction.commit().await.unwrap();
     migration.await.unwrap().unwrap();
+}
+
+/// A newer release expands the schema while this one serves: rows go as rows of the table, which has one column more now.
+#[tokio::test]
+async fn must_commit_on_when_another_release_adds_columns() {
+    let database = Postgres::shared().database("expanded");
+    let pooler = PgBouncer::start_in_front_of(Postgres::shared().address());
+    Database::Postgres(database.url()).migrate(false).await.unwrap();
+    let direct = Bench::on(&Database::Postgres(database.url())).await;
+    let pooled = Bench::on(&Database::Postgres(format!("{}?pooler=transaction", pooler.url(&database)))).await;
+    direct.organization("acme", json!({})).await;
+    for round in 0..3 {
+        for (bench, name) in [(&direct, "direct"), (&pooled, "pooled")] {
+            let made = bench.register(&small(&format!("{name}-{round}"), "acme")).await.unwrap();
+            let renamed = json!({"tenant_id": made.tenant.tenant_id, "organization_id": "acme", "region": "eu-west-1",
+                "display_name": "Renamed"});
+            bench.commit(bench.change(&made, &renamed, &[]).unwrap().changes).await.unwrap();
+        }
+        for table in ["tenants", "tenant_audit", "organization_usage", "audit_private"] {
+            database.execute(&format!("ALTER TABLE {table} ADD COLUMN later_{round} text"));
+        }
+    }
+    assert_eq!(database.value("SELECT count(*) FROM tenants WHERE version = 2 AND display_name = 'Renamed'"), "6");
 }
 
 #[tokio::test]
