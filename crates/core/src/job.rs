@@ -1,8 +1,9 @@
 //! Jobs: one lifecycle action on a tenant, worked in steps.
 
+use crate::environment::Environment;
 use crate::ids::{CorrelationId, JobId, TenantId};
 use crate::lifecycle::Action;
-use crate::tenant::{Dossier, words};
+use crate::tenant::words;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -95,8 +96,9 @@ impl Job {
     }
 }
 
-/// The steps of `action` on a tenant: one for each environment that the action touches, then the record.
-pub fn steps(action: Action, dossier: &Dossier) -> Vec<Step> {
+/// The steps of `action` on a tenant: one for each of its environments that the action touches, in their order, then the
+/// record.
+pub fn steps<'a>(action: Action, environments: impl IntoIterator<Item = &'a Environment>) -> Vec<Step> {
     let touched = |name: &str, provisioned: bool| match action {
         Action::Create => Some(format!("provision {name}")),
         Action::Update => (!provisioned).then(|| format!("provision {name}")),
@@ -106,7 +108,7 @@ pub fn steps(action: Action, dossier: &Dossier) -> Vec<Step> {
         Action::Undelete => Some(format!("attach {name}")),
         Action::Purge => Some(format!("destroy {name}")),
     };
-    let environments = dossier.environments.iter().filter_map(|e| touched(&e.name, e.provisioned_at.is_some()));
+    let environments = environments.into_iter().filter_map(|e| touched(&e.name, e.provisioned_at.is_some()));
     let names = environments.chain(std::iter::once("record".to_owned()));
     names.map(|name| Step { name, state: StepState::Pending }).collect()
 }

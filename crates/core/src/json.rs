@@ -172,7 +172,14 @@ impl Pointer {
     /// The member `key` of this place.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
-        Self(format!("{}/{}", self.0, key.replace('~', "~0").replace('/', "~1")))
+        let mut text = String::with_capacity(self.0.len() + 1 + key.len());
+        text.push_str(&self.0);
+        text.push('/');
+        match key.contains(['~', '/']) {
+            true => text.push_str(&key.replace('~', "~0").replace('/', "~1")),
+            false => text.push_str(key),
+        }
+        Self(text)
     }
 
     /// The item `index` of this place.

@@ -7,6 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 /// What a request was.
@@ -54,6 +55,8 @@ pub struct Metrics {
 pub struct RouteMetrics {
     labels: RouteLabels,
     requests: Family<RequestLabels, Counter>,
+    /// The counters of this route, by status; each is found once.
+    answered: RwLock<Vec<(u16, Counter)>>,
     seconds: Histogram,
 }
 
@@ -83,7 +86,8 @@ impl Metrics {
     /// The figures of a route.
     pub fn route(&self, method: &str, route: &str) -> RouteMetrics {
         let labels = RouteLabels { method: method.to_owned(), route: route.to_owned() };
-        RouteMetrics { seconds: self.seconds.get_or_create_owned(&labels), requests: self.requests.clone(), labels }
+        let seconds = self.seconds.get_or_create_owned(&labels);
+        RouteMetrics { labels, requests: self.requests.clone(), answered: RwLock::default(), seconds }
     }
 
     /// Counts a job that ended.
@@ -103,9 +107,18 @@ impl Metrics {
 impl RouteMetrics {
     /// Counts an answer.
     pub fn answered(&self, status: u16, time: Duration) {
-        let labels = RequestLabels { method: self.labels.method.clone(), route: self.labels.route.clone(), status };
-        self.requests.get_or_create(&labels).inc();
         self.seconds.observe(time.as_secs_f64());
+        let known = self.answered.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, counter)) = known.iter().find(|(known, _)| *known == status) {
+            counter.inc();
+            return;
+        }
+        drop(known);
+        let labels = RequestLabels { method: self.labels.method.clone(), route: self.labels.route.clone(), status };
+        let counter = self.requests.get_or_create_owned(&labels);
+        counter.inc();
+        // Two that find a status new at once both keep the same counter.
+        self.answered.write().unwrap_or_else(PoisonError::into_inner).push((status, counter));
     }
 }
 

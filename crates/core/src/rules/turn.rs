@@ -99,8 +99,8 @@ pub(super) fn changes(events: Vec<Event>, guards: Vec<Guard>, writes: Vec<Write>
 
 /// A queued job for `action`, due now. Its steps go through the environments in their declared order.
 pub(super) fn new_job(declared: &Declared, action: Action, dossier: &Dossier, moment: &mut Moment) -> Job {
-    let mut ordered = dossier.clone();
-    ordered.environments.sort_by_key(|environment| declared.environment_order(&environment.name));
+    let mut environments: Vec<_> = dossier.environments.iter().collect();
+    environments.sort_by_key(|environment| declared.environment_order(&environment.name));
     Job {
         job_id: moment.job_id(),
         tenant_id: dossier.tenant.tenant_id.clone(),
@@ -108,7 +108,7 @@ pub(super) fn new_job(declared: &Declared, action: Action, dossier: &Dossier, mo
         state: JobState::Queued,
         progress: 0.0,
         logs: String::new(),
-        steps: steps(action, &ordered),
+        steps: steps(action, environments),
         waiting_for: None,
         due_at: moment.now,
         attempt: 0,
