@@ -123,20 +123,8 @@ pub fn canonical(value: &Value) -> String {
 
 /// How many bytes the canonical text of an object has.
 pub fn canonical_bytes(object: &Object) -> usize {
-    struct Count(usize);
-    impl std::io::Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
-    // An object always has a text, and counting cannot fail.
-    let _ = serde_json::to_writer(&mut count, object);
-    count.0
+    // An object always has a text.
+    serde_json::to_string(object).map_or(0, |text| text.len())
 }
 
 /// SHA-256 of parts, each preceded by its length so that no two lists of parts have one digest, in hexadecimal.

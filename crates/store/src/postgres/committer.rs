@@ -153,10 +153,12 @@ impl Committer {
     async fn attempt(
         &mut self,
         members: &mut Vec<Waiting>,
-        found: Option<Found>,
+        mut found: Option<Found>,
         again: bool,
     ) -> Result<Option<Begun>, Failure> {
         if self.connection.as_ref().is_none_or(Connection::is_closed) {
+            // What was found, was found in a transaction that went with the connection.
+            found = None;
             let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
             let opened = opened.ok_or_else(|| Failure::silence(false))?;
             self.connection = Some(opened.map_err(|error| Failure::before(&error))?);
