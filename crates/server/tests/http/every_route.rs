@@ -209,9 +209,12 @@ async fn every_route_must_answer_its_sample_with_a_correlation_id(on: On) {
     for sample in samples() {
         let (house, path) = prepared(on, &sample).await;
         let etag = if sample.versioned { etag(&house, &path).await } else { "*".to_owned() };
-        let answered = send(&house, &sample, &path, &[("if-match", &etag), ("x-correlation-id", "test:7")]).await;
-        assert!(answered.status.as_u16() < 400, "{} {path}: {:#}", sample.method, answered.body);
-        assert_eq!(answered.header("x-correlation-id"), "test:7");
+        // A read twice: once its key is known to be good, it runs beside the check of it, and is told nothing of its caller.
+        for _ in 0..if sample.method == "GET" { 2 } else { 1 } {
+            let answered = send(&house, &sample, &path, &[("if-match", &etag), ("x-correlation-id", "test:7")]).await;
+            assert!(answered.status.as_u16() < 400, "{} {path}: {:#}", sample.method, answered.body);
+            assert_eq!(answered.header("x-correlation-id"), "test:7");
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::batch::{Flush, Intake, Needs, Waiting, committed_at, usage_rows};
 use futures_util::future::{Either, select};
 use std::time::Duration;
 use tenancy_core::Error;
-use tenancy_core::judge::{Found, judge};
+use tenancy_core::judge::{Found, Verdict, judge};
 use tokio::sync::Notify;
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 use tokio::time::Instant;
@@ -220,9 +220,10 @@ impl Run<'_> {
             ended = &mut second => Some(ended),
             () = almost.notified() => None,
         };
-        // Only COMMIT is on its way. Nobody goes ahead where this batch may have to run once more, nor where a pooler may
-        // give what comes behind the COMMIT to another connection.
-        let goes_ahead = ended.is_none() && !again && !connection.is_pooled();
+        // Only COMMIT is on its way. Nobody goes ahead of who was put off to the next batch, nor where this batch may have to
+        // run once more, nor where a pooler may give what comes behind the COMMIT to another connection.
+        let put_off = judgement.verdicts.contains(&Verdict::Later);
+        let goes_ahead = ended.is_none() && !put_off && !again && !connection.is_pooled();
         let next = if goes_ahead { intake.ready() } else { Vec::new() };
         let needs = Needs::of(&next, false);
         let mut first = Box::pin(flushes.first(connection, &needs));

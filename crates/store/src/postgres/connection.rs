@@ -138,19 +138,25 @@ pub async fn answered<T>(answer: impl Future<Output = T>) -> Option<T> {
 /// A future whose statement is sent when it is first polled.
 pub type Sent<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// Polls all of them in order, until each has its answer: their statements travel together, and in this order.
+/// Polls all of them in order, until each has its answer: their statements travel together, and in this order. One that
+/// fails before it is sent (a parameter that cannot be encoded) is the only answer, and those behind it stay unsent.
 pub async fn together<T>(mut sent: Vec<Sent<'_, T>>) -> Vec<Result<T, Error>> {
     let mut answers: Vec<Option<Result<T, Error>>> = sent.iter().map(|_| None).collect();
+    let mut all_sent = false;
     std::future::poll_fn(move |context| {
         let mut waiting = false;
         for (future, answer) in sent.iter_mut().zip(&mut answers) {
             if answer.is_none() {
                 match future.as_mut().poll(context) {
+                    std::task::Poll::Ready(Err(error)) if !all_sent => {
+                        return std::task::Poll::Ready(vec![Err(error)]);
+                    }
                     std::task::Poll::Ready(done) => *answer = Some(done),
                     std::task::Poll::Pending => waiting = true,
                 }
             }
         }
+        all_sent = true;
         if waiting {
             return std::task::Poll::Pending;
         }
@@ -200,4 +206,30 @@ fn value(row: &Row, index: usize, ty: Type) -> Result<Value, Error> {
         Type::Bool => row.try_get::<_, Option<bool>>(index)?.map_or(Value::Null, Value::Bool),
         Type::Time => row.try_get::<_, Option<Timestamp>>(index)?.map_or(Value::Null, Value::Time),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::fault::Fault;
+
+    #[tokio::test]
+    async fn must_send_nothing_behind_what_cannot_be_encoded() {
+        let database = tenancy_testkit::Postgres::shared().database("encoded");
+        database.execute("CREATE TABLE numbers (number bigint)");
+        let connection = Connection::open(&Target::parse(&database.url()).unwrap(), &[]).await.unwrap();
+        connection.begin("").await.unwrap();
+        let insert = "INSERT INTO numbers VALUES ($1::bigint)";
+        connection.prepare([insert]).await.unwrap();
+        let (good, bad) = ([number(1)], [texts(["one"])]);
+        let sent: Vec<Sent<'_, Vec<Row>>> = vec![
+            Box::pin(connection.query(insert, &good)),
+            Box::pin(connection.query(insert, &bad)),
+            Box::pin(async { connection.execute("COMMIT").await.map(|()| Vec::new()) }),
+        ];
+        let answers = together(sent).await;
+        assert!(matches!(&answers[..], [Err(error)] if Fault::of(error) == Fault::Final), "{answers:?}");
+        connection.execute("ROLLBACK").await.unwrap();
+        assert_eq!(database.value("SELECT count(*) FROM numbers"), "0");
+    }
 }

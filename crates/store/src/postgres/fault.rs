@@ -25,7 +25,11 @@ pub enum Fault {
 impl Fault {
     /// Sorts an error.
     pub fn of(error: &tokio_postgres::Error) -> Self {
-        let Some(state) = error.code() else { return Self::Lost };
+        let Some(state) = error.code() else {
+            // The driver has no other name for a parameter that it could not encode; nothing was sent.
+            let unsent = error.to_string().starts_with("error serializing parameter");
+            return if unsent { Self::Final } else { Self::Lost };
+        };
         if [SqlState::UNIQUE_VIOLATION, SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE]
             .contains(state)
         {

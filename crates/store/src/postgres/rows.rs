@@ -124,7 +124,7 @@ pub async fn row_types(client: &Client) -> Result<HashMap<String, Type>, tokio_p
     let sql = "SELECT c.relname::text, c.reltype::oid, t.typarray::oid, a.attname::text, a.atttypid::oid \
         FROM pg_class c JOIN pg_type t ON t.oid = c.reltype JOIN pg_attribute a ON a.attrelid = c.oid \
         WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped \
-        AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()) ORDER BY c.oid, a.attnum";
+        AND pg_table_is_visible(c.oid) ORDER BY c.oid, a.attnum";
     let mut tables: HashMap<String, (u32, u32, Vec<Field>)> = HashMap::new();
     for row in client.query_typed(sql, &[]).await? {
         let (table, row_type, array): (String, u32, u32) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
