@@ -77,26 +77,35 @@ impl Store {
     /// # Errors
     /// As [`Store::claim`].
     pub async fn heartbeat(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Lease>, Error> {
-        let until = Value::Time(after(self.now(), lease));
-        let Engine::Postgres(postgres) = &self.engine else {
-            return self.leased(leases, |sql| format!("due_at = {}", sql.bind(Type::Time, until.clone()))).await;
-        };
-        let mut held = Vec::new();
-        for (id, epoch) in leases {
-            let mut sql = Sql::new(Dialect::Postgres, "");
-            let until = sql.bind(Type::Time, until.clone());
-            let id = sql.bind(Type::Text, id.put());
-            let epoch = sql.bind(Type::Int, Value::Int(*epoch));
-            let ours = format!("job_id = {id} AND lease_epoch = {epoch} AND state = 'running'");
-            sql.text = format!(
-                "WITH free AS MATERIALIZED (SELECT job_id FROM tenant_jobs WHERE {ours} FOR NO KEY UPDATE SKIP LOCKED), \
-                 prolonged AS (UPDATE tenant_jobs j SET due_at = {until} FROM free WHERE j.job_id = free.job_id) \
-                 SELECT job_id, lease_epoch FROM tenant_jobs WHERE {ours}"
-            );
-            let rows = postgres.shared.beat(&sql, &[Type::Text, Type::Int]).await?;
-            held.extend(rows.into_iter().map(read_lease).collect::<Result<Vec<_>, _>>()?);
+        if leases.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(held)
+        let mut sql = Sql::new(self.dialect(), "");
+        let until = sql.bind(Type::Time, Value::Time(after(self.now(), lease)));
+        // All in one statement: on a database that is slow, one after the other would outlast the lease.
+        let pair = |(id, epoch): &Lease| {
+            format!("({}, {})", sql.bind(Type::Text, id.put()), sql.bind(Type::Int, Value::Int(*epoch)))
+        };
+        let pairs = leases.iter().map(pair).collect::<Vec<_>>().join(", ");
+        let ours = format!("(job_id, lease_epoch) IN (VALUES {pairs}) AND state = 'running'");
+        let types = vec![Type::Text, Type::Int];
+        let rows = match &self.engine {
+            Engine::Postgres(postgres) => {
+                sql.text = format!(
+                    "WITH free AS MATERIALIZED (SELECT job_id FROM tenant_jobs WHERE {ours} \
+                     FOR NO KEY UPDATE SKIP LOCKED), \
+                     prolonged AS (UPDATE tenant_jobs j SET due_at = {until} FROM free WHERE j.job_id = free.job_id) \
+                     SELECT job_id, lease_epoch FROM tenant_jobs WHERE {ours}"
+                );
+                postgres.shared.beat(&sql, &types).await?
+            }
+            _ => {
+                sql.text =
+                    format!("UPDATE tenant_jobs SET due_at = {until} WHERE {ours} RETURNING job_id, lease_epoch");
+                self.write(sql, types).await?
+            }
+        };
+        rows.into_iter().map(read_lease).collect()
     }
 
     /// Gives leases back: their jobs are queued again, due now.
