@@ -62,7 +62,7 @@ fn settings() -> Settings {
 async fn main() {
     let settings = settings();
     let mut report = Report::default();
-    if !settings.wants("sqlite") || settings.only.is_none() {
+    if settings.only.as_deref() != Some("sqlite") {
         postgres::measure(&settings, &mut report).await;
     }
     if settings.wants("sqlite") {

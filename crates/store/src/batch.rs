@@ -6,7 +6,7 @@ use crate::rows::{
 };
 use std::collections::{BTreeSet, VecDeque};
 use tenancy_core::changes::{Changes, Guard};
-use tenancy_core::judge::{Judgement, Verdict};
+use tenancy_core::judge::{Found, Judgement, Verdict, judge};
 use tenancy_core::{Error, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
@@ -304,6 +304,12 @@ impl<'a> Appended<'a> {
     pub fn iter(&self) -> impl Iterator<Item = (i64, &'a [Value])> {
         self.places.iter().copied().zip(self.rows.iter().copied())
     }
+}
+
+/// What the judge says of a batch, over what was found.
+pub fn judged(members: &[Waiting], found: &Found) -> Judgement {
+    let changes: Vec<_> = members.iter().map(|waiting| &waiting.member.changes).collect();
+    judge(&changes, found)
 }
 
 /// New rows of `organization_usage`.

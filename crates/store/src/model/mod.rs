@@ -3,7 +3,9 @@
 mod rows;
 mod together;
 
-use crate::batch::{self, Flush, Intake, MAX_MEMBERS, Needs, Queue, Waiting, committed_at, numbered, usage_rows};
+use crate::batch::{
+    self, Flush, Intake, MAX_MEMBERS, Needs, Queue, Waiting, committed_at, judged, numbered, usage_rows,
+};
 use crate::found::READS;
 use crate::rows::{KINDS, Kind, LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value};
 use crate::sql::Sql;
@@ -11,7 +13,7 @@ use crate::{Engine, Store};
 use rows::Rows;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenancy_core::Error;
-use tenancy_core::judge::{Found, Judgement, judge};
+use tenancy_core::judge::{Found, Judgement};
 use tokio::sync::Notify;
 
 /// A database in memory. Cheap to clone.
@@ -73,8 +75,7 @@ fn attempt(rows: &mut Rows, members: &[Waiting]) -> Result<(Judgement, i64), Str
             }
         }
     }
-    let changes: Vec<_> = members.iter().map(|waiting| &waiting.member.changes).collect();
-    let judgement = judge(&changes, &found);
+    let judgement = judged(members, &found);
     let usages = usage_rows(&judgement);
     let flush = Flush::of(members, &judgement, &usages);
     if flush.is_empty() {

@@ -5,11 +5,11 @@ use super::connection::{Connection, answered};
 use super::fault::Fault;
 use super::flushes::{Failure, Flushes};
 use super::target::Target;
-use crate::batch::{Flush, Intake, Needs, Waiting, committed_at, usage_rows};
+use crate::batch::{Flush, Intake, Needs, Waiting, committed_at, judged, usage_rows};
 use futures_util::future::{Either, select};
 use std::time::Duration;
 use tenancy_core::Error;
-use tenancy_core::judge::{Found, Verdict, judge};
+use tenancy_core::judge::{Found, Judgement, Verdict};
 use tokio::sync::Notify;
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 use tokio::time::Instant;
@@ -198,23 +198,30 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn batch(self, members: &mut Vec<Waiting>, found: Option<Found>, again: bool) -> Result<Next, Failure> {
-        let Self { connection, flushes, intake } = self;
         let found = match found {
             Some(found) => found,
-            None => flushes.first(connection, &Needs::of(members, again)).await?,
+            None => {
+                let needs = Needs::of(members, again);
+                Failure::unless_answered(false, self.flushes.first(self.connection, &needs)).await?
+            }
         };
-        let changes: Vec<_> = members.iter().map(|waiting| &waiting.member.changes).collect();
-        let judgement = judge(&changes, &found);
-        let usages = usage_rows(&judgement);
-        let flush = Flush::of(members, &judgement, &usages);
-        if flush.is_empty() {
-            let ended = answered(connection.execute("ROLLBACK")).await.ok_or_else(|| Failure::silence(false))?;
-            ended.map_err(|error| Failure::before(&error))?;
-            intake.tell(std::mem::take(members), judgement, 0);
-            return Ok(Next::None);
+        let judgement = judged(members, &found);
+        if judgement.verdicts.contains(&Verdict::In) {
+            return self.commit(members, judgement, again).await;
         }
-        let almost = Notify::new();
-        let mut second = Box::pin(flushes.second(connection, &flush, committed_at(members), &almost));
+        let rollback = async { self.connection.execute("ROLLBACK").await.map_err(|error| Failure::before(&error)) };
+        Failure::unless_answered(false, rollback).await?;
+        self.intake.tell(std::mem::take(members), judgement, 0);
+        Ok(Next::None)
+    }
+
+    /// Writes and commits those who are in, and begins the next batch behind the COMMIT.
+    async fn commit(self, members: &mut Vec<Waiting>, judgement: Judgement, again: bool) -> Result<Next, Failure> {
+        let Self { connection, flushes, intake } = self;
+        let (usages, almost) = (usage_rows(&judgement), Notify::new());
+        let flush = Flush::of(members, &judgement, &usages);
+        let second = flushes.second(connection, &flush, committed_at(members), &almost);
+        let mut second = Box::pin(Failure::unless_answered(true, second));
         let ended = tokio::select! {
             biased;
             ended = &mut second => Some(ended),
@@ -226,7 +233,7 @@ impl Run<'_> {
         let goes_ahead = ended.is_none() && !put_off && !again && !connection.is_pooled();
         let next = if goes_ahead { intake.ready() } else { Vec::new() };
         let needs = Needs::of(&next, false);
-        let mut first = Box::pin(flushes.first(connection, &needs));
+        let mut first = Box::pin(Failure::unless_answered(false, flushes.first(connection, &needs)));
         let (ended, looked) = match ended {
             Some(ended) => (ended, None),
             None if next.is_empty() => (second.as_mut().await, None),
@@ -236,15 +243,14 @@ impl Run<'_> {
             },
         };
         drop(second);
-        let position = match ended {
-            Ok(position) => position,
+        match ended {
+            Ok(position) => intake.tell(std::mem::take(members), judgement, position),
             Err(failure) => {
                 drop(first);
                 intake.carry(next);
                 return Err(failure);
             }
-        };
-        intake.tell(std::mem::take(members), judgement, position);
+        }
         if next.is_empty() {
             return Ok(Next::None);
         }

@@ -113,7 +113,7 @@ impl Connection {
     }
 
     /// The type of a parameter that carries rows of a table; a prepared statement knows it by itself.
-    pub fn rows_of(&self, table: &str) -> PgType {
+    pub fn row_array_type(&self, table: &str) -> PgType {
         self.row_types.get(table).cloned().unwrap_or(PgType::UNKNOWN)
     }
 

@@ -6,6 +6,7 @@ use super::rows::Rows;
 use crate::batch::{Appended, Flush, Needs, key_text};
 use crate::found::READS;
 use crate::rows::{Column, KINDS, Kind, PLATFORM_AUDIT, TENANT_AUDIT, Table, Value, unnest};
+use std::future::Future;
 use tenancy_core::Timestamp;
 use tenancy_core::judge::Found;
 use tokio::sync::Notify;
@@ -47,6 +48,11 @@ impl Failure {
         Self { fault: Fault::Lost, unknown, what: "nobody answers".to_owned() }
     }
 
+    /// What was asked, or that nobody answers in time; `unknown` says whether COMMIT was part of it.
+    pub async fn unless_answered<T>(unknown: bool, asked: impl Future<Output = Result<T, Self>>) -> Result<T, Self> {
+        answered(asked).await.unwrap_or_else(|| Err(Self::silence(unknown)))
+    }
+
     /// The COMMIT was sent.
     pub fn after(error: &tokio_postgres::Error) -> Self {
         let fault = Fault::of(error);
@@ -68,23 +74,6 @@ impl Flushes {
 
     /// The first flush: begins, locks and reads every row that the guards name.
     pub async fn first(&self, connection: &Connection, needs: &Needs<'_>) -> Result<Found, Failure> {
-        answered(self.look(connection, needs)).await.unwrap_or_else(|| Err(Failure::silence(false)))
-    }
-
-    /// The second flush: writes the rows kind by kind, then takes the log's head, numbers the events, and commits. Returns
-    /// the position of the first event. `almost` is told when only `COMMIT` is not answered yet.
-    pub async fn second(
-        &self,
-        connection: &Connection,
-        flush: &Flush<'_>,
-        now: Timestamp,
-        almost: &Notify,
-    ) -> Result<i64, Failure> {
-        let written = answered(self.write(connection, flush, now, almost)).await;
-        written.unwrap_or_else(|| Err(Failure::silence(true)))
-    }
-
-    async fn look(&self, connection: &Connection, needs: &Needs<'_>) -> Result<Found, Failure> {
         let asked: Vec<_> = READS.iter().zip(&self.reads).filter(|(read, _)| !(read.keys)(needs).is_empty()).collect();
         let statements = asked.iter().map(|(_, sql)| sql.as_str());
         connection.prepare(statements).await.map_err(|error| Failure::before(&error))?;
@@ -118,8 +107,10 @@ impl Flushes {
         Ok(found)
     }
 
-    /// Every answer is looked at: `COMMIT` of a failed transaction answers without an error.
-    async fn write(
+    /// The second flush: writes the rows kind by kind, then takes the log's head, numbers the events, and commits. Returns
+    /// the position of the first event. `almost` is told when only `COMMIT` is not answered yet. Every answer is looked at:
+    /// `COMMIT` of a failed transaction answers without an error.
+    pub async fn second(
         &self,
         connection: &Connection,
         flush: &Flush<'_>,
@@ -198,5 +189,5 @@ fn rows_of<'a>(
     rows: &'a [&'a [Value]],
     places: &'a [i64],
 ) -> Param<'a> {
-    (Box::new(Rows { columns, rows, places }), connection.rows_of(table.name))
+    (Box::new(Rows { columns, rows, places }), connection.row_array_type(table.name))
 }

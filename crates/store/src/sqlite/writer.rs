@@ -2,12 +2,12 @@
 
 use super::connection::failed;
 use super::found;
-use crate::batch::{Flush, Intake, Needs, Waiting, committed_at, numbered, usage_rows};
+use crate::batch::{Flush, Intake, Needs, Waiting, committed_at, judged, numbered, usage_rows};
 use crate::rows::{KINDS, Kind, LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value};
 use rusqlite::{Connection, TransactionBehavior};
 use std::sync::{Arc, Mutex, PoisonError};
 use tenancy_core::Error;
-use tenancy_core::judge::{Judgement, judge};
+use tenancy_core::judge::Judgement;
 use tokio::sync::{mpsc, oneshot};
 
 type Task = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -137,8 +137,7 @@ impl Writer {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| failed(&e))?;
         let found = found::read(&transaction, &Needs::of(members, false))?;
-        let changes: Vec<_> = members.iter().map(|waiting| &waiting.member.changes).collect();
-        let judgement = judge(&changes, &found);
+        let judgement = judged(members, &found);
         let usages = usage_rows(&judgement);
         let flush = Flush::of(members, &judgement, &usages);
         if flush.is_empty() {
