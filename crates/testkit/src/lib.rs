@@ -18,6 +18,7 @@
 
 mod account;
 mod binaries;
+mod chance;
 mod database;
 mod guard;
 mod pgbouncer;
@@ -27,6 +28,7 @@ mod proxy;
 mod settings;
 mod template;
 
+pub use chance::Chance;
 pub use database::Database;
 pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;

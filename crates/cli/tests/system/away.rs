@@ -1,7 +1,6 @@
 //! The database goes away, and comes back.
 
 use super::agree;
-use super::chance::Chance;
 use super::http::{Client, Request};
 use super::load::{End, Worker, prepare};
 use super::place::{Place, cluster, shared};
@@ -10,6 +9,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tenancy_testkit::Chance;
 use tenancy_testkit::Proxy;
 
 const WORKERS: usize = 4;

@@ -1,7 +1,6 @@
 //! No room for the file to grow, which is what a full disk is like, without being root.
 
 use super::agree;
-use super::chance::Chance;
 use super::http::Request;
 use super::load::{End, Worker, prepare};
 use super::place::{On, Place};
@@ -9,6 +8,7 @@ use super::server::{PATIENCE, Server, until};
 use serde_json::json;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
+use tenancy_testkit::Chance;
 
 const WORKERS: u64 = 3;
 

@@ -1,10 +1,10 @@
 //! `kill -9` at any instant.
 
 use super::agree;
-use super::chance::Chance;
 use super::load::{Worker, prepare};
 use super::place::{On, Place, on_both};
 use std::sync::atomic::AtomicBool;
+use tenancy_testkit::Chance;
 
 on_both!(must_lose_nothing_that_was_answered_when_killed);
 

@@ -1,11 +1,11 @@
 //! Load that keeps book: what each worker was answered, and what it was not.
 
-use super::chance::Chance;
 use super::http::{Answer, Client, Request};
 use serde_json::{Value, json};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tenancy_testkit::Chance;
 
 /// Takes as many as its caps allow.
 pub const CAPPED: &str = "capped";
@@ -86,7 +86,7 @@ impl Worker {
     pub fn new(number: u64, chance: &Chance) -> Self {
         Self {
             number,
-            chance: chance.fork(number),
+            chance: chance.numbered(number),
             sent: 0,
             tenants: Vec::new(),
             capped: Vec::new(),

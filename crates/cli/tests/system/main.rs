@@ -5,7 +5,6 @@
 mod agree;
 mod away;
 mod behind;
-mod chance;
 mod full;
 mod http;
 mod killed;

@@ -1,12 +1,12 @@
 //! Behind PgBouncer in transaction mode: no named statements, no start-up options, no LISTEN.
 
 use super::agree;
-use super::chance::Chance;
 use super::load::{End, Worker, prepare};
 use super::place::{Place, shared};
 use super::server::{PATIENCE, until};
 use serde_json::json;
 use std::sync::atomic::AtomicBool;
+use tenancy_testkit::Chance;
 use tenancy_testkit::PgBouncer;
 
 const WORKERS: u64 = 4;

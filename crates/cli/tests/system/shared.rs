@@ -1,13 +1,13 @@
 //! Several processes on one PostgreSQL.
 
 use super::agree;
-use super::chance::Chance;
 use super::load::{End, Worker, prepare};
 use super::place::{Place, cluster};
 use super::server::{PATIENCE, Server, until};
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
+use tenancy_testkit::Chance;
 use tenancy_testkit::{Database, Fault, Proxy};
 
 /// Workers at each process.

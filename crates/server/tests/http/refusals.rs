@@ -1,9 +1,66 @@
 //! Bad input gets a clear error and changes nothing.
 
 use crate::house::{House, On, on_both};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tenancy_core::permission::Operation;
+use tenancy_server::http::gate::{Gate, gate};
+use tenancy_server::http::route::Needs;
+use tower::ServiceExt as _;
 
-on_both!(every_refusal_must_be_a_problem, a_revoked_key_must_be_refused_from_now_on,);
+on_both!(
+    every_refusal_must_be_a_problem,
+    a_revoked_key_must_be_refused_from_now_on,
+    only_a_token_that_was_good_must_begin_a_read_before_its_check_and_only_a_good_one_get_its_answer,
+);
+
+/// A read that counts how often it is begun, behind the gate that stands before every read of tenants.
+fn counted_read(house: &House) -> (Router, Arc<AtomicU64>) {
+    let begun = Arc::new(AtomicU64::new(0));
+    let before = Gate {
+        server: Arc::clone(&house.server),
+        needs: Needs::Permission(Operation::ReadTenants),
+        method: "GET",
+        path: "/counted".to_owned(),
+        metrics: house.server.metrics.route("GET", "/counted"),
+    };
+    let counts = Arc::clone(&begun);
+    let read = move || async move {
+        counts.fetch_add(1, Ordering::SeqCst);
+        "what nobody else may know"
+    };
+    (Router::new().route("/counted", get(read)).route_layer(from_fn_with_state(Arc::new(before), gate)), begun)
+}
+
+async fn only_a_token_that_was_good_must_begin_a_read_before_its_check_and_only_a_good_one_get_its_answer(on: On) {
+    let house = House::new(on).await;
+    let (router, begun) = counted_read(&house);
+    let ask = async |token: &str| {
+        let request = Request::get("/counted").header("authorization", format!("Bearer {token}"));
+        let answer = router.clone().oneshot(request.body(Body::empty()).expect("a request")).await.expect("answered");
+        let status = answer.status().as_u16();
+        let body = to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
+        assert_eq!(body.starts_with(b"what nobody"), status == 200, "{status}: {body:?}");
+        (status, begun.load(Ordering::SeqCst))
+    };
+    assert_eq!(ask("tenancy_nobody").await, (401, 0));
+    assert_eq!(ask("tenancy_nobody").await, (401, 0));
+    let made = house.post("/v1/keys", json!({"name": "gateway", "role": "viewer"})).await.ok(201).body;
+    let token = made["token"].as_str().expect("a token");
+    assert_eq!(ask(token).await, (200, 1));
+    assert_eq!(ask(token).await, (200, 2));
+    house.send("DELETE", &format!("/v1/keys/{}", made["key_id"].as_str().expect("an id")), &[], ()).await.ok(200);
+    // On SQLite the key is found in place, before anything else could begin.
+    let beside = u64::from(matches!(on, On::Postgres));
+    assert_eq!(ask(token).await, (401, 2 + beside));
+    assert_eq!(ask(token).await, (401, 2 + beside));
+}
 
 async fn every_refusal_must_be_a_problem(on: On) {
     let house = House::new(on).await;

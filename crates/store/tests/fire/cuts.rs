@@ -1,6 +1,5 @@
 //! Connections that are cut, at every point of a batch.
 
-use crate::chance::Chance;
 use crate::harness::{Bench, full, small};
 use crate::rig::Rig;
 use crate::world::{Member, World, answer};
@@ -9,9 +8,11 @@ use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::apikey::Role;
 use tenancy_core::changes::IdempotencyRecord;
+use tenancy_core::ids::OrganizationId;
 use tenancy_core::json::sha256_hex;
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
 use tenancy_core::rules::{Decision, keys};
+use tenancy_testkit::Chance;
 use tenancy_testkit::{Fault, Message};
 
 fn member(decision: Decision) -> Member {
@@ -120,6 +121,58 @@ async fn must_keep_two_batches_whole_when_they_are_cut_before_any_odd_message() 
 #[tokio::test]
 async fn must_keep_two_batches_whole_when_they_are_cut_before_any_even_message() {
     cut_before_every_message(1, true).await;
+}
+
+/// How long a COMMIT takes here: so long that no scheduler makes up for it.
+const SLOW: Duration = Duration::from_millis(1500);
+
+/// How long after its COMMIT was sent the next batch begins.
+async fn begins_behind(rig: &mut Rig, members: Vec<Member>) -> Duration {
+    rig.slow_commits(SLOW);
+    let seen = rig.commit_and_begin();
+    let answers = rig.commit(members).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    rig.disarm();
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 2, "a COMMIT, and a batch behind it");
+    seen[1].duration_since(seen[0])
+}
+
+#[tokio::test]
+async fn must_begin_the_next_batch_behind_the_commit_and_not_behind_its_answer() {
+    let mut rig = Rig::new("ahead").await;
+    rig.beside.organization("acme", json!({})).await;
+    let members = vec![large(&rig.bench, 1), member(rig.bench.registration(&small("t-1", "acme")))];
+    let behind = begins_behind(&mut rig, members).await;
+    assert!(behind < SLOW, "{behind:?}");
+    rig.check().await;
+}
+
+#[tokio::test]
+async fn must_not_begin_a_batch_ahead_of_who_was_put_off() {
+    let mut rig = Rig::new("put-off").await;
+    rig.beside.organization("acme", json!({})).await;
+    let one = rig.bench.registration(&small("one", "acme"));
+    // Of the same organization's row, which the first of them writes.
+    let document = json!({"organization_id": "acme", "display_name": "Acme"});
+    let (wished, _) = OrganizationManifest::parse(&rig.bench.declared, &document).unwrap();
+    let record = rig.beside.store.organization(&OrganizationId::known("acme")).await.unwrap().unwrap();
+    let renamed = organizations::change(&record.organization, &wished, &mut rig.bench.moment()).unwrap();
+    let renamed = Member { changes: renamed.changes.unwrap(), after: None };
+    let members = vec![renamed, member(one), large(&rig.bench, 1)];
+    let behind = begins_behind(&mut rig, members).await;
+    assert!(behind >= SLOW, "{behind:?}");
+    rig.check().await;
+}
+
+#[tokio::test]
+async fn must_not_send_behind_a_commit_through_a_pooler() {
+    let (_pooler, mut rig) = Rig::pooled("pooled-ahead").await;
+    rig.beside.organization("acme", json!({})).await;
+    let members = vec![large(&rig.bench, 1), member(rig.bench.registration(&small("t-1", "acme")))];
+    let behind = begins_behind(&mut rig, members).await;
+    assert!(behind >= SLOW, "{behind:?}");
+    rig.check().await;
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! The same random batches for the reference, the model and both databases: the same answers, positions and rows.
 
-use crate::chance::Chance;
 use crate::harness::Bench;
 use crate::reference::Reference;
 use crate::world::World;
 use tenancy_core::Error;
+use tenancy_testkit::Chance;
 
 /// So many members at most; the queue is smaller than a batch may be.
 const MOST: u64 = 40;

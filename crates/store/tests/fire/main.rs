@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod appended;
-mod chance;
 mod culprits;
 mod cuts;
 mod engines;

@@ -5,7 +5,7 @@ use crate::history::{Answer, History};
 use crate::world::Member;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tenancy_store::Store;
 use tenancy_store::database::Database;
 use tenancy_testkit::{Armed, Fault, Message, PgBouncer, Postgres, Proxy, Settings};
@@ -17,6 +17,7 @@ pub struct Rig {
     /// Looks on, past the proxy.
     pub beside: Bench,
     pub history: History,
+    database: tenancy_testkit::Database,
     committers: Committers,
 }
 
@@ -64,7 +65,7 @@ impl Rig {
         let bench = Bench::on(&Database::Postgres(url)).await;
         let beside = Bench::on(&direct).await;
         let history = History::of(&database);
-        let rig = Self { proxy, bench, beside, history, committers };
+        let rig = Self { proxy, bench, beside, history, database, committers };
         rig.disarm();
         rig
     }
@@ -87,6 +88,33 @@ impl Rig {
     pub fn arm_commit(&self, fault: Fault) -> Armed {
         let committers = self.committers.clone();
         self.proxy.arm(fault.when(move |message| committers.sent(message) && message.is_commit()))
+    }
+
+    /// From now on every COMMIT takes so long in the server itself.
+    pub fn slow_commits(&self, by: Duration) {
+        self.database.execute(&format!(
+            "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep({}); RETURN NULL; END $$; \
+             CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON log_batches DEFERRABLE INITIALLY DEFERRED \
+             FOR EACH ROW EXECUTE FUNCTION linger()",
+            by.as_secs_f64()
+        ));
+    }
+
+    /// When the next COMMIT of a committer was sent, and then its next BEGIN.
+    pub fn commit_and_begin(&self) -> Arc<Mutex<Vec<Instant>>> {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (times, committers) = (Arc::clone(&seen), self.committers.clone());
+        let look = move |message: &Message| {
+            let mut times = times.lock().unwrap();
+            let begins = message.executes() && message.sql_contains("BEGIN ISOLATION");
+            let awaited = if times.is_empty() { message.is_commit() } else { times.len() == 1 && begins };
+            if committers.sent(message) && awaited {
+                times.push(Instant::now());
+            }
+            false
+        };
+        self.proxy.arm(Fault::delay(Duration::ZERO).when(look).repeated());
+        seen
     }
 
     /// Nothing goes wrong any more.

@@ -1,6 +1,5 @@
 //! Several processes on one PostgreSQL: each is a store with connections of its own.
 
-use crate::chance::Chance;
 use crate::harness::{Bench, full, small};
 use crate::history::{History, whole};
 use crate::rig::together;
@@ -15,6 +14,7 @@ use tenancy_core::changes::Conflict;
 use tenancy_core::json::sha256_hex;
 use tenancy_core::rules::{keys, outcome};
 use tenancy_store::database::Database;
+use tenancy_testkit::Chance;
 use tenancy_testkit::Postgres;
 
 async fn processes<const N: usize>(hint: &str) -> (tenancy_testkit::Database, [Bench; N]) {

@@ -1,7 +1,6 @@
 //! What is there, and members that somebody could ask for who has just read it: most are good, many get in each
 //! other's way.
 
-use crate::chance::Chance;
 use crate::harness::{Bench, small, tenant};
 use serde_json::{Value, json};
 use tenancy_core::Error;
@@ -17,6 +16,7 @@ use tenancy_core::rules::{Decision, keys, organization_holds};
 use tenancy_core::tenant::{Dossier, State};
 use tenancy_store::page::{OrganizationFilter, Page};
 use tenancy_store::read::OrganizationRecord;
+use tenancy_testkit::Chance;
 
 /// How many tenant ids there are to fight for.
 const TENANTS: u64 = 8;
@@ -65,7 +65,7 @@ impl World {
             let Ok(Some(mut member)) = self.member(bench, chance) else { continue };
             if chance.one_in(4) {
                 let now = bench.moment().now;
-                let record = answer(&format!("answer {}", chance.below(4)), now, chance.next());
+                let record = answer(&format!("answer {}", chance.below(4)), now, chance.bits());
                 member.changes.store_answer(record);
             }
             members.push(member);
@@ -129,7 +129,7 @@ impl World {
                 None => None,
             },
             3 => {
-                let digest = sha256_hex(&[&chance.next().to_le_bytes()]);
+                let digest = sha256_hex(&[&chance.bits().to_le_bytes()]);
                 keys::create(&format!("key {}", chance.below(3)), Role::Viewer, None, digest, moment)?.changes
             }
             _ => match chance.pick(&self.keys) {
