@@ -13,6 +13,12 @@ use tenancy_core::Timestamp;
 use tokio_postgres::types::{ToSql, Type as PgType};
 use tokio_postgres::{Client, Error, NoTls, Row, Statement};
 
+/// Makes the server's process keep the memory that statements give back. glibc's allocator gives it back to the system, and
+/// faults it in again for every statement, until it has once seen a large piece come and go.
+const KEEP_MEMORY: &str = "SELECT length(repeat('x', 4000000))";
+/// Most statements that a connection keeps prepared; then all of them are prepared anew.
+const MAX_PREPARED: usize = 256;
+
 /// An open connection. Statements that are begun one after the other travel together (pipelining).
 pub struct Connection {
     client: Client,
@@ -57,6 +63,10 @@ impl Connection {
         let local = |(name, value): &(&str, String)| format!("; SET LOCAL {name} = '{value}'");
         let begin = if target.pooled { settings.iter().map(local).collect() } else { String::new() };
         let row_types = if target.pooled { row_types(&client).await? } else { HashMap::new() };
+        if !target.pooled {
+            // If it fails, so will what is asked for next, and there it is known what to do.
+            let _ = client.batch_execute(KEEP_MEMORY).await;
+        }
         Ok(Self { client, pooled: target.pooled, begin, prepared: Mutex::default(), row_types })
     }
 
@@ -86,7 +96,10 @@ impl Connection {
             return Ok(());
         }
         let missing: Vec<_> = {
-            let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() >= MAX_PREPARED {
+                known.clear();
+            }
             statements.into_iter().filter(|sql| !known.contains_key(*sql)).map(str::to_owned).collect()
         };
         let made = together(missing.iter().map(|sql| Box::pin(self.client.prepare(sql)) as _).collect()).await;

@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, Param, Sent, answered, number, texts, time, together, values};
 use super::fault::{Fault, described};
+use super::one_statement::OneStatement;
 use super::rows::Rows;
 use crate::batch::{Appended, Flush, Needs, key_text};
 use crate::found::READS;
@@ -117,33 +118,15 @@ impl Flushes {
         now: Timestamp,
         almost: &Notify,
     ) -> Result<i64, Failure> {
-        let mut planned = Vec::new();
-        for (((kind, sql), columns), rows) in KINDS.iter().zip(&self.writes).zip(&self.columns).zip(&flush.rows) {
-            if !rows.is_empty() {
-                let mut params = vec![rows_of(connection, kind.table(), columns, rows, &[])];
-                if !matches!(kind, Kind::Insert(_)) {
-                    params.push(texts(rows.iter().filter_map(|row| key_text(row))));
-                }
-                planned.push((sql.as_str(), params));
-            }
-        }
-        planned.push((LOCK_HEAD, Vec::new()));
-        let logs = [
-            (&self.tenant_log, TENANT_AUDIT, &flush.tenant_events),
-            (&self.platform_log, PLATFORM_AUDIT, &flush.platform_events),
-        ];
-        for (sql, table, Appended { rows, places }) in logs {
-            if !rows.is_empty() {
-                planned.push((sql.as_str(), vec![rows_of(connection, table, table.columns, rows, places)]));
-            }
-        }
-        let batch = [number(flush.events), time(now)];
-        let statements = planned.iter().map(|(sql, _)| *sql).chain([APPEND_BATCH]);
+        let mut planned = self.writes(connection, flush);
+        planned.push(OneStatement::of(LOCK_HEAD, Vec::new()));
+        let log = self.log(connection, flush, now);
+        let statements = planned.iter().chain([&log]).map(|one| one.sql.as_str());
         connection.prepare(statements).await.map_err(|error| Failure::before(&error))?;
         let mut sent: Vec<Sent<'_, Vec<Row>>> =
-            planned.iter().map(|(sql, params)| Box::pin(connection.query(sql, params)) as _).collect();
+            planned.iter().map(|one| Box::pin(connection.query(&one.sql, &one.params)) as _).collect();
         sent.push(Box::pin(async {
-            let appended = connection.query(APPEND_BATCH, &batch).await?;
+            let appended = connection.query(&log.sql, &log.params).await?;
             almost.notify_one();
             Ok(appended)
         }));
@@ -165,6 +148,44 @@ impl Flushes {
             Some(Ok(first)) => Ok(first),
             _ => Err(Failure { fault: Fault::Final, unknown: false, what: "no position came back".to_owned() }),
         }
+    }
+
+    /// What writes the rows kind by kind; inserts that follow each other are one statement.
+    fn writes<'a>(&'a self, connection: &Connection, flush: &'a Flush<'_>) -> Vec<OneStatement<'a>> {
+        let mut planned: Vec<OneStatement<'a>> = Vec::new();
+        let mut inserts_last = false;
+        for (((kind, sql), columns), rows) in KINDS.iter().zip(&self.writes).zip(&self.columns).zip(&flush.rows) {
+            if rows.is_empty() {
+                continue;
+            }
+            let mut params = vec![rows_of(connection, kind.table(), columns, rows, &[])];
+            let inserts = matches!(kind, Kind::Insert(_));
+            if !inserts {
+                params.push(texts(rows.iter().filter_map(|row| key_text(row))));
+            }
+            match planned.last_mut() {
+                Some(last) if inserts && inserts_last => last.and(sql, params),
+                _ => planned.push(OneStatement::of(sql, params)),
+            }
+            inserts_last = inserts;
+        }
+        planned
+    }
+
+    /// What appends to the log: its rows, and where they end.
+    fn log<'a>(&'a self, connection: &Connection, flush: &'a Flush<'_>, now: Timestamp) -> OneStatement<'a> {
+        let logs = [
+            (&self.tenant_log, TENANT_AUDIT, &flush.tenant_events),
+            (&self.platform_log, PLATFORM_AUDIT, &flush.platform_events),
+        ];
+        let mut log = OneStatement::default();
+        for (sql, table, Appended { rows, places }) in logs {
+            if !rows.is_empty() {
+                log.and(sql, vec![rows_of(connection, table, table.columns, rows, places)]);
+            }
+        }
+        log.and(APPEND_BATCH, vec![number(flush.events), time(now)]);
+        log
     }
 }
 

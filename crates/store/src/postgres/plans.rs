@@ -1,12 +1,14 @@
 //! Looks at the plans of the commit path and of reads by key: every table is reached by a key, whatever the planner
 //! believes of the tables' sizes, since a prepared statement keeps the plan it got while they were small.
 
+use super::connection::number;
 use super::flushes::{APPEND_BATCH, LOCK_HEAD, append_log};
+use super::one_statement::OneStatement;
 use super::target::Target;
 use crate::database::Database;
 use crate::found::READS;
 use crate::keyed::{DOSSIER, ROWS};
-use crate::rows::{Dialect, KINDS, PLATFORM_AUDIT, TENANT_AUDIT};
+use crate::rows::{Dialect, KINDS, Kind, PLATFORM_AUDIT, TENANT_AUDIT};
 use std::fmt::Write as _;
 
 /// What is read whole: the head is one row; the newest batch is the end of an index, one row of it.
@@ -17,7 +19,20 @@ fn statements() -> Vec<String> {
     let keyed = ROWS.iter().chain(&DOSSIER).map(|by| by.sql(Dialect::Postgres));
     let writes = KINDS.iter().map(|kind| kind.postgres());
     let log = [LOCK_HEAD.to_owned(), append_log(TENANT_AUDIT), append_log(PLATFORM_AUDIT), APPEND_BATCH.to_owned()];
-    reads.chain(keyed).chain(writes).chain(log).collect()
+    let inserts = KINDS.iter().filter(|kind| matches!(kind, Kind::Insert(_))).map(|kind| kind.postgres());
+    let together = [as_one(inserts), as_one(log[1..].iter().cloned())];
+    reads.chain(keyed).chain(writes).chain(log.clone()).chain(together).collect()
+}
+
+fn as_one(statements: impl Iterator<Item = String>) -> String {
+    let mut one = OneStatement::default();
+    statements.for_each(|sql| one.and(&sql, parameters(&sql).map(number).collect()));
+    one.sql
+}
+
+/// The numbers of a statement's parameters.
+fn parameters(sql: &str) -> impl Iterator<Item = i64> {
+    (1..).take_while(move |number| sql.contains(&format!("${number}::")))
 }
 
 /// What is wrong with a plan: a scan that no key narrows.
@@ -42,7 +57,7 @@ fn findings(plan: &[String]) -> Vec<String> {
 
 /// The plan of a statement as our connections have it; generic, or for two keys.
 fn plan(database: &tenancy_testkit::Database, sql: &str, generic: bool) -> Vec<String> {
-    let parameters = (1..).take_while(|number| sql.contains(&format!("${number}::"))).count();
+    let parameters = parameters(sql).count();
     let mut script = String::new();
     for (name, value) in Target::keyed_settings() {
         write!(script, "SET {name} = '{value}'; ").unwrap();

@@ -70,7 +70,7 @@ pub enum Check {
     Same(&'static str),
 }
 
-/// A kind of write: one statement a batch, however many rows it carries.
+/// A kind of write: one statement a batch, or a part of one, however many rows it carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Inserts whole rows.

@@ -195,7 +195,7 @@ async fn must_keep_a_batch_whole_when_it_is_cut_behind_a_pooler() {
     let (_pooler, mut rig) = Rig::pooled("pooled").await;
     rig.beside.organization("acme", json!({})).await;
     rig.beside.register(&small("base", "acme")).await.unwrap();
-    for number in 1..30 {
+    for number in 1.. {
         let members = batch(&rig.bench, &rig.beside, number).await;
         let armed = match number {
             1 => rig.proxy.arm(Fault::cut_after().when(Message::is_commit)),
@@ -204,8 +204,11 @@ async fn must_keep_a_batch_whole_when_it_is_cut_behind_a_pooler() {
             _ => rig.proxy.cut_before(4 * (number - 3)),
         };
         let answers = rig.commit(members).await;
-        assert_eq!(armed.fired(), 1);
         as_without_cut(&answers, &format!("cut {number}"));
+        if armed.fired() == 0 {
+            assert!(number > 15, "a batch has more messages: {number}");
+            break;
+        }
     }
     rig.check().await;
 }

@@ -1,0 +1,68 @@
+//! Several writes as one statement: each but the last is a part of its `WITH`.
+//!
+//! A statement has a fixed price: an executor is started, an answer is sent, a thread wakes up for it. For the few rows of
+//! a batch that is as much as writing them. Parts see what was there before the statement, and not each other's rows; so
+//! only writes that do not look at each other belong together.
+
+use super::connection::Param;
+
+/// Writes that go together.
+#[derive(Default)]
+pub struct OneStatement<'a> {
+    /// Its text so far.
+    pub sql: String,
+    /// Its parameters.
+    pub params: Vec<Param<'a>>,
+    last: usize,
+    parts: usize,
+}
+
+impl<'a> OneStatement<'a> {
+    /// Of one write.
+    pub fn of(sql: &str, params: Vec<Param<'a>>) -> Self {
+        let mut one = Self::default();
+        one.and(sql, params);
+        one
+    }
+
+    /// With one write more, whose parameters are numbered from 1.
+    pub fn and(&mut self, sql: &str, params: Vec<Param<'a>>) {
+        if self.parts > 0 {
+            let before = if self.parts == 1 { "WITH " } else { ", " };
+            self.sql.insert_str(self.last, &format!("{before}part_{} AS (", self.parts));
+            self.sql.push_str(") ");
+        }
+        self.parts += 1;
+        self.last = self.sql.len();
+        self.sql.push_str(&renumbered(sql, self.params.len()));
+        self.params.extend(params);
+    }
+}
+
+/// The statement with its parameters' numbers raised.
+fn renumbered(sql: &str, by: usize) -> String {
+    let mut parts = sql.split('$');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let number: usize = part[..digits].parse().unwrap_or_default();
+        text.push_str(&format!("${}{}", number + by, &part[digits..]));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::connection::number;
+
+    #[test]
+    fn must_number_parameters_through() {
+        let mut one = OneStatement::of("INSERT a $1", vec![number(1)]);
+        assert_eq!(one.sql, "INSERT a $1");
+        one.and("INSERT b $2, $1", vec![number(2), number(3)]);
+        one.and("INSERT c $1", vec![number(4)]);
+        assert_eq!(one.sql, "WITH part_1 AS (INSERT a $1) , part_2 AS (INSERT b $3, $2) INSERT c $4");
+        assert_eq!(one.params.len(), 4);
+    }
+}
