@@ -34,6 +34,8 @@ pub enum Guard {
     ApiKeyUnused(String),
     /// The API key is at this version.
     ApiKeyAt(KeyId, i64),
+    /// The API key in whose name the change is made is at this version. Many members of a batch may stand on one.
+    CallerAt(KeyId, i64),
 }
 
 /// A row to write. A manifest's columns and those of the facts are different kinds of write: no value can name both.

@@ -127,15 +127,15 @@ fn stands_on(guard: &Guard) -> Option<Row<'_>> {
         Guard::AliasUnused(alias) => Row::Alias(alias),
         Guard::Lease(id, _) => Row::Job(id),
         Guard::ApiKeyUnused(name) => Row::ApiKeyName(name),
-        Guard::ApiKeyAt(id, _) => Row::ApiKey(id),
+        Guard::ApiKeyAt(id, _) | Guard::CallerAt(id, _) => Row::ApiKey(id),
     })
 }
 
 /// The row that a member with this guard changes, or keeps as it is for itself: what [`stands_on`] names, but for an
-/// organization of which only the usage changes.
+/// organization of which only the usage changes, and for the key of the caller.
 fn touches(guard: &Guard) -> Option<Row<'_>> {
     match guard {
-        Guard::OrganizationRoom(..) => None,
+        Guard::OrganizationRoom(..) | Guard::CallerAt(..) => None,
         guard => stands_on(guard),
     }
 }
@@ -177,7 +177,7 @@ fn fails(guard: &Guard, found: &Found, usages: &BTreeMap<OrganizationId, (i64, U
         Guard::AliasUnused(alias) => found.aliases.contains(alias).then(|| Conflict::AliasTaken(alias.clone())),
         Guard::Lease(id, epoch) => (found.jobs.get(id) != Some(epoch)).then(|| Conflict::LeaseLost(id.clone())),
         Guard::ApiKeyUnused(name) => found.api_key_names.contains(name).then(|| Conflict::ApiKeyExists(name.clone())),
-        Guard::ApiKeyAt(id, version) => {
+        Guard::ApiKeyAt(id, version) | Guard::CallerAt(id, version) => {
             (found.api_keys.get(id) != Some(version)).then(|| Conflict::ApiKeyMoved(id.clone()))
         }
     }

@@ -1,9 +1,12 @@
 //! What every operation stands on: the record, and what is declared.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tenancy_core::Error;
+use tenancy_core::apikey::ApiKey;
+use tenancy_core::changes::{Conflict, Guard};
 use tenancy_core::declared::Declared;
-use tenancy_core::ids::CorrelationId;
+use tenancy_core::ids::{CorrelationId, KeyId};
 use tenancy_core::json::hex;
 use tenancy_core::moment::{Actor, Moment};
 use tenancy_store::Store;
@@ -30,12 +33,54 @@ pub struct Asked {
     pub actor: Actor,
     /// In which request.
     pub correlation_id: CorrelationId,
+    /// In the name of which API key, if of any.
+    pub key: Option<AskingKey>,
 }
 
 impl Asked {
     /// Asked by a part of Tenancy itself.
     pub fn by_system(part: &str, correlation_id: CorrelationId) -> Self {
-        Self { actor: Actor::system(part), correlation_id }
+        Self { actor: Actor::system(part), correlation_id, key: None }
+    }
+
+    /// Asked by whoever holds an API key.
+    pub fn by_user(key: AskingKey, correlation_id: CorrelationId) -> Self {
+        Self { actor: Actor::user(&key.key_id), correlation_id, key: Some(key) }
+    }
+}
+
+/// The API key in whose name something is asked for: no change of it is committed once the key is revoked.
+#[derive(Debug, Clone)]
+pub struct AskingKey {
+    key_id: KeyId,
+    version: i64,
+    held: Arc<AtomicBool>,
+}
+
+impl AskingKey {
+    /// A key as it was read.
+    pub fn of(key: &ApiKey) -> Self {
+        Self { key_id: key.key_id.clone(), version: key.version, held: Arc::default() }
+    }
+
+    /// What a change in its name depends on.
+    pub fn guard(&self) -> Guard {
+        Guard::CallerAt(self.key_id.clone(), self.version)
+    }
+
+    /// Whether it is this key that moved since it was read: that is, it was revoked.
+    pub fn is_gone(&self, conflict: &Conflict) -> bool {
+        matches!(conflict, Conflict::ApiKeyMoved(key_id) if *key_id == self.key_id)
+    }
+
+    /// A change in its name was committed: it was good then.
+    pub fn has_held(&self) {
+        self.held.store(true, Ordering::Release);
+    }
+
+    /// Whether a change in its name was committed.
+    pub fn held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
     }
 }
 

@@ -239,6 +239,8 @@ pub struct Needs<'a> {
     pub jobs: BTreeSet<&'a str>,
     /// API keys.
     pub api_keys: BTreeSet<&'a str>,
+    /// API keys in whose name changes are made.
+    pub callers: BTreeSet<&'a str>,
     /// Names of API keys.
     pub api_key_names: BTreeSet<&'a str>,
     /// Digests of stored answers.
@@ -273,6 +275,7 @@ impl<'a> Needs<'a> {
             Guard::Lease(id, _) => self.jobs.insert(id.as_str()),
             Guard::ApiKeyUnused(name) => self.api_key_names.insert(name),
             Guard::ApiKeyAt(id, _) => self.api_keys.insert(id.as_str()),
+            Guard::CallerAt(id, _) => self.callers.insert(id.as_str()),
         };
     }
 }

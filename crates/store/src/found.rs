@@ -119,11 +119,18 @@ pub const READS: &[Read] = &[
         lock: true,
         types: &[Type::Text, Type::Int],
         keys: |needs| &needs.api_keys,
-        put: |found, row| {
-            let [id, version] = columns(row)?;
-            found.api_keys.insert(KeyId::take(id)?, i64::take(version)?);
-            Ok(())
-        },
+        put: api_key,
+    },
+    Read {
+        // Not locked: who revokes a key would wait for every process that is busy in its name.
+        columns: "key_id, version",
+        table: "api_keys",
+        key: "key_id",
+        and: "",
+        lock: false,
+        types: &[Type::Text, Type::Int],
+        keys: |needs| &needs.callers,
+        put: api_key,
     },
     Read {
         columns: "name",
@@ -190,6 +197,12 @@ const fn receipts(table: &'static str) -> Read {
 
 fn columns<const N: usize>(row: Vec<Value>) -> Result<[Value; N], Corrupt> {
     row.try_into().map_err(|row: Vec<Value>| Corrupt(format!("{N} columns expected, {} found", row.len())))
+}
+
+fn api_key(found: &mut Found, row: Vec<Value>) -> Result<(), Corrupt> {
+    let [id, version] = columns(row)?;
+    found.api_keys.insert(KeyId::take(id)?, i64::take(version)?);
+    Ok(())
 }
 
 fn organization(found: &mut Found, row: Vec<Value>) -> Result<(), Corrupt> {

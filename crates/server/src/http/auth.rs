@@ -1,21 +1,24 @@
 //! Who calls, and whether they may.
 
 use super::route::Needs;
-use crate::tenancy::Tenancy;
+use crate::tenancy::{AskingKey, Tenancy};
 use crate::token::token_digest;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use quick_cache::sync::Cache;
-use tenancy_core::Error;
+use std::sync::Arc;
 use tenancy_core::apikey::ApiKey;
 use tenancy_core::ids::CorrelationId;
 use tenancy_core::permission::may;
+use tenancy_core::{Error, Timestamp};
 
 /// Who calls, in which request.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// The key that was shown.
-    pub key: ApiKey,
+    pub key: Arc<ApiKey>,
+    /// What is asked for in its name.
+    pub asking: AskingKey,
     /// In which request.
     pub correlation_id: CorrelationId,
 }
@@ -23,10 +26,10 @@ pub struct Caller {
 /// Most tokens that are remembered.
 const MAX_SEEN_TOKENS: usize = 10_000;
 
-/// Digests of tokens that were good when they were last looked up. Nobody is let in by it: it only says whose reads may
-/// begin while their key is looked up once more.
+/// Digests of tokens that were good when they were last looked up, with their keys. Nobody is let in by it: it only says
+/// whose requests may begin before it is known that their key still is good.
 #[derive(Debug)]
-pub struct SeenTokens(Cache<String, ()>);
+pub struct SeenTokens(Cache<String, Arc<ApiKey>>);
 
 impl Default for SeenTokens {
     fn default() -> Self {
@@ -35,14 +38,14 @@ impl Default for SeenTokens {
 }
 
 impl SeenTokens {
-    /// Whether it was good.
-    pub fn has(&self, digest: &str) -> bool {
-        self.0.get(digest).is_some()
+    /// Its key, if it was good.
+    pub fn key(&self, digest: &str) -> Option<Arc<ApiKey>> {
+        self.0.get(digest)
     }
 
     /// It is good.
-    pub fn add(&self, digest: String) {
-        self.0.insert(digest, ());
+    pub fn add(&self, digest: String, key: Arc<ApiKey>) {
+        self.0.insert(digest, key);
     }
 
     /// It is not, or not for this.
@@ -63,16 +66,25 @@ pub fn shown(headers: &HeaderMap) -> Result<String, Error> {
 ///
 /// # Errors
 /// [`Error::Unauthenticated`], [`Error::Forbidden`].
-pub async fn key(tenancy: &Tenancy, digest: &str, needs: Needs) -> Result<ApiKey, Error> {
+pub async fn key(tenancy: &Tenancy, digest: &str, needs: Needs) -> Result<Arc<ApiKey>, Error> {
     let key = tenancy.store.api_key(digest).await?.ok_or(Error::Unauthenticated)?;
-    if !key.is_good(tenancy.store.now()) {
+    allowed(&key, tenancy.store.now(), needs)?;
+    Ok(Arc::new(key))
+}
+
+/// Whether a key as it was read may do this now.
+///
+/// # Errors
+/// [`Error::Unauthenticated`], [`Error::Forbidden`].
+pub fn allowed(key: &ApiKey, now: Timestamp, needs: Needs) -> Result<(), Error> {
+    if !key.is_good(now) {
         return Err(Error::Unauthenticated);
     }
     match needs {
         Needs::Permission(operation) if !may(key.role, operation) => {
             Err(Error::Forbidden(format!("a key of role {} may not {operation}: ask for one that may", key.role)))
         }
-        _ => Ok(key),
+        _ => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@ use super::problem::Problem;
 use super::route::Needs;
 use super::server::Server;
 use crate::metrics::RouteMetrics;
+use crate::tenancy::AskingKey;
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::middleware::Next;
@@ -54,9 +55,9 @@ async fn run(next: Next, request: Request) -> Response {
 /// A read that runs beside the check of its caller's key: the database is asked for both at once. What was read goes out
 /// only if the key is good.
 async fn beside(
-    key: impl Future<Output = Result<ApiKey, Error>>,
+    key: impl Future<Output = Result<Arc<ApiKey>, Error>>,
     read: impl Future<Output = Response>,
-) -> Result<(ApiKey, Response), Error> {
+) -> Result<(Arc<ApiKey>, Response), Error> {
     match select(pin!(key), pin!(read)).await {
         Either::Left((key, read)) => {
             let key = key?;
@@ -64,6 +65,13 @@ async fn beside(
         }
         Either::Right((answer, key)) => Ok((key.await?, answer)),
     }
+}
+
+/// The request with who calls.
+fn of_caller(mut request: Request, key: &Arc<ApiKey>, asking: &AskingKey, correlation_id: &CorrelationId) -> Request {
+    let (key, asking, correlation_id) = (Arc::clone(key), asking.clone(), correlation_id.clone());
+    request.extensions_mut().insert(Caller { key, asking, correlation_id });
+    request
 }
 
 /// The whole response: a problem is written down, and the correlation id goes out.
@@ -78,7 +86,7 @@ pub fn finished(response: Response, correlation_id: &CorrelationId) -> Response 
 impl Gate {
     async fn answer(
         &self,
-        mut request: Request,
+        request: Request,
         next: Next,
         correlation_id: &CorrelationId,
         key_id: &mut Option<KeyId>,
@@ -88,17 +96,30 @@ impl Gate {
         }
         let (tenancy, seen) = (&self.server.tenancy, &self.server.seen_tokens);
         let digest = auth::shown(request.headers())?;
-        if self.only_reads() && seen.has(&digest) {
-            let key = auth::key(tenancy, &digest, self.needs);
-            let (key, answer) = beside(key, run(next, request)).await.inspect_err(|_| seen.remove(&digest))?;
-            *key_id = Some(key.key_id);
-            return Ok(answer);
-        }
-        let key = auth::key(tenancy, &digest, self.needs).await?;
-        seen.add(digest);
+        let known = seen.key(&digest).filter(|key| auth::allowed(key, tenancy.store.now(), self.needs).is_ok());
+        let checked = async { auth::key(tenancy, &digest, self.needs).await.inspect_err(|_| seen.remove(&digest)) };
+        let (key, answer) = match known {
+            Some(_) if self.only_reads() => beside(checked, run(next, request)).await?,
+            Some(key) => {
+                let asking = AskingKey::of(&key);
+                let answer = run(next, of_caller(request, &key, &asking, correlation_id)).await;
+                // A commit would have said that the key is good; where there was none, what is answered waits for it. That
+                // something failed here is nobody's secret, and may be that a change's outcome is unknown.
+                if !asking.held() && !answer.status().is_server_error() {
+                    checked.await?;
+                }
+                (key, answer)
+            }
+            None => {
+                let key = checked.await?;
+                seen.add(digest.clone(), Arc::clone(&key));
+                let asking = AskingKey::of(&key);
+                let answer = run(next, of_caller(request, &key, &asking, correlation_id)).await;
+                (key, answer)
+            }
+        };
         *key_id = Some(key.key_id.clone());
-        request.extensions_mut().insert(Caller { key, correlation_id: correlation_id.clone() });
-        Ok(run(next, request).await)
+        Ok(answer)
     }
 
     /// Whether the handler changes nothing, and asks for nothing of its caller.

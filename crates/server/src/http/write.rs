@@ -20,7 +20,6 @@ use serde_json::Value;
 use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::apikey::Role;
-use tenancy_core::moment::Actor;
 
 /// A request to change something.
 pub struct Write {
@@ -66,7 +65,7 @@ impl FromRequest<Arc<Server>> for Write {
                 Some(IdempotencyKey::new(id, value.as_bytes(), method, path, &body)?)
             }
         };
-        let asked = Asked { actor: Actor::user(&caller.key.key_id), correlation_id: caller.correlation_id };
+        let asked = Asked::by_user(caller.asking, caller.correlation_id);
         Ok(Self { asked, role: caller.key.role, precondition, allow, dry_run, key, headers: parts.headers, body })
     }
 }

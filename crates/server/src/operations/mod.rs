@@ -18,7 +18,7 @@ pub mod wish;
 
 use crate::answer::Answer;
 use crate::idempotency::IdempotencyKey;
-use crate::tenancy::{Asked, Tenancy};
+use crate::tenancy::{Asked, AskingKey, Tenancy};
 use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::changes::{Changes, Conflict};
@@ -102,11 +102,18 @@ impl Tenancy {
             let mut moment = self.moment(asked)?;
             let Decided { outcome, changes } = command.decide(self, &mut moment).await?;
             let Some(mut changes) = changes else { return Ok(Done::Now(outcome)) };
+            changes.guards.extend(asked.key.as_ref().map(AskingKey::guard));
             if let Some(keyed) = keyed {
                 keyed.key.store(&mut changes, &(keyed.answer)(self, &outcome), moment.now);
             }
             match (self.store.commit(changes).await, keyed) {
-                (Ok(_), _) => return Ok(Done::Now(outcome)),
+                (Ok(_), _) => {
+                    asked.key.iter().for_each(AskingKey::has_held);
+                    return Ok(Done::Now(outcome));
+                }
+                (Err(Error::Conflict(conflict)), _) if asked.key.as_ref().is_some_and(|key| key.is_gone(&conflict)) => {
+                    return Err(Error::Unauthenticated);
+                }
                 (Err(Error::Conflict(Conflict::IdempotencyKeyUsed(first))), Some(keyed)) => {
                     return keyed.key.answer_of(&first).map(Done::Before);
                 }

@@ -121,7 +121,8 @@ impl Runner {
     /// Commits what the job achieved; tries again as long as the lease holds and the process goes on.
     async fn end(&self, job: Job, outcome: Outcome, lost: &CancellationToken) -> &'static str {
         let how = if outcome == Outcome::Completed { "completed" } else { "failed" };
-        let asked = Asked { actor: Actor::controller(&self.holder), correlation_id: job.correlation_id.clone() };
+        let asked =
+            Asked { actor: Actor::controller(&self.holder), correlation_id: job.correlation_id.clone(), key: None };
         let end = End { job, outcome };
         let mut wait = Duration::from_millis(50);
         loop {

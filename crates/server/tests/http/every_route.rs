@@ -3,17 +3,23 @@
 use crate::house::{Answered, House, On, Original, acme_eu, on_both};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tenancy_core::apikey::Role;
+use tenancy_core::apikey::{ApiKey, Role};
+use tenancy_core::ids::CorrelationId;
 use tenancy_core::permission::may;
+use tenancy_core::rules::keys;
 use tenancy_server::http::route::{Needs, Route};
 use tenancy_server::http::router::all;
 use tenancy_server::provisioner::Recorder;
+use tenancy_server::tenancy::Asked;
+use tenancy_server::token::token_digest;
+use tenancy_store::page::Page;
 use tokio::sync::OnceCell;
 
 on_both!(
     no_route_but_open_ones_must_answer_without_a_key_that_may,
     every_route_must_answer_its_sample_with_a_correlation_id,
     every_write_must_leave_an_event_of_who_and_in_which_request,
+    no_write_must_be_done_or_answered_in_the_name_of_a_key_that_is_revoked,
     every_write_must_have_one_effect_and_one_answer_under_one_idempotency_key,
     every_versioned_write_must_ask_for_the_version_and_refuse_another,
 );
@@ -229,6 +235,45 @@ async fn every_write_must_leave_an_event_of_who_and_in_which_request(on: On) {
         let event = found.unwrap_or_else(|| panic!("{} {path} left {events:#?}", sample.method));
         assert!(event["actor"].as_str().expect("text").starts_with("user:key_"), "{event}");
     }
+}
+
+/// A write of a caller who is known begins before their key is looked up again: its commit depends on the key.
+async fn no_write_must_be_done_or_answered_in_the_name_of_a_key_that_is_revoked(on: On) {
+    for sample in writes() {
+        let (house, path) = prepared(on, &sample).await;
+        let made = house.post("/v1/keys", json!({"name": "gateway", "role": "admin"})).await.ok(201).body;
+        let token = format!("Bearer {}", made["token"].as_str().expect("a token"));
+        let headers = [
+            ("authorization", token.as_str()),
+            ("content-type", "application/json"),
+            ("if-match", "*"),
+            ("x-correlation-id", "too-late"),
+        ];
+        let ask = async |path: &str| house.send_as_it_is(sample.method, path, &headers, body(&sample).as_str()).await;
+        house.send_as_it_is("GET", "/v1/tenants", &headers, ()).await.ok(200);
+        revoke_elsewhere(&house, made["key_id"].as_str().expect("an id")).await;
+        let wrong = ask(&format!("{path}?no_such=parameter")).await;
+        assert_eq!((wrong.status.as_u16(), wrong.code()), (401, "unauthenticated"), "{} {path}", sample.method);
+        house.send_as_it_is("GET", "/v1/whoami", &headers[..1], ()).await.ok(401);
+
+        // Known once more, as if it had been good until this moment.
+        let digest = token_digest(made["token"].as_str().expect("a token"));
+        let key = house.server.tenancy.store.api_key(&digest).await.expect("readable").expect("there");
+        house.server.seen_tokens.add(digest, Arc::new(ApiKey { revoked_at: None, version: 1, ..key }));
+        let refused = ask(&path).await;
+        assert_eq!((refused.status.as_u16(), refused.code()), (401, "unauthenticated"), "{} {path}", sample.method);
+        assert_eq!(house.events("correlation_id=too-late").await, [] as [Value; 0], "{} {path}", sample.method);
+    }
+}
+
+/// Revokes a key as another process would: nothing here hears of it.
+async fn revoke_elsewhere(house: &House, key_id: &str) {
+    let tenancy = &house.server.tenancy;
+    let found = tenancy.store.api_keys(&Page { limit: 500, ..Page::default() }).await.expect("readable").items;
+    let key = found.iter().find(|key| key.key_id.as_str() == key_id).expect("the key");
+    let asked = Asked::by_system("elsewhere", CorrelationId::known("elsewhere"));
+    let revoked = keys::revoke(key, &mut tenancy.moment(&asked).expect("a moment")).expect("decided");
+    tenancy.store.commit(revoked.changes.expect("a change")).await.expect("committed");
 }
 
 async fn every_write_must_have_one_effect_and_one_answer_under_one_idempotency_key(on: On) {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tenancy_core::changes::{Changes, Conflict};
 use tenancy_core::ids::{CorrelationId, TenantId};
 use tenancy_core::lifecycle::{Situation, next_action};
-use tenancy_core::moment::Actor;
 use tenancy_core::rules::lifecycle::activate;
 use tenancy_core::rules::outcome::complete;
 use tenancy_core::tenant::{Dossier, State};
@@ -61,7 +60,7 @@ async fn commit(house: &House, changes: Option<Changes>) -> Result<(), Error> {
 }
 
 fn asked() -> Asked {
-    Asked { actor: Actor::system("test"), correlation_id: CorrelationId::known("late") }
+    Asked::by_system("test", CorrelationId::known("late"))
 }
 
 async fn a_hold_on_an_organization_must_hold_all_its_tenants_and_no_others(on: On) {

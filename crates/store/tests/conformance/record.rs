@@ -4,16 +4,19 @@ use crate::harness::{Bench, full, on_both, on_model, on_pooled, organization, sm
 use jiff::SignedDuration;
 use serde_json::json;
 use tenancy_core::Error;
-use tenancy_core::changes::{Conflict, IdempotencyRecord};
+use tenancy_core::apikey::Role;
+use tenancy_core::changes::{Conflict, Guard, IdempotencyRecord};
 use tenancy_core::ids::Alias;
-use tenancy_core::json::Object;
+use tenancy_core::json::{Object, sha256_hex};
 use tenancy_core::organization::Usage;
+use tenancy_core::rules::keys;
 use tenancy_store::page::{Page, TenantFilter};
 
 on_both!(
     must_read_back_what_was_registered,
     must_refuse_an_id_that_is_taken,
     must_refuse_a_tenant_of_no_organization,
+    must_commit_nothing_in_the_name_of_a_key_that_is_revoked,
     must_keep_caps_exact_under_concurrent_registrations,
     must_let_exactly_one_of_many_writers_on_one_version_win,
     must_keep_every_version,
@@ -26,6 +29,7 @@ on_both!(
 
 on_pooled!(
     must_read_back_what_was_registered,
+    must_commit_nothing_in_the_name_of_a_key_that_is_revoked,
     must_keep_caps_exact_under_concurrent_registrations,
     must_let_exactly_one_of_many_writers_on_one_version_win,
     must_keep_every_version,
@@ -37,6 +41,7 @@ on_model!(
     must_read_back_what_was_registered,
     must_refuse_an_id_that_is_taken,
     must_refuse_a_tenant_of_no_organization,
+    must_commit_nothing_in_the_name_of_a_key_that_is_revoked,
     must_keep_caps_exact_under_concurrent_registrations,
     must_let_exactly_one_of_many_writers_on_one_version_win,
     must_keep_every_version,
@@ -68,6 +73,27 @@ async fn must_refuse_a_tenant_of_no_organization(bench: Bench) {
     let refused = bench.register(&small("acme-eu", "nobody")).await;
     assert_eq!(refused, Err(Error::Conflict(Conflict::OrganizationMissing(organization("nobody")))));
     assert_eq!(bench.store.dossier(&tenant("acme-eu")).await.unwrap(), None);
+}
+
+/// Any number of changes in its name ride in one batch, up to its revocation; behind that, in the same batch or later, none.
+async fn must_commit_nothing_in_the_name_of_a_key_that_is_revoked(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    let made = keys::create("gateway", Role::Operator, None, sha256_hex(&[b"gateway"]), &mut bench.moment()).unwrap();
+    bench.commit(made.changes).await.unwrap();
+    let in_its_name = |id: &str| {
+        let mut changes = bench.registration(&small(id, "acme")).changes.unwrap();
+        changes.guard(Guard::CallerAt(made.key.key_id.clone(), made.key.version));
+        changes
+    };
+    let revocation = keys::revoke(&made.key, &mut bench.moment()).unwrap().changes.unwrap();
+    let members = [in_its_name("t-1"), in_its_name("t-2"), revocation, in_its_name("t-3"), in_its_name("t-4")];
+    let answers = bench.store.commit_together(members.to_vec()).await;
+    let revoked = Err(Error::Conflict(Conflict::ApiKeyMoved(made.key.key_id.clone())));
+    let positions = answers[..3].iter().map(|answer| answer.as_ref().unwrap().position).collect::<Vec<_>>();
+    assert_eq!(positions, [positions[0], positions[0] + 1, positions[0] + 2]);
+    assert_eq!(answers[3..], [revoked.clone(), revoked.clone()]);
+    assert_eq!(bench.store.commit(in_its_name("t-5")).await, revoked);
+    assert_eq!(bench.store.dossier(&tenant("t-3")).await.unwrap(), None);
 }
 
 async fn must_keep_caps_exact_under_concurrent_registrations(bench: Bench) {

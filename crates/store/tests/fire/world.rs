@@ -5,7 +5,7 @@ use crate::harness::{Bench, small, tenant};
 use serde_json::{Value, json};
 use tenancy_core::Error;
 use tenancy_core::apikey::{ApiKey, Role};
-use tenancy_core::changes::{Changes, IdempotencyRecord};
+use tenancy_core::changes::{Changes, Guard, IdempotencyRecord};
 use tenancy_core::json::{Object, sha256_hex};
 use tenancy_core::lifecycle::Action;
 use tenancy_core::manifest::Manifest;
@@ -67,6 +67,9 @@ impl World {
                 let now = bench.moment().now;
                 let record = answer(&format!("answer {}", chance.below(4)), now, chance.bits());
                 member.changes.store_answer(record);
+            }
+            if let Some(caller) = chance.pick(&self.keys).filter(|_| chance.one_in(5)) {
+                member.changes.guard(Guard::CallerAt(caller.key_id.clone(), caller.version));
             }
             members.push(member);
         }
