@@ -187,14 +187,14 @@ CREATE TABLE platform_audit (
 ) STRICT;
 CREATE INDEX platform_audit_position ON platform_audit (position);
 
--- What may be personal stands beside the log, where a purge empties it.
+-- What may be personal stands beside the log, where a purge empties it. What is no tenant's has the empty text for one.
 CREATE TABLE audit_private (
-    audit_id text PRIMARY KEY CHECK (length(audit_id) <= 64),
-    tenant_id text CHECK (length(tenant_id) <= 64),
+    tenant_id text NOT NULL CHECK (length(tenant_id) <= 64),
+    audit_id text NOT NULL CHECK (length(audit_id) <= 64),
     salt text NOT NULL CHECK (length(salt) <= 64),
-    content text NOT NULL CHECK (json_valid(content))
+    content text NOT NULL CHECK (json_valid(content)),
+    PRIMARY KEY (tenant_id, audit_id)
 ) STRICT;
-CREATE INDEX audit_private_tenant_id ON audit_private (tenant_id);
 
 -- The one order of the log: a row that is locked and never updated, and a list of what was committed.
 CREATE TABLE log_head (only_row integer PRIMARY KEY CHECK (only_row = 1)) STRICT;

@@ -32,7 +32,7 @@ pub struct Read {
 impl Read {
     /// One key a statement.
     pub fn sqlite(&self) -> String {
-        if self.table == "organization_usage" {
+        if self.from_newest() {
             return format!(
                 "SELECT {} FROM {} WHERE {} = ?1 ORDER BY serial DESC LIMIT 1",
                 self.columns, self.table, self.key
@@ -41,16 +41,21 @@ impl Read {
         format!("SELECT {} FROM {} WHERE {} = ?1{}", self.columns, self.table, self.key, self.and)
     }
 
+    /// Whether only each key's newest row is read; on PostgreSQL the least number that it can have comes with the key.
+    pub fn from_newest(&self) -> bool {
+        self.table == "organization_usage"
+    }
+
     /// All keys in one statement. What is locked is locked in order of its keys, so that processes cannot wait for
     /// each other in a circle.
     pub fn postgres(&self) -> String {
         let Self { columns, table, key, and, .. } = self;
         // jsonb is read as text.
         let columns = columns.replace("caps", "caps::text");
-        if *table == "organization_usage" {
+        if self.from_newest() {
             return format!(
-                "SELECT u.* FROM unnest($1::text[]) AS o(id) CROSS JOIN LATERAL (SELECT {columns} FROM {table} \
-                 WHERE {key} = o.id ORDER BY serial DESC LIMIT 1) u"
+                "SELECT u.* FROM unnest($1::text[], $2::bigint[]) AS o(id, least) CROSS JOIN LATERAL (SELECT {columns} \
+                 FROM {table} WHERE {key} = o.id AND serial >= o.least ORDER BY serial DESC LIMIT 1) u"
             );
         }
         let order = if self.lock { format!(" ORDER BY {key} FOR NO KEY UPDATE") } else { String::new() };

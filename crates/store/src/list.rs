@@ -216,8 +216,10 @@ impl Store {
             (_, name, _) => format!("l.{name} AS {name}"),
         };
         let columns: Vec<_> = TENANT_AUDIT.columns.iter().map(column).collect();
+        let tenant = if platform { "''" } else { "l.tenant_id" };
         format!(
-            "SELECT {}, p.salt AS salt, p.content AS content FROM {} l LEFT JOIN audit_private p ON p.audit_id = l.audit_id",
+            "SELECT {}, p.salt AS salt, p.content AS content FROM {} l LEFT JOIN audit_private p \
+             ON p.tenant_id = {tenant} AND p.audit_id = l.audit_id",
             columns.join(", "),
             table.name
         )

@@ -159,6 +159,7 @@ impl Committer {
         if self.connection.as_ref().is_none_or(Connection::is_closed) {
             // What was found, was found in a transaction that went with the connection.
             found = None;
+            self.flushes.begin_anew();
             let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
             let opened = opened.ok_or_else(|| Failure::silence(false))?;
             self.connection = Some(opened.map_err(|error| Failure::before(&error))?);

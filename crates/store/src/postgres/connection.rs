@@ -188,6 +188,11 @@ pub fn number(number: i64) -> Param<'static> {
     (Box::new(number), PgType::INT8)
 }
 
+/// A list of numbers.
+pub fn numbers(numbers: Vec<i64>) -> Param<'static> {
+    (Box::new(numbers), PgType::INT8_ARRAY)
+}
+
 /// One time.
 pub fn time(time: Timestamp) -> Param<'static> {
     (Box::new(time), PgType::TIMESTAMPTZ)

@@ -1,11 +1,12 @@
 //! The two flushes of a batch: what each sends in one go, and what it makes of the answers.
 
-use super::connection::{Connection, Param, Sent, answered, number, texts, time, together, values};
+use super::connection::{Connection, Param, Sent, answered, number, numbers, texts, time, together, values};
 use super::fault::{Fault, described};
 use super::one_statement::OneStatement;
 use super::rows::Rows;
+use super::usages::NewestUsages;
 use crate::batch::{Appended, Flush, Needs, key_text};
-use crate::found::READS;
+use crate::found::{READS, Read};
 use crate::rows::{Column, KINDS, Kind, PLATFORM_AUDIT, TENANT_AUDIT, Table, Value, unnest};
 use std::future::Future;
 use tenancy_core::Timestamp;
@@ -26,6 +27,7 @@ pub struct Flushes {
     columns: Vec<Vec<Column>>,
     tenant_log: String,
     platform_log: String,
+    usages: NewestUsages,
 }
 
 /// Why a batch did not come through.
@@ -70,6 +72,7 @@ impl Flushes {
             columns: KINDS.iter().map(|kind| kind.columns()).collect(),
             tenant_log: append_log(TENANT_AUDIT),
             platform_log: append_log(PLATFORM_AUDIT),
+            usages: NewestUsages::default(),
         }
     }
 
@@ -78,7 +81,7 @@ impl Flushes {
         let asked: Vec<_> = READS.iter().zip(&self.reads).filter(|(read, _)| !(read.keys)(needs).is_empty()).collect();
         let statements = asked.iter().map(|(_, sql)| sql.as_str());
         connection.prepare(statements).await.map_err(|error| Failure::before(&error))?;
-        let params: Vec<_> = asked.iter().map(|(read, _)| [texts((read.keys)(needs).iter().copied())]).collect();
+        let params: Vec<_> = asked.iter().map(|(read, _)| self.keys(read, needs)).collect();
         let mut sent: Vec<Sent<'_, Vec<Row>>> = vec![Box::pin(async {
             connection.begin(" ISOLATION LEVEL READ COMMITTED").await?;
             Ok(Vec::new())
@@ -105,7 +108,22 @@ impl Flushes {
                 })?;
             }
         }
+        // A pooler may lead somewhere else without a word.
+        if !connection.is_pooled() {
+            self.usages.remember(&found);
+        }
         Ok(found)
+    }
+
+    fn keys<'a>(&self, read: &Read, needs: &'a Needs<'a>) -> Vec<Param<'a>> {
+        let keys = || (read.keys)(needs).iter().copied();
+        let keyed = texts(keys());
+        if read.from_newest() { vec![keyed, numbers(self.usages.least(keys()))] } else { vec![keyed] }
+    }
+
+    /// What was learnt on the connection before is forgotten.
+    pub fn begin_anew(&self) {
+        self.usages.forget();
     }
 
     /// The second flush: writes the rows kind by kind, then takes the log's head, numbers the events, and commits. Returns

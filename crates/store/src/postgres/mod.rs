@@ -16,6 +16,7 @@ mod roles;
 mod rows;
 mod shared;
 mod target;
+mod usages;
 
 pub use migrate::{is_marked, migrate};
 pub use roles::grant;

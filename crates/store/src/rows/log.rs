@@ -68,10 +68,10 @@ pub const PLATFORM_AUDIT: &Table = &Table {
 /// A row of `audit_private`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PrivateRow {
+    /// Whose; empty for what is no tenant's.
+    pub tenant_id: String,
     /// Beside which event.
     pub audit_id: AuditId,
-    /// Whose.
-    pub tenant_id: Option<TenantId>,
     /// What the digest in the log is salted with.
     pub salt: String,
     /// What may be personal.
@@ -80,9 +80,9 @@ pub struct PrivateRow {
 
 described!(
     /// What stands beside the log.
-    PrivateRow as AUDIT_PRIVATE "audit_private" [audit_id] {
+    PrivateRow as AUDIT_PRIVATE "audit_private" [tenant_id, audit_id] {
+        tenant_id: String,
         audit_id: AuditId,
-        tenant_id: Option<TenantId>,
         salt: String,
         content: Json,
     }
@@ -139,7 +139,7 @@ impl PrivateRow {
         let private = event.private.as_ref()?;
         Some(Self {
             audit_id: event.audit_id.clone(),
-            tenant_id: event.tenant_id.clone(),
+            tenant_id: event.tenant_id.as_ref().map(TenantId::to_string).unwrap_or_default(),
             salt: private.salt.clone(),
             content: private.content.clone(),
         })

@@ -139,7 +139,7 @@ macro_rules! through_json {
             }
 
             fn take(value: Value) -> Result<Self, Corrupt> {
-                serde_json::from_value(<Json as Field>::take(value)?).map_err(|error| Corrupt(error.to_string()))
+                serde_json::from_str(&String::take(value)?).map_err(|error| Corrupt(error.to_string()))
             }
         }
     )+};
