@@ -32,7 +32,7 @@ pub struct Read {
 impl Read {
     /// One key a statement.
     pub fn sqlite(&self) -> String {
-        if self.from_newest() {
+        if self.is_newest_only() {
             return format!(
                 "SELECT {} FROM {} WHERE {} = ?1 ORDER BY serial DESC LIMIT 1",
                 self.columns, self.table, self.key
@@ -42,7 +42,7 @@ impl Read {
     }
 
     /// Whether only each key's newest row is read; on PostgreSQL the least number that it can have comes with the key.
-    pub fn from_newest(&self) -> bool {
+    pub fn is_newest_only(&self) -> bool {
         self.table == "organization_usage"
     }
 
@@ -52,7 +52,7 @@ impl Read {
         let Self { columns, table, key, and, .. } = self;
         // jsonb is read as text.
         let columns = columns.replace("caps", "caps::text");
-        if self.from_newest() {
+        if self.is_newest_only() {
             return format!(
                 "SELECT u.* FROM unnest($1::text[], $2::bigint[]) AS o(id, least) CROSS JOIN LATERAL (SELECT {columns} \
                  FROM {table} WHERE {key} = o.id AND serial >= o.least ORDER BY serial DESC LIMIT 1) u"

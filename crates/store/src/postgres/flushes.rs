@@ -118,7 +118,7 @@ impl Flushes {
     fn keys<'a>(&self, read: &Read, needs: &'a Needs<'a>) -> Vec<Param<'a>> {
         let keys = || (read.keys)(needs).iter().copied();
         let keyed = texts(keys());
-        if read.from_newest() { vec![keyed, numbers(self.usages.least(keys()))] } else { vec![keyed] }
+        if read.is_newest_only() { vec![keyed, numbers(self.usages.least(keys()))] } else { vec![keyed] }
     }
 
     /// What was learnt on the connection before is forgotten.
