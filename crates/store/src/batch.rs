@@ -155,6 +155,11 @@ impl Queue {
 }
 
 impl Intake {
+    /// How many wait by now.
+    pub fn waiting(&self) -> usize {
+        self.carried.len() + self.arriving.len()
+    }
+
     /// Everybody who waits by now, up to the bounds of a batch.
     pub fn ready(&mut self) -> Vec<Waiting> {
         #[cfg(feature = "model")]

@@ -229,9 +229,11 @@ impl Run<'_> {
             () = almost.notified() => None,
         };
         // Only COMMIT is on its way. Nobody goes ahead of who was put off to the next batch, nor where this batch may have to
-        // run once more, nor where a pooler may give what comes behind the COMMIT to another connection.
+        // run once more, nor where a pooler may give what comes behind the COMMIT to another connection. Fewer than are
+        // being committed do not go ahead either: others are on their way, and small batches are dear.
         let put_off = judgement.verdicts.contains(&Verdict::Later);
-        let goes_ahead = ended.is_none() && !put_off && !again && !connection.is_pooled();
+        let enough = intake.waiting() >= members.len();
+        let goes_ahead = ended.is_none() && enough && !put_off && !again && !connection.is_pooled();
         let next = if goes_ahead { intake.ready() } else { Vec::new() };
         let needs = Needs::of(&next, false);
         let mut first = Box::pin(Failure::unless_answered(false, flushes.first(connection, &needs)));
