@@ -49,18 +49,19 @@ impl Asked {
     }
 }
 
-/// The API key in whose name something is asked for: no change of it is committed once the key is revoked.
+/// The API key in whose name something is asked for: no change is decided to be written once its key is seen to be revoked.
 #[derive(Debug, Clone)]
 pub struct AskingKey {
     key_id: KeyId,
     version: i64,
     held: Arc<AtomicBool>,
+    is_unknown: Arc<AtomicBool>,
 }
 
 impl AskingKey {
     /// A key as it was read.
     pub fn of(key: &ApiKey) -> Self {
-        Self { key_id: key.key_id.clone(), version: key.version, held: Arc::default() }
+        Self { key_id: key.key_id.clone(), version: key.version, held: Arc::default(), is_unknown: Arc::default() }
     }
 
     /// What a change in its name depends on.
@@ -81,6 +82,16 @@ impl AskingKey {
     /// Whether a change in its name was committed.
     pub fn held(&self) -> bool {
         self.held.load(Ordering::Acquire)
+    }
+
+    /// Nobody knows whether a change in its name was committed.
+    pub fn outcome_is_unknown(&self) {
+        self.is_unknown.store(true, Ordering::Release);
+    }
+
+    /// Whether that is so of any.
+    pub fn is_outcome_unknown(&self) -> bool {
+        self.is_unknown.load(Ordering::Acquire)
     }
 }
 

@@ -150,7 +150,8 @@ CREATE TABLE tenant_jobs (
     requested_by varchar(64) COLLATE "C" NOT NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
-    finished_at timestamptz
+    finished_at timestamptz,
+    CHECK ((finished_at IS NULL) = (state IN ('queued', 'running')))
 );
 CREATE INDEX tenant_jobs_tenant_id_state ON tenant_jobs (tenant_id, state);
 -- One lifecycle job per tenant at a time.

@@ -26,8 +26,8 @@ pub struct Caller {
 /// Most tokens that are remembered.
 const MAX_SEEN_TOKENS: usize = 10_000;
 
-/// Digests of tokens that were good when they were last looked up, with their keys. Nobody is let in by it: it only says
-/// whose requests may begin before it is known that their key still is good.
+/// Digests of tokens that were good when they were last looked up, with their keys. It says whose requests may begin before
+/// it is known that their key still is good; that is found out by the commit, or before anything is answered.
 #[derive(Debug)]
 pub struct SeenTokens(Cache<String, Arc<ApiKey>>);
 
@@ -62,7 +62,7 @@ pub fn shown(headers: &HeaderMap) -> Result<String, Error> {
     bearer(headers).map(token_digest).ok_or(Error::Unauthenticated)
 }
 
-/// The key of a token; it is asked for on every request, so that a key that was revoked is refused from that commit on.
+/// The key of a token, as it is now, if it is good and may do this.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`], [`Error::Forbidden`].

@@ -106,7 +106,9 @@ impl Gate {
                 // A commit would have said that the key is good; where there was none, what is answered waits for it. That
                 // something failed here is nobody's secret, and may be that a change's outcome is unknown.
                 if !asking.held() && !answer.status().is_server_error() {
-                    checked.await?;
+                    let unknown = |error| if asking.is_outcome_unknown() { Error::OutcomeUnknown } else { error };
+                    let now = checked.await.map_err(unknown)?;
+                    seen.add(digest.clone(), now);
                 }
                 (key, answer)
             }

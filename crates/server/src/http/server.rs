@@ -18,7 +18,7 @@ pub struct Server {
     pub metrics: Arc<Metrics>,
     /// Tenants as they were rendered last.
     pub rendered: Rendered,
-    /// Whose reads may begin while their key is looked up.
+    /// Whose requests may begin before their key is looked up.
     pub seen_tokens: SeenTokens,
     /// Cancelled when the server stops: whoever waits answers now.
     pub stop: CancellationToken,

@@ -13,6 +13,7 @@ use crate::view::applied::{AppliedDocument, AppliedJob};
 use crate::view::problem::{DocumentRef, ProblemView};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tenancy_core::document::MAX_FINDINGS;
 use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::json::{Pointer, differences};
@@ -168,9 +169,16 @@ async fn plan(
 /// Commits each document on its own: organizations in order, then tenants, many at once. What another document of the
 /// same file stood in the way of (an alias that moves from one tenant to another) is tried once more at the end.
 async fn write(tenancy: &Tenancy, asked: &Asked, key: Option<&IdempotencyKey>, steps: &[Step], lines: &mut [Line]) {
+    let gone = AtomicBool::new(false);
     let run = async |step: &Step| {
+        if gone.load(Ordering::Relaxed) {
+            return Err(Error::Unauthenticated);
+        }
         let keyed = key.map(|key| Keyed { key: key.part(&step.name()), answer: kept_line });
-        tenancy.decide_and_commit(step, asked, keyed.as_ref()).await
+        let done = tenancy.decide_and_commit(step, asked, keyed.as_ref()).await;
+        // The caller's key was revoked meanwhile: nothing more is done in its name.
+        gone.fetch_or(matches!(done, Err(Error::Unauthenticated)), Ordering::Relaxed);
+        done
     };
     let open: Vec<usize> = (0..steps.len()).filter(|at| matches!(lines[*at], Line::Of(_))).collect();
     let (organizations, tenants): (Vec<_>, Vec<_>) =

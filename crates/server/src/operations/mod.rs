@@ -118,7 +118,12 @@ impl Tenancy {
                     return keyed.key.answer_of(&first).map(Done::Before);
                 }
                 (Err(Error::Conflict(conflict)), _) if moved(&conflict) => {}
-                (Err(error), _) => return Err(error),
+                (Err(error), _) => {
+                    if error == Error::OutcomeUnknown {
+                        asked.key.iter().for_each(AskingKey::outcome_is_unknown);
+                    }
+                    return Err(error);
+                }
             }
         }
         Err(Error::Busy)

@@ -1,5 +1,5 @@
 //! The committer: one connection that commits batch after batch, each in two flushes. While a batch's COMMIT is on its
-//! way, the first flush of those who wait goes out behind it.
+//! way, the first flush of those who wait goes out behind it, if they are enough.
 
 use super::connection::{Connection, answered};
 use super::fault::Fault;
@@ -232,7 +232,8 @@ impl Run<'_> {
         // run once more, nor where a pooler may give what comes behind the COMMIT to another connection. Fewer than are
         // being committed do not go ahead either: others are on their way, and small batches are dear.
         let put_off = judgement.verdicts.contains(&Verdict::Later);
-        let enough = intake.waiting() >= members.len();
+        let committing = judgement.verdicts.iter().filter(|verdict| **verdict == Verdict::In).count();
+        let enough = intake.waiting() >= committing;
         let goes_ahead = ended.is_none() && enough && !put_off && !again && !connection.is_pooled();
         let next = if goes_ahead { intake.ready() } else { Vec::new() };
         let needs = Needs::of(&next, false);

@@ -109,8 +109,9 @@ impl Flushes {
             }
         }
         // A pooler may lead somewhere else without a word.
-        if !connection.is_pooled() {
-            self.usages.remember(&found);
+        if !connection.is_pooled() && !self.usages.remember(&found) {
+            let what = "an organization's usage is older than it was".to_owned();
+            return Err(Failure { fault: Fault::Again, unknown: false, what });
         }
         Ok(found)
     }

@@ -28,6 +28,7 @@ impl<'a> OneStatement<'a> {
     /// With one write more, whose parameters are numbered from 1.
     pub fn and(&mut self, sql: &str, params: Vec<Param<'a>>) {
         if self.parts > 0 {
+            debug_assert!(!sql.starts_with("WITH"), "a statement with parts of its own goes alone: {sql}");
             let before = if self.parts == 1 { "WITH " } else { ", " };
             self.sql.insert_str(self.last, &format!("{before}part_{} AS (", self.parts));
             self.sql.push_str(") ");
@@ -45,8 +46,10 @@ fn renumbered(sql: &str, by: usize) -> String {
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let digits = part.bytes().take_while(u8::is_ascii_digit).count();
-        let number: usize = part[..digits].parse().unwrap_or_default();
-        text.push_str(&format!("${}{}", number + by, &part[digits..]));
+        match part[..digits].parse::<usize>() {
+            Ok(number) => text.push_str(&format!("${}{}", number + by, &part[digits..])),
+            Err(_) => text.push_str(&format!("${part}")),
+        }
     }
     text
 }
@@ -60,9 +63,9 @@ mod tests {
     fn must_number_parameters_through() {
         let mut one = OneStatement::of("INSERT a $1", vec![number(1)]);
         assert_eq!(one.sql, "INSERT a $1");
-        one.and("INSERT b $2, $1", vec![number(2), number(3)]);
+        one.and("INSERT b $2, $1, '$.a'", vec![number(2), number(3)]);
         one.and("INSERT c $1", vec![number(4)]);
-        assert_eq!(one.sql, "WITH part_1 AS (INSERT a $1) , part_2 AS (INSERT b $3, $2) INSERT c $4");
+        assert_eq!(one.sql, "WITH part_1 AS (INSERT a $1) , part_2 AS (INSERT b $3, $2, '$.a') INSERT c $4");
         assert_eq!(one.params.len(), 4);
     }
 }

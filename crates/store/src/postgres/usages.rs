@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use tenancy_core::judge::Found;
+use tenancy_core::ids::OrganizationId;
+use tenancy_core::judge::{Found, FoundOrganization};
 
 /// Most organizations that are remembered; then all are forgotten.
 const MAX_REMEMBERED: usize = 10_000;
@@ -21,9 +22,17 @@ impl NewestUsages {
         organizations.map(|id| known.get(id).copied().unwrap_or(0)).collect()
     }
 
-    /// These were read, under their organizations' locks.
-    pub fn remember(&self, found: &Found) {
+    /// These were read, under their organizations' locks. False if one is older than was remembered: rows were put back
+    /// under a connection that lasted, so all is forgotten, and what was read does not count.
+    pub fn remember(&self, found: &Found) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let older = |(id, organization): (&OrganizationId, &FoundOrganization)| {
+            known.get(id.as_str()).is_some_and(|newest| organization.usage_serial < *newest)
+        };
+        if found.organizations.iter().any(older) {
+            known.clear();
+            return false;
+        }
         if known.len() + found.organizations.len() > MAX_REMEMBERED {
             known.clear();
         }
@@ -33,10 +42,44 @@ impl NewestUsages {
                 None => drop(known.insert(id.to_string(), organization.usage_serial)),
             }
         }
+        true
     }
 
     /// Another connection begins.
     pub fn forget(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(serial: i64) -> Found {
+        let organization = FoundOrganization {
+            version: 1,
+            counter: 1,
+            open: true,
+            caps: Default::default(),
+            usage: Default::default(),
+            usage_serial: serial,
+        };
+        Found { organizations: HashMap::from([(OrganizationId::known("acme"), organization)]), ..Found::default() }
+    }
+
+    #[test]
+    fn must_begin_where_the_newest_was_and_forget_all_when_it_is_gone() {
+        let usages = NewestUsages::default();
+        let least = || usages.least(["acme", "beta"].into_iter());
+        assert_eq!(least(), [0, 0]);
+        assert!(usages.remember(&found(7)));
+        assert!(usages.remember(&found(9)));
+        assert_eq!(least(), [9, 0]);
+        // Not even one is found when an older state was put back: then it counts as none.
+        assert!(!usages.remember(&found(0)));
+        assert_eq!(least(), [0, 0]);
+        assert!(usages.remember(&found(3)));
+        usages.forget();
+        assert_eq!(least(), [0, 0]);
     }
 }
