@@ -116,27 +116,9 @@ pub const READS: &[Read] = &[
             Ok(())
         },
     },
-    Read {
-        columns: "key_id, version",
-        table: "api_keys",
-        key: "key_id",
-        and: "",
-        lock: true,
-        types: &[Type::Text, Type::Int],
-        keys: |needs| &needs.api_keys,
-        put: api_key,
-    },
-    Read {
-        // Not locked: who revokes a key would wait for every process that is busy in its name.
-        columns: "key_id, version",
-        table: "api_keys",
-        key: "key_id",
-        and: "",
-        lock: false,
-        types: &[Type::Text, Type::Int],
-        keys: |needs| &needs.callers,
-        put: api_key,
-    },
+    key_version(true, |needs| &needs.api_keys),
+    // Not locked: who revokes a key would wait for every process that is busy in its name.
+    key_version(false, |needs| &needs.callers),
     Read {
         columns: "name",
         table: "api_keys",
@@ -183,6 +165,23 @@ pub const READS: &[Read] = &[
     receipts("platform_audit"),
 ];
 
+const fn key_version(lock: bool, keys: for<'a, 'b> fn(&'b Needs<'a>) -> &'b BTreeSet<&'a str>) -> Read {
+    Read {
+        columns: "key_id, version",
+        table: "api_keys",
+        key: "key_id",
+        and: "",
+        lock,
+        types: &[Type::Text, Type::Int],
+        keys,
+        put: |found, row| {
+            let [id, version] = columns(row)?;
+            found.api_keys.insert(KeyId::take(id)?, i64::take(version)?);
+            Ok(())
+        },
+    }
+}
+
 const fn receipts(table: &'static str) -> Read {
     Read {
         columns: "audit_id",
@@ -202,12 +201,6 @@ const fn receipts(table: &'static str) -> Read {
 
 fn columns<const N: usize>(row: Vec<Value>) -> Result<[Value; N], Corrupt> {
     row.try_into().map_err(|row: Vec<Value>| Corrupt(format!("{N} columns expected, {} found", row.len())))
-}
-
-fn api_key(found: &mut Found, row: Vec<Value>) -> Result<(), Corrupt> {
-    let [id, version] = columns(row)?;
-    found.api_keys.insert(KeyId::take(id)?, i64::take(version)?);
-    Ok(())
 }
 
 fn organization(found: &mut Found, row: Vec<Value>) -> Result<(), Corrupt> {
