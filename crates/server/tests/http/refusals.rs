@@ -1,23 +1,26 @@
 //! Bad input gets a clear error and changes nothing.
 
 use crate::house::{House, On, on_both};
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tenancy_core::permission::Operation;
+use tenancy_server::http::auth::Caller;
 use tenancy_server::http::gate::{Gate, gate};
 use tenancy_server::http::route::Needs;
+use tenancy_server::token::token_digest;
 use tower::ServiceExt as _;
 
 on_both!(
     every_refusal_must_be_a_problem,
     a_revoked_key_must_be_refused_from_now_on,
     only_a_token_that_was_good_must_begin_a_read_before_its_check_and_only_a_good_one_get_its_answer,
+    an_unknown_outcome_must_be_said_also_when_the_key_turns_out_to_be_revoked,
 );
 
 /// A read that counts how often it is begun, behind the gate that stands before every read of tenants.
@@ -60,6 +63,45 @@ async fn only_a_token_that_was_good_must_begin_a_read_before_its_check_and_only_
     let beside = u64::from(matches!(on, On::Postgres));
     assert_eq!(ask(token).await, (401, 2 + beside));
     assert_eq!(ask(token).await, (401, 2 + beside));
+}
+
+/// `apply` answers 200 with a line for each document, and such a line may be that nobody knows.
+async fn an_unknown_outcome_must_be_said_also_when_the_key_turns_out_to_be_revoked(on: On) {
+    let house = House::new(on).await;
+    let before = Gate {
+        server: Arc::clone(&house.server),
+        needs: Needs::Permission(Operation::ReadTenants),
+        method: "POST",
+        path: "/lost".to_owned(),
+        metrics: house.server.metrics.route("POST", "/lost"),
+    };
+    let write = async |Extension(caller): Extension<Caller>, unknown: String| {
+        if unknown == "unknown" {
+            caller.asking.outcome_is_unknown();
+        }
+        "what nobody else may know"
+    };
+    let router = Router::new().route("/lost", post(write)).route_layer(from_fn_with_state(Arc::new(before), gate));
+    let made = house.post("/v1/keys", json!({"name": "gateway", "role": "viewer"})).await.ok(201).body;
+    let token = made["token"].as_str().expect("a token");
+    let ask = async |body: &'static str| {
+        let request = Request::post("/lost").header("authorization", format!("Bearer {token}"));
+        let answer =
+            router.clone().oneshot(request.body(Body::from(body)).expect("a request")).await.expect("answered");
+        let status = answer.status().as_u16();
+        let body = to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
+        (status, String::from_utf8(body.to_vec()).expect("text"))
+    };
+    assert_eq!(ask("unknown").await.0, 200);
+    let digest = token_digest(token);
+    let key = house.server.seen_tokens.key(&digest).expect("it was good");
+    house.send("DELETE", &format!("/v1/keys/{}", made["key_id"].as_str().expect("an id")), &[], ()).await.ok(200);
+    for (body, status, code) in [("unknown", 503, "outcome_unknown"), ("known", 401, "unauthenticated")] {
+        house.server.seen_tokens.add(digest.clone(), Arc::clone(&key));
+        let (answered, said) = ask(body).await;
+        assert_eq!(answered, status, "{said}");
+        assert!(said.contains(code) && !said.contains("what nobody"), "{said}");
+    }
 }
 
 async fn every_refusal_must_be_a_problem(on: On) {

@@ -166,6 +166,17 @@ async fn must_not_begin_a_batch_ahead_of_who_was_put_off() {
 }
 
 #[tokio::test]
+async fn must_not_begin_a_batch_of_fewer_than_are_being_committed() {
+    let mut rig = Rig::new("fewer").await;
+    rig.beside.organization("acme", json!({})).await;
+    let small = |id: &str| member(rig.bench.registration(&small(id, "acme")));
+    let members = vec![small("t-1"), small("t-2"), large(&rig.bench, 1)];
+    let behind = begins_behind(&mut rig, members).await;
+    assert!(behind >= SLOW, "{behind:?}");
+    rig.check().await;
+}
+
+#[tokio::test]
 async fn must_not_send_behind_a_commit_through_a_pooler() {
     let (_pooler, mut rig) = Rig::pooled("pooled-ahead").await;
     rig.beside.organization("acme", json!({})).await;
