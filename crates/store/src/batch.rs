@@ -4,7 +4,7 @@ use crate::Receipt;
 use crate::rows::{
     AuditRow, INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KINDS, KindIndex, PrivateRow, Record, UsageRow, Value, rows,
 };
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tenancy_core::changes::{Changes, Guard};
 use tenancy_core::judge::{Found, Judgement, Verdict, judge};
 use tenancy_core::{Error, Timestamp};
@@ -246,6 +246,10 @@ pub struct Needs<'a> {
     pub api_keys: BTreeSet<&'a str>,
     /// API keys in whose name changes are made.
     pub callers: BTreeSet<&'a str>,
+    /// The version that each of them is said to be at, while nobody says otherwise.
+    pub caller_versions: BTreeMap<&'a str, i64>,
+    /// Two say otherwise of one.
+    pub callers_differ: bool,
     /// Names of API keys.
     pub api_key_names: BTreeSet<&'a str>,
     /// Digests of stored answers.
@@ -255,6 +259,12 @@ pub struct Needs<'a> {
 }
 
 impl<'a> Needs<'a> {
+    /// Whether each caller's key may be taken to be at the version that is said of it, as long as that is asserted in the end:
+    /// not in a batch that runs again, since that may be why.
+    pub fn callers_hold(&self) -> bool {
+        self.receipts.is_empty() && !self.callers_differ
+    }
+
     /// What these members need; their receipts too, when an earlier run of them may have come through.
     pub fn of(members: &'a [Waiting], again: bool) -> Self {
         let mut needs = Self::default();
@@ -280,7 +290,11 @@ impl<'a> Needs<'a> {
             Guard::Lease(id, _) => self.jobs.insert(id.as_str()),
             Guard::ApiKeyUnused(name) => self.api_key_names.insert(name),
             Guard::ApiKeyAt(id, _) => self.api_keys.insert(id.as_str()),
-            Guard::CallerAt(id, _) => self.callers.insert(id.as_str()),
+            Guard::CallerAt(id, version) => {
+                let said = *self.caller_versions.entry(id.as_str()).or_insert(*version);
+                self.callers_differ |= said != *version;
+                self.callers.insert(id.as_str())
+            }
         };
     }
 }
@@ -294,6 +308,8 @@ pub struct Flush<'a> {
     pub tenant_events: Appended<'a>,
     /// For `platform_audit`.
     pub platform_events: Appended<'a>,
+    /// The version that each key is at in whose name something is written, but for those that are written themselves.
+    pub callers: BTreeMap<&'a str, i64>,
     /// How many events there are.
     pub events: i64,
 }
@@ -338,12 +354,22 @@ impl<'a> Flush<'a> {
             rows: vec![Vec::new(); KINDS.len()],
             tenant_events: Appended::default(),
             platform_events: Appended::default(),
+            callers: BTreeMap::new(),
             events: 0,
         };
+        let mut keys_at = BTreeSet::new();
         flush.rows[INSERT_USAGE].extend(usages.iter().map(Vec::as_slice));
         for (waiting, verdict) in members.iter().zip(&judgement.verdicts) {
             if *verdict != Verdict::In {
                 continue;
+            }
+            for guard in &waiting.member.changes.guards {
+                if let Guard::CallerAt(id, version) = guard {
+                    flush.callers.insert(id.as_str(), *version);
+                }
+                if let Guard::ApiKeyAt(id, _) = guard {
+                    keys_at.insert(id.as_str());
+                }
             }
             for (kind, row) in &waiting.member.rows {
                 flush.rows[*kind].push(row);
@@ -355,6 +381,7 @@ impl<'a> Flush<'a> {
                 log.places.push(flush.events);
             }
         }
+        flush.callers.retain(|id, _| !keys_at.contains(id));
         for rows in &mut flush.rows {
             rows.sort_by(|a, b| key_text(a).cmp(&key_text(b)));
         }

@@ -46,6 +46,22 @@ impl Read {
         self.table == "organization_usage"
     }
 
+    /// In which statement of its flush it goes on PostgreSQL: organizations are locked by the first. What is inserted while a
+    /// statement waits for a lock it does not see; so rows that are only ever inserted are read when all locks are held.
+    pub fn round(&self) -> usize {
+        match self {
+            Self { table: "organizations", .. } => 0,
+            read if read.lock || read.is_newest_only() => 1,
+            _ => 2,
+        }
+    }
+
+    /// Whether it reads the keys in whose name changes are made. PostgreSQL asserts with the log what they are said to be at,
+    /// and reads them only where that has failed.
+    pub fn is_of_callers(&self) -> bool {
+        self.table == "api_keys" && self.key == "key_id" && !self.lock
+    }
+
     /// All keys in one statement. What is locked is locked in order of its keys, so that processes cannot wait for
     /// each other in a circle.
     pub fn postgres(&self) -> String {
@@ -62,6 +78,9 @@ impl Read {
         format!("SELECT {columns} FROM {table} WHERE {key} = any($1::text[]){and}{order}")
     }
 }
+
+/// How many [rounds](Read::round) there are.
+pub const ROUNDS: usize = 3;
 
 /// Every read, in the order in which rows are locked; usage comes after its organizations' locks, receipts last.
 pub const READS: &[Read] = &[

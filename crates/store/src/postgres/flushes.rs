@@ -1,22 +1,29 @@
 //! The two flushes of a batch: what each sends in one go, and what it makes of the answers.
 
-use super::connection::{Connection, Param, Sent, answered, number, numbers, texts, time, together, values};
+use super::connection::{Connection, Param, Sent, answered, number, numbers, texts, time, together};
 use super::fault::{Fault, described};
+use super::one_read::{OneRead, placed};
 use super::one_statement::OneStatement;
 use super::rows::Rows;
 use super::usages::NewestUsages;
 use crate::batch::{Appended, Flush, Needs, key_text};
-use crate::found::{READS, Read};
+use crate::found::{READS, ROUNDS, Read};
 use crate::rows::{Column, KINDS, Kind, PLATFORM_AUDIT, TENANT_AUDIT, Table, Value, unnest};
 use std::future::Future;
 use tenancy_core::Timestamp;
+use tenancy_core::ids::KeyId;
 use tenancy_core::judge::Found;
 use tokio::sync::Notify;
 use tokio_postgres::Row;
 
 pub(super) const LOCK_HEAD: &str = "SELECT only_row FROM log_head WHERE only_row FOR NO KEY UPDATE";
+/// It asserts the versions of the callers' keys: nobody revokes one any more before this commit, since that would need the
+/// log's head. Where one is at another version, the batch's line is that of the batch before, which is there already, and so
+/// the batch runs again, as where another process was quicker.
 pub(super) const APPEND_BATCH: &str = "INSERT INTO log_batches (last_position, first_position, committed_at) \
-    SELECT last_position + $1::bigint, last_position + 1, $2::timestamptz \
+    SELECT last_position + CASE WHEN EXISTS (SELECT FROM unnest($3::text[], $4::bigint[]) AS c(id, version) WHERE c.version \
+    IS DISTINCT FROM (SELECT version FROM api_keys WHERE key_id = c.id)) THEN 0 ELSE $1::bigint END, \
+    last_position + 1, $2::timestamptz \
     FROM (SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1) h RETURNING first_position";
 
 /// The statements of both flushes, made once.
@@ -78,34 +85,35 @@ impl Flushes {
 
     /// The first flush: begins, locks and reads every row that the guards name.
     pub async fn first(&self, connection: &Connection, needs: &Needs<'_>) -> Result<Found, Failure> {
-        let asked: Vec<_> = READS.iter().zip(&self.reads).filter(|(read, _)| !(read.keys)(needs).is_empty()).collect();
-        let statements = asked.iter().map(|(_, sql)| sql.as_str());
-        connection.prepare(statements).await.map_err(|error| Failure::before(&error))?;
-        let params: Vec<_> = asked.iter().map(|(read, _)| self.keys(read, needs)).collect();
+        let mut planned = self.rounds(needs, |read| !(read.is_of_callers() && needs.callers_hold()));
+        if !needs.receipts.is_empty() {
+            // An earlier run of this batch may come through while a lock is waited for: all locks first, so that all is
+            // read as it is after that.
+            planned.splice(0..0, self.rounds(needs, |read| read.lock));
+        }
+        connection
+            .prepare(planned.iter().map(|one| one.sql.as_str()))
+            .await
+            .map_err(|error| Failure::before(&error))?;
         let mut sent: Vec<Sent<'_, Vec<Row>>> = vec![Box::pin(async {
             connection.begin(" ISOLATION LEVEL READ COMMITTED").await?;
             Ok(Vec::new())
         })];
-        // A statement that waits for a lock does not see what was inserted meanwhile. Where an earlier run of this batch
-        // may come through while it waits, the locks are taken first, so that all is read as it is after that.
-        let first = if needs.receipts.is_empty() { 0 } else { asked.iter().filter(|(read, _)| read.lock).count() };
-        let locks = asked.iter().zip(&params).filter(|((read, _), _)| read.lock).take(first);
-        for ((_, sql), params) in locks.chain(asked.iter().zip(&params)) {
-            sent.push(Box::pin(connection.query(sql, params)));
-        }
-        let mut answers = together(sent).await.into_iter();
+        sent.extend(planned.iter().map(|one| Box::pin(connection.query(&one.sql, &one.params)) as _));
         let mut found = Found::default();
-        for begun in answers.by_ref().take(1 + first) {
-            begun.map_err(|error| Failure::before(&error))?;
-        }
-        for ((read, _), answer) in asked.iter().zip(answers) {
+        for answer in together(sent).await {
             for row in answer.map_err(|error| Failure::before(&error))? {
-                let row = values(&row, read.types).map_err(|error| Failure::before(&error))?;
-                (read.put)(&mut found, row).map_err(|error| Failure {
+                let (place, row) = placed(&row).map_err(|error| Failure::before(&error))?;
+                (READS[place].put)(&mut found, row).map_err(|error| Failure {
                     fault: Fault::Final,
                     unknown: false,
                     what: error.to_string(),
                 })?;
+            }
+        }
+        if needs.callers_hold() {
+            for (id, version) in &needs.caller_versions {
+                found.api_keys.entry(KeyId::known(*id)).or_insert(*version);
             }
         }
         // A pooler may lead somewhere else without a word.
@@ -114,6 +122,17 @@ impl Flushes {
             return Err(Failure { fault: Fault::Again, unknown: false, what });
         }
         Ok(found)
+    }
+
+    /// The reads that these needs ask for, a statement for each round of them.
+    fn rounds<'a>(&self, needs: &'a Needs<'a>, which: impl Fn(&Read) -> bool) -> Vec<OneRead<'a>> {
+        let mut rounds: [OneRead<'a>; ROUNDS] = Default::default();
+        for (place, (read, sql)) in READS.iter().zip(&self.reads).enumerate() {
+            if which(read) && !(read.keys)(needs).is_empty() {
+                rounds[read.round()].and(place, sql, self.keys(read, needs));
+            }
+        }
+        rounds.into_iter().filter(|one| !one.sql.is_empty()).collect()
     }
 
     fn keys<'a>(&self, read: &Read, needs: &'a Needs<'a>) -> Vec<Param<'a>> {
@@ -203,7 +222,8 @@ impl Flushes {
                 log.and(sql, vec![rows_of(connection, table, table.columns, rows, places)]);
             }
         }
-        log.and(APPEND_BATCH, vec![number(flush.events), time(now)]);
+        let (callers, versions) = (flush.callers.keys().copied(), flush.callers.values().copied().collect());
+        log.and(APPEND_BATCH, vec![number(flush.events), time(now), texts(callers), numbers(versions)]);
         log
     }
 }

@@ -1,10 +1,11 @@
-//! Reads by key: those that wait together are fetched together, on one connection, one statement per kind.
+//! Reads by key: those that wait together are fetched together, on one connection, in one statement.
 
-use super::connection::{Connection, Sent, answered, texts, together, values};
+use super::connection::{Connection, answered, texts};
 use super::fault::failed;
+use super::one_read::{OneRead, placed};
 use super::target::Target;
 use crate::batch::Callers;
-use crate::keyed::{DOSSIER, Dossiers, ROWS, Statement, statements};
+use crate::keyed::{DOSSIER, Dossiers, ROWS};
 use crate::list::corrupt;
 use crate::rows::{Dialect, Value};
 use std::collections::{BTreeSet, HashMap};
@@ -13,7 +14,6 @@ use tenancy_core::Error;
 use tenancy_core::ids::TenantId;
 use tenancy_core::tenant::Dossier;
 use tokio::sync::{mpsc, oneshot};
-use tokio_postgres::Row;
 
 /// Most reads that wait; beyond is [`Error::Busy`].
 const MAX_WAITING: usize = 4096;
@@ -37,8 +37,7 @@ impl Lookups {
             target,
             connection: None,
             callers: Callers::here(),
-            rows: statements(&ROWS, Dialect::Postgres),
-            dossier: statements(&DOSSIER, Dialect::Postgres),
+            statements: ROWS.iter().chain(&DOSSIER).map(|read| read.sql(Dialect::Postgres)).collect(),
         };
         (Self(sender), fetcher.run(asks))
     }
@@ -76,8 +75,8 @@ struct Fetcher {
     target: Target,
     connection: Option<Connection>,
     callers: Callers,
-    rows: Vec<Statement>,
-    dossier: Vec<Statement>,
+    /// Those of [`ROWS`], then those of [`DOSSIER`].
+    statements: Vec<String>,
 }
 
 impl Fetcher {
@@ -122,7 +121,7 @@ impl Fetcher {
         fetched
     }
 
-    /// Single rows each by a statement of its own; dossiers from one snapshot.
+    /// All of them by one statement, and so from one snapshot.
     async fn fetch_on(&self, connection: &Connection, asks: &[Ask]) -> Result<Fetched, Error> {
         let mut keys = vec![BTreeSet::new(); ROWS.len()];
         let mut ids = BTreeSet::new();
@@ -132,61 +131,34 @@ impl Fetcher {
                 Ask::Dossier { id, .. } => drop(ids.insert(id.as_str())),
             }
         }
-        let rows = keys.iter().enumerate().filter(|(_, keys)| !keys.is_empty());
-        let mut planned: Vec<_> =
-            rows.map(|(index, keys)| (self.rows[index].sql.as_str(), [texts(keys.iter().copied())], index)).collect();
-        if !ids.is_empty() {
-            for (index, statement) in self.dossier.iter().enumerate() {
-                planned.push((statement.sql.as_str(), [texts(ids.iter().copied())], ROWS.len() + index));
+        let mut one = OneRead::default();
+        let keys = keys.iter().chain(std::iter::repeat(&ids));
+        for ((place, statement), keys) in self.statements.iter().enumerate().zip(keys) {
+            if !keys.is_empty() {
+                one.and(place, statement, vec![texts(keys.iter().copied())]);
             }
         }
-        connection.prepare(planned.iter().map(|(sql, ..)| *sql)).await.map_err(|error| failed(&error))?;
-        let mut sent: Vec<Sent<'_, Vec<Row>>> = Vec::new();
-        for (sql, params, place) in &planned {
-            if *place == ROWS.len() {
-                sent.push(Box::pin(nothing(connection.begin(" ISOLATION LEVEL REPEATABLE READ READ ONLY"))));
-            }
-            sent.push(Box::pin(connection.query(sql, params)));
-        }
-        if !ids.is_empty() {
-            sent.push(Box::pin(nothing(connection.execute("COMMIT"))));
-        }
+        connection.prepare([one.sql.as_str()]).await.map_err(|error| failed(&error))?;
+        let rows = connection.query(&one.sql, &one.params).await.map_err(|error| failed(&error))?;
         let mut fetched = Fetched::default();
-        let mut answers = together(sent).await.into_iter();
-        for (_, _, place) in &planned {
-            if *place == ROWS.len() {
-                answers.next().transpose().map_err(|error| failed(&error))?;
-            }
-            let rows = answers.next().transpose().map_err(|error| failed(&error))?.unwrap_or_default();
-            fetched.add(*place, &rows)?;
+        for row in &rows {
+            let (place, row) = placed(row).map_err(|error| failed(&error))?;
+            fetched.add(place, row)?;
         }
-        answers.next().transpose().map_err(|error| failed(&error))?;
         Ok(fetched)
     }
 }
 
 impl Fetched {
-    fn add(&mut self, place: usize, rows: &[Row]) -> Result<(), Error> {
-        let by = if place < ROWS.len() { &ROWS[place] } else { &DOSSIER[place - ROWS.len()] };
-        let types = by.types();
-        let rows = rows.iter().map(|row| values(row, &types)).collect::<Result<Vec<_>, _>>();
-        let rows = rows.map_err(|error| failed(&error))?;
+    fn add(&mut self, place: usize, row: Vec<Value>) -> Result<(), Error> {
         if place >= ROWS.len() {
-            return self.dossiers.add(place - ROWS.len(), rows).map_err(corrupt);
+            return self.dossiers.add(place - ROWS.len(), vec![row]).map_err(corrupt);
         }
-        for row in rows {
-            if let Some(key) = by.key_of(&row) {
-                self.rows.insert((place, key.to_owned()), row);
-            }
+        if let Some(key) = ROWS[place].key_of(&row) {
+            self.rows.insert((place, key.to_owned()), row);
         }
         Ok(())
     }
-}
-
-async fn nothing(
-    sent: impl Future<Output = Result<(), tokio_postgres::Error>>,
-) -> Result<Vec<Row>, tokio_postgres::Error> {
-    sent.await.map(|()| Vec::new())
 }
 
 /// Answers one who asked; who is gone needs no answer.

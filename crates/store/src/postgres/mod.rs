@@ -8,6 +8,7 @@ mod flushes;
 mod listen;
 mod lookups;
 mod migrate;
+mod one_read;
 mod one_statement;
 mod partition;
 #[cfg(test)]

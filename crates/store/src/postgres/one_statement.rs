@@ -41,7 +41,7 @@ impl<'a> OneStatement<'a> {
 }
 
 /// The statement with its parameters' numbers raised.
-fn renumbered(sql: &str, by: usize) -> String {
+pub fn renumbered(sql: &str, by: usize) -> String {
     let mut parts = sql.split('$');
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {

@@ -3,6 +3,7 @@
 
 use super::connection::number;
 use super::flushes::{APPEND_BATCH, LOCK_HEAD, append_log};
+use super::one_read::OneRead;
 use super::one_statement::OneStatement;
 use super::target::Target;
 use crate::database::Database;
@@ -20,13 +21,20 @@ fn statements() -> Vec<String> {
     let writes = KINDS.iter().map(|kind| kind.postgres());
     let log = [LOCK_HEAD.to_owned(), append_log(TENANT_AUDIT), append_log(PLATFORM_AUDIT), APPEND_BATCH.to_owned()];
     let inserts = KINDS.iter().filter(|kind| matches!(kind, Kind::Insert(_))).map(|kind| kind.postgres());
-    let together = [as_one(inserts), as_one(log[1..].iter().cloned())];
+    let together =
+        [as_one(inserts), as_one(log[1..].iter().cloned()), one_read(reads.clone()), one_read(keyed.clone())];
     reads.chain(keyed).chain(writes).chain(log.clone()).chain(together).collect()
 }
 
 fn as_one(statements: impl Iterator<Item = String>) -> String {
     let mut one = OneStatement::default();
     statements.for_each(|sql| one.and(&sql, parameters(&sql).map(number).collect()));
+    one.sql
+}
+
+fn one_read(statements: impl Iterator<Item = String>) -> String {
+    let mut one = OneRead::default();
+    statements.enumerate().for_each(|(place, sql)| one.and(place, &sql, parameters(&sql).map(number).collect()));
     one.sql
 }
 

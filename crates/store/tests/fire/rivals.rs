@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::apikey::Role;
-use tenancy_core::changes::Conflict;
+use tenancy_core::changes::{Conflict, Guard};
 use tenancy_core::json::sha256_hex;
 use tenancy_core::rules::{keys, outcome};
 use tenancy_store::database::Database;
@@ -114,6 +114,42 @@ async fn must_run_a_batch_again_that_was_the_victim_of_a_deadlock() {
     let mut history = History::of(&database);
     history.told_all(members, answers);
     history.check(&bench.store).await;
+}
+
+/// Another process has the log's head for its revocation when this one's changes are written, and waited for it to be free.
+#[tokio::test]
+async fn must_log_nothing_behind_the_revocation_of_its_callers_key_by_another_process() {
+    let (database, [bench]) = processes("revoked").await;
+    bench.organization("acme", json!({})).await;
+    let made = keys::create("gateway", Role::Operator, None, sha256_hex(&[b"gateway"]), &mut bench.moment()).unwrap();
+    bench.commit(made.changes).await.unwrap();
+    let mut members: Vec<_> = ["t-1", "t-2", "t-3"]
+        .map(|id| bench.registration(&small(id, "acme")))
+        .map(|decision| Member { changes: decision.changes.unwrap(), after: Some(decision.dossier) })
+        .into();
+    for member in &mut members[1..] {
+        member.changes.guard(Guard::CallerAt(made.key.key_id.clone(), made.key.version));
+    }
+    let mut other = database.connect().await;
+    let transaction = other.transaction().await.unwrap();
+    transaction.batch_execute("SELECT 1 FROM log_head FOR NO KEY UPDATE").await.unwrap();
+    let revoked = async {
+        let watch = database.connect().await;
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        while watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let revoke = "UPDATE api_keys SET version = version + 1, revoked_at = created_at WHERE key_id = $1";
+        transaction.execute(revoke, &[&made.key.key_id.as_str()]).await.unwrap();
+        transaction.commit().await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(together(&bench.store, &members), revoked);
+    let refused = Err(Error::Conflict(Conflict::ApiKeyMoved(made.key.key_id.clone())));
+    assert!(answers[0].is_ok(), "{answers:?}");
+    assert_eq!(answers[1..], [refused.clone(), refused]);
+    assert_eq!(database.value("SELECT string_agg(tenant_id, ' ') FROM tenant_audit"), "t-1");
+    whole(&database);
 }
 
 /// A database may make every transaction serializable unless it says otherwise: ours say.
