@@ -22,7 +22,8 @@ pub struct FoundOrganization {
     pub usage_serial: i64,
 }
 
-/// Every row that the guards of a batch name, as read under their locks. What is absent is not there.
+/// Every row that the guards of a batch name, as read under their locks; callers' keys may be as they are asserted to be.
+/// What is absent is not there.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Found {
     /// Organizations.

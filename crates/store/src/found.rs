@@ -47,7 +47,7 @@ impl Read {
     }
 
     /// In which statement of its flush it goes on PostgreSQL: organizations are locked by the first. What is inserted while a
-    /// statement waits for a lock it does not see; so rows that are only ever inserted are read when all locks are held.
+    /// statement waits for a lock it does not see; so what is read without a lock is read when all locks are held.
     pub fn round(&self) -> usize {
         match self {
             Self { table: "organizations", .. } => 0,
@@ -57,7 +57,7 @@ impl Read {
     }
 
     /// Whether it reads the keys in whose name changes are made. PostgreSQL asserts with the log what they are said to be at,
-    /// and reads them only where that has failed.
+    /// and reads them only in a batch that runs again, or where two changes say otherwise of one key.
     pub fn is_of_callers(&self) -> bool {
         self.table == "api_keys" && self.key == "key_id" && !self.lock
     }

@@ -26,9 +26,10 @@ impl Fault {
     /// Sorts an error.
     pub fn of(error: &tokio_postgres::Error) -> Self {
         let Some(state) = error.code() else {
-            // The driver has no other name for a parameter that it could not encode; nothing was sent.
-            let unsent = error.to_string().starts_with("error serializing parameter");
-            return if unsent { Self::Final } else { Self::Lost };
+            // The driver has no other name for a parameter that it could not encode, and for a value that it could not decode.
+            let is_ours = |what| error.to_string().starts_with(what);
+            let coded = is_ours("error serializing parameter") || is_ours("error deserializing column");
+            return if coded { Self::Final } else { Self::Lost };
         };
         if [SqlState::UNIQUE_VIOLATION, SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE]
             .contains(state)

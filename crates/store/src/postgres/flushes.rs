@@ -83,7 +83,8 @@ impl Flushes {
         }
     }
 
-    /// The first flush: begins, locks and reads every row that the guards name.
+    /// The first flush: begins, locks and reads every row that the guards name, but for callers' keys, as long as they are
+    /// taken to be as is said.
     pub async fn first(&self, connection: &Connection, needs: &Needs<'_>) -> Result<Found, Failure> {
         let mut planned = self.rounds(needs, |read| !(read.is_of_callers() && needs.callers_hold()));
         if !needs.receipts.is_empty() {
@@ -104,15 +105,16 @@ impl Flushes {
         for answer in together(sent).await {
             for row in answer.map_err(|error| Failure::before(&error))? {
                 let (place, row) = placed(&row).map_err(|error| Failure::before(&error))?;
-                (READS[place].put)(&mut found, row).map_err(|error| Failure {
-                    fault: Fault::Final,
-                    unknown: false,
-                    what: error.to_string(),
-                })?;
+                let put = READS.get(place).map(|read| (read.put)(&mut found, row));
+                if !matches!(put, Some(Ok(()))) {
+                    let what = format!("a row of read {place} that is none: {put:?}");
+                    return Err(Failure { fault: Fault::Final, unknown: false, what });
+                }
             }
         }
         if needs.callers_hold() {
-            for (id, version) in &needs.caller_versions {
+            let assumed = needs.caller_versions.iter().filter(|(id, _)| !needs.api_keys.contains(*id));
+            for (id, version) in assumed {
                 found.api_keys.entry(KeyId::known(*id)).or_insert(*version);
             }
         }

@@ -1,6 +1,6 @@
 //! Reads by key: those that wait together are fetched together, on one connection, in one statement.
 
-use super::connection::{Connection, answered, texts};
+use super::connection::{Connection, Sent, answered, texts, together};
 use super::fault::failed;
 use super::one_read::{OneRead, placed};
 use super::target::Target;
@@ -14,6 +14,7 @@ use tenancy_core::Error;
 use tenancy_core::ids::TenantId;
 use tenancy_core::tenant::Dossier;
 use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::Row;
 
 /// Most reads that wait; beyond is [`Error::Busy`].
 const MAX_WAITING: usize = 4096;
@@ -139,11 +140,19 @@ impl Fetcher {
             }
         }
         connection.prepare([one.sql.as_str()]).await.map_err(|error| failed(&error))?;
-        let rows = connection.query(&one.sql, &one.params).await.map_err(|error| failed(&error))?;
+        let read = connection.query(&one.sql, &one.params);
+        let mut sent: Vec<Sent<'_, Vec<Row>>> = vec![Box::pin(read)];
+        if connection.is_pooled() {
+            // Our settings are made in a transaction there.
+            sent.insert(0, Box::pin(async { connection.begin(" READ ONLY").await.map(|()| Vec::new()) }));
+            sent.push(Box::pin(async { connection.execute("COMMIT").await.map(|()| Vec::new()) }));
+        }
         let mut fetched = Fetched::default();
-        for row in &rows {
-            let (place, row) = placed(row).map_err(|error| failed(&error))?;
-            fetched.add(place, row)?;
+        for answer in together(sent).await {
+            for row in answer.map_err(|error| failed(&error))? {
+                let (place, row) = placed(&row).map_err(|error| failed(&error))?;
+                fetched.add(place, row)?;
+            }
         }
         Ok(fetched)
     }

@@ -93,6 +93,14 @@ async fn must_commit_nothing_in_the_name_of_a_key_that_is_revoked(bench: Bench) 
     assert_eq!(positions, [positions[0], positions[0] + 1, positions[0] + 2]);
     assert_eq!(answers[3..], [revoked.clone(), revoked.clone()]);
     assert_eq!(bench.store.commit(in_its_name("t-5")).await, revoked);
+    // A key may revoke itself, once.
+    let made = keys::create("itself", Role::Admin, None, sha256_hex(&[b"itself"]), &mut bench.moment()).unwrap();
+    bench.commit(made.changes).await.unwrap();
+    let mut revocation = keys::revoke(&made.key, &mut bench.moment()).unwrap().changes.unwrap();
+    revocation.guard(Guard::CallerAt(made.key.key_id.clone(), made.key.version));
+    let again = keys::revoke(&made.key, &mut bench.moment()).unwrap().changes.unwrap();
+    assert!(bench.store.commit(revocation).await.is_ok());
+    assert_eq!(bench.store.commit(again).await, Err(Error::Conflict(Conflict::ApiKeyMoved(made.key.key_id.clone()))));
     assert_eq!(bench.store.dossier(&tenant("t-3")).await.unwrap(), None);
 }
 
