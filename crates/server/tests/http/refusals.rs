@@ -4,7 +4,7 @@ use crate::house::{House, On, on_both};
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 use serde_json::json;
 use std::sync::Arc;
@@ -23,22 +23,27 @@ on_both!(
     an_unknown_outcome_must_be_said_also_when_the_key_turns_out_to_be_revoked,
 );
 
-/// A read that counts how often it is begun, behind the gate that stands before every read of tenants.
-fn counted_read(house: &House) -> (Router, Arc<AtomicU64>) {
-    let begun = Arc::new(AtomicU64::new(0));
+/// A route behind the gate that stands before every read of tenants.
+fn gated(house: &House, method: &'static str, path: &str, route: MethodRouter) -> Router {
     let before = Gate {
         server: Arc::clone(&house.server),
         needs: Needs::Permission(Operation::ReadTenants),
-        method: "GET",
-        path: "/counted".to_owned(),
-        metrics: house.server.metrics.route("GET", "/counted"),
+        method,
+        path: path.to_owned(),
+        metrics: house.server.metrics.route(method, path),
     };
+    Router::new().route(path, route).route_layer(from_fn_with_state(Arc::new(before), gate))
+}
+
+/// A read that counts how often it is begun; it is behind such a gate.
+fn counted_read(house: &House) -> (Router, Arc<AtomicU64>) {
+    let begun = Arc::new(AtomicU64::new(0));
     let counts = Arc::clone(&begun);
     let read = move || async move {
         counts.fetch_add(1, Ordering::SeqCst);
         "what nobody else may know"
     };
-    (Router::new().route("/counted", get(read)).route_layer(from_fn_with_state(Arc::new(before), gate)), begun)
+    (gated(house, "GET", "/counted", get(read)), begun)
 }
 
 async fn only_a_token_that_was_good_must_begin_a_read_before_its_check_and_only_a_good_one_get_its_answer(on: On) {
@@ -68,20 +73,13 @@ async fn only_a_token_that_was_good_must_begin_a_read_before_its_check_and_only_
 /// `apply` answers 200 with a line for each document, and such a line may be that nobody knows.
 async fn an_unknown_outcome_must_be_said_also_when_the_key_turns_out_to_be_revoked(on: On) {
     let house = House::new(on).await;
-    let before = Gate {
-        server: Arc::clone(&house.server),
-        needs: Needs::Permission(Operation::ReadTenants),
-        method: "POST",
-        path: "/lost".to_owned(),
-        metrics: house.server.metrics.route("POST", "/lost"),
-    };
     let write = async |Extension(caller): Extension<Caller>, unknown: String| {
         if unknown == "unknown" {
             caller.asking.outcome_is_unknown();
         }
         "what nobody else may know"
     };
-    let router = Router::new().route("/lost", post(write)).route_layer(from_fn_with_state(Arc::new(before), gate));
+    let router = gated(&house, "POST", "/lost", post(write));
     let made = house.post("/v1/keys", json!({"name": "gateway", "role": "viewer"})).await.ok(201).body;
     let token = made["token"].as_str().expect("a token");
     let ask = async |body: &'static str| {
