@@ -7,9 +7,10 @@ use crate::world::Member;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_store::database::Database;
-use tenancy_testkit::{Fault, Postgres};
+use tenancy_testkit::{Fault, Message, Postgres};
 use tokio::sync::mpsc;
 
 const CLIENTS: u64 = 12;
@@ -66,6 +67,22 @@ async fn must_read_by_key_through_any_cut() {
             }
         }
     }
+}
+
+/// No start-up option reaches the server there, so a transaction has to bring limits and planner's settings.
+#[tokio::test]
+async fn must_read_by_key_within_its_limits_behind_a_pooler() {
+    let (_pooler, rig) = Rig::pooled("limits").await;
+    rig.beside.organization("acme", json!({})).await;
+    let registered = rig.beside.register(&small("there", "acme")).await.unwrap();
+    let limited = |message: &Message| {
+        ["READ ONLY", "statement_timeout", "lock_timeout", "enable_seqscan"]
+            .iter()
+            .all(|word| message.sql_contains(word))
+    };
+    let armed = rig.proxy.arm(Fault::delay(Duration::ZERO).when(limited));
+    assert_eq!(rig.bench.dossier("there").await, registered);
+    assert_eq!(armed.fired(), 1);
 }
 
 /// Another program holds the file's lock for longer than is waited for it.
