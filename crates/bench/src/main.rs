@@ -58,7 +58,7 @@ fn settings() -> Settings {
     settings
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() {
     let settings = settings();
     let mut report = Report::default();

@@ -1,11 +1,13 @@
 //! The product: the real server on a real database, with its jobs off, so that a registration is measured and not the
-//! work that follows it.
+//! work that follows it. The load comes from another thread, as that of pgbench comes from another process.
 
 use crate::load::{Load, Request, request, run};
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
+use tenancy_core::Error;
 use tenancy_core::apikey::Role;
 use tenancy_core::ids::CorrelationId;
 use tenancy_core::rules::keys;
@@ -15,6 +17,8 @@ use tenancy_server::token::Token;
 use tenancy_store::Store;
 use tenancy_store::database::Database;
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// A server that serves.
@@ -28,7 +32,8 @@ pub struct Product {
     numbers: Arc<AtomicU64>,
     store: Store,
     stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
+    task: JoinHandle<Result<(), Error>>,
+    runtime: Runtime,
 }
 
 /// How tenants are spread over organizations.
@@ -41,9 +46,13 @@ pub enum Spread {
 }
 
 impl Product {
-    /// Opens and serves a database that is migrated.
+    /// Opens and serves a database that is migrated, on as many threads as the program would.
     pub async fn start(database: &Database) -> Self {
-        let store = database.open().await.expect("open");
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let runtime = Builder::new_multi_thread().worker_threads(database.request_threads(cores)).enable_all().build();
+        let (runtime, database) = (runtime.expect("threads"), database.clone());
+        let opening = async move { database.open().await.expect("open") };
+        let store = runtime.spawn(opening).await.expect("opened");
         let mut config = Config::default();
         config.jobs.enabled = false;
         let tenancy = Tenancy::new(store.clone(), config.declared.clone());
@@ -52,13 +61,19 @@ impl Product {
         let mut moment = tenancy.moment(&asked).expect("a moment");
         let key = keys::create("bench", Role::Admin, None, token.digest(), &mut moment).expect("decided");
         store.commit(key.changes.expect("a change")).await.expect("committed");
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
-        let address = listener.local_addr().expect("an address");
         let stop = CancellationToken::new();
-        let serving = tenancy_server::serve(config, store.clone(), listener, stop.clone());
-        let task = tokio::spawn(async move { serving.await.expect("served") });
+        let serving = {
+            let (store, stop) = (store.clone(), stop.clone());
+            async move {
+                let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
+                let address = listener.local_addr().expect("an address");
+                (address, tokio::spawn(tenancy_server::serve(config, store, listener, stop)))
+            }
+        };
+        let (address, task) = runtime.spawn(serving).await.expect("serves");
         let numbers = Arc::new(AtomicU64::new(0));
-        Self { address, token: token.reveal().to_owned(), registered: AtomicU64::new(0), numbers, store, stop, task }
+        let (token, registered) = (token.reveal().to_owned(), AtomicU64::new(0));
+        Self { address, token, registered, numbers, store, stop, task, runtime }
     }
 
     /// Registers tenants.
@@ -95,7 +110,8 @@ impl Product {
     /// Stops, and waits for the end.
     pub async fn stop(self) {
         self.stop.cancel();
-        self.task.await.expect("stopped");
+        self.task.await.expect("stopped").expect("served");
         self.store.close().await;
+        self.runtime.shutdown_background();
     }
 }

@@ -6,6 +6,7 @@ use crate::terminal::remark;
 use clap::ValueEnum;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use tenancy_core::apikey::Role;
 use tenancy_server::config::{BadConfig, Config};
 use tenancy_server::operations::{Done, keys};
@@ -77,6 +78,26 @@ pub async fn listen(address: SocketAddr, verb: &str) -> Result<TcpListener, Fail
         }
         _ => Failure::refused(format!("cannot listen on {address}: {error}")),
     })
+}
+
+/// Runs what serves on threads of its own, as many as suit the database.
+///
+/// # Errors
+/// What comes of it, or that threads cannot be had.
+pub async fn on_threads_for<T: Send + 'static>(
+    database: &Database,
+    serving: impl Future<Output = Result<T, Failure>> + Send + 'static,
+) -> Result<T, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(database.request_threads(cores))
+        .thread_name("requests")
+        .enable_all()
+        .build()?;
+    let outcome = runtime.spawn(serving).await;
+    // What is left has nobody to answer.
+    runtime.shutdown_background();
+    outcome.unwrap_or_else(|error| Err(Failure::refused(format!("the server stopped: {error}"))))
 }
 
 /// Makes a key, and answers its token.

@@ -37,7 +37,8 @@ fn main() -> ExitCode {
     // Before anything that could speak TLS: there is one provider in this program, and it must not be guessed.
     let provider_is_set = rustls::crypto::aws_lc_rs::default_provider().install_default().is_ok();
     let arguments = Arguments::parse();
-    let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // One thread is enough for a client, and for what starts a server: that has threads of its own.
+    let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) if provider_is_set => runtime.block_on(arguments.run()),
         Ok(_) => Err(Failure::refused("the cryptography of this program is set up twice")),
         Err(error) => Err(Failure::refused(format!("the program cannot start: {error}"))),

@@ -1,6 +1,7 @@
 //! Names of things: chosen by the client, or made from a [`crate::moment::Moment`].
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Borrow;
 use std::fmt;
 
 /// Longest id a client may choose, in bytes; also the width of every id column.
@@ -42,6 +43,12 @@ macro_rules! id {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
             }
         }
 

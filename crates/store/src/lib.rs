@@ -15,6 +15,7 @@ mod migration;
 mod model;
 pub mod page;
 mod postgres;
+mod queue;
 pub mod read;
 mod rows;
 mod sql;

@@ -6,7 +6,9 @@ use crate::contexts::{Context, Contexts, read_toml, write_toml};
 use crate::documents::Documents;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::hosting::{LogFormat, bad_config, listen, log, make_key, not_served, of_database, stop_on_signals};
+use crate::hosting::{
+    LogFormat, bad_config, listen, log, make_key, not_served, of_database, on_threads_for, stop_on_signals,
+};
 use crate::kinds::{OVERVIEW, text};
 use crate::listing::List;
 use crate::output::{Format, Printer};
@@ -23,6 +25,7 @@ use tenancy_core::apikey::Role;
 use tenancy_server::token::token_digest;
 use tenancy_server::{Config, Flags};
 use tenancy_store::Store;
+use tenancy_store::database::Database;
 use tokio_util::sync::CancellationToken;
 
 /// Tenants in the table at the start.
@@ -75,6 +78,16 @@ pub async fn run(given: Dev) -> Result<Exit, Failure> {
     let config = Config::from_sources("the flags", "", |_| None, flags).map_err(bad_config)?;
     let database = config.database().map_err(bad_config)?;
     config.make_data_dir().map_err(bad_config)?;
+    on_threads_for(&database.clone(), open(config, database, documents, stop)).await
+}
+
+/// Opens the database, and serves it until it is asked to stop.
+async fn open(
+    config: Config,
+    database: Database,
+    documents: Option<Documents>,
+    stop: CancellationToken,
+) -> Result<Exit, Failure> {
     not_served(&database).await?;
     let opened = match database.migrate(false).await {
         Ok(_) => database.open().await,

@@ -2,7 +2,7 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::hosting::{LogFormat, bad_config, listen, log, mark_served, of_database, stop_on_signals};
+use crate::hosting::{LogFormat, bad_config, listen, log, mark_served, of_database, on_threads_for, stop_on_signals};
 use crate::terminal::say;
 use clap::Args;
 use std::io::IsTerminal;
@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use tenancy_server::{Config, Flags};
 use tenancy_store::database::Database;
+use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -67,6 +68,10 @@ pub async fn run(given: Serve) -> Result<Exit, Failure> {
     };
     let config = Config::load(given.config.as_deref(), flags).map_err(bad_config)?;
     let database = config.database().map_err(bad_config)?;
+    on_threads_for(&database.clone(), serve(config, database, stop)).await
+}
+
+async fn serve(config: Config, database: Database, stop: CancellationToken) -> Result<Exit, Failure> {
     if matches!(database, Database::Sqlite(_)) {
         config.make_data_dir().map_err(bad_config)?;
         // One process has this file, so that nobody else can be on an older release: it is brought up by itself.

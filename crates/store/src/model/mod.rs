@@ -3,10 +3,9 @@
 mod rows;
 mod together;
 
-use crate::batch::{
-    self, Flush, Intake, MAX_MEMBERS, Needs, Queue, Waiting, committed_at, judged, numbered, usage_rows,
-};
+use crate::batch::{Flush, MAX_MEMBERS, Needs, committed_at, judged, numbered, usage_rows};
 use crate::found::READS;
+use crate::queue::{self, Intake, Queue, Waiting};
 use crate::rows::{KINDS, Kind, LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value};
 use crate::sql::Sql;
 use crate::{Engine, Store};
@@ -27,7 +26,7 @@ pub struct Model {
 impl Store {
     /// A store that keeps its rows in memory; within a runtime. It knows no upkeep, and of lists only the plain ones.
     pub fn model() -> Self {
-        let (queue, intake) = batch::queue();
+        let (queue, intake) = queue::queue();
         let rows = Arc::new(Mutex::new(Rows::new()));
         tokio::spawn(run(Arc::clone(&rows), intake));
         Self::new(Engine::Model(Model { queue, rows }), Arc::new(Notify::new()))

@@ -1,16 +1,18 @@
-//! The committer: one connection that commits batch after batch, each in two flushes. While a batch's COMMIT is on its
-//! way, the first flush of those who wait goes out behind it, if they are enough.
+//! The committer: one connection that commits batch after batch. While a batch is on its way, those who wait go out behind it,
+//! if they are enough. What a batch finds is presumed where it can be, and asserted in its transaction; else it is read.
 
 use super::connection::{Connection, answered};
 use super::fault::Fault;
+use super::flight::{Flight, Landed};
 use super::flushes::{Failure, Flushes};
 use super::target::Target;
-use crate::batch::{Flush, Intake, Needs, Waiting, committed_at, judged, usage_rows};
-use futures_util::future::{Either, select};
+use crate::batch::{Needs, judged};
+use crate::queue::{Intake, Waiting};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tenancy_core::Error;
-use tenancy_core::judge::{Found, Judgement, Verdict};
-use tokio::sync::Notify;
+use tenancy_core::judge::{Found, Verdict};
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 use tokio::time::Instant;
 
@@ -33,15 +35,41 @@ const MAX_TRIES_ALONE: u32 = 8;
 /// The committer with its way in.
 pub struct Committer {
     target: Target,
-    connection: Option<Connection>,
+    connection: Option<Arc<Connection>>,
     intake: Intake,
-    flushes: Flushes,
+    flushes: Arc<Flushes>,
 }
 
-/// A batch whose first flush is done.
-struct Begun {
+/// A batch to be settled.
+struct Batch {
+    stage: Stage,
+    course: Course,
+}
+
+/// How far a batch has come.
+enum Stage {
+    /// Nothing is sent.
+    Taken(Vec<Waiting>),
+    /// Its first flush is done.
+    Read(Vec<Waiting>, Box<Found>),
+    /// All of it is sent.
+    Sent(Flight),
+}
+
+impl Batch {
+    fn at(stage: Stage) -> Self {
+        Self { stage, course: Course::begin() }
+    }
+}
+
+/// A run of a batch that did not come through.
+struct Failed {
     members: Vec<Waiting>,
-    found: Found,
+    failure: Failure,
+    /// It stood on what was presumed, and not read.
+    presumed: bool,
+    /// The batch that was sent behind it, if it did not come through either.
+    behind: Option<Batch>,
 }
 
 /// How a batch has fared; its members go on from there when they run alone.
@@ -68,25 +96,25 @@ impl Course {
 impl Committer {
     /// A committer; it connects when it is needed.
     pub fn new(target: Target, intake: Intake) -> Self {
-        Self { target, connection: None, intake, flushes: Flushes::new() }
+        Self { target, connection: None, intake, flushes: Arc::new(Flushes::new()) }
     }
 
     /// Works until nobody can come any more.
     pub async fn run(mut self, mut stop: Receiver<()>) {
-        let mut begun = None;
+        let mut behind = None;
         loop {
             // Whether it was sent or dropped is the same: what waits is still taken.
             if !self.intake.is_closed() && stop.try_recv() != Err(TryRecvError::Empty) {
                 self.intake.close();
             }
-            let (members, found) = match begun.take() {
-                Some(Begun { members, found }) => (members, Some(found)),
+            let batch = match behind.take() {
+                Some(batch) => batch,
                 None => match self.next(&mut stop).await {
-                    Some(members) => (members, None),
+                    Some(members) => Batch::at(Stage::Taken(members)),
                     None => return,
                 },
             };
-            begun = self.settle(members, found, Course::begin()).await;
+            behind = self.settle(batch).await;
         }
     }
 
@@ -102,20 +130,24 @@ impl Committer {
 
     /// Runs a batch until every member has its answer, or is carried into the next batch; returns the next, if it is
     /// begun.
-    async fn settle(
-        &mut self,
-        mut members: Vec<Waiting>,
-        mut found: Option<Found>,
-        mut course: Course,
-    ) -> Option<Begun> {
+    async fn settle(&mut self, batch: Batch) -> Option<Batch> {
+        let Batch { mut stage, mut course } = batch;
+        let mut behind = None;
         loop {
-            let failure = match self.attempt(&mut members, found.take(), course.again).await {
-                Ok(begun) => return begun,
-                Err(failure) => failure,
+            let Failed { members, failure, presumed, behind: with_it } = match self.attempt(stage, course.again).await {
+                Ok(next) => return behind.or(next),
+                Err(failed) => *failed,
             };
+            // Behind a run that is not the first nothing is sent.
+            behind = behind.or(with_it);
             course.again = true;
-            course.tries += 1;
             course.unknown |= failure.unknown;
+            if presumed && matches!(failure.fault, Fault::Again | Fault::Final) {
+                self.flushes.remembered.was_wrong();
+                stage = Stage::Taken(members);
+                continue;
+            }
+            course.tries += 1;
             match failure.fault {
                 Fault::Lost | Fault::Stale if course.has_time() => {
                     self.connection = None;
@@ -126,14 +158,15 @@ impl Committer {
                 // One of them did it, or they are too many at once: each alone, so that only the culprit fails.
                 Fault::Again | Fault::Locked | Fault::Slow | Fault::Final if members.len() > 1 => {
                     self.alone(members, course, &failure.what).await;
-                    return None;
+                    return behind;
                 }
                 Fault::Again | Fault::Locked | Fault::Slow if course.tries < MAX_TRIES_ALONE && course.has_time() => {}
                 fault => {
                     refuse(members, fault, course.unknown, &failure.what);
-                    return None;
+                    return behind;
                 }
             }
+            stage = Stage::Taken(members);
         }
     }
 
@@ -143,132 +176,211 @@ impl Committer {
         while course.began.elapsed() < PATIENCE_ALONE {
             let Some(member) = members.next() else { return };
             // It ran before, so nothing is begun behind it.
-            Box::pin(self.settle(vec![member], None, Course { tries: 0, ..course })).await;
+            let alone = Batch { stage: Stage::Taken(vec![member]), course: Course { tries: 0, ..course } };
+            Box::pin(self.settle(alone)).await;
         }
         refuse(members.collect(), Fault::Slow, course.unknown, what);
     }
 
     /// One run of a batch. A member whose receipt is found is done: an earlier run had come through. Once it is committed,
-    /// its members are told and gone.
-    async fn attempt(
+    /// its members are told and gone; the batch behind it is returned, if it is begun.
+    async fn attempt(&mut self, stage: Stage, again: bool) -> Result<Option<Batch>, Box<Failed>> {
+        let (members, found) = match stage {
+            Stage::Sent(flight) => return self.land(flight, again).await,
+            Stage::Read(members, found) => (members, Some(*found)),
+            Stage::Taken(members) => (members, None),
+        };
+        match self.send(members, found, again).await? {
+            Some(flight) => self.land(flight, again).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The connection, and whether it is another one than before.
+    async fn connect(&mut self) -> Result<(Arc<Connection>, bool), Failure> {
+        if let Some(connection) = self.connection.as_ref().filter(|connection| !connection.is_closed()) {
+            return Ok((Arc::clone(connection), false));
+        }
+        self.flushes.remembered.forget();
+        let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
+        let opened = opened.ok_or_else(|| Failure::silence(false))?;
+        let connection = Arc::new(opened.map_err(|error| Failure::before(&error))?);
+        self.connection = Some(Arc::clone(&connection));
+        Ok((connection, true))
+    }
+
+    /// Judges a batch, and sends it if anybody is in.
+    async fn send(
         &mut self,
-        members: &mut Vec<Waiting>,
-        mut found: Option<Found>,
+        members: Vec<Waiting>,
+        found: Option<Found>,
         again: bool,
-    ) -> Result<Option<Begun>, Failure> {
-        if self.connection.as_ref().is_none_or(Connection::is_closed) {
-            // What was found, was found in a transaction that went with the connection.
-            found = None;
-            self.flushes.begin_anew();
-            let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
-            let opened = opened.ok_or_else(|| Failure::silence(false))?;
-            self.connection = Some(opened.map_err(|error| Failure::before(&error))?);
-        }
-        let Some(connection) = &self.connection else {
-            return Err(Failure::silence(false));
+    ) -> Result<Option<Flight>, Box<Failed>> {
+        let (connection, is_new) = match self.connect().await {
+            Ok(connected) => connected,
+            Err(failure) => return Err(self.failed(members, failure).await),
         };
-        let run = Run { connection, flushes: &self.flushes, intake: &mut self.intake };
-        let outcome = run.batch(members, found, again).await;
-        if let Err(failure) | Ok(Next::Failed(failure)) = &outcome {
-            // Whatever the transaction is in, it ends here; a connection on which this fails is opened anew.
-            let lost = failure.fault == Fault::Lost;
-            if lost || !matches!(answered(connection.execute("ROLLBACK")).await, Some(Ok(()))) {
-                self.connection = None;
-            }
-        }
-        outcome.map(|next| if let Next::Begun(begun) = next { Some(*begun) } else { None })
-    }
-}
-
-/// What became of the next batch while one was committed.
-enum Next {
-    /// Nobody waited, or nobody may go ahead.
-    None,
-    /// Its first flush is done.
-    Begun(Box<Begun>),
-    /// Its first flush failed; its members are in the intake again.
-    Failed(Failure),
-}
-
-/// One run of a batch on a connection.
-struct Run<'a> {
-    connection: &'a Connection,
-    flushes: &'a Flushes,
-    intake: &'a mut Intake,
-}
-
-impl Run<'_> {
-    async fn batch(self, members: &mut Vec<Waiting>, found: Option<Found>, again: bool) -> Result<Next, Failure> {
-        let found = match found {
-            Some(found) => found,
-            None => {
-                let needs = Needs::of(members, again);
-                Failure::unless_answered(false, self.flushes.first(self.connection, &needs)).await?
+        let (members, found) = match found {
+            // What was found, was found in a transaction that went with its connection.
+            Some(found) if !is_new => (members, Ok(found)),
+            _ => {
+                let members = match self.presume(&connection, members, again) {
+                    Ok(flight) => return Ok(Some(flight)),
+                    Err(members) => members,
+                };
+                let needs = Needs::of(&members, again);
+                let found = Failure::unless_answered(false, self.flushes.first(&connection, &needs)).await;
+                (members, found)
             }
         };
-        let judgement = judged(members, &found);
+        let judgement = match found {
+            Ok(found) => judged(&members, &found),
+            Err(failure) => return Err(self.failed(members, failure).await),
+        };
         if judgement.verdicts.contains(&Verdict::In) {
-            return self.commit(members, judgement, again).await;
+            return Ok(Some(Flight::new(&connection, &self.flushes, members, judgement, None)));
         }
-        let rollback = async { self.connection.execute("ROLLBACK").await.map_err(|error| Failure::before(&error)) };
-        Failure::unless_answered(false, rollback).await?;
-        self.intake.tell(std::mem::take(members), judgement, 0);
-        Ok(Next::None)
+        self.roll_back().await;
+        self.intake.tell(members, judgement, 0);
+        Ok(None)
     }
 
-    /// Writes and commits those who are in, and begins the next batch behind the COMMIT.
-    async fn commit(self, members: &mut Vec<Waiting>, judgement: Judgement, again: bool) -> Result<Next, Failure> {
-        let Self { connection, flushes, intake } = self;
-        let (usages, almost) = (usage_rows(&judgement), Notify::new());
-        let flush = Flush::of(members, &judgement, &usages);
-        let second = flushes.second(connection, &flush, committed_at(members), &almost);
-        let mut second = Box::pin(Failure::unless_answered(true, second));
-        let ended = tokio::select! {
-            biased;
-            ended = &mut second => Some(ended),
-            () = almost.notified() => None,
+    /// Judges a batch by what it is presumed to find. Gives the members back where that cannot be, or where somebody would be
+    /// refused: nobody is on the strength of what was not read.
+    fn presume(
+        &self,
+        connection: &Arc<Connection>,
+        members: Vec<Waiting>,
+        again: bool,
+    ) -> Result<Flight, Vec<Waiting>> {
+        if again || connection.is_pooled() {
+            return Err(members);
+        }
+        let Some(found) = self.flushes.remembered.presumed(&members) else { return Err(members) };
+        let judgement = judged(&members, &found);
+        let passes = |verdict: &Verdict| matches!(verdict, Verdict::In | Verdict::Later);
+        if !judgement.verdicts.iter().all(passes) {
+            return Err(members);
+        }
+        Ok(Flight::new(connection, &self.flushes, members, judgement, Some(found)))
+    }
+
+    /// Waits for a batch that is sent. As soon as as many wait as it commits, they are sent behind it: others are on their way,
+    /// and small batches are dear. Nobody goes ahead of who was put off to the next batch, nor where this batch may have to
+    /// run once more, nor where a pooler may give what comes behind the COMMIT to another connection.
+    async fn land(&mut self, mut flight: Flight, again: bool) -> Result<Option<Batch>, Box<Failed>> {
+        let connection = self.connection.clone();
+        let connection = connection.filter(|connection| !connection.is_pooled() && !again && !flight.puts_off);
+        let Some(connection) = connection else {
+            self.ended(flight.landed().await).await?;
+            return Ok(None);
         };
-        // Only COMMIT is on its way. Nobody goes ahead of who was put off to the next batch, nor where this batch may have to
-        // run once more, nor where a pooler may give what comes behind the COMMIT to another connection. Fewer than are
-        // being committed do not go ahead either: others are on their way, and small batches are dear.
-        let put_off = judgement.verdicts.contains(&Verdict::Later);
-        let committing = judgement.verdicts.iter().filter(|verdict| **verdict == Verdict::In).count();
-        let enough = intake.waiting() >= committing;
-        let goes_ahead = ended.is_none() && enough && !put_off && !again && !connection.is_pooled();
-        let next = if goes_ahead { intake.ready() } else { Vec::new() };
+        let enough = flight.committing;
+        flight.depart().await;
+        flight.land_or(pin!(self.intake.gathered(enough))).await;
+        let next = if flight.has_landed() { Vec::new() } else { self.intake.ready() };
+        if next.is_empty() {
+            self.ended(flight.landed().await).await?;
+            return Ok(None);
+        }
+        match self.presume(&connection, next, again) {
+            Ok(behind) => self.land_before_all_of(flight, behind).await,
+            Err(next) => self.land_before_first_of(flight, next, &connection).await,
+        }
+    }
+
+    /// Waits for a batch while another one is sent behind it.
+    async fn land_before_all_of(
+        &mut self,
+        mut flight: Flight,
+        mut behind: Flight,
+    ) -> Result<Option<Batch>, Box<Failed>> {
+        flight.land_or(pin!(behind.land())).await;
+        let landed = flight.landed().await;
+        if landed.outcome.is_ok() {
+            self.ended(landed).await?;
+            return Ok(Some(Batch::at(Stage::Sent(behind))));
+        }
+        // What the other stands on may not have come about: then it has failed. It may also have come through by itself.
+        let behind = self.ended(behind.landed().await).await;
+        let Err(mut failed) = self.ended(landed).await else { return Ok(None) };
+        failed.behind = behind.err().map(|behind| {
+            let course = Course { again: true, unknown: behind.failure.unknown, ..Course::begin() };
+            Batch { stage: Stage::Taken(behind.members), course }
+        });
+        Err(failed)
+    }
+
+    /// Waits for a batch while the first flush of another one goes out behind it.
+    async fn land_before_first_of(
+        &mut self,
+        mut flight: Flight,
+        next: Vec<Waiting>,
+        connection: &Connection,
+    ) -> Result<Option<Batch>, Box<Failed>> {
+        let flushes = Arc::clone(&self.flushes);
         let needs = Needs::of(&next, false);
         let mut first = Box::pin(Failure::unless_answered(false, flushes.first(connection, &needs)));
-        let (ended, looked) = match ended {
-            Some(ended) => (ended, None),
-            None if next.is_empty() => (second.as_mut().await, None),
-            None => match select(second.as_mut(), first.as_mut()).await {
-                Either::Left((ended, _)) => (ended, None),
-                Either::Right((looked, second)) => (second.await, Some(looked)),
-            },
-        };
-        drop(second);
-        match ended {
-            Ok(position) => intake.tell(std::mem::take(members), judgement, position),
-            Err(failure) => {
-                drop(first);
-                intake.carry(next);
-                return Err(failure);
-            }
+        let looked = flight.land_or(first.as_mut()).await;
+        let landed = flight.landed().await;
+        if landed.outcome.is_err() {
+            drop(first);
+            self.intake.carry(next);
+            self.ended(landed).await?;
+            return Ok(None);
         }
-        if next.is_empty() {
-            return Ok(Next::None);
-        }
+        self.ended(landed).await?;
         let looked = match looked {
             Some(looked) => looked,
             None => first.as_mut().await,
         };
         drop(first);
         match looked {
-            Ok(found) => Ok(Next::Begun(Box::new(Begun { members: next, found }))),
+            Ok(found) => Ok(Some(Batch::at(Stage::Read(next, Box::new(found))))),
             Err(failure) => {
-                intake.carry(next);
-                Ok(Next::Failed(failure))
+                self.intake.carry(next);
+                self.clear_up(&failure).await;
+                Ok(None)
             }
+        }
+    }
+
+    /// Tells the members of a batch that came through.
+    async fn ended(&mut self, landed: Landed) -> Result<(), Box<Failed>> {
+        let Landed { members, judgement, outcome, presumed } = landed;
+        match outcome {
+            Ok(position) => {
+                self.intake.tell(members, judgement, position);
+                Ok(())
+            }
+            Err(failure) => {
+                let mut failed = self.failed(members, failure).await;
+                failed.presumed = presumed;
+                Err(failed)
+            }
+        }
+    }
+
+    async fn failed(&mut self, members: Vec<Waiting>, failure: Failure) -> Box<Failed> {
+        self.clear_up(&failure).await;
+        Box::new(Failed { members, failure, presumed: false, behind: None })
+    }
+
+    /// Whatever the transaction is in, it ends here, and what is remembered of it; a connection that is lost, or on which this
+    /// fails, is opened anew.
+    async fn clear_up(&mut self, failure: &Failure) {
+        self.flushes.remembered.forget();
+        if failure.fault == Fault::Lost {
+            self.connection = None;
+        }
+        self.roll_back().await;
+    }
+
+    async fn roll_back(&mut self) {
+        if let Some(connection) = &self.connection
+            && !matches!(answered(connection.execute("ROLLBACK")).await, Some(Ok(())))
+        {
+            self.connection = None;
         }
     }
 }

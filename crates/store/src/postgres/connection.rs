@@ -153,7 +153,12 @@ pub type Sent<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a
 
 /// Polls all of them in order, until each has its answer: their statements travel together, and in this order. One that
 /// fails before it is sent (a parameter that cannot be encoded) is the only answer, and those behind it stay unsent.
-pub async fn together<T>(mut sent: Vec<Sent<'_, T>>) -> Vec<Result<T, Error>> {
+pub async fn together<T>(sent: Vec<Sent<'_, T>>) -> Vec<Result<T, Error>> {
+    together_told(sent, || {}).await
+}
+
+/// As [`together`]; `are_sent` is called once all of them are.
+pub async fn together_told<T>(mut sent: Vec<Sent<'_, T>>, are_sent: impl Fn()) -> Vec<Result<T, Error>> {
     let mut answers: Vec<Option<Result<T, Error>>> = sent.iter().map(|_| None).collect();
     let mut all_sent = false;
     std::future::poll_fn(move |context| {
@@ -168,6 +173,9 @@ pub async fn together<T>(mut sent: Vec<Sent<'_, T>>) -> Vec<Result<T, Error>> {
                     std::task::Poll::Pending => waiting = true,
                 }
             }
+        }
+        if !all_sent {
+            are_sent();
         }
         all_sent = true;
         if waiting {

@@ -1,11 +1,12 @@
 //! The two flushes of a batch: what each sends in one go, and what it makes of the answers.
 
-use super::connection::{Connection, Param, Sent, answered, number, numbers, texts, time, together};
+use super::asserted::Asserted;
+use super::connection::{Connection, Param, Sent, answered, number, numbers, texts, time, together, together_told};
 use super::fault::{Fault, described};
 use super::one_read::{OneRead, placed};
 use super::one_statement::OneStatement;
+use super::remembered::Remembered;
 use super::rows::Rows;
-use super::usages::NewestUsages;
 use crate::batch::{Appended, Flush, Needs, key_text};
 use crate::found::{READS, ROUNDS, Read};
 use crate::rows::{Column, KINDS, Kind, PLATFORM_AUDIT, TENANT_AUDIT, Table, Value, unnest};
@@ -34,7 +35,9 @@ pub struct Flushes {
     columns: Vec<Vec<Column>>,
     tenant_log: String,
     platform_log: String,
-    usages: NewestUsages,
+    asserted: Asserted,
+    /// What is known from batches before.
+    pub remembered: Remembered,
 }
 
 /// Why a batch did not come through.
@@ -79,7 +82,8 @@ impl Flushes {
             columns: KINDS.iter().map(|kind| kind.columns()).collect(),
             tenant_log: append_log(TENANT_AUDIT),
             platform_log: append_log(PLATFORM_AUDIT),
-            usages: NewestUsages::default(),
+            asserted: Asserted::new(),
+            remembered: Remembered::default(),
         }
     }
 
@@ -96,10 +100,7 @@ impl Flushes {
             .prepare(planned.iter().map(|one| one.sql.as_str()))
             .await
             .map_err(|error| Failure::before(&error))?;
-        let mut sent: Vec<Sent<'_, Vec<Row>>> = vec![Box::pin(async {
-            connection.begin(" ISOLATION LEVEL READ COMMITTED").await?;
-            Ok(Vec::new())
-        })];
+        let mut sent = vec![begun(connection)];
         sent.extend(planned.iter().map(|one| Box::pin(connection.query(&one.sql, &one.params)) as _));
         let mut found = Found::default();
         for answer in together(sent).await {
@@ -119,7 +120,7 @@ impl Flushes {
             }
         }
         // A pooler may lead somewhere else without a word.
-        if !connection.is_pooled() && !self.usages.remember(&found) {
+        if !connection.is_pooled() && !self.remembered.was_read(&found) {
             let what = "an organization's usage is older than it was".to_owned();
             return Err(Failure { fault: Fault::Again, unknown: false, what });
         }
@@ -140,41 +141,41 @@ impl Flushes {
     fn keys<'a>(&self, read: &Read, needs: &'a Needs<'a>) -> Vec<Param<'a>> {
         let keys = || (read.keys)(needs).iter().copied();
         let keyed = texts(keys());
-        if read.is_newest_only() { vec![keyed, numbers(self.usages.least(keys()))] } else { vec![keyed] }
-    }
-
-    /// What was learnt on the connection before is forgotten.
-    pub fn begin_anew(&self) {
-        self.usages.forget();
+        if read.is_newest_only() { vec![keyed, numbers(self.remembered.least(keys()))] } else { vec![keyed] }
     }
 
     /// The second flush: writes the rows kind by kind, then takes the log's head, numbers the events, and commits. Returns
-    /// the position of the first event. `almost` is told when only `COMMIT` is not answered yet. Every answer is looked at:
-    /// `COMMIT` of a failed transaction answers without an error.
+    /// the position of the first event. `is_sent` is told when all of it is on
+    /// its way. Every answer is looked at: `COMMIT` of a failed transaction answers without an error.
+    ///
+    /// Where there was no first flush, it begins the transaction, and asserts what was `presumed` before it writes.
     pub async fn second(
         &self,
         connection: &Connection,
+        presumed: Option<(&Needs<'_>, &Found)>,
         flush: &Flush<'_>,
         now: Timestamp,
-        almost: &Notify,
+        is_sent: &Notify,
     ) -> Result<i64, Failure> {
         let mut planned = self.writes(connection, flush);
         planned.push(OneStatement::of(LOCK_HEAD, Vec::new()));
         let log = self.log(connection, flush, now);
-        let statements = planned.iter().chain([&log]).map(|one| one.sql.as_str());
-        connection.prepare(statements).await.map_err(|error| Failure::before(&error))?;
-        let mut sent: Vec<Sent<'_, Vec<Row>>> =
-            planned.iter().map(|one| Box::pin(connection.query(&one.sql, &one.params)) as _).collect();
-        sent.push(Box::pin(async {
-            let appended = connection.query(&log.sql, &log.params).await?;
-            almost.notify_one();
-            Ok(appended)
-        }));
+        let asserted: Vec<_> =
+            presumed.iter().flat_map(|(needs, found)| self.asserted.statements(needs, found)).collect();
+        let statements = planned.iter().chain([&log]).map(|one| &one.sql).chain(asserted.iter().map(|one| &one.sql));
+        connection.prepare(statements.map(String::as_str)).await.map_err(|error| Failure::before(&error))?;
+        let mut sent: Vec<Sent<'_, Vec<Row>>> = Vec::new();
+        if presumed.is_some() {
+            sent.push(begun(connection));
+        }
+        sent.extend(asserted.iter().map(|one| Box::pin(connection.query(&one.sql, &one.params)) as _));
+        sent.extend(planned.iter().map(|one| Box::pin(connection.query(&one.sql, &one.params)) as _));
+        sent.push(Box::pin(connection.query(&log.sql, &log.params)));
         sent.push(Box::pin(async {
             connection.execute("COMMIT").await?;
             Ok(Vec::new())
         }));
-        let mut answers = together(sent).await;
+        let mut answers = together_told(sent, || is_sent.notify_one()).await;
         let commit = answers.pop();
         let mut first = None;
         for answer in answers {
@@ -228,6 +229,13 @@ impl Flushes {
         log.and(APPEND_BATCH, vec![number(flush.events), time(now), texts(callers), numbers(versions)]);
         log
     }
+}
+
+fn begun(connection: &Connection) -> Sent<'_, Vec<Row>> {
+    Box::pin(async {
+        connection.begin(" ISOLATION LEVEL READ COMMITTED").await?;
+        Ok(Vec::new())
+    })
 }
 
 /// Appends to a table of the log: each row's place within the batch, which stands for its position, is added to the

@@ -1,9 +1,11 @@
 //! PostgreSQL: one connection that commits, one that reads by key, a few that many share.
 
+mod asserted;
 mod clock;
 mod committer;
 mod connection;
 mod fault;
+mod flight;
 mod flushes;
 mod listen;
 mod lookups;
@@ -13,17 +15,17 @@ mod one_statement;
 mod partition;
 #[cfg(test)]
 mod plans;
+mod remembered;
 mod roles;
 mod rows;
 mod shared;
 mod target;
-mod usages;
 
 pub use migrate::{is_marked, migrate};
 pub use roles::grant;
 pub use target::Target;
 
-use crate::batch::{self, Queue};
+use crate::queue::{self, Queue};
 use crate::rows::{Type, Value};
 use crate::sql::Sql;
 use clock::Clock;
@@ -79,7 +81,7 @@ impl Postgres {
             tokio::spawn(listen::listen(target.clone(), Arc::downgrade(queued))),
         ];
         let background = background.map(|task| task.abort_handle());
-        let (queue, intake) = batch::queue();
+        let (queue, intake) = queue::queue();
         let (stop, stopped) = oneshot::channel();
         let (ending, ended) = oneshot::channel();
         let committer = committer::Committer::new(target.clone(), intake);

@@ -10,8 +10,8 @@ pub use migrate::{is_marked, migrate};
 pub use readers::Readers;
 use writer::Writer;
 
-use crate::batch::{self, Queue};
 use crate::keyed::{self, DOSSIER, ROWS, Statement};
+use crate::queue::{self, Queue};
 use crate::rows::{Dialect, Type, Value};
 use crate::sql::Sql;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ impl Sqlite {
         let lock = connection::FileLock::take(path)?;
         let writing = connection::open(path)?;
         migrate::check(&writing)?;
-        let (queue, intake) = batch::queue();
+        let (queue, intake) = queue::queue();
         let (upkeep, tasks) = writer::upkeep();
         let writer = Writer::new(writing, intake, tasks);
         let thread = std::thread::Builder::new()

@@ -2,7 +2,8 @@
 
 use super::connection::failed;
 use super::found;
-use crate::batch::{Flush, Intake, Needs, Waiting, committed_at, judged, numbered, usage_rows};
+use crate::batch::{Flush, Needs, committed_at, judged, numbered, usage_rows};
+use crate::queue::{Intake, Waiting};
 use crate::rows::{KINDS, Kind, LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value};
 use rusqlite::{Connection, TransactionBehavior};
 use std::sync::{Arc, Mutex, PoisonError};

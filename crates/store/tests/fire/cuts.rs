@@ -126,25 +126,50 @@ async fn must_keep_two_batches_whole_when_they_are_cut_before_any_even_message()
 /// How long a COMMIT takes here: so long that no scheduler makes up for it.
 const SLOW: Duration = Duration::from_millis(1500);
 
-/// How long after its COMMIT was sent the next batch begins.
-async fn begins_behind(rig: &mut Rig, members: Vec<Member>) -> Duration {
+/// How long after its COMMIT was sent the next batch begins, and how long after that its own COMMIT is sent.
+async fn behind(rig: &mut Rig, members: Vec<Member>) -> (Duration, Duration) {
     rig.slow_commits(SLOW);
-    let seen = rig.commit_and_begin();
+    let seen = rig.commit_begin_commit();
     let answers = rig.commit(members).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     rig.disarm();
     let seen = seen.lock().unwrap();
-    assert_eq!(seen.len(), 2, "a COMMIT, and a batch behind it");
-    seen[1].duration_since(seen[0])
+    assert_eq!(seen.len(), 3, "a COMMIT, and a batch behind it");
+    (seen[1].duration_since(seen[0]), seen[2].duration_since(seen[0]))
+}
+
+async fn begins_behind(rig: &mut Rig, members: Vec<Member>) -> Duration {
+    behind(rig, members).await.0
+}
+
+/// Registers two, one after the other: the second time all statements are known, and so is the organization.
+async fn warm(rig: &mut Rig, organization: &str) {
+    rig.beside.organization(organization, json!({})).await;
+    for number in 0..2 {
+        let warm = rig.bench.registration(&small(&format!("{organization}-{number}"), organization));
+        assert!(rig.commit(vec![member(warm)]).await[0].is_ok());
+    }
 }
 
 #[tokio::test]
-async fn must_begin_the_next_batch_behind_the_commit_and_not_behind_its_answer() {
+async fn must_send_the_next_batch_behind_the_commit_and_not_behind_its_answer() {
     let mut rig = Rig::new("ahead").await;
-    rig.beside.organization("acme", json!({})).await;
+    warm(&mut rig, "acme").await;
     let members = vec![large(&rig.bench, 1), member(rig.bench.registration(&small("t-1", "acme")))];
-    let behind = begins_behind(&mut rig, members).await;
-    assert!(behind < SLOW, "{behind:?}");
+    let (begins, commits) = behind(&mut rig, members).await;
+    assert!(begins < SLOW && commits < SLOW, "{begins:?} {commits:?}");
+    rig.check().await;
+}
+
+#[tokio::test]
+async fn must_read_for_the_next_batch_behind_the_commit_and_not_behind_its_answer() {
+    let mut rig = Rig::new("read-ahead").await;
+    warm(&mut rig, "acme").await;
+    rig.beside.organization("other", json!({})).await;
+    // Of this organization nothing is known, so it is read.
+    let members = vec![large(&rig.bench, 1), member(rig.bench.registration(&small("t-1", "other")))];
+    let (begins, commits) = behind(&mut rig, members).await;
+    assert!(begins < SLOW && commits >= SLOW, "{begins:?} {commits:?}");
     rig.check().await;
 }
 

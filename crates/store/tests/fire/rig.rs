@@ -100,15 +100,15 @@ impl Rig {
         ));
     }
 
-    /// When the next COMMIT of a committer was sent, and then its next BEGIN.
-    pub fn commit_and_begin(&self) -> Arc<Mutex<Vec<Instant>>> {
+    /// When the next COMMIT of a committer was sent, then its next BEGIN, and then the COMMIT of that.
+    pub fn commit_begin_commit(&self) -> Arc<Mutex<Vec<Instant>>> {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (times, committers) = (Arc::clone(&seen), self.committers.clone());
         let look = move |message: &Message| {
             let mut times = times.lock().unwrap();
             let begins = message.executes() && message.sql_contains("BEGIN ISOLATION");
-            let awaited = if times.is_empty() { message.is_commit() } else { times.len() == 1 && begins };
-            if committers.sent(message) && awaited {
+            let awaited = [message.is_commit(), begins, message.is_commit()].get(times.len()).copied();
+            if committers.sent(message) && awaited == Some(true) {
                 times.push(Instant::now());
             }
             false

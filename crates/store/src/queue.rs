@@ -1,0 +1,222 @@
+//! The queue before the one who commits: where changes wait, who takes batches of them, and how they hear what became of them.
+
+use crate::Receipt;
+use crate::batch::{MAX_BYTES, MAX_MEMBER_BYTES, MAX_MEMBERS, Member};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tenancy_core::Error;
+use tenancy_core::changes::Changes;
+use tenancy_core::judge::{Judgement, Verdict};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// Most members that wait; beyond is [`Error::Busy`].
+pub const MAX_WAITING: usize = 4096;
+
+/// A member that waits for its answer. A caller that is gone leaves it: what was begun is done.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The member.
+    pub member: Member,
+    answer: oneshot::Sender<Result<Receipt, Error>>,
+}
+
+impl Waiting {
+    /// Tells the caller, if it is still there.
+    pub fn tell(self, answer: Result<Receipt, Error>) {
+        // A caller that is gone needs no answer.
+        let _ = self.answer.send(answer);
+    }
+}
+
+/// The way in: bounded, and refused beyond.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    waiting: mpsc::Sender<Waiting>,
+    crowd: Arc<Crowd>,
+    /// Held by a test, no batch is taken: so it decides what goes together.
+    #[cfg(feature = "model")]
+    pub gate: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Wakes up who takes batches, once, when as many wait as are looked for: not for each of them.
+#[derive(Debug)]
+struct Crowd {
+    /// How many are looked for; [`usize::MAX`] while nobody looks.
+    enough: AtomicUsize,
+    came: Notify,
+}
+
+impl Crowd {
+    /// So many wait now.
+    fn grew_to(&self, waiting: usize) {
+        let enough = waiting >= self.enough.load(Ordering::SeqCst);
+        if enough && self.enough.swap(usize::MAX, Ordering::SeqCst) != usize::MAX {
+            self.came.notify_one();
+        }
+    }
+}
+
+/// Where callers wait: the runtime that opened the store. Answers reach them through one task of it, so that a thread which
+/// has answers for many wakes one thread, and not one for each.
+#[derive(Debug, Clone)]
+pub struct Callers(tokio::runtime::Handle);
+
+impl Callers {
+    /// Those of the runtime that this is called in.
+    pub fn here() -> Self {
+        Self(tokio::runtime::Handle::current())
+    }
+
+    /// Has them told by `tell`.
+    pub fn told(&self, tell: impl FnOnce() + Send + 'static) {
+        drop(self.0.spawn(async move { tell() }));
+    }
+}
+
+/// The other end of the queue, where batches are taken, and where what became of them is told.
+#[derive(Debug)]
+pub struct Intake {
+    arriving: mpsc::Receiver<Waiting>,
+    carried: VecDeque<Waiting>,
+    crowd: Arc<Crowd>,
+    callers: Callers,
+    #[cfg(feature = "model")]
+    gate: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A queue and its intake.
+pub fn queue() -> (Queue, Intake) {
+    let (waiting, arriving) = mpsc::channel(MAX_WAITING);
+    #[cfg(feature = "model")]
+    let gate = Arc::default();
+    let crowd = Arc::new(Crowd { enough: AtomicUsize::new(usize::MAX), came: Notify::new() });
+    let queue = Queue {
+        waiting,
+        crowd: Arc::clone(&crowd),
+        #[cfg(feature = "model")]
+        gate: Arc::clone(&gate),
+    };
+    let intake = Intake {
+        arriving,
+        carried: VecDeque::new(),
+        crowd,
+        callers: Callers::here(),
+        #[cfg(feature = "model")]
+        gate,
+    };
+    (queue, intake)
+}
+
+impl Queue {
+    /// Waits in the queue and for the commit.
+    pub async fn commit(&self, changes: Changes) -> Result<Receipt, Error> {
+        let member = Member::new(changes);
+        if member.bytes > MAX_MEMBER_BYTES {
+            let most = MAX_MEMBER_BYTES / 1024 / 1024;
+            return Err(Error::TooLarge(format!("one change is at most {most} MiB with all its rows: split it")));
+        }
+        let (answer, answered) = oneshot::channel();
+        self.waiting.try_send(Waiting { member, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Error::Busy,
+            mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
+        })?;
+        self.crowd.grew_to(self.waiting());
+        // The committer answers everybody before it ends; if it died, nobody knows how far it came.
+        answered.await.unwrap_or(Err(Error::OutcomeUnknown))
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.max_capacity() - self.waiting.capacity()
+    }
+}
+
+impl Intake {
+    /// How many wait by now.
+    pub fn waiting(&self) -> usize {
+        self.carried.len() + self.arriving.len()
+    }
+
+    /// Waits until so many wait, or a whole batch of them. Who takes batches sleeps meanwhile.
+    pub async fn gathered(&self, count: usize) {
+        let count = count.min(MAX_MEMBERS);
+        while self.waiting() < count {
+            self.crowd.enough.store(count - self.carried.len(), Ordering::SeqCst);
+            // They may have come just before they were looked for.
+            if self.waiting() < count {
+                self.crowd.came.notified().await;
+            }
+        }
+    }
+
+    /// Everybody who waits by now, up to the bounds of a batch.
+    pub fn ready(&mut self) -> Vec<Waiting> {
+        #[cfg(feature = "model")]
+        let Ok(_gate) = self.gate.clone().try_lock_owned() else { return Vec::new() };
+        self.take()
+    }
+
+    /// Everybody who waits, up to the bounds of a batch; `None` when nobody can come any more.
+    pub async fn next(&mut self) -> Option<Vec<Waiting>> {
+        if self.carried.is_empty() {
+            let first = self.arriving.recv().await?;
+            self.carried.push_back(first);
+        }
+        #[cfg(feature = "model")]
+        drop(self.gate.lock().await);
+        Some(self.take())
+    }
+
+    fn take(&mut self) -> Vec<Waiting> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while batch.len() < MAX_MEMBERS {
+            let Some(next) = self.carried.pop_front().or_else(|| self.arriving.try_recv().ok()) else { break };
+            bytes += next.member.bytes;
+            if bytes > MAX_BYTES && !batch.is_empty() {
+                self.carried.push_front(next);
+                break;
+            }
+            batch.push(next);
+        }
+        batch
+    }
+
+    /// Tells everybody what became of them once their batch is committed; those who come later go first into the next one.
+    /// `first` is the log position of the batch's first event.
+    pub fn tell(&mut self, members: Vec<Waiting>, judgement: Judgement, first: i64) {
+        let (mut answers, mut later, mut position) = (Vec::with_capacity(members.len()), Vec::new(), first);
+        for (waiting, verdict) in members.into_iter().zip(judgement.verdicts) {
+            match verdict {
+                Verdict::In => {
+                    let events = waiting.member.events.len();
+                    answers.push((waiting, Ok(Receipt { position })));
+                    position += i64::try_from(events).unwrap_or(i64::MAX);
+                }
+                Verdict::Out(conflict) => answers.push((waiting, Err(Error::Conflict(conflict)))),
+                Verdict::Later => later.push(waiting),
+                // Its position is in the log; nobody decides anything by it.
+                Verdict::Done => answers.push((waiting, Ok(Receipt { position: 0 }))),
+            }
+        }
+        self.callers.told(move || answers.into_iter().for_each(|(waiting, answer)| waiting.tell(answer)));
+        self.carry(later);
+    }
+
+    /// These go first into the next batch.
+    pub fn carry(&mut self, first: Vec<Waiting>) {
+        for waiting in first.into_iter().rev() {
+            self.carried.push_front(waiting);
+        }
+    }
+
+    /// Whether what is still to come is refused.
+    pub fn is_closed(&self) -> bool {
+        self.arriving.is_closed()
+    }
+
+    /// Refuses what is still to come; what waits is still taken.
+    pub fn close(&mut self) {
+        self.arriving.close();
+    }
+}
