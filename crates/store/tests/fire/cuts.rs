@@ -59,7 +59,11 @@ async fn batch(bench: &Bench, beside: &Bench, number: u64) -> Vec<Member> {
 /// As large as a batch may be, so it is one by itself: what waits besides is the next one, whose first flush goes out
 /// behind the COMMIT of this one.
 fn large(bench: &Bench, number: u64) -> Member {
-    let mut large = member(bench.registration(&small(&format!("large-{number}"), "acme")));
+    large_of(bench, "acme", number)
+}
+
+fn large_of(bench: &Bench, organization: &str, number: u64) -> Member {
+    let mut large = member(bench.registration(&small(&format!("large-{number}"), organization)));
     let answer = answer(&format!("large {number}"), bench.moment().now, number);
     large.changes.store_answer(IdempotencyRecord { body: "n".repeat(1024 * 1024), ..answer });
     large
@@ -101,6 +105,45 @@ async fn cut_before_every_message(part: u64, ahead: bool) {
     println!("{nth} messages");
     assert!(nth > if ahead { 90 } else { 60 }, "reads, writes, log and commit are more messages than {nth}");
     rig.check().await;
+}
+
+/// As [`cut_before_every_message`], of two batches that are presumed to find what they need: all of the second is sent
+/// behind the COMMIT of the first.
+async fn cut_before_every_message_of_two_that_are_presumed(part: u64) {
+    let mut rig = Rig::new("presumed").await;
+    let mut nth = 1 + part;
+    loop {
+        rig.proxy.cut();
+        rig.disarm();
+        let organization = format!("org-{nth}");
+        warm(&mut rig, &organization).await;
+        let base = rig.beside.dossier(&format!("{organization}-0")).await;
+        let mut renamed = small(&format!("{organization}-0"), &organization);
+        renamed["display_name"] = json!("renamed");
+        let renamed = member(rig.bench.change(&base, &renamed, &[]).unwrap());
+        let small = |id: &str| member(rig.bench.registration(&small(&format!("{id}-{nth}"), &organization)));
+        let members = vec![large_of(&rig.bench, &organization, nth), small("t-1"), renamed, small("t-2")];
+        let armed = rig.arm(Fault::cut_before(), nth);
+        let answers = rig.commit(members).await;
+        assert!(answers.iter().all(Result::is_ok), "message {nth}: {answers:?}");
+        if armed.fired() == 0 {
+            break;
+        }
+        nth += 2;
+    }
+    println!("{nth} messages");
+    assert!(nth > 40, "what asserts, writes, log and commit are more messages than {nth}");
+    rig.check().await;
+}
+
+#[tokio::test]
+async fn must_keep_two_presumed_batches_whole_when_they_are_cut_before_any_odd_message() {
+    cut_before_every_message_of_two_that_are_presumed(0).await;
+}
+
+#[tokio::test]
+async fn must_keep_two_presumed_batches_whole_when_they_are_cut_before_any_even_message() {
+    cut_before_every_message_of_two_that_are_presumed(1).await;
 }
 
 #[tokio::test]

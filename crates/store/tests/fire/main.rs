@@ -12,6 +12,7 @@ mod history;
 mod migrations;
 mod outage;
 mod pressure;
+mod presumed;
 mod reference;
 mod rig;
 mod rivals;

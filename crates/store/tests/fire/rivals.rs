@@ -17,7 +17,7 @@ use tenancy_store::database::Database;
 use tenancy_testkit::Chance;
 use tenancy_testkit::Postgres;
 
-async fn processes<const N: usize>(hint: &str) -> (tenancy_testkit::Database, [Bench; N]) {
+pub async fn processes<const N: usize>(hint: &str) -> (tenancy_testkit::Database, [Bench; N]) {
     let database = Postgres::shared().database(hint);
     let url = Database::Postgres(database.url());
     url.migrate(false).await.unwrap();

@@ -1,0 +1,102 @@
+//! What a batch is presumed to find, and another process has changed meanwhile.
+
+use crate::harness::{Bench, small};
+use crate::history::whole;
+use crate::rivals::processes;
+use serde_json::json;
+use tenancy_core::Error;
+use tenancy_core::apikey::Role;
+use tenancy_core::ids::OrganizationId;
+use tenancy_core::json::sha256_hex;
+use tenancy_core::organization::Organization;
+use tenancy_core::rules::lifecycle::Suspension;
+use tenancy_core::rules::organizations::{self, OrganizationManifest};
+use tenancy_core::rules::{keys, lifecycle};
+
+/// Two processes. The first knows the organization, which has two tenants: it reads nothing for the next batch.
+async fn knowing(hint: &str, room: u32) -> (tenancy_testkit::Database, [Bench; 2]) {
+    let (database, [one, two]) = processes(hint).await;
+    one.organization("acme", json!({"tenants": room})).await;
+    for id in ["t-1", "t-2"] {
+        one.register(&small(id, "acme")).await.unwrap();
+    }
+    (database, [one, two])
+}
+
+async fn acme(bench: &Bench) -> Organization {
+    bench.store.organization(&OrganizationId::known("acme")).await.unwrap().unwrap().organization
+}
+
+async fn raise(bench: &Bench, tenants: u32) {
+    let document = json!({"organization_id": "acme", "caps": {"tenants": tenants}});
+    let (raised, _) = OrganizationManifest::parse(&bench.declared, &document).unwrap();
+    let raised = organizations::change(&acme(bench).await, &raised, &mut bench.moment()).unwrap();
+    bench.commit(raised.changes).await.unwrap();
+}
+
+fn code<T>(answer: Result<T, Error>) -> &'static str {
+    answer.err().map_or("in", |error| error.code())
+}
+
+#[tokio::test]
+async fn must_count_what_another_process_added_though_the_rows_in_between_are_gone() {
+    let (_database, [one, two]) = knowing("added", 4).await;
+    two.register(&small("t-3", "acme")).await.unwrap();
+    two.register(&small("t-4", "acme")).await.unwrap();
+    // The usage row of the number that would be next went with it.
+    assert_ne!(two.store.remove_expired().await.unwrap(), 0);
+    assert_eq!(code(one.register(&small("t-5", "acme")).await), "organization_cap_exceeded");
+}
+
+#[tokio::test]
+async fn must_add_no_tenant_to_an_organization_that_another_process_closed() {
+    let (database, [one, two]) = knowing("closed", 3).await;
+    let closed = organizations::close(&acme(&two).await, &mut two.moment()).unwrap();
+    two.commit(closed.changes).await.unwrap();
+    assert_eq!(code(one.register(&small("t-3", "acme")).await), "organization_closed");
+    whole(&database);
+}
+
+#[tokio::test]
+async fn must_refuse_nobody_on_the_strength_of_what_was_not_read() {
+    let (database, [one, two]) = knowing("raised", 3).await;
+    one.register(&small("t-3", "acme")).await.unwrap();
+    raise(&two, 4).await;
+    assert_eq!(code(one.register(&small("t-4", "acme")).await), "in");
+    assert_eq!(code(one.register(&small("t-5", "acme")).await), "organization_cap_exceeded");
+    whole(&database);
+}
+
+#[tokio::test]
+async fn must_register_no_tenant_that_another_process_has_registered() {
+    let (database, [one, two]) = knowing("taken", 5).await;
+    two.register(&small("t-3", "acme")).await.unwrap();
+    assert_eq!(code(one.register(&small("t-3", "acme")).await), "tenant_exists");
+    whole(&database);
+}
+
+#[tokio::test]
+async fn must_change_no_tenant_that_another_process_has_suspended() {
+    let (database, [one, two]) = knowing("moved", 3).await;
+    let before = one.dossier("t-1").await;
+    // The counter moves, and the version stays.
+    let suspension = Suspension { hold: None, reason: Some("unpaid".to_owned()), until: None };
+    let suspended = lifecycle::suspend(&two.declared, &before, &suspension, &mut two.moment()).unwrap();
+    two.commit(suspended.changes).await.unwrap();
+    let mut renamed = small("t-1", "acme");
+    renamed["display_name"] = json!("Another");
+    let renamed = one.change(&before, &renamed, &[]).unwrap();
+    assert_eq!(code(one.commit(renamed.changes).await), "stale_version");
+    whole(&database);
+}
+
+#[tokio::test]
+async fn must_revoke_no_key_that_another_process_has_revoked() {
+    let (database, [one, two]) = knowing("revoked", 3).await;
+    let made = keys::create("once", Role::Viewer, None, sha256_hex(&[b"once"]), &mut one.moment()).unwrap();
+    one.commit(made.changes).await.unwrap();
+    let revoked = keys::revoke(&made.key, &mut one.moment()).unwrap();
+    two.commit(keys::revoke(&made.key, &mut two.moment()).unwrap().changes).await.unwrap();
+    assert_eq!(code(one.commit(revoked.changes).await), "key_moved");
+    whole(&database);
+}
