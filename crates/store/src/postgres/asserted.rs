@@ -41,7 +41,7 @@ impl Said {
 }
 
 /// The statements that assert, made once: organizations, their usage, tenants, jobs, API keys.
-pub struct Asserted([String; 5]);
+pub struct Asserted(pub [String; 5]);
 
 impl Asserted {
     /// Makes them.

@@ -136,6 +136,15 @@ mod tests {
     }
 
     #[test]
+    fn must_read_for_a_while_once_what_was_presumed_was_wrong() {
+        let remembered = Remembered::default();
+        assert!(remembered.presumed(&[]).is_some());
+        remembered.was_wrong();
+        let read_first = (0..1000).take_while(|_| remembered.presumed(&[]).is_none()).count();
+        assert_eq!(read_first, usize::try_from(READ_FIRST).unwrap());
+    }
+
+    #[test]
     fn must_begin_where_the_newest_was_and_forget_all_when_it_is_gone() {
         let remembered = Remembered::default();
         let least = || remembered.least(["acme", "beta"].into_iter());
