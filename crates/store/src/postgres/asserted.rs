@@ -4,8 +4,10 @@
 use super::connection::{Param, numbers, texts};
 use super::one_read::OneRead;
 use crate::batch::Needs;
+use crate::rows::{Field as _, Value};
 use std::collections::BTreeSet;
 use tenancy_core::judge::{Found, FoundOrganization};
+use tokio_postgres::types::Type;
 
 /// Rows that are locked, in order of their keys, and that must be as they are said to be.
 struct Said {
@@ -22,10 +24,13 @@ const JOBS: Said =
     Said { table: "tenant_jobs", key: "job_id", columns: &["lease_epoch"], and: " AND bool_and(finished_at IS NULL)" };
 const API_KEYS: Said = Said { table: "api_keys", key: "key_id", columns: &["version"], and: "" };
 
-/// The newest usage of each organization has this number.
-const USAGE: &str = "SELECT 1 / bool_and(o.serial = coalesce((SELECT u.serial FROM organization_usage u \
-    WHERE u.organization_id = o.id AND u.serial >= o.serial ORDER BY u.serial DESC LIMIT 1), 0))::integer \
-    FROM unnest($1::text[], $2::bigint[]) AS o(id, serial)";
+/// The newest usage of each organization is this: its number alone would not say whose it is. A batch that failed and another
+/// process both count on from the one before.
+const USAGE: &str = "SELECT 1 / bool_and(o.serial = coalesce(u.serial, 0) AND o.tenants = coalesce(u.tenants, 0) \
+    AND o.quotas = coalesce(u.quotas, '{}'))::integer \
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) AS o(id, serial, tenants, quotas) \
+    LEFT JOIN LATERAL (SELECT serial, tenants, quotas FROM organization_usage WHERE organization_id = o.id \
+    AND serial >= o.serial ORDER BY serial DESC LIMIT 1) u ON true";
 
 impl Said {
     /// Keys and rows come in one order: they are the same rows if both lists are the same.
@@ -54,9 +59,15 @@ impl Asserted {
     /// unique. Callers' keys are asserted with the log.
     pub fn statements<'a>(&self, needs: &Needs<'a>, found: &Found) -> impl Iterator<Item = OneRead<'a>> {
         let organization = |id: &str| found.organizations.get(id);
+        let newest: [fn(&FoundOrganization) -> i64; 2] = [|now| now.usage_serial, |now| now.usage.tenants];
+        let mut usages = said(&needs.organizations, organization, newest);
+        if let Some(params) = &mut usages {
+            let quotas = needs.organizations.iter().filter_map(|id| organization(id)).map(|now| now.usage.quotas.put());
+            params.push(values_as_texts(quotas));
+        }
         let said = [
             said(&needs.organizations, organization, [|now: &FoundOrganization| now.version, |now| now.counter]),
-            said(&needs.organizations, organization, [|now: &FoundOrganization| now.usage_serial]),
+            usages,
             said(&needs.tenants, |id| found.tenants.get(id), [|now: &(i64, i64)| now.0, |now| now.1]),
             said(&needs.jobs, |id| found.jobs.get(id), [|epoch| *epoch]),
             said(&needs.api_keys, |id| found.api_keys.get(id), [|version| *version]),
@@ -69,6 +80,12 @@ impl Asserted {
         }
         statements.into_iter().filter(|one| !one.sql.is_empty())
     }
+}
+
+/// A list of texts that are made here.
+fn values_as_texts(values: impl Iterator<Item = Value>) -> Param<'static> {
+    let text = |value| if let Value::Text(text) = value { text } else { String::new() };
+    (Box::new(values.map(text).collect::<Vec<String>>()), Type::TEXT_ARRAY)
 }
 
 /// The keys of rows that are said to be there, and numbers of each; `None` if there are none.

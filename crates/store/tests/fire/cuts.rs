@@ -62,7 +62,7 @@ fn large(bench: &Bench, number: u64) -> Member {
     large_of(bench, "acme", number)
 }
 
-fn large_of(bench: &Bench, organization: &str, number: u64) -> Member {
+pub fn large_of(bench: &Bench, organization: &str, number: u64) -> Member {
     let mut large = member(bench.registration(&small(&format!("large-{number}"), organization)));
     let answer = answer(&format!("large {number}"), bench.moment().now, number);
     large.changes.store_answer(IdempotencyRecord { body: "n".repeat(1024 * 1024), ..answer });

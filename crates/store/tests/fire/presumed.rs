@@ -1,8 +1,11 @@
 //! What a batch is presumed to find, and another process has changed meanwhile.
 
+use crate::cuts::large_of;
 use crate::harness::{Bench, small};
 use crate::history::whole;
+use crate::rig::together;
 use crate::rivals::processes;
+use crate::world::Member;
 use serde_json::json;
 use tenancy_core::Error;
 use tenancy_core::apikey::Role;
@@ -99,4 +102,32 @@ async fn must_revoke_no_key_that_another_process_has_revoked() {
     two.commit(keys::revoke(&made.key, &mut two.moment()).unwrap().changes).await.unwrap();
     assert_eq!(code(one.commit(revoked.changes).await), "key_moved");
     whole(&database);
+}
+
+/// The batch behind presumes what the first would have left, and its number is that of the other process.
+#[tokio::test]
+async fn must_not_take_the_usage_of_another_process_for_that_of_a_batch_that_failed() {
+    let (database, [one, _two]) = knowing("quicker", 10).await;
+    let mut other = database.connect().await;
+    let transaction = other.transaction().await.unwrap();
+    transaction.batch_execute("SELECT 1 FROM organizations FOR NO KEY UPDATE").await.unwrap();
+    let behind = one.registration(&small("t-3", "acme"));
+    let members =
+        vec![large_of(&one, "acme", 1), Member { changes: behind.changes.unwrap(), after: Some(behind.dossier) }];
+    let quicker = async {
+        let watch = database.connect().await;
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        while watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let add = "INSERT INTO organization_usage SELECT organization_id, serial + 1, tenants + 3, quotas \
+                   FROM organization_usage ORDER BY serial DESC LIMIT 1";
+        transaction.batch_execute(add).await.unwrap();
+        transaction.commit().await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(together(&one.store, &members), quicker);
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let newest = "SELECT tenants FROM organization_usage ORDER BY serial DESC LIMIT 1";
+    assert_eq!(database.value(newest), (2 + 3 + 2).to_string());
 }
