@@ -68,10 +68,10 @@ pub struct Dev {
 /// # Errors
 /// Why it cannot start, or what was refused of the manifests.
 pub async fn run(given: Dev) -> Result<Exit, Failure> {
-    let stop = stop_on_signals()?;
     log(LogFormat::Text, "warn");
-    // Read first: a slip in a name should not cost a start.
+    // Read first: a slip in a name should not cost a start. While that waits for somebody to type, a signal just ends it.
     let documents = if given.apply.is_empty() { None } else { Some(Documents::read(&given.apply)?) };
+    let stop = stop_on_signals()?;
     let flags =
         Flags { listen: given.listen, data_dir: Some(given.data_dir), database: given.database, ..Flags::default() };
     // Not from the environment: what is set for a server must not become the database one tries things on.

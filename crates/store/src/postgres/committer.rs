@@ -205,6 +205,8 @@ impl Committer {
         let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
         let opened = opened.ok_or_else(|| Failure::silence(false))?;
         let connection = Arc::new(opened.map_err(|error| Failure::before(&error))?);
+        let limited = answered(connection.write_in_transactions_only()).await;
+        limited.ok_or_else(|| Failure::silence(false))?.map_err(|error| Failure::before(&error))?;
         self.connection = Some(Arc::clone(&connection));
         Ok((connection, true))
     }

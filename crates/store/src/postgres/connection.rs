@@ -16,6 +16,10 @@ use tokio_postgres::{Client, Error, NoTls, Row, Statement};
 /// Makes the server's process keep the memory that statements give back. glibc's allocator gives it back to the system, and
 /// faults it in again for every statement, until it has once seen a large piece come and go.
 const KEEP_MEMORY: &str = "SELECT length(repeat('x', 4000000))";
+/// Fails where the server takes no writes (no row is locked). Else nothing is written from here on but in a transaction that
+/// says READ WRITE.
+const WRITE_IN_TRANSACTIONS_ONLY: &str =
+    "SELECT FROM log_head WHERE false FOR NO KEY UPDATE; SET default_transaction_read_only = on";
 /// Most statements that a connection keeps prepared; then all of them are prepared anew.
 const MAX_PREPARED: usize = 256;
 
@@ -78,6 +82,13 @@ impl Connection {
     /// Whether a pooler stands between.
     pub fn is_pooled(&self) -> bool {
         self.pooled
+    }
+
+    /// Has the server refuse what is written outside of a transaction: what was sent behind a BEGIN is on its way when that
+    /// fails, and would come through statement by statement. Not behind a pooler, where nothing is sent before BEGIN is answered,
+    /// and a setting would be everybody's.
+    pub async fn write_in_transactions_only(&self) -> Result<(), Error> {
+        if self.pooled { Ok(()) } else { self.client.batch_execute(WRITE_IN_TRANSACTIONS_ONLY).await }
     }
 
     /// Begins a transaction.

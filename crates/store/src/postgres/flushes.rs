@@ -145,8 +145,8 @@ impl Flushes {
     }
 
     /// The second flush: writes the rows kind by kind, then takes the log's head, numbers the events, and commits. Returns
-    /// the position of the first event. `is_sent` is told when all of it is on
-    /// its way. Every answer is looked at: `COMMIT` of a failed transaction answers without an error.
+    /// the position of the first event. Every answer is looked at: `COMMIT` of a failed transaction answers without an error.
+    /// `is_sent` is told when all of it is on its way.
     ///
     /// Where there was no first flush, it begins the transaction, and asserts what was `presumed` before it writes.
     pub async fn second(
@@ -233,7 +233,7 @@ impl Flushes {
 
 fn begun(connection: &Connection) -> Sent<'_, Vec<Row>> {
     Box::pin(async {
-        connection.begin(" ISOLATION LEVEL READ COMMITTED").await?;
+        connection.begin(" ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
         Ok(Vec::new())
     })
 }

@@ -136,6 +136,22 @@ async fn cut_before_every_message_of_two_that_are_presumed(part: u64) {
     rig.check().await;
 }
 
+/// What is sent behind a BEGIN or a COMMIT is on its way when that fails.
+#[tokio::test]
+async fn must_keep_two_presumed_batches_whole_when_only_a_begin_or_a_commit_fails() {
+    for nth in 1..=4 {
+        let mut rig = Rig::new("garbled").await;
+        warm(&mut rig, "acme").await;
+        let members = vec![large(&rig.bench, nth), member(rig.bench.registration(&small("t-1", "acme")))];
+        let bounds = |message: &Message| message.is_commit() || message.sql_contains("BEGIN ISOLATION");
+        let garbled = rig.proxy.arm(Fault::garble().when(bounds).nth(nth));
+        let answers = rig.commit(members).await;
+        assert!(answers.iter().all(Result::is_ok), "{nth}: {answers:?}");
+        assert_eq!(garbled.fired(), 1, "{nth}");
+        rig.check().await;
+    }
+}
+
 #[tokio::test]
 async fn must_keep_two_presumed_batches_whole_when_they_are_cut_before_any_odd_message() {
     cut_before_every_message_of_two_that_are_presumed(0).await;

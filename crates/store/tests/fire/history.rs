@@ -125,6 +125,11 @@ const WHOLE: &[(&str, &str)] = &[
          log_batches) b WHERE last_position <> (SELECT count(*) FROM tenant_audit) + (SELECT count(*) FROM platform_audit)",
     ),
     (
+        "what is only ever inserted came with a batch of the log",
+        "SELECT xmin FROM (SELECT xmin FROM tenant_versions UNION ALL SELECT xmin FROM environment_versions UNION ALL \
+         SELECT xmin FROM organization_usage) w WHERE NOT EXISTS (SELECT FROM log_batches b WHERE b.xmin = w.xmin)",
+    ),
+    (
         "a tenant's version is what was accepted of it",
         "SELECT tenant_id FROM tenants t WHERE version <> (SELECT count(*) FROM tenant_versions v WHERE v.tenant_id = \
          t.tenant_id) OR version <> 1 + (SELECT count(*) FROM tenant_audit a WHERE a.tenant_id = t.tenant_id AND \

@@ -85,6 +85,23 @@ async fn must_read_by_key_within_its_limits_behind_a_pooler() {
     assert_eq!(armed.fired(), 1);
 }
 
+/// What an administrator uses as a brake, and some services when a disk is nearly full.
+#[tokio::test]
+async fn must_not_write_to_a_database_that_is_set_to_read_only() {
+    let database = Postgres::shared().database("brake");
+    let url = Database::Postgres(database.url());
+    url.migrate(false).await.unwrap();
+    let brake = |set: &str| format!("ALTER DATABASE {} {set}", database.name());
+    Bench::on(&url).await.organization("acme", json!({})).await;
+    database.execute(&brake("SET default_transaction_read_only = on"));
+    let bench = Bench::on(&url).await;
+    let registration = bench.registration(&small("t-1", "acme")).changes.unwrap();
+    assert_eq!(bench.store.commit(registration.clone()).await, Err(Error::Unavailable));
+    let released = brake("RESET default_transaction_read_only");
+    database.execute(&format!("BEGIN READ WRITE; {released}; COMMIT"));
+    assert!(bench.store.commit(registration).await.is_ok());
+}
+
 /// Another program holds the file's lock for longer than is waited for it.
 #[tokio::test]
 async fn must_refuse_a_batch_at_once_when_the_file_is_locked() {

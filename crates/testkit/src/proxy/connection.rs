@@ -166,6 +166,8 @@ async fn forward(
             match effect {
                 Effect::Delay(by) => sleep(by).await,
                 Effect::DelayAnswer(by) => answers.hold(by),
+                // Between the header and the zero byte at the end.
+                Effect::Garble => buffer[5..length - 1].fill(b'?'),
                 Effect::CutBefore => {
                     answers.mute();
                     return Some(End::Cut);

@@ -14,6 +14,7 @@ pub(super) enum Effect {
     CutBefore,
     CutAfter,
     CutDeliverLater(Duration),
+    Garble,
     Delay(Duration),
     DelayAnswer(Duration),
 }
@@ -69,6 +70,13 @@ impl Fault {
     #[must_use]
     pub fn cut_after_bytes(bytes: u64) -> Self {
         Self { trigger: Trigger::Bytes(bytes), effect: Effect::CutBefore, repeated: false }
+    }
+
+    /// The text of the message reaches the server as one that it cannot read: only this statement fails. For a simple
+    /// query; other messages have no text.
+    #[must_use]
+    pub fn garble() -> Self {
+        Self::new(Effect::Garble)
     }
 
     /// The message and all behind it reach the server later: a commit that is slow, with locks held.
