@@ -108,7 +108,8 @@ impl Committer {
                 self.intake.close();
             }
             let batch = match behind.take() {
-                Some(batch) => batch,
+                // Its time begins now: the one before may have taken long.
+                Some(Batch { stage, course }) => Batch { stage, course: Course { began: Instant::now(), ..course } },
                 None => match self.next(&mut stop).await {
                     Some(members) => Batch::at(Stage::Taken(members)),
                     None => return,

@@ -3,7 +3,7 @@
 use crate::cuts::large_of;
 use crate::harness::{Bench, small};
 use crate::history::whole;
-use crate::rig::together;
+use crate::rig::{somebody_waits, together};
 use crate::rivals::processes;
 use crate::world::Member;
 use serde_json::json;
@@ -115,12 +115,7 @@ async fn must_not_take_the_usage_of_another_process_for_that_of_a_batch_that_fai
     let members =
         vec![large_of(&one, "acme", 1), Member { changes: behind.changes.unwrap(), after: Some(behind.dossier) }];
     let quicker = async {
-        let watch = database.connect().await;
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-        while watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-            tokio::task::yield_now().await;
-        }
+        somebody_waits(&database).await;
         let add = "INSERT INTO organization_usage SELECT organization_id, serial + 1, tenants + 3, quotas \
                    FROM organization_usage ORDER BY serial DESC LIMIT 1";
         transaction.batch_execute(add).await.unwrap();

@@ -145,3 +145,12 @@ impl Rig {
 pub async fn together(store: &Store, members: &[Member]) -> Vec<Answer> {
     store.commit_together(members.iter().map(|member| member.changes.clone()).collect()).await
 }
+
+/// Waits until somebody waits for a lock.
+pub async fn somebody_waits(database: &tenancy_testkit::Database) {
+    let watch = database.connect().await;
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    while watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::harness::{Bench, full, small};
 use crate::history::{History, whole};
-use crate::rig::together;
+use crate::rig::{somebody_waits, together};
 use crate::world::{Member, World};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
@@ -98,13 +98,9 @@ async fn must_run_a_batch_again_that_was_the_victim_of_a_deadlock() {
     let transaction = other.transaction().await.unwrap();
     let lock = "SELECT 1 FROM tenants WHERE tenant_id = $1 FOR UPDATE";
     transaction.query(lock, &[&"t-2"]).await.unwrap();
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
     let cross = async {
         // The batch has t-1 by now and waits for t-2; whoever waits first is the one that finds the deadlock.
-        let watch = database.connect().await;
-        while watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-            tokio::task::yield_now().await;
-        }
+        somebody_waits(&database).await;
         transaction.query(lock, &[&"t-1"]).await.expect("the batch is the victim");
         transaction.rollback().await.unwrap();
     };
@@ -135,12 +131,7 @@ async fn revoked_meanwhile(hint: &str, in_its_name: &[bool]) {
     let transaction = other.transaction().await.unwrap();
     transaction.batch_execute("SELECT 1 FROM log_head FOR NO KEY UPDATE").await.unwrap();
     let revoked = async {
-        let watch = database.connect().await;
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-        while watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-            tokio::task::yield_now().await;
-        }
+        somebody_waits(&database).await;
         let revoke = "UPDATE api_keys SET version = version + 1, revoked_at = created_at WHERE key_id = $1";
         transaction.execute(revoke, &[&made.key.key_id.as_str()]).await.unwrap();
         transaction.commit().await.unwrap();
