@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::program::command;
 use crate::reach::Server;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MATCH, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
@@ -103,6 +104,18 @@ impl Client {
         self.request(method, &v1(segments))
     }
 
+    /// Who sent no key, and needs one, is told where it belongs; the server's sentence is for those who speak HTTP.
+    fn without_key(&self, failure: Failure) -> Failure {
+        if failure.code.as_deref() != Some("unauthenticated") || self.server.context.key.is_some() {
+            return failure;
+        }
+        let message = format!("{} wants a key, and none is known", self.url());
+        let keep = command("context add --help");
+        let next =
+            format!("run it with --url {} and a token in TENANCY_TOKEN; {keep} says how to keep both", self.url());
+        Failure { message, ..failure }.and(next)
+    }
+
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         let why = innermost(error);
         let message = format!("no server answers at {} ({}): {why}", self.url(), self.found_by());
@@ -181,7 +194,7 @@ impl Request<'_> {
                         drop(failure);
                         tokio::time::sleep(pause).await;
                     }
-                    Read::Failure(failure, _) => return Err(failure),
+                    Read::Failure(failure, _) => return Err(self.client.without_key(failure)),
                 },
                 // Nobody listens: waiting helps nobody. A connection that broke later may have been the server's
                 // restart, and everything we send may be sent again.

@@ -113,3 +113,16 @@ fn must_end_with_the_code_of_each_failure() {
     assert_eq!(as_viewer("get tenants").code, 5);
     assert_eq!(shell.run("key revoke grafana").code, 3);
 }
+
+#[test]
+fn must_say_where_a_key_belongs_to_who_has_none() {
+    let shell = Shell::new();
+    let dev = shell.dev(&[]);
+    let url = dev.url();
+    let ran = shell.run_with(&["get", "tenants"], &[("TENANCY_URL", url.as_str())], None);
+    shell.good(&format!("context add bare {url}"));
+    let next = format!("run it with --url {url} and a token in TENANCY_TOKEN");
+    for ran in [ran, shell.run("get tenants --context bare")] {
+        assert!(ran.code == 5 && ran.err.contains(&next), "{ran:?}");
+    }
+}
