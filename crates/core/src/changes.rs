@@ -189,7 +189,7 @@ pub enum Conflict {
     #[error("this Idempotency-Key has an answer already")]
     IdempotencyKeyUsed(Box<IdempotencyRecord>),
     /// There is no such organization.
-    #[error("there is no organization {0:?}: create it first")]
+    #[error("there is no organization {0}: create it first")]
     OrganizationMissing(OrganizationId),
     /// The organization takes no new tenants.
     #[error("organization {0} is closed: it takes no new tenants")]

@@ -88,7 +88,10 @@ pub fn behind(missing: &[&Migration]) -> Result<(), Error> {
         [] => Ok(()),
         missing => {
             let names: Vec<_> = missing.iter().map(|migration| migration.name).collect();
-            Err(Error::NotNow(format!("the database lacks {}: run `tenancy db migrate`", names.join(", "))))
+            let what = names.join(", ");
+            Err(Error::NotNow(format!(
+                "the database lacks {what}: run `tenancy db migrate` with the same --database, as the owner of its tables"
+            )))
         }
     }
 }

@@ -134,11 +134,18 @@ impl Store {
                 let log = sql.bind(Type::Text, Value::Text(progress.log.clone()));
                 let now = sql.bind(Type::Time, now.clone());
                 // What is older than the limit is cut off at the front.
-                let most = MAX_LOG_BYTES / 4;
-                let keep = match sql.dialect() {
-                    Dialect::Sqlite => format!("substr(logs || {log}, -{most})"),
-                    Dialect::Postgres => format!("right(logs || {log}, {most})"),
+                let (most, characters) = (MAX_LOG_BYTES, MAX_LOG_BYTES / 4);
+                let (length, cut) = match sql.dialect() {
+                    Dialect::Sqlite => (
+                        "length(CAST(logs || ",
+                        format!(" AS BLOB)) <= {most} THEN logs || {log} ELSE substr(logs || {log}, -{characters})"),
+                    ),
+                    Dialect::Postgres => (
+                        "octet_length(logs || ",
+                        format!(") <= {most} THEN logs || {log} ELSE right(logs || {log}, {characters})"),
+                    ),
                 };
+                let keep = format!("CASE WHEN {length}{log}{cut} END");
                 format!("progress = {share}, steps = {steps}, logs = {keep}, updated_at = {now}")
             })
             .await?;

@@ -13,6 +13,10 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        // No name of ours has it, and PostgreSQL takes no text that has.
+        if parts.uri.path().contains("%00") {
+            return Err(Error::Malformed("the path contains U+0000".to_owned()).into());
+        }
         let read = axum::extract::Path::<T>::from_request_parts(parts, state).await;
         read.map(|path| Self(path.0)).map_err(|bad| Error::Malformed(bad.body_text()).into())
     }

@@ -19,8 +19,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let pairs = axum::extract::Query::try_from_uri(&parts.uri).map_err(|bad| Error::Malformed(bad.body_text()))?;
-        Ok(Self { pairs: pairs.0, known: Vec::new() })
+        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+        let pairs = pairs.map_err(|bad| Error::Malformed(bad.body_text()))?.0;
+        // No text of ours has it, and PostgreSQL takes none that has.
+        if pairs.iter().any(|(_, value)| value.contains('\0')) {
+            return Err(Error::Malformed("the query contains U+0000".to_owned()).into());
+        }
+        Ok(Self { pairs, known: Vec::new() })
     }
 }
 
@@ -93,7 +98,9 @@ impl Query {
     pub fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, Error> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         let what = || bad(name, format!("must be a time such as 2026-11-23T08:00:00Z, not {text:?}"));
-        text.parse().map(Some).map_err(|_| what())
+        // Nothing of ours is older than Unix time, and PostgreSQL's own times begin in 4713 BC.
+        let time = text.parse::<Timestamp>().ok().filter(|time| *time >= Timestamp::UNIX_EPOCH);
+        time.map(Some).ok_or_else(what)
     }
 
     /// Which page: `limit` and `after`.

@@ -119,6 +119,9 @@ impl Write {
         answer: fn(&Tenancy, &C::Outcome) -> Answer,
         kept: fn(&Tenancy, &C::Outcome) -> Answer,
     ) -> Result<Response, Problem> {
+        if self.dry_run {
+            return Err(Error::Malformed("dry_run is for /v1/apply: nothing was changed".to_owned()).into());
+        }
         let keyed = self.key.map(|key| Keyed { key, answer: kept });
         let tenancy = &server.tenancy;
         Ok(match tenancy.carry_out(command, self.asked, keyed).await? {

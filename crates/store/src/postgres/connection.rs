@@ -30,6 +30,8 @@ pub struct Connection {
     /// What a transaction begins with.
     begin: String,
     prepared: Mutex<HashMap<String, Statement>>,
+    /// Whose transaction it is, where many share the connection.
+    turn: tokio::sync::Mutex<()>,
     /// The types of rows, where nothing is prepared that would say them.
     row_types: HashMap<String, PgType>,
 }
@@ -71,7 +73,14 @@ impl Connection {
             // If it fails, so will what is asked for next, and there it is known what to do.
             let _ = client.batch_execute(KEEP_MEMORY).await;
         }
-        Ok(Self { client, pooled: target.pooled, begin, prepared: Mutex::default(), row_types })
+        Ok(Self {
+            client,
+            pooled: target.pooled,
+            begin,
+            prepared: Mutex::default(),
+            turn: Default::default(),
+            row_types,
+        })
     }
 
     /// Whether the connection is lost.
@@ -139,6 +148,25 @@ impl Connection {
     /// The type of a parameter that carries rows of a table; a prepared statement knows it by itself.
     pub fn row_array_type(&self, table: &str) -> PgType {
         self.row_types.get(table).cloned().unwrap_or(PgType::UNKNOWN)
+    }
+
+    /// As [`Self::run`], within the limits of this connection behind a pooler, too, where a transaction brings them. One at a
+    /// time there: a server's session runs them one after the other anyway.
+    pub async fn run_limited(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
+        if !self.pooled {
+            return self.run(sql, types).await;
+        }
+        let _turn = self.turn.lock().await;
+        let sent: Vec<Sent<'_, Vec<Vec<Value>>>> = vec![
+            Box::pin(async { self.begin("").await.map(|()| Vec::new()) }),
+            Box::pin(self.run(sql, types)),
+            Box::pin(async { self.execute("COMMIT").await.map(|()| Vec::new()) }),
+        ];
+        let mut rows = Vec::new();
+        for answer in together(sent).await {
+            rows.extend(answer?);
+        }
+        Ok(rows)
     }
 
     /// Runs a statement that was put together from conditions; its text is prepared for it alone.

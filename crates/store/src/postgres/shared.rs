@@ -67,7 +67,7 @@ impl Shared {
 
     async fn run(&self, slot: &Slot, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         let connection = self.connection(slot).await?;
-        let Some(done) = answered(connection.run(sql, types)).await else {
+        let Some(done) = answered(connection.run_limited(sql, types)).await else {
             // Who comes next connects anew, unless somebody has already.
             let mut slot = slot.lock().await;
             if slot.as_ref().is_some_and(|now| Arc::ptr_eq(now, &connection)) {

@@ -120,7 +120,7 @@ impl Writer {
             Ok((judgement, first)) => self.intake.tell(members, judgement, first),
             // One of them did it: each alone, so that only the culprit fails. A file that cannot be written is nobody's
             // fault, and each would wait for it anew.
-            Err(error) if members.len() > 1 && error != Error::Unavailable => {
+            Err(error) if members.len() > 1 && !matches!(error, Error::Unavailable | Error::OutcomeUnknown) => {
                 members.into_iter().for_each(|member| self.batch(vec![member]))
             }
             Err(error) => {
@@ -164,7 +164,7 @@ impl Writer {
         }
         let batch = [Value::Int(last + flush.events), Value::Int(last + 1), Value::Time(committed_at(members))];
         one(&transaction, &self.log_batches, &batch)?;
-        transaction.commit().map_err(|error| failed(&error))?;
+        transaction.commit().map_err(|error| not_committed(&error))?;
         Ok((judgement, last + 1))
     }
 }
@@ -198,4 +198,15 @@ fn one(connection: &Connection, sql: &str, row: &[Value]) -> Result<(), Error> {
 fn changed(connection: &Connection, sql: &str, row: &[Value]) -> Result<usize, Error> {
     let mut statement = connection.prepare_cached(sql).map_err(|error| failed(&error))?;
     statement.execute(rusqlite::params_from_iter(row)).map_err(|error| failed(&error))
+}
+/// What the error of a COMMIT says. When the disk fails in the middle of it, its pages may be in the write-ahead log all the
+/// same, and count when that is read again.
+fn not_committed(error: &rusqlite::Error) -> Error {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::SystemIoFailure) => {
+            tracing::error!(%error, "SQLite could not say whether it committed");
+            Error::OutcomeUnknown
+        }
+        _ => failed(error),
+    }
 }

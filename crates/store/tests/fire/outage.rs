@@ -85,6 +85,21 @@ async fn must_read_by_key_within_its_limits_behind_a_pooler() {
     assert_eq!(armed.fired(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn must_list_within_its_limits_behind_a_pooler() {
+    let (_pooler, rig) = Rig::pooled("list-limits").await;
+    rig.disarm();
+    let limited = |message: &Message| {
+        !message.sql_contains("READ ONLY")
+            && ["BEGIN", "statement_timeout", "lock_timeout"].iter().all(|word| message.sql_contains(word))
+    };
+    let armed = rig.proxy.arm(Fault::delay(Duration::ZERO).when(limited).repeated());
+    // Many at once on few connections: none stands in the transaction of another.
+    let asked = futures_util::future::join_all((0..30).map(|_| rig.bench.store.ready())).await;
+    assert!(asked.iter().all(|answer| answer == &Ok(Vec::new())), "{asked:?}");
+    assert!(armed.fired() >= 30, "{}", armed.fired());
+}
+
 /// What an administrator uses as a brake, and some services when a disk is nearly full.
 #[tokio::test]
 async fn must_not_write_to_a_database_that_is_set_to_read_only() {
