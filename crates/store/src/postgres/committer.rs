@@ -36,6 +36,8 @@ const MAX_TRIES_ALONE: u32 = 8;
 pub struct Committer {
     target: Target,
     connection: Option<Arc<Connection>>,
+    /// The session of the newest connection, for the one after it.
+    session: Option<String>,
     intake: Intake,
     flushes: Arc<Flushes>,
 }
@@ -96,7 +98,7 @@ impl Course {
 impl Committer {
     /// A committer; it connects when it is needed.
     pub fn new(target: Target, intake: Intake) -> Self {
-        Self { target, connection: None, intake, flushes: Arc::new(Flushes::new()) }
+        Self { target, connection: None, session: None, intake, flushes: Arc::new(Flushes::new()) }
     }
 
     /// Works until nobody can come any more.
@@ -206,8 +208,9 @@ impl Committer {
         let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
         let opened = opened.ok_or_else(|| Failure::silence(false))?;
         let connection = Arc::new(opened.map_err(|error| Failure::before(&error))?);
-        let limited = answered(connection.write_in_transactions_only()).await;
-        limited.ok_or_else(|| Failure::silence(false))?.map_err(|error| Failure::before(&error))?;
+        let made_ours = answered(connection.succeed(self.session.as_deref())).await;
+        let lost = |error| Failure { fault: Fault::Lost, ..Failure::before(&error) };
+        self.session = made_ours.ok_or_else(|| Failure::silence(false))?.map_err(lost)?;
         self.connection = Some(Arc::clone(&connection));
         Ok((connection, true))
     }

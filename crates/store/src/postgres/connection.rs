@@ -20,6 +20,12 @@ const KEEP_MEMORY: &str = "SELECT length(repeat('x', 4000000))";
 /// says READ WRITE.
 const WRITE_IN_TRANSACTIONS_ONLY: &str =
     "SELECT FROM log_head WHERE false FOR NO KEY UPDATE; SET default_transaction_read_only = on";
+/// Ends a session, and fails if it has not ended within five seconds. Its start is part of its name: numbers of processes come
+/// again.
+const END_SESSION: &str = "SELECT 1 / pg_terminate_backend(pid, 5000)::integer FROM pg_stat_activity \
+    WHERE pid::text || '@' || backend_start::text = $1";
+const THIS_SESSION: &str =
+    "SELECT pid::text || '@' || backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()";
 /// Most statements that a connection keeps prepared; then all of them are prepared anew.
 const MAX_PREPARED: usize = 256;
 
@@ -93,11 +99,20 @@ impl Connection {
         self.pooled
     }
 
-    /// Has the server refuse what is written outside of a transaction: what was sent behind a BEGIN is on its way when that
-    /// fails, and would come through statement by statement. Not behind a pooler, where nothing is sent before BEGIN is answered,
-    /// and a setting would be everybody's.
-    pub async fn write_in_transactions_only(&self) -> Result<(), Error> {
-        if self.pooled { Ok(()) } else { self.client.batch_execute(WRITE_IN_TRANSACTIONS_ONLY).await }
+    /// Takes the place of the session before it, and says which one it is itself; behind a pooler there is none.
+    ///
+    /// What the one before was sent may still be on its way, a whole batch of it, which holds no lock that one could wait
+    /// for: so that session is ended first. And the server is to refuse what is written outside of a transaction: what was
+    /// sent behind a BEGIN is on its way when that fails, and would come through statement by statement. Behind a pooler
+    /// nothing is sent before BEGIN is answered, and a setting would be everybody's.
+    pub async fn succeed(&self, before: Option<&str>) -> Result<Option<String>, Error> {
+        if self.pooled {
+            return Ok(None);
+        }
+        self.client.query_typed(END_SESSION, &[(&before.unwrap_or_default(), PgType::TEXT)]).await?;
+        self.client.batch_execute(WRITE_IN_TRANSACTIONS_ONLY).await?;
+        let session = self.client.query_typed(THIS_SESSION, &[]).await?;
+        session.first().map(|row| row.try_get(0)).transpose()
     }
 
     /// Begins a transaction.

@@ -1,7 +1,7 @@
 //! What an error of PostgreSQL means for us.
 
 use tenancy_core::Error;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 
 /// What is to be done about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +49,19 @@ impl Fault {
         {
             return Self::Stale;
         }
-        // The pooler or the server went away, was stopped, is starting, or has become a standby.
-        let away = ["08", "57P", "XX000", "25006", "25P03"];
-        if away.iter().any(|class| state.code().starts_with(class)) {
+        if state.code().starts_with("53") {
+            return Self::Full;
+        }
+        // The pooler or the server went away, was stopped, is starting, or has become a standby. Whatever ends the session is
+        // of that kind; an internal error that does not (XX000) is some member's.
+        let severity = error.as_db_error().and_then(|error| error.parsed_severity());
+        let ends_it = matches!(severity, Some(Severity::Fatal | Severity::Panic));
+        let away = ["08", "57P", "25006", "25P03"];
+        let refused = state.code().starts_with("28");
+        if (ends_it && !refused) || away.iter().any(|class| state.code().starts_with(class)) {
             return Self::Lost;
         }
-        if state.code().starts_with("53") { Self::Full } else { Self::Final }
+        Self::Final
     }
 }
 

@@ -232,8 +232,10 @@ impl Flushes {
 }
 
 fn begun(connection: &Connection) -> Sent<'_, Vec<Row>> {
-    Box::pin(async {
-        connection.begin(" ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
+    // Behind a pooler the session is not read only by itself, and where an administrator made it so, it stays so.
+    let write = if connection.is_pooled() { "" } else { " READ WRITE" };
+    Box::pin(async move {
+        connection.begin(&format!(" ISOLATION LEVEL READ COMMITTED{write}")).await?;
         Ok(Vec::new())
     })
 }

@@ -3,7 +3,7 @@
 use crate::queue::Waiting;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tenancy_core::changes::Guard;
+use tenancy_core::changes::{Guard, Write};
 use tenancy_core::ids::OrganizationId;
 use tenancy_core::judge::{Found, FoundOrganization, Judgement, Verdict};
 
@@ -84,6 +84,12 @@ impl Remembered {
             return None;
         }
         let mut found = Found::default();
+        // An alias that a member drops is there until then. Its rows go before others are inserted, so no unique key would tell.
+        for write in members.iter().flat_map(|waiting| &waiting.member.changes.writes) {
+            if let Write::DeleteAlias(alias) = write {
+                found.aliases.insert(alias.clone());
+            }
+        }
         for guard in members.iter().flat_map(|waiting| &waiting.member.changes.guards) {
             match guard {
                 Guard::OrganizationAt(id, ..) | Guard::OrganizationRoom(id, _) => {

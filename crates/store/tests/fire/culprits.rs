@@ -119,3 +119,21 @@ async fn must_fail_only_who_needs_a_row_that_somebody_keeps() {
     transaction.rollback().await.unwrap();
     bench.store.commit(change).await.unwrap();
 }
+
+/// An internal error of the server that leaves the session as it is.
+#[tokio::test]
+async fn must_take_no_internal_error_of_one_for_a_connection_that_is_lost() {
+    let database = Postgres::shared().database("internal");
+    let url = Database::Postgres(database.url());
+    url.migrate(false).await.unwrap();
+    let bench = Bench::on(&url).await;
+    bench.organization("acme", json!({})).await;
+    database.execute(
+        "CREATE FUNCTION odd() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.tenant_id = 'odd' THEN \
+         RAISE EXCEPTION 'odd' USING ERRCODE = 'XX000'; END IF; RETURN NEW; END $$; \
+         CREATE TRIGGER odd BEFORE INSERT ON tenants FOR EACH ROW EXECUTE FUNCTION odd()",
+    );
+    let registered = |id| Member { changes: bench.registration(&small(id, "acme")).changes.unwrap(), after: None };
+    let answers = together(&bench.store, &["t-1", "odd", "t-2"].map(registered)).await;
+    assert!(matches!(&answers[..], [Ok(_), Err(Error::Internal(_)), Ok(_)]), "{answers:?}");
+}

@@ -3,10 +3,11 @@
 use crate::cuts::large_of;
 use crate::harness::{Bench, small};
 use crate::history::whole;
-use crate::rig::{somebody_waits, together};
+use crate::rig::{Rig, somebody_waits, together};
 use crate::rivals::processes;
 use crate::world::Member;
 use serde_json::json;
+use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::apikey::Role;
 use tenancy_core::ids::OrganizationId;
@@ -15,6 +16,7 @@ use tenancy_core::organization::Organization;
 use tenancy_core::rules::lifecycle::Suspension;
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
 use tenancy_core::rules::{keys, lifecycle};
+use tenancy_testkit::{Fault, Message};
 
 /// Two processes. The first knows the organization, which has two tenants: it reads nothing for the next batch.
 async fn knowing(hint: &str, room: u32) -> (tenancy_testkit::Database, [Bench; 2]) {
@@ -125,4 +127,57 @@ async fn must_not_take_the_usage_of_another_process_for_that_of_a_batch_that_fai
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     let newest = "SELECT tenants FROM organization_usage ORDER BY serial DESC LIMIT 1";
     assert_eq!(database.value(newest), (2 + 3 + 2).to_string());
+}
+
+fn aliased(id: &str, organization: &str) -> serde_json::Value {
+    let mut document = small(id, organization);
+    document["aliases"] = json!({"host": ["a.example.com"]});
+    document
+}
+
+/// Rows of aliases go before others are inserted, so no unique key would tell.
+#[tokio::test]
+async fn must_give_no_alias_to_who_comes_before_the_one_who_drops_it() {
+    let (database, [bench]) = processes("dropped").await;
+    bench.organization("acme", json!({})).await;
+    let owner = bench.register(&aliased("t-1", "acme")).await.unwrap();
+    bench.register(&small("t-2", "acme")).await.unwrap();
+    let takes = bench.registration(&aliased("t-3", "acme"));
+    let drops = bench.change(&owner, &small("t-1", "acme"), &[]).unwrap();
+    let members =
+        [takes, drops].map(|decision| Member { after: Some(decision.dossier), changes: decision.changes.unwrap() });
+    let answers = together(&bench.store, &members).await;
+    assert_eq!(answers.into_iter().map(code).collect::<Vec<_>>(), ["alias_taken", "in"]);
+    whole(&database);
+}
+
+/// All of a presumed batch may be on its way while the client is back already, and it holds no lock until it arrives.
+#[tokio::test]
+async fn must_not_bring_what_was_refused_when_it_arrives_late() {
+    let rig = Rig::new("late").await;
+    for organization in ["acme", "beta"] {
+        rig.beside.organization(organization, json!({})).await;
+    }
+    let mut warm = aliased("w-0", "acme");
+    for number in 0..2 {
+        warm["tenant_id"] = json!(format!("w-{number}"));
+        warm["aliases"] = json!({"host": [format!("w{number}.example.com")]});
+        rig.bench.register(&warm).await.unwrap();
+    }
+    let committer = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query = 'COMMIT' \
+                     ORDER BY query_start DESC LIMIT 1";
+    let committer = rig.value(committer);
+    let owner = rig.beside.register(&aliased("t-1", "beta")).await.unwrap();
+    let begins = |message: &Message| message.executes() && message.sql_contains("BEGIN ISOLATION");
+    let armed = rig.proxy.arm(Fault::cut_and_deliver(Duration::from_secs(1)).when(begins));
+    assert_eq!(code(rig.bench.register(&aliased("t-9", "acme")).await), "alias_taken");
+    assert_eq!(armed.fired(), 1);
+    let dropped = rig.beside.change(&owner, &small("t-1", "beta"), &[]).unwrap();
+    rig.beside.commit(dropped.changes).await.unwrap();
+    // It ends when it is ended, or when it has done what arrived late.
+    while rig.value(&format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {committer}")) != "0" {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(rig.value("SELECT count(*) FROM tenants WHERE tenant_id = 't-9'"), "0");
+    rig.check().await;
 }

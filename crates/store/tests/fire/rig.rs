@@ -136,6 +136,11 @@ impl Rig {
         answers
     }
 
+    /// The one value that a query finds.
+    pub fn value(&self, sql: &str) -> String {
+        self.database.value(sql)
+    }
+
     pub async fn check(&self) {
         self.history.check(&self.beside.store).await;
     }

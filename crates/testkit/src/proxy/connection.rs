@@ -178,7 +178,7 @@ async fn forward(
                 }
                 Effect::CutDeliverLater(later) => {
                     answers.mute();
-                    return Some(End::CutDeliver { bytes: buffer[..length].to_vec(), later });
+                    return Some(End::CutDeliver { bytes: std::mem::take(buffer), later });
                 }
             }
         }

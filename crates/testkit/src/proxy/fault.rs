@@ -58,8 +58,8 @@ impl Fault {
         Self::new(Effect::CutAfter)
     }
 
-    /// The client's side is cut at once; the message reaches the server only `later`, when the client may
-    /// already be back on another connection.
+    /// The client's side is cut at once; the message, and what has come with it, reaches the server only
+    /// `later`, when the client may already be back on another connection.
     #[must_use]
     pub fn cut_and_deliver(later: Duration) -> Self {
         Self::new(Effect::CutDeliverLater(later))
