@@ -134,18 +134,14 @@ impl Store {
                 let log = sql.bind(Type::Text, Value::Text(progress.log.clone()));
                 let now = sql.bind(Type::Time, now.clone());
                 // What is older than the limit is cut off at the front.
-                let (most, characters) = (MAX_LOG_BYTES, MAX_LOG_BYTES / 4);
-                let (length, cut) = match sql.dialect() {
-                    Dialect::Sqlite => (
-                        "length(CAST(logs || ",
-                        format!(" AS BLOB)) <= {most} THEN logs || {log} ELSE substr(logs || {log}, -{characters})"),
-                    ),
-                    Dialect::Postgres => (
-                        "octet_length(logs || ",
-                        format!(") <= {most} THEN logs || {log} ELSE right(logs || {log}, {characters})"),
-                    ),
+                let (all, characters) = (format!("logs || {log}"), MAX_LOG_BYTES / 4);
+                let (bytes, end) = match sql.dialect() {
+                    Dialect::Sqlite => {
+                        (format!("length(CAST({all} AS BLOB))"), format!("substr({all}, -{characters})"))
+                    }
+                    Dialect::Postgres => (format!("octet_length({all})"), format!("right({all}, {characters})")),
                 };
-                let keep = format!("CASE WHEN {length}{log}{cut} END");
+                let keep = format!("CASE WHEN {bytes} <= {MAX_LOG_BYTES} THEN {all} ELSE {end} END");
                 format!("progress = {share}, steps = {steps}, logs = {keep}, updated_at = {now}")
             })
             .await?;

@@ -199,6 +199,7 @@ fn changed(connection: &Connection, sql: &str, row: &[Value]) -> Result<usize, E
     let mut statement = connection.prepare_cached(sql).map_err(|error| failed(&error))?;
     statement.execute(rusqlite::params_from_iter(row)).map_err(|error| failed(&error))
 }
+
 /// What the error of a COMMIT says. A write that failed leaves a commit that nobody can read; where the disk could not say that
 /// it has all of it, it may be there all the same, and count when the write-ahead log is read again.
 fn not_committed(error: &rusqlite::Error) -> Error {

@@ -2,6 +2,7 @@
 
 use crate::harness::{Bench, small, tenant};
 use crate::rig::together;
+use crate::rivals::processes;
 use crate::world::Member;
 use serde_json::json;
 use tenancy_core::Error;
@@ -123,10 +124,7 @@ async fn must_fail_only_who_needs_a_row_that_somebody_keeps() {
 /// An internal error of the server that leaves the session as it is.
 #[tokio::test]
 async fn must_take_no_internal_error_of_one_for_a_connection_that_is_lost() {
-    let database = Postgres::shared().database("internal");
-    let url = Database::Postgres(database.url());
-    url.migrate(false).await.unwrap();
-    let bench = Bench::on(&url).await;
+    let (database, [bench]) = processes("internal").await;
     bench.organization("acme", json!({})).await;
     database.execute(
         "CREATE FUNCTION odd() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.tenant_id = 'odd' THEN \
