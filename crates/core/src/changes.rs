@@ -158,7 +158,8 @@ impl Changes {
 
     /// Stores the answer under its idempotency key, which must be unused.
     pub fn store_answer(&mut self, answer: IdempotencyRecord) {
-        self.guards.push(Guard::IdempotencyKeyUnused(answer.digest.clone()));
+        // Before all others: what the same request did already would make them fail.
+        self.guards.insert(0, Guard::IdempotencyKeyUnused(answer.digest.clone()));
         self.answer = Some(answer);
     }
 

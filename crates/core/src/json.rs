@@ -11,28 +11,76 @@ pub type Object = Map<String, Value>;
 
 /// JSON read strictly: a duplicate key, U+0000 and a number beyond 64-bit integers and finite doubles are errors, and
 /// a double that is a whole number becomes that integer (`1e2` is `100`, as PostgreSQL's `jsonb` has it).
+///
+/// `Strict<true>` is for a reader that hands out integers beyond 64 bits as doubles: no double may stand for one then.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Strict(pub Value);
+pub struct Strict<const NO_BIG_DOUBLE: bool = false>(pub Value);
 
 impl Strict {
-    /// Reads JSON text.
+    /// Reads JSON text from outside. An integer that does not fit into 64 bits is refused: it would be rounded.
+    ///
+    /// # Errors
+    /// A sentence, with line and column where the text is no JSON.
+    pub fn parse(text: &[u8]) -> Result<Value, String> {
+        let value = Self::parse_kept(text)?;
+        match beyond_64_bits(text) {
+            Some(number) => Err(format!("the integer {number:.40} does not fit into 64 bits")),
+            None => Ok(value),
+        }
+    }
+
+    /// Reads JSON text as a database gives it back: `jsonb` writes the double `1e30` as an integer of 31 digits.
     ///
     /// # Errors
     /// A sentence with line and column.
-    pub fn parse(text: &[u8]) -> Result<Value, String> {
+    pub fn parse_kept(text: &[u8]) -> Result<Value, String> {
         serde_json::from_slice::<Self>(text).map(|strict| strict.0).map_err(|error| error.to_string())
     }
 }
 
-impl<'de> Deserialize<'de> for Strict {
+/// The first integer of a JSON text that fits neither into `i64` nor into `u64`.
+fn beyond_64_bits(text: &[u8]) -> Option<&str> {
+    let in_number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+    let mut rest = text;
+    while let Some((first, tail)) = rest.split_first() {
+        rest = match first {
+            b'"' => past_string(tail),
+            b'-' | b'0'..=b'9' => {
+                let (number, after) = rest.split_at(rest.iter().position(|b| !in_number(b)).unwrap_or(rest.len()));
+                let number = std::str::from_utf8(number).ok()?;
+                let fits =
+                    number.contains(['.', 'e', 'E']) || number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok();
+                if !fits {
+                    return Some(number);
+                }
+                after
+            }
+            _ => tail,
+        };
+    }
+    None
+}
+
+/// What follows a string whose opening quote has been read.
+fn past_string(text: &[u8]) -> &[u8] {
+    let mut escaped = false;
+    let end = text.iter().position(|byte| {
+        let ends = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        ends
+    });
+    end.map_or(&[], |end| &text[end + 1..])
+}
+
+impl<'de, const NO_BIG_DOUBLE: bool> Deserialize<'de> for Strict<NO_BIG_DOUBLE> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Self)
+        deserializer.deserialize_any(StrictVisitor::<NO_BIG_DOUBLE>).map(Self)
     }
 }
 
-struct StrictVisitor;
+struct StrictVisitor<const NO_BIG_DOUBLE: bool>;
 
-impl<'de> Visitor<'de> for StrictVisitor {
+impl<'de, const NO_BIG_DOUBLE: bool> Visitor<'de> for StrictVisitor<NO_BIG_DOUBLE> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,6 +100,9 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<Value, E> {
+        if NO_BIG_DOUBLE && v.fract() == 0.0 && !(v > LEAST_I64 && v < PAST_U64) {
+            return Err(E::custom("a whole number must fit into 64 bits"));
+        }
         canonical_double(v).ok_or_else(|| E::custom("a number must be finite"))
     }
 
@@ -80,7 +131,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(Strict(item)) = seq.next_element()? {
+        while let Some(Strict::<NO_BIG_DOUBLE>(item)) = seq.next_element()? {
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -92,7 +143,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
             if key.contains('\0') {
                 return Err(A::Error::custom("a key must not contain U+0000"));
             }
-            let Strict(value) = entries.next_value()?;
+            let Strict::<NO_BIG_DOUBLE>(value) = entries.next_value()?;
             if object.contains_key(&key) {
                 return Err(A::Error::custom(format!("the key {key:?} stands twice in one object")));
             }
@@ -102,11 +153,12 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 }
 
+const LEAST_I64: f64 = -9_223_372_036_854_775_808.0;
+const PAST_U64: f64 = 18_446_744_073_709_551_616.0;
+
 /// A double that is a whole number within 64 bits becomes that integer; beyond, it stays the double it is.
 fn canonical_double(v: f64) -> Option<Value> {
     // Exact: both bounds are powers of two, and a double between them that has no fraction is an integer.
-    const LEAST_I64: f64 = -9_223_372_036_854_775_808.0;
-    const PAST_U64: f64 = 18_446_744_073_709_551_616.0;
     if v.is_finite() && v.fract() == 0.0 && (LEAST_I64..PAST_U64).contains(&v) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within bounds, checked above")]
         let number = if v < 0.0 { Number::from(v as i64) } else { Number::from(v as u64) };
@@ -294,6 +346,8 @@ mod tests {
             r#"{"\u0000":1}"#,
             r#""\ud800""#,
             "1e999",
+            "18446744073709551616",
+            r#"{"a\\\"": [1, -9223372036854775809]}"#,
             "[1,]",
             "{} {}",
             "",
@@ -313,12 +367,16 @@ mod tests {
             ("-0.0", "0"),
             ("1.5", "1.5"),
             ("18446744073709551615", "18446744073709551615"),
+            ("-9223372036854775808", "-9223372036854775808"),
             ("1e30", "1e+30"),
+            (r#""99999999999999999999""#, r#""99999999999999999999""#),
         ] {
             let value = Strict::parse(text.as_bytes()).expect(text);
             assert_eq!(canonical(&value), canonical_text, "{text}");
             assert_eq!(Strict::parse(canonical(&value).as_bytes()), Ok(value), "{text}");
         }
+        let kept = Strict::parse_kept(b"1000000000000000000000000000000");
+        assert_eq!(kept, Strict::parse(b"1e30"));
     }
 
     #[test]

@@ -60,9 +60,20 @@ proptest! {
     #[test]
     fn must_read_a_double_to_the_last_bit(value in any::<f64>().prop_filter("finite", |v| v.is_finite())) {
         // With an exponent, as we write it, and without, as PostgreSQL gives it back.
-        for text in [json!(value).to_string(), format!("{value}")] {
-            let read = Strict::parse(text.as_bytes()).expect("readable");
-            prop_assert_eq!(read.as_f64().map(f64::to_bits), Some((value + 0.0).to_bits()));
+        let written = Strict::parse(json!(value).to_string().as_bytes());
+        let kept = Strict::parse_kept(format!("{value}").as_bytes());
+        for read in [written, kept] {
+            prop_assert_eq!(read.expect("readable").as_f64().map(f64::to_bits), Some((value + 0.0).to_bits()));
+        }
+    }
+
+    #[test]
+    fn must_take_an_integer_or_refuse_it(value in prop_oneof![any::<i128>(), any::<i64>().prop_map(i128::from)], at in 0..3) {
+        let text = [format!("{value}"), format!("[{value}]"), format!("{{\"a\\\"1\":{value}}}")][at as usize].clone();
+        let fits = i64::try_from(value).is_ok() || u64::try_from(value).is_ok();
+        match Strict::parse(text.as_bytes()) {
+            Ok(read) => prop_assert!(fits && canonical(&read) == text, "{}", text),
+            Err(error) => prop_assert!(!fits, "{}: {}", text, error),
         }
     }
 

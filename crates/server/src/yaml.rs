@@ -36,7 +36,7 @@ pub fn documents(text: &str) -> Result<Vec<Value>, Error> {
         reject_unsupported_tags: true,
         with_snippet: false,
     };
-    let strict: Vec<Strict> = serde_saphyr::from_multiple_with_options(text, options)
+    let strict: Vec<Strict<true>> = serde_saphyr::from_multiple_with_options(text, options)
         .map_err(|error| Error::Malformed(format!("this is no YAML that can be taken: {error}")))?;
     Ok(strict.into_iter().map(|document| document.0).collect())
 }
@@ -75,6 +75,8 @@ mod tests {
             "a: !secret b\n",
             "a: .inf\n",
             "a: 1e999\n",
+            "a: [{b: 18446744073709551616}]\n",
+            "a: -9223372036854775809\n",
             "a: \"\\0\"\n",
             "a: [1\n",
             "a: *nobody\n",

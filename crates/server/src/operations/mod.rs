@@ -100,8 +100,10 @@ impl Tenancy {
         }
         for _ in 0..MAX_DECISIONS {
             let mut moment = self.moment(asked)?;
-            let Decided { outcome, changes } = command.decide(self, &mut moment).await?;
-            let Some(mut changes) = changes else { return Ok(Done::Now(outcome)) };
+            let decided = command.decide(self, &mut moment).await;
+            let Ok(Decided { outcome, changes: Some(mut changes) }) = decided else {
+                return self.first_or(decided.map(|decided| decided.outcome), keyed).await;
+            };
             changes.guards.extend(asked.key.as_ref().map(AskingKey::guard));
             if let Some(keyed) = keyed {
                 keyed.key.store(&mut changes, &(keyed.answer)(self, &outcome), moment.now);
@@ -127,6 +129,17 @@ impl Tenancy {
             }
         }
         Err(Error::Busy)
+    }
+
+    /// What a rule says where nothing is to be committed. If it found what the same request, sent at the same moment, had
+    /// just done, then that one's answer it is.
+    async fn first_or<T>(&self, decided: Result<T, Error>, keyed: Option<&Keyed<T>>) -> Result<Done<T>, Error> {
+        if let Some(keyed) = keyed
+            && let Some(answer) = keyed.key.first_answer(self).await?
+        {
+            return Ok(Done::Before(answer));
+        }
+        decided.map(Done::Now)
     }
 }
 

@@ -57,6 +57,13 @@ pub struct AppliedDocument {
     pub error: Option<Value>,
 }
 
+impl AppliedDocument {
+    /// Whether something was committed for it.
+    pub fn is_written(&self) -> bool {
+        matches!(self.result, "created" | "changed")
+    }
+}
+
 /// A job that `apply` queued.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AppliedJob {

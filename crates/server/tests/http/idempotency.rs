@@ -7,9 +7,12 @@ use tenancy_core::apikey::Role;
 
 on_both!(
     requests_of_one_moment_must_have_one_effect,
+    what_the_first_of_a_moment_did_must_not_refuse_the_others,
     a_key_must_belong_to_its_caller,
     what_is_refused_or_changes_nothing_must_not_be_kept,
     a_file_must_go_on_where_it_was,
+    files_of_other_documents_under_one_key_must_be_refused,
+    files_of_one_moment_must_have_one_effect,
 );
 
 async fn requests_of_one_moment_must_have_one_effect(on: On) {
@@ -31,6 +34,33 @@ async fn requests_of_one_moment_must_have_one_effect(on: On) {
     assert_eq!(first, 1);
     assert!(bodies.iter().all(|body| *body == bodies[0]));
     assert_eq!(house.get("/v1/tenants").await.body["items"].as_array().expect("items").len(), 1);
+}
+
+/// What the first has done makes the others' own decision fail: the id is taken, the version moved, the hold released.
+async fn what_the_first_of_a_moment_did_must_not_refuse_the_others(on: On) {
+    let house = Arc::new(House::new(on).await);
+    house.furnish().await;
+    house.post("/v1/tenants/acme-eu/suspend", json!({"hold": "billing"})).await.ok(202);
+    let manifest = json!({"tenant_id": "acme-uk", "organization_id": "acme", "region": "eu-west-1"});
+    for (method, path, body) in [
+        ("POST", "/v1/tenants", manifest),
+        ("PATCH", "/v1/tenants/acme-eu", json!({"display_name": "Acme of Europe", "version": 1})),
+        ("POST", "/v1/tenants/acme-eu/activate", json!({"hold": "billing"})),
+    ] {
+        let sent = (0..12).map(|_| {
+            let (house, body) = (Arc::clone(&house), body.clone());
+            tokio::spawn(async move { house.send(method, path, &[("idempotency-key", path)], body).await })
+        });
+        let mut answers = Vec::new();
+        for sent in sent.collect::<Vec<_>>() {
+            let answered = sent.await.expect("an answer");
+            answers.push((answered.status.as_u16(), answered.body));
+        }
+        assert!(
+            answers[0].0 < 300 && answers.iter().all(|answer| *answer == answers[0]),
+            "{method} {path}: {answers:#?}"
+        );
+    }
 }
 
 async fn a_key_must_belong_to_its_caller(on: On) {
@@ -84,4 +114,46 @@ async fn a_file_must_go_on_where_it_was(on: On) {
     let other = file.replace("a1", "a3");
     assert_eq!(house.send("POST", "/v1/apply", &key, other.as_str()).await.ok(422).code(), "idempotency_key_reused");
     house.get("/v1/tenants/a3").await.ok(404);
+}
+
+async fn files_of_other_documents_under_one_key_must_be_refused(on: On) {
+    let house = House::new(on).await;
+    let file = |ids: &[&str]| {
+        let one = |id: &&str| format!("kind: Organization\norganization_id: {id}\n");
+        ids.iter().map(one).collect::<Vec<_>>().join("---\n")
+    };
+    let key = [("idempotency-key", "file")];
+    let apply = async |ids: &[&str]| house.send("POST", "/v1/apply", &key, file(ids).as_str()).await;
+    // Nothing is written of the first: the second begins the request.
+    house.post("/v1/organizations", json!({"organization_id": "first"})).await.ok(201);
+    let made = apply(&["first", "second", "third"]).await.ok(200).body;
+    assert_eq!(apply(&["fourth"]).await.ok(422).code(), "idempotency_key_reused");
+    assert_eq!(apply(&["first"]).await.ok(422).code(), "idempotency_key_reused");
+    house.get("/v1/organizations/fourth").await.ok(404);
+    let events = house.events("").await.len();
+    assert_eq!(apply(&["first", "second", "third"]).await.ok(200).body, made);
+    assert_eq!(house.events("").await.len(), events);
+}
+
+async fn files_of_one_moment_must_have_one_effect(on: On) {
+    let house = Arc::new(House::new(on).await);
+    let send = |at: usize| {
+        let house = Arc::clone(&house);
+        tokio::spawn(async move {
+            let (one, other) = [("a1", "a2"), ("b1", "b2")][at % 2];
+            let file = format!(
+                "kind: Organization\norganization_id: {one}\n---\nkind: Organization\norganization_id: {other}\n"
+            );
+            (at % 2, house.send("POST", "/v1/apply", &[("idempotency-key", "one")], file.as_str()).await)
+        })
+    };
+    let mut answers = [Vec::new(), Vec::new()];
+    for sent in (0..16).map(send).collect::<Vec<_>>() {
+        let (file, answered) = sent.await.expect("an answer");
+        answers[file].push((answered.status.as_u16(), answered.body));
+    }
+    let (won, lost) = if answers[0][0].0 == 200 { (&answers[0], &answers[1]) } else { (&answers[1], &answers[0]) };
+    assert!(won.iter().all(|answer| answer.0 == 200 && answer.1 == won[0].1), "{won:#?}");
+    assert!(lost.iter().all(|answer| answer.0 == 422 && answer.1["code"] == "idempotency_key_reused"), "{lost:#?}");
+    assert_eq!(house.get("/v1/organizations").await.body["items"].as_array().expect("items").len(), 2);
 }

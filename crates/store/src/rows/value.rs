@@ -108,7 +108,7 @@ impl Field for Json {
 
     fn take(value: Value) -> Result<Self, Corrupt> {
         let text = String::take(value)?;
-        Strict::parse(text.as_bytes()).map_err(Corrupt)
+        Strict::parse_kept(text.as_bytes()).map_err(Corrupt)
     }
 }
 

@@ -1,0 +1,208 @@
+//! One document of a file: what it says it is, and what it would change.
+
+use crate::operations::facts::read_at;
+use crate::operations::wish::{How, of_known, of_new};
+use crate::operations::{Command, Decided, organizations};
+use crate::precondition::Precondition;
+use crate::tenancy::Tenancy;
+use crate::view::applied::{AppliedDocument, AppliedJob};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use tenancy_core::ids::{OrganizationId, TenantId};
+use tenancy_core::json::{Pointer, differences};
+use tenancy_core::manifest::Manifest;
+use tenancy_core::moment::Moment;
+use tenancy_core::rules::change::change;
+use tenancy_core::rules::organizations::OrganizationManifest;
+use tenancy_core::rules::register::register;
+use tenancy_core::{Error, Violation};
+
+/// What a document says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Written before tenants, which need theirs.
+    Organization,
+    /// Written after its organization.
+    Tenant,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Organization => "Organization",
+            Self::Tenant => "Tenant",
+        }
+    }
+
+    fn id_field(self) -> &'static str {
+        match self {
+            Self::Organization => "organization_id",
+            Self::Tenant => "tenant_id",
+        }
+    }
+}
+
+/// One document to apply.
+#[derive(Debug)]
+pub struct Document {
+    /// The how-manieth of its file, from 0.
+    pub index: usize,
+    /// What it is.
+    pub kind: Kind,
+    id: String,
+    content: Value,
+    allow: Vec<String>,
+}
+
+/// Reads what each document of a file is, in the order in which they are written; a thing may stand in a file once.
+///
+/// # Errors
+/// [`Error::Invalid`] with all that say nothing, or what another has said.
+pub fn documents(contents: Vec<Value>, allow: &[String]) -> Result<Vec<Document>, Error> {
+    let (mut violations, mut documents, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for (index, content) in contents.into_iter().enumerate() {
+        let at = Pointer::root().index(index);
+        match document(index, content, &at) {
+            Ok(mut document) => {
+                if !seen.insert((document.kind, document.id.clone())) {
+                    let message = format!("{} {} stands twice in the file", document.kind.as_str(), document.id);
+                    violations.push(Violation::at(&at.key(document.kind.id_field()), "duplicate", message));
+                }
+                document.allow = allow.to_vec();
+                documents.push(document);
+            }
+            Err(violation) => violations.push(violation),
+        }
+    }
+    documents.sort_by_key(|document| (document.kind, document.index));
+    if violations.is_empty() { Ok(documents) } else { Err(Error::Invalid(violations)) }
+}
+
+fn document(index: usize, content: Value, at: &Pointer) -> Result<Document, Violation> {
+    let Value::Object(object) = &content else {
+        return Err(Violation::at(at, "wrong_type", "a document must be an object with a kind"));
+    };
+    let kind = match object.get("kind").and_then(Value::as_str) {
+        Some("Organization") => Kind::Organization,
+        Some("Tenant") => Kind::Tenant,
+        other => {
+            let code = if object.contains_key("kind") { "unknown_word" } else { "required" };
+            let message = match other {
+                Some(other) => tenancy_core::document::one_of(other, &["Organization", "Tenant"]),
+                None => "kind is required: Organization or Tenant".to_owned(),
+            };
+            return Err(Violation::at(&at.key("kind"), code, message));
+        }
+    };
+    let field = kind.id_field();
+    let Some(id) = object.get(field).and_then(Value::as_str).map(str::to_owned) else {
+        let message = format!("{field} is required: a file that is applied again must name the same {}", kind.as_str());
+        return Err(Violation::at(&at.key(field), "required", message));
+    };
+    Ok(Document { index, kind, id, content, allow: Vec::new() })
+}
+
+impl Document {
+    /// What its part of an Idempotency-Key is called.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.kind.as_str(), self.id)
+    }
+
+    /// Whether the line of an answer is about it.
+    pub fn is_of(&self, line: &Value) -> bool {
+        line["kind"] == self.kind.as_str() && line["id"] == self.id
+    }
+
+    /// Its line in the answer, before anything is known.
+    pub fn blank(&self) -> AppliedDocument {
+        AppliedDocument {
+            index: self.index,
+            kind: self.kind.as_str(),
+            id: self.id.clone(),
+            ..AppliedDocument::default()
+        }
+    }
+
+    async fn tenant(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<AppliedDocument>, Error> {
+        let declared = &tenancy.declared;
+        let known = match TenantId::parse(&self.id) {
+            Ok(id) => tenancy.store.dossier(&id).await?,
+            // The manifest's own check says what is wrong with it.
+            Err(_) => None,
+        };
+        let (decision, differences) = match &known {
+            None => {
+                let wished = of_new(declared, &self.content)?;
+                (register(declared, &wished.manifest, wished.warnings, moment)?, Vec::new())
+            }
+            Some(dossier) => {
+                Precondition::Unsaid.check_if_said(read_at(&self.content), dossier.tenant.version)?;
+                let wished = of_known(declared, dossier, &self.content, How::Apply)?;
+                let differences = differences(&Manifest::of(dossier).document(), &wished.manifest.document());
+                let decision = change(declared, dossier, &wished.manifest, wished.warnings, &self.allow, moment)?;
+                (decision, differences)
+            }
+        };
+        let after = &decision.dossier;
+        let outcome = AppliedDocument {
+            result: result(known.is_none(), decision.changes.is_some()),
+            changes: differences,
+            version: Some(after.tenant.version),
+            state: Some(after.tenant.state.as_str()),
+            desired_state: after.tenant.desired_state.map(|wish| wish.as_str()),
+            job: after
+                .open_job
+                .as_ref()
+                .map(|job| AppliedJob { job_id: job.job_id.to_string(), action: job.action.as_str() }),
+            waits_for: tenancy_core::lifecycle::waits_for(declared, after),
+            warnings: decision.warnings,
+            ..self.blank()
+        };
+        Ok(Decided { outcome, changes: decision.changes })
+    }
+
+    async fn organization(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<AppliedDocument>, Error> {
+        let known = match OrganizationId::parse(&self.id) {
+            Ok(id) => tenancy.store.organization(&id).await?,
+            Err(_) => None,
+        };
+        let wished = organizations::wished(&tenancy.declared, known.as_ref(), &self.content, How::Apply)?;
+        let (decision, differences) = match &known {
+            None => (tenancy_core::rules::organizations::create(&wished.manifest, moment)?, Vec::new()),
+            Some(known) => {
+                let before = &known.organization;
+                Precondition::Unsaid.check_if_said(read_at(&self.content), before.version)?;
+                let differences =
+                    differences(&OrganizationManifest::of(before).document(), &wished.manifest.document());
+                (tenancy_core::rules::organizations::change(before, &wished.manifest, moment)?, differences)
+            }
+        };
+        let outcome = AppliedDocument {
+            result: result(known.is_none(), decision.changes.is_some()),
+            changes: differences,
+            version: Some(decision.organization.version),
+            warnings: wished.warnings,
+            ..self.blank()
+        };
+        Ok(Decided { outcome, changes: decision.changes })
+    }
+}
+
+impl Command for Document {
+    type Outcome = AppliedDocument;
+
+    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<AppliedDocument>, Error> {
+        match self.kind {
+            Kind::Organization => self.organization(tenancy, moment).await,
+            Kind::Tenant => self.tenant(tenancy, moment).await,
+        }
+    }
+}
+
+fn result(created: bool, changed: bool) -> &'static str {
+    match (created, changed) {
+        (true, _) => "created",
+        (false, true) => "changed",
+        (false, false) => "unchanged",
+    }
+}
