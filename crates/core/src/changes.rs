@@ -2,10 +2,12 @@
 
 use crate::apikey::ApiKey;
 use crate::environment::{Environment, EnvironmentVersion};
+use crate::error::Violation;
 use crate::event::Event;
 use crate::hold::Hold;
 use crate::ids::{Alias, AuditId, EnvironmentId, HoldId, JobId, KeyId, OrganizationId, TenantId, WebhookId};
 use crate::job::Job;
+use crate::json::Pointer;
 use crate::organization::{CapExceeded, Organization, Usage};
 use crate::tenant::{Tenant, TenantVersion};
 use crate::webhook::Webhook;
@@ -244,6 +246,9 @@ pub enum Conflict {
     /// The key moved since the decision.
     #[error("key {0} moved: read it again")]
     ApiKeyMoved(KeyId),
+    /// More than one thing that the document asks for is not to be had; none of them is [`Conflict::Several`] itself.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Several(Vec<Conflict>),
 }
 
 impl Conflict {
@@ -262,6 +267,35 @@ impl Conflict {
             Self::LeaseLost(_) => "lease_lost",
             Self::ApiKeyExists(_) => "key_exists",
             Self::ApiKeyMoved(_) => "key_moved",
+            Self::Several(conflicts) => conflicts.first().map_or("conflict", Self::code),
+        }
+    }
+
+    /// Of all that stands in the way of a change, in the order of its guards: what the caller has to know of it. That is
+    /// the first, and with it whatever else its document asks for that is not to be had.
+    pub(crate) fn of(mut all: Vec<Self>) -> Option<Self> {
+        if all.first().is_some_and(|first| !first.fields().is_empty()) {
+            all.retain(|conflict| !conflict.fields().is_empty());
+        } else {
+            all.truncate(1);
+        }
+        if all.len() > 1 { Some(Self::Several(all)) } else { all.pop() }
+    }
+
+    /// The fields of the document that ask for what is not to be had.
+    pub fn fields(&self) -> Vec<Violation> {
+        let at = |field: &str| Pointer::root().key(field);
+        let this = |pointer: Pointer| vec![Violation::at(&pointer, self.code(), self.to_string())];
+        match self {
+            Self::OrganizationMissing(_) | Self::OrganizationClosed(_) | Self::OrganizationExists(_) => {
+                this(at("organization_id"))
+            }
+            Self::CapsExceeded { exceeded, .. } => exceeded.iter().map(CapExceeded::field).collect(),
+            Self::TenantExists(_) => this(at("tenant_id")),
+            Self::AliasTaken(alias) => this(at("aliases").key(alias.kind())),
+            Self::ApiKeyExists(_) => this(at("name")),
+            Self::Several(conflicts) => conflicts.iter().flat_map(Self::fields).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -271,6 +305,7 @@ impl Conflict {
             Self::OrganizationMissing(_) => 422,
             Self::TenantMissing(_) => 404,
             Self::OrganizationMoved { .. } | Self::TenantMoved { .. } => 412,
+            Self::Several(conflicts) => conflicts.first().map_or(409, Self::status),
             _ => 409,
         }
     }

@@ -4,6 +4,7 @@ use crate::error::Violation;
 use crate::ids::BadName;
 use crate::json::{Object, Pointer};
 use crate::nearest::nearest;
+use jiff::Timestamp;
 use serde_json::Value;
 
 /// A place in a document that is an object, with the list of what was found wrong so far.
@@ -152,6 +153,17 @@ impl<'a> Fields<'a> {
             findings.bad(&self.at(name), "unknown_word", one_of(&text, &list));
         }
         found
+    }
+
+    /// A time, RFC 3339.
+    pub fn time(&mut self, name: &'static str, findings: &mut Findings) -> Option<Timestamp> {
+        let text = self.text(name, 64, findings)?;
+        let time = text.parse().ok();
+        if time.is_none() {
+            let message = format!("must be a time such as 2026-11-23T08:00:00Z, not {}", shown(&Value::from(text)));
+            findings.bad(&self.at(name), "bad_time", message);
+        }
+        time
     }
 
     /// A yes or no.

@@ -92,7 +92,8 @@ pub fn judge(members: &[&Changes], found: &Found) -> Judgement {
             if member.guards.iter().filter_map(stands_on).any(|row| touched.contains(&row)) {
                 return Verdict::Later;
             }
-            if let Some(conflict) = member.guards.iter().find_map(|guard| fails(guard, found, &usages)) {
+            let conflicts = member.guards.iter().filter_map(|guard| fails(guard, found, &usages)).collect();
+            if let Some(conflict) = Conflict::of(conflicts) {
                 return Verdict::Out(conflict);
             }
             for (id, change) in usage_changes(member) {

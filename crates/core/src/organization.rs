@@ -1,6 +1,8 @@
 //! Organizations: the customers, who own tenants, with caps on how much.
 
+use crate::error::Violation;
 use crate::ids::OrganizationId;
+use crate::json::Pointer;
 use crate::tenant::Labels;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -63,6 +65,19 @@ pub struct CapExceeded {
     pub used: i64,
     /// What the change adds.
     pub asked: i64,
+}
+
+impl CapExceeded {
+    /// The field of a tenant's document that asks for more than there is.
+    pub fn field(&self) -> Violation {
+        let Self { cap, limit, used, asked } = self;
+        let pointer = match cap.as_str() {
+            "tenants" => Pointer::root().key("organization_id"),
+            quota => Pointer::root().key("quotas").key(quota),
+        };
+        let message = format!("{used} of the organization's {limit} {cap} are used: there is no room for {asked} more");
+        Violation::at(&pointer, "organization_cap_exceeded", message)
+    }
 }
 
 impl Caps {

@@ -9,6 +9,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
+use tenancy_core::Error;
 
 /// What a request was.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,6 +40,25 @@ pub struct JobLabels {
     pub outcome: &'static str,
 }
 
+/// How a commit ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CommitLabels {
+    /// `committed`, or the code of the error.
+    pub outcome: &'static str,
+}
+
+/// How commits ended: those that lost to another, and those that failed.
+#[derive(Debug, Clone, Default)]
+pub struct Commits(Family<CommitLabels, Counter>);
+
+impl Commits {
+    /// Counts one.
+    pub fn ended<T>(&self, done: &Result<T, Error>) {
+        let outcome = done.as_ref().map_or_else(Error::code, |_| "committed");
+        self.0.get_or_create(&CommitLabels { outcome }).inc();
+    }
+}
+
 /// The figures of a process.
 pub struct Metrics {
     registry: Registry,
@@ -49,6 +69,8 @@ pub struct Metrics {
     pub jobs_running: Gauge,
     /// Connections that are open now.
     pub connections: Gauge,
+    /// Changes that wait to be committed now.
+    pub commits_waiting: Gauge,
 }
 
 /// The figures of one route, found once.
@@ -60,8 +82,9 @@ pub struct RouteMetrics {
     seconds: Histogram,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    /// With those of the commits.
+    pub fn new(commits: &Commits) -> Self {
         let mut registry = Registry::with_prefix("tenancy");
         let seconds: fn() -> Histogram =
             || Histogram::new([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 60.0]);
@@ -71,6 +94,7 @@ impl Default for Metrics {
             jobs_ended: Family::default(),
             jobs_running: Gauge::default(),
             connections: Gauge::default(),
+            commits_waiting: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register("http_requests", "Requests by route and status", metrics.requests.clone());
@@ -78,11 +102,11 @@ impl Default for Metrics {
         registry.register("jobs_ended", "Jobs by action and how they ended", metrics.jobs_ended.clone());
         registry.register("jobs_running", "Jobs that are worked now", metrics.jobs_running.clone());
         registry.register("http_connections", "Connections that are open now", metrics.connections.clone());
+        registry.register("commits", "Commits by how they ended", commits.0.clone());
+        registry.register("commits_waiting", "Changes that wait to be committed", metrics.commits_waiting.clone());
         Self { registry, ..metrics }
     }
-}
 
-impl Metrics {
     /// The figures of a route.
     pub fn route(&self, method: &str, route: &str) -> RouteMetrics {
         let labels = RouteLabels { method: method.to_owned(), route: route.to_owned() };
@@ -128,12 +152,17 @@ mod tests {
 
     #[test]
     fn must_say_how_many_and_how_fast() {
-        let metrics = Metrics::default();
+        let commits = Commits::default();
+        let metrics = Metrics::new(&commits);
+        commits.ended(&Ok(()));
+        commits.ended::<()>(&Err(Error::Internal("a full disk".to_owned())));
         metrics.route("GET", "/v1/tenants/{tenant_id}").answered(200, Duration::from_millis(3));
         metrics.job_ended("create", "completed");
         let text = metrics.text();
         let line = "tenancy_http_requests_total{method=\"GET\",route=\"/v1/tenants/{tenant_id}\",status=\"200\"} 1";
         assert!(text.contains(line), "{text}");
+        assert!(text.contains("tenancy_commits_total{outcome=\"committed\"} 1"), "{text}");
+        assert!(text.contains("tenancy_commits_total{outcome=\"internal\"} 1"), "{text}");
         assert!(text.contains("tenancy_jobs_ended_total{action=\"create\",outcome=\"completed\"} 1"), "{text}");
     }
 }

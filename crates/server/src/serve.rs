@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 /// [`Error::Internal`] when the address that is listened on cannot be told.
 pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
     let tenancy = Tenancy::new(store, config.declared);
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(&tenancy.commits));
     let background = background(&tenancy, &metrics, &config.jobs, &stop);
     let server = Arc::new(Server {
         tenancy: Arc::clone(&tenancy),

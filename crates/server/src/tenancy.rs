@@ -1,5 +1,6 @@
 //! What every operation stands on: the record, and what is declared.
 
+use crate::metrics::Commits;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tenancy_core::Error;
@@ -23,6 +24,8 @@ pub struct Tenancy {
     pub job_ended: Notify,
     /// Told whenever an organization's holds changed in this process: its tenants follow sooner.
     pub holds_changed: Notify,
+    /// How commits ended.
+    pub commits: Commits,
     writes: TaskTracker,
 }
 
@@ -103,6 +106,7 @@ impl Tenancy {
             declared,
             job_ended: Notify::new(),
             holds_changed: Notify::new(),
+            commits: Commits::default(),
             writes: TaskTracker::new(),
         })
     }

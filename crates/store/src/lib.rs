@@ -52,6 +52,15 @@ pub struct Receipt {
     pub position: i64,
 }
 
+/// How a database is that answers; nothing stands here when all is well.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Why nothing can be entrusted to it now.
+    pub wrong: Vec<String>,
+    /// What will go wrong if nobody looks after it.
+    pub warnings: Vec<String>,
+}
+
 impl Store {
     fn new(engine: Engine, queued: Arc<Notify>) -> Self {
         Self { engine, queued }
@@ -104,16 +113,16 @@ impl Store {
         }
     }
 
-    /// What is wrong with the database, if anything is; empty when all is well.
+    /// How the database is.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when it does not answer.
-    pub async fn ready(&self) -> Result<Vec<String>, Error> {
+    pub async fn condition(&self) -> Result<Condition, Error> {
         match &self.engine {
-            Engine::Sqlite(sqlite) => sqlite.rows("SELECT 1", &[], &[Type::Int]).map(|_| Vec::new()),
-            Engine::Postgres(postgres) => postgres.complaints().await,
+            Engine::Sqlite(sqlite) => sqlite.rows("SELECT 1", &[], &[Type::Int]).map(|_| Condition::default()),
+            Engine::Postgres(postgres) => postgres.condition().await,
             #[cfg(feature = "model")]
-            Engine::Model(_) => Ok(Vec::new()),
+            Engine::Model(_) => Ok(Condition::default()),
         }
     }
 

@@ -120,15 +120,18 @@ async fn check(database: &Database) -> Result<Exit, Failure> {
         return Err(failure.and(format!("{}, with the same flags", command("db migrate"))));
     }
     let store = database.open().await.map_err(of_database)?;
-    let troubles = store.ready().await.map_err(of_database);
+    let condition = store.condition().await.map_err(of_database);
     store.close().await;
-    let troubles = troubles?;
-    if troubles.is_empty() {
+    let condition = condition?;
+    for warning in &condition.warnings {
+        remark(&format!("warning: {warning}"));
+    }
+    if condition.wrong.is_empty() {
         say("the database is up to this release, and answers")?;
         return Ok(Exit::Done);
     }
     let mut failure = Failure::refused("the database answers, and is not ready");
-    failure.details = troubles;
+    failure.details = condition.wrong;
     Err(failure)
 }
 

@@ -51,6 +51,7 @@ pub async fn run(client: &Client, given: Status) -> Result<Exit, Failure> {
         "found_by": client.found_by(),
         "ready": ready.is_ok(),
         "not_ready_because": ready.as_ref().err().map(|failure| &failure.message),
+        "warnings": ready.as_ref().ok().map(|ready| ready.body["warnings"].clone()),
         "key": whoami,
         "organizations": organizations,
         "tenants": tenants,
@@ -92,7 +93,10 @@ async fn open_jobs(client: &Client) -> Result<Value, Failure> {
 fn render(status: &Value, colours: bool) -> String {
     let ready = match status["not_ready_because"].as_str() {
         Some(why) => format!("no: {why}"),
-        None => "yes".to_owned(),
+        None => match list(&status["warnings"]) {
+            warnings if warnings.is_empty() => "yes".to_owned(),
+            warnings => format!("yes, but {}", warnings.join("; ")),
+        },
     };
     let key = &status["key"];
     let field = |name| text(key, name).unwrap_or_default();
@@ -107,6 +111,10 @@ fn render(status: &Value, colours: bool) -> String {
     ];
     let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![Cell::new(name), Cell::new(value)]).collect();
     Table::untitled(2, colours).render(&rows)
+}
+
+fn list(texts: &Value) -> Vec<&str> {
+    texts.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// `3: 2 Active, 1 Suspended`
@@ -141,5 +149,7 @@ mod tests {
              tenants        3: 2 Active, 1 Suspended\n\
              open jobs      0\n"
         );
+        let warned = json!({"warnings": ["few partitions lie ahead"]});
+        assert!(render(&warned, false).contains("yes, but few partitions lie ahead"));
     }
 }

@@ -37,7 +37,10 @@ pub fn change(
     if differences.is_empty() {
         return Ok(Decision { dossier: dossier.clone(), changes: None, warnings });
     }
-    immutable(&before, manifest)?;
+    let fixed = immutable(&before, &manifest.document());
+    if !fixed.is_empty() {
+        return Err(Error::Invalid(fixed));
+    }
     if dossier.tenant.purged_at.is_some() {
         let id = &dossier.tenant.tenant_id;
         return Err(Error::NotNow(format!("{id} is purged: its id stays taken, register another")));
@@ -62,17 +65,21 @@ pub fn change(
     turn.finish(warnings)
 }
 
-fn immutable(before: &Manifest, after: &Manifest) -> Result<(), Error> {
+/// What a document says of a tenant that never changes. For who has yet to find out what else is wrong with it.
+pub fn immutable(before: &Manifest, document: &Value) -> Vec<Violation> {
+    let other = |name: &str, known: Option<&str>| {
+        document.get(name).and_then(Value::as_str).is_some_and(|said| Some(said) != known)
+    };
     let fixed = |name: &str, message: String| Violation::at(&Pointer::root().key(name), "immutable", message);
     let mut violations = Vec::new();
-    if before.organization_id != after.organization_id {
+    if other("organization_id", Some(before.organization_id.as_str())) {
         let message = format!("a tenant stays with its organization, {}", before.organization_id);
         violations.push(fixed("organization_id", message));
     }
-    if before.tenant_id != after.tenant_id {
+    if other("tenant_id", before.tenant_id.as_ref().map(TenantId::as_str)) {
         violations.push(fixed("tenant_id", "a tenant keeps its id".to_owned()));
     }
-    if violations.is_empty() { Ok(()) } else { Err(Error::Invalid(violations)) }
+    violations
 }
 
 fn tenant_row(turn: &mut Turn<'_>, manifest: &Manifest, differences: &[Difference]) {

@@ -4,8 +4,8 @@ use super::Decision;
 use super::turn::Turn;
 use crate::changes::Write;
 use crate::declared::Declared;
-use crate::document::one_of;
-use crate::error::{Error, Violation};
+use crate::document::{Fields, Findings, one_of};
+use crate::error::Error;
 use crate::event::EventType;
 use crate::hold::{Held, Hold, MAX_REASON_LENGTH_BYTES};
 use crate::json::Pointer;
@@ -42,8 +42,8 @@ pub fn suspend(
     moment: &mut Moment,
 ) -> Result<Decision, Error> {
     not_purged(dossier)?;
-    let kind = suspension.hold.as_deref().unwrap_or(DEFAULT_HOLD);
-    check_suspension(declared, kind, suspension, moment.now)?;
+    suspension.checked(declared, moment.now)?;
+    let kind = suspension.kind();
     let purge = dossier.open_job.as_ref().filter(|job| job.action == Action::Purge);
     if let Some(job) = purge.filter(|_| declared.keeps_data(kind)) {
         return Err(Error::NotNow(format!("hold {kind} cannot keep data that job {} (purge) destroys", job.job_id)));
@@ -87,27 +87,52 @@ pub fn suspend(
     turn.finish(Vec::new())
 }
 
-pub(super) fn check_suspension(
-    declared: &Declared,
-    kind: &str,
-    asked: &Suspension,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let mut violations = Vec::new();
-    let mut bad = |name: &str, code, message: String| {
-        violations.push(Violation::at(&Pointer::root().key(name), code, message));
-    };
-    if !declared.holds.contains_key(kind) {
-        let known: Vec<_> = declared.holds.keys().map(String::as_str).collect();
-        bad("hold", "undeclared_hold", one_of(kind, &known));
+impl Suspension {
+    /// What `document` says. A time is compared with `now`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with all that is wrong with it.
+    pub fn read(declared: &Declared, document: &Value, now: Timestamp) -> Result<Self, Error> {
+        let mut findings = Findings::default();
+        let said = Fields::of(document, Pointer::root(), &mut findings).map(|mut fields| {
+            let said = Self {
+                hold: fields.text("hold", 64, &mut findings),
+                reason: fields.text("reason", MAX_REASON_LENGTH_BYTES, &mut findings),
+                until: fields.time("until", &mut findings),
+            };
+            fields.no_others(&mut findings);
+            said.check(declared, now, &mut findings);
+            said
+        });
+        findings.finish(said).map(|(said, _)| said)
     }
-    if asked.reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON_LENGTH_BYTES || reason.contains('\0')) {
-        bad("reason", "out_of_range", format!("at most {MAX_REASON_LENGTH_BYTES} bytes, without U+0000"));
+
+    /// Which kind of hold.
+    pub(super) fn kind(&self) -> &str {
+        self.hold.as_deref().unwrap_or(DEFAULT_HOLD)
     }
-    if asked.until.is_some_and(|until| cut(until) <= now) {
-        bad("until", "out_of_range", "must be in the future".to_owned());
+
+    /// That it is well said, where nobody has read it.
+    pub(super) fn checked(&self, declared: &Declared, now: Timestamp) -> Result<(), Error> {
+        let mut findings = Findings::default();
+        self.check(declared, now, &mut findings);
+        findings.finish(Some(())).map(drop)
     }
-    if violations.is_empty() { Ok(()) } else { Err(Error::Invalid(violations)) }
+
+    fn check(&self, declared: &Declared, now: Timestamp, findings: &mut Findings) {
+        let at = |name: &str| Pointer::root().key(name);
+        if !declared.holds.contains_key(self.kind()) {
+            let known: Vec<_> = declared.holds.keys().map(String::as_str).collect();
+            findings.bad(&at("hold"), "undeclared_hold", one_of(self.kind(), &known));
+        }
+        if self.reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON_LENGTH_BYTES || reason.contains('\0')) {
+            let message = format!("at most {MAX_REASON_LENGTH_BYTES} bytes, without U+0000");
+            findings.bad(&at("reason"), "out_of_range", message);
+        }
+        if self.until.is_some_and(|until| cut(until) <= now) {
+            findings.bad(&at("until"), "out_of_range", "must be in the future");
+        }
+    }
 }
 
 /// Releases a hold: the named one, or [`DEFAULT_HOLD`]. A Draft that nothing holds and whose manifest has no wish is

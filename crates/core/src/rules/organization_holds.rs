@@ -4,7 +4,7 @@
 //! each in a commit of its own, by the rule that every commit of a tenant follows.
 
 use super::Decision;
-use super::lifecycle::{DEFAULT_HOLD, Suspension, check_suspension};
+use super::lifecycle::{DEFAULT_HOLD, Suspension};
 use super::organizations::{at, event};
 use super::turn::{Turn, changes};
 use crate::changes::{Changes, Write};
@@ -42,8 +42,8 @@ pub fn place(
     suspension: &Suspension,
     moment: &mut Moment,
 ) -> Result<HoldsDecision, Error> {
-    let kind = suspension.hold.as_deref().unwrap_or(DEFAULT_HOLD);
-    check_suspension(declared, kind, suspension, moment.now)?;
+    suspension.checked(declared, moment.now)?;
+    let kind = suspension.kind();
     let (until, placed_by) = (suspension.until.map(cut), moment.actor.to_string());
     let mut holds = holds.to_vec();
     let write = match holds.iter_mut().find(|hold| hold.kind == kind) {

@@ -154,6 +154,13 @@ pub fn create(manifest: &OrganizationManifest, moment: &mut Moment) -> Result<Or
     Ok(OrganizationDecision { organization, changes })
 }
 
+/// What a document says of an organization that never changes. For who has yet to find out what else is wrong with it.
+pub fn immutable(before: &Organization, document: &Value) -> Option<Violation> {
+    let said = document.get("organization_id")?.as_str()?;
+    let at = Pointer::root().key("organization_id");
+    (said != before.organization_id.as_str()).then(|| Violation::at(&at, "immutable", "an organization keeps its id"))
+}
+
 /// Takes an organization to `manifest`. A cap may go below what is used: then only lowering is possible.
 ///
 /// # Errors
@@ -163,9 +170,8 @@ pub fn change(
     manifest: &OrganizationManifest,
     moment: &mut Moment,
 ) -> Result<OrganizationDecision, Error> {
-    if before.organization_id != manifest.organization_id {
-        let at = Pointer::root().key("organization_id");
-        return Err(Error::Invalid(vec![Violation::at(&at, "immutable", "an organization keeps its id")]));
+    if let Some(fixed) = immutable(before, &manifest.document()) {
+        return Err(Error::Invalid(vec![fixed]));
     }
     let differences = differences(&OrganizationManifest::of(before).document(), &manifest.document());
     if differences.is_empty() {

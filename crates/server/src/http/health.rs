@@ -8,6 +8,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 use std::sync::Arc;
+use tenancy_core::Error;
+use tenancy_store::Condition;
 
 /// The process runs.
 #[utoipa::path(get, path = "/healthz", tag = "health", operation_id = "healthz", responses((status = 200, body = Object)))]
@@ -15,21 +17,20 @@ pub async fn healthz() -> Result<Response, Problem> {
     json(&json!({"status": "ok"}))
 }
 
-/// The server can do its work: the database answers, and the server is not stopping.
+/// The server can do its work: the database answers, and the server is not stopping. What will go wrong if nobody looks
+/// after it stands in `warnings`.
 #[utoipa::path(
     get, path = "/readyz", tag = "health", operation_id = "readyz",
     responses((status = 200, body = Object), (status = 503, body = Object)),
 )]
 pub async fn readyz(State(server): State<Arc<Server>>) -> Result<Response, Problem> {
-    let mut wrong = match server.tenancy.store.ready().await {
-        Ok(wrong) => wrong,
-        Err(error) => vec![error.to_string()],
-    };
+    let wrong = |error: Error| Condition { wrong: vec![error.to_string()], ..Condition::default() };
+    let Condition { mut wrong, warnings } = server.tenancy.store.condition().await.unwrap_or_else(wrong);
     if server.stop.is_cancelled() {
         wrong.push("the server is stopping".to_owned());
     }
     let status = if wrong.is_empty() { "ok" } else { "not ready" };
-    let mut response = json(&json!({"status": status, "wrong": wrong}))?;
+    let mut response = json(&json!({"status": status, "wrong": wrong, "warnings": warnings}))?;
     if !wrong.is_empty() {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
@@ -43,5 +44,6 @@ pub async fn readyz(State(server): State<Arc<Server>>) -> Result<Response, Probl
 )]
 pub async fn metrics(State(server): State<Arc<Server>>) -> Response {
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    server.metrics.commits_waiting.set(i64::try_from(server.tenancy.store.waiting()).unwrap_or(i64::MAX));
     bytes(StatusCode::OK, media_type, server.metrics.text())
 }

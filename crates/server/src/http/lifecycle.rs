@@ -17,12 +17,9 @@ use axum::response::Response;
 use serde_json::Value;
 use std::sync::Arc;
 use tenancy_core::Error;
-use tenancy_core::Timestamp;
 use tenancy_core::document::{Fields, Findings};
-use tenancy_core::hold::MAX_REASON_LENGTH_BYTES;
 use tenancy_core::json::Pointer;
 use tenancy_core::lifecycle::Action;
-use tenancy_core::rules::lifecycle::Suspension;
 
 /// Asks for a tenant to be archived; its data goes with a purge, after the grace period.
 #[utoipa::path(
@@ -67,7 +64,7 @@ pub async fn suspend(
     Named(tenant): Named<String>,
     write: Write,
 ) -> Result<Response, Problem> {
-    let suspension = suspension(&write.document_if_any()?)?;
+    let suspension = server.tenancy.suspension(&write.document_if_any()?)?;
     let command = Suspend { tenant, suspension, precondition: write.precondition };
     write.carry_out(&server, command, accepted).await
 }
@@ -121,26 +118,6 @@ pub(super) fn activation(document: &Value) -> Result<Option<String>, Error> {
     read(document, |fields, findings| fields.text("hold", 64, findings))
 }
 
-/// What `suspend` says.
-pub(super) fn suspension(document: &Value) -> Result<Suspension, Error> {
-    read(document, |fields, findings| {
-        let until_at = fields.at("until");
-        let until = fields.text("until", 64, findings).and_then(|text| {
-            let read = text.parse::<Timestamp>().ok();
-            if read.is_none() {
-                findings.bad(
-                    &until_at,
-                    "bad_time",
-                    format!("must be a time such as 2026-11-23T08:00:00Z, not {text:?}"),
-                );
-            }
-            read
-        });
-        let hold = fields.text("hold", 64, findings);
-        Suspension { hold, reason: fields.text("reason", MAX_REASON_LENGTH_BYTES, findings), until }
-    })
-}
-
 fn nothing_said(write: &Write) -> Result<(), Problem> {
     Ok(read(&write.document_if_any()?, |_, _| ())?)
 }
@@ -162,14 +139,9 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn must_read_what_suspend_says_and_refuse_the_rest() {
-        let said = suspension(&json!({"hold": "billing", "reason": "late", "until": "2030-01-01T00:00:00Z"}));
-        let said = said.expect("good");
-        assert_eq!((said.hold.as_deref(), said.reason.as_deref()), (Some("billing"), Some("late")));
-        assert!(said.until.is_some());
-        assert_eq!(suspension(&json!({})), Ok(Suspension::default()));
-        for bad in [json!({"until": "tomorrow"}), json!({"holds": "x"}), json!([]), json!({"hold": 7})] {
-            assert!(matches!(suspension(&bad), Err(Error::Invalid(_))), "{bad}");
+    fn must_read_what_activate_says_and_refuse_the_rest() {
+        for bad in [json!({"holds": "x"}), json!([]), json!({"hold": 7})] {
+            assert!(matches!(activation(&bad), Err(Error::Invalid(_))), "{bad}");
         }
         assert_eq!(activation(&json!({"hold": "billing"})), Ok(Some("billing".to_owned())));
     }

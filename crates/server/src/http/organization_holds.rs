@@ -1,6 +1,6 @@
 //! `/v1/organizations/{organization_id}/suspend` and `/activate`: holds on all tenants of an organization.
 
-use super::lifecycle::{activation, suspension};
+use super::lifecycle::activation;
 use super::organizations::written;
 use super::path::Named;
 use super::problem::Problem;
@@ -27,7 +27,7 @@ pub async fn suspend(
     Named(organization): Named<String>,
     write: Write,
 ) -> Result<Response, Problem> {
-    let suspension = suspension(&write.document_if_any()?)?;
+    let suspension = server.tenancy.suspension(&write.document_if_any()?)?;
     let command = Suspend { organization, suspension, precondition: write.precondition };
     let answered = write.carry_out(&server, command, written).await;
     server.tenancy.holds_changed.notify_one();

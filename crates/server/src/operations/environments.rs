@@ -5,7 +5,7 @@
 
 use super::facts::{ENVIRONMENT, read_at, take_version};
 use super::tenants::{self, other_id};
-use super::wish::How;
+use super::wish::{How, with};
 use super::{Command, Decided};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
@@ -71,11 +71,11 @@ impl Command for Change {
             Err(missing) => return Err(missing),
         };
         let name = known.map_or(self.environment.as_str(), |known| known.name.as_str());
-        let entry = self.entry(name, known)?;
+        let (entry, wrong) = self.entry(name, known)?;
         let mut document = Manifest::of(&dossier).document();
         let index = put(&mut document, name, Some(entry));
-        let (manifest, warnings) =
-            Manifest::parse(&tenancy.declared, &document).map_err(|error| in_entry(error, name, index))?;
+        let parsed = Manifest::parse(&tenancy.declared, &document).map_err(|error| in_entry(error, name, index));
+        let (manifest, warnings) = with(wrong, parsed)?;
         let decision = change(&tenancy.declared, &dossier, &manifest, warnings, &self.allow, moment)
             .map_err(|error| in_entry(error, name, index))?;
         let environment = find(&decision.dossier, name)?.clone();
@@ -84,18 +84,16 @@ impl Command for Change {
 }
 
 impl Change {
-    /// The whole entry that is wished.
-    fn entry(&self, name: &str, known: Option<&Environment>) -> Result<Value, Error> {
+    /// The whole entry that is wished, and what is wrong with what was sent beside it.
+    fn entry(&self, name: &str, known: Option<&Environment>) -> Result<(Value, Vec<Violation>), Error> {
         let Value::Object(mut sent) = self.document.clone() else {
             let at = Pointer::root();
             return Err(Error::Invalid(vec![Violation::at(&at, "wrong_type", "must be an object")]));
         };
+        let mut wrong = other_id("name", name, &self.document);
         if let Some(known) = known {
             self.precondition.check(read_at(&self.document), known.version)?;
-            take_facts(&mut sent, known)?;
-        }
-        if sent.get("name").is_some_and(|sent| sent != name) {
-            return Err(other_id("name", name));
+            wrong.extend(take_facts(&mut sent, known));
         }
         sent.insert("name".to_owned(), Value::String(name.to_owned()));
         let sent = Value::Object(sent);
@@ -103,20 +101,20 @@ impl Change {
             (Some(known), How::Merge | How::Apply) => {
                 let mut whole = tenancy_core::rules::change::environment_entry(known).document();
                 merge_patch(&mut whole, &sent);
-                Ok(whole)
+                Ok((whole, wrong))
             }
-            _ => Ok(sent),
+            _ => Ok((sent, wrong)),
         }
     }
 }
 
-fn take_facts(sent: &mut Object, known: &Environment) -> Result<(), Error> {
+fn take_facts(sent: &mut Object, known: &Environment) -> Vec<Violation> {
     let mut violations: Vec<_> = take_version(sent).err().into_iter().collect();
     if ENVIRONMENT.any_in(sent) {
         let current = serde_json::to_value(EnvironmentView::of(known)).unwrap_or_default();
         violations.extend(ENVIRONMENT.drop(sent, &current, true, &Pointer::root()));
     }
-    if violations.is_empty() { Ok(()) } else { Err(Error::Invalid(violations)) }
+    violations
 }
 
 /// Removes an environment; the change is gated.

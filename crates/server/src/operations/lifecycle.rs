@@ -4,10 +4,21 @@ use super::tenants::{self, Written, changed};
 use super::{Command, Decided};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
+use serde_json::Value;
 use tenancy_core::Error;
 use tenancy_core::lifecycle::Action;
 use tenancy_core::moment::Moment;
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
+
+impl Tenancy {
+    /// What a document says of a hold to place.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with all that is wrong with it.
+    pub fn suspension(&self, document: &Value) -> Result<Suspension, Error> {
+        Suspension::read(&self.declared, document, self.store.now())
+    }
+}
 
 /// Places a hold on a tenant.
 #[derive(Debug)]

@@ -108,7 +108,9 @@ impl Tenancy {
             if let Some(keyed) = keyed {
                 keyed.key.store(&mut changes, &(keyed.answer)(self, &outcome), moment.now);
             }
-            match (self.store.commit(changes).await, keyed) {
+            let done = self.store.commit(changes).await;
+            self.commits.ended(&done);
+            match (done, keyed) {
                 (Ok(_), _) => {
                     asked.key.iter().for_each(AskingKey::has_held);
                     return Ok(Done::Now(outcome));

@@ -2,7 +2,7 @@
 
 use super::facts::{ORGANIZATION, read_at, take_kind, take_version};
 use super::tenants::other_id;
-use super::wish::How;
+use super::wish::{How, with};
 use super::{Command, Decided};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
@@ -14,7 +14,7 @@ use tenancy_core::ids::OrganizationId;
 use tenancy_core::json::{Pointer, merge_patch};
 use tenancy_core::moment::Moment;
 use tenancy_core::organization::{Organization, Usage};
-use tenancy_core::rules::organizations::{OrganizationManifest, change, close, create};
+use tenancy_core::rules::organizations::{OrganizationManifest, change, close, create, immutable};
 use tenancy_core::{Error, Violation};
 use tenancy_store::read::OrganizationRecord;
 
@@ -82,11 +82,9 @@ impl Command for Change {
         let known = match find(tenancy, &self.organization).await {
             Ok(known) => known,
             Err(Error::NotFound { .. }) if creates => {
-                let manifest = wished(&tenancy.declared, None, &document, self.how)?.manifest;
-                if manifest.organization_id.as_str() != self.organization {
-                    return Err(other_id("organization_id", &self.organization));
-                }
-                return created(&manifest, moment);
+                let other = other_id("organization_id", &self.organization, &document);
+                let wished = with(other, wished(&tenancy.declared, None, &document, self.how))?;
+                return created(&wished.manifest, moment);
             }
             Err(error) => return Err(error),
         };
@@ -166,11 +164,8 @@ pub fn wished(
             merge_patch(&mut whole, &document);
             document = whole;
         }
+        violations.extend(immutable(&known.organization, &document));
     }
-    match (OrganizationManifest::parse(declared, &document), violations.is_empty()) {
-        (Ok((manifest, warnings)), true) => Ok(Wished { manifest, warnings }),
-        (Ok(_), false) => Err(Error::Invalid(violations)),
-        (Err(Error::Invalid(more)), _) => Err(Error::Invalid(violations.into_iter().chain(more).collect())),
-        (Err(error), _) => Err(error),
-    }
+    let (manifest, warnings) = with(violations, OrganizationManifest::parse(declared, &document))?;
+    Ok(Wished { manifest, warnings })
 }

@@ -1,7 +1,7 @@
 //! Tenants: found, registered, changed.
 
 use super::facts::read_at;
-use super::wish::{How, of_known, of_new};
+use super::wish::{How, of_known, of_new, with};
 use super::{Command, Decided};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
@@ -102,18 +102,16 @@ impl Change {
         if let Value::Object(object) = &mut document {
             object.entry("tenant_id").or_insert_with(|| Value::String(id.to_string()));
         }
-        let wished = of_new(&tenancy.declared, &document)?;
-        if wished.manifest.tenant_id.as_ref() != Some(&id) {
-            return Err(other_id("tenant_id", id.as_str()));
-        }
+        let wished = with(other_id("tenant_id", id.as_str(), &document), of_new(&tenancy.declared, &document))?;
         Ok(created(register(&tenancy.declared, &wished.manifest, wished.warnings, moment)?))
     }
 }
 
-/// The document names another thing than the path.
-pub(super) fn other_id(field: &str, id: &str) -> Error {
+/// What is wrong with a document that names another thing than the path.
+pub(super) fn other_id(field: &str, id: &str, document: &Value) -> Vec<Violation> {
     let at = tenancy_core::json::Pointer::root().key(field);
-    Error::Invalid(vec![Violation::at(&at, "immutable", format!("must be {id}, as the path says"))])
+    let other = document.get(field).filter(|said| *said != id);
+    other.map(|_| Violation::at(&at, "immutable", format!("must be {id}, as the path says"))).into_iter().collect()
 }
 
 pub(super) fn created(decision: Decision) -> Decided<Written> {

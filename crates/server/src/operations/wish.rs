@@ -6,6 +6,7 @@ use serde_json::Value;
 use tenancy_core::declared::Declared;
 use tenancy_core::json::{Object, Pointer, merge_patch};
 use tenancy_core::manifest::Manifest;
+use tenancy_core::rules::change::immutable;
 use tenancy_core::tenant::Dossier;
 use tenancy_core::{Error, Violation};
 
@@ -74,12 +75,21 @@ pub fn of_known(declared: &Declared, dossier: &Dossier, document: &Value, how: H
             whole
         }
     };
-    let parsed = Manifest::parse(declared, &whole);
-    match (parsed, violations.is_empty()) {
-        (Ok((manifest, warnings)), true) => Ok(Wished { manifest, warnings }),
-        (Ok(_), false) => Err(Error::Invalid(violations)),
-        (Err(Error::Invalid(more)), _) => Err(Error::Invalid(violations.into_iter().chain(more).collect())),
-        (Err(error), _) => Err(error),
+    violations.extend(immutable(&Manifest::of(dossier), &whole));
+    let (manifest, warnings) = with(violations, Manifest::parse(declared, &whole))?;
+    Ok(Wished { manifest, warnings })
+}
+
+/// What was read, if nothing else is wrong either; or else all of it.
+pub(super) fn with<T>(mut violations: Vec<Violation>, read: Result<T, Error>) -> Result<T, Error> {
+    match read {
+        Ok(read) if violations.is_empty() => Ok(read),
+        Ok(_) => Err(Error::Invalid(violations)),
+        Err(Error::Invalid(more)) => {
+            violations.extend(more);
+            Err(Error::Invalid(violations))
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -70,6 +70,7 @@ impl<'a> ProblemView<'a> {
         let listed = match error {
             Error::Invalid(violations) => violations.iter().map(|violation| json!(violation)).collect(),
             Error::Gated(gates) => gates.iter().map(|gate| json!(gate)).collect(),
+            Error::Conflict(conflict) => conflict.fields().iter().map(|violation| json!(violation)).collect(),
             _ => Vec::new(),
         };
         let current_version = match error {

@@ -219,7 +219,7 @@ impl House {
         provisioner: Arc<dyn Provisioner>,
         directory: Option<TempDir>,
     ) -> Self {
-        let (metrics, stop) = (Arc::new(Metrics::default()), CancellationToken::new());
+        let (metrics, stop) = (Arc::new(Metrics::new(&tenancy.commits)), CancellationToken::new());
         let runner =
             Runner::new(Arc::clone(&tenancy), provisioner, Arc::clone(&metrics), Jobs::default(), stop.clone());
         let server = Arc::new(Server {

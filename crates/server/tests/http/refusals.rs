@@ -23,6 +23,7 @@ on_both!(
     an_unknown_outcome_must_be_said_also_when_the_key_turns_out_to_be_revoked,
     what_no_database_can_take_must_be_refused_wherever_it_stands,
     a_dry_run_must_change_nothing,
+    a_refusal_must_name_every_field_that_is_wrong,
 );
 
 async fn what_no_database_can_take_must_be_refused_wherever_it_stands(on: On) {
@@ -202,4 +203,72 @@ async fn a_revoked_key_must_be_refused_from_now_on(on: On) {
     let digest = tenancy_server::token::token_digest(made["token"].as_str().expect("a token"));
     let log = serde_json::to_string(&house.events("").await).expect("json");
     assert!(!log.contains(&digest) && !log.contains("tenancy_"), "no secret in the log");
+}
+
+async fn a_refusal_must_name_every_field_that_is_wrong(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let capped = json!({"organization_id": "small", "caps": {"tenants": 0, "quotas": {"storageGiB": 10}}});
+    house.post("/v1/organizations", capped).await.ok(201);
+    house
+        .send("PATCH", "/v1/tenants/acme-eu", &[("if-match", "*")], json!({"aliases": {"host": "a.example"}}))
+        .await
+        .ok(200);
+    let past = "2020-01-01T00:00:00Z";
+    for (method, path, body, code, pointers) in [
+        (
+            "POST",
+            "/v1/tenants",
+            json!({"tenant_id": "acme-eu", "organization_id": "small", "region": "eu-west-1", "quotas": {"storageGiB": 11},
+                "aliases": {"host": "a.example"}}),
+            "organization_cap_exceeded",
+            &["/organization_id", "/quotas/storageGiB", "/tenant_id", "/aliases/host"][..],
+        ),
+        (
+            "POST",
+            "/v1/tenants",
+            json!({"organization_id": "nobody", "region": "eu-west-1"}),
+            "organization_missing",
+            &["/organization_id"],
+        ),
+        ("POST", "/v1/organizations", json!({"organization_id": "acme"}), "organization_exists", &["/organization_id"]),
+        (
+            "PATCH",
+            "/v1/tenants/acme-eu",
+            json!({"organization_id": "small", "region": "eu-wst-1", "tenant_id": "other"}),
+            "invalid",
+            &["/organization_id", "/tenant_id", "/region"],
+        ),
+        (
+            "PATCH",
+            "/v1/organizations/acme",
+            json!({"organization_id": "small", "capss": {}}),
+            "invalid",
+            &["/organization_id", "/capss"],
+        ),
+        (
+            "POST",
+            "/v1/tenants/acme-eu/suspend",
+            json!({"hold": "biling", "until": past, "reasn": ""}),
+            "invalid",
+            &["/reasn", "/hold", "/until"],
+        ),
+        (
+            "POST",
+            "/v1/organizations/acme/suspend",
+            json!({"hold": 1, "until": "soon", "reason": ""}),
+            "invalid",
+            &["/hold", "/reason", "/until"],
+        ),
+    ] {
+        let refused = house.send(method, path, &[("if-match", "*")], body).await;
+        let errors = refused.body["errors"].as_array().cloned().unwrap_or_default();
+        let found: Vec<_> = errors.iter().map(|error| error["pointer"].as_str().unwrap_or_default()).collect();
+        assert_eq!((refused.code(), &found[..]), (code, pointers), "{method} {path}: {:#}", refused.body);
+        assert!(errors.iter().all(|error| error["code"].is_string() && error["message"].is_string()), "{errors:#?}");
+    }
+    let other = json!({"tenant_id": "other", "organization_id": "acme", "region": "nowhere"});
+    let refused = house.send("PUT", "/v1/tenants/acme-us", &[("if-none-match", "*")], other).await.ok(422);
+    let found: Vec<_> = refused.body["errors"].as_array().expect("all").iter().map(|error| &error["pointer"]).collect();
+    assert_eq!(json!(found), json!(["/tenant_id", "/region"]));
 }

@@ -57,7 +57,8 @@ async fn registered(on: On, provisioner: Arc<OneByOne>) -> House {
 
 fn another(house: &House, provisioner: Arc<dyn Provisioner>, jobs: Jobs, stop: &CancellationToken) -> Arc<Runner> {
     let tenancy = Arc::clone(&house.server.tenancy);
-    Runner::new(tenancy, provisioner, Arc::new(Metrics::default()), jobs, stop.clone())
+    let metrics = Arc::new(Metrics::new(&tenancy.commits));
+    Runner::new(tenancy, provisioner, metrics, jobs, stop.clone())
 }
 
 async fn a_stop_must_give_leases_back_and_the_job_go_on_from_its_step(on: On) {

@@ -25,6 +25,7 @@ pub use migrate::{is_marked, migrate};
 pub use roles::grant;
 pub use target::Target;
 
+use crate::Condition;
 use crate::queue::{self, Queue};
 use crate::rows::{Type, Value};
 use crate::sql::Sql;
@@ -106,16 +107,21 @@ impl Postgres {
         self.told.notify_one();
     }
 
-    /// What is wrong, if anything is.
-    pub async fn complaints(&self) -> Result<Vec<String>, Error> {
+    /// How the database is.
+    pub async fn condition(&self) -> Result<Condition, Error> {
         let ahead = self.shared.rows(&partition::ahead(self.now()), &[Type::Int]).await?;
         let ahead = match ahead.into_iter().flatten().next() {
             Some(Value::Int(months)) => usize::try_from(months).unwrap_or(0),
             _ => 0,
         };
         let few = ahead < partition::MIN_MONTHS_AHEAD;
-        let few = few.then(|| format!("the audit log has partitions for only {ahead} months ahead"));
-        Ok(self.clock.complaint().into_iter().chain(few).collect())
+        let few = few.then(|| {
+            format!(
+                "fewer than {} months of the audit log's partitions lie ahead: {ahead}",
+                partition::MIN_MONTHS_AHEAD
+            )
+        });
+        Ok(Condition { wrong: self.clock.complaint().into_iter().collect(), warnings: few.into_iter().collect() })
     }
 
     /// Makes the partitions of the log that are missing.

@@ -73,8 +73,13 @@ async fn must_let_exactly_one_of_two_processes_have_what_both_want() {
             assert_eq!(won, 1, "round {round}: {ours:?} and {theirs:?}");
         }
         for lost in our_answers.iter().chain(&their_answers).filter_map(|answer| answer.as_ref().err()) {
-            use Conflict::{AliasTaken, ApiKeyExists, TenantExists};
-            assert!(matches!(lost, Error::Conflict(AliasTaken(_) | ApiKeyExists(_) | TenantExists(_))), "{lost:?}");
+            use Conflict::{AliasTaken, ApiKeyExists, Several, TenantExists};
+            let taken = |conflict: &_| matches!(conflict, AliasTaken(_) | ApiKeyExists(_) | TenantExists(_));
+            match lost {
+                Error::Conflict(Several(conflicts)) => assert!(conflicts.iter().all(taken), "{lost:?}"),
+                Error::Conflict(conflict) => assert!(taken(conflict), "{lost:?}"),
+                _ => panic!("{lost:?}"),
+            }
         }
         history.told_all(ours, our_answers);
         history.told_all(theirs, their_answers);
