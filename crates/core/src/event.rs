@@ -77,6 +77,8 @@ words!(
         KeyCreated = "KEY_CREATED",
         /// An API key was revoked.
         KeyRevoked = "KEY_REVOKED",
+        /// The removal of tenants' events of before a time was begun.
+        LogExpired = "AUDIT_LOG_EXPIRED",
     }
 );
 
@@ -146,6 +148,7 @@ impl EventType {
             Self::JobRetried | Self::JobCancelled => &[("job_id", Text), ("action", Text)],
             Self::KeyCreated => &[("key_id", Text), ("role", Text), PRIVATE],
             Self::KeyRevoked => &[("key_id", Text)],
+            Self::LogExpired => &[("before", Text)],
         }
     }
 

@@ -15,7 +15,7 @@ use tenancy_core::moment::{Actor, MAX_ACTOR_LENGTH_BYTES, Moment};
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
 use tenancy_core::rules::outcome::{Failure, complete, fail};
-use tenancy_core::rules::{Decision, change, register};
+use tenancy_core::rules::{Decision, change, log, register};
 use tenancy_core::tenant::{Dossier, State};
 use tenancy_core::{Error, Timestamp};
 
@@ -417,4 +417,19 @@ fn must_keep_an_organizations_name_out_of_the_log() {
             assert_eq!(event.private.is_some(), event.payload.contains_key("private_digest"));
         }
     }
+}
+
+#[test]
+fn must_let_only_whole_months_of_the_log_expire_that_are_over() {
+    // It is the 14th of November 2023.
+    let expired = |first_kept: &str| log::expire(first_kept.parse().unwrap(), &mut moment(0));
+    for bad in ["2023-10-02", "2023-11-01", "2024-01-01", "2023-10-31"] {
+        let Err(Error::Invalid(violations)) = expired(bad) else { panic!("{bad}") };
+        assert_eq!(violations[0].pointer, "/before");
+    }
+    let (start, changes) = expired("2023-10-01").expect("good");
+    assert_eq!(start.to_string(), "2023-10-01T00:00:00Z");
+    let changes = changes.expect("a record");
+    assert_eq!((changes.events()[0].event_type, changes.writes.len()), (EventType::LogExpired, 0));
+    assert!(EventType::LogExpired.accepts(&changes.events()[0].payload));
 }

@@ -258,15 +258,40 @@ CREATE TRIGGER platform_audit_append_only BEFORE UPDATE OR DELETE ON platform_au
 CREATE TRIGGER platform_audit_no_truncate BEFORE TRUNCATE ON platform_audit
     FOR EACH STATEMENT EXECUTE FUNCTION log_refuse_change();
 
--- Makes one partition of the log and attaches it; nothing if it is there. Both bounds are least audit ids of a time.
--- LIKE and ATTACH: CREATE TABLE … PARTITION OF would lock the whole log against readers.
-CREATE FUNCTION log_add_partition(partition_name text, least_id text, past_id text) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '1s' AS $$
+-- Events of tenants whose ids are below this one have expired. It only moves up; the operation that moves it leaves a record.
+CREATE TABLE log_floor (
+    only_row boolean PRIMARY KEY CHECK (only_row),
+    audit_id varchar(64) COLLATE "C" NOT NULL
+);
+INSERT INTO log_floor VALUES (true, '');
+CREATE FUNCTION log_floor_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF partition_name !~ '^tenant_audit_[0-9]{4}_[0-9]{2}$'
-        OR least_id !~ '^aud_[0-9a-f]{32}$' OR past_id !~ '^aud_[0-9a-f]{32}$' OR least_id >= past_id COLLATE "C" THEN
-        RAISE EXCEPTION 'not a partition of the log: % from % to %', partition_name, least_id, past_id;
+    RAISE EXCEPTION 'the floor of the audit log only moves up' USING ERRCODE = 'insufficient_privilege';
+END $$;
+CREATE TRIGGER log_floor_rises BEFORE UPDATE ON log_floor FOR EACH ROW
+    WHEN (new.audit_id < old.audit_id) EXECUTE FUNCTION log_floor_refuse();
+CREATE TRIGGER log_floor_stays BEFORE DELETE OR TRUNCATE ON log_floor
+    FOR EACH STATEMENT EXECUTE FUNCTION log_floor_refuse();
+
+-- The name of a month's partition says which ids it is for: those from the least of its first moment on.
+CREATE FUNCTION log_partition_month(partition_name text) RETURNS timestamptz LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    IF partition_name !~ '^tenant_audit_[0-9]{4}_(0[1-9]|1[0-2])$' THEN
+        RAISE EXCEPTION 'not a partition of the log: %', partition_name;
     END IF;
+    RETURN make_timestamptz(substring(partition_name FROM 14 FOR 4)::integer,
+        substring(partition_name FROM 19 FOR 2)::integer, 1, 0, 0, 0, 'UTC');
+END $$;
+CREATE FUNCTION log_least_id(moment timestamptz) RETURNS text LANGUAGE sql IMMUTABLE AS
+    $$ SELECT 'aud_' || lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0') || repeat('0', 20) $$;
+
+-- Makes one month's partition of the log and attaches it; nothing if it is there.
+-- LIKE and ATTACH: CREATE TABLE … PARTITION OF would lock the whole log against readers.
+CREATE FUNCTION log_add_partition(partition_name text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '1s' SET timezone = 'UTC' AS $$
+DECLARE
+    month timestamptz := log_partition_month(partition_name);
+BEGIN
     IF to_regclass(partition_name) IS NOT NULL THEN
         RETURN false;
     END IF;
@@ -274,24 +299,22 @@ BEGIN
     EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON %I '
         'FOR EACH STATEMENT EXECUTE FUNCTION log_refuse_change()', partition_name);
     EXECUTE format('ALTER TABLE tenant_audit ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
-        partition_name, least_id, past_id);
+        partition_name, log_least_id(month), log_least_id(month + interval '1 month'));
     RETURN true;
 END $$;
 REVOKE ALL ON FUNCTION log_add_partition FROM PUBLIC;
 
--- Drops one whole partition of the log that ends at or before past_id.
-CREATE FUNCTION log_drop_partition(partition_name text, past_id text) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '1s' AS $$
+-- Drops one month's partition of the log, if all of it lies below the floor; nothing if it is not there.
+CREATE FUNCTION log_drop_partition(partition_name text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '1s' SET timezone = 'UTC' AS $$
+DECLARE
+    past text := log_least_id(log_partition_month(partition_name) + interval '1 month');
 BEGIN
-    IF partition_name !~ '^tenant_audit_[0-9]{4}_[0-9]{2}$' OR past_id !~ '^aud_[0-9a-f]{32}$' THEN
-        RAISE EXCEPTION 'not a partition of the log: %', partition_name;
-    END IF;
     IF NOT EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = 'tenant_audit'::regclass
         AND inhrelid = to_regclass(partition_name)) THEN
         RETURN false;
     END IF;
-    IF substring(pg_get_expr((SELECT relpartbound FROM pg_class WHERE oid = to_regclass(partition_name)),
-        to_regclass(partition_name)) FROM 'TO \(''(aud_[0-9a-f]{32})''\)') > past_id COLLATE "C" THEN
+    IF past > (SELECT audit_id FROM log_floor) COLLATE "C" THEN
         RAISE EXCEPTION 'partition % holds events that have not expired', partition_name;
     END IF;
     EXECUTE format('ALTER TABLE tenant_audit DETACH PARTITION %I', partition_name);

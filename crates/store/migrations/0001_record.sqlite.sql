@@ -237,10 +237,13 @@ CREATE TABLE marks (
     created_at integer NOT NULL
 ) STRICT;
 
--- Expired events go only below this position, which only moves up; the operation that moves it leaves a record.
-CREATE TABLE log_floor (only_row integer PRIMARY KEY CHECK (only_row = 1), position integer NOT NULL) STRICT;
-INSERT INTO log_floor VALUES (1, 0);
-CREATE TRIGGER log_floor_rises BEFORE UPDATE ON log_floor WHEN new.position < old.position
+-- Events of tenants whose ids are below this one have expired. It only moves up; the operation that moves it leaves a record.
+CREATE TABLE log_floor (
+    only_row integer PRIMARY KEY CHECK (only_row = 1),
+    audit_id text NOT NULL CHECK (length(audit_id) <= 64)
+) STRICT;
+INSERT INTO log_floor VALUES (1, '');
+CREATE TRIGGER log_floor_rises BEFORE UPDATE ON log_floor WHEN new.audit_id < old.audit_id
 BEGIN SELECT raise(ABORT, 'the floor of the audit log only moves up'); END;
 CREATE TRIGGER log_floor_stays BEFORE DELETE ON log_floor
 BEGIN SELECT raise(ABORT, 'the floor of the audit log only moves up'); END;
@@ -252,7 +255,7 @@ BEGIN SELECT raise(ABORT, 'the floor of the audit log only moves up'); END;
 CREATE TRIGGER tenant_audit_no_update BEFORE UPDATE ON tenant_audit
 BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER tenant_audit_no_delete BEFORE DELETE ON tenant_audit
-WHEN old.position > (SELECT position FROM log_floor)
+WHEN old.audit_id >= (SELECT audit_id FROM log_floor)
 BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER tenant_audit_no_replace BEFORE INSERT ON tenant_audit
 WHEN EXISTS (SELECT 1 FROM tenant_audit WHERE audit_id = new.audit_id)
@@ -260,7 +263,6 @@ BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER platform_audit_no_update BEFORE UPDATE ON platform_audit
 BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER platform_audit_no_delete BEFORE DELETE ON platform_audit
-WHEN old.position > (SELECT position FROM log_floor)
 BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER platform_audit_no_replace BEFORE INSERT ON platform_audit
 WHEN EXISTS (SELECT 1 FROM platform_audit WHERE audit_id = new.audit_id)

@@ -233,19 +233,16 @@ async fn must_have_the_specifications_tables_on_postgresql() {
 
 #[tokio::test]
 async fn must_have_the_same_tables_on_both_databases() {
-    let (mut postgres, mut sqlite) = (postgres().await, sqlite().await);
-    // What only one of them has, and why: a lock for migrations, a floor for expiry where there are no partitions.
+    let (mut postgres, sqlite) = (postgres().await, sqlite().await);
+    // What only one of them has: a lock for migrations.
     assert!(postgres.columns.remove("schema_lock").is_some());
-    assert!(sqlite.columns.remove("log_floor").is_some());
     for columns in postgres.columns.values_mut() {
         for (ty, _) in columns.values_mut() {
             *ty = in_sqlite(ty).to_owned();
         }
     }
     assert_eq!(postgres.columns, sqlite.columns);
-    let own = |table: &str| table == "schema_lock" || table == "log_floor";
-    postgres.indexes.retain(|(table, ..)| !own(table));
-    sqlite.indexes.retain(|(table, ..)| !own(table));
+    postgres.indexes.retain(|(table, ..)| table != "schema_lock");
     assert_eq!(postgres.indexes, sqlite.indexes);
     assert_eq!(postgres.foreign_keys, sqlite.foreign_keys);
 }

@@ -1,7 +1,10 @@
 //! Upkeep: what is written without an audit event, fenced like everything else. A closed list; none of it can name a
 //! column that a manifest, a hold or a state lives in.
 
+mod log;
 mod settling;
+
+pub use log::Expired;
 
 use crate::list::corrupt;
 use crate::rows::{Dialect, Field, Record, TABLE_TENANT_JOBS, Type, Value};
@@ -199,19 +202,6 @@ impl Store {
         );
         let usage = self.write(sql, vec![Type::Int]).await?.len();
         Ok(u64::try_from(answers + usage).unwrap_or(u64::MAX))
-    }
-
-    /// Makes the partitions of the log that are missing; returns how many. SQLite's log has none.
-    ///
-    /// # Errors
-    /// As [`Store::claim`].
-    pub async fn top_up_log(&self) -> Result<usize, Error> {
-        match &self.engine {
-            Engine::Sqlite(_) => Ok(0),
-            Engine::Postgres(postgres) => postgres.top_up_log().await,
-            #[cfg(feature = "model")]
-            Engine::Model(_) => Ok(0),
-        }
     }
 
     /// Puts a mark on the database, once; [`crate::database::Database::is_marked`] finds it.

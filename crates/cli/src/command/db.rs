@@ -6,10 +6,13 @@ use crate::hosting::{bad_config, make_key, of_database};
 use crate::program::command;
 use crate::terminal::{remark, say, write};
 use clap::{Args, Subcommand};
+use jiff::civil::Date;
 use std::path::PathBuf;
 use tenancy_core::apikey::Role;
+use tenancy_server::tenancy::{Asked, Tenancy, fresh_correlation_id};
 use tenancy_server::{Config, Flags};
 use tenancy_store::database::Database;
+use tenancy_store::upkeep::Expired;
 
 /// The commands on the database.
 #[derive(Subcommand, Debug)]
@@ -25,6 +28,26 @@ pub enum Db {
     /// Make an admin key with the database itself in hand: the first one, or when all are lost
     #[command(after_help = "Examples:\n  TENANCY_TOKEN=$(tenancy db key ops --database postgres://tenancy@db/tenancy)")]
     Key(Key),
+    /// Remove tenants' audit events of before a month; as the owner of the log, not as the role that serves
+    #[command(
+        name = "expire-log",
+        after_help = "Examples:\n  tenancy db expire-log --before 2025-01 --database postgres://owner@db/tenancy\n\nThe log records that they go before any of them does. What is no tenant's (organizations, keys) stays."
+    )]
+    ExpireLog(ExpireLog),
+}
+
+/// Arguments of `db expire-log`.
+#[derive(Args, Debug)]
+pub struct ExpireLog {
+    #[command(flatten)]
+    place: Place,
+    /// The first month that is kept, such as 2025-01
+    #[arg(long, value_name = "YYYY-MM", value_parser = month)]
+    before: Date,
+}
+
+fn month(text: &str) -> Result<Date, String> {
+    format!("{text}-01").parse().map_err(|_| format!("a month is written like 2025-01, not {text:?}"))
 }
 
 /// Arguments of `db key`.
@@ -83,6 +106,7 @@ pub async fn run(given: Db) -> Result<Exit, Failure> {
         Db::Migrate(given) => migrate(given).await,
         Db::Check(place) => check(&place.find()?).await,
         Db::Key(given) => key(given).await,
+        Db::ExpireLog(given) => expire_log(given).await,
     }
 }
 
@@ -144,4 +168,23 @@ async fn key(given: Key) -> Result<Exit, Failure> {
     say(&made?)?;
     remark("this token is shown once and kept nowhere: store it now");
     Ok(Exit::Done)
+}
+
+async fn expire_log(given: ExpireLog) -> Result<Exit, Failure> {
+    let config = given.place.config()?;
+    let store = config.database().map_err(bad_config)?.open().await.map_err(of_database)?;
+    let tenancy = Tenancy::new(store.clone(), config.declared);
+    let asked = Asked::by_system("db", fresh_correlation_id());
+    let expired = tenancy.expire_log(given.before, &asked).await;
+    store.close().await;
+    let gone = match expired.map_err(of_database)? {
+        Expired::Partitions(months) => counted(months, "monthly partition"),
+        Expired::Events(events) => counted(events, "event"),
+    };
+    say(&format!("removed from the audit log, before {}: {gone}", given.before.strftime("%Y-%m")))?;
+    Ok(Exit::Done)
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

@@ -31,6 +31,8 @@ fn must_bring_an_embedded_database_up_by_itself() {
     let place = Place::bare(None);
     place.serve().stop();
     place.good(&["db", "check"]);
+    let gone = place.good(&["db", "expire-log", "--before", "2020-01"]);
+    assert_eq!(gone, "removed from the audit log, before 2020-01: 0 events\n");
     // It is the server's now.
     assert_eq!(place.run(&["dev", "--listen", "127.0.0.1:0"]).code, 1);
     let again = Place::new(On::Sqlite);
@@ -80,6 +82,21 @@ fn must_serve_as_a_role_that_cannot_change_the_log() {
         assert!(!psql.status.success(), "{sql}: {psql:?}");
     }
     assert_eq!(database.value("SELECT count(*) FROM tenant_audit"), before);
+
+    // Only the owner removes what has expired, and while others serve; the log says so.
+    database.execute("SELECT log_add_partition('tenant_audit_2019_12')");
+    let expire = ["db", "expire-log", "--before", "2020-01"];
+    let refused = owner.through(database.url_as(&role)).run(&expire);
+    assert!(refused.code != 0 && refused.err.contains("permission denied"), "{refused:?}");
+    let recorded = || database.value("SELECT count(*) FROM platform_audit WHERE event_type = 'AUDIT_LOG_EXPIRED'");
+    assert_eq!(recorded(), "0");
+    assert_eq!(owner.good(&expire), "removed from the audit log, before 2020-01: 1 monthly partition\n");
+    assert_eq!(
+        (recorded().as_str(), database.value("SELECT to_regclass('tenant_audit_2019_12') IS NULL").as_str()),
+        ("1", "t")
+    );
+    assert_eq!(owner.run(&["db", "expire-log", "--before", "2999-01"]).code, 1);
+    assert_eq!(owner.run(&["db", "expire-log", "--before", "soon"]).code, 2);
     server.assert_no_errors();
     server.stop();
 }

@@ -5,6 +5,7 @@ pub mod check;
 mod gates;
 pub mod keys;
 pub mod lifecycle;
+pub mod log;
 pub mod organization_holds;
 pub mod organizations;
 pub mod outcome;

@@ -17,8 +17,9 @@ pub async fn healthz() -> Result<Response, Problem> {
     json(&json!({"status": "ok"}))
 }
 
-/// The server can do its work: the database answers, and the server is not stopping. What will go wrong if nobody looks
-/// after it stands in `warnings`.
+/// The server can do its work: the database answers, and the server is not stopping.
+///
+/// What will go wrong if nobody looks after it stands in `warnings`.
 #[utoipa::path(
     get, path = "/readyz", tag = "health", operation_id = "readyz",
     responses((status = 200, body = Object), (status = 503, body = Object)),

@@ -38,13 +38,18 @@ pub fn document(routes: Vec<Route>) -> Value {
         routes.into_iter().fold(OpenApiRouter::with_openapi(head()), |router, route| router.routes(route.documented()));
     let mut document = serde_json::to_value(router.into_openapi()).unwrap_or_default();
     for (path, method, needs) in needs {
-        finish(&mut document["paths"][&path][method.to_lowercase()], method, needs);
+        finish(&mut document["paths"][&path][method.to_lowercase()], method, &path, needs);
     }
     document
 }
 
+/// Whether a path leads to one thing that has versions.
+fn has_versions(path: &str) -> bool {
+    path.contains('{') && !path.starts_with("/v1/keys/")
+}
+
 /// Says what holds for every route.
-fn finish(operation: &mut Value, method: &str, needs: Needs) {
+fn finish(operation: &mut Value, method: &str, path: &str, needs: Needs) {
     match needs {
         Needs::Nothing => operation["security"] = json!([]),
         Needs::Key => operation["security"] = json!([{"key": []}]),
@@ -65,10 +70,15 @@ fn finish(operation: &mut Value, method: &str, needs: Needs) {
         }
     };
     if method != "GET" {
-        header(
-            "Idempotency-Key",
-            "Send the same again with the same key, and it has one effect and one answer, for 24 hours",
-        );
+        let but = match path {
+            "/v1/apply" => "; documents that were not written are tried again",
+            "/v1/keys" => "; the token stands in the first answer alone",
+            _ => "",
+        };
+        let same = "Send the same again with the same key, and it has one effect and one answer, for 24 hours";
+        header("Idempotency-Key", &format!("{same}{but}"));
+    }
+    if method != "GET" && has_versions(path) {
         header("If-Match", "The version that the write was decided on: an ETag as it was answered, or `*`");
     }
     if method == "PUT" {

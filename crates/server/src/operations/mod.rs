@@ -9,6 +9,7 @@ pub mod facts;
 pub mod jobs;
 pub mod keys;
 pub mod lifecycle;
+pub mod log;
 pub mod organization_holds;
 pub mod organizations;
 pub mod outcomes;

@@ -39,27 +39,28 @@ async fn applied(connection: &Connection) -> Result<BTreeMap<String, Applied>, t
 
 /// That the database is not behind.
 pub async fn check(target: &Target) -> Result<(), Error> {
-    let connection = Connection::open(target, &[]).await.map_err(|error| failed(&error))?;
+    let connection = Connection::open(target, &Target::shared_settings()).await.map_err(|error| failed(&error))?;
     let rows = applied(&connection).await.map_err(|error| failed(&error))?;
     migration::behind(&migration::missing(Dialect::Postgres, &rows)?)
 }
 
 /// Whether the database has this mark.
 pub async fn is_marked(target: &Target, name: &str) -> Result<bool, Error> {
-    let connection = Connection::open(target, &[]).await.map_err(|error| failed(&error))?;
+    let connection = Connection::open(target, &Target::shared_settings()).await.map_err(|error| failed(&error))?;
     let there = Sql::new(Dialect::Postgres, "SELECT to_regclass('marks') IS NOT NULL");
-    let there = connection.run(&there, &[Type::Bool]).await.map_err(|error| failed(&error))?;
+    let there = connection.run_limited(&there, &[Type::Bool]).await.map_err(|error| failed(&error))?;
     if there != [[Value::Bool(true)]] {
         return Ok(false);
     }
     let mut sql = Sql::new(Dialect::Postgres, "SELECT name FROM marks");
     sql.and("name = {}", Some(name.to_owned()));
-    let rows = connection.run(&sql, &[Type::Text]).await.map_err(|error| failed(&error))?;
+    let rows = connection.run_limited(&sql, &[Type::Text]).await.map_err(|error| failed(&error))?;
     Ok(!rows.is_empty())
 }
 
 /// Brings the database up to this release.
 pub async fn migrate(target: &Target, dry_run: bool, now: Timestamp) -> Result<Migrated, Error> {
+    // Without limits: a migration takes as long as it takes, and so does waiting for another's.
     let connection = Connection::open(target, &[]).await.map_err(|error| failed(&error))?;
     if dry_run {
         let rows = applied(&connection).await.map_err(|error| failed(&error))?;

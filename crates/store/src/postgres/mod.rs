@@ -30,6 +30,7 @@ use crate::queue::{self, Queue};
 use crate::rows::{Type, Value};
 use crate::sql::Sql;
 use clock::Clock;
+use connection::Connection;
 use lookups::Lookups;
 use shared::Shared;
 use std::future::Future;
@@ -126,9 +127,17 @@ impl Postgres {
 
     /// Makes the partitions of the log that are missing.
     pub async fn top_up_log(&self) -> Result<usize, Error> {
-        let connection =
-            connection::Connection::open(&self.target, &[]).await.map_err(|error| fault::failed(&error))?;
-        partition::top_up(&connection, self.now()).await
+        partition::top_up(&self.own().await?, self.now()).await
+    }
+
+    /// Drops the partitions of the log that have expired.
+    pub async fn drop_expired_log(&self, before: Timestamp) -> Result<usize, Error> {
+        partition::drop_expired(&self.own().await?, before).await
+    }
+
+    /// A connection of its own, for what happens once a day.
+    async fn own(&self) -> Result<Connection, Error> {
+        Connection::open(&self.target, &Target::shared_settings()).await.map_err(|error| fault::failed(&error))
     }
 
     /// Runs a query that only reads.

@@ -24,7 +24,7 @@ pub async fn grant(target: &Target, role: &str) -> Result<(), Error> {
          GRANT SELECT, UPDATE ON log_head TO {role}; \
          GRANT EXECUTE ON FUNCTION log_add_partition TO {role}"
     );
-    let connection = Connection::open(target, &[]).await.map_err(|error| failed(&error))?;
+    let connection = Connection::open(target, &Target::shared_settings()).await.map_err(|error| failed(&error))?;
     connection.begin("").await.map_err(|error| failed(&error))?;
     connection.execute(&sql).await.map_err(|error| failed(&error))?;
     connection.execute("COMMIT").await.map_err(|error| failed(&error))

@@ -2,7 +2,9 @@
 
 use crate::harness::{Bench, small};
 use serde_json::json;
+use tenancy_core::moment::least_audit_id;
 use tenancy_store::database::Database;
+use tenancy_store::upkeep::Expired;
 use tenancy_testkit::Postgres;
 
 /// Why a statement is refused; a panic when it is not.
@@ -51,8 +53,8 @@ async fn must_refuse_to_change_the_log_on_postgres() {
 }
 
 #[tokio::test]
-async fn must_drop_only_partitions_that_have_expired() {
-    let database = Postgres::shared().database("expired");
+async fn must_make_and_drop_nothing_but_partitions_of_the_log() {
+    let database = Postgres::shared().database("partitions");
     let url = Database::Postgres(database.url());
     url.migrate(false).await.unwrap();
     let bench = Bench::on(&url).await;
@@ -60,30 +62,83 @@ async fn must_drop_only_partitions_that_have_expired() {
     bench.register(&small("t-1", "acme")).await.unwrap();
     let count = || database.value("SELECT count(*) FROM pg_inherits WHERE inhparent = 'tenant_audit'::regclass");
     let (before, newest) = (count(), database.value("SELECT tableoid::regclass FROM tenant_audit"));
-    let bound = database.value(&format!(
-        "SELECT substring(pg_get_expr(relpartbound, oid) FROM 'TO \\(''(aud_[0-9a-f]+)''') FROM pg_class WHERE relname = '{newest}'"
-    ));
     let client = database.connect().await;
-    let zero = format!("aud_{}", "0".repeat(32));
-    for (name, past, why) in [
-        (newest.as_str(), zero.as_str(), "not expired"),
-        ("tenants", bound.as_str(), "not a partition"),
-        ("tenant_audit", bound.as_str(), "not a partition"),
-        (newest.as_str(), "x", "not a partition"),
-    ] {
-        let refused = refused(&client, &format!("SELECT log_drop_partition('{name}', '{past}')")).await;
-        assert!(refused.contains(why), "{refused}");
+    assert!(refused(&client, &format!("SELECT log_drop_partition('{newest}')")).await.contains("not expired"));
+    for name in ["tenants", "tenant_audit", "tenant_audit_2026_00", "tenant_audit_2026_13", "tenant_audit_2026_1", ""] {
+        for function in ["log_add_partition", "log_drop_partition"] {
+            let why = refused(&client, &format!("SELECT {function}('{name}')")).await;
+            assert!(why.contains("not a partition"), "{function}({name}): {why}");
+        }
     }
-    for sql in [
-        format!("SELECT log_add_partition('tenants', '{zero}', '{bound}')"),
-        format!("SELECT log_add_partition('tenant_audit_1970_01', '{bound}', '{zero}')"),
-        format!("SELECT log_add_partition('tenant_audit_1970_01', '{zero}', 'x')"),
-    ] {
-        assert!(refused(&client, &sql).await.contains("not a partition"), "{sql}");
-    }
+    assert_eq!(database.value("SELECT log_drop_partition('tenant_audit_1999_12')"), "f");
     assert_eq!(count(), before);
-    assert_eq!(database.value(&format!("SELECT log_drop_partition('{newest}', '{bound}')")), "t");
-    assert_eq!(database.value("SELECT count(*) FROM tenant_audit"), "0");
+    // A name says which month it is, and nobody else says it.
+    assert_eq!(database.value("SELECT log_add_partition('tenant_audit_1999_12')"), "t");
+    assert_eq!(database.value("SELECT log_add_partition('tenant_audit_1999_12')"), "f");
+    let bounds =
+        database.value("SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'tenant_audit_1999_12'");
+    let [least, past] = ["1999-12-01T00:00:00Z", "2000-01-01T00:00:00Z"].map(|at| least_audit_id(at.parse().unwrap()));
+    assert_eq!(bounds, format!("FOR VALUES FROM ('{least}') TO ('{past}')"));
+    for sql in ["UPDATE log_floor SET audit_id = ''", "DELETE FROM log_floor", "TRUNCATE log_floor"] {
+        database.execute("UPDATE log_floor SET audit_id = 'aud_0'");
+        assert!(refused(&client, sql).await.contains("only moves up"), "{sql}");
+    }
+}
+
+const OLD: &str = "aud_016f0000000070008000000000000000";
+/// An event of the year 2019 with what stands beside it, and a job's worth of columns from an event of today.
+const OLD_ROWS: &str = "INSERT INTO tenant_audit (audit_id, tenant_id, event_type, actor, payload, correlation_id, \
+     occurred_at, position, event_version, on_behalf_of) SELECT 'OLD', tenant_id, event_type, actor, payload, \
+     correlation_id, occurred_at, 0, event_version, on_behalf_of FROM tenant_audit LIMIT 1; \
+     INSERT INTO audit_private VALUES ('t-1', 'OLD', 'salt', '{}')";
+
+async fn must_remove_what_expired(bench: &Bench, gone: Expired, none: Expired, left: impl AsyncFn() -> Vec<String>) {
+    let before = left().await;
+    assert!(before.iter().filter(|id| *id == OLD).count() == 2, "{before:?}");
+    let start = "2020-01-01T00:00:00Z".parse().unwrap();
+    bench.store.raise_log_floor(start).await.unwrap();
+    assert_eq!(left().await, before);
+    assert_eq!(bench.store.remove_expired_log(start).await, Ok(gone));
+    assert_eq!(bench.store.remove_expired_log(start).await, Ok(none));
+    let kept: Vec<_> = before.into_iter().filter(|id| id != OLD).collect();
+    assert!(!kept.is_empty());
+    assert_eq!(left().await, kept);
+    bench.register(&small("t-2", "acme")).await.unwrap();
+}
+
+const IDS: &str = "SELECT audit_id FROM tenant_audit UNION ALL SELECT audit_id FROM platform_audit \
+     UNION ALL SELECT audit_id FROM audit_private ORDER BY 1";
+
+#[tokio::test]
+async fn must_remove_what_expired_on_postgres() {
+    let database = Postgres::shared().database("expired");
+    let url = Database::Postgres(database.url());
+    url.migrate(false).await.unwrap();
+    let bench = Bench::on(&url).await;
+    bench.organization("acme", json!({})).await;
+    bench.register(&small("t-1", "acme")).await.unwrap();
+    database.execute("SELECT log_add_partition('tenant_audit_2019_12')");
+    database.execute(&OLD_ROWS.replace("OLD", OLD));
+    let left = async || database.rows(IDS).into_iter().flatten().flatten().collect::<Vec<_>>();
+    must_remove_what_expired(&bench, Expired::Partitions(1), Expired::Partitions(0), left).await;
+}
+
+#[tokio::test]
+async fn must_remove_what_expired_on_sqlite() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tenancy.db");
+    let url = Database::Sqlite(path.clone());
+    url.migrate(false).await.unwrap();
+    let bench = Bench::on(&url).await;
+    bench.organization("acme", json!({})).await;
+    bench.register(&small("t-1", "acme")).await.unwrap();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch(&OLD_ROWS.replace("OLD", OLD)).unwrap();
+    let left = async || {
+        let mut statement = connection.prepare(IDS).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect::<Vec<String>>()
+    };
+    must_remove_what_expired(&bench, Expired::Events(1), Expired::Events(0), left).await;
 }
 
 #[tokio::test]
@@ -114,16 +169,15 @@ async fn must_refuse_to_change_the_log_on_sqlite() {
             refused(&format!("INSERT INTO {table} SELECT * FROM {table} WHERE true {upsert}"), "append-only");
         }
         refused("DELETE FROM log_floor", "only moves up");
-        refused("UPDATE log_floor SET position = -1", "only moves up");
-        refused("REPLACE INTO log_floor VALUES (1, 0)", "only moves up");
-        refused("INSERT OR REPLACE INTO log_floor VALUES (1, -5)", "only moves up");
+        refused("REPLACE INTO log_floor VALUES (1, '')", "only moves up");
+        refused("INSERT OR REPLACE INTO log_floor VALUES (1, 'aud_f')", "only moves up");
     }
     // What has expired goes below the floor, and only there.
-    connection.execute_batch("UPDATE log_floor SET position = 1").unwrap();
-    refused("UPDATE log_floor SET position = 0", "only moves up");
-    refused("REPLACE INTO log_floor VALUES (1, 5)", "only moves up");
+    connection.execute_batch("UPDATE log_floor SET audit_id = 'aud_0'").unwrap();
+    refused("UPDATE log_floor SET audit_id = ''", "only moves up");
+    refused("REPLACE INTO log_floor VALUES (1, 'aud_1')", "only moves up");
     refused("DELETE FROM tenant_audit", "append-only");
-    assert_eq!(connection.execute("DELETE FROM platform_audit", []).unwrap(), 1);
-    let left: i64 = connection.query_row("SELECT count(*) FROM tenant_audit", [], |row| row.get(0)).unwrap();
-    assert_eq!(left, 1);
+    connection.execute_batch("UPDATE log_floor SET audit_id = 'aud_f'").unwrap();
+    assert_eq!(connection.execute("DELETE FROM tenant_audit", []).unwrap(), 1);
+    refused("DELETE FROM platform_audit", "append-only");
 }

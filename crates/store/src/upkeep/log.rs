@@ -1,0 +1,74 @@
+//! Upkeep of the audit log's room: partitions ahead, and what has expired.
+
+use super::MAX_REMOVED;
+use crate::rows::{Type, Value};
+use crate::sql::Sql;
+use crate::{Engine, Store};
+use tenancy_core::moment::least_audit_id;
+use tenancy_core::{Error, Timestamp};
+
+/// What has gone from the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expired {
+    /// So many months' partitions.
+    Partitions(usize),
+    /// So many events, where there are no partitions.
+    Events(usize),
+}
+
+impl Store {
+    /// Makes the partitions of the log that are missing; returns how many. SQLite's log has none.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    pub async fn top_up_log(&self) -> Result<usize, Error> {
+        match &self.engine {
+            Engine::Sqlite(_) => Ok(0),
+            Engine::Postgres(postgres) => postgres.top_up_log().await,
+            #[cfg(feature = "model")]
+            Engine::Model(_) => Ok(0),
+        }
+    }
+
+    /// Moves the log's floor up to `before`, the start of a month; nothing is removed yet.
+    ///
+    /// # Errors
+    /// As [`Store::claim`]; on PostgreSQL also for a role that does not own the log.
+    pub async fn raise_log_floor(&self, before: Timestamp) -> Result<(), Error> {
+        let mut sql = Sql::new(self.dialect(), "");
+        let floor = sql.bind(Type::Text, Value::Text(least_audit_id(before).to_string()));
+        sql.text = format!("UPDATE log_floor SET audit_id = {floor} WHERE audit_id < {floor} RETURNING 1");
+        self.write(sql, vec![Type::Int]).await.map(drop)
+    }
+
+    /// Removes the events of tenants of before `before`, as far as they are below the floor, with what stands beside them.
+    /// Said again, it goes on. What is no tenant's stays.
+    ///
+    /// # Errors
+    /// As [`Store::raise_log_floor`].
+    pub async fn remove_expired_log(&self, before: Timestamp) -> Result<Expired, Error> {
+        let expired = match &self.engine {
+            Engine::Postgres(postgres) => Expired::Partitions(postgres.drop_expired_log(before).await?),
+            _ => Expired::Events(self.remove_below_floor("tenant_audit", "audit_id").await?),
+        };
+        self.remove_below_floor("audit_private", "tenant_id, audit_id").await?;
+        Ok(expired)
+    }
+
+    /// Removes rows of tenants of below the floor, a bounded number at a time; returns how many.
+    async fn remove_below_floor(&self, table: &str, key: &str) -> Result<usize, Error> {
+        let mut removed = 0;
+        loop {
+            let mut sql = Sql::new(self.dialect(), "");
+            let most = sql.bind(Type::Int, Value::Int(MAX_REMOVED));
+            sql.text = format!(
+                "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} \
+                 WHERE audit_id < (SELECT audit_id FROM log_floor) AND tenant_id <> '' LIMIT {most}) RETURNING 1"
+            );
+            match self.write(sql, vec![Type::Int]).await?.len() {
+                0 => return Ok(removed),
+                some => removed += some,
+            }
+        }
+    }
+}
