@@ -37,7 +37,10 @@ impl Runner {
         let lease = (job.job_id.clone(), job.lease_epoch);
         let action = job.action.as_str();
         let how = match self.steps(&mut job, &lease, &lost).await {
-            Ok(Stopped::Ended(outcome)) => self.end(job, outcome, &lost).await,
+            Ok(Stopped::Ended(outcome)) => match self.end(job, outcome, &lost).await {
+                Some(how) => how,
+                None => self.give_back(&lease).await,
+            },
             Ok(Stopped::GivenBack) => self.give_back(&lease).await,
             Ok(Stopped::Lost) => "lost",
             // Whoever finds the lease over takes it up again from its step.
@@ -118,8 +121,8 @@ impl Runner {
         self.tenancy.store.progress(lease, progress).await
     }
 
-    /// Commits what the job achieved; tries again as long as the lease holds and the process goes on.
-    async fn end(&self, job: Job, outcome: Outcome, lost: &CancellationToken) -> &'static str {
+    /// Commits what the job achieved; tries again as long as the lease holds. `None` when the process stops before it could.
+    async fn end(&self, job: Job, outcome: Outcome, lost: &CancellationToken) -> Option<&'static str> {
         let how = if outcome == Outcome::Completed { "completed" } else { "failed" };
         let asked =
             Asked { actor: Actor::controller(&self.holder), correlation_id: job.correlation_id.clone(), key: None };
@@ -127,8 +130,8 @@ impl Runner {
         let mut wait = Duration::from_millis(50);
         loop {
             match self.tenancy.decide_and_commit(&end, &asked, None).await {
-                Ok(_) => return how,
-                Err(Error::Conflict(Conflict::LeaseLost(_))) => return "lost",
+                Ok(_) => return Some(how),
+                Err(Error::Conflict(Conflict::LeaseLost(_))) => return Some("lost"),
                 Err(error) => tracing::warn!(
                     job_id = end.job.job_id.as_str(),
                     correlation_id = asked.correlation_id.as_str(),
@@ -139,8 +142,8 @@ impl Runner {
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait = (2 * wait).min(MAX_WAIT),
-                () = lost.cancelled() => return "lost",
-                () = self.stop.cancelled() => return "lost",
+                () = lost.cancelled() => return Some("lost"),
+                () = self.stop.cancelled() => return None,
             }
         }
     }

@@ -51,6 +51,7 @@ pub(crate) use on_both;
 pub struct Place {
     database: Database,
     directory: Option<TempDir>,
+    postgres: Option<tenancy_testkit::Database>,
 }
 
 /// What is in a database that is copied for each test: to make and furnish one takes much longer.
@@ -129,11 +130,11 @@ impl Original {
                     std::fs::write(directory.path().join(name), content).expect("written");
                 }
                 let database = Database::Sqlite(directory.path().join("tenancy.db"));
-                Place { database, directory: Some(directory) }
+                Place { database, directory: Some(directory), postgres: None }
             }
             Kept::Postgres(original) => {
                 let copy = Postgres::shared().copy_of(original, "copy");
-                Place { database: Database::Postgres(copy.url()), directory: None }
+                Place { database: Database::Postgres(copy.url()), directory: None, postgres: Some(copy) }
             }
         }
     }
@@ -171,6 +172,8 @@ pub struct House {
     router: Router,
     keys: Vec<(Role, String)>,
     _directory: Option<TempDir>,
+    /// Its database, where that is PostgreSQL.
+    pub postgres: Option<tenancy_testkit::Database>,
 }
 
 /// An answer, read whole.
@@ -210,7 +213,8 @@ impl House {
     pub async fn copy_of(original: &Original, provisioner: Arc<dyn Provisioner>) -> Self {
         let place = original.copy();
         let tenancy = Tenancy::new(place.database.open().await.expect("open"), Declared::default());
-        Self::open(tenancy, original.keys.clone(), provisioner, place.directory)
+        let house = Self::open(tenancy, original.keys.clone(), provisioner, place.directory);
+        Self { postgres: place.postgres, ..house }
     }
 
     fn open(
@@ -230,7 +234,7 @@ impl House {
             seen_tokens: SeenTokens::default(),
             stop,
         });
-        Self { router: router(&server), server, runner, keys, _directory: directory }
+        Self { router: router(&server), server, runner, keys, _directory: directory, postgres: None }
     }
 
     pub fn token(&self, role: Role) -> &str {

@@ -79,6 +79,32 @@ async fn a_stop_must_give_leases_back_and_the_job_go_on_from_its_step(on: On) {
     assert_eq!(house.get("/v1/tenants/acme-eu").await.body["state"], "Active");
 }
 
+/// Whoever starts next would else wait until the lease is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_must_give_back_the_lease_of_a_job_whose_outcome_cannot_be_committed() {
+    let steps = OneByOne::new();
+    steps.permits.add_permits(100);
+    let house = registered(On::Postgres, Arc::clone(&steps)).await;
+    let postgres = house.postgres.as_ref().expect("PostgreSQL");
+    postgres.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$; \
+         CREATE TRIGGER refuse BEFORE UPDATE OF state ON tenants FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(another(&house, steps.clone(), Jobs::default(), &stop).run());
+    let failed = r#"tenancy_commits_total{outcome="internal"}"#;
+    while !house.get("/metrics").await.body.as_str().is_some_and(|figures| figures.contains(failed)) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(20), running).await.expect("in time").expect("no panic");
+    let job = house.get("/v1/jobs").await.ok(200).body["items"][0].clone();
+    assert_eq!(job["state"], "queued");
+    postgres.execute("DROP TRIGGER refuse ON tenants");
+    house.work().await;
+    assert_eq!(house.get("/v1/tenants/acme-eu").await.body["state"], "Active");
+}
+
 async fn a_lease_that_is_over_must_be_taken_over_and_its_old_holder_write_nothing(on: On) {
     let (dead, steps) = (OneByOne::new(), OneByOne::new());
     let house = registered(on, Arc::clone(&steps)).await;
