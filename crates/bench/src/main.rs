@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench that fails must stop at once")]
 
 mod figure;
+mod limit;
 mod load;
 mod postgres;
 mod product;

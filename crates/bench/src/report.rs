@@ -1,5 +1,6 @@
 //! What is printed, and what is written as JSON.
 
+use crate::limit;
 use serde_json::{Map, Value, json};
 
 /// The lines of a run.
@@ -37,6 +38,7 @@ impl Report {
     fn line(&mut self, key: &str, product: f64, reference: f64, ratio: f64, wanted: &str, unit: &str) {
         self.ratios.insert(key.to_owned(), json!((ratio * 1000.0).round() / 1000.0));
         self.lines.push(format!("{key:<44} {ratio:>6.2}   {product:>9.2} : {reference:>9.2} {unit:<12} {wanted}"));
+        self.lines.push(format!("    limited by {}", limit::of(key)));
     }
 
     /// Prints everything.

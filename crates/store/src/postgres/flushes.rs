@@ -20,12 +20,14 @@ use tokio_postgres::Row;
 pub(super) const LOCK_HEAD: &str = "SELECT only_row FROM log_head WHERE only_row FOR NO KEY UPDATE";
 /// It asserts the versions of the callers' keys: nobody revokes one any more before this commit, since that would need the
 /// log's head. Where one is at another version, the batch's line is that of the batch before, which is there already, and so
-/// the batch runs again, as where another process was quicker.
+/// the batch runs again, as where another process was quicker. The newest position is a value and no join: without one nothing
+/// can be committed, rather than everything without a place in the log.
 pub(super) const APPEND_BATCH: &str = "INSERT INTO log_batches (last_position, first_position, committed_at) \
     SELECT last_position + CASE WHEN EXISTS (SELECT FROM unnest($3::text[], $4::bigint[]) AS c(id, version) WHERE c.version \
     IS DISTINCT FROM (SELECT version FROM api_keys WHERE key_id = c.id)) THEN 0 ELSE $1::bigint END, \
     last_position + 1, $2::timestamptz \
-    FROM (SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1) h RETURNING first_position";
+    FROM (SELECT (SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1) AS last_position) h \
+    RETURNING first_position";
 
 /// The statements of both flushes, made once.
 pub struct Flushes {
@@ -248,7 +250,7 @@ pub(super) fn append_log(table: &'static Table) -> String {
     let values = format!("u.{}", names.replace(", ", ", u.")).replace("u.position", "h.last_position + u.position");
     format!(
         "INSERT INTO {} ({names}) SELECT {values} FROM {} \
-         CROSS JOIN (SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1) h",
+         CROSS JOIN (SELECT (SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1) AS last_position) h",
         table.name,
         unnest(table)
     )

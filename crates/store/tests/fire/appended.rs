@@ -2,6 +2,7 @@
 
 use crate::harness::{Bench, small};
 use serde_json::json;
+use tenancy_core::Error;
 use tenancy_core::moment::least_audit_id;
 use tenancy_store::database::Database;
 use tenancy_store::upkeep::Expired;
@@ -50,6 +51,22 @@ async fn must_refuse_to_change_the_log_on_postgres() {
         assert!(refused(&client, &format!("TRUNCATE {partition}")).await.contains("append-only"), "{partition}");
     }
     assert_eq!(database.rows(rows), before);
+}
+
+/// As after a restore that forgot a table.
+#[tokio::test]
+async fn must_commit_nothing_without_a_position_for_its_events() {
+    let database = Postgres::shared().database("positions");
+    let url = Database::Postgres(database.url());
+    url.migrate(false).await.unwrap();
+    let bench = Bench::on(&url).await;
+    bench.organization("acme", json!({})).await;
+    database.execute("DELETE FROM log_batches");
+    for _ in 0..2 {
+        let refused = bench.register(&small("t-1", "acme")).await;
+        assert!(matches!(refused, Err(Error::Internal(_))), "{refused:?}");
+    }
+    assert_eq!(database.value("SELECT count(*) FROM tenants"), "0");
 }
 
 #[tokio::test]

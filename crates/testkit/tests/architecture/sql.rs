@@ -6,6 +6,32 @@ use crate::source::{Source, crates, files, product_sources, read, string_literal
 /// Where SQL may be, and where it is only for tests and measurements.
 const WITH_SQL: [&str; 3] = ["store", "testkit", "bench"];
 
+/// Where in the store statements are, and what for.
+const STATEMENTS_ARE_IN: [(&str, &str); 19] = [
+    ("rows/table.rs", "description: kinds of write"),
+    ("rows/record.rs", "description: a tenant's stamp"),
+    ("found.rs", "description: what the judge needs to see"),
+    ("keyed.rs", "description: reads by key"),
+    ("postgres/rows.rs", "description: the types that rows have there"),
+    ("postgres/asserted.rs", "commit: what was presumed"),
+    ("postgres/flushes.rs", "commit: the log"),
+    ("sqlite/writer.rs", "commit: the log"),
+    ("model/mod.rs", "commit: the log"),
+    ("postgres/one_read.rs", "read"),
+    ("list.rs", "read: lists"),
+    ("lib.rs", "read: whether anybody answers"),
+    ("upkeep.rs", "upkeep"),
+    ("upkeep/log.rs", "upkeep"),
+    ("upkeep/settling.rs", "upkeep"),
+    ("postgres/partition.rs", "upkeep"),
+    ("postgres/connection.rs", "session"),
+    ("postgres/migrate.rs", "migration"),
+    ("sqlite/migrate.rs", "migration"),
+];
+
+/// What of these changes rows: described, appended to the log, or kept up.
+const CHANGES_ARE_IN: [&str; 3] = ["description: kinds of write", "commit: the log", "upkeep"];
+
 /// Words in this order, in capitals, are a statement.
 const STATEMENTS: [&[&str]; 9] = [
     &["SELECT", "FROM"],
@@ -124,6 +150,24 @@ fn sql_must_be_in_the_store_only() {
         findings.extend(product_sources(name).iter().flat_map(statements));
         let scripts = files(&format!("crates/{name}/src"), "sql");
         findings.extend(scripts.iter().map(|path| format!("{path}: SQL outside of the store")));
+    }
+    assert_none(&findings);
+}
+
+#[test]
+fn sql_must_be_in_descriptions_reads_and_upkeep() {
+    let mut findings = Vec::new();
+    for source in product_sources("store") {
+        let inside = source.path.strip_prefix("crates/store/src/").unwrap_or(&source.path);
+        let purpose = STATEMENTS_ARE_IN.iter().find(|(path, _)| *path == inside).map(|(_, purpose)| *purpose);
+        let changes = |text: &str| ["INSERT INTO", "UPDATE ", "DELETE FROM"].iter().any(|word| text.contains(word));
+        let may_change = purpose.is_some_and(|purpose| CHANGES_ARE_IN.contains(&purpose) || purpose == "migration");
+        for (line, text) in string_literals(&source.tokens).into_iter().filter(|(_, text)| is_statement(text)) {
+            // A lock is no change.
+            if purpose.is_none() || changes(&text.replace("KEY UPDATE", "")) && !may_change {
+                findings.push(source.finding(line, &format!("SQL where none belongs: {text}")));
+            }
+        }
     }
     assert_none(&findings);
 }
