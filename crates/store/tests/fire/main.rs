@@ -16,4 +16,5 @@ mod presumed;
 mod reference;
 mod rig;
 mod rivals;
+mod tls;
 mod world;
