@@ -1,6 +1,7 @@
 //! `dev` from the first start on.
 
 use super::shell::{EXAMPLE, Shell, mode};
+use tenancy_testkit::Postgres;
 
 fn key(shell: &Shell) -> String {
     let text = std::fs::read_to_string(shell.path(".tenancy/client.toml")).expect("client.toml");
@@ -9,8 +10,18 @@ fn key(shell: &Shell) -> String {
 
 #[test]
 fn must_show_the_example_and_go_on_where_it_was() {
+    show_and_go_on(&["--apply", EXAMPLE]);
+}
+
+#[test]
+fn must_show_the_example_and_go_on_where_it_was_on_postgres() {
+    let url = Postgres::shared().database("dev").url();
+    show_and_go_on(&["--apply", EXAMPLE, "--database", &url]);
+}
+
+fn show_and_go_on(arguments: &[&str]) {
     let shell = Shell::new();
-    let dev = shell.dev(&["--apply", EXAMPLE]);
+    let dev = shell.dev(arguments);
     for row in ["organization  acme     created", "tenant        acme-eu  created", "tenant        acme-us  created"] {
         assert!(dev.shown.contains(row), "{row}\n{}", dev.shown);
     }
@@ -21,6 +32,7 @@ fn must_show_the_example_and_go_on_where_it_was() {
     ] {
         assert!(dev.shown.contains(row), "{row}\n{}", dev.shown);
     }
+    shell.good("suspend acme-eu --hold billing --reason late");
     let made = key(&shell);
     assert_eq!(mode(&shell.path(".tenancy")), 0o700);
     assert_eq!(mode(&shell.path(".tenancy/client.toml")), 0o600);
@@ -28,10 +40,13 @@ fn must_show_the_example_and_go_on_where_it_was() {
     assert_eq!(std::fs::read_to_string(shell.path(".tenancy/.gitignore")).expect("ignored"), "*\n");
     assert_eq!(dev.stop(), 0);
 
-    let dev = shell.dev(&["--apply", EXAMPLE]);
-    for row in
-        ["organization  acme     unchanged", "tenant        acme-eu  unchanged", "tenant        acme-us  unchanged"]
-    {
+    let dev = shell.dev(arguments);
+    for row in [
+        "organization  acme     unchanged",
+        "tenant        acme-eu  unchanged",
+        "tenant        acme-us  unchanged",
+        "waits for the release of hold billing",
+    ] {
         assert!(dev.shown.contains(row), "{row}\n{}", dev.shown);
     }
     assert_eq!(key(&shell), made, "the key is made once");
