@@ -71,7 +71,7 @@ pub struct Job {
     pub attempt: i64,
     /// Who works it.
     pub lease_holder: Option<String>,
-    /// Up by one per claim: what a running job writes is fenced by it.
+    /// Up with each claim, and when a lease is given back: what a running job writes is fenced by it.
     pub lease_epoch: i64,
     /// How it failed.
     pub error_code: Option<String>,

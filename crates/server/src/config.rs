@@ -71,6 +71,8 @@ pub struct Jobs {
     pub heartbeat_seconds: u64,
     /// How often is looked for due jobs.
     pub poll_milliseconds: u64,
+    /// How long after it was asked for a job may still wait; then it is given up.
+    pub give_up_hours: u32,
     /// How often is looked for what expired.
     pub expiry_seconds: u64,
 }
@@ -112,6 +114,7 @@ impl Default for Jobs {
             lease_seconds: 10,
             heartbeat_seconds: 3,
             poll_milliseconds: 1000,
+            give_up_hours: 72,
             expiry_seconds: 10,
         }
     }

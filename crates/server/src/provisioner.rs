@@ -1,6 +1,7 @@
 //! The seam to what creates real things for a tenant: databases, schemas, buckets, clusters.
 
 use std::pin::Pin;
+use tenancy_core::Timestamp;
 use tenancy_core::ids::{JobId, TenantId};
 use tenancy_core::lifecycle::Action;
 use tenancy_core::tenant::Dossier;
@@ -33,6 +34,21 @@ impl Work<'_> {
     }
 }
 
+/// How a step stands after it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepEnd {
+    /// It is brought about; a line for the job's log.
+    Done(String),
+    /// Something that is not the provisioner's has to happen first. The job is queued with it and asks for the step again
+    /// then; one that still waits `jobs.give_up_hours` after it was asked for is given up.
+    Waits {
+        /// For what, for people: `a certificate of db.example`.
+        what: String,
+        /// When to ask again.
+        until: Timestamp,
+    },
+}
+
 /// Why a step cannot be brought about.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -43,8 +59,8 @@ pub struct StepFailed {
     pub message: String,
 }
 
-/// What a step comes to: a line for the job's log, or why not.
-pub type StepFuture<'a> = Pin<Box<dyn Future<Output = Result<String, StepFailed>> + Send + 'a>>;
+/// What a step comes to, or why it cannot be brought about.
+pub type StepFuture<'a> = Pin<Box<dyn Future<Output = Result<StepEnd, StepFailed>> + Send + 'a>>;
 
 /// Brings steps about. A step may be asked for again after it was done, when the process that asked was lost before it
 /// could write that down: it must then come to the same.
@@ -70,6 +86,6 @@ impl Provisioner for Recorder {
             ),
             None => format!("would {} of {}", work.step, work.tenant_id()),
         };
-        Box::pin(std::future::ready(Ok(line)))
+        Box::pin(std::future::ready(Ok(StepEnd::Done(line))))
     }
 }

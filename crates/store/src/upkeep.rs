@@ -14,6 +14,7 @@ use std::time::Duration;
 use tenancy_core::hold::Hold;
 use tenancy_core::ids::JobId;
 use tenancy_core::job::{Job, MAX_LOG_BYTES, Step};
+use tenancy_core::moment::cut;
 use tenancy_core::{Error, Timestamp};
 
 /// How far a running job is.
@@ -29,6 +30,9 @@ pub struct Progress {
 
 /// A held lease.
 pub type Lease = (JobId, i64);
+
+/// A lease that was given back: nothing of it is written any more, before another takes it either.
+const GIVEN_BACK: &str = "state = 'queued', lease_holder = NULL, lease_epoch = lease_epoch + 1";
 
 /// Most rows that one call of [`Store::remove_expired`] removes of a kind.
 const MAX_REMOVED: i64 = 10_000;
@@ -119,9 +123,25 @@ impl Store {
         let now = Value::Time(self.now());
         let set = |sql: &mut Sql| {
             let now = sql.bind(Type::Time, now.clone());
-            format!("state = 'queued', due_at = {now}, lease_holder = NULL")
+            format!("{GIVEN_BACK}, due_at = {now}")
         };
         self.leased(leases, set).await.map(drop)
+    }
+
+    /// Puts a job aside that waits: it is queued again, not due before `until`, with what it waits for; `false` when the
+    /// lease is lost.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    pub async fn put_aside(&self, lease: &Lease, waiting_for: &str, until: Timestamp) -> Result<bool, Error> {
+        let now = self.now();
+        let set = |sql: &mut Sql| {
+            let what = sql.bind(Type::Text, Value::Text(waiting_for.to_owned()));
+            let until = sql.bind(Type::Time, Value::Time(cut(until)));
+            let now = sql.bind(Type::Time, Value::Time(now));
+            format!("{GIVEN_BACK}, waiting_for = {what}, due_at = {until}, updated_at = {now}")
+        };
+        Ok(!self.leased(std::slice::from_ref(lease), set).await?.is_empty())
     }
 
     /// Writes how far a job is; `false` when the lease is lost.

@@ -21,7 +21,7 @@ pub const MAX_ERROR_LENGTH_BYTES: usize = 4096;
 /// How a job failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Stable: `provisioner_failed`, `not_in_this_state`, …
+    /// Stable: `provisioner_failed`, `not_in_this_state`, `data_held`, `given_up`, …
     pub code: &'static str,
     /// For people, with what to do.
     pub message: String,
@@ -81,8 +81,8 @@ pub fn fail(
     turn.finish(Vec::new())
 }
 
-/// The message as every database takes it: it comes from outside.
-fn kept(message: &str) -> String {
+/// A message as every database takes it: it comes from outside.
+pub fn kept(message: &str) -> String {
     let mut text: String = message.chars().filter(|c| *c != '\0').collect();
     text.truncate(text.floor_char_boundary(MAX_ERROR_LENGTH_BYTES));
     text

@@ -2,16 +2,17 @@
 
 use super::Runner;
 use crate::operations::outcomes::{End, Outcome};
-use crate::provisioner::{StepFailed, Work};
+use crate::provisioner::{StepEnd, StepFailed, Work};
 use crate::tenancy::Asked;
+use jiff::SignedDuration;
 use std::time::Duration;
-use tenancy_core::Error;
 use tenancy_core::changes::Conflict;
 use tenancy_core::job::{Job, StepState};
 use tenancy_core::lifecycle::{TABLE, kept_from};
 use tenancy_core::moment::Actor;
-use tenancy_core::rules::outcome::Failure;
+use tenancy_core::rules::outcome::{Failure, kept};
 use tenancy_core::tenant::Dossier;
+use tenancy_core::{Error, Timestamp};
 use tenancy_store::upkeep::{Lease, Progress};
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,8 @@ enum Stopped {
     Ended(Outcome),
     /// Another has it now: nothing more is written.
     Lost,
+    /// It waits for something, and is put aside until then.
+    Waits { what: String, until: Timestamp },
     /// The process stops: the job is given back.
     GivenBack,
 }
@@ -41,6 +44,7 @@ impl Runner {
                 Some(how) => how,
                 None => self.give_back(&lease).await,
             },
+            Ok(Stopped::Waits { what, until }) => self.put_aside(&lease, &what, until).await,
             Ok(Stopped::GivenBack) => self.give_back(&lease).await,
             Ok(Stopped::Lost) => "lost",
             // Whoever finds the lease over takes it up again from its step.
@@ -75,22 +79,44 @@ impl Runner {
                 return Ok(Stopped::GivenBack);
             }
             let Some(result) = self.step(job, index, &dossier, lost).await else { return Ok(Stopped::Lost) };
-            let name = job.steps[index].name.clone();
-            let line = match &result {
-                Ok(line) => format!("{} {name}: {line}\n", self.tenancy.store.now()),
-                Err(failed) => format!("{} {name} failed: {failed}\n", self.tenancy.store.now()),
+            let (name, now) = (job.steps[index].name.clone(), self.tenancy.store.now());
+            let (line, stopped) = match result {
+                Ok(StepEnd::Done(line)) => {
+                    job.steps[index].state = StepState::Done;
+                    (format!("{now} {name}: {line}\n"), None)
+                }
+                Ok(StepEnd::Waits { what, until }) => {
+                    let what = kept(&what);
+                    (format!("{now} {name} waits for {what}\n"), Some(self.waits(job, name, what, until)))
+                }
+                Err(StepFailed { code, message }) => {
+                    let line = format!("{now} {name} failed: {message}\n");
+                    (line, Some(Stopped::Ended(Outcome::Failed(Failure { code, message, step: Some(name) }))))
+                }
             };
-            if result.is_ok() {
-                job.steps[index].state = StepState::Done;
-            }
             if !self.write_down(job, lease, line).await? {
                 return Ok(Stopped::Lost);
             }
-            if let Err(StepFailed { code, message }) = result {
-                return Ok(Stopped::Ended(Outcome::Failed(Failure { code, message, step: Some(name) })));
+            if let Some(stopped) = stopped {
+                return Ok(stopped);
             }
         }
         Ok(Stopped::Ended(Outcome::Completed))
+    }
+
+    /// A job may wait so long, and is then given up: nobody would look at it again.
+    fn waits(&self, job: &Job, step: String, what: String, until: Timestamp) -> Stopped {
+        let now = self.tenancy.store.now();
+        let hours = self.jobs.give_up_hours;
+        let give_up = job.created_at.checked_add(SignedDuration::from_hours(hours.into())).unwrap_or(Timestamp::MAX);
+        if now >= give_up {
+            let message =
+                format!("given up: after {hours} h it still waits for {what}; when that is there, ask for it again");
+            return Stopped::Ended(Outcome::Failed(Failure { code: "given_up", message, step: Some(step) }));
+        }
+        // Not at once either, however soon a provisioner wants to be asked again.
+        let soonest = now.checked_add(Duration::from_millis(self.jobs.poll_milliseconds)).unwrap_or(give_up);
+        Stopped::Waits { what, until: until.max(soonest).min(give_up) }
     }
 
     /// Has a step brought about; `None` when the lease is lost meanwhile.
@@ -100,7 +126,7 @@ impl Runner {
         index: usize,
         dossier: &Dossier,
         lost: &CancellationToken,
-    ) -> Option<Result<String, StepFailed>> {
+    ) -> Option<Result<StepEnd, StepFailed>> {
         let (job_id, action, attempt) = (&job.job_id, job.action, job.attempt);
         let work = Work { job_id, action, step: &job.steps[index].name, attempt, dossier };
         tokio::select! {
@@ -144,6 +170,17 @@ impl Runner {
                 () = tokio::time::sleep(wait) => wait = (2 * wait).min(MAX_WAIT),
                 () = lost.cancelled() => return Some("lost"),
                 () = self.stop.cancelled() => return None,
+            }
+        }
+    }
+
+    async fn put_aside(&self, lease: &Lease, what: &str, until: Timestamp) -> &'static str {
+        match self.tenancy.store.put_aside(lease, what, until).await {
+            Ok(true) => "waits",
+            Ok(false) => "lost",
+            Err(error) => {
+                tracing::warn!(job_id = lease.0.as_str(), %error, "a job could not be put aside: it is taken up again");
+                "lost"
             }
         }
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tenancy_server::expiry;
-use tenancy_server::provisioner::{Provisioner, StepFailed, StepFuture, Work};
+use tenancy_server::provisioner::{Provisioner, StepEnd, StepFailed, StepFuture, Work};
 
 on_both!(
     a_wish_must_come_about_and_be_told,
@@ -124,8 +124,11 @@ impl Provisioner for Stubborn {
     fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a> {
         let fails = self.0.fetch_sub(1, Ordering::SeqCst) > 0;
         let message = format!("{} has no room: make some", work.step);
-        let result =
-            if fails { Err(StepFailed { code: "provisioner_failed", message }) } else { Ok("done".to_owned()) };
+        let result = if fails {
+            Err(StepFailed { code: "provisioner_failed", message })
+        } else {
+            Ok(StepEnd::Done("done".to_owned()))
+        };
         Box::pin(std::future::ready(result))
     }
 }

@@ -11,7 +11,7 @@ use tenancy_core::rules::lifecycle::activate;
 use tenancy_core::rules::outcome::complete;
 use tenancy_core::tenant::{Dossier, State};
 use tenancy_core::{Error, Timestamp};
-use tenancy_server::provisioner::{Provisioner, StepFailed, StepFuture, Work};
+use tenancy_server::provisioner::{Provisioner, StepEnd, StepFailed, StepFuture, Work};
 use tenancy_server::tenancy::Asked;
 use tenancy_server::{expiry, settling};
 
@@ -240,8 +240,11 @@ impl Provisioner for NeverCloses {
     fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a> {
         let fails = work.step.starts_with("close");
         let message = "it stays open".to_owned();
-        let result =
-            if fails { Err(StepFailed { code: "provisioner_failed", message }) } else { Ok("done".to_owned()) };
+        let result = if fails {
+            Err(StepFailed { code: "provisioner_failed", message })
+        } else {
+            Ok(StepEnd::Done("done".to_owned()))
+        };
         Box::pin(std::future::ready(result))
     }
 }

@@ -5,9 +5,10 @@ use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tenancy_core::Timestamp;
 use tenancy_server::config::Jobs;
 use tenancy_server::metrics::Metrics;
-use tenancy_server::provisioner::{Provisioner, StepFuture, Work};
+use tenancy_server::provisioner::{Provisioner, StepEnd, StepFuture, Work};
 use tenancy_server::runner::Runner;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,8 @@ on_both!(
     a_lease_that_is_over_must_be_taken_over_and_its_old_holder_write_nothing,
     heartbeats_must_keep_a_lease_however_long_a_step_takes,
     a_write_must_come_to_its_end_when_who_asked_goes_away,
+    a_job_that_waits_must_say_for_what_and_until_when_and_go_on_from_its_step,
+    a_job_that_waits_too_long_must_be_given_up_and_say_for_what_it_waited,
     runners_must_share_the_work_and_do_nothing_twice,
 );
 
@@ -43,7 +46,7 @@ impl Provisioner for OneByOne {
             self.begun.add_permits(1);
             self.permits.acquire().await.expect("open").forget();
             self.done.lock().expect("nobody panicked").push(work.step.to_owned());
-            Ok("done".to_owned())
+            Ok(StepEnd::Done("done".to_owned()))
         })
     }
 }
@@ -157,6 +160,113 @@ async fn a_write_must_come_to_its_end_when_who_asked_goes_away(on: On) {
     assert!(tokio::time::timeout(Duration::from_millis(1), work).await.is_err());
     house.server.tenancy.drain().await;
     assert_eq!(done.load(Ordering::SeqCst), 1);
+}
+
+/// Waits once in the second environment, 300 ms; keeps what it was asked and when.
+#[derive(Default)]
+struct WaitsOnce {
+    asked: Mutex<Vec<(String, Timestamp)>>,
+}
+
+impl WaitsOnce {
+    fn asked(&self) -> Vec<(String, Timestamp)> {
+        self.asked.lock().expect("nobody panicked").clone()
+    }
+}
+
+impl Provisioner for WaitsOnce {
+    fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a> {
+        self.asked.lock().expect("nobody panicked").push((work.step.to_owned(), Timestamp::now()));
+        let asked = self.asked();
+        let first = asked.iter().filter(|(step, _)| step == work.step).count() == 1;
+        let end = if work.step == "provision prod" && first {
+            StepEnd::Waits { what: "a certificate".to_owned(), until: asked[1].1 + Duration::from_millis(300) }
+        } else {
+            StepEnd::Done("done".to_owned())
+        };
+        Box::pin(std::future::ready(Ok(end)))
+    }
+}
+
+async fn a_job_that_waits_must_say_for_what_and_until_when_and_go_on_from_its_step(on: On) {
+    let steps = Arc::new(WaitsOnce::default());
+    let house = House::new(on).await;
+    house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
+    house.post("/v1/tenants", acme_eu()).await.ok(201);
+    let jobs = Jobs { poll_milliseconds: 10, ..Jobs::default() };
+    let runner = another(&house, steps.clone(), jobs, &CancellationToken::new());
+    assert_eq!(runner.run_once().await.expect("claimed"), 1);
+    let job = house.get("/v1/jobs").await.ok(200).body["items"][0].clone();
+    assert_eq!((&job["state"], &job["waiting_for"]), (&json!("queued"), &json!("a certificate")));
+    let due: Timestamp = job["due_at"].as_str().expect("text").parse().expect("a time");
+    let tenant = house.get("/v1/tenants/acme-eu").await.ok(200).body;
+    assert_eq!(
+        (&tenant["state"], &tenant["waits_for"]),
+        (
+            &json!("Draft"),
+            &json!(format!(
+                "job {} (create, queued), which waits for a certificate",
+                job["job_id"].as_str().expect("text")
+            ))
+        )
+    );
+    let path = format!("/v1/tenants/acme-eu/jobs/{}", job["job_id"].as_str().expect("text"));
+    let log = house.get(&path).await.ok(200).body["logs"].as_str().expect("text").to_owned();
+    assert!(log.ends_with("provision prod waits for a certificate\n"), "{log}");
+    while steps.asked().len() < 5 {
+        runner.run_once().await.expect("claimed");
+    }
+    let asked = steps.asked();
+    let names: Vec<_> = asked.iter().map(|(step, _)| step.as_str()).collect();
+    assert_eq!(names, ["provision dev", "provision prod", "provision prod", "open dev", "open prod"]);
+    // The database's clock is this machine's here, and its offset is measured to less than this.
+    assert!(asked[2].1 + Duration::from_millis(100) >= due, "{asked:?}, due {due}");
+    let tenant = house.get("/v1/tenants/acme-eu").await.ok(200).body;
+    assert_eq!((&tenant["state"], &tenant["waits_for"]), (&json!("Active"), &json!(null)));
+}
+
+/// Waits for ever.
+struct NeverReady;
+
+impl Provisioner for NeverReady {
+    fn step<'a>(&'a self, _work: Work<'a>) -> StepFuture<'a> {
+        let what = "a certificate".to_owned();
+        Box::pin(std::future::ready(Ok(StepEnd::Waits { what, until: Timestamp::MAX })))
+    }
+}
+
+async fn a_job_that_waits_too_long_must_be_given_up_and_say_for_what_it_waited(on: On) {
+    let house = House::new(on).await;
+    house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
+    house.post("/v1/tenants", acme_eu()).await.ok(201);
+    let patient = another(&house, Arc::new(NeverReady), Jobs::default(), &CancellationToken::new());
+    house
+        .post("/v1/tenants", json!({"tenant_id": "t-2", "organization_id": "acme", "region": "eu-west-1"}))
+        .await
+        .ok(201);
+    assert_eq!(patient.run_once().await.expect("claimed"), 2);
+    let waiting = house.get("/v1/jobs?state=queued").await.ok(200).body;
+    assert_eq!(waiting["items"].as_array().map(Vec::len), Some(1), "what has no environment has no step that waits");
+    let time = |name: &str| waiting["items"][0][name].as_str().expect("text").parse::<Timestamp>().expect("a time");
+    assert_eq!(time("due_at"), time("created_at") + Duration::from_secs(72 * 3600), "asked a last time then");
+
+    house
+        .post(
+            "/v1/tenants",
+            json!({"tenant_id": "t-3", "organization_id": "acme", "region": "eu-west-1",
+        "environments": [{"name": "dev", "region": "eu-west-1", "isolation_level": "shared"}]}),
+        )
+        .await
+        .ok(201);
+    let hasty = Jobs { give_up_hours: 0, ..Jobs::default() };
+    let hasty = another(&house, Arc::new(NeverReady), hasty, &CancellationToken::new());
+    assert_eq!(hasty.run_once().await.expect("claimed"), 1);
+    let failed = house.get("/v1/jobs?state=failed").await.ok(200).body["items"][0].clone();
+    assert_eq!((&failed["tenant_id"], &failed["error_code"]), (&json!("t-3"), &json!("given_up")));
+    let error = failed["error"].as_str().expect("text");
+    assert!(error.contains("waits for a certificate") && error.contains("ask for it again"), "{error}");
+    assert_eq!(failed["steps"][0], json!({"name": "provision dev", "state": "failed"}));
+    assert_eq!(house.events("event_type=JOB_FAILED").await[0]["payload"]["code"], "given_up");
 }
 
 async fn runners_must_share_the_work_and_do_nothing_twice(on: On) {

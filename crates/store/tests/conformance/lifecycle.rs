@@ -6,6 +6,7 @@ use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::changes::Conflict;
 use tenancy_core::job::{JobState, StepState};
+use tenancy_core::moment::cut;
 use tenancy_core::rules::lifecycle::{Suspension, activate, suspend};
 use tenancy_core::rules::outcome;
 use tenancy_core::tenant::State;
@@ -17,6 +18,8 @@ on_both!(
     must_refuse_the_outcome_of_a_lost_lease,
     must_show_progress_and_logs_while_a_job_runs,
     must_give_a_lease_back,
+    must_put_a_job_that_waits_aside_until_it_is_due,
+    must_be_claimed_again_when_what_it_waited_for_is_due,
     must_prolong_only_leases_that_hold,
 );
 
@@ -25,6 +28,7 @@ on_pooled!(
     must_claim_each_job_once_and_not_more_than_asked,
     must_refuse_the_outcome_of_a_lost_lease,
     must_show_progress_and_logs_while_a_job_runs,
+    must_put_a_job_that_waits_aside_until_it_is_due,
     must_prolong_only_leases_that_hold,
 );
 
@@ -114,7 +118,39 @@ async fn must_give_a_lease_back(bench: Bench) {
     let job = bench.claim().await.remove(0);
     assert!(bench.claim().await.is_empty());
     bench.store.release(&[(job.job_id.clone(), job.lease_epoch)]).await.unwrap();
-    assert_eq!(bench.claim().await[0].lease_epoch, job.lease_epoch + 1);
+    let dossier = bench.dossier("t-1").await;
+    let late = outcome::complete(&bench.declared, &dossier, &job, &mut bench.moment()).unwrap();
+    assert_eq!(bench.commit(late.changes).await, Err(Error::Conflict(Conflict::LeaseLost(job.job_id.clone()))));
+    let again = bench.claim().await.remove(0);
+    assert_eq!((again.job_id, again.attempt), (job.job_id, 2));
+    assert!(again.lease_epoch > job.lease_epoch);
+}
+
+async fn must_put_a_job_that_waits_aside_until_it_is_due(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    bench.register(&small("t-1", "acme")).await.unwrap();
+    let job = bench.claim().await.remove(0);
+    let lease = (job.job_id.clone(), job.lease_epoch);
+    let later = cut(bench.store.now().checked_add(Duration::from_secs(3600)).unwrap());
+    assert!(bench.store.put_aside(&lease, "a certificate", later).await.unwrap());
+    let aside = bench.store.job(&tenant("t-1"), &job.job_id).await.unwrap().unwrap();
+    assert_eq!((aside.state, aside.due_at, aside.lease_holder), (JobState::Queued, later, None));
+    assert_eq!(aside.waiting_for.as_deref(), Some("a certificate"));
+    assert!(bench.claim().await.is_empty());
+    assert!(!bench.store.put_aside(&lease, "late", later).await.unwrap(), "the lease is given up");
+    let dossier = bench.dossier("t-1").await;
+    let late = outcome::complete(&bench.declared, &dossier, &job, &mut bench.moment()).unwrap();
+    assert_eq!(bench.commit(late.changes).await, Err(Error::Conflict(Conflict::LeaseLost(job.job_id))));
+}
+
+async fn must_be_claimed_again_when_what_it_waited_for_is_due(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    bench.register(&small("t-1", "acme")).await.unwrap();
+    let job = bench.claim().await.remove(0);
+    let lease = (job.job_id.clone(), job.lease_epoch);
+    assert!(bench.store.put_aside(&lease, "nothing long", bench.store.now()).await.unwrap());
+    let again = bench.claim().await.remove(0);
+    assert_eq!((again.state, again.waiting_for, again.attempt), (JobState::Running, None, 2));
 }
 
 async fn must_prolong_only_leases_that_hold(bench: Bench) {
