@@ -3,6 +3,9 @@
 use crate::database::Database;
 use crate::rows::{KINDS, TABLES, Type};
 use std::collections::{BTreeMap, BTreeSet};
+use tenancy_core::environment::IsolationLevel;
+use tenancy_core::job::JobState;
+use tenancy_core::tenant::{Profile, State, Wish};
 
 /// The specification's columns, as PostgreSQL has them.
 const SPECIFICATION: &[(&str, &[(&str, &str)])] = &[
@@ -76,7 +79,7 @@ const SPECIFICATION: &[(&str, &[(&str, &str)])] = &[
     ),
 ];
 
-/// The specification's indexes, and whether they are unique; primary keys among them.
+/// The specification's indexes, and whether they are unique, primary keys among them; and what the lists of the log need.
 const INDEXES: &[(&str, &str, bool)] = &[
     ("tenants", "tenant_id", true),
     ("tenants", "organization_id", false),
@@ -87,6 +90,10 @@ const INDEXES: &[(&str, &str, bool)] = &[
     ("tenant_audit", "audit_id", true),
     ("tenant_audit", "event_type", false),
     ("tenant_audit", "occurred_at", false),
+    ("tenant_audit", "tenant_id,position", false),
+    ("tenant_audit", "position", false),
+    ("platform_audit", "audit_id", true),
+    ("platform_audit", "position", false),
     ("tenant_jobs", "job_id", true),
     ("tenant_jobs", "tenant_id,state", false),
     ("tenant_webhooks", "webhook_id", true),
@@ -107,6 +114,8 @@ struct Catalog {
     columns: BTreeMap<String, BTreeMap<String, (String, bool)>>,
     /// Table, columns, unique.
     indexes: BTreeSet<(String, String, bool)>,
+    /// Table and columns of those that cover some rows only.
+    partial: BTreeSet<(String, String)>,
     /// Table, column, table that it refers to.
     foreign_keys: BTreeSet<(String, String, String)>,
 }
@@ -128,10 +137,13 @@ async fn postgres() -> Catalog {
         catalog.columns.entry(text(&row, 0)).or_default().insert(text(&row, 1), column);
     }
     let indexes = "SELECT t.relname, string_agg(a.attname, ',' ORDER BY array_position(i.indkey::int2[], a.attnum)), \
-        i.indisunique FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid \
+        i.indisunique, i.indpred IS NOT NULL FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid \
         JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = any(i.indkey::int2[]) \
-        WHERE t.relnamespace = 'public'::regnamespace AND NOT t.relispartition GROUP BY t.relname, i.indexrelid, i.indisunique";
+        WHERE t.relnamespace = 'public'::regnamespace AND NOT t.relispartition GROUP BY t.relname, i.indexrelid, i.indisunique, i.indpred";
     for row in database.rows(indexes) {
+        if text(&row, 3).starts_with('t') {
+            catalog.partial.insert((text(&row, 0), text(&row, 1)));
+        }
         catalog.indexes.insert((text(&row, 0), text(&row, 1), text(&row, 2).starts_with('t')));
     }
     let keys = "SELECT t.relname, a.attname, r.relname FROM pg_constraint k JOIN pg_class t ON t.oid = k.conrelid \
@@ -171,10 +183,13 @@ async fn sqlite() -> Catalog {
             let columns = catalog.columns.entry(table.clone()).or_default();
             columns.insert(column[0].clone(), (column[1].to_lowercase(), null));
         }
-        for index in rows(&format!("SELECT name, \"unique\" FROM pragma_index_list('{table}')")) {
+        for index in rows(&format!("SELECT name, \"unique\", partial FROM pragma_index_list('{table}')")) {
             let names = rows(&format!("SELECT name FROM pragma_index_info('{}')", index[0]));
             let names: Vec<_> = names.into_iter().map(|name| name[0].clone()).collect();
             catalog.indexes.insert((table.clone(), names.join(","), index[1] == "1"));
+            if index[2] == "1" {
+                catalog.partial.insert((table.clone(), names.join(",")));
+            }
         }
         for pk in rows(&format!("SELECT name FROM pragma_table_info('{table}') WHERE pk = 1")) {
             // An integer primary key is the table itself and has no index of its own.
@@ -244,6 +259,7 @@ async fn must_have_the_same_tables_on_both_databases() {
     assert_eq!(postgres.columns, sqlite.columns);
     postgres.indexes.retain(|(table, ..)| table != "schema_lock");
     assert_eq!(postgres.indexes, sqlite.indexes);
+    assert_eq!(postgres.partial, sqlite.partial);
     assert_eq!(postgres.foreign_keys, sqlite.foreign_keys);
 }
 
@@ -267,5 +283,61 @@ async fn must_describe_each_table_as_it_is() {
     for kind in KINDS {
         assert!(TABLES.contains(&kind.table()), "{kind:?}");
         assert!(kind.columns().iter().all(|column| column.name != "no_such_column"), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn must_order_ids_and_names_by_their_bytes_on_postgresql() {
+    let database = tenancy_testkit::Postgres::shared().database("collations");
+    Database::Postgres(database.url().to_owned()).migrate(false).await.expect("migrated");
+    let other = "SELECT c.relname || '.' || a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
+        JOIN pg_collation l ON l.oid = a.attcollation \
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0 \
+        AND c.relname NOT LIKE 'schema_%' AND format_type(a.atttypid, a.atttypmod) LIKE 'character varying%' AND l.collname <> 'C' ORDER BY 1";
+    let other: Vec<_> = database.rows(other).iter().map(|row| text(row, 0)).collect();
+    assert_eq!(
+        other,
+        ["organizations.display_name", "tenants.display_name"],
+        "nothing is ordered or compared by these"
+    );
+}
+
+/// What PostgreSQL's types refuse, SQLite's checks refuse too, and words beside those of their closed list.
+#[tokio::test]
+async fn must_check_lengths_lists_and_json_on_sqlite() {
+    fn list<T>(words: &[(&str, T)]) -> String {
+        words.iter().map(|(word, _)| format!("'{word}'")).collect::<Vec<_>>().join(", ")
+    }
+    let lists = [
+        ("tenants.profile", list(Profile::WORDS)),
+        ("tenants.state", list(State::WORDS)),
+        ("tenants.desired_state", list(Wish::WORDS)),
+        ("environments.state", list(State::WORDS)),
+        ("environments.isolation_level", list(IsolationLevel::WORDS)),
+        ("tenant_jobs.state", list(JobState::WORDS)),
+    ];
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("checks.db");
+    Database::Sqlite(path.clone()).migrate(false).await.expect("migrated");
+    let sqlite = rusqlite::Connection::open(path).expect("open");
+    for (table, columns) in postgres().await.columns {
+        // What migrations keep of themselves is made before any of them.
+        if table.starts_with("schema_") {
+            continue;
+        }
+        let sql = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?";
+        let sql: String = sqlite.query_row(sql, [&table], |row| row.get(0)).expect("the table");
+        assert!(sql.ends_with("STRICT"), "{table}");
+        for (column, (ty, _)) in columns {
+            let name = format!("{table}.{column}");
+            let listed = lists.iter().find(|(listed, _)| *listed == name);
+            let check = match (listed, ty.strip_prefix("character varying(")) {
+                (Some((_, words)), _) => format!("CHECK ({column} IN ({words}))"),
+                (None, Some(most)) => format!("CHECK (length({column}) <= {most}"),
+                (None, None) if ty == "jsonb" => format!("CHECK (json_valid({column}))"),
+                _ => continue,
+            };
+            assert!(sql.contains(&check), "{name}: {check}");
+        }
     }
 }
