@@ -146,15 +146,12 @@ impl Connection {
 
     /// Runs a statement.
     pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
-        if self.pooled {
+        let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
+        let Some(statement) = known else {
+            // Not prepared now: what travels behind it must not overtake it.
             let typed: Vec<_> =
                 params.iter().map(|(value, ty)| (&**value as &(dyn ToSql + Sync), ty.clone())).collect();
             return self.client.query_typed(sql, &typed).await;
-        }
-        let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
-        let statement = match known {
-            Some(statement) => statement,
-            None => self.client.prepare(sql).await?,
         };
         let values: Vec<_> = params.iter().map(|(value, _)| &**value as &(dyn ToSql + Sync)).collect();
         self.client.query(&statement, &values).await
@@ -311,5 +308,40 @@ mod tests {
         assert!(matches!(&answers[..], [Err(error)] if Fault::of(error) == Fault::Final), "{answers:?}");
         connection.execute("ROLLBACK").await.unwrap();
         assert_eq!(database.value("SELECT count(*) FROM numbers"), "0");
+    }
+
+    #[tokio::test]
+    async fn must_send_what_is_not_prepared_in_its_place() {
+        let database = tenancy_testkit::Postgres::shared().database("unprepared");
+        let connection = Connection::open(&Target::parse(&database.url()).unwrap(), &[]).await.unwrap();
+        let (first, second) = ("SELECT clock_timestamp(), 1", "SELECT clock_timestamp(), 2");
+        connection.prepare([second]).await.unwrap();
+        let sent: Vec<Sent<'_, Vec<Row>>> =
+            vec![Box::pin(connection.query(first, &[])), Box::pin(connection.query(second, &[]))];
+        let times: Vec<Timestamp> = together(sent).await.into_iter().map(|rows| rows.unwrap()[0].get(0)).collect();
+        assert!(times[0] < times[1], "{times:?}");
+    }
+
+    #[tokio::test]
+    async fn must_limit_how_long_it_runs_waits_and_idles() {
+        let database = tenancy_testkit::Postgres::shared().database("limits");
+        let shown = async |url: &str, settings: &[(&str, String)]| {
+            let connection = Connection::open(&Target::parse(url).unwrap(), settings).await.unwrap();
+            connection.begin("").await.unwrap();
+            let mut shown = Vec::new();
+            for (name, value) in settings {
+                let rows = connection.query(&format!("SHOW {name}"), &[]).await.unwrap();
+                assert_eq!(&rows[0].get::<_, String>(0), value, "{name}");
+                shown.push(format!("{name}={value}"));
+            }
+            shown
+        };
+        for url in [database.url(), format!("{}?pooler=transaction", database.url())] {
+            let keyed = shown(&url, &Target::keyed_settings()).await;
+            let limits = ["statement_timeout=10s", "lock_timeout=2s", "idle_in_transaction_session_timeout=5s"];
+            assert_eq!(keyed[..3], limits);
+            let shared = shown(&url, &Target::shared_settings()).await;
+            assert_eq!(shared[..2], limits[..2]);
+        }
     }
 }

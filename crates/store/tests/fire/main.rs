@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod appended;
+mod clock;
 mod culprits;
 mod cuts;
 mod engines;
