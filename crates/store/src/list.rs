@@ -171,30 +171,7 @@ impl Store {
     /// # Errors
     /// As [`Store::tenants`].
     pub async fn audit(&self, filter: &AuditFilter, page: &Page) -> Result<Listed<LoggedEvent>, Error> {
-        let after = log_place(page)?;
-        let (order, past) = if filter.newest_first { ("position DESC", "<") } else { ("position", ">") };
-        let mut params = Vec::new();
-        let mut one = |platform: bool| {
-            let mut sql = Sql::new(self.dialect(), self.log_select(platform));
-            sql.params = std::mem::take(&mut params);
-            sql.and(&format!("position {past} {{}}"), after);
-            filter_log(&mut sql, filter, platform);
-            sql.order(order, limit(page) + 1);
-            params = std::mem::take(&mut sql.params);
-            sql.text
-        };
-        let tenants = one(false);
-        let text = match filter.tenant_id {
-            Some(_) => tenants,
-            None => {
-                let platform = one(true);
-                let all =
-                    format!("SELECT * FROM (SELECT * FROM ({tenants}) AS t UNION ALL SELECT * FROM ({platform}) AS p)");
-                format!("{all} AS a ORDER BY {order} LIMIT {}", limit(page) + 1)
-            }
-        };
-        let mut sql = Sql::new(self.dialect(), text);
-        sql.params = params;
+        let sql = log_sql(self.dialect(), filter, log_place(page)?, limit(page) + 1);
         let mut types: Vec<_> = TENANT_AUDIT.columns.iter().map(|column| column.ty).collect();
         types.extend([Type::Text, Type::Json]);
         let rows = self.rows(sql, types).await?;
@@ -205,25 +182,53 @@ impl Store {
         let next = if more { items.last().map(place) } else { None };
         Ok(Listed { items, next })
     }
+}
 
-    /// The columns of the log, the same for both its tables, and what stands beside each row.
-    fn log_select(&self, platform: bool) -> String {
-        let table = if platform { PLATFORM_AUDIT } else { TENANT_AUDIT };
-        let column = |column: &Column| match (platform, column.name, self.dialect()) {
-            (true, "tenant_id", Dialect::Postgres) => "NULL::text AS tenant_id".to_owned(),
-            (true, "tenant_id", Dialect::Sqlite) => "NULL AS tenant_id".to_owned(),
-            (_, "payload", Dialect::Postgres) => "l.payload::text AS payload".to_owned(),
-            (_, name, _) => format!("l.{name} AS {name}"),
-        };
-        let columns: Vec<_> = TENANT_AUDIT.columns.iter().map(column).collect();
-        let tenant = if platform { "''" } else { "l.tenant_id" };
-        format!(
-            "SELECT {}, p.salt AS salt, p.content AS content FROM {} l LEFT JOIN audit_private p \
-             ON p.tenant_id = {tenant} AND p.audit_id = l.audit_id",
-            columns.join(", "),
-            table.name
-        )
-    }
+/// Of one table of the log where one tenant is asked for, else of both.
+pub(crate) fn log_sql(dialect: Dialect, filter: &AuditFilter, after: Option<i64>, limit: usize) -> Sql {
+    let (order, past) = if filter.newest_first { ("position DESC", "<") } else { ("position", ">") };
+    let mut params = Vec::new();
+    let mut one = |platform: bool| {
+        let mut sql = Sql::new(dialect, log_select(dialect, platform));
+        sql.params = std::mem::take(&mut params);
+        sql.and(&format!("position {past} {{}}"), after);
+        filter_log(&mut sql, filter, platform);
+        sql.order(order, limit);
+        params = std::mem::take(&mut sql.params);
+        sql.text
+    };
+    let tenants = one(false);
+    let text = match filter.tenant_id {
+        Some(_) => tenants,
+        None => {
+            let platform = one(true);
+            let all =
+                format!("SELECT * FROM (SELECT * FROM ({tenants}) AS t UNION ALL SELECT * FROM ({platform}) AS p)");
+            format!("{all} AS a ORDER BY {order} LIMIT {}", limit)
+        }
+    };
+    let mut sql = Sql::new(dialect, text);
+    sql.params = params;
+    sql
+}
+
+/// The columns of the log, the same for both its tables, and what stands beside each row.
+fn log_select(dialect: Dialect, platform: bool) -> String {
+    let table = if platform { PLATFORM_AUDIT } else { TENANT_AUDIT };
+    let column = |column: &Column| match (platform, column.name, dialect) {
+        (true, "tenant_id", Dialect::Postgres) => "NULL::text AS tenant_id".to_owned(),
+        (true, "tenant_id", Dialect::Sqlite) => "NULL AS tenant_id".to_owned(),
+        (_, "payload", Dialect::Postgres) => "l.payload::text AS payload".to_owned(),
+        (_, name, _) => format!("l.{name} AS {name}"),
+    };
+    let columns: Vec<_> = TENANT_AUDIT.columns.iter().map(column).collect();
+    let tenant = if platform { "''" } else { "l.tenant_id" };
+    format!(
+        "SELECT {}, p.salt AS salt, p.content AS content FROM {} l LEFT JOIN audit_private p \
+         ON p.tenant_id = {tenant} AND p.audit_id = l.audit_id",
+        columns.join(", "),
+        table.name
+    )
 }
 
 fn filter_log(sql: &mut Sql, filter: &AuditFilter, platform: bool) {

@@ -2,7 +2,7 @@
 //! believes of the tables' sizes, since a prepared statement keeps the plan it got while they were small.
 
 use super::asserted::Asserted;
-use super::connection::number;
+use super::connection::{Connection, number};
 use super::flushes::{APPEND_BATCH, LOCK_HEAD, append_log};
 use super::one_read::OneRead;
 use super::one_statement::OneStatement;
@@ -10,7 +10,9 @@ use super::target::Target;
 use crate::database::Database;
 use crate::found::READS;
 use crate::keyed::{DOSSIER, ROWS};
-use crate::rows::{Dialect, KINDS, Kind, PLATFORM_AUDIT, TENANT_AUDIT};
+use crate::list::log_sql;
+use crate::page::AuditFilter;
+use crate::rows::{Dialect, KINDS, Kind, PLATFORM_AUDIT, TENANT_AUDIT, Type};
 use std::fmt::Write as _;
 
 /// What is read whole: the head is one row; the newest batch is the end of an index, one row of it.
@@ -145,4 +147,28 @@ fn a_scan_that_no_key_narrows_is_found() {
     assert_eq!(findings(&plan("Hash Join\n  ->  Index Scan using a on tenants t  (cost=1)\n  ->  Hash")).len(), 1);
     assert_eq!(findings(&plan("Index Scan using a on tenants  (cost=1)\n  Index Cond: (a = 1)")).len(), 0);
     assert_eq!(findings(&plan("Limit\n  ->  Index Only Scan using a on log_batches  (cost=1)")).len(), 0);
+}
+
+/// Which partitions a query by time touches, each month's as far from now as asked for.
+async fn touched(connection: &Connection, months: [i64; 2]) -> Vec<i64> {
+    let at = |months: i64| {
+        let day = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).first_of_month().unwrap();
+        day.checked_add(jiff::Span::new().months(months).days(2)).unwrap()
+    };
+    let [since, until] = months.map(|months| Some(at(months).timestamp()));
+    let filter = AuditFilter { since, until, ..AuditFilter::default() };
+    let mut sql = log_sql(Dialect::Postgres, &filter, None, 10);
+    sql.text.insert_str(0, "EXPLAIN ");
+    let plan = connection.run(&sql, &[Type::Text]).await.unwrap();
+    let plan: String = plan.into_iter().flatten().map(|line| format!("{line:?}\n")).collect();
+    (-1..8).filter(|month| plan.contains(&at(*month).strftime("tenant_audit_%Y_%m").to_string())).collect()
+}
+
+#[tokio::test]
+async fn a_query_by_time_must_leave_the_partitions_of_other_months_alone() {
+    let database = tenancy_testkit::Postgres::shared().database("by-time");
+    Database::Postgres(database.url()).migrate(false).await.unwrap();
+    let connection = Connection::open(&Target::parse(&database.url()).unwrap(), &[]).await.unwrap();
+    assert_eq!(touched(&connection, [0, 6]).await, [0, 1, 2, 3, 4, 5, 6]);
+    assert_eq!(touched(&connection, [2, 3]).await, [2, 3]);
 }
