@@ -87,6 +87,9 @@ impl IdempotencyKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tenancy_core::event::{Event, EventType};
+    use tenancy_core::ids::CorrelationId;
+    use tenancy_core::moment::{Actor, Moment};
 
     fn key(owner: &str, value: &str, body: &str) -> IdempotencyKey {
         IdempotencyKey::new(&KeyId::known(owner), value.as_bytes(), "POST", "/v1/tenants", body.as_bytes())
@@ -120,5 +123,16 @@ mod tests {
         assert_eq!(key.answer_of(&record), Ok(answer));
         let other = IdempotencyRecord { request_digest: "x".into(), ..record };
         assert_eq!(key.answer_of(&other), Err(Error::IdempotencyKeyReused));
+    }
+
+    #[test]
+    fn must_keep_an_answer_for_24_hours() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut moment = Moment::new(now, [0; 32], Actor::system("test"), CorrelationId::known("c"));
+        let mut changes = Changes::new(Event::new(&mut moment, None, EventType::KeyRevoked, serde_json::json!({})));
+        let answer = Answer { status: 201, etag: None, location: None, body: "{}".into() };
+        key("key_a", "k", "{}").store(&mut changes, &answer, now);
+        let kept = changes.answer.expect("stored");
+        assert_eq!(kept.expires_at.duration_since(kept.created_at), jiff::SignedDuration::from_hours(24));
     }
 }

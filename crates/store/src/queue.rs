@@ -220,3 +220,72 @@ impl Intake {
         self.arriving.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tenancy_core::Timestamp;
+    use tenancy_core::changes::IdempotencyRecord;
+    use tenancy_core::event::{Event, EventType};
+    use tenancy_core::ids::CorrelationId;
+    use tenancy_core::moment::{Actor, Moment};
+
+    /// Changes whose rows are some hundred bytes and these.
+    fn changes(bytes: usize) -> Changes {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut moment = Moment::new(now, [0; 32], Actor::system("test"), CorrelationId::known("c"));
+        let event = Event::new(&mut moment, None, EventType::KeyRevoked, serde_json::json!({}));
+        let mut changes = Changes::new(event);
+        changes.answer = Some(IdempotencyRecord {
+            digest: String::new(),
+            request_digest: String::new(),
+            status: 200,
+            headers: Default::default(),
+            body: "x".repeat(bytes),
+            created_at: now,
+            expires_at: now,
+        });
+        changes
+    }
+
+    /// How large the batches are that are taken when these wait.
+    async fn batches(sizes: &[usize]) -> Vec<usize> {
+        let (queue, mut intake) = queue();
+        let asked: Vec<_> = sizes
+            .iter()
+            .map(|bytes| {
+                let (queue, changes) = (queue.clone(), changes(*bytes));
+                tokio::spawn(async move { queue.commit(changes).await })
+            })
+            .collect();
+        while queue.waiting() < sizes.len() {
+            tokio::task::yield_now().await;
+        }
+        let mut taken = Vec::new();
+        while taken.iter().sum::<usize>() < sizes.len() {
+            taken.push(intake.next().await.expect("some wait").len());
+        }
+        asked.iter().for_each(tokio::task::JoinHandle::abort);
+        taken
+    }
+
+    #[tokio::test]
+    async fn a_batch_must_have_at_most_256_members() {
+        assert_eq!(batches(&[1; 600]).await, [256, 256, 88]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_must_be_at_most_a_mebibyte_unless_one_member_alone_is_larger() {
+        const KIB: usize = 1024;
+        assert_eq!(batches(&[300 * KIB; 7]).await, [3, 3, 1]);
+        assert_eq!(batches(&[10, 2000 * KIB, 10, 10]).await, [1, 1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_member_beyond_its_limit_must_be_refused_and_not_wait() {
+        let (queue, _intake) = queue();
+        let refused = queue.commit(changes(MAX_MEMBER_BYTES)).await;
+        assert!(matches!(refused, Err(Error::TooLarge(_))), "{refused:?}");
+        assert_eq!(queue.waiting(), 0);
+    }
+}

@@ -17,6 +17,7 @@ on_both!(
     must_claim_each_job_once_and_not_more_than_asked,
     must_refuse_the_outcome_of_a_lost_lease,
     must_show_progress_and_logs_while_a_job_runs,
+    must_keep_the_end_of_a_log_that_grows_too_long,
     must_give_a_lease_back,
     must_put_a_job_that_waits_aside_until_it_is_due,
     must_be_claimed_again_when_what_it_waited_for_is_due,
@@ -110,6 +111,28 @@ async fn must_show_progress_and_logs_while_a_job_runs(bench: Bench) {
     let stale = (job.job_id, job.lease_epoch - 1);
     let progress = Progress { progress: 0.9, steps, log: "late\n".to_owned() };
     assert!(!bench.store.progress(&stale, progress).await.unwrap());
+}
+
+async fn must_keep_the_end_of_a_log_that_grows_too_long(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    bench.register(&small("t-1", "acme")).await.unwrap();
+    let job = bench.claim().await.remove(0);
+    let lease = (job.job_id.clone(), job.lease_epoch);
+    let write = async |log: String| {
+        let progress = Progress { progress: 0.5, steps: job.steps.clone(), log };
+        assert!(bench.store.progress(&lease, progress).await.unwrap());
+        bench.store.job(&tenant("t-1"), &job.job_id).await.unwrap().unwrap().logs
+    };
+    // Four bytes each: what is cut is whole characters.
+    let line = format!("{}\n", "\u{1f980}".repeat(10_000));
+    let mut all = String::new();
+    for _ in 0..6 {
+        all.push_str(&line);
+        assert_eq!(write(line.clone()).await, all, "up to 256 KiB all of it");
+    }
+    let kept = write(format!("{line}the end")).await;
+    assert!(kept.len() <= 256 * 1024 && kept.len() > 128 * 1024, "{}", kept.len());
+    assert!(format!("{all}{line}the end").ends_with(&kept));
 }
 
 async fn must_give_a_lease_back(bench: Bench) {
