@@ -9,6 +9,7 @@ mod engines;
 #[allow(dead_code, unused_imports, unused_macros, reason = "its own suite uses all of it")]
 #[path = "../conformance/harness.rs"]
 mod harness;
+mod hints;
 mod history;
 mod migrations;
 mod outage;

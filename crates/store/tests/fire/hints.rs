@@ -1,0 +1,104 @@
+//! Hints that a job is queued: at once in the same process, soon in the others, and no more of them than are of use.
+
+use crate::harness::{Bench, small};
+use crate::rig::Rig;
+use serde_json::json;
+use std::time::{Duration, Instant};
+use tenancy_store::database::Database;
+use tenancy_testkit::{Fault, PgBouncer, Postgres};
+
+/// Far longer than a hint takes, and shorter than anybody would wait for a test.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Waits until so many sessions listen to the database.
+async fn listened_to(database: &tenancy_testkit::Database, sessions: &str) {
+    let listening =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'";
+    tokio::time::timeout(SOON, async {
+        while database.value(listening) != sessions {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("somebody listens");
+}
+
+async fn registered(bench: &Bench) {
+    bench.organization("acme", json!({})).await;
+    bench.register(&small("t-1", "acme")).await.unwrap();
+}
+
+async fn hinted(bench: &Bench) {
+    tokio::time::timeout(SOON, bench.store.job_queued()).await.expect("a hint");
+}
+
+#[tokio::test]
+async fn must_wake_who_works_jobs_in_the_same_process_and_in_others() {
+    for bench in [Bench::sqlite().await, Bench::model()] {
+        registered(&bench).await;
+        hinted(&bench).await;
+    }
+    let database = Postgres::shared().database("hints");
+    let url = Database::Postgres(database.url());
+    url.migrate(false).await.unwrap();
+    let (one, other) = (Bench::on(&url).await, Bench::on(&url).await);
+    listened_to(&database, "2").await;
+    registered(&one).await;
+    hinted(&one).await;
+    hinted(&other).await;
+}
+
+#[tokio::test]
+async fn must_listen_behind_a_pooler_where_it_has_a_url_for_that() {
+    let postgres = Postgres::shared();
+    let (database, pooler) = (postgres.database("hints-pooled"), PgBouncer::start(postgres));
+    Database::Postgres(database.url()).migrate(false).await.unwrap();
+    let pooled = format!("{}?pooler=transaction", pooler.url(&database));
+    let listening = Bench::on(&Database::Postgres(format!("{pooled}&listen={}", database.url()))).await;
+    listened_to(&database, "1").await;
+    // It listens to nobody, and tells the others all the same.
+    let other = Bench::on(&Database::Postgres(pooled)).await;
+    registered(&other).await;
+    hinted(&listening).await;
+}
+
+#[tokio::test]
+async fn must_listen_again_when_the_connection_was_lost() {
+    let database = Postgres::shared().database("hints-lost");
+    let url = Database::Postgres(database.url());
+    url.migrate(false).await.unwrap();
+    let (one, other) = (Bench::on(&url).await, Bench::on(&url).await);
+    listened_to(&database, "2").await;
+    database.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+         WHERE datname = current_database() AND query LIKE 'LISTEN %'",
+    );
+    listened_to(&database, "2").await;
+    registered(&one).await;
+    hinted(&other).await;
+}
+
+/// Each takes a lock of the whole server.
+#[tokio::test]
+async fn must_tell_others_once_for_many_jobs() {
+    let rig = Rig::new("hints-many").await;
+    rig.bench.organization("acme", json!({})).await;
+    let told = rig.proxy.arm(
+        Fault::delay(Duration::ZERO)
+            .when(|message| message.executes() && message.sql_contains("pg_notify"))
+            .repeated(),
+    );
+    let began = Instant::now();
+    for number in 0..60 {
+        rig.bench.register(&small(&format!("t-{number}"), "acme")).await.unwrap();
+    }
+    tokio::time::timeout(SOON, async {
+        while told.fired() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("told");
+    let most = began.elapsed().as_millis() / 100 + 2;
+    assert!(u128::from(told.fired()) <= most, "{} within {:?}", told.fired(), began.elapsed());
+}
