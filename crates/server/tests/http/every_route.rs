@@ -22,6 +22,7 @@ on_both!(
     every_write_must_leave_an_event_of_who_and_in_which_request,
     no_write_must_be_done_or_answered_in_the_name_of_a_key_that_is_revoked,
     every_write_must_have_one_effect_and_one_answer_under_one_idempotency_key,
+    no_write_must_do_anything_when_it_is_to_be_a_dry_run,
     every_versioned_write_must_ask_for_the_version_and_refuse_another,
 );
 
@@ -330,6 +331,27 @@ async fn every_write_must_have_one_effect_and_one_answer_under_one_idempotency_k
         let reused = send(&house, &sample, &format!("{path}{sign}allow=another-request"), &headers).await;
         assert_eq!((reused.status.as_u16(), reused.code()), (422, "idempotency_key_reused"), "{path}");
     }
+}
+
+/// It is understood where a plan is made; elsewhere it must not be taken for a wish to write.
+async fn no_write_must_do_anything_when_it_is_to_be_a_dry_run(on: On) {
+    let samples: Vec<_> = writes().collect();
+    let (house, _) = prepared(on, &samples[0]).await;
+    let before = house.events("").await;
+    for sample in samples {
+        let path = path(&house, sample.path).await;
+        let sign = if path.contains('?') { '&' } else { '?' };
+        let answered = send(&house, &sample, &format!("{path}{sign}dry_run=true"), &[("if-match", "*")]).await;
+        let plans = sample.path == "/v1/apply";
+        assert_eq!(
+            answered.status.as_u16(),
+            if plans { 200 } else { 400 },
+            "{} {path}: {:#}",
+            sample.method,
+            answered.body
+        );
+    }
+    assert_eq!(house.events("").await, before);
 }
 
 async fn every_versioned_write_must_ask_for_the_version_and_refuse_another(on: On) {

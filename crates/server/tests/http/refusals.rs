@@ -22,7 +22,6 @@ on_both!(
     only_a_token_that_was_good_must_begin_a_read_before_its_check_and_only_a_good_one_get_its_answer,
     an_unknown_outcome_must_be_said_also_when_the_key_turns_out_to_be_revoked,
     what_no_database_can_take_must_be_refused_wherever_it_stands,
-    a_dry_run_must_change_nothing,
     a_refusal_must_name_every_field_that_is_wrong,
 );
 
@@ -40,14 +39,6 @@ async fn what_no_database_can_take_must_be_refused_wherever_it_stands(on: On) {
         let answered = house.get(path).await;
         assert_eq!(answered.status, 400, "{path}: {}", answered.body);
     }
-}
-
-/// It is understood where a plan is made; elsewhere it must not be taken for a wish to write.
-async fn a_dry_run_must_change_nothing(on: On) {
-    let house = House::new(on).await;
-    let refused = house.post("/v1/organizations?dry_run=true", json!({"organization_id": "acme"})).await;
-    assert_eq!(refused.status, 400, "{}", refused.body);
-    assert_eq!(house.get("/v1/organizations/acme").await.status, 404);
 }
 
 /// A route behind the gate that stands before every read of tenants.

@@ -84,9 +84,7 @@ async fn must_tell_others_once_for_many_jobs() {
     let rig = Rig::new("hints-many").await;
     rig.bench.organization("acme", json!({})).await;
     let told = rig.proxy.arm(
-        Fault::delay(Duration::ZERO)
-            .when(|message| message.executes() && message.sql_contains("pg_notify"))
-            .repeated(),
+        Fault::delay(Duration::ZERO).when(|message| message.executes() && message.sql_contains("pg_notify")).repeated(),
     );
     let began = Instant::now();
     for number in 0..60 {
