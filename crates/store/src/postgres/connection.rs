@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tenancy_core::Timestamp;
+use tokio::task::AbortHandle;
 use tokio_postgres::types::{ToSql, Type as PgType};
 use tokio_postgres::{Client, Error, NoTls, Row, Statement};
 
@@ -32,6 +33,7 @@ const MAX_PREPARED: usize = 256;
 /// An open connection. Statements that are begun one after the other travel together (pipelining).
 pub struct Connection {
     client: Client,
+    _task: Task,
     pooled: bool,
     /// What a transaction begins with.
     begin: String,
@@ -40,6 +42,16 @@ pub struct Connection {
     turn: tokio::sync::Mutex<()>,
     /// The types of rows, where nothing is prepared that would say them.
     row_types: HashMap<String, PgType>,
+}
+
+/// What carries messages to the server and back. By itself it would end only once all it was asked is answered: a server
+/// that takes everything and never answers would be left with one for each connection that was given up.
+struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A parameter with its type.
@@ -60,16 +72,14 @@ impl Connection {
             let ours: Vec<_> = settings.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
             config.options(format!("{given}{}", ours.join(" ")));
         }
-        let client = match &target.tls {
+        let (client, task) = match &target.tls {
             Some(tls) => {
                 let (client, connection) = config.connect(tls.clone()).await?;
-                tokio::spawn(connection);
-                client
+                (client, Task(tokio::spawn(connection).abort_handle()))
             }
             None => {
                 let (client, connection) = config.connect(NoTls).await?;
-                tokio::spawn(connection);
-                client
+                (client, Task(tokio::spawn(connection).abort_handle()))
             }
         };
         let local = |(name, value): &(&str, String)| format!("; SET LOCAL {name} = '{value}'");
@@ -81,6 +91,7 @@ impl Connection {
         }
         Ok(Self {
             client,
+            _task: task,
             pooled: target.pooled,
             begin,
             prepared: Mutex::default(),
@@ -308,6 +319,23 @@ mod tests {
         assert!(matches!(&answers[..], [Err(error)] if Fault::of(error) == Fault::Final), "{answers:?}");
         connection.execute("ROLLBACK").await.unwrap();
         assert_eq!(database.value("SELECT count(*) FROM numbers"), "0");
+    }
+
+    #[tokio::test]
+    async fn must_leave_nothing_running_when_it_is_given_up() {
+        let database = tenancy_testkit::Postgres::shared().database("given-up");
+        let running = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let before = running();
+        let connection = Connection::open(&Target::parse(&database.url()).unwrap(), &[]).await.unwrap();
+        let asked = tokio::time::timeout(Duration::from_millis(50), connection.execute("SELECT pg_sleep(30)")).await;
+        assert!(asked.is_err() && running() == before + 1);
+        drop(connection);
+        let gone = async {
+            while running() > before {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), gone).await.expect("before it is answered");
     }
 
     #[tokio::test]
