@@ -59,4 +59,10 @@ async fn must_serve_under_a_role_that_can_only_read_and_append_the_log() {
         let refused = client.batch_execute(&forbidden).await.expect_err(&forbidden);
         assert_eq!(refused.code().map(tokio_postgres::error::SqlState::code), Some("42501"), "{forbidden}");
     }
+    // A table of its own session does not stand before the log's for what runs as the owner.
+    let add = "SELECT log_add_partition('tenant_audit_2041_01')";
+    let own = "CREATE TEMP TABLE tenant_audit (id text); CREATE TEMP TABLE tenant_audit_2041_01 (id text)";
+    client.batch_execute(&format!("{own}; {add}")).await.unwrap();
+    let newest = database.rows(months).pop().unwrap();
+    assert_eq!(newest[0].as_deref(), Some("tenant_audit_2041_01"));
 }
