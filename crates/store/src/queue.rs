@@ -210,6 +210,14 @@ impl Intake {
         }
     }
 
+    /// Refuses everybody who waits by now.
+    pub fn refuse(&mut self, error: &Error) {
+        let arriving = std::iter::from_fn(|| self.arriving.try_recv().ok());
+        let refused: Vec<_> = self.carried.drain(..).chain(arriving).collect();
+        let error = error.clone();
+        self.callers.told(move || refused.into_iter().for_each(|waiting| waiting.tell(Err(error.clone()))));
+    }
+
     /// Whether what is still to come is refused.
     pub fn is_closed(&self) -> bool {
         self.arriving.is_closed()

@@ -2,6 +2,7 @@
 //! if they are enough. What a batch finds is presumed where it can be, and asserted in its transaction; else it is read.
 
 use super::connection::{Connection, answered};
+use super::course::Course;
 use super::fault::Fault;
 use super::flight::{Flight, Landed};
 use super::flushes::{Failure, Flushes};
@@ -16,15 +17,9 @@ use tenancy_core::judge::{Found, Verdict};
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 use tokio::time::Instant;
 
-/// How long a batch is tried while nothing of it can have been committed.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a batch is tried whose outcome is unknown.
-const PATIENCE_UNKNOWN: Duration = Duration::from_secs(8);
 /// How long a batch waits for locks before its members run alone: every process waits for the others' commits at the
 /// log's head, so on a slow database that is nobody's fault, and alone they would only be more to wait for.
 const PATIENCE_LOCKED: Duration = Duration::from_secs(5);
-/// How long to wait before connecting anew.
-const PAUSE: Duration = Duration::from_millis(50);
 /// How long a batch may keep all others waiting while its members run alone; who has not had a turn then is refused.
 const PATIENCE_ALONE: Duration = Duration::from_secs(10);
 /// How often a batch runs again as it is before its members run alone.
@@ -72,27 +67,6 @@ struct Failed {
     presumed: bool,
     /// The batch that was sent behind it, if it did not come through either.
     behind: Option<Batch>,
-}
-
-/// How a batch has fared; its members go on from there when they run alone.
-#[derive(Clone, Copy)]
-struct Course {
-    began: Instant,
-    tries: u32,
-    /// It ran before: receipts are looked for.
-    again: bool,
-    /// A COMMIT of it may have come through, or may yet.
-    unknown: bool,
-}
-
-impl Course {
-    fn begin() -> Self {
-        Self { began: Instant::now(), tries: 0, again: false, unknown: false }
-    }
-
-    fn has_time(&self) -> bool {
-        self.began.elapsed() < if self.unknown { PATIENCE_UNKNOWN } else { PATIENCE }
-    }
 }
 
 impl Committer {
@@ -143,8 +117,7 @@ impl Committer {
             };
             // Behind a run that is not the first nothing is sent.
             behind = behind.or(with_it);
-            course.again = true;
-            course.unknown |= failure.unknown;
+            course.failed(&failure);
             if presumed && matches!(failure.fault, Fault::Again | Fault::Final) {
                 self.flushes.remembered.was_wrong();
                 stage = Stage::Taken(members);
@@ -152,9 +125,9 @@ impl Committer {
             }
             course.tries += 1;
             match failure.fault {
-                Fault::Lost | Fault::Stale if course.has_time() => {
+                Fault::Lost | Fault::Stale if course.may_connect() => {
                     self.connection = None;
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(course.pause()).await;
                 }
                 Fault::Again if course.tries < MAX_TRIES_TOGETHER => {}
                 Fault::Locked if course.began.elapsed() < PATIENCE_LOCKED => {}
@@ -166,6 +139,9 @@ impl Committer {
                 Fault::Again | Fault::Locked | Fault::Slow if course.tries < MAX_TRIES_ALONE && course.has_time() => {}
                 fault => {
                     refuse(members, fault, course.unknown, &failure.what);
+                    if failure.away {
+                        self.intake.refuse(&Error::Unavailable);
+                    }
                     return behind;
                 }
             }
@@ -206,11 +182,9 @@ impl Committer {
         }
         self.flushes.remembered.forget();
         let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
-        let opened = opened.ok_or_else(|| Failure::silence(false))?;
-        let connection = Arc::new(opened.map_err(|error| Failure::before(&error))?);
+        let connection = Arc::new(opened.ok_or_else(Failure::away)?.map_err(|error| Failure::refused(&error))?);
         let made_ours = answered(connection.succeed(self.session.as_deref())).await;
-        let lost = |error| Failure { fault: Fault::Lost, ..Failure::before(&error) };
-        self.session = made_ours.ok_or_else(|| Failure::silence(false))?.map_err(lost)?;
+        self.session = made_ours.ok_or_else(Failure::away)?.map_err(|error| Failure::refused(&error))?;
         self.connection = Some(Arc::clone(&connection));
         Ok((connection, true))
     }

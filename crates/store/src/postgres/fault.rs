@@ -65,6 +65,16 @@ impl Fault {
     }
 }
 
+/// Whether an error of COMMIT says that all is rolled back: a constraint that is looked at last, others in the way, or that
+/// it was cancelled.
+pub fn rolls_back(error: &tokio_postgres::Error) -> bool {
+    let unknown = SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN;
+    error.code().is_some_and(|state| {
+        let class = &state.code()[..2];
+        *state != unknown && (["23", "25", "40"].contains(&class) || *state == SqlState::QUERY_CANCELED)
+    })
+}
+
 /// The error of a read or of upkeep; nothing has changed, or it does not matter.
 pub fn failed(error: &tokio_postgres::Error) -> Error {
     match Fault::of(error) {
@@ -75,6 +85,12 @@ pub fn failed(error: &tokio_postgres::Error) -> Error {
         Fault::Again => Error::Busy,
         Fault::Final => Error::Internal(format!("PostgreSQL: {}", described(error))),
     }
+}
+
+/// A connection that cannot be had: nothing has changed.
+pub fn away(error: &tokio_postgres::Error) -> Error {
+    tracing::warn!(error = %described(error), "PostgreSQL cannot be connected to");
+    Error::Unavailable
 }
 
 /// An error with what the server says of it.

@@ -2,7 +2,7 @@
 
 use super::asserted::Asserted;
 use super::connection::{Connection, Param, Sent, answered, number, numbers, texts, time, together, together_told};
-use super::fault::{Fault, described};
+use super::fault::{Fault, described, rolls_back};
 use super::one_read::{OneRead, placed};
 use super::one_statement::OneStatement;
 use super::remembered::Remembered;
@@ -50,17 +50,34 @@ pub struct Failure {
     pub unknown: bool,
     /// What happened, for the log.
     pub what: String,
+    /// There is no connection to be had: whoever else waits would wait in vain.
+    pub away: bool,
 }
 
 impl Failure {
     /// Nothing can have been committed.
     pub fn before(error: &tokio_postgres::Error) -> Self {
-        Self { fault: Fault::of(error), unknown: false, what: described(error) }
+        Self { fault: Fault::of(error), unknown: false, what: described(error), away: false }
     }
 
     /// Nobody answers.
     pub fn silence(unknown: bool) -> Self {
-        Self { fault: Fault::Lost, unknown, what: "nobody answers".to_owned() }
+        Self { fault: Fault::Lost, unknown, what: "nobody answers".to_owned(), away: false }
+    }
+
+    /// Nobody answers who wants to connect.
+    pub fn away() -> Self {
+        Self { away: true, ..Self::silence(false) }
+    }
+
+    /// A connection is refused. Whatever the reason is, it is no member's fault.
+    pub fn refused(error: &tokio_postgres::Error) -> Self {
+        Self { fault: Fault::Lost, unknown: false, what: described(error), away: true }
+    }
+
+    /// Here something is not as it has to be.
+    pub fn of_ours(fault: Fault, what: String) -> Self {
+        Self { fault, unknown: false, what, away: false }
     }
 
     /// What was asked, or that nobody answers in time; `unknown` says whether COMMIT was part of it.
@@ -71,7 +88,17 @@ impl Failure {
     /// The COMMIT was sent.
     pub fn after(error: &tokio_postgres::Error) -> Self {
         let fault = Fault::of(error);
-        Self { fault, unknown: fault == Fault::Lost, what: described(error) }
+        Self { unknown: fault == Fault::Lost, ..Self::before(error) }
+    }
+
+    /// The COMMIT itself failed. A server that does not say that it has rolled back may have committed a part, or all: an engine
+    /// of many machines above all.
+    pub fn of_commit(error: &tokio_postgres::Error) -> Self {
+        match Fault::of(error) {
+            fault if rolls_back(error) => Self { fault, ..Self::before(error) },
+            Fault::Lost => Self::after(error),
+            _ => Self { fault: Fault::Again, unknown: true, ..Self::before(error) },
+        }
     }
 }
 
@@ -111,7 +138,7 @@ impl Flushes {
                 let put = READS.get(place).map(|read| (read.put)(&mut found, row));
                 if !matches!(put, Some(Ok(()))) {
                     let what = format!("a row of read {place} that is none: {put:?}");
-                    return Err(Failure { fault: Fault::Final, unknown: false, what });
+                    return Err(Failure::of_ours(Fault::Final, what));
                 }
             }
         }
@@ -124,7 +151,7 @@ impl Flushes {
         // A pooler may lead somewhere else without a word.
         if !connection.is_pooled() && !self.remembered.was_read(&found) {
             let what = "an organization's usage is older than it was".to_owned();
-            return Err(Failure { fault: Fault::Again, unknown: false, what });
+            return Err(Failure::of_ours(Fault::Again, what));
         }
         Ok(found)
     }
@@ -185,11 +212,11 @@ impl Flushes {
             first = rows.first().map(|row| row.try_get::<_, i64>(0));
         }
         if let Some(Err(error)) = commit {
-            return Err(Failure::after(&error));
+            return Err(Failure::of_commit(&error));
         }
         match first {
             Some(Ok(first)) => Ok(first),
-            _ => Err(Failure { fault: Fault::Final, unknown: false, what: "no position came back".to_owned() }),
+            _ => Err(Failure::of_ours(Fault::Final, "no position came back".to_owned())),
         }
     }
 

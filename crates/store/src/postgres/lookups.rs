@@ -1,7 +1,7 @@
 //! Reads by key: those that wait together are fetched together, on one connection, in one statement.
 
 use super::connection::{Connection, Sent, answered, texts, together};
-use super::fault::failed;
+use super::fault::{away, failed};
 use super::one_read::{OneRead, placed};
 use super::target::Target;
 use crate::keyed::{DOSSIER, Dossiers, ROWS};
@@ -107,7 +107,7 @@ impl Fetcher {
     async fn connect(&mut self) -> Result<(), Error> {
         if self.connection.as_ref().is_none_or(Connection::is_closed) {
             let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
-            self.connection = Some(opened.ok_or(Error::Unavailable)?.map_err(|error| failed(&error))?);
+            self.connection = Some(opened.ok_or(Error::Unavailable)?.map_err(|error| away(&error))?);
         }
         Ok(())
     }

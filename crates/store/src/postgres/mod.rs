@@ -4,6 +4,7 @@ mod asserted;
 mod clock;
 mod committer;
 mod connection;
+mod course;
 mod fault;
 mod flight;
 mod flushes;

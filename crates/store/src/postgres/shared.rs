@@ -2,7 +2,7 @@
 //! carry no session state.
 
 use super::connection::{Connection, answered};
-use super::fault::failed;
+use super::fault::{away, failed};
 use super::target::Target;
 use crate::rows::{Type, Value};
 use crate::sql::Sql;
@@ -84,7 +84,7 @@ impl Shared {
             return Ok(Arc::clone(connection));
         }
         let opened = Connection::open_soon(&self.target, &Target::shared_settings()).await;
-        let connection = Arc::new(opened.ok_or(Error::Unavailable)?.map_err(|error| failed(&error))?);
+        let connection = Arc::new(opened.ok_or(Error::Unavailable)?.map_err(|error| away(&error))?);
         *slot = Some(Arc::clone(&connection));
         Ok(connection)
     }

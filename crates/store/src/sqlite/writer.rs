@@ -129,6 +129,9 @@ impl Writer {
                     tracing::error!(%error, %correlation_id, "a change could not be committed");
                     waiting.tell(Err(error.clone()));
                 }
+                if error == Error::Unavailable {
+                    self.intake.refuse(&error);
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod appended;
+mod away;
 mod clock;
 mod culprits;
 mod cuts;
