@@ -21,6 +21,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+/// How many names tenants can have, and what spreads them.
+const UNIQUE_NAMES: u64 = 1_000_000_000_000_000;
+const UNIQUE_FACTOR: u64 = 618_033_988_749;
+
 /// A server that serves.
 pub struct Product {
     /// Where.
@@ -81,9 +85,11 @@ impl Product {
         let token = self.token.clone();
         let make: Request = Arc::new(move |number| {
             let organization = if spread == Spread::One { 1 } else { 1 + number % 100 };
+            // Names come in no order. The factor has no divisor in common with the number of names: none comes twice.
+            let (client, unique) = (number % 64, number.wrapping_mul(UNIQUE_FACTOR) % UNIQUE_NAMES);
             // As cheap as pgbench has it: the load runs on the same two cores.
             let body = format!(
-                r#"{{"tenant_id": "t-{number}", "organization_id": "org-{organization}", "display_name": "A customer",
+                r#"{{"tenant_id": "t-{client}-{unique:016}", "organization_id": "org-{organization}", "display_name": "A customer",
                 "region": "eu-west-1", "labels": {{"tier": "gold"}},
                 "quotas": {{"storageGiB": 500, "concurrentJobs": 10, "apiRateLimit": 200}},
                 "policies": {{"dataResidency": "in-region-only", "retentionDays": 365}},
