@@ -12,7 +12,7 @@ pub fn of(key: &str) -> &'static str {
         "registration_pg_one_vs_hundred_organizations" => {
             "the same: only the sum of an organization's usage is shared, and it is kept by the batch"
         }
-        "registration_pg_vs_one_statement_16_clients" => {
+        "registration_pg_vs_one_statement_16_clients" | "registration_pg_vs_same_rows_16_clients" => {
             "the batch: with fewer who wait, each fdatasync is shared by fewer"
         }
         "registration_pg_latency_one_client" | "registration_pg_latency_one_client_vs_bare" => {

@@ -4,7 +4,7 @@ use crate::figure::median;
 use crate::product::{Product, Spread};
 use crate::reference::{self, Rate, bare, middle, same_rows};
 use crate::report::{Report, whole};
-use crate::{SEEDED, Settings};
+use crate::{SEEDED, Settings, WRITTEN};
 use std::sync::atomic::Ordering;
 use tenancy_store::database::Database;
 use tenancy_testkit::Postgres;
@@ -44,8 +44,16 @@ pub async fn measure(settings: &Settings, report: &mut Report) {
         let text = sides.ours.value(&format!("SELECT count(*) FROM {table} WHERE tenant_id LIKE 't-%'"));
         text.parse::<u64>().expect("a number")
     };
-    let tables = ["tenants", "tenant_versions", "tenant_jobs", "tenant_audit"];
-    whole(registered, &tables.map(|table| (table, count(table))));
+    whole(registered, &WRITTEN.map(|table| (table, count(table))));
+    let used = sides.ours.value(
+        "SELECT sum(tenants) FROM (SELECT DISTINCT ON (organization_id) tenants \
+         FROM organization_usage ORDER BY organization_id, serial DESC) newest",
+    );
+    let logged =
+        sides.ours.value("SELECT sum(last_position - first_position + 1) FROM log_batches WHERE first_position > 0");
+    let number = |text: String| text.parse::<u64>().expect("a number");
+    // Beside the registrations stands the one event of the key that they were made with.
+    whole(registered, &[("organization_usage", number(used)), ("log_batches", number(logged) - 1)]);
     let batches = sides.ours.value("SELECT count(*) FROM log_batches").parse::<f64>().expect("a number");
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let members = registered as f64 / batches;
@@ -93,17 +101,15 @@ impl Sides {
     }
 
     async fn fewer_clients(&self, settings: &Settings, report: &mut Report) {
-        let (mut rates, mut bares) = (Vec::new(), Vec::new());
+        let (mut rates, mut bares, mut sames) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..settings.rounds {
             rates.push(self.product.register(16, settings.seconds, Spread::Hundred).await.per_second);
             bares.push(self.pgbench(&bare(), 16, settings.seconds).await);
+            sames.push(self.pgbench(&same_rows(), 16, settings.seconds).await);
         }
-        report.beside(
-            "registration_pg_vs_one_statement_16_clients",
-            median(rates),
-            middle(&bares).per_second,
-            "per second",
-        );
+        let rate = median(rates);
+        report.beside("registration_pg_vs_one_statement_16_clients", rate, middle(&bares).per_second, "per second");
+        report.beside("registration_pg_vs_same_rows_16_clients", rate, middle(&sames).per_second, "per second");
     }
 
     async fn reads(&self, settings: &Settings, report: &mut Report) {
@@ -127,16 +133,17 @@ impl Sides {
         report.beside("registration_pg_latency_one_client_vs_bare", ours, middle(&bares).latency_ms, "ms");
     }
 
-    /// The same registration with somebody's old snapshot held for the whole run.
+    /// The same registration with somebody's old snapshot held for the whole run. What piles up before it needs a while.
     async fn old_snapshot(&self, settings: &Settings, report: &mut Report) {
         let (mut with, mut without) = (Vec::new(), Vec::new());
+        let seconds = 3 * settings.seconds;
         for _ in 0..settings.rounds {
-            without.push(self.product.register(64, settings.seconds, Spread::Hundred).await.per_second);
+            without.push(self.product.register(64, seconds, Spread::Hundred).await.per_second);
             let idle = self.ours.connect().await;
             idle.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM tenants")
                 .await
                 .expect("held");
-            with.push(self.product.register(64, settings.seconds, Spread::Hundred).await.per_second);
+            with.push(self.product.register(64, seconds, Spread::Hundred).await.per_second);
             idle.batch_execute("COMMIT").await.expect("given back");
         }
         report.ratio("registration_pg_old_snapshot", median(with), median(without), 0.9, "per second");

@@ -21,9 +21,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How many names tenants can have, and what spreads them.
-const UNIQUE_NAMES: u64 = 1_000_000_000_000_000;
-const UNIQUE_FACTOR: u64 = 618_033_988_749;
+/// How many names tenants can have.
+pub const UNIQUE_NAMES: u64 = 1_000_000_000_000_000;
+/// What spreads them.
+pub const UNIQUE_FACTOR: u64 = 618_033_988_749;
 
 /// A server that serves.
 pub struct Product {

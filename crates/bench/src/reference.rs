@@ -18,10 +18,10 @@ pub struct Rate {
 const NEW: &str = "\\set n random(1, 100)\n\\set unique random(1, 1000000000000000)\n";
 
 /// The tenant's id, as long as those that the product is given, and in no order either.
-const ID: &str = "'s-' || :client_id || '-' || lpad(:unique, 16, '0')";
+const ID: &str = "'s-' || :client_id || '-' || lpad(:unique::text, 16, '0')";
 /// What ids are made of: the time, so that an event falls into this month's partition and new ids are the greatest, and chance.
 const FRESH: &str = "lpad(to_hex((extract(epoch from transaction_timestamp()) * 1000)::bigint), 12, '0') \
-    || lpad(:unique, 20, '7')";
+    || lpad(:unique::text, 20, '7')";
 const TENANT: &str = "INSERT INTO tenants (tenant_id, organization_id, display_name, profile, state, region, labels, quotas, \
     policies, billing, deletion_protection, version, counter, created_at, updated_at, state_since) VALUES (ID, 'org-' || ORG, \
     'A customer', 'mt-standard', 'Draft', 'eu-west-1', '{\"tier\": \"gold\"}', \
@@ -29,19 +29,19 @@ const TENANT: &str = "INSERT INTO tenants (tenant_id, organization_id, display_n
     '{\"dataResidency\": \"in-region-only\",\"retentionDays\": 365}', '{\"plan\": \"enterprise\"}', false, 1, 1, \
     clock_timestamp(), clock_timestamp(), clock_timestamp())";
 const AUDIT: &str = "INSERT INTO tenant_audit (audit_id, tenant_id, event_type, event_version, actor, payload, correlation_id, \
-    occurred_at, position) VALUES ('aud_' || FRESH, ID, 'TENANCY_REGISTERED', 1, 'user:key_0192f000000070008000000000000000', \
+    occurred_at, position) VALUES ('aud_' || FRESH, ID, 'TENANCY_REGISTERED', 1, 'user_key_0192f000000070008000000000000000', \
     '{\"job_id\": \"job_0192f000000070008000000000000000\",\"organization_id\": \"org-1\",\
     \"private_digest\": \"701c375ccf377db3054e1913b83194a06f79a9ec0c233bf12b424e5639efb844\",\"profile\": \"mt-standard\",\
     \"region\": \"eu-west-1\",\"version\": 1}', 'f0e1d2c3b4a5968778695a4b3c2d1e0f', clock_timestamp(), nextval('bench_position'))";
 const JOB: &str = "INSERT INTO tenant_jobs (job_id, tenant_id, action, state, progress, logs, steps, due_at, attempt, \
     lease_epoch, correlation_id, requested_by, created_at, updated_at) VALUES ('job_' || FRESH, \
     ID, 'create', 'queued', 0, '', '[{\"name\": \"record\",\"state\": \"pending\"}]', clock_timestamp(), 0, 0, \
-    'f0e1d2c3b4a5968778695a4b3c2d1e0f', 'user:key_0192f000000070008000000000000000', clock_timestamp(), clock_timestamp())";
+    'f0e1d2c3b4a5968778695a4b3c2d1e0f', 'user_key_0192f000000070008000000000000000', clock_timestamp(), clock_timestamp())";
 const VERSION: &str = "INSERT INTO tenant_versions (tenant_id, version, manifest, actor, correlation_id, created_at) VALUES (ID, 1, \
     '{\"billing\": {\"plan\": \"enterprise\"},\"display_name\": \"A customer\",\"labels\": {\"tier\": \"gold\"},\
     \"organization_id\": \"org-1\",\"policies\": {\"dataResidency\": \"in-region-only\",\"retentionDays\": 365},\
     \"profile\": \"mt-standard\",\"quotas\": {\"apiRateLimit\": 200,\"concurrentJobs\": 10,\"storageGiB\": 500},\
-    \"region\": \"eu-west-1\",\"tenant_id\": \"s-12-0123456789012345\"}', 'user:key_0192f000000070008000000000000000', \
+    \"region\": \"eu-west-1\",\"tenant_id\": \"s-12-0123456789012345\"}', 'user_key_0192f000000070008000000000000000', \
     'f0e1d2c3b4a5968778695a4b3c2d1e0f', clock_timestamp())";
 const USAGE: &str = "INSERT INTO organization_usage (organization_id, serial, tenants, quotas) VALUES ('org-' || ORG, \
     nextval('bench_position'), 1, '{\"apiRateLimit\": 200,\"concurrentJobs\": 10,\"storageGiB\": 500}')";

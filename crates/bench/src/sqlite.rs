@@ -1,12 +1,14 @@
 //! The reference on SQLite: one durable transaction with the same rows, again and again, on one connection.
 
+use crate::product::{UNIQUE_FACTOR, UNIQUE_NAMES};
 use rusqlite::Connection;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tenancy_core::Timestamp;
 
 const STATEMENTS: [&str; 7] = [
-    "INSERT INTO organization_usage (organization_id, serial, tenants, quotas) VALUES (?2, ?3, 1, '{\"storageGiB\":500}')",
+    "INSERT INTO organization_usage (organization_id, serial, tenants, quotas) VALUES (?2, ?3, 1, \
+     '{\"apiRateLimit\":200,\"concurrentJobs\":10,\"storageGiB\":500}')",
     "INSERT INTO tenants (tenant_id, organization_id, display_name, profile, state, region, labels, quotas, policies, \
      billing, deletion_protection, version, counter, created_at, updated_at, state_since) VALUES (?1, ?2, 'A customer', \
      'mt-standard', 'Draft', 'eu-west-1', '{\"tier\":\"gold\"}', \
@@ -14,19 +16,21 @@ const STATEMENTS: [&str; 7] = [
      '{\"dataResidency\":\"in-region-only\",\"retentionDays\":365}', '{\"plan\":\"enterprise\"}', 0, 1, 1, ?4, ?4, ?4)",
     "INSERT INTO tenant_versions (tenant_id, version, manifest, actor, correlation_id, created_at) VALUES (?1, 1, \
      '{\"billing\":{\"plan\":\"enterprise\"},\"display_name\":\"A customer\",\"labels\":{\"tier\":\"gold\"},\
-     \"organization_id\":\"org-1\",\"profile\":\"mt-standard\",\"quotas\":{\"apiRateLimit\":200,\"concurrentJobs\":10,\
-     \"storageGiB\":500},\"region\":\"eu-west-1\"}', 'user:key_0192f0000000700080000000000000000', \
+     \"organization_id\":\"org-1\",\"policies\":{\"dataResidency\":\"in-region-only\",\"retentionDays\":365},\
+     \"profile\":\"mt-standard\",\"quotas\":{\"apiRateLimit\":200,\"concurrentJobs\":10,\"storageGiB\":500},\
+     \"region\":\"eu-west-1\",\"tenant_id\":\"s-12-0123456789012345\"}', 'user:key_0192f000000070008000000000000000', \
      'f0e1d2c3b4a5968778695a4b3c2d1e0f', ?4)",
     "INSERT INTO tenant_jobs (job_id, tenant_id, action, state, progress, logs, steps, due_at, attempt, lease_epoch, \
-     correlation_id, requested_by, created_at, updated_at) VALUES ('job_' || ?1, ?1, 'create', 'queued', 0, '', \
+     correlation_id, requested_by, created_at, updated_at) VALUES ('job_' || printf('%016x', ?4) || substr(?1, -16), ?1, 'create', 'queued', 0, '', \
      '[{\"name\":\"record\",\"state\":\"pending\"}]', ?4, 0, 0, 'f0e1d2c3b4a5968778695a4b3c2d1e0f', \
-     'user:key_0192f0000000700080000000000000000', ?4, ?4)",
-    "INSERT INTO audit_private (audit_id, tenant_id, salt, content) VALUES ('aud_' || ?1, ?1, \
+     'user:key_0192f000000070008000000000000000', ?4, ?4)",
+    "INSERT INTO audit_private (audit_id, tenant_id, salt, content) VALUES ('aud_' || printf('%016x', ?4) || substr(?1, -16), ?1, \
      '0123456789abcdef0123456789abcdef', '{\"display_name\":\"A customer\"}')",
     "INSERT INTO tenant_audit (audit_id, tenant_id, event_type, event_version, actor, payload, correlation_id, \
-     occurred_at, position) VALUES ('aud_' || ?1, ?1, 'TENANCY_REGISTERED', 1, \
-     'user:key_0192f0000000700080000000000000000', '{\"job_id\":\"job_0192f0000000700080000000000000000\",\
-     \"organization_id\":\"org-1\",\"profile\":\"mt-standard\",\"region\":\"eu-west-1\",\"version\":1}', \
+     occurred_at, position) VALUES ('aud_' || printf('%016x', ?4) || substr(?1, -16), ?1, 'TENANCY_REGISTERED', 1, \
+     'user:key_0192f000000070008000000000000000', '{\"job_id\":\"job_0192f000000070008000000000000000\",\
+     \"organization_id\":\"org-1\",\"private_digest\":\"701c375ccf377db3054e1913b83194a06f79a9ec0c233bf12b424e5639efb844\",\
+     \"profile\":\"mt-standard\",\"region\":\"eu-west-1\",\"version\":1}', \
      'f0e1d2c3b4a5968778695a4b3c2d1e0f', ?4, ?3)",
     "INSERT INTO log_batches (last_position, first_position, committed_at) VALUES (?3, ?3, ?4)",
 ];
@@ -59,7 +63,8 @@ pub fn run(path: &Path, seconds: u64, serial: &mut i64) -> f64 {
     let (began, mut count) = (Instant::now(), 0_u32);
     while began.elapsed() < Duration::from_secs(seconds) {
         *serial += 1;
-        let id = format!("s-{serial}");
+        // In no order, and as long as those that the product is given.
+        let id = format!("s-{}-{:016}", *serial % 64, serial.unsigned_abs().wrapping_mul(UNIQUE_FACTOR) % UNIQUE_NAMES);
         let organization = format!("org-{}", 1 + *serial % 100);
         let now = Timestamp::now().as_microsecond();
         connection.execute_batch("BEGIN IMMEDIATE").expect("begun");
