@@ -12,6 +12,8 @@ use tenancy_core::{Error, Timestamp};
 pub const MAX_OFFSET: Duration = Duration::from_secs(5);
 /// How often the offset is measured.
 const EVERY: Duration = Duration::from_secs(30);
+/// How many samples are taken at first.
+const FIRST_SAMPLES: usize = 3;
 
 /// A clock that runs as the database's.
 #[derive(Default)]
@@ -34,16 +36,25 @@ impl Clock {
             .then(|| format!("this machine's clock is {offset:.1?} off the database's; at most {most} s are allowed"))
     }
 
-    /// Measures the offset: the database's time against the middle of the way there and back.
-    pub async fn measure(&self, shared: &Shared) -> Result<(), Error> {
-        // reason: this is how the database's time is learned; every other statement gets it as a parameter.
-        let sql = Sql::new(Dialect::Postgres, "SELECT clock_timestamp()");
-        let before = Timestamp::now().as_microsecond();
-        let rows = shared.rows(&sql, &[Type::Time]).await?;
-        let middle = before.midpoint(Timestamp::now().as_microsecond());
-        if let Some(Value::Time(theirs)) = rows.into_iter().flatten().next() {
-            self.offset_micros.store(theirs.as_microsecond() - middle, Ordering::Relaxed);
+    /// Measures the offset at first: of a few samples, the quickest knows it best.
+    pub async fn set(&self, shared: &Shared) -> Result<(), Error> {
+        let mut quickest = Sample::take(shared).await?;
+        for _ in 1..FIRST_SAMPLES {
+            let sample = Sample::take(shared).await?;
+            if sample.width() < quickest.width() {
+                quickest = sample;
+            }
         }
+        self.offset_micros.store(quickest.least_micros.midpoint(quickest.most_micros), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Measures it again. What a sample leaves possible stays as it is: so one that took long, for whatever reason, moves
+    /// nothing, and a clock that was put forward or back is followed all the same.
+    pub async fn follow(&self, shared: &Shared) -> Result<(), Error> {
+        let Sample { least_micros, most_micros } = Sample::take(shared).await?;
+        let now = self.offset_micros.load(Ordering::Relaxed);
+        self.offset_micros.store(now.clamp(least_micros, most_micros), Ordering::Relaxed);
         Ok(())
     }
 
@@ -53,7 +64,129 @@ impl Clock {
             tokio::time::sleep(EVERY).await;
             let Some(clock) = clock.upgrade() else { return };
             // A database that is away is complained of elsewhere; the offset stays as it was.
-            let _ = clock.measure(&shared).await;
+            let _ = clock.follow(&shared).await;
         }
+    }
+}
+
+/// Between what the offset is, by one look at the database's clock: it was taken sometime between when it was asked for and when
+/// the answer came, and nobody knows when.
+struct Sample {
+    least_micros: i64,
+    most_micros: i64,
+}
+
+impl Sample {
+    async fn take(shared: &Shared) -> Result<Self, Error> {
+        // reason: this is how the database's time is learned; every other statement gets it as a parameter.
+        let sql = Sql::new(Dialect::Postgres, "SELECT clock_timestamp()");
+        let (rows, sent, answered) = shared.timed(&sql, &[Type::Time]).await?;
+        let Some(Value::Time(theirs)) = rows.into_iter().flatten().next() else {
+            return Err(Error::Internal("PostgreSQL: no time came back".to_owned()));
+        };
+        let ahead = |of: Timestamp| theirs.as_microsecond() - of.as_microsecond();
+        // This machine's clock may have been put back meanwhile.
+        let (least_micros, most_micros) = (ahead(sent.max(answered)), ahead(sent.min(answered)));
+        Ok(Self { least_micros, most_micros })
+    }
+
+    fn width(&self) -> i64 {
+        self.most_micros - self.least_micros
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::target::Target;
+    use tenancy_testkit::{Database, Fault, Message, Postgres, Proxy};
+
+    /// So long an answer is on its way where it comes late.
+    const LATE: Duration = Duration::from_secs(2);
+    /// Less than half of that; more than this machine may stand still.
+    const NEAR: f64 = 0.5;
+
+    struct Rig {
+        proxy: Proxy,
+        database: Database,
+        shared: Shared,
+        clock: Clock,
+    }
+
+    impl Rig {
+        /// A clock on a database whose own can be put forward, by as many seconds as a table says.
+        fn new() -> Self {
+            let database = Postgres::shared().database("clocks");
+            database.execute(
+                "CREATE SCHEMA shifted; CREATE TABLE shifted.by (seconds integer); INSERT INTO shifted.by VALUES (0); \
+                 CREATE FUNCTION shifted.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS \
+                 $$ SELECT pg_catalog.clock_timestamp() + seconds * interval '1 s' FROM shifted.by $$; \
+                 DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, shifted, pg_catalog', \
+                 current_database()); END $$",
+            );
+            let proxy = Proxy::start(Postgres::shared().address());
+            let shared = Shared::new(Target::parse(&proxy.url(&database)).unwrap());
+            Self { proxy, database, shared, clock: Clock::default() }
+        }
+
+        fn shift(&self, seconds: i64) {
+            self.database.execute(&format!("UPDATE shifted.by SET seconds = {seconds}"));
+        }
+
+        /// Something happens to the next sample.
+        fn arm(&self, fault: Fault) {
+            let samples = |message: &Message| message.executes() && message.sql_contains("clock_timestamp");
+            self.proxy.arm(fault.when(samples));
+        }
+
+        async fn set(&self) -> f64 {
+            self.clock.set(&self.shared).await.unwrap();
+            self.off()
+        }
+
+        async fn followed(&self) -> f64 {
+            self.clock.follow(&self.shared).await.unwrap();
+            self.off()
+        }
+
+        fn off(&self) -> f64 {
+            self.clock.now().duration_since(Timestamp::now()).as_secs_f64()
+        }
+    }
+
+    #[track_caller]
+    fn assert_near(off: f64, wanted: f64) {
+        assert!((off - wanted).abs() < NEAR, "{off} s and not {wanted} s");
+    }
+
+    #[tokio::test]
+    async fn a_sample_that_takes_long_must_not_move_the_clock() {
+        let rig = Rig::new();
+        rig.shift(-3);
+        assert_near(rig.set().await, -3.0);
+        for late in [Fault::delay(LATE), Fault::delay_answer(LATE)] {
+            rig.arm(late);
+            assert_near(rig.followed().await, -3.0);
+            rig.proxy.disarm();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_put_forward_must_be_followed_also_where_samples_take_long() {
+        let rig = Rig::new();
+        assert_near(rig.set().await, 0.0);
+        rig.shift(3);
+        assert_near(rig.followed().await, 3.0);
+        rig.shift(10);
+        rig.arm(Fault::delay(LATE));
+        let off = rig.followed().await;
+        assert!((10.0 - LATE.as_secs_f64() - NEAR..10.0 + NEAR).contains(&off), "{off}");
+    }
+
+    #[tokio::test]
+    async fn the_first_offset_must_be_that_of_the_quickest_sample() {
+        let rig = Rig::new();
+        rig.arm(Fault::delay(LATE));
+        assert_near(rig.set().await, 0.0);
     }
 }

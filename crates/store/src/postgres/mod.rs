@@ -76,7 +76,7 @@ impl Postgres {
         migrate::check(&target).await?;
         let shared = Arc::new(Shared::new(target.clone()));
         let clock = Arc::new(Clock::default());
-        clock.measure(&shared).await?;
+        clock.set(&shared).await?;
         let told = Arc::new(Notify::new());
         let background = [
             tokio::spawn(Clock::keep(Arc::downgrade(&clock), Arc::clone(&shared))),

@@ -8,7 +8,7 @@ use crate::rows::{Type, Value};
 use crate::sql::Sql;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tenancy_core::Error;
+use tenancy_core::{Error, Timestamp};
 use tokio::sync::Mutex;
 
 /// How many connections lists share. A slow list holds up who stands behind it on one of them.
@@ -21,7 +21,7 @@ pub struct Shared {
     next: AtomicUsize,
     /// Upkeep has one of its own: it never waits behind a list.
     upkeep: Slot,
-    /// Heartbeats have one of their own: they never wait behind other upkeep, which may wait for a lock.
+    /// Heartbeats have one of their own, with the clock: they never wait behind other upkeep, which may wait for a lock.
     heartbeats: Slot,
 }
 
@@ -56,6 +56,15 @@ impl Shared {
     /// Runs a heartbeat, once.
     pub async fn beat(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         self.run(&self.heartbeats, sql, types).await
+    }
+
+    /// Runs a query by which time is taken, once, on the connection that has the least to do, which is open by then; with when it
+    /// was sent, and when its answer came.
+    pub async fn timed(&self, sql: &Sql, types: &[Type]) -> Result<(Vec<Vec<Value>>, Timestamp, Timestamp), Error> {
+        drop(self.connection(&self.heartbeats).await?);
+        let sent = Timestamp::now();
+        let rows = self.run(&self.heartbeats, sql, types).await?;
+        Ok((rows, sent, Timestamp::now()))
     }
 
     /// Closes the connections; what is asked for afterwards opens them anew.
