@@ -121,15 +121,18 @@ const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
 /// The row types of the schema's tables, by their names. Behind a pooler nothing is prepared, so nobody says what a
 /// parameter's type is.
 pub async fn row_types(client: &Client) -> Result<HashMap<String, Type>, tokio_postgres::Error> {
-    let sql = "SELECT c.relname::text, c.reltype::oid, t.typarray::oid, a.attname::text, a.atttypid::oid \
+    let sql = "SELECT c.relname::text, c.reltype::oid, t.typarray::oid, a.attname::text, a.atttypid::oid, \
+        f.typname::text, f.typnamespace::regnamespace::text \
         FROM pg_class c JOIN pg_type t ON t.oid = c.reltype JOIN pg_attribute a ON a.attrelid = c.oid \
+        JOIN pg_type f ON f.oid = a.atttypid \
         WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped \
         AND pg_table_is_visible(c.oid) ORDER BY c.oid, a.attnum";
     let mut tables: HashMap<String, (u32, u32, Vec<Field>)> = HashMap::new();
     for row in client.query_typed(sql, &[]).await? {
         let (table, row_type, array): (String, u32, u32) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        // A type that we do not know is of a column that we do not write.
-        let ty = Type::from_oid(row.try_get(4)?).unwrap_or(Type::UNKNOWN);
+        let (number, name, schema) = (row.try_get(4)?, row.try_get(5)?, row.try_get(6)?);
+        // A type that we do not know is of a column that we do not write; the server wants its number all the same.
+        let ty = Type::from_oid(number).unwrap_or_else(|| Type::new(name, number, Kind::Simple, schema));
         let (.., fields) = tables.entry(table).or_insert((row_type, array, Vec::new()));
         fields.push(Field::new(row.try_get(3)?, ty));
     }

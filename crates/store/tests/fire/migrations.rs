@@ -64,6 +64,7 @@ async fn must_commit_on_when_another_release_adds_columns() {
     let direct = Bench::on(&Database::Postgres(database.url())).await;
     let pooled = Bench::on(&Database::Postgres(format!("{}?pooler=transaction", pooler.url(&database)))).await;
     direct.organization("acme", json!({})).await;
+    database.execute("CREATE DOMAIN later_domain AS text");
     for round in 0..3 {
         for (bench, name) in [(&direct, "direct"), (&pooled, "pooled")] {
             let made = bench.register(&small(&format!("{name}-{round}"), "acme")).await.unwrap();
@@ -72,7 +73,11 @@ async fn must_commit_on_when_another_release_adds_columns() {
             bench.commit(bench.change(&made, &renamed, &[]).unwrap().changes).await.unwrap();
         }
         for table in ["tenants", "tenant_audit", "organization_usage", "audit_private"] {
-            database.execute(&format!("ALTER TABLE {table} ADD COLUMN later_{round} text"));
+            // The last is of a type of the server's own that no driver knows.
+            database.execute(&format!(
+                "ALTER TABLE {table} ADD COLUMN later_{round} text, ADD COLUMN domain_{round} later_domain, \
+                 ADD COLUMN unknown_{round} pg_class"
+            ));
         }
     }
     assert_eq!(database.value("SELECT count(*) FROM tenants WHERE version = 2 AND display_name = 'Renamed'"), "6");
