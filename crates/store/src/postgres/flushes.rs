@@ -17,7 +17,9 @@ use tenancy_core::judge::Found;
 use tokio::sync::Notify;
 use tokio_postgres::Row;
 
-pub(super) const LOCK_HEAD: &str = "SELECT only_row FROM log_head WHERE only_row FOR NO KEY UPDATE";
+/// It asserts that there is a head: where none is, nobody would wait for anybody.
+pub(super) const LOCK_HEAD: &str =
+    "SELECT 1 / count(*) FROM (SELECT FROM log_head WHERE only_row FOR NO KEY UPDATE) head";
 /// It asserts the versions of the callers' keys: nobody revokes one any more before this commit, since that would need the
 /// log's head. Where one is at another version, the batch's line is that of the batch before, which is there already, and so
 /// the batch runs again, as where another process was quicker. The newest position is a value and no join: without one nothing

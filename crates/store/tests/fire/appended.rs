@@ -56,17 +56,19 @@ async fn must_refuse_to_change_the_log_on_postgres() {
 /// As after a restore that forgot a table.
 #[tokio::test]
 async fn must_commit_nothing_without_a_position_for_its_events() {
-    let database = Postgres::shared().database("positions");
-    let url = Database::Postgres(database.url());
-    url.migrate(false).await.unwrap();
-    let bench = Bench::on(&url).await;
-    bench.organization("acme", json!({})).await;
-    database.execute("DELETE FROM log_batches");
-    for _ in 0..2 {
-        let refused = bench.register(&small("t-1", "acme")).await;
-        assert!(matches!(refused, Err(Error::Internal(_))), "{refused:?}");
+    for table in ["log_batches", "log_head"] {
+        let database = Postgres::shared().database("positions");
+        let url = Database::Postgres(database.url());
+        url.migrate(false).await.unwrap();
+        let bench = Bench::on(&url).await;
+        bench.organization("acme", json!({})).await;
+        database.execute(&format!("DELETE FROM {table}"));
+        for _ in 0..2 {
+            let refused = bench.register(&small("t-1", "acme")).await;
+            assert!(matches!(refused, Err(Error::Internal(_))), "without {table}: {refused:?}");
+        }
+        assert_eq!(database.value("SELECT count(*) FROM tenants"), "0");
     }
-    assert_eq!(database.value("SELECT count(*) FROM tenants"), "0");
 }
 
 #[tokio::test]
