@@ -63,15 +63,9 @@ impl Connection {
         tokio::time::timeout(2 * CONNECT_TIMEOUT, Self::open(target, settings)).await.ok()
     }
 
-    /// Connects. Behind a pooler the settings are made in each transaction, since no start-up option reaches the
-    /// server; elsewhere they are start-up options.
+    /// Connects. Behind a pooler the settings are made in each transaction; elsewhere they are start-up options.
     pub async fn open(target: &Target, settings: &[(&str, String)]) -> Result<Self, Error> {
-        let mut config = target.config.clone();
-        if !target.pooled {
-            let given = config.get_options().map(|given| format!("{given} ")).unwrap_or_default();
-            let ours: Vec<_> = settings.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
-            config.options(format!("{given}{}", ours.join(" ")));
-        }
+        let config = target.with(settings);
         let (client, task) = match &target.tls {
             Some(tls) => {
                 let (client, connection) = config.connect(tls.clone()).await?;
@@ -369,7 +363,7 @@ mod tests {
             let limits = ["statement_timeout=10s", "lock_timeout=2s", "idle_in_transaction_session_timeout=5s"];
             assert_eq!(keyed[..3], limits);
             let shared = shown(&url, &Target::shared_settings()).await;
-            assert_eq!(shared[..2], limits[..2]);
+            assert_eq!(shared[..3], limits);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! LISTEN and NOTIFY: hints across processes that a job may be due. Polling finds it anyway.
 
 use super::shared::Shared;
-use super::target::Target;
+use super::target::{CONNECT_TIMEOUT, Target};
 use crate::rows::{Dialect, Type};
 use crate::sql::Sql;
 use std::sync::{Arc, Weak};
@@ -37,10 +37,11 @@ pub async fn listen(target: Target, queued: Weak<Notify>) {
         None if target.pooled => return,
         None => target,
     };
+    let config = target.with(&Target::shared_settings());
     while queued.strong_count() > 0 {
         let ended = match &target.tls {
-            Some(tls) => once(target.config.connect(tls.clone()).await, &queued).await,
-            None => once(target.config.connect(NoTls).await, &queued).await,
+            Some(tls) => once(config.connect(tls.clone()), &queued).await,
+            None => once(config.connect(NoTls), &queued).await,
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "listening was interrupted");
@@ -51,11 +52,16 @@ pub async fn listen(target: Target, queued: Weak<Notify>) {
 
 type Connected<S, T> = Result<(tokio_postgres::Client, tokio_postgres::Connection<S, T>), tokio_postgres::Error>;
 
-async fn once<S, T>(connected: Connected<S, T>, queued: &Weak<Notify>) -> Result<(), tokio_postgres::Error>
+/// One session, until it ends; nothing if nobody answers in time.
+async fn once<S, T>(
+    connecting: impl Future<Output = Connected<S, T>>,
+    queued: &Weak<Notify>,
+) -> Result<(), tokio_postgres::Error>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
+    let Ok(connected) = tokio::time::timeout(2 * CONNECT_TIMEOUT, connecting).await else { return Ok(()) };
     let (client, mut connection) = connected?;
     let mut asked = Box::pin(client.batch_execute("LISTEN tenancy_jobs"));
     let mut listening = false;

@@ -77,6 +77,17 @@ impl Target {
         Ok(Self { config, tls, pooled, listen })
     }
 
+    /// What to connect with so that a session has these settings; behind a pooler no start-up option reaches the server.
+    pub fn with(&self, settings: &[(&str, String)]) -> Config {
+        let mut config = self.config.clone();
+        if !self.pooled {
+            let given = config.get_options().map(|given| format!("{given} ")).unwrap_or_default();
+            let ours: Vec<_> = settings.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
+            config.options(format!("{given}{}", ours.join(" ")));
+        }
+        config
+    }
+
     /// The limits of a connection that commits and reads by key, where every access is by an index: a plan that was
     /// made while the tables were small must not scan them when they are large.
     pub fn keyed_settings() -> [(&'static str, String); 6] {
@@ -92,11 +103,12 @@ impl Target {
         ]
     }
 
-    /// The limits of a connection that lists and keeps up.
-    pub fn shared_settings() -> [(&'static str, String); 3] {
+    /// The limits of a connection that lists, keeps up, or listens.
+    pub fn shared_settings() -> [(&'static str, String); 4] {
         [
             ("statement_timeout", format!("{STATEMENT_TIMEOUT_SECONDS}s")),
             ("lock_timeout", format!("{LOCK_TIMEOUT_SECONDS}s")),
+            ("idle_in_transaction_session_timeout", format!("{IDLE_IN_TRANSACTION_TIMEOUT_SECONDS}s")),
             ("jit", "off".to_owned()),
         ]
     }
