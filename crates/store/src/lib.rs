@@ -13,6 +13,8 @@ pub mod list;
 mod migration;
 #[cfg(feature = "model")]
 mod model;
+#[cfg(feature = "model")]
+pub use model::Next;
 pub mod page;
 mod postgres;
 mod queue;
@@ -59,6 +61,12 @@ pub struct Condition {
     pub wrong: Vec<String>,
     /// What will go wrong if nobody looks after it.
     pub warnings: Vec<String>,
+}
+
+/// What is wrong where a thread has ended though nobody has closed the database: it has panicked.
+fn ended(thread: &std::thread::JoinHandle<()>) -> Option<String> {
+    let name = thread.thread().name().unwrap_or_default();
+    thread.is_finished().then(|| format!("the thread {name} has ended, and nothing goes on without it: restart"))
 }
 
 impl Store {
@@ -119,7 +127,10 @@ impl Store {
     /// [`Error::Unavailable`] when it does not answer.
     pub async fn condition(&self) -> Result<Condition, Error> {
         match &self.engine {
-            Engine::Sqlite(sqlite) => sqlite.rows("SELECT 1", &[], &[Type::Int]).map(|_| Condition::default()),
+            Engine::Sqlite(sqlite) => {
+                sqlite.rows("SELECT 1", &[], &[Type::Int])?;
+                Ok(Condition { wrong: sqlite.complaint().into_iter().collect(), warnings: Vec::new() })
+            }
             Engine::Postgres(postgres) => postgres.condition().await,
             #[cfg(feature = "model")]
             Engine::Model(_) => Ok(Condition::default()),

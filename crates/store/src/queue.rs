@@ -34,9 +34,9 @@ impl Waiting {
 pub struct Queue {
     waiting: mpsc::Sender<Waiting>,
     crowd: Arc<Crowd>,
-    /// Held by a test, no batch is taken: so it decides what goes together.
+    /// Held by a test, no batch is taken: so it decides what goes together. While it is true, who takes one panics.
     #[cfg(feature = "model")]
-    pub gate: Arc<tokio::sync::Mutex<()>>,
+    pub gate: Arc<tokio::sync::Mutex<bool>>,
 }
 
 /// Wakes up who takes batches, once, when as many wait as are looked for: not for each of them.
@@ -82,7 +82,7 @@ pub struct Intake {
     crowd: Arc<Crowd>,
     callers: Callers,
     #[cfg(feature = "model")]
-    gate: Arc<tokio::sync::Mutex<()>>,
+    gate: Arc<tokio::sync::Mutex<bool>>,
 }
 
 /// A queue and its intake.
@@ -164,7 +164,7 @@ impl Intake {
             self.carried.push_back(first);
         }
         #[cfg(feature = "model")]
-        drop(self.gate.lock().await);
+        assert!(!*self.gate.lock().await, "a test has asked for it");
         Some(self.take())
     }
 

@@ -13,6 +13,7 @@ use rows::Rows;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenancy_core::Error;
 use tenancy_core::judge::{Found, Judgement};
+pub use together::Next;
 use tokio::sync::Notify;
 
 /// A database in memory. Cheap to clone.

@@ -8,6 +8,17 @@ use std::collections::BTreeMap;
 use tenancy_core::Error;
 use tenancy_core::changes::Changes;
 
+/// What a thread of a store panics over when a test asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// A change.
+    Change,
+    /// A task of upkeep.
+    Upkeep,
+    /// A read by key.
+    Read,
+}
+
 impl Store {
     /// Asks for all at once, as one batch as far as a batch may go: none is taken before all of them wait.
     pub async fn commit_together(&self, all: Vec<Changes>) -> Vec<Result<Receipt, Error>> {
@@ -26,10 +37,25 @@ impl Store {
     }
 
     /// No batch is taken on PostgreSQL until what this answers is dropped.
-    pub async fn hold_commits(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+    pub async fn hold_commits(&self) -> Option<tokio::sync::OwnedMutexGuard<bool>> {
         match &self.engine {
             Engine::Postgres(postgres) => Some(std::sync::Arc::clone(&postgres.queue.gate).lock_owned().await),
             Engine::Sqlite(_) | Engine::Model(_) => None,
+        }
+    }
+
+    /// A thread of the store panics over the next change, or over a read or a task of upkeep.
+    pub async fn panic_over(&self, next: &Next) {
+        match (&self.engine, next) {
+            (Engine::Sqlite(sqlite), Next::Change) => *sqlite.queue.gate.lock().await = true,
+            (Engine::Postgres(postgres), Next::Change) => *postgres.queue.gate.lock().await = true,
+            (Engine::Sqlite(sqlite), Next::Upkeep) => {
+                let panics = |_: &_| -> rusqlite::Result<()> { std::panic::panic_any("a test has asked for it") };
+                drop(sqlite.upkeep.run(panics).await);
+            }
+            // There is no such kind of read.
+            (Engine::Postgres(postgres), Next::Read) => drop(postgres.lookups.row(usize::MAX, "").await),
+            _ => {}
         }
     }
 

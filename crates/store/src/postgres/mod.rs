@@ -26,16 +26,17 @@ pub use migrate::{is_marked, migrate};
 pub use roles::grant;
 pub use target::Target;
 
-use crate::Condition;
 use crate::queue::{self, Queue};
 use crate::rows::{Type, Value};
 use crate::sql::Sql;
+use crate::{Condition, ended};
 use clock::Clock;
 use connection::Connection;
 use lookups::Lookups;
 use shared::Shared;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use tenancy_core::{Error, Timestamp};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
@@ -51,7 +52,9 @@ pub struct Postgres {
     clock: Arc<Clock>,
     told: Arc<Notify>,
     target: Target,
+    /// `None` once it is closed.
     committer: Mutex<Option<Running>>,
+    threads: [JoinHandle<()>; 2],
     background: [AbortHandle; 3],
 }
 
@@ -63,11 +66,11 @@ struct Running {
 
 /// Runs `work` on a thread of its own. Everybody waits for the committer and for the reads by key: among the tasks of the
 /// requests they would have their turn only after all who are ready, and the database would wait with them.
-fn thread(name: &str, work: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
+fn thread(name: &str, work: impl Future<Output = ()> + Send + 'static) -> Result<JoinHandle<()>, Error> {
     let failed = |error: std::io::Error| Error::Internal(format!("no thread for {name}: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let named = std::thread::Builder::new().name(format!("postgres-{name}"));
-    named.spawn(move || runtime.block_on(work)).map(drop).map_err(failed)
+    named.spawn(move || runtime.block_on(work)).map_err(failed)
 }
 
 impl Postgres {
@@ -88,15 +91,15 @@ impl Postgres {
         let (stop, stopped) = oneshot::channel();
         let (ending, ended) = oneshot::channel();
         let committer = committer::Committer::new(target.clone(), intake);
-        thread("commits", async move {
+        let commits = thread("commits", async move {
             committer.run(stopped).await;
             // Who does not wait for the end need not hear of it.
             let _ = ending.send(());
         })?;
         let committer = Mutex::new(Some(Running { stop, ended }));
         let (lookups, fetching) = Lookups::new(target.clone());
-        thread("reads", fetching)?;
-        Ok(Self { queue, lookups, shared, clock, told, target, committer, background })
+        let threads = [commits, thread("reads", fetching)?];
+        Ok(Self { queue, lookups, shared, clock, told, target, committer, threads, background })
     }
 
     /// The database's time.
@@ -123,7 +126,10 @@ impl Postgres {
                 partition::MIN_MONTHS_AHEAD
             )
         });
-        Ok(Condition { wrong: self.clock.complaint().into_iter().collect(), warnings: few.into_iter().collect() })
+        let closed = self.committer.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        let threads = self.threads.iter().filter(|_| !closed);
+        let wrong = self.clock.complaint().into_iter().chain(threads.filter_map(ended)).collect();
+        Ok(Condition { wrong, warnings: few.into_iter().collect() })
     }
 
     /// Makes the partitions of the log that are missing.

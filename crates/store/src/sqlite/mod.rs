@@ -15,7 +15,7 @@ use crate::queue::{self, Queue};
 use crate::rows::{Dialect, Type, Value};
 use crate::sql::Sql;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use tenancy_core::Error;
 
 /// An open file. Cheap to clone.
@@ -28,6 +28,7 @@ pub struct Sqlite {
     /// Connections that only read.
     pub readers: Arc<Readers>,
     statements: Arc<Statements>,
+    /// The writer; `None` once it is closed.
     thread: Arc<Mutex<Option<std::thread::JoinHandle<()>>>>,
     // Held as long as the file is open.
     _lock: Arc<connection::FileLock>,
@@ -96,11 +97,16 @@ impl Sqlite {
         self.upkeep.run(move |connection| connection::rows(connection, &sql.text, &sql.params, &types)).await
     }
 
+    /// What is wrong with the writer, if anything is.
+    pub fn complaint(&self) -> Option<String> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(crate::ended)
+    }
+
     /// Lets the writer finish what waits, and ends it.
     pub fn close(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.readers.close_idle();
         self.upkeep.stop();
-        let thread = self.thread.lock().ok().and_then(|mut slot| slot.take());
         if let Some(thread) = thread {
             // A writer that panicked has nothing left to finish.
             let _ = thread.join();

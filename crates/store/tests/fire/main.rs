@@ -6,6 +6,7 @@ mod away;
 mod clock;
 mod culprits;
 mod cuts;
+mod ended;
 mod engines;
 #[allow(dead_code, unused_imports, unused_macros, reason = "its own suite uses all of it")]
 #[path = "../conformance/harness.rs"]
