@@ -8,10 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tenancy_core::Error;
 use tenancy_core::hold::{Held, Hold};
+use tenancy_store::upkeep::MAX_REMOVED;
 use tokio_util::sync::CancellationToken;
 
 /// Most holds that are released in one go.
 const MAX_HOLDS: usize = 256;
+
+/// Most portions of what expired that are removed in one go: holds have their turn in between.
+const MAX_PORTIONS: usize = 20;
 
 /// The name under which the log shows it.
 pub const ACTOR: &str = "holds";
@@ -48,6 +52,24 @@ async fn release(tenancy: &Tenancy, hold: &Hold, asked: &Asked) -> Result<(), Er
     Ok(())
 }
 
+/// Removes what has expired, portion after portion while there is more; returns how much.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn remove_expired(tenancy: &Tenancy, stop: &CancellationToken) -> Result<u64, Error> {
+    let mut removed = 0;
+    for _ in 0..MAX_PORTIONS {
+        let portion = tenancy.store.remove_expired().await?;
+        removed += portion;
+        if portion < u64::from(MAX_REMOVED) || stop.is_cancelled() {
+            break;
+        }
+        // Who wants to write meanwhile goes first.
+        tokio::task::yield_now().await;
+    }
+    Ok(removed)
+}
+
 /// How often the log's partitions are looked at; months of them lie ahead.
 const TOP_UP_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -56,7 +78,7 @@ pub async fn run(tenancy: Arc<Tenancy>, every: Duration, stop: CancellationToken
     let mut topped_up = None::<Instant>;
     while !stop.is_cancelled() {
         complain("holds that ended could not be looked for", release_holds(&tenancy).await);
-        complain("what expired could not be removed", tenancy.store.remove_expired().await);
+        complain("what expired could not be removed", remove_expired(&tenancy, &stop).await);
         if topped_up.is_none_or(|at| at.elapsed() >= TOP_UP_EVERY) {
             let done = tenancy.store.top_up_log().await;
             topped_up = done.is_ok().then(Instant::now);

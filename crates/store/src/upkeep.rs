@@ -35,7 +35,7 @@ pub type Lease = (JobId, i64);
 const GIVEN_BACK: &str = "state = 'queued', lease_holder = NULL, lease_epoch = lease_epoch + 1";
 
 /// Most rows that one call of [`Store::remove_expired`] removes of a kind.
-const MAX_REMOVED: i64 = 10_000;
+pub const MAX_REMOVED: u32 = 10_000;
 
 impl Store {
     /// Takes up to `limit` jobs that are due, running ones whose lease is over among them.
@@ -200,28 +200,49 @@ impl Store {
         self.all(sql).await
     }
 
-    /// Removes expired idempotency records and usage rows that are not the newest; returns how many.
+    /// Removes expired idempotency records and usage rows that are not the newest, up to [`MAX_REMOVED`] of each; returns how
+    /// many. It waits for nobody: what another process is about to remove is left to it.
     ///
     /// # Errors
     /// As [`Store::claim`].
     pub async fn remove_expired(&self) -> Result<u64, Error> {
         let mut sql = Sql::new(self.dialect(), "");
         let now = sql.bind(Type::Time, Value::Time(self.now()));
-        let most = sql.bind(Type::Int, Value::Int(MAX_REMOVED));
+        let expired = format!("old.expires_at <= {now} ORDER BY old.expires_at");
+        let answers = self.remove_portion(sql, "idempotency_records", "digest", &expired).await?;
+        let newer = "EXISTS (SELECT 1 FROM organization_usage newer \
+                     WHERE newer.organization_id = old.organization_id AND newer.serial > old.serial)";
+        let sql = Sql::new(self.dialect(), "");
+        let usage = self.remove_portion(sql, "organization_usage", "organization_id, serial", newer).await?;
+        Ok(answers + usage)
+    }
+
+    /// Removes rows of `table` by their keys: those of which `which` holds, as `old`.
+    async fn remove_portion(&self, mut sql: Sql, table: &str, key: &str, which: &str) -> Result<u64, Error> {
+        let most = sql.bind(Type::Int, Value::Int(i64::from(MAX_REMOVED)));
+        let skip = match self.dialect() {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => " FOR UPDATE OF old SKIP LOCKED",
+        };
         sql.text = format!(
-            "DELETE FROM idempotency_records WHERE digest IN (SELECT digest FROM idempotency_records \
-             WHERE expires_at <= {now} ORDER BY expires_at LIMIT {most}) RETURNING 1"
+            "WITH portion AS MATERIALIZED (SELECT {key} FROM {table} old WHERE {which} LIMIT {most}{skip}) \
+             DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM portion) RETURNING 1"
         );
-        let answers = self.write(sql, vec![Type::Int]).await?.len();
+        let removed = self.write(sql, vec![Type::Int]).await?.len();
+        Ok(u64::try_from(removed).unwrap_or(u64::MAX))
+    }
+
+    /// Removes the stored answer of a digest if it has expired, so that another one can come in its place.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    pub async fn remove_expired_answer(&self, digest: &str) -> Result<(), Error> {
         let mut sql = Sql::new(self.dialect(), "");
-        let most = sql.bind(Type::Int, Value::Int(MAX_REMOVED));
-        sql.text = format!(
-            "DELETE FROM organization_usage WHERE (organization_id, serial) IN (SELECT organization_id, serial \
-             FROM organization_usage o WHERE EXISTS (SELECT 1 FROM organization_usage newer \
-             WHERE newer.organization_id = o.organization_id AND newer.serial > o.serial) LIMIT {most}) RETURNING 1"
-        );
-        let usage = self.write(sql, vec![Type::Int]).await?.len();
-        Ok(u64::try_from(answers + usage).unwrap_or(u64::MAX))
+        let digest = sql.bind(Type::Text, Value::Text(digest.to_owned()));
+        let now = sql.bind(Type::Time, Value::Time(self.now()));
+        sql.text =
+            format!("DELETE FROM idempotency_records WHERE digest = {digest} AND expires_at <= {now} RETURNING 1");
+        self.write(sql, vec![Type::Int]).await.map(drop)
     }
 
     /// Puts a mark on the database, once; [`crate::database::Database::is_marked`] finds it.

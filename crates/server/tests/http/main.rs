@@ -4,6 +4,7 @@
 mod apply;
 mod environments;
 mod every_route;
+mod expiry;
 mod house;
 mod idempotency;
 mod life;

@@ -60,7 +60,7 @@ impl Store {
         let mut removed = 0;
         loop {
             let mut sql = Sql::new(self.dialect(), "");
-            let most = sql.bind(Type::Int, Value::Int(MAX_REMOVED));
+            let most = sql.bind(Type::Int, Value::Int(i64::from(MAX_REMOVED)));
             sql.text = format!(
                 "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} \
                  WHERE audit_id < (SELECT audit_id FROM log_floor) AND tenant_id <> '' LIMIT {most}) RETURNING 1"

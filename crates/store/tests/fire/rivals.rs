@@ -271,3 +271,28 @@ async fn must_keep_caps_exact_between_three_processes() {
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), usage[0]);
     whole(&database);
 }
+
+#[tokio::test]
+async fn must_not_wait_for_a_process_that_removes_the_same() {
+    let (database, [bench]) = processes("expired").await;
+    bench.organization("acme", json!({})).await;
+    for number in 0..4 {
+        bench.register(&small(&format!("t-{number}"), "acme")).await.unwrap();
+    }
+    database.execute(
+        "INSERT INTO idempotency_records SELECT 'digest ' || n, '', 201, '{}', '', '2020-01-01Z', '2020-01-02Z' \
+         FROM generate_series(1, 5) n",
+    );
+    let mut other = database.connect().await;
+    let transaction = other.transaction().await.unwrap();
+    let removing = "DELETE FROM idempotency_records WHERE digest = 'digest 2'; \
+        DELETE FROM organization_usage WHERE serial = 2";
+    transaction.batch_execute(removing).await.unwrap();
+    // Three usages are not the newest, and one of them is the other's.
+    assert_eq!(bench.store.remove_expired().await, Ok(4 + 2));
+    transaction.rollback().await.unwrap();
+    assert_eq!(bench.store.remove_expired().await, Ok(1 + 1));
+    let left = "SELECT (SELECT count(*) FROM idempotency_records), (SELECT string_agg(serial::text, ' ') \
+        FROM organization_usage)";
+    assert_eq!(database.rows(left), [[Some("0".to_owned()), Some("4".to_owned())]]);
+}
