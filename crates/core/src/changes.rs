@@ -116,6 +116,13 @@ pub struct IdempotencyRecord {
     pub expires_at: Timestamp,
 }
 
+impl IdempotencyRecord {
+    /// Whether it answers now. One that does not is as good as absent, though it may not be removed yet.
+    pub fn answers(&self, now: Timestamp) -> bool {
+        now < self.expires_at
+    }
+}
+
 /// What a rule decided. It cannot be built without an audit event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Changes {

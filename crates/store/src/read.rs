@@ -86,7 +86,8 @@ impl Store {
     /// # Errors
     /// As [`Store::dossier`].
     pub async fn answer(&self, digest: &str) -> Result<Option<IdempotencyRecord>, Error> {
-        self.by_key(ANSWER, digest).await
+        let kept: Option<IdempotencyRecord> = self.by_key(ANSWER, digest).await?;
+        Ok(kept.filter(|record| record.answers(self.now())))
     }
 
     /// A key by its id.

@@ -120,7 +120,10 @@ impl Tenancy {
                     return Err(Error::Unauthenticated);
                 }
                 (Err(Error::Conflict(Conflict::IdempotencyKeyUsed(first))), Some(keyed)) => {
-                    return keyed.key.answer_of(&first).map(Done::Before);
+                    if first.answers(self.store.now()) {
+                        return keyed.key.answer_of(&first).map(Done::Before);
+                    }
+                    self.store.remove_expired_answer(&first.digest).await?;
                 }
                 (Err(Error::Conflict(conflict)), _) if moved(&conflict) => {}
                 (Err(error), _) => {

@@ -1,9 +1,16 @@
 //! Idempotency-Key: at one moment, across callers, and over many documents.
 
 use crate::house::{House, On, on_both};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tenancy_core::apikey::Role;
+use tenancy_core::ids::KeyId;
+use tenancy_core::moment::{Actor, Moment};
+use tenancy_core::rules::organizations::{OrganizationManifest, create};
+use tenancy_server::answer::Answer;
+use tenancy_server::idempotency::IdempotencyKey;
+use tenancy_server::tenancy::fresh_correlation_id;
 
 on_both!(
     requests_of_one_moment_must_have_one_effect,
@@ -13,6 +20,7 @@ on_both!(
     a_file_must_go_on_where_it_was,
     files_of_other_documents_under_one_key_must_be_refused,
     files_of_one_moment_must_have_one_effect,
+    an_answer_that_is_kept_no_longer_must_answer_nobody,
 );
 
 async fn requests_of_one_moment_must_have_one_effect(on: On) {
@@ -156,4 +164,46 @@ async fn files_of_one_moment_must_have_one_effect(on: On) {
     assert!(won.iter().all(|answer| answer.0 == 200 && answer.1 == won[0].1), "{won:#?}");
     assert!(lost.iter().all(|answer| answer.0 == 422 && answer.1["code"] == "idempotency_key_reused"), "{lost:#?}");
     assert_eq!(house.get("/v1/organizations").await.body["items"].as_array().expect("items").len(), 2);
+}
+
+/// An organization was made `ago` under the admin's Idempotency-Key `key`, with this request.
+async fn made(house: &House, ago: SignedDuration, key: &str, request: &Value) {
+    let tenancy = &house.server.tenancy;
+    let keys = house.get("/v1/keys").await.ok(200).body;
+    let admin = keys["items"].as_array().expect("keys").iter().find(|key| key["role"] == "admin").expect("an admin");
+    let owner = KeyId::known(admin["key_id"].as_str().expect("an id"));
+    let then = tenancy.store.now() - ago;
+    let mut moment = Moment::new(then, [7; 32], Actor::user(&owner), fresh_correlation_id());
+    let (manifest, _) = OrganizationManifest::parse(&tenancy.declared, request).expect("good");
+    let mut changes = create(&manifest, &mut moment).expect("made").changes.expect("something changes");
+    let answer = Answer { status: 201, body: json!({"of": "then"}).to_string(), ..Answer::default() };
+    let body = request.to_string();
+    let key = IdempotencyKey::new(&owner, key.as_bytes(), "POST", "/v1/organizations", body.as_bytes());
+    key.expect("a key").store(&mut changes, &answer, then);
+    tenancy.store.commit(changes).await.expect("committed");
+}
+
+/// Nobody has removed it yet.
+async fn an_answer_that_is_kept_no_longer_must_answer_nobody(on: On) {
+    let day = SignedDuration::from_hours(24);
+    let [then, now] = ["then", "now"].map(|id| json!({"organization_id": id}));
+    for (ago, kept) in [(day - SignedDuration::from_mins(1), true), (day, false)] {
+        let house = House::new(on).await;
+        made(&house, ago, "key", &then).await;
+        let send =
+            async |body: &Value| house.send("POST", "/v1/organizations", &[("idempotency-key", "key")], body).await;
+        let (again, other) = (send(&then).await, send(&now).await);
+        if kept {
+            assert_eq!(again.ok(201).body, json!({"of": "then"}));
+            assert_eq!(other.ok(422).code(), "idempotency_key_reused");
+        } else {
+            assert_eq!(again.ok(409).code(), "organization_exists", "it is asked for anew");
+            assert_eq!(other.ok(201).header("idempotency-replayed"), "");
+            let replayed = send(&now).await.ok(201);
+            assert_eq!(
+                (replayed.header("idempotency-replayed"), &replayed.body["organization_id"]),
+                ("true", &json!("now"))
+            );
+        }
+    }
 }

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 use tenancy_core::Error;
 use tenancy_core::apikey::Role;
-use tenancy_core::changes::{Conflict, Guard, IdempotencyRecord};
+use tenancy_core::changes::{Changes, Conflict, Guard, IdempotencyRecord};
 use tenancy_core::ids::Alias;
 use tenancy_core::json::{Object, sha256_hex};
 use tenancy_core::organization::Usage;
@@ -25,6 +25,7 @@ on_both!(
     must_filter_tenants,
     must_refuse_a_cursor_of_another_list,
     must_remove_what_has_expired_and_nothing_else,
+    an_answer_must_count_as_absent_from_when_it_expires,
 );
 
 on_pooled!(
@@ -256,17 +257,7 @@ async fn must_refuse_a_cursor_of_another_list(bench: Bench) {
 async fn must_remove_what_has_expired_and_nothing_else(bench: Bench) {
     bench.organization("acme", json!({})).await;
     for (number, hours) in [(1, -1), (2, 1)] {
-        let mut changes = bench.registration(&small(&format!("t-{number}"), "acme")).changes.unwrap();
-        let now = bench.store.now();
-        changes.store_answer(IdempotencyRecord {
-            digest: format!("digest {number}"),
-            request_digest: String::new(),
-            status: 201,
-            headers: Object::new(),
-            body: String::new(),
-            created_at: now,
-            expires_at: now + SignedDuration::from_hours(hours),
-        });
+        let changes = answered(&bench, &format!("t-{number}"), &format!("digest {number}"), hours);
         bench.commit(Some(changes)).await.unwrap();
     }
     assert_eq!(bench.store.remove_expired().await, Ok(2), "an answer, and a usage that is not the newest");
@@ -275,4 +266,38 @@ async fn must_remove_what_has_expired_and_nothing_else(bench: Bench) {
     assert!(bench.store.answer("digest 2").await.unwrap().is_some());
     let record = bench.store.organization(&organization("acme")).await.unwrap().unwrap();
     assert_eq!(record.usage.tenants, 2);
+}
+
+/// A registration with an answer that expires in so many hours.
+fn answered(bench: &Bench, id: &str, digest: &str, hours: i64) -> Changes {
+    let mut changes = bench.registration(&small(id, "acme")).changes.unwrap();
+    let now = bench.store.now();
+    changes.store_answer(IdempotencyRecord {
+        digest: digest.to_owned(),
+        request_digest: String::new(),
+        status: 201,
+        headers: Object::new(),
+        body: id.to_owned(),
+        created_at: now,
+        expires_at: now + SignedDuration::from_hours(hours),
+    });
+    changes
+}
+
+/// It stands in the way of a new one until it is removed, but it answers nobody.
+async fn an_answer_must_count_as_absent_from_when_it_expires(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    // This very moment, which is over when it is looked for.
+    for (id, digest, hours) in [("t-1", "over", 0), ("t-2", "kept", 24)] {
+        bench.commit(Some(answered(&bench, id, digest, hours))).await.unwrap();
+        let read = bench.store.answer(digest).await.unwrap();
+        assert_eq!(read.is_some(), hours > 0, "{digest}");
+        let used = bench.commit(Some(answered(&bench, "t-3", digest, 24))).await;
+        assert!(matches!(used, Err(Error::Conflict(Conflict::IdempotencyKeyUsed(_)))), "{used:?}");
+        bench.store.remove_expired_answer(digest).await.unwrap();
+    }
+    bench.commit(Some(answered(&bench, "t-3", "over", 24))).await.unwrap();
+    assert_eq!(bench.store.answer("over").await.unwrap().unwrap().body, "t-3");
+    let used = bench.commit(Some(answered(&bench, "t-4", "kept", 24))).await;
+    assert!(matches!(used, Err(Error::Conflict(Conflict::IdempotencyKeyUsed(_)))), "{used:?}");
 }
