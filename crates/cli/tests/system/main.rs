@@ -15,4 +15,6 @@ mod pooled;
 mod secrets;
 mod server;
 mod shared;
+#[cfg(target_os = "linux")]
+mod unsynced;
 mod writers;

@@ -203,14 +203,45 @@ fn changed(connection: &Connection, sql: &str, row: &[Value]) -> Result<usize, E
     statement.execute(rusqlite::params_from_iter(row)).map_err(|error| failed(&error))
 }
 
-/// What the error of a COMMIT says. A write that failed leaves a commit that nobody can read; where the disk could not say that
-/// it has all of it, it may be there all the same, and count when the write-ahead log is read again.
+/// What the error of a COMMIT says. A write that failed leaves a commit that nobody can read. Whatever else fails may come after
+/// all of it was written: the disk did not say that it has it, or the index of the write-ahead log could not grow or had no
+/// memory. Then it may be there all the same, and count when that log is read again.
 fn not_committed(error: &rusqlite::Error) -> Error {
+    use rusqlite::ErrorCode::{OutOfMemory, SystemIoFailure};
+    let written = |cause: &rusqlite::ffi::Error| cause.extended_code != rusqlite::ffi::SQLITE_IOERR_WRITE;
     match error {
-        rusqlite::Error::SqliteFailure(cause, _) if cause.extended_code == rusqlite::ffi::SQLITE_IOERR_FSYNC => {
+        rusqlite::Error::SqliteFailure(cause, _)
+            if matches!(cause.code, SystemIoFailure | OutOfMemory) && written(cause) =>
+        {
             tracing::error!(%error, "SQLite could not say whether it committed");
             Error::OutcomeUnknown
         }
         _ => failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    #[test]
+    fn must_know_which_commits_that_failed_may_be_there_all_the_same() {
+        let of = |code| not_committed(&rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        for code in [
+            ffi::SQLITE_IOERR_FSYNC,
+            ffi::SQLITE_IOERR_FSTAT,
+            ffi::SQLITE_IOERR_SHMMAP,
+            ffi::SQLITE_IOERR_SHMSIZE,
+            ffi::SQLITE_IOERR_NOMEM,
+            ffi::SQLITE_IOERR,
+            ffi::SQLITE_NOMEM,
+        ] {
+            assert_eq!(of(code), Error::OutcomeUnknown, "{code}");
+        }
+        for code in [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_FULL, ffi::SQLITE_BUSY] {
+            assert_eq!(of(code), Error::Unavailable, "{code}");
+        }
+        assert!(matches!(of(ffi::SQLITE_CONSTRAINT_FOREIGNKEY), Error::Internal(_)));
     }
 }
