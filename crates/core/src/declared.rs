@@ -10,6 +10,12 @@ pub const MAX_SHORT_NAME_BYTES: usize = 32;
 /// Longest name of a quota or a region, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
 
+/// Whether a name is one that can be declared at all: 1 to `max_bytes` bytes without spaces.
+pub fn may_be_declared(name: &str, max_bytes: usize) -> bool {
+    let plain = |c: char| !c.is_control() && !c.is_whitespace();
+    !name.is_empty() && name.len() <= max_bytes && name.chars().all(plain)
+}
+
 /// The names that manifests may use. The server's configuration may replace each list; these are the built-in ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -106,8 +112,7 @@ impl Declared {
         let mut names = |what: &str, list: &mut dyn Iterator<Item = &String>, max_bytes: usize| {
             let mut seen = BTreeSet::new();
             for name in list {
-                let plain = |c: char| !c.is_control() && !c.is_whitespace();
-                if name.is_empty() || name.len() > max_bytes || !name.chars().all(plain) {
+                if !may_be_declared(name, max_bytes) {
                     found.push(format!("{what} {name:?} must be 1 to {max_bytes} bytes without spaces"));
                 }
                 if !seen.insert(name) {

@@ -7,6 +7,12 @@ use crate::tenant::Labels;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
+/// Most different quotas that an organization's tenants have, in all: its usage is a sum of each of them.
+pub const MAX_QUOTA_KEYS: usize = 256;
+
+/// What [`MAX_QUOTA_KEYS`] is called as a cap. It is no quota's name: what can have a cap has no spaces.
+pub const QUOTA_KEYS: &str = "different quota keys";
+
 /// What an organization's tenants may be at most, in number and in sum of their quotas. What is absent has no cap.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caps {
@@ -21,7 +27,7 @@ pub struct Caps {
 pub struct Usage {
     /// How many tenants.
     pub tenants: i64,
-    /// Sums of declared quotas.
+    /// Sums of quotas, declared or not, that are not 0: what tenants' documents say is all that they depend on.
     pub quotas: BTreeMap<String, i64>,
 }
 
@@ -48,6 +54,16 @@ impl Usage {
         change
     }
 
+    /// How many quotas more there are in the sum after a change.
+    fn more_keys(&self, change: &Usage) -> i64 {
+        let sum = |name: &String| self.quotas.get(name).copied().unwrap_or(0);
+        let more = change.quotas.iter().map(|(name, value)| {
+            let (before, after) = (sum(name), sum(name).saturating_add(*value));
+            i64::from(after != 0) - i64::from(before != 0)
+        });
+        more.sum()
+    }
+
     /// Whether it changes nothing.
     pub fn is_nothing(&self) -> bool {
         self.tenants == 0 && self.quotas.values().all(|value| *value == 0)
@@ -57,7 +73,7 @@ impl Usage {
 /// One cap that a change would pass.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct CapExceeded {
-    /// `tenants`, or a quota's name.
+    /// `tenants`, [`QUOTA_KEYS`], or a quota's name.
     pub cap: String,
     /// The cap.
     pub limit: i64,
@@ -73,6 +89,7 @@ impl CapExceeded {
         let Self { cap, limit, used, asked } = self;
         let pointer = match cap.as_str() {
             "tenants" => Pointer::root().key("organization_id"),
+            QUOTA_KEYS => Pointer::root().key("quotas"),
             quota => Pointer::root().key("quotas").key(quota),
         };
         let message = format!("{used} of the organization's {limit} {cap} are used: there is no room for {asked} more");
@@ -81,8 +98,8 @@ impl CapExceeded {
 }
 
 impl Caps {
-    /// Every cap that `usage` with `change` would pass. What a change does not raise is not asked: lowering is always
-    /// allowed, also above a cap that was lowered since.
+    /// Every cap that `usage` with `change` would pass, [`MAX_QUOTA_KEYS`] among them. What a change does not raise is not
+    /// asked: lowering is always allowed, also above a cap that was lowered since.
     pub fn exceeded(&self, usage: &Usage, change: &Usage) -> Vec<CapExceeded> {
         let over = |cap: &str, limit: Option<i64>, used: i64, asked: i64| {
             let limit = limit?;
@@ -90,11 +107,13 @@ impl Caps {
             over.then(|| CapExceeded { cap: cap.to_owned(), limit, used, asked })
         };
         let tenants = over("tenants", self.tenants, usage.tenants, change.tenants);
+        let used = i64::try_from(usage.quotas.len()).unwrap_or(i64::MAX);
+        let keys = over(QUOTA_KEYS, i64::try_from(MAX_QUOTA_KEYS).ok(), used, usage.more_keys(change));
         let quotas = change.quotas.iter().filter_map(|(name, asked)| {
             let used = usage.quotas.get(name).copied().unwrap_or(0);
             over(name, self.quotas.get(name).copied(), used, *asked)
         });
-        tenants.into_iter().chain(quotas).collect()
+        tenants.into_iter().chain(keys).chain(quotas).collect()
     }
 }
 

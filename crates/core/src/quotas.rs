@@ -1,6 +1,6 @@
 //! Quotas and policies: JSON objects with known keys that are typed, and others that are kept as they came.
 
-use crate::declared::Declared;
+use crate::declared::{Declared, MAX_NAME_BYTES, may_be_declared};
 use crate::document::{Findings, one_of, shown};
 use crate::json::{Object, Pointer};
 use crate::nearest::nearest;
@@ -27,7 +27,7 @@ pub fn check_quotas(declared: &Declared, quotas: &Object, at: &Pointer, findings
     for (name, value) in quotas {
         let at = at.key(name);
         if declared.quotas.contains_key(name) {
-            if !value.as_i64().is_some_and(|number| (0..=MAX_QUOTA).contains(&number)) {
+            if counted(value).is_none() {
                 findings.bad(
                     &at,
                     "out_of_range",
@@ -78,14 +78,16 @@ fn undeclared<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, at: &Poi
     findings.warn(at, "undeclared_key", format!("{} is not declared and is kept as it came{hint}", shown(&name)));
 }
 
-/// A declared quota's value.
-pub fn quota(quotas: &Object, name: &str) -> Option<i64> {
-    quotas.get(name).and_then(Value::as_i64)
+/// What the value of a quota counts for, if it does: a whole number from 0 to [`MAX_QUOTA`].
+pub fn counted(value: &Value) -> Option<i64> {
+    value.as_i64().filter(|number| (0..=MAX_QUOTA).contains(number))
 }
 
-/// Every declared quota in `quotas`, as numbers.
-pub fn declared_values(declared: &Declared, quotas: &Object) -> BTreeMap<String, i64> {
-    declared.quotas.keys().filter_map(|name| Some((name.clone(), quota(quotas, name)?))).collect()
+/// All that counts in `quotas`, declared or not: what is declared may change while the tenant is there, and what was
+/// added for it has to be what is taken away. A name that can never be declared can never have a cap, and does not count.
+pub fn counted_values(quotas: &Object) -> BTreeMap<String, i64> {
+    let countable = quotas.iter().filter(|(name, _)| may_be_declared(name, MAX_NAME_BYTES));
+    countable.filter_map(|(name, value)| Some((name.clone(), counted(value)?))).collect()
 }
 
 /// `policies.retentionDays`, if it is set.

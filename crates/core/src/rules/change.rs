@@ -13,7 +13,7 @@ use crate::json::{Difference, Pointer, differences};
 use crate::manifest::{EnvironmentManifest, Manifest, WebhookManifest};
 use crate::moment::Moment;
 use crate::organization::Usage;
-use crate::quotas::declared_values;
+use crate::quotas::counted_values;
 use crate::tenant::{Dossier, State, TenantVersion};
 use crate::webhook::Webhook;
 use serde_json::{Value, json};
@@ -115,7 +115,7 @@ fn said(differences: &[Difference]) -> (Vec<Value>, Value) {
 }
 
 fn usage(turn: &mut Turn<'_>, before: &Manifest, after: &Manifest) {
-    let usage = |manifest: &Manifest| Usage { tenants: 0, quotas: declared_values(turn.declared, &manifest.quotas) };
+    let usage = |manifest: &Manifest| Usage { tenants: 0, quotas: counted_values(&manifest.quotas) };
     let change = usage(before).until(&usage(after));
     if !change.is_nothing() {
         turn.guards.push(Guard::OrganizationRoom(after.organization_id.clone(), change));

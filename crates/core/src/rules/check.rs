@@ -3,9 +3,9 @@
 use crate::declared::Declared;
 use crate::document::Findings;
 use crate::environment::IsolationLevel;
-use crate::json::Pointer;
+use crate::json::{Object, Pointer};
 use crate::manifest::{EnvironmentManifest, Manifest};
-use crate::quotas::{MAX_QUOTA, quota, retention_days};
+use crate::quotas::{counted, retention_days};
 use crate::tenant::Profile;
 use serde_json::Value;
 
@@ -85,7 +85,7 @@ fn unbounded(
 
 fn sums(declared: &Declared, manifest: &Manifest, findings: &mut Findings) {
     // What is out of range is said where it stands, and counts for nothing: so 64 environments stay far below 64 bits.
-    let in_range = |quotas, name| quota(quotas, name).filter(|value| (0..=MAX_QUOTA).contains(value));
+    let in_range = |quotas: &Object, name: &str| quotas.get(name).and_then(counted);
     for (name, _) in declared.quotas.iter().filter(|(_, key)| key.sums) {
         let sum: i64 = manifest.environments.iter().filter_map(|e| in_range(&e.quotas, name)).sum();
         if let Some(most) = in_range(&manifest.quotas, name)

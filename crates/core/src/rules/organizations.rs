@@ -11,7 +11,7 @@ use crate::json::{Object, Pointer, differences, without_nulls};
 use crate::manifest::{MAX_DISPLAY_NAME_BYTES, read_labels};
 use crate::moment::Moment;
 use crate::organization::{Caps, Organization};
-use crate::quotas::{check_quotas, declared_values};
+use crate::quotas::{check_quotas, counted_values};
 use crate::tenant::Labels;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -113,7 +113,7 @@ fn read_quota_caps(
         findings.bad(&at.key(name), "undeclared_quota", one_of(name, &names));
     }
     check_quotas(declared, &known, at, findings);
-    declared_values(declared, &known)
+    counted_values(&known)
 }
 
 /// What a rule decided on an organization.

@@ -11,7 +11,7 @@ use crate::job::{Job, JobState, Step, StepState};
 use crate::lifecycle::{Action, Situation, TABLE, next_action};
 use crate::moment::{Moment, cut};
 use crate::organization::Usage;
-use crate::quotas::{declared_values, purge_after_days};
+use crate::quotas::{counted_values, purge_after_days};
 use crate::tenant::{Dossier, State};
 use serde_json::{Value, json};
 
@@ -150,7 +150,7 @@ fn empty(turn: &mut Turn<'_>) {
     turn.writes.extend(dossier.aliases.drain(..).map(Write::DeleteAlias));
     turn.writes.extend(dossier.webhooks.drain(..).map(|webhook| Write::DeleteWebhook(webhook.webhook_id)));
     let tenant = &dossier.tenant;
-    let used = Usage { tenants: 1, quotas: declared_values(turn.declared, &tenant.quotas) };
+    let used = Usage { tenants: 1, quotas: counted_values(&tenant.quotas) };
     turn.guards.push(Guard::OrganizationRoom(tenant.organization_id.clone(), used.until(&Usage::default())));
     let tenant = &mut dossier.tenant;
     tenant.display_name = None;

@@ -10,7 +10,7 @@ use crate::lifecycle::Action;
 use crate::manifest::{Manifest, aliases_document};
 use crate::moment::Moment;
 use crate::organization::Usage;
-use crate::quotas::declared_values;
+use crate::quotas::counted_values;
 use crate::tenant::{Dossier, State, Tenant};
 use serde_json::json;
 
@@ -29,7 +29,7 @@ pub fn register(
     let mut guards = vec![
         Guard::OrganizationRoom(
             manifest.organization_id.clone(),
-            Usage { tenants: 1, quotas: declared_values(declared, &manifest.quotas) },
+            Usage { tenants: 1, quotas: counted_values(&manifest.quotas) },
         ),
         Guard::TenantUnused(dossier.tenant.tenant_id.clone()),
     ];

@@ -149,7 +149,8 @@ pub fn usage(database: &Database) {
         let living = database.tenants.values().filter(|t| &t.organization_id == id && t.purged_at.is_none());
         let mut sum = Usage::default();
         for tenant in living {
-            let quotas = tenant.quotas.iter().filter_map(|(name, value)| Some((name.clone(), value.as_i64()?)));
+            let number = |value: &serde_json::Value| value.as_i64().filter(|number| (0..=1 << 40).contains(number));
+            let quotas = tenant.quotas.iter().filter_map(|(name, value)| Some((name.clone(), number(value)?)));
             sum.add(&Usage { tenants: 1, quotas: quotas.collect::<BTreeMap<_, _>>() });
         }
         assert_eq!(usage, &sum);

@@ -22,6 +22,8 @@ pub enum Command {
     Again(Who),
     Suspend(Who, &'static str, Option<u8>, Option<i64>),
     Activate(Who, Option<&'static str>),
+    /// Whether seats are a declared quota from now on.
+    Declare(bool),
     /// A hold on the organization of all: placed with a reason, or released.
     HoldAll(&'static str, Option<Option<u8>>),
     /// The tenant follows its organization's holds.
@@ -47,6 +49,7 @@ fn turn() -> impl Strategy<Value = Vec<Command>> {
         6 => (who(), option::weighted(0.4, kind())).prop_map(|(who, kind)| Command::Activate(who, kind)),
         2 => (kind(), option::of(option::of(0..2u8))).prop_map(|(kind, place)| Command::HoldAll(kind, place)),
         3 => who().prop_map(Command::Settle),
+        4 => any::<bool>().prop_map(Command::Declare),
         5 => (who(), action()).prop_map(|(who, action)| Command::Request(who, action)),
         4 => who().prop_map(Command::Claim),
         3 => who().prop_map(Command::Complete),

@@ -15,11 +15,13 @@ use Expected::{Changed, Refused, Unchanged};
 /// Caps of the only organization.
 pub const MOST_TENANTS: usize = 2;
 pub const MOST_STORAGE: i64 = 130;
+pub const MOST_SEATS: i64 = 50;
 
 #[derive(Debug, Clone, Default)]
 pub struct World {
     pub now_hours: i64,
     pub tenants: BTreeMap<String, Tenant>,
+    pub seats_are_declared: bool,
     /// Holds on the only organization, with their reasons.
     pub holds: BTreeMap<&'static str, Option<u8>>,
 }
@@ -54,10 +56,13 @@ pub struct Open {
 }
 
 impl World {
-    fn room(&self, tenants: usize, storage: i64) -> bool {
+    fn room(&self, tenants: usize, storage: i64, seats: i64) -> bool {
         let living: Vec<_> = self.tenants.values().filter(|tenant| !tenant.purged).collect();
         let used: i64 = living.iter().filter_map(|tenant| tenant.spec.storage).sum();
-        (tenants == 0 || living.len() + tenants <= MOST_TENANTS) && (storage <= 0 || used + storage <= MOST_STORAGE)
+        let seated: i64 = living.iter().map(|tenant| tenant.spec.seats_in_sum()).sum();
+        (tenants == 0 || living.len() + tenants <= MOST_TENANTS)
+            && (storage <= 0 || used + storage <= MOST_STORAGE)
+            && (seats <= 0 || seated + seats <= MOST_SEATS)
     }
 
     fn alias_is_taken(&self, by_another_than: &str, spec: &Spec) -> bool {
@@ -66,10 +71,10 @@ impl World {
     }
 
     pub fn register(&mut self, id: &str, spec: &Spec) -> Expected {
-        let good = spec.is_consistent()
+        let good = spec.is_consistent(self.seats_are_declared)
             && !self.tenants.contains_key(id)
             && !self.alias_is_taken(id, spec)
-            && self.room(1, spec.storage.unwrap_or(0));
+            && self.room(1, spec.storage.unwrap_or(0), spec.seats_in_sum());
         if !good {
             return Refused;
         }
@@ -105,13 +110,15 @@ impl World {
     }
 
     pub fn change(&mut self, id: &str, spec: &Spec, allow: bool) -> Expected {
-        let Some(before) = self.tenants.get(id).filter(|_| spec.is_consistent()) else { return Refused };
+        let good = spec.is_consistent(self.seats_are_declared);
+        let Some(before) = self.tenants.get(id).filter(|_| good) else { return Refused };
         if &before.spec == spec {
             return Unchanged;
         }
         let more = spec.storage.unwrap_or(0) - before.spec.storage.unwrap_or(0);
+        let seats = spec.seats_in_sum() - before.spec.seats_in_sum();
         let gated = before.spec.is_gated(spec) && !allow;
-        if before.state == "Archived" || gated || self.alias_is_taken(id, spec) || !self.room(0, more) {
+        if before.state == "Archived" || gated || self.alias_is_taken(id, spec) || !self.room(0, more, seats) {
             return Refused;
         }
         let Some(tenant) = self.tenants.get_mut(id) else { return Refused };
@@ -246,7 +253,7 @@ impl Tenant {
                 self.holds.clear();
                 self.spec.environments.clear();
                 self.spec.webhooks.clear();
-                (self.spec.alias, self.spec.name) = (None, None);
+                (self.spec.alias, self.spec.name, self.spec.seats) = (None, None, None);
                 (self.spec.storage, self.spec.retention, self.spec.purge_after_days) = (None, None, None);
             }
         }

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 /// A string that stands for something personal: no payload of an event may contain it.
 pub const PERSONAL: &str = "zz-personal";
 
+/// The largest value that counts.
+const MOST_OF_A_QUOTA: i64 = 1 << 40;
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
     pub wish: Option<bool>,
@@ -16,6 +19,8 @@ pub struct Spec {
     pub name: Option<u8>,
     pub alias: Option<u8>,
     pub storage: Option<i64>,
+    /// A quota that is declared at times: while it is not, it may be anything.
+    pub seats: Option<Value>,
     pub retention: Option<i64>,
     pub purge_after_days: Option<i64>,
     pub environments: BTreeMap<&'static str, Place>,
@@ -34,6 +39,11 @@ fn place() -> impl Strategy<Value = Place> {
         .prop_map(|(strict, storage, retention)| Place { strict, storage, retention })
 }
 
+fn seats() -> impl Strategy<Value = Option<Value>> {
+    let odd = vec![json!(i64::MAX), json!(i64::MIN), json!(MOST_OF_A_QUOTA + 1), json!("many")];
+    option::weighted(0.6, prop_oneof![2 => (0..40i64).prop_map(Value::from), 1 => prop::sample::select(odd)])
+}
+
 pub fn spec() -> impl Strategy<Value = Spec> {
     let wish = prop::sample::select(vec![None, Some(true), Some(true), Some(true), Some(false)]);
     let policies = (option::weighted(0.2, prop::sample::select(vec![45i64, 90])), option::weighted(0.3, Just(0)));
@@ -41,17 +51,30 @@ pub fn spec() -> impl Strategy<Value = Spec> {
     let webhooks = prop::collection::btree_map(prop::sample::select(vec!["main", "aux"]), 0..3u8, 0..2);
     let flags = (prop::bool::weighted(0.9), prop::bool::weighted(0.2));
     let personal = (option::weighted(0.3, 0..3u8), option::weighted(0.3, 0..3u8));
-    (wish, flags, personal, option::weighted(0.7, 30..80i64), policies, environments, webhooks).prop_map(
+    let quotas = (option::weighted(0.7, 30..80i64), seats());
+    (wish, flags, personal, quotas, policies, environments, webhooks).prop_map(
         |(
             wish,
             (region, protection),
             (name, alias),
-            storage,
+            (storage, seats),
             (retention, purge_after_days),
             environments,
             webhooks,
         )| {
-            Spec { wish, region, protection, name, alias, storage, retention, purge_after_days, environments, webhooks }
+            Spec {
+                wish,
+                region,
+                protection,
+                name,
+                alias,
+                storage,
+                seats,
+                retention,
+                purge_after_days,
+                environments,
+                webhooks,
+            }
         },
     )
 }
@@ -90,7 +113,7 @@ impl Spec {
             "labels": {"team": self.name.map(|n| format!("{PERSONAL} team {n}"))},
             "billing": {"invoices": self.alias.map(|n| format!("{PERSONAL}-{n}@example.com"))},
             "aliases": {"crm": self.alias.map(|n| format!("{PERSONAL}-{n}"))},
-            "quotas": {"storageGiB": self.storage},
+            "quotas": {"storageGiB": self.storage, "seats": self.seats},
             "policies": {"retentionDays": self.retention, "purgeAfterDays": self.purge_after_days},
             "deletion_protection": self.protection,
             "environments": environments,
@@ -98,8 +121,17 @@ impl Spec {
         })
     }
 
-    /// Whether its fields agree with each other.
-    pub fn is_consistent(&self) -> bool {
+    /// What the seats count for. That does not depend on whether they are declared.
+    pub fn seats_in_sum(&self) -> i64 {
+        let number = self.seats.as_ref().and_then(Value::as_i64).unwrap_or(0);
+        if (0..=MOST_OF_A_QUOTA).contains(&number) { number } else { 0 }
+    }
+
+    /// Whether its fields agree with each other and with what is declared.
+    pub fn is_consistent(&self, seats_are_declared: bool) -> bool {
+        if seats_are_declared && self.seats.as_ref().is_some_and(|seats| seats != &json!(self.seats_in_sum())) {
+            return false;
+        }
         let shares: i64 = self.environments.values().filter_map(|place| place.storage).sum();
         let longest = self.environments.values().filter_map(|place| place.retention).max();
         self.storage.is_none_or(|most| shares <= most)

@@ -3,10 +3,10 @@
 use crate::Command;
 use crate::checks;
 use crate::database::Database;
-use crate::model::{self, Expected, Hold, MOST_STORAGE, MOST_TENANTS};
+use crate::model::{self, Expected, Hold, MOST_SEATS, MOST_STORAGE, MOST_TENANTS};
 use crate::spec::{PERSONAL, Spec};
 use serde_json::json;
-use tenancy_core::declared::Declared;
+use tenancy_core::declared::{Declared, QuotaKey};
 use tenancy_core::hold::Held;
 use tenancy_core::ids::{CorrelationId, OrganizationId, TenantId};
 use tenancy_core::job::JobState;
@@ -32,11 +32,13 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        let declared = Declared::default();
-        let caps = json!({"tenants": MOST_TENANTS, "quotas": {"storageGiB": MOST_STORAGE}});
+        let mut declared = Declared::default();
+        declared.quotas.insert("seats".to_owned(), seats());
+        let caps = json!({"tenants": MOST_TENANTS, "quotas": {"storageGiB": MOST_STORAGE, "seats": MOST_SEATS}});
         let document = json!({"organization_id": "acme", "caps": caps});
         let (manifest, _) = OrganizationManifest::parse(&declared, &document).expect("good");
-        let mut world = Self { declared, database: Database::default(), model: model::World::default(), commands: 0 };
+        let model = model::World { seats_are_declared: true, ..model::World::default() };
+        let mut world = Self { declared, database: Database::default(), model, commands: 0 };
         let made = create(&manifest, &mut world.moment()).expect("made");
         world.database.commit(&made.changes.expect("changes")).expect("committed");
         world
@@ -73,6 +75,7 @@ impl World {
                 let expected = self.expect(*who, |tenant, _| tenant.activate(*kind));
                 self.lifecycle(*who, expected, |d, dossier, moment| activate(d, dossier, *kind, moment));
             }
+            Command::Declare(seats_are_declared) => self.declare(*seats_are_declared),
             Command::HoldAll(kind, place) => self.hold_all(kind, *place),
             Command::Settle(who) => self.settle(*who),
             Command::Request(who, action) => {
@@ -89,6 +92,15 @@ impl World {
             }
         }
         self.compare();
+    }
+
+    /// The server is started again with another configuration. What stands in the record is not looked at.
+    fn declare(&mut self, seats_are_declared: bool) {
+        self.model.seats_are_declared = seats_are_declared;
+        self.declared.quotas.remove("seats");
+        if seats_are_declared {
+            self.declared.quotas.insert("seats".to_owned(), seats());
+        }
     }
 
     fn register(&mut self, id: &TenantId, spec: &Spec) {
@@ -289,6 +301,10 @@ impl World {
 
 fn id(who: u8) -> TenantId {
     TenantId::known(format!("t{who}"))
+}
+
+fn seats() -> QuotaKey {
+    QuotaKey { unit: "seats".to_owned(), sums: true }
 }
 
 fn hour(hours: i64) -> Timestamp {

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 pub struct UsageView<'a> {
     /// How many tenants; what is not purged counts.
     pub tenants: i64,
-    /// Sums of declared quotas.
+    /// Sums of quotas, declared or not; those that are 0 are left out.
     pub quotas: &'a BTreeMap<String, i64>,
 }
 
