@@ -124,8 +124,12 @@ impl EventType {
                 PRIVATE,
             ],
             Self::TenancyUpdated => &[("version", Integer), ("changes", List), PRIVATE],
-            Self::EnvironmentCreated => &[("env_id", Text), ("name", Text), ("version", Integer), ("manifest", Object)],
-            Self::EnvironmentUpdated => &[("env_id", Text), ("name", Text), ("version", Integer), ("changes", List)],
+            Self::EnvironmentCreated => {
+                &[("env_id", Text), ("name", Text), ("version", Integer), ("manifest", Object), PRIVATE]
+            }
+            Self::EnvironmentUpdated => {
+                &[("env_id", Text), ("name", Text), ("version", Integer), ("changes", List), PRIVATE]
+            }
             Self::EnvironmentDeleted => &[("env_id", Text), ("name", Text)],
             Self::WebhookUpdated => &[("webhook_id", Text), ("name", Text), ("change", Text)],
             Self::CreationRequested
@@ -177,7 +181,7 @@ const PRIVATE: Field = ("private_digest?", FieldType::Text);
 pub struct Private {
     /// Goes with the content when it is purged, so that the digest in the log then says nothing.
     pub salt: String,
-    /// Names, aliases, reasons, notes.
+    /// Names, aliases, reasons, notes, and what is kept as it came from the client.
     pub content: Value,
 }
 

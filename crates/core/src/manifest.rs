@@ -25,8 +25,8 @@ pub const MAX_ALIASES: usize = 64;
 pub const MAX_WEBHOOKS: usize = 64;
 /// Most members of `quotas`, `policies` or `billing`.
 pub const MAX_MEMBERS: usize = 64;
-/// Largest `quotas`, `policies` or `billing`, in bytes of canonical JSON: small enough for an audit event that says what
-/// one of them was and what it is, so that no accepted manifest is ever too large to be changed.
+/// Largest `quotas`, `policies` or `billing`, in bytes of canonical JSON: small enough for an audit event, with what
+/// stands beside it, that says what one of them was and what it is.
 pub const MAX_MEMBERS_BYTES: usize = 16 * 1024;
 /// Deepest nesting of a member of `quotas`, `policies` or `billing`: what is read back, inside an event inside an answer,
 /// stays far below the depth that JSON parsers take.

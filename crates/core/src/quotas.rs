@@ -22,6 +22,12 @@ pub const DATA_RESIDENCY: [&str; 3] = ["in-region-only", "in-jurisdiction", "unr
 /// Values of `policies.encryption`.
 pub const ENCRYPTION: [&str; 2] = ["kms-per-tenant", "platform"];
 
+/// Known keys of `policies`.
+pub const POLICIES: [&str; 4] = ["dataResidency", "encryption", "retentionDays", "purgeAfterDays"];
+
+/// Known keys of `billing`.
+pub const BILLING: [&str; 2] = ["plan", "costCenter"];
+
 /// Checks the quotas at `at`: declared keys are whole numbers; others are kept, with a warning.
 pub fn check_quotas(declared: &Declared, quotas: &Object, at: &Pointer, findings: &mut Findings) {
     for (name, value) in quotas {
@@ -61,8 +67,7 @@ pub fn check_policies(policies: &Object, at: &Pointer, findings: &mut Findings) 
             "retentionDays" => days(value, 1),
             "purgeAfterDays" => days(value, 0),
             _ => {
-                let known = ["dataResidency", "encryption", "retentionDays", "purgeAfterDays"];
-                undeclared(name, known, &at, findings);
+                undeclared(name, POLICIES, &at, findings);
                 None
             }
         };

@@ -9,6 +9,7 @@ use tenancy_core::event::{EventType, MAX_PAYLOAD_BYTES};
 use tenancy_core::hold::{Held, Hold};
 use tenancy_core::ids::{CorrelationId, HoldId};
 use tenancy_core::job::Job;
+use tenancy_core::json::merge_patch;
 use tenancy_core::lifecycle::{Action, waits_for};
 use tenancy_core::manifest::{MAX_MEMBERS_BYTES, Manifest};
 use tenancy_core::moment::{Actor, MAX_ACTOR_LENGTH_BYTES, Moment};
@@ -36,7 +37,7 @@ fn moment(hours: i64) -> Moment {
 fn document(more: Value) -> Value {
     let mut document = json!({"tenant_id": "acme-eu", "organization_id": "acme", "region": "eu-west-1",
                               "desired_state": "Active", "environments": [{"name": "prod"}]});
-    tenancy_core::json::merge_patch(&mut document, &more);
+    merge_patch(&mut document, &more);
     document
 }
 
@@ -367,8 +368,6 @@ fn must_be_able_to_change_the_largest_manifest_part_by_part() {
     let mut declared = Declared::default();
     let (first, last) = (largest(&mut declared, "a"), largest(&mut declared, "b"));
     let mut tenant = Tenant::declared(declared, &first);
-    let refused = tenant.change(&last, &[]);
-    assert!(matches!(refused, Err(Error::TooLarge(_))), "no event holds all of it at once");
     let mut now = first;
     for part in ["environments", "labels", "webhooks", "aliases", "display_name", "quotas", "billing", "policies"] {
         now[part] = last[part].clone();
@@ -401,9 +400,10 @@ fn must_keep_an_actor_within_its_column() {
 #[test]
 fn must_keep_an_organizations_name_out_of_the_log() {
     let read = |document: Value| OrganizationManifest::parse(&Declared::default(), &document).expect("good").0;
-    let first = read(json!({"organization_id": "acme", "display_name": "zz-personal"}));
+    let first = read(json!({"organization_id": "acme", "display_name": "zz-personal", "labels": {"a": "zz-personal"}}));
     let made = organizations::create(&first, &mut moment(0)).expect("made");
-    let more = json!({"organization_id": "acme", "display_name": "zz-personal too", "caps": {"tenants": 1}});
+    let more = json!({"organization_id": "acme", "display_name": "zz-personal too", "caps": {"tenants": 1},
+                      "labels": {"a": "zz-personal too", "zz-personal": "b"}});
     let changed = organizations::change(&made.organization, &read(more.clone()), &mut moment(1)).expect("changed");
     let same = organizations::change(&changed.organization, &read(more), &mut moment(2)).expect("unchanged");
     assert!(same.changes.is_none());
@@ -416,6 +416,47 @@ fn must_keep_an_organizations_name_out_of_the_log() {
             assert!(!serde_json::to_string(&event.payload).unwrap().contains("zz-personal"));
             assert_eq!(event.private.is_some(), event.payload.contains_key("private_digest"));
         }
+    }
+}
+
+#[test]
+fn must_keep_what_is_undeclared_out_of_the_log_names_and_all() {
+    let odd = |what: &str| json!({"zz-personal": what, "zz/personal": {"x": what}});
+    let mut tenant = Tenant::new(json!({"quotas": {"seats": "zz-personal", "apiRateLimit": 1}}));
+    tenant.declared.quotas.insert("seats".to_owned(), tenant.declared.quotas["storageGiB"].clone());
+    let mut more = json!({"quotas": odd("zz-personal"), "policies": odd("zz-personal"), "billing": odd("zz-personal"),
+                          "labels": {"zz-personal": "a"}, "aliases": {"zz-personal": "b"}});
+    merge_patch(
+        &mut more,
+        &json!({"quotas": {"seats": 5, "apiRateLimit": 2}, "policies": {"purgeAfterDays": 1}, "billing": {"plan": "zz-personal"}}),
+    );
+    more["environments"] = json!([{"name": "prod", "quotas": odd("a")}, {"name": "dev", "quotas": odd("b")}]);
+    let decision = tenant.change(&document(more), &[]).expect("changed");
+    let changes = decision.changes.expect("changes");
+    let said = |index: usize| Value::from(changes.events()[index].payload.clone());
+    let rows: Vec<_> = changes.events().iter().map(|event| json!(event.payload).to_string()).collect();
+    assert!(!rows.iter().any(|row| row.contains("personal")), "{rows:?}");
+    let pointers = [
+        "/aliases",
+        "/billing/plan",
+        "/billing",
+        "/labels",
+        "/policies/purgeAfterDays",
+        "/policies",
+        "/quotas/apiRateLimit",
+        "/quotas/seats",
+        "/quotas",
+    ];
+    let found: Vec<_> = said(0)["changes"].as_array().unwrap().iter().map(|c| c["pointer"].clone()).collect();
+    assert_eq!(found, pointers);
+    assert_eq!(said(0)["changes"][6], json!({"pointer": "/quotas/apiRateLimit", "from": 1, "to": 2}));
+    assert_eq!(said(0)["changes"][7], json!({"pointer": "/quotas/seats"}), "it was text, while it was not declared");
+    assert_eq!((&said(1)["manifest"]["name"], said(1)["manifest"].get("quotas")), (&json!("dev"), None));
+    assert_eq!(said(2)["changes"], json!([{"pointer": "/quotas"}]));
+    for event in &changes.events()[..3] {
+        let beside = event.private.as_ref().expect("it stands beside the log");
+        assert!(beside.content.to_string().contains("personal"), "{:?}", beside.content);
+        assert!(event.event_type.accepts(&event.payload), "{:?}", event.payload);
     }
 }
 

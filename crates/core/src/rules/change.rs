@@ -1,8 +1,8 @@
 //! A change of a manifest: one new version of the tenant, and of each environment whose entry differs.
 
-use super::Decision;
 use super::gates::gates;
 use super::turn::Turn;
+use super::{Decision, said};
 use crate::changes::{Guard, Write};
 use crate::declared::Declared;
 use crate::environment::{Environment, EnvironmentVersion};
@@ -97,21 +97,12 @@ fn tenant_row(turn: &mut Turn<'_>, manifest: &Manifest, differences: &[Differenc
     tenant.version += 1;
     tenant.updated_at = now;
     let row = tenant.clone();
-    let (changes, private) = said(differences);
+    // Environments and webhooks have events of their own.
+    let has_events = |d: &&Difference| matches!(d.pointer.split('/').nth(1), Some("environments" | "webhooks"));
+    let own: Vec<_> = differences.iter().filter(|d| !has_events(d)).cloned().collect();
+    let (changes, private) = said::changes(&turn.declared.quotas, &own);
     turn.event(EventType::TenancyUpdated, json!({"version": row.version, "changes": changes}), private);
     turn.writes.push(Write::UpdateTenantManifest(row));
-}
-
-/// What the log says of the differences, and what stands beside it: names, aliases, and what is kept as it came from the
-/// client, labels and billing references. Of these the log only says which changed. Environments and webhooks have events
-/// of their own.
-fn said(differences: &[Difference]) -> (Vec<Value>, Value) {
-    let under = |d: &Difference, names: &[&str]| names.iter().any(|name| d.pointer.split('/').nth(1) == Some(name));
-    let own = || differences.iter().filter(|d| !under(d, &["environments", "webhooks"]));
-    let personal = |d: &&Difference| under(d, &["display_name", "aliases", "labels", "billing"]);
-    let shown = own().map(|d| if personal(&d) { json!({"pointer": d.pointer}) } else { json!(d) }).collect();
-    let private: Vec<_> = own().filter(personal).collect();
-    (shown, if private.is_empty() { Value::Null } else { json!({"changes": private}) })
 }
 
 fn usage(turn: &mut Turn<'_>, before: &Manifest, after: &Manifest) {
@@ -139,7 +130,7 @@ fn environments(turn: &mut Turn<'_>, manifest: &Manifest) {
 
 fn added_environment(turn: &mut Turn<'_>, entry: &EnvironmentManifest) -> Environment {
     let environment = new_environment(&turn.tenant_id(), entry, turn.moment);
-    let event = environment_created(&environment, turn.moment);
+    let event = environment_created(turn.declared, &environment, turn.moment);
     turn.events.push(event);
     turn.writes.push(Write::InsertEnvironment(environment.clone()));
     turn.writes.push(Write::InsertEnvironmentVersion(environment_version(&environment, turn.moment)));
@@ -160,13 +151,14 @@ fn changed_environment(turn: &mut Turn<'_>, known: &Environment, entry: &Environ
         updated_at: turn.moment.now,
         ..known.clone()
     };
+    let (changes, private) = said::changes(&turn.declared.quotas, &differences);
     let payload = json!({
         "env_id": environment.env_id,
         "name": environment.name,
         "version": environment.version,
-        "changes": differences,
+        "changes": changes,
     });
-    turn.event(EventType::EnvironmentUpdated, payload, Value::Null);
+    turn.event(EventType::EnvironmentUpdated, payload, private);
     turn.writes.push(Write::UpdateEnvironmentManifest(environment.clone()));
     turn.writes.push(Write::InsertEnvironmentVersion(environment_version(&environment, turn.moment)));
     environment
@@ -292,12 +284,14 @@ pub(super) fn new_webhook(tenant_id: &TenantId, entry: &WebhookManifest, moment:
 }
 
 /// The event of a new environment.
-pub(super) fn environment_created(environment: &Environment, moment: &mut Moment) -> Event {
+pub(super) fn environment_created(declared: &Declared, environment: &Environment, moment: &mut Moment) -> Event {
+    let (manifest, private) = said::environment(&declared.quotas, &environment_entry(environment));
     let payload = json!({
         "env_id": environment.env_id,
         "name": environment.name,
         "version": environment.version,
-        "manifest": environment_entry(environment).document(),
+        "manifest": manifest,
     });
     Event::new(moment, Some(&environment.tenant_id), EventType::EnvironmentCreated, payload)
+        .with_private(moment, private)
 }

@@ -10,6 +10,7 @@ pub mod organization_holds;
 pub mod organizations;
 pub mod outcome;
 pub mod register;
+mod said;
 mod turn;
 
 use crate::changes::Changes;

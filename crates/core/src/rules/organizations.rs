@@ -1,5 +1,6 @@
 //! Organizations: created, changed, closed.
 
+use super::said;
 use super::turn::changes;
 use crate::changes::{Changes, Guard, Write};
 use crate::declared::Declared;
@@ -185,15 +186,13 @@ pub fn change(
         updated_at: moment.now,
         ..before.clone()
     };
-    let named = |d: &crate::json::Difference| d.pointer == "/display_name";
-    let shown: Vec<_> =
-        differences.iter().map(|d| if named(d) { json!({"pointer": d.pointer}) } else { json!(d) }).collect();
-    let private: Vec<_> = differences.iter().filter(|d| named(d)).collect();
+    // It has no quotas of its own: those that its caps name are declared.
+    let (said, private) = said::changes(&BTreeMap::new(), &differences);
     let event = event(
         EventType::OrganizationUpdated,
         &organization.organization_id,
-        json!({"version": organization.version, "changes": shown}),
-        if private.is_empty() { Value::Null } else { json!({"changes": private}) },
+        json!({"version": organization.version, "changes": said}),
+        private,
         moment,
     );
     let changes =

@@ -39,7 +39,7 @@ pub fn register(
     let mut writes = vec![Write::InsertTenant(dossier.tenant.clone())];
     writes.push(Write::InsertTenantVersion(change::tenant_version(&dossier, moment)));
     for environment in &dossier.environments {
-        events.push(change::environment_created(environment, moment));
+        events.push(change::environment_created(declared, environment, moment));
         writes.push(Write::InsertEnvironment(environment.clone()));
         writes.push(Write::InsertEnvironmentVersion(change::environment_version(environment, moment)));
     }

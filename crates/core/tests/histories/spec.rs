@@ -31,16 +31,18 @@ pub struct Spec {
 pub struct Place {
     pub strict: bool,
     pub storage: Option<i64>,
+    pub odd: Option<u8>,
     pub retention: Option<i64>,
 }
 
 fn place() -> impl Strategy<Value = Place> {
-    (any::<bool>(), option::of(0..30i64), option::weighted(0.3, prop::sample::select(vec![30i64, 60])))
-        .prop_map(|(strict, storage, retention)| Place { strict, storage, retention })
+    let retention = option::weighted(0.3, prop::sample::select(vec![30i64, 60]));
+    (any::<bool>(), option::of(0..30i64), option::weighted(0.2, 0..3u8), retention)
+        .prop_map(|(strict, storage, odd, retention)| Place { strict, storage, odd, retention })
 }
 
 fn seats() -> impl Strategy<Value = Option<Value>> {
-    let odd = vec![json!(i64::MAX), json!(i64::MIN), json!(MOST_OF_A_QUOTA + 1), json!("many")];
+    let odd = vec![json!(i64::MAX), json!(i64::MIN), json!(MOST_OF_A_QUOTA + 1), json!(format!("{PERSONAL} seat"))];
     option::weighted(0.6, prop_oneof![2 => (0..40i64).prop_map(Value::from), 1 => prop::sample::select(odd)])
 }
 
@@ -89,7 +91,7 @@ impl Spec {
             .map(|(name, place)| {
                 let level = if place.strict { "strict" } else { "shared" };
                 let mut entry = json!({"name": name, "region": region, "isolation_level": level});
-                entry["quotas"] = json!({"storageGiB": place.storage});
+                entry["quotas"] = json!({"storageGiB": place.storage, format!("{PERSONAL}-odd"): place.odd});
                 entry["retention_days"] = json!(place.retention);
                 entry
             })
@@ -110,11 +112,11 @@ impl Spec {
             "profile": "mt-standard",
             "desired_state": self.wish.map(|active| if active { "Active" } else { "Suspended" }),
             "region": region,
-            "labels": {"team": self.name.map(|n| format!("{PERSONAL} team {n}"))},
-            "billing": {"invoices": self.alias.map(|n| format!("{PERSONAL}-{n}@example.com"))},
+            "labels": {format!("{PERSONAL}.team"): self.name.map(|n| format!("{PERSONAL} team {n}"))},
+            "billing": {"plan": self.name.map(|n| format!("{PERSONAL} plan {n}")), format!("{PERSONAL}-to"): self.alias.map(|n| format!("{PERSONAL}-{n}@example.com"))},
             "aliases": {"crm": self.alias.map(|n| format!("{PERSONAL}-{n}"))},
-            "quotas": {"storageGiB": self.storage, "seats": self.seats},
-            "policies": {"retentionDays": self.retention, "purgeAfterDays": self.purge_after_days},
+            "quotas": {"storageGiB": self.storage, "seats": self.seats, format!("{PERSONAL}-odd"): self.name},
+            "policies": {"retentionDays": self.retention, "purgeAfterDays": self.purge_after_days, format!("{PERSONAL}-odd"): self.name},
             "deletion_protection": self.protection,
             "environments": environments,
             "webhooks": webhooks,

@@ -8,6 +8,7 @@ use tenancy_core::changes::{Conflict, IdempotencyRecord};
 use tenancy_core::json::{Object, merge_patch};
 use tenancy_core::lifecycle::Action;
 use tenancy_core::rules::lifecycle::{Suspension, request, suspend};
+use tenancy_core::rules::organizations::{OrganizationManifest, change};
 use tenancy_core::rules::outcome::{self, Failure};
 use tenancy_core::tenant::{Dossier, State};
 use tenancy_store::database::Database;
@@ -16,6 +17,9 @@ use tenancy_store::upkeep::Progress;
 
 /// What stands for everything personal.
 const PERSONAL: &str = "Zoë-Zimmermann";
+
+/// What stands for everything personal of an organization, which is never purged.
+const CUSTOMER: &str = "Ylva-Ylikoski";
 
 /// Every table's rows as text.
 type Tables = BTreeMap<String, Vec<String>>;
@@ -81,10 +85,12 @@ fn personal(id: &str) -> Value {
         "labels": {"owner": PERSONAL},
         "aliases": {"crm": PERSONAL},
         "billing": {"invoices": {"to": PERSONAL}},
-        "quotas": {"odd": PERSONAL},
-        "policies": {"purgeAfterDays": 0, "odd": PERSONAL},
+        "quotas": {"odd": PERSONAL, PERSONAL: 7},
+        "policies": {"purgeAfterDays": 0, "odd": PERSONAL, PERSONAL: 7},
     });
     merge_patch(&mut document, &more);
+    document["environments"][0]["quotas"]["odd"] = json!(PERSONAL);
+    document["environments"][0]["quotas"][PERSONAL] = json!(7);
     document["webhooks"][0]["url"] = json!("https://hooks.example.com/Zoë-Zimmermann");
     document
 }
@@ -100,11 +106,14 @@ async fn must_empty_what_may_be_personal_with_a_purge(database: &Database, table
     let mut other = full("acme-us", "acme");
     other["display_name"] = json!("Another Name");
     bench.register(&other).await.unwrap();
+    label_the_organization(&bench).await;
     lead_a_life(&bench).await;
     let (before, said) = (tables(), log(&bench).await);
-    let expected = ["aliases", "audit_private", "holds", "idempotency_records", "tenant_jobs", "tenant_versions"];
-    let expected: BTreeSet<_> = expected.into_iter().chain(["tenant_webhooks", "tenants"]).collect();
+    let expected = ["aliases", "audit_private", "environments", "environment_versions", "holds", "idempotency_records"];
+    let more = ["organization_usage", "tenant_jobs", "tenant_versions", "tenant_webhooks", "tenants"];
+    let expected: BTreeSet<_> = expected.into_iter().chain(more).collect();
     assert_eq!(standing(&before, PERSONAL), expected, "it stands in all of them, and not in the log");
+    assert_eq!(standing(&before, CUSTOMER), BTreeSet::from(["audit_private", "organizations"]), "nor does this");
 
     let dossier = bench.dossier("acme-eu").await;
     let asked = request(&bench.declared, &dossier, Action::Purge, &mut bench.moment()).unwrap();
@@ -118,7 +127,8 @@ async fn must_empty_what_may_be_personal_with_a_purge(database: &Database, table
 
     let after = tables();
     // A stored answer may say anything of the tenant: it belongs to the key that asked, and is kept for 24 hours only.
-    assert_eq!(standing(&after, PERSONAL), BTreeSet::from(["idempotency_records"]));
+    // Sums name what was counted, until upkeep removes all but the newest.
+    assert_eq!(standing(&after, PERSONAL), BTreeSet::from(["idempotency_records", "organization_usage"]));
     bench.store.remove_expired().await.unwrap();
     assert_eq!(standing(&tables(), PERSONAL), BTreeSet::new());
     assert_eq!(others(&after), others(&before), "nobody else's rows");
@@ -126,6 +136,17 @@ async fn must_empty_what_may_be_personal_with_a_purge(database: &Database, table
     assert_eq!(bench.dossier("acme-eu").await, purged.dossier);
     the_log_stays(&said, &log(&bench).await);
     a_tombstone_stays(&bench, &purged.dossier).await;
+}
+
+/// Labelled, and labelled otherwise.
+async fn label_the_organization(bench: &Bench) {
+    for label in [CUSTOMER.to_owned(), format!("{CUSTOMER}!")] {
+        let document = json!({"organization_id": "acme", "caps": {"tenants": 2}, "labels": {"contact": label}});
+        let (manifest, _) = OrganizationManifest::parse(&bench.declared, &document).unwrap();
+        let known = bench.store.organization(&organization("acme")).await.unwrap().unwrap();
+        let labelled = change(&known.organization, &manifest, &mut bench.moment()).unwrap();
+        bench.commit(labelled.changes).await.unwrap();
+    }
 }
 
 /// Registered with everything personal, changed, its jobs failed and said why, held, archived.
@@ -145,8 +166,12 @@ async fn lead_a_life(bench: &Bench) {
     bench.drain().await;
     let mut document = personal("acme-eu");
     let more = json!({"display_name": format!("{PERSONAL} the second"), "labels": {"owner": format!("{PERSONAL}!")},
-                      "billing": {"invoices": {"to": format!("{PERSONAL}!")}}, "aliases": {"crm": format!("{PERSONAL}!")}});
+                      "billing": {"invoices": {"to": format!("{PERSONAL}!")}}, "aliases": {"crm": format!("{PERSONAL}!")},
+                      "quotas": {"odd": format!("{PERSONAL}!"), PERSONAL: 8},
+                      "policies": {"odd": format!("{PERSONAL}!"), PERSONAL: 8}});
     merge_patch(&mut document, &more);
+    document["environments"][0]["quotas"]["odd"] = json!({PERSONAL: format!("{PERSONAL}!")});
+    document["environments"][0]["quotas"][PERSONAL] = json!(8);
     let changed = bench.change(&bench.dossier("acme-eu").await, &document, &[]).unwrap();
     bench.commit(changed.changes).await.unwrap();
     for kind in ["operator", "billing"] {
@@ -190,7 +215,7 @@ fn the_log_stays(before: &[LoggedEvent], after: &[LoggedEvent]) {
         }
         assert_eq!(is, &expected);
     }
-    assert_eq!(emptied, 4, "registered, changed, held twice");
+    assert_eq!(emptied, 6, "registered with an environment, both changed, held twice");
 }
 
 async fn a_tombstone_stays(bench: &Bench, purged: &Dossier) {

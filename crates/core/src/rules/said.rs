@@ -1,0 +1,84 @@
+//! What the log says of a document, and what stands beside it: names, aliases, and all that is kept as it came from the
+//! client. Of these the log only says where something changed, and where a name is free text itself, only in which object.
+
+use crate::declared::QuotaKey;
+use crate::json::{Difference, Object, differences};
+use crate::manifest::EnvironmentManifest;
+use crate::quotas::{BILLING, POLICIES, counted};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The quotas that are declared.
+type Quotas = BTreeMap<String, QuotaKey>;
+
+/// How much of a difference the log may say.
+enum Open {
+    /// Where, what was, and what is.
+    All,
+    /// Where.
+    Place,
+    /// In which object.
+    Container,
+}
+
+/// What the log says of the differences, and what stands beside it.
+pub(super) fn changes(quotas: &Quotas, found: &[Difference]) -> (Vec<Value>, Value) {
+    let (mut shown, mut private) = (Vec::new(), Vec::new());
+    for difference in found.iter().flat_map(by_member) {
+        let said = match open(quotas, &difference) {
+            Open::All => json!(difference),
+            Open::Place => json!({"pointer": difference.pointer}),
+            Open::Container => json!({"pointer": format!("/{}", place(&difference.pointer).0)}),
+        };
+        if said.get("to").is_none() {
+            private.push(difference);
+        }
+        if !shown.contains(&said) {
+            shown.push(said);
+        }
+    }
+    (shown, if private.is_empty() { Value::Null } else { json!({"changes": private}) })
+}
+
+/// What the log says of a new environment's entry, and what stands beside it.
+pub(super) fn environment(quotas: &Quotas, entry: &EnvironmentManifest) -> (Value, Value) {
+    let is_open = |(name, value): &(String, Value)| quotas.contains_key(name) && counted(value).is_some();
+    let (shown, private): (Object, Object) = entry.quotas.clone().into_iter().partition(is_open);
+    let said = EnvironmentManifest { quotas: shown, ..entry.clone() }.document();
+    (said, if private.is_empty() { Value::Null } else { json!({"manifest": {"quotas": private}}) })
+}
+
+fn open(quotas: &Quotas, difference: &Difference) -> Open {
+    let (object, member) = place(&difference.pointer);
+    let member = member.unwrap_or_default();
+    // What stood there may be from before the quota was declared.
+    let counts =
+        [&difference.from, &difference.to].into_iter().all(|value| value.is_null() || counted(value).is_some());
+    match object.as_str() {
+        "labels" | "aliases" => Open::Container,
+        "display_name" => Open::Place,
+        "quotas" if !quotas.contains_key(&member) => Open::Container,
+        "quotas" if !counts => Open::Place,
+        "policies" if !POLICIES.contains(&member.as_str()) => Open::Container,
+        "billing" if !BILLING.contains(&member.as_str()) => Open::Container,
+        "billing" => Open::Place,
+        _ => Open::All,
+    }
+}
+
+/// The difference, member by member: all members of an object that came or went have come or gone.
+fn by_member(difference: &Difference) -> Vec<Difference> {
+    let members = |value: &Value| if value.is_null() { json!({}) } else { value.clone() };
+    let (from, to) = (members(&difference.from), members(&difference.to));
+    if place(&difference.pointer).1.is_some() || !from.is_object() || !to.is_object() {
+        return vec![difference.clone()];
+    }
+    let inside = |d: Difference| Difference { pointer: difference.pointer.clone() + &d.pointer, ..d };
+    differences(&from, &to).into_iter().map(inside).collect()
+}
+
+/// The first two names of a JSON Pointer.
+fn place(pointer: &str) -> (String, Option<String>) {
+    let mut names = pointer.split('/').skip(1).map(|name| name.replace("~1", "/").replace("~0", "~"));
+    (names.next().unwrap_or_default(), names.next())
+}
