@@ -88,7 +88,9 @@ pub fn json(value: &Value) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
+    use tenancy_core::json::Strict;
 
     #[test]
     fn must_write_a_manifest_as_a_person_would() {
@@ -107,5 +109,49 @@ mod tests {
              labels:\n  tier: \"no\"\n  zip: \"012\"\n\
              environments:\n  - name: dev\n    region: eu-west-1\n    quotas:\n      storageGiB: 50\n"
         );
+    }
+
+    /// Any JSON that the server takes, as it comes from there.
+    fn taken() -> impl Strategy<Value = Value> {
+        let finite = any::<f64>().prop_filter("finite", |v| v.is_finite());
+        let whole = (60..1023i32).prop_map(|power| 2f64.powi(power));
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            finite.prop_map(Value::from),
+            whole.prop_map(|v| json!([v, -v, v + 1.0])),
+            text().prop_map(Value::from),
+        ];
+        let any = leaf.prop_recursive(4, 32, 4, |inner| {
+            let members = prop::collection::btree_map(text(), inner.clone(), 0..4);
+            prop_oneof![prop::collection::vec(inner, 0..4).prop_map(Value::from), members.prop_map(|m| json!(m))]
+        });
+        any.prop_map(|value| Strict::parse(value.to_string().as_bytes()).expect("taken"))
+    }
+
+    /// Also what looks like something else.
+    fn text() -> impl Strategy<Value = String> {
+        let odd = [
+            "", "~", "no", "<<", "012", "1_0", "1e5", "1e999", "-", "? a", "a: b", "#x", " x ", "\n", "x\n\n", "'\"",
+            "*a", "&a",
+        ];
+        prop_oneof![
+            1 => prop::sample::select(odd.to_vec()).prop_map(str::to_owned),
+            1 => any::<String>().prop_map(|text| text.replace('\0', "")),
+            1 => "[-0-9a-z.:# \n\t'\"&*!|>{}\\[\\],]{0,12}",
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(768) })]
+
+        #[test]
+        fn must_write_what_is_read_back_as_it_was(value in taken()) {
+            let document = json!({"kind": "Tenant", "billing": {"x": value}});
+            let text = yaml(&document).expect("written");
+            prop_assert_eq!(tenancy_server::yaml::documents(&text), Ok(vec![document]), "{}", text);
+        }
     }
 }

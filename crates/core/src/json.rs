@@ -11,10 +11,8 @@ pub type Object = Map<String, Value>;
 
 /// JSON read strictly: a duplicate key, U+0000 and a number beyond 64-bit integers and finite doubles are errors, and
 /// a double that is a whole number becomes that integer (`1e2` is `100`, as PostgreSQL's `jsonb` has it).
-///
-/// `Strict<true>` is for a reader that hands out integers beyond 64 bits as doubles: no double may stand for one then.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Strict<const NO_BIG_DOUBLE: bool = false>(pub Value);
+pub struct Strict(pub Value);
 
 impl Strict {
     /// Reads JSON text from outside. An integer that does not fit into 64 bits is refused: it would be rounded.
@@ -72,15 +70,15 @@ fn past_string(text: &[u8]) -> &[u8] {
     end.map_or(&[], |end| &text[end + 1..])
 }
 
-impl<'de, const NO_BIG_DOUBLE: bool> Deserialize<'de> for Strict<NO_BIG_DOUBLE> {
+impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor::<NO_BIG_DOUBLE>).map(Self)
+        deserializer.deserialize_any(StrictVisitor).map(Self)
     }
 }
 
-struct StrictVisitor<const NO_BIG_DOUBLE: bool>;
+struct StrictVisitor;
 
-impl<'de, const NO_BIG_DOUBLE: bool> Visitor<'de> for StrictVisitor<NO_BIG_DOUBLE> {
+impl<'de> Visitor<'de> for StrictVisitor {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,9 +98,6 @@ impl<'de, const NO_BIG_DOUBLE: bool> Visitor<'de> for StrictVisitor<NO_BIG_DOUBL
     }
 
     fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<Value, E> {
-        if NO_BIG_DOUBLE && v.fract() == 0.0 && !(v > LEAST_I64 && v < PAST_U64) {
-            return Err(E::custom("a whole number must fit into 64 bits"));
-        }
         canonical_double(v).ok_or_else(|| E::custom("a number must be finite"))
     }
 
@@ -131,7 +126,7 @@ impl<'de, const NO_BIG_DOUBLE: bool> Visitor<'de> for StrictVisitor<NO_BIG_DOUBL
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(Strict::<NO_BIG_DOUBLE>(item)) = seq.next_element()? {
+        while let Some(Strict(item)) = seq.next_element()? {
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -143,7 +138,7 @@ impl<'de, const NO_BIG_DOUBLE: bool> Visitor<'de> for StrictVisitor<NO_BIG_DOUBL
             if key.contains('\0') {
                 return Err(A::Error::custom("a key must not contain U+0000"));
             }
-            let Strict::<NO_BIG_DOUBLE>(value) = entries.next_value()?;
+            let Strict(value) = entries.next_value()?;
             if object.contains_key(&key) {
                 return Err(A::Error::custom(format!("the key {key:?} stands twice in one object")));
             }

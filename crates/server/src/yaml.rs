@@ -1,6 +1,9 @@
 //! YAML, read strictly: no duplicate keys, no `no` that is false, no `012` that is ten, and bounded in all it expands to.
 
+mod integers;
+
 use crate::operations::apply::MAX_DOCUMENTS;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tenancy_core::Error;
 use tenancy_core::json::Strict;
@@ -16,6 +19,27 @@ pub const MAX_DEPTH: usize = 64;
 /// # Errors
 /// [`Error::Malformed`] with line and column.
 pub fn documents(text: &str) -> Result<Vec<Value>, Error> {
+    let documents: Vec<Value> = read::<Strict>(text)?.into_iter().map(|document| document.0).collect();
+    // Hardly ever: it is read a second time only then.
+    if documents.iter().any(holds_big)
+        && let Some(integer) = integers::beyond_64_bits(&read(text)?, text)
+    {
+        return Err(Error::Malformed(format!("the integer {integer:.40} does not fit into 64 bits")));
+    }
+    Ok(documents)
+}
+
+/// Whether there is a number that may have been an integer beyond 64 bits before it was a double.
+fn holds_big(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.as_f64().is_some_and(integers::is_big),
+        Value::Array(items) => items.iter().any(holds_big),
+        Value::Object(object) => object.values().any(holds_big),
+        _ => false,
+    }
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Error> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_nodes: MAX_NODES,
@@ -36,9 +60,8 @@ pub fn documents(text: &str) -> Result<Vec<Value>, Error> {
         reject_unsupported_tags: true,
         with_snippet: false,
     };
-    let strict: Vec<Strict<true>> = serde_saphyr::from_multiple_with_options(text, options)
-        .map_err(|error| Error::Malformed(format!("this is no YAML that can be taken: {error}")))?;
-    Ok(strict.into_iter().map(|document| document.0).collect())
+    serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| Error::Malformed(format!("this is no YAML that can be taken: {error}")))
 }
 
 #[cfg(test)]
@@ -77,12 +100,37 @@ mod tests {
             "a: 1e999\n",
             "a: [{b: 18446744073709551616}]\n",
             "a: -9223372036854775809\n",
+            "18446744073709551616\n",
+            "a: &x 18446744073709551616\nb: *x\n",
+            "a: &x {b: 18446744073709551616}\nc: {<<: *x}\n",
+            "a: !!float 18446744073709551616\n",
+            "a: !!int 18446744073709551616\n",
+            "\u{feff}a: 18446744073709551616\n",
+            "a: 1.5e30\nb: é\nc: +18446744073709551616 # .5\n",
+            "a: 1\n---\nb: 1.5e30\n---\nc: 18446744073709551616\n",
             "a: \"\\0\"\n",
             "a: [1\n",
             "a: *nobody\n",
         ] {
             assert!(matches!(documents(bad), Err(Error::Malformed(_))), "{bad:?} is {:?}", documents(bad));
         }
+    }
+
+    #[test]
+    fn must_take_a_double_however_large_if_it_is_written_as_one() {
+        let text = "é: 18446744073709551616.0\nb: [1e22, &x -1.8446744073709552e+19]\nc: *x\nd: 18446744073709551615\n\
+                    e: -9223372036854775808\nf: {<<: {g: 1.0e30}}\n--- 1e30\n";
+        let read = documents(text).expect("good");
+        let [first, last] = &read[..] else { panic!("{read:?}") };
+        assert_eq!(
+            (&first["é"], &first["b"][0], &first["f"]["g"]),
+            (&json!(2f64.powi(64)), &json!(1e22), &json!(1e30))
+        );
+        assert_eq!(
+            (&first["c"], &first["d"], &first["e"]),
+            (&json!(-2f64.powi(64)), &json!(u64::MAX), &json!(i64::MIN))
+        );
+        assert_eq!(last, &json!(1e30));
     }
 
     #[test]
