@@ -33,7 +33,7 @@ pub struct Environment {
     pub quotas: Object,
     /// How long its data is kept.
     pub retention_days: Option<i64>,
-    /// Up by one per accepted change of this environment.
+    /// Begins at its tenant's when it is added; up by one per accepted change of this environment.
     pub version: i64,
     /// Its tenant's, as of the last job that touched it.
     pub state: State,

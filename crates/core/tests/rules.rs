@@ -338,6 +338,19 @@ fn must_refuse_all_that_may_destroy_data_together_unless_it_is_allowed_by_name()
 }
 
 #[test]
+fn must_begin_an_environments_versions_above_all_that_an_earlier_one_of_its_name_had() {
+    let mut tenant = Tenant::new(json!({"environments": [{"name": "dev"}]}));
+    let (with, without) = (|days: i64| json!([{"name": "dev", "retention_days": days}]), json!([]));
+    tenant.change(&document(json!({"environments": with(30)})), &["less-retention"]).expect("changed");
+    let earlier = tenant.dossier.environments[0].clone();
+    tenant.change(&document(json!({"environments": without})), &["remove-environment"]).expect("removed");
+    tenant.change(&document(json!({"environments": with(60)})), &[]).expect("added again");
+    let later = tenant.dossier.environments[0].clone();
+    assert_eq!((earlier.version, later.version, tenant.dossier.tenant.version), (2, 4, 4));
+    assert_ne!(earlier.env_id, later.env_id);
+}
+
+#[test]
 fn must_change_nothing_for_the_same_wish() {
     let mut tenant = Tenant::new(json!({"billing": {"a": {"b": null}}}));
     let mut same = document(json!({"billing": {"a": {}}}));

@@ -129,7 +129,7 @@ fn environments(turn: &mut Turn<'_>, manifest: &Manifest) {
 }
 
 fn added_environment(turn: &mut Turn<'_>, entry: &EnvironmentManifest) -> Environment {
-    let environment = new_environment(&turn.tenant_id(), entry, turn.moment);
+    let environment = new_environment(&turn.dossier.tenant.tenant_id, turn.dossier.tenant.version, entry, turn.moment);
     let event = environment_created(turn.declared, &environment, turn.moment);
     turn.events.push(event);
     turn.writes.push(Write::InsertEnvironment(environment.clone()));
@@ -251,8 +251,14 @@ pub(super) fn environment_version(environment: &Environment, moment: &Moment) ->
     }
 }
 
-/// A new environment, not provisioned yet.
-pub(super) fn new_environment(tenant_id: &TenantId, entry: &EnvironmentManifest, moment: &mut Moment) -> Environment {
+/// A new environment, not provisioned yet. Its versions begin at the tenant's in the change that adds it: so one that is
+/// removed and added again begins above all that the earlier one had, and no version of that one passes for one of this.
+pub(super) fn new_environment(
+    tenant_id: &TenantId,
+    tenant_version: i64,
+    entry: &EnvironmentManifest,
+    moment: &mut Moment,
+) -> Environment {
     Environment {
         env_id: moment.environment_id(),
         tenant_id: tenant_id.clone(),
@@ -261,7 +267,7 @@ pub(super) fn new_environment(tenant_id: &TenantId, entry: &EnvironmentManifest,
         isolation_level: entry.isolation_level,
         quotas: entry.quotas.clone(),
         retention_days: entry.retention_days,
-        version: 1,
+        version: tenant_version,
         state: State::Draft,
         provisioned_at: None,
         created_at: moment.now,

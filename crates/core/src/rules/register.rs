@@ -73,11 +73,15 @@ fn registered(dossier: &Dossier, job_id: &str, moment: &mut Moment) -> Event {
         .with_private(moment, private.into())
 }
 
+/// The version that a tenant and its environments begin at.
+const FIRST_VERSION: i64 = 1;
+
 /// The dossier of a tenant that is registered now.
 fn draft(manifest: &Manifest, moment: &mut Moment) -> Dossier {
     let tenant_id = manifest.tenant_id.clone().unwrap_or_else(|| moment.tenant_id());
+    let environments = manifest.environments.iter();
     let environments =
-        manifest.environments.iter().map(|entry| change::new_environment(&tenant_id, entry, moment)).collect();
+        environments.map(|entry| change::new_environment(&tenant_id, FIRST_VERSION, entry, moment)).collect();
     let webhooks = manifest.webhooks.iter().map(|entry| change::new_webhook(&tenant_id, entry, moment)).collect();
     let now = moment.now;
     let tenant = Tenant {
@@ -93,7 +97,7 @@ fn draft(manifest: &Manifest, moment: &mut Moment) -> Dossier {
         policies: manifest.policies.clone(),
         billing: manifest.billing.clone(),
         deletion_protection: manifest.deletion_protection,
-        version: 1,
+        version: FIRST_VERSION,
         counter: 1,
         created_at: now,
         updated_at: now,

@@ -4,6 +4,7 @@ use crate::database::Database;
 use crate::spec::PERSONAL;
 use std::collections::BTreeMap;
 use tenancy_core::changes::Write;
+use tenancy_core::environment::Environment;
 use tenancy_core::event::MAX_PAYLOAD_BYTES;
 use tenancy_core::hold::Held;
 use tenancy_core::ids::TenantId;
@@ -101,6 +102,21 @@ pub fn same_facts(before: &Dossier, after: &Dossier) {
     }
 }
 
+/// Every version of an environment is kept, and all are above those of earlier ones of its name.
+fn environment_versions(database: &Database, tenant: &Tenant, environment: &Environment) {
+    assert!(environment.version <= tenant.version, "each change of it is one of its tenant");
+    let (mut versions, mut earlier) = (Vec::new(), 0);
+    for (id, kept) in database.environment_versions.iter().filter(|(_, kept)| kept.tenant_id == tenant.tenant_id) {
+        match id.0 == environment.env_id {
+            true => versions.push(kept.version),
+            false if kept.manifest["name"] == environment.name => earlier = earlier.max(kept.version),
+            false => {}
+        }
+    }
+    assert_eq!(versions, (versions[0]..=environment.version).collect::<Vec<_>>(), "every version is kept");
+    assert!(earlier < versions[0], "no version of an earlier one passes for one of this");
+}
+
 /// The rows of a tenant agree with each other.
 pub fn record(database: &Database, dossier: &Dossier) {
     let tenant = &dossier.tenant;
@@ -116,9 +132,7 @@ pub fn record(database: &Database, dossier: &Dossier) {
         emptied(database, tenant);
     }
     for environment in &dossier.environments {
-        for version in 1..=environment.version {
-            assert!(database.environment_versions.contains_key(&(environment.env_id.clone(), version)));
-        }
+        environment_versions(database, tenant, environment);
         let kept = &database.environment_versions[&(environment.env_id.clone(), environment.version)].manifest;
         assert_eq!(kept, &environment_entry(environment).document());
     }

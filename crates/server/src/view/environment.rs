@@ -31,7 +31,7 @@ pub struct EnvironmentEntry<'a> {
     /// Unique everywhere.
     #[schema(value_type = String)]
     pub env_id: &'a EnvironmentId,
-    /// Up by one per accepted change of this environment.
+    /// Begins at its tenant's version when it is added; up by one per accepted change of this environment.
     pub version: i64,
     /// Its tenant's, as of the last job that touched it.
     #[schema(schema_with = super::schema::state)]

@@ -9,6 +9,7 @@ on_both!(
     writers_of_different_environments_must_not_stand_in_each_others_way,
     pointers_must_lead_into_what_was_sent,
     one_must_be_added_and_removed,
+    what_was_decided_on_one_that_is_gone_must_not_be_done_to_a_later_one_of_its_name,
 );
 
 const DEV: &str = "/v1/tenants/acme-eu/environments/dev";
@@ -69,10 +70,24 @@ async fn one_must_be_added_and_removed(on: On) {
     assert_eq!(again.status.as_u16(), 412, "{:#}", again.body);
     house.work().await;
     assert!(house.get(stage).await.body["provisioned_at"].is_string());
-    assert_eq!(house.send("DELETE", stage, &[("if-match", "\"1\"")], ()).await.ok(409).code(), "not_allowed_by_name");
-    house.send("DELETE", &format!("{stage}?allow=remove-environment"), &[("if-match", "\"1\"")], ()).await.ok(204);
+    let etag = [("if-match", made.header("etag"))];
+    assert_eq!(etag[0].1, "\"2\"", "its tenant's version");
+    assert_eq!(house.send("DELETE", stage, &etag, ()).await.ok(409).code(), "not_allowed_by_name");
+    house.send("DELETE", &format!("{stage}?allow=remove-environment"), &etag, ()).await.ok(204);
     house.get(stage).await.ok(404);
     let undeclared = "/v1/tenants/acme-eu/environments/production";
     let refused = house.send("PUT", undeclared, &[("if-none-match", "*")], json!({})).await.ok(422);
     assert_eq!(refused.body["errors"][0]["pointer"], "/name");
+}
+
+async fn what_was_decided_on_one_that_is_gone_must_not_be_done_to_a_later_one_of_its_name(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let read = house.get(DEV).await.ok(200);
+    house.send("DELETE", &format!("{DEV}?allow=remove-environment"), &[("if-match", "*")], ()).await.ok(204);
+    house.send("PUT", DEV, &[("if-none-match", "*")], json!({"retention_days": 30})).await.ok(201);
+    let stale = [("if-match", read.header("etag"))];
+    let refused = house.send("PATCH", DEV, &stale, json!({"retention_days": 60})).await.ok(412);
+    assert_eq!((refused.code(), &refused.body["current_version"]), ("stale_version", &json!(3)));
+    assert_eq!(house.get(DEV).await.ok(200).body["retention_days"], 30);
 }
