@@ -3,7 +3,7 @@
 mod read;
 mod webhook;
 
-pub use read::read_labels;
+pub use read::{LABEL_KEY_RULE, is_label_key, read_labels};
 
 use crate::declared::Declared;
 use crate::document::Findings;

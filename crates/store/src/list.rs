@@ -83,7 +83,14 @@ impl Store {
             .and("created_at < {}", filter.created_before);
         for (key, value) in &filter.labels {
             let key = sql.bind(Type::Text, Value::Text(key.clone()));
-            sql.and(&format!("labels ->> {key} = {{}}"), Some(value.clone()));
+            let has = match self.dialect() {
+                // `->>` takes a key for a path, if it looks like one.
+                Dialect::Sqlite => {
+                    format!("EXISTS (SELECT 1 FROM json_each(labels) WHERE key = {key} AND value = {{}})")
+                }
+                Dialect::Postgres => format!("labels ->> {key} = {{}}"),
+            };
+            sql.and(&has, Some(value.clone()));
         }
         if let Some(q) = &filter.q {
             beginning(&mut sql, self.dialect(), q);

@@ -141,6 +141,15 @@ fn by_name<T: Clone>(
     sorted.into_values().collect()
 }
 
+/// What a label's key may be, for people.
+pub const LABEL_KEY_RULE: &str = "a label's key is 1 to 63 of letters, digits and . _ - /";
+
+/// Whether a label may have this key.
+pub fn is_label_key(key: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    !key.is_empty() && key.len() <= 63 && key.chars().all(plain)
+}
+
 /// Labels: keys of 1 to 63 letters, digits and `._-/`, values of up to 255 bytes.
 pub fn read_labels(fields: &mut Fields<'_>, findings: &mut Findings) -> Labels {
     let at = fields.at("labels");
@@ -149,11 +158,10 @@ pub fn read_labels(fields: &mut Fields<'_>, findings: &mut Findings) -> Labels {
         findings.bad(&at, "out_of_range", format!("at most {MAX_LABELS} labels, not {}", object.len()));
         return Labels::new();
     }
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
     let mut labels = Labels::new();
     for (key, value) in object {
-        if key.is_empty() || key.len() > 63 || !key.chars().all(plain) {
-            findings.bad(&at.key(key), "bad_name", "a label's key is 1 to 63 of letters, digits and . _ - /");
+        if !is_label_key(key) {
+            findings.bad(&at.key(key), "bad_name", LABEL_KEY_RULE);
         }
         match value {
             Value::Null => {}

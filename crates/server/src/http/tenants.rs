@@ -19,6 +19,7 @@ use axum::response::Response;
 use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::ids::OrganizationId;
+use tenancy_core::manifest::{LABEL_KEY_RULE, MAX_LABELS, is_label_key};
 use tenancy_core::tenant::{Profile, State as TenantState};
 use tenancy_store::page::TenantFilter;
 
@@ -48,21 +49,32 @@ pub async fn list(State(server): State<Arc<Server>>, mut query: Query) -> Result
 }
 
 fn filter(query: &mut Query) -> Result<TenantFilter, Error> {
-    let label = |pair: String| match pair.split_once('=') {
-        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
-        None => Err(Error::Malformed(format!("the query's label must be key=value, not {pair:?}"))),
-    };
     Ok(TenantFilter {
         state: query.word("state", TenantState::WORDS)?,
         region: query.text("region")?,
         profile: query.word("profile", Profile::WORDS)?,
         organization_id: query.text("organization_id")?.map(OrganizationId::known),
-        labels: query.list("label").into_iter().map(label).collect::<Result<_, _>>()?,
+        labels: labels(query)?,
         q: query.text("q")?,
         created_from: query.time("created_from")?,
         created_before: query.time("created_before")?,
         purged: query.flag("purged")?,
     })
+}
+
+/// The labels that are asked for: as many as a tenant may have, with keys that one may have.
+fn labels(query: &mut Query) -> Result<Vec<(String, String)>, Error> {
+    let pairs = query.list("label");
+    if pairs.len() > MAX_LABELS {
+        let message = format!("the query's label may be given {MAX_LABELS} times, not {}", pairs.len());
+        return Err(Error::Malformed(message));
+    }
+    let label = |pair: &String| match pair.split_once('=') {
+        Some((key, value)) if is_label_key(key) => Ok((key.to_owned(), value.to_owned())),
+        Some((key, _)) => Err(Error::Malformed(format!("the query's label has the key {key:?}: {LABEL_KEY_RULE}"))),
+        None => Err(Error::Malformed(format!("the query's label must be key=value, not {pair:?}"))),
+    };
+    pairs.iter().map(label).collect()
 }
 
 /// Registers a tenant: a Draft, whose `create` job is queued.

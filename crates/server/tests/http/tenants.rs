@@ -134,6 +134,19 @@ async fn a_list_must_be_read_page_by_page_and_by_what_is_asked_for(on: On) {
     assert_eq!(count("label=n=3").await, 1);
     assert_eq!(count("state=Active").await, 1);
     assert_eq!(count("q=t-").await, 5);
+    assert_eq!(count(&["label=n=3"; 64].join("&")).await, 1);
+    for bad in [
+        "label=%24x=1",
+        "label=a%22b=1",
+        "label==1",
+        "label=n",
+        &["label=n=3"; 65].join("&"),
+        &"label=n=3&".repeat(1500),
+    ] {
+        let refused = house.get(&format!("/v1/tenants?{bad}")).await.ok(400);
+        assert_eq!(refused.code(), "malformed");
+        assert!(refused.body["detail"].as_str().is_some_and(|text| text.contains("label")), "{:#}", refused.body);
+    }
     assert_eq!(house.get("/v1/tenants?state=active").await.ok(400).code(), "malformed");
     assert_eq!(house.get("/v1/tenants?after=nonsense").await.ok(422).code(), "invalid");
 }

@@ -235,6 +235,9 @@ async fn must_filter_tenants(bench: Bench) {
     };
     assert_eq!(found(labels("team/owner", "a.b")).await, ["acme-eu"]);
     assert_eq!(found(labels("tier", "silver")).await, Vec::<String>::new());
+    for odd in ["$", "$x", "$.tier", "a\"b", "a'b", "[0]", "#", ""] {
+        assert_eq!(found(labels(odd, "gold")).await, Vec::<String>::new(), "{odd}");
+    }
     let other = TenantFilter { organization_id: Some(organization("other")), ..TenantFilter::default() };
     assert_eq!(found(other).await, ["other-eu"]);
     let later = TenantFilter { created_from: Some(bench.store.now()), ..TenantFilter::default() };
