@@ -112,7 +112,9 @@ fn take_facts(sent: &mut Object, known: &Environment) -> Vec<Violation> {
     let mut violations: Vec<_> = take_version(sent).err().into_iter().collect();
     if ENVIRONMENT.any_in(sent) {
         let current = serde_json::to_value(EnvironmentView::of(known)).unwrap_or_default();
-        violations.extend(ENVIRONMENT.drop(sent, &current, true, &Pointer::root()));
+        // An environment has no counter: what a job does to it moves the time of its last change.
+        let same_moment = sent.get("updated_at").is_none_or(|at| *at == current["updated_at"]);
+        violations.extend(ENVIRONMENT.drop(sent, &current, same_moment, &Pointer::root()));
     }
     violations
 }

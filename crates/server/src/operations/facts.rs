@@ -3,7 +3,8 @@
 //! What is read carries more than what may be written: state, times, holds. Who reads, edits and sends back sends these
 //! too. Facts that say what is are dropped; one that was edited is refused by name, so that nobody believes that writing
 //! `state: Active` activates anything. A document that carries another `counter` than the newest was read before
-//! something outside the manifest moved: its facts differ for that reason, and are dropped.
+//! something outside the manifest moved: its facts differ for that reason, and are dropped. So is one of an environment
+//! that carries another `updated_at`.
 
 use serde_json::Value;
 use tenancy_core::Violation;

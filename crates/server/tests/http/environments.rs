@@ -1,12 +1,13 @@
 //! Environments: changed on their own versions, within their tenant's manifest.
 
-use crate::house::{House, On, on_both};
+use crate::house::{House, On, acme_eu, on_both};
 use serde_json::json;
 use std::sync::Arc;
 
 on_both!(
     a_change_of_an_environment_must_move_both_versions,
     writers_of_different_environments_must_not_stand_in_each_others_way,
+    what_was_read_before_a_job_must_be_taken_back_when_it_is_edited,
     pointers_must_lead_into_what_was_sent,
     one_must_be_added_and_removed,
     what_was_decided_on_one_that_is_gone_must_not_be_done_to_a_later_one_of_its_name,
@@ -46,6 +47,26 @@ async fn writers_of_different_environments_must_not_stand_in_each_others_way(on:
     dev.await.expect("an answer").ok(200);
     prod.await.expect("an answer").ok(200);
     assert_eq!(house.get("/v1/tenants/acme-eu").await.body["version"], 3);
+}
+
+async fn what_was_read_before_a_job_must_be_taken_back_when_it_is_edited(on: On) {
+    let house = House::new(on).await;
+    house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
+    house.post("/v1/tenants", acme_eu()).await.ok(201);
+    let mut document = house.get(DEV).await.ok(200).body;
+    house.work().await;
+    assert_ne!(house.get(DEV).await.ok(200).body["state"], document["state"]);
+    document["retention_days"] = json!(60);
+    let changed = house.send("PUT", DEV, &[], &document).await.ok(200).body;
+    assert_eq!((&changed["retention_days"], &changed["state"]), (&json!(60), &json!("Active")));
+
+    let mut edited = house.get(DEV).await.ok(200).body;
+    edited["state"] = json!("Suspended");
+    let refused = house.send("PUT", DEV, &[], &edited).await.ok(422).body;
+    assert_eq!(
+        (&refused["errors"][0]["code"], &refused["errors"][0]["pointer"]),
+        (&json!("read_only"), &json!("/state"))
+    );
 }
 
 async fn pointers_must_lead_into_what_was_sent(on: On) {
