@@ -2,11 +2,12 @@
 //!
 //! The answer is kept in the commit of the change itself, under the API key that made the request. The record is read
 //! before the rule is asked, since the rule would refuse what has happened already; two requests at one moment are
-//! told apart by the commit, which lets one through and hands the other the first one's answer.
+//! told apart by the commit, which lets one through and hands the other the first one's answer. The answer to a request
+//! that found all as it was to be is kept by itself: sent again when that is not so any more, it must not change it.
 
 use crate::answer::Answer;
 use crate::tenancy::Tenancy;
-use tenancy_core::changes::{Changes, IdempotencyRecord};
+use tenancy_core::changes::IdempotencyRecord;
 use tenancy_core::ids::KeyId;
 use tenancy_core::json::sha256_hex;
 use tenancy_core::{Error, Timestamp};
@@ -46,6 +47,11 @@ impl IdempotencyKey {
         Self { digest, request_digest: self.request_digest.clone() }
     }
 
+    /// Under what its answer is kept.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// The first answer, if there was one.
     ///
     /// # Errors
@@ -69,10 +75,10 @@ impl IdempotencyKey {
         }
     }
 
-    /// Puts the answer into the change that it answers.
-    pub fn store(&self, changes: &mut Changes, answer: &Answer, now: Timestamp) {
+    /// The record of the answer to this request, as it is kept.
+    pub fn record(&self, answer: &Answer, now: Timestamp) -> IdempotencyRecord {
         let kept = jiff::SignedDuration::from_hours(KEPT_HOURS);
-        changes.store_answer(IdempotencyRecord {
+        IdempotencyRecord {
             digest: self.digest.clone(),
             request_digest: self.request_digest.clone(),
             status: i64::from(answer.status),
@@ -80,16 +86,13 @@ impl IdempotencyKey {
             body: answer.body.clone(),
             created_at: now,
             expires_at: now.checked_add(kept).unwrap_or(now),
-        });
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tenancy_core::event::{Event, EventType};
-    use tenancy_core::ids::CorrelationId;
-    use tenancy_core::moment::{Actor, Moment};
 
     fn key(owner: &str, value: &str, body: &str) -> IdempotencyKey {
         IdempotencyKey::new(&KeyId::known(owner), value.as_bytes(), "POST", "/v1/tenants", body.as_bytes())
@@ -111,15 +114,7 @@ mod tests {
     fn must_replay_only_to_the_same_request() {
         let answer = Answer { status: 201, etag: Some("1.1".into()), location: None, body: "{}".into() };
         let key = key("key_a", "k", "{}");
-        let record = IdempotencyRecord {
-            digest: key.digest.clone(),
-            request_digest: key.request_digest.clone(),
-            status: 201,
-            headers: answer.headers(),
-            body: answer.body.clone(),
-            created_at: Timestamp::UNIX_EPOCH,
-            expires_at: Timestamp::UNIX_EPOCH,
-        };
+        let record = key.record(&answer, Timestamp::UNIX_EPOCH);
         assert_eq!(key.answer_of(&record), Ok(answer));
         let other = IdempotencyRecord { request_digest: "x".into(), ..record };
         assert_eq!(key.answer_of(&other), Err(Error::IdempotencyKeyReused));
@@ -127,12 +122,8 @@ mod tests {
 
     #[test]
     fn must_keep_an_answer_for_24_hours() {
-        let now = Timestamp::UNIX_EPOCH;
-        let mut moment = Moment::new(now, [0; 32], Actor::system("test"), CorrelationId::known("c"));
-        let mut changes = Changes::new(Event::new(&mut moment, None, EventType::KeyRevoked, serde_json::json!({})));
         let answer = Answer { status: 201, etag: None, location: None, body: "{}".into() };
-        key("key_a", "k", "{}").store(&mut changes, &answer, now);
-        let kept = changes.answer.expect("stored");
+        let kept = key("key_a", "k", "{}").record(&answer, Timestamp::UNIX_EPOCH);
         assert_eq!(kept.expires_at.duration_since(kept.created_at), jiff::SignedDuration::from_hours(24));
     }
 }

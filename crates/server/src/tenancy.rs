@@ -72,6 +72,11 @@ impl AskingKey {
         Guard::CallerAt(self.key_id.clone(), self.version)
     }
 
+    /// Its id, and the version at which it was read.
+    pub fn read_at(&self) -> (&KeyId, i64) {
+        (&self.key_id, self.version)
+    }
+
     /// Whether it is this key that moved since it was read: that is, it was revoked.
     pub fn is_gone(&self, conflict: &Conflict) -> bool {
         matches!(conflict, Conflict::ApiKeyMoved(key_id) if *key_id == self.key_id)

@@ -1,6 +1,7 @@
 //! Upkeep: what is written without an audit event, fenced like everything else. A closed list; none of it can name a
 //! column that a manifest, a hold or a state lives in.
 
+mod answers;
 mod log;
 mod settling;
 

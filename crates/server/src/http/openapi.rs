@@ -71,7 +71,7 @@ fn finish(operation: &mut Value, method: &str, path: &str, needs: Needs) {
     };
     if method != "GET" {
         let but = match path {
-            "/v1/apply" => "; documents that were not written are tried again",
+            "/v1/apply" => "; documents that were refused, or had nothing to change, are decided anew",
             "/v1/keys" => "; the token stands in the first answer alone",
             _ => "",
         };

@@ -122,7 +122,7 @@ impl Write {
         if self.dry_run {
             return Err(Error::Malformed("dry_run is for /v1/apply: nothing was changed".to_owned()).into());
         }
-        let keyed = self.key.map(|key| Keyed { key, answer: kept });
+        let keyed = self.key.map(|key| Keyed { key, answer: kept, keeps_unchanged: true });
         let tenancy = &server.tenancy;
         Ok(match tenancy.carry_out(command, self.asked, keyed).await? {
             Done::Now(outcome) => respond::answer(answer(tenancy, &outcome), false),

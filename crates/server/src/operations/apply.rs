@@ -240,7 +240,8 @@ impl Run<'_> {
         if self.gone.load(Ordering::Relaxed) {
             return Err(Error::Unauthenticated);
         }
-        let keyed = key.map(|key| Keyed { key, answer: kept_line });
+        // A file is sent again to go on: what had nothing to change is looked at anew.
+        let keyed = key.map(|key| Keyed { key, answer: kept_line, keeps_unchanged: false });
         let done = self.tenancy.decide_and_commit(document, self.asked, keyed.as_ref()).await;
         self.gone.fetch_or(matches!(done, Err(Error::Unauthenticated)), Ordering::Relaxed);
         done

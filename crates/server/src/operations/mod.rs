@@ -57,6 +57,8 @@ pub struct Keyed<T> {
     pub key: IdempotencyKey,
     /// The answer to keep.
     pub answer: fn(&Tenancy, &T) -> Answer,
+    /// Whether the answer is kept also when nothing had to change.
+    pub keeps_unchanged: bool,
 }
 
 /// How a command ended.
@@ -103,11 +105,11 @@ impl Tenancy {
             let mut moment = self.moment(asked)?;
             let decided = command.decide(self, &mut moment).await;
             let Ok(Decided { outcome, changes: Some(mut changes) }) = decided else {
-                return self.first_or(decided.map(|decided| decided.outcome), keyed).await;
+                return self.uncommitted(decided.map(|decided| decided.outcome), asked, keyed).await;
             };
             changes.guards.extend(asked.key.as_ref().map(AskingKey::guard));
             if let Some(keyed) = keyed {
-                keyed.key.store(&mut changes, &(keyed.answer)(self, &outcome), moment.now);
+                changes.store_answer(keyed.key.record(&(keyed.answer)(self, &outcome), moment.now));
             }
             let done = self.store.commit(changes).await;
             self.commits.ended(&done);
@@ -139,13 +141,25 @@ impl Tenancy {
 
     /// What a rule says where nothing is to be committed. If it found what the same request, sent at the same moment, had
     /// just done, then that one's answer it is.
-    async fn first_or<T>(&self, decided: Result<T, Error>, keyed: Option<&Keyed<T>>) -> Result<Done<T>, Error> {
-        if let Some(keyed) = keyed
-            && let Some(answer) = keyed.key.first_answer(self).await?
-        {
-            return Ok(Done::Before(answer));
-        }
-        decided.map(Done::Now)
+    async fn uncommitted<T>(
+        &self,
+        decided: Result<T, Error>,
+        asked: &Asked,
+        keyed: Option<&Keyed<T>>,
+    ) -> Result<Done<T>, Error> {
+        let Some(keyed) = keyed else { return decided.map(Done::Now) };
+        let kept = match (&decided, &asked.key) {
+            (Ok(outcome), Some(caller)) if keyed.keeps_unchanged => {
+                Some((keyed.key.record(&(keyed.answer)(self, outcome), self.store.now()), caller.read_at()))
+            }
+            _ => None,
+        };
+        let first = match kept {
+            Some((record, (key_id, version))) => self.store.keep_answer(record, key_id, version).await?,
+            None => self.store.answer(keyed.key.digest()).await?,
+        };
+        let first = first.map(|first| keyed.key.answer_of(&first)).transpose()?;
+        first.map_or_else(|| decided.map(Done::Now), |first| Ok(Done::Before(first)))
     }
 }
 

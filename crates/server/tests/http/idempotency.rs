@@ -11,12 +11,16 @@ use tenancy_core::rules::organizations::{OrganizationManifest, create};
 use tenancy_server::answer::Answer;
 use tenancy_server::idempotency::IdempotencyKey;
 use tenancy_server::tenancy::fresh_correlation_id;
+use tenancy_server::token::token_digest;
 
 on_both!(
     requests_of_one_moment_must_have_one_effect,
     what_the_first_of_a_moment_did_must_not_refuse_the_others,
     a_key_must_belong_to_its_caller,
-    what_is_refused_or_changes_nothing_must_not_be_kept,
+    what_is_refused_must_not_be_kept,
+    what_changed_nothing_must_not_change_anything_when_it_is_sent_again,
+    requests_of_one_moment_that_change_nothing_must_have_one_answer,
+    nothing_must_be_kept_in_the_name_of_a_key_that_is_revoked,
     a_file_must_go_on_where_it_was,
     files_of_other_documents_under_one_key_must_be_refused,
     files_of_one_moment_must_have_one_effect,
@@ -83,19 +87,86 @@ async fn a_key_must_belong_to_its_caller(on: On) {
     assert_eq!(make(Role::Operator, "three").await.ok(422).code(), "idempotency_key_reused");
 }
 
-async fn what_is_refused_or_changes_nothing_must_not_be_kept(on: On) {
+async fn what_is_refused_must_not_be_kept(on: On) {
     let house = House::new(on).await;
-    let key = [("idempotency-key", "k"), ("if-match", "*")];
+    let key = [("idempotency-key", "k")];
     let manifest = json!({"organization_id": "acme", "region": "eu-west-1", "tenant_id": "acme-eu"});
     house.send("POST", "/v1/tenants", &key, &manifest).await.ok(422);
     house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
-    house.send("POST", "/v1/tenants", &key[..1], &manifest).await.ok(201);
-    let other = [("idempotency-key", "other"), ("if-match", "*")];
-    house.send("PUT", "/v1/tenants/acme-eu", &other, &manifest).await.ok(200);
-    let mut changed = manifest.clone();
-    changed["display_name"] = json!("Acme");
-    let now = house.send("PUT", "/v1/tenants/acme-eu", &other, &changed).await.ok(200);
-    assert_eq!((&now.body["version"], now.header("idempotency-replayed")), (&json!(2), ""));
+    house.send("POST", "/v1/tenants", &key, &manifest).await.ok(201);
+}
+
+async fn what_changed_nothing_must_not_change_anything_when_it_is_sent_again(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let billing = json!({"hold": "billing"});
+    house.post("/v1/tenants/acme-eu/suspend", &billing).await.ok(202);
+    house.work().await;
+    let suspend =
+        async |body: &Value| house.send("POST", "/v1/tenants/acme-eu/suspend", &[("idempotency-key", "k")], body).await;
+    let first = suspend(&billing).await.ok(202);
+    assert_eq!(first.header("idempotency-replayed"), "");
+    house.post("/v1/tenants/acme-eu/activate", &billing).await.ok(202);
+    house.work().await;
+    let again = suspend(&billing).await.ok(202);
+    assert_eq!((&again.body, again.header("etag")), (&first.body, first.header("etag")));
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    let tenant = house.get("/v1/tenants/acme-eu").await.ok(200).body;
+    assert_eq!((&tenant["state"], &tenant["holds"]), (&json!("Active"), &json!([])));
+    assert_eq!(suspend(&json!({"hold": "abuse"})).await.ok(422).code(), "idempotency_key_reused");
+}
+
+async fn requests_of_one_moment_that_change_nothing_must_have_one_answer(on: On) {
+    let house = Arc::new(House::new(on).await);
+    house.furnish().await;
+    let send = |n: usize| {
+        let house = Arc::clone(&house);
+        tokio::spawn(async move {
+            let (any, patch) = (("if-match", "*"), json!({"labels": {"n": n.to_string()}}));
+            if n % 2 == 1 {
+                house.send("PATCH", "/v1/tenants/acme-eu", &[any], patch).await.ok(200);
+                return None;
+            }
+            let same = json!({"region": "eu-west-1"});
+            Some(house.send("PATCH", "/v1/tenants/acme-eu", &[any, ("idempotency-key", "one")], same).await.ok(200))
+        })
+    };
+    let (mut bodies, mut first) = (Vec::new(), 0);
+    for sent in (0..24).map(send).collect::<Vec<_>>() {
+        let Some(answered) = sent.await.expect("an answer") else { continue };
+        first += usize::from(answered.header("idempotency-replayed").is_empty());
+        bodies.push((answered.header("etag").to_owned(), answered.body));
+    }
+    assert_eq!((bodies.len(), first), (12, 1));
+    assert!(bodies.iter().all(|body| *body == bodies[0]), "{bodies:#?}");
+}
+
+/// Its requests begin before it is known that it is not good any more.
+async fn nothing_must_be_kept_in_the_name_of_a_key_that_is_revoked(on: On) {
+    let house = House::new(on).await;
+    house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
+    let made = house.post("/v1/keys", json!({"name": "gateway", "role": "admin"})).await.ok(201).body;
+    let (key_id, token) = (made["key_id"].as_str().expect("an id"), made["token"].as_str().expect("a token"));
+    let digest = token_digest(token);
+    let tenancy = &house.server.tenancy;
+    let good = Arc::new(tenancy.store.api_key(&digest).await.expect("readable").expect("there"));
+    let same = "{\"display_name\": null}";
+    let ask = async |path: &str, key: &str| {
+        let authorization = format!("Bearer {token}");
+        let headers = [("authorization", authorization.as_str()), ("if-match", "*"), ("idempotency-key", key)];
+        house.send_as_it_is("PATCH", path, &headers, same).await
+    };
+    let kept = async |path: &str, key: &str| {
+        let key = IdempotencyKey::new(&good.key_id, key.as_bytes(), "PATCH", path, same.as_bytes()).expect("a key");
+        key.first_answer(tenancy).await.expect("readable").is_some()
+    };
+    let path = "/v1/organizations/acme";
+    ask(path, "good").await.ok(200);
+    assert!(kept(path, "good").await);
+    house.send("DELETE", &format!("/v1/keys/{key_id}"), &[], ()).await.ok(200);
+    house.server.seen_tokens.add(digest, Arc::clone(&good));
+    assert_eq!(ask(path, "late").await.ok(401).code(), "unauthenticated");
+    assert!(!kept(path, "late").await);
 }
 
 async fn a_file_must_go_on_where_it_was(on: On) {

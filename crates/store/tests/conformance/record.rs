@@ -26,6 +26,7 @@ on_both!(
     must_refuse_a_cursor_of_another_list,
     must_remove_what_has_expired_and_nothing_else,
     an_answer_must_count_as_absent_from_when_it_expires,
+    must_keep_one_answer_to_what_changed_nothing_and_none_for_a_key_that_moved,
 );
 
 on_pooled!(
@@ -255,6 +256,40 @@ async fn must_refuse_a_cursor_of_another_list(bench: Bench) {
         let refused = bench.store.tenants(&TenantFilter::default(), &page).await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
     }
+}
+
+fn answer(bench: &Bench, digest: &str, body: &str, hours: i64) -> IdempotencyRecord {
+    let now = bench.store.now();
+    IdempotencyRecord {
+        digest: digest.to_owned(),
+        request_digest: String::new(),
+        status: 201,
+        headers: Object::from_iter([("etag".to_owned(), json!("1.1"))]),
+        body: body.to_owned(),
+        created_at: now,
+        expires_at: now + SignedDuration::from_hours(hours),
+    }
+}
+
+async fn must_keep_one_answer_to_what_changed_nothing_and_none_for_a_key_that_moved(bench: Bench) {
+    let made = keys::create("gateway", Role::Admin, None, "token".into(), &mut bench.moment()).unwrap();
+    bench.commit(made.changes).await.unwrap();
+    let keep = async |digest: &str, body: &str, version: i64| {
+        bench.store.keep_answer(answer(&bench, digest, body, 1), &made.key.key_id, version).await.unwrap()
+    };
+    let at_once = ["a", "b", "c", "d"].map(|body| keep("one", body, 1));
+    let answered = futures_util::future::join_all(at_once).await;
+    let kept = bench.store.answer("one").await.unwrap().unwrap();
+    assert_eq!(answered.iter().filter(|before| before.is_none()).count(), 1, "{answered:#?}");
+    assert!(answered.iter().flatten().all(|before| *before == kept), "{answered:#?}");
+    assert_eq!(kept.headers["etag"], "1.1");
+
+    let mut changes = keys::revoke(&made.key, &mut bench.moment()).unwrap().changes.unwrap();
+    changes.store_answer(answer(&bench, "committed", "", 1));
+    bench.commit(Some(changes)).await.unwrap();
+    assert_eq!(keep("late", "", 1).await, None);
+    assert_eq!(bench.store.answer("late").await, Ok(None));
+    assert!(keep("committed", "another", 2).await.is_some_and(|before| before.body.is_empty()));
 }
 
 async fn must_remove_what_has_expired_and_nothing_else(bench: Bench) {

@@ -21,6 +21,7 @@ const STATEMENTS_ARE_IN: [(&str, &str); 19] = [
     ("list.rs", "read: lists"),
     ("lib.rs", "read: whether anybody answers"),
     ("upkeep.rs", "upkeep"),
+    ("upkeep/answers.rs", "upkeep"),
     ("upkeep/log.rs", "upkeep"),
     ("upkeep/settling.rs", "upkeep"),
     ("postgres/partition.rs", "upkeep"),

@@ -1,0 +1,42 @@
+//! Upkeep of answers: the answer to a request that changed nothing. (One to a change is committed with it.)
+
+use crate::Store;
+use crate::rows::{Record, TABLE_API_KEYS, TABLE_IDEMPOTENCY_RECORDS, Type, Value};
+use crate::sql::Sql;
+use tenancy_core::Error;
+use tenancy_core::changes::IdempotencyRecord;
+use tenancy_core::ids::KeyId;
+
+impl Store {
+    /// Keeps the answer to a request that changed nothing, unless there is one under its Idempotency-Key: then it is that
+    /// one, which is returned. Nothing is kept in the name of an API key that has moved since this version of it was read:
+    /// that is, that was revoked.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    pub async fn keep_answer(
+        &self,
+        record: IdempotencyRecord,
+        caller: &KeyId,
+        version: i64,
+    ) -> Result<Option<IdempotencyRecord>, Error> {
+        let digest = record.digest.clone();
+        let columns = TABLE_IDEMPOTENCY_RECORDS.columns;
+        let mut sql = Sql::new(self.dialect(), "");
+        let values = columns.iter().zip(record.values()).map(|(column, value)| sql.bind(column.ty, value));
+        let values = values.collect::<Vec<_>>().join(", ");
+        let key = sql.bind(Type::Text, Value::Text(caller.to_string()));
+        let version = sql.bind(Type::Int, Value::Int(version));
+        let names = columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
+        let (into, keys) = (TABLE_IDEMPOTENCY_RECORDS.name, TABLE_API_KEYS.name);
+        sql.text = format!(
+            "INSERT INTO {into} ({names}) SELECT {values} \
+             WHERE EXISTS (SELECT 1 FROM {keys} WHERE key_id = {key} AND version = {version}) \
+             ON CONFLICT (digest) DO NOTHING RETURNING digest"
+        );
+        match self.write(sql, vec![Type::Text]).await?.is_empty() {
+            true => self.answer(&digest).await,
+            false => Ok(None),
+        }
+    }
+}
