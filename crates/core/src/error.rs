@@ -89,6 +89,9 @@ pub enum Error {
     /// A bounded queue is full.
     #[error("too much is waiting: try again in a second")]
     Busy,
+    /// Whatever was decided, something else had changed before it could be committed.
+    #[error("others keep changing what this depends on, and nothing has changed: try again in a second")]
+    Overtaken,
     /// The database cannot be reached, and nothing has changed.
     #[error("the database cannot be reached; nothing has changed: try again")]
     Unavailable,
@@ -128,7 +131,7 @@ impl Error {
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
             Self::TooLarge(_) => "too_large",
-            Self::Busy => "busy",
+            Self::Busy | Self::Overtaken => "busy",
             Self::Unavailable => "unavailable",
             Self::OutcomeUnknown => "outcome_unknown",
             Self::Internal(_) => "internal",
@@ -148,7 +151,7 @@ impl Error {
             Self::Unauthenticated => 401,
             Self::Forbidden(_) => 403,
             Self::TooLarge(_) => 413,
-            Self::Busy | Self::Unavailable | Self::OutcomeUnknown => 503,
+            Self::Busy | Self::Overtaken | Self::Unavailable | Self::OutcomeUnknown => 503,
             Self::Internal(_) => 500,
         }
     }

@@ -18,6 +18,7 @@ pub mod serve;
 pub mod settling;
 pub mod tenancy;
 pub mod token;
+pub mod turns;
 pub mod view;
 pub mod yaml;
 

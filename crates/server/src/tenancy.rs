@@ -1,6 +1,7 @@
 //! What every operation stands on: the record, and what is declared.
 
 use crate::metrics::Commits;
+use crate::turns::Turns;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tenancy_core::Error;
@@ -26,6 +27,8 @@ pub struct Tenancy {
     pub holds_changed: Notify,
     /// How commits ended.
     pub commits: Commits,
+    /// Where those wait that lose to others again and again.
+    pub turns: Turns,
     writes: TaskTracker,
 }
 
@@ -112,6 +115,7 @@ impl Tenancy {
             job_ended: Notify::new(),
             holds_changed: Notify::new(),
             commits: Commits::default(),
+            turns: Turns::default(),
             writes: TaskTracker::new(),
         })
     }

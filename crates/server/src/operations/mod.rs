@@ -25,8 +25,11 @@ use tenancy_core::Error;
 use tenancy_core::changes::{Changes, Conflict};
 use tenancy_core::moment::Moment;
 
-/// How often an operation decides again before it says that too much is going on.
-const MAX_DECISIONS: usize = 8;
+/// How often an operation decides before it says that others keep changing what it stands on.
+const MAX_DECISIONS: usize = 16;
+
+/// How often it may lose to others before it waits for its turn.
+const MAX_LOST_WITHOUT_TURN: usize = 1;
 
 /// What somebody wants to be changed.
 pub trait Command: Send + Sync + 'static {
@@ -101,7 +104,8 @@ impl Tenancy {
         {
             return Ok(Done::Before(answer));
         }
-        for _ in 0..MAX_DECISIONS {
+        let mut turn = None;
+        for lost in 0..MAX_DECISIONS {
             let mut moment = self.moment(asked)?;
             let decided = command.decide(self, &mut moment).await;
             let Ok(Decided { outcome, changes: Some(mut changes) }) = decided else {
@@ -127,7 +131,11 @@ impl Tenancy {
                     }
                     self.store.remove_expired_answer(&first.digest).await?;
                 }
-                (Err(Error::Conflict(conflict)), _) if moved(&conflict) => {}
+                (Err(Error::Conflict(ref conflict)), _) if let Some(id) = moved(conflict) => {
+                    if lost >= MAX_LOST_WITHOUT_TURN {
+                        turn = Some(self.turns.wait(id, turn).await);
+                    }
+                }
                 (Err(error), _) => {
                     if error == Error::OutcomeUnknown {
                         asked.key.iter().for_each(AskingKey::outcome_is_unknown);
@@ -136,7 +144,7 @@ impl Tenancy {
                 }
             }
         }
-        Err(Error::Busy)
+        Err(Error::Overtaken)
     }
 
     /// What a rule says where nothing is to be committed. If it found what the same request, sent at the same moment, had
@@ -163,14 +171,13 @@ impl Tenancy {
     }
 }
 
-/// Whether the conflict only says that the decision stood on something that has moved: then it is decided again, and
+/// What has moved, if the conflict only says that the decision stood on something that has: then it is decided again, and
 /// the rule says what is to be said about it now.
-fn moved(conflict: &Conflict) -> bool {
-    matches!(
-        conflict,
-        Conflict::TenantMoved { .. }
-            | Conflict::TenantMissing(_)
-            | Conflict::OrganizationMoved { .. }
-            | Conflict::ApiKeyMoved(_)
-    )
+fn moved(conflict: &Conflict) -> Option<&str> {
+    match conflict {
+        Conflict::TenantMoved { id, .. } | Conflict::TenantMissing(id) => Some(id.as_str()),
+        Conflict::OrganizationMoved { id, .. } => Some(id.as_str()),
+        Conflict::ApiKeyMoved(id) => Some(id.as_str()),
+        _ => None,
+    }
 }

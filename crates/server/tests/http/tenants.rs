@@ -11,6 +11,7 @@ on_both!(
     what_is_sent_as_it_is_must_change_nothing,
     what_may_destroy_data_must_be_allowed_by_name,
     of_many_writers_on_one_version_exactly_one_must_win,
+    many_writers_on_whatever_is_there_must_all_win,
     a_list_must_be_read_page_by_page_and_by_what_is_asked_for,
     versions_must_be_kept_and_be_put_back,
     caps_must_be_exact,
@@ -102,6 +103,25 @@ async fn of_many_writers_on_one_version_exactly_one_must_win(on: On) {
     answers.sort_unstable();
     assert_eq!((answers[0], answers[1], answers[31]), (200, 412, 412));
     assert_eq!(house.get("/v1/tenants/acme-eu").await.body["version"], 2);
+}
+
+async fn many_writers_on_whatever_is_there_must_all_win(on: On) {
+    let house = Arc::new(House::new(on).await);
+    house.furnish().await;
+    let writer = |n: usize, method, path: &'static str, body| {
+        let house = Arc::clone(&house);
+        tokio::spawn(async move { (n, house.send(method, path, &[("if-match", "*")], body).await) })
+    };
+    let patch = |n| writer(n, "PATCH", "/v1/tenants/acme-eu", json!({"labels": {"writer": n.to_string()}}));
+    let suspend = |n| writer(n, "POST", "/v1/organizations/acme/suspend", json!({"reason": n.to_string()}));
+    for writers in [(0..64).map(patch).collect::<Vec<_>>(), (0..64).map(suspend).collect()] {
+        for writer in writers {
+            let (n, answered) = writer.await.expect("an answer");
+            assert_eq!(answered.status.as_u16(), 200, "{n}: {:#}", answered.body);
+        }
+    }
+    assert_eq!(house.get("/v1/tenants/acme-eu").await.body["version"], 65);
+    assert_eq!(house.get("/v1/organizations/acme").await.body["counter"], 65);
 }
 
 async fn a_list_must_be_read_page_by_page_and_by_what_is_asked_for(on: On) {
