@@ -40,10 +40,14 @@ impl Findings {
     /// `value`, if nothing was wrong.
     ///
     /// # Errors
-    /// [`crate::Error::Invalid`] with every violation.
+    /// [`crate::Error::Invalid`] with every violation; [`crate::Error::Internal`] when there is neither a value nor one of
+    /// these, so that nobody is told of problems without a single one.
     pub fn finish<T>(self, value: Option<T>) -> Result<(T, Vec<Violation>), crate::Error> {
         match value {
             Some(value) if self.violations.is_empty() => Ok((value, self.warnings)),
+            None if self.violations.is_empty() => {
+                Err(crate::Error::Internal("a document was not taken, and nothing was found wrong with it".to_owned()))
+            }
             _ => Err(crate::Error::Invalid(self.violations)),
         }
     }

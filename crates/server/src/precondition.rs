@@ -1,5 +1,7 @@
 //! Optimistic concurrency in HTTP's own words.
 
+use crate::operations::facts::read_at;
+use serde_json::Value;
 use tenancy_core::Error;
 
 /// On what the caller lets a write depend.
@@ -49,6 +51,18 @@ impl Precondition {
         }
     }
 
+    /// As [`Precondition::check`], with the version that a document says it was read at. One that is no version is not one
+    /// that is missing: the document is refused for it, with all else that is wrong with it.
+    ///
+    /// # Errors
+    /// [`Error::StaleVersion`], [`Error::VersionRequired`].
+    pub fn check_document(self, document: &Value, current: i64) -> Result<(), Error> {
+        match document.get("version") {
+            Some(said) if !said.is_null() && said.as_i64().is_none() => self.check_if_said(None, current),
+            _ => self.check(read_at(document), current),
+        }
+    }
+
     /// As [`Precondition::check`], where a version is not needed.
     ///
     /// # Errors
@@ -77,6 +91,7 @@ fn version_of(tag: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn must_read_a_tag_however_it_is_written() {
@@ -104,5 +119,18 @@ mod tests {
         assert_eq!(Precondition::Anything.check(None, 7), Ok(()));
         assert_eq!(Precondition::Nothing.check(None, 7), stale(0));
         assert_eq!(Precondition::Unsaid.check_if_said(None, 7), Ok(()));
+    }
+
+    #[test]
+    fn must_leave_a_version_that_is_none_to_who_reads_the_document() {
+        let check = |precondition: Precondition, said| precondition.check_document(&json!({"version": said}), 7);
+        assert_eq!(check(Precondition::Unsaid, json!("7")), Ok(()));
+        assert_eq!(check(Precondition::Unsaid, json!(7)), Ok(()));
+        assert_eq!(check(Precondition::Unsaid, Value::Null), Err(Error::VersionRequired { current: 7 }));
+        let stale = Err(Error::StaleVersion { expected: 6, current: 7 });
+        assert_eq!(
+            (check(Precondition::Version(6), json!("7")), check(Precondition::Unsaid, json!(6))),
+            (stale.clone(), stale)
+        );
     }
 }

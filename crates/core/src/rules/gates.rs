@@ -5,6 +5,10 @@ use crate::json::Pointer;
 use crate::manifest::{EnvironmentManifest, Manifest};
 use crate::quotas::retention_days;
 
+/// What can be allowed by name.
+pub const ALLOWED_BY_NAME: [&str; 6] =
+    ["move-profile", "move-region", "move-isolation", "less-retention", "remove-environment", "protection-off"];
+
 /// Every gated change from `before` to `after` that `allow` does not name.
 pub(super) fn gates(before: &Manifest, after: &Manifest, allow: &[String]) -> Vec<Gate> {
     let mut found = Vec::new();

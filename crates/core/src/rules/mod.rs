@@ -2,7 +2,7 @@
 
 pub mod change;
 pub mod check;
-mod gates;
+pub mod gates;
 pub mod keys;
 pub mod lifecycle;
 pub mod log;

@@ -56,7 +56,7 @@ pub async fn list(State(server): State<Arc<Server>>, mut query: Query) -> Result
     responses((status = 201, body = NewKeyView, headers(("Location")))),
 )]
 pub async fn create(State(server): State<Arc<Server>>, write: Write) -> Result<Response, Problem> {
-    let command = read(&write.document()?, write.role)?;
+    let command = read(&write.document()?, write.role, server.tenancy.store.now())?;
     write.carry_out_kept(&server, command, made, made_before).await
 }
 
@@ -84,20 +84,18 @@ pub async fn revoke(
     write.carry_out(&server, Revoke { key }, revoked).await
 }
 
-fn read(document: &Value, maker: Role) -> Result<Create, Error> {
+fn read(document: &Value, maker: Role, now: Timestamp) -> Result<Create, Error> {
     let mut findings = Findings::default();
     let command = Fields::of(document, Pointer::root(), &mut findings).and_then(|mut fields| {
         let name = fields.required_text("name", MAX_NAME_LENGTH_BYTES, &mut findings);
-        if document.get("role").is_none() {
-            findings.bad(&fields.at("role"), "required", "role is required: admin, operator or viewer");
-        }
+        fields.required("role", "role is required: admin, operator or viewer", &mut findings);
         let role = fields.word("role", Role::WORDS, &mut findings);
-        let expires_at = fields.text("expires_at", 64, &mut findings).map(|text| text.parse::<Timestamp>());
-        if let Some(Err(_)) = expires_at {
-            findings.bad(&fields.at("expires_at"), "bad_time", "must be a time such as 2026-11-23T08:00:00Z");
+        let expires_at = fields.time("expires_at", &mut findings);
+        if expires_at.is_some_and(|at| at <= now) {
+            findings.bad(&fields.at("expires_at"), "out_of_range", "must be in the future");
         }
         fields.no_others(&mut findings);
-        Some(Create { name: name?, role: role?, expires_at: expires_at.and_then(Result::ok), maker })
+        Some(Create { name: name?, role: role?, expires_at, maker })
     });
     findings.finish(command).map(|(command, _)| command)
 }

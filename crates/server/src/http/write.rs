@@ -20,6 +20,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::apikey::Role;
+use tenancy_core::rules::gates::ALLOWED_BY_NAME;
 
 /// A request to change something.
 pub struct Write {
@@ -48,7 +49,8 @@ impl FromRequest<Arc<Server>> for Write {
         let (mut parts, body) = request.into_parts();
         let Some(caller) = parts.extensions.remove::<Caller>() else { return Err(Error::Unauthenticated.into()) };
         let mut query = Query::from_request_parts(&mut parts, server).await?;
-        let (allow, dry_run) = (query.list("allow"), query.flag("dry_run")?);
+        let allow = query.words("allow", &ALLOWED_BY_NAME.map(|name| (name, name)))?;
+        let (allow, dry_run) = (allow.into_iter().map(str::to_owned).collect(), query.flag("dry_run")?);
         query.no_others()?;
         let text = |name: HeaderName| match parts.headers.get(name).map(|value| value.to_str()) {
             None => Ok(None),

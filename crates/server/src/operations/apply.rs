@@ -68,9 +68,9 @@ impl Apply {
         asked: &Asked,
         key: Option<&IdempotencyKey>,
     ) -> Result<Vec<Value>, Error> {
-        let documents = documents(self.documents, &self.allow)?;
+        let (documents, unread) = documents(self.documents, &self.allow);
         let run = Run { tenancy, asked, key: key.filter(|_| !self.dry_run), gone: AtomicBool::new(false) };
-        let mut plan = run.plan(&documents).await?;
+        let mut plan = run.plan(&documents, unread).await?;
         if !self.dry_run {
             run.write(&documents, &mut plan).await?;
         }
@@ -115,13 +115,14 @@ struct Plan {
 }
 
 impl Run<'_> {
-    /// Decides on every document, and judges what was decided as if it were committed.
-    async fn plan(&self, documents: &[Document]) -> Result<Plan, Error> {
+    /// Decides on every document, and judges what was decided as if it were committed. `violations` is what is wrong with
+    /// those that could not be read: it is said with all that is wrong with the others.
+    async fn plan(&self, documents: &[Document], mut violations: Vec<Violation>) -> Result<Plan, Error> {
         let opener = match self.key {
             Some(key) => key.first_answer(self.tenancy).await?.map(|answer| kept(&answer)),
             None => None,
         };
-        let (mut ledger, mut violations, mut lines) = (Ledger::default(), Vec::new(), Vec::new());
+        let (mut ledger, mut lines) = (Ledger::default(), Vec::new());
         for document in documents {
             if let Some(line) = self.line_before(document, opener.as_ref()).await? {
                 lines.push(Line::Kept(line));
@@ -142,6 +143,8 @@ impl Run<'_> {
         if violations.is_empty() {
             Ok(Plan { lines, opened: opener.is_some() })
         } else {
+            violations.sort_by_key(|violation| place(&violation.pointer));
+            violations.truncate(MAX_FINDINGS);
             Err(Error::Invalid(violations))
         }
     }
@@ -262,6 +265,11 @@ impl Run<'_> {
             ..document.blank()
         })))
     }
+}
+
+/// The place in the file of the document that a pointer leads into.
+fn place(pointer: &str) -> Option<usize> {
+    pointer.split('/').nth(1)?.parse().ok()
 }
 
 /// The line that was kept.

@@ -3,7 +3,8 @@
 //! Another environment of the same tenant may move at the same moment: the tenant's version then moves under the
 //! decision, which is made again; only a moved version of this environment is the caller's.
 
-use super::facts::{ENVIRONMENT, read_at, take_version};
+use super::facts::{ENVIRONMENT, take_version};
+use super::pointers::Entry;
 use super::tenants::{self, other_id};
 use super::wish::{How, with};
 use super::{Command, Decided};
@@ -12,7 +13,6 @@ use crate::tenancy::Tenancy;
 use crate::view::environment::EnvironmentView;
 use serde_json::Value;
 use tenancy_core::environment::Environment;
-use tenancy_core::error::Gate;
 use tenancy_core::json::{Object, Pointer, merge_patch};
 use tenancy_core::manifest::Manifest;
 use tenancy_core::moment::Moment;
@@ -41,6 +41,8 @@ pub struct Written {
     pub environment: Environment,
     /// It was not there before.
     pub created: bool,
+    /// What looks like a slip in what was sent.
+    pub warnings: Vec<Violation>,
 }
 
 /// Takes an environment to what a document wishes; makes it, where the precondition says that nothing may be there.
@@ -73,13 +75,14 @@ impl Command for Change {
         let name = known.map_or(self.environment.as_str(), |known| known.name.as_str());
         let (entry, wrong) = self.entry(name, known)?;
         let mut document = Manifest::of(&dossier).document();
-        let index = put(&mut document, name, Some(entry));
-        let parsed = Manifest::parse(&tenancy.declared, &document).map_err(|error| in_entry(error, name, index));
+        let sent = Entry { name, index: put(&mut document, name, Some(entry)) };
+        let parsed = Manifest::parse(&tenancy.declared, &document).map_err(|error| sent.inside(error));
         let (manifest, warnings) = with(wrong, parsed)?;
         let decision = change(&tenancy.declared, &dossier, &manifest, warnings, &self.allow, moment)
-            .map_err(|error| in_entry(error, name, index))?;
+            .map_err(|error| sent.inside(error))?;
         let environment = find(&decision.dossier, name)?.clone();
-        Ok(Decided { outcome: Written { environment, created: known.is_none() }, changes: decision.changes })
+        let outcome = Written { environment, created: known.is_none(), warnings: sent.warnings(decision.warnings) };
+        Ok(Decided { outcome, changes: decision.changes })
     }
 }
 
@@ -92,7 +95,7 @@ impl Change {
         };
         let mut wrong = other_id("name", name, &self.document);
         if let Some(known) = known {
-            self.precondition.check(read_at(&self.document), known.version)?;
+            self.precondition.check_document(&self.document, known.version)?;
             wrong.extend(take_facts(&mut sent, known));
         }
         sent.insert("name".to_owned(), Value::String(name.to_owned()));
@@ -140,10 +143,10 @@ impl Command for Remove {
         let known = find(&dossier, &self.environment)?;
         self.precondition.check(None, known.version)?;
         let mut document = Manifest::of(&dossier).document();
-        let index = put(&mut document, &known.name, None);
+        let gone = Entry { name: &known.name, index: put(&mut document, &known.name, None) };
         let (manifest, warnings) = Manifest::parse(&tenancy.declared, &document)?;
         let decision = change(&tenancy.declared, &dossier, &manifest, warnings, &self.allow, moment)
-            .map_err(|error| in_entry(error, &known.name, index))?;
+            .map_err(|error| gone.inside(error))?;
         Ok(Decided { outcome: (), changes: decision.changes })
     }
 }
@@ -164,38 +167,10 @@ fn put(document: &mut Value, name: &str, entry: Option<Value>) -> usize {
     at.unwrap_or(entries.len().saturating_sub(1))
 }
 
-/// The error with its pointers into the entry that was sent, not into the tenant's manifest that it became part of.
-fn in_entry(error: Error, name: &str, index: usize) -> Error {
-    let (by_index, by_name) = (format!("/environments/{index}"), format!("/environments/{name}"));
-    let inside = |pointer: String| {
-        let rest = pointer.strip_prefix(&by_index).or_else(|| pointer.strip_prefix(&by_name)).map(str::to_owned);
-        rest.unwrap_or(pointer)
-    };
-    match error {
-        Error::Invalid(violations) => {
-            let inside = |v: Violation| Violation { pointer: inside(v.pointer), ..v };
-            Error::Invalid(violations.into_iter().map(inside).collect())
-        }
-        Error::Gated(gates) => {
-            let inside = |gate: Gate| Gate { pointer: inside(gate.pointer), ..gate };
-            Error::Gated(gates.into_iter().map(inside).collect())
-        }
-        error => error,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn must_point_into_what_was_sent() {
-        let violation = |pointer: &str| Violation { code: "x", pointer: pointer.to_owned(), message: String::new() };
-        let sent = Error::Invalid(vec![violation("/environments/1/region"), violation("/quotas/storageGiB")]);
-        let Error::Invalid(there) = in_entry(sent, "prod", 1) else { panic!("it stays what it is") };
-        assert_eq!(there.iter().map(|v| v.pointer.as_str()).collect::<Vec<_>>(), ["/region", "/quotas/storageGiB"]);
-    }
 
     #[test]
     fn must_put_an_entry_in_its_place() {

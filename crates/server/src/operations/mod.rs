@@ -14,6 +14,7 @@ pub mod organization_holds;
 pub mod organizations;
 pub mod outcomes;
 pub mod plan;
+mod pointers;
 pub mod tenants;
 pub mod wish;
 

@@ -1,6 +1,6 @@
 //! Organizations: found, created, changed, closed.
 
-use super::facts::{ORGANIZATION, read_at, take_kind, take_version};
+use super::facts::{ORGANIZATION, take_kind, take_version};
 use super::tenants::other_id;
 use super::wish::{How, with};
 use super::{Command, Decided};
@@ -88,7 +88,7 @@ impl Command for Change {
             }
             Err(error) => return Err(error),
         };
-        self.precondition.check(read_at(&document), known.organization.version)?;
+        self.precondition.check_document(&document, known.organization.version)?;
         let wished = wished(&tenancy.declared, Some(&known), &document, self.how)?;
         let decision = change(&known.organization, &wished.manifest, moment)?;
         let outcome =

@@ -1,6 +1,6 @@
 //! Tenants: found, registered, changed.
 
-use super::facts::read_at;
+use super::pointers::in_sent;
 use super::wish::{How, of_known, of_new, with};
 use super::{Command, Decided};
 use crate::precondition::Precondition;
@@ -88,10 +88,11 @@ impl Command for Change {
             Err(Error::NotFound { .. }) if creates => return self.create(tenancy, moment),
             Err(error) => return Err(error),
         };
-        self.precondition.check(read_at(&self.document), dossier.tenant.version)?;
+        self.precondition.check_document(&self.document, dossier.tenant.version)?;
         let wished = of_known(&tenancy.declared, &dossier, &self.document, self.how)?;
         let (declared, manifest) = (&tenancy.declared, &wished.manifest);
-        Ok(changed(change(declared, &dossier, manifest, wished.warnings, &self.allow, moment)?))
+        let decided = change(declared, &dossier, manifest, wished.warnings, &self.allow, moment);
+        Ok(changed(decided.map_err(|error| in_sent(error, &self.document))?))
     }
 }
 

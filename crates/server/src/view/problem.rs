@@ -44,7 +44,8 @@ pub struct ProblemError {
     pub code: Option<String>,
     /// The name to pass in `allow`.
     pub allow: Option<String>,
-    /// JSON Pointer (RFC 6901) into the document as it was sent.
+    /// JSON Pointer (RFC 6901) into the document as it was sent; what it leaves out is pointed at where it would stand, an
+    /// environment that it removes at the list.
     pub pointer: String,
     /// A sentence for a person.
     pub message: String,

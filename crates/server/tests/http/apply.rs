@@ -92,6 +92,12 @@ async fn nothing_must_be_written_while_anything_is_wrong(on: On) {
         assert_eq!(refused.body["errors"][0]["pointer"], pointer, "{:#}", refused.body);
     }
     assert_eq!(house.post("/v1/apply", "a: 1\na: 2\n").await.ok(400).code(), "malformed");
+    // One that cannot be read hides nothing of the others.
+    let file = format!("kind: Tenants\n---\n{file}---\nkind: Tenant\n");
+    let refused = house.post("/v1/apply", file.as_str()).await.ok(422);
+    let places: Vec<_> =
+        refused.body["errors"].as_array().expect("all").iter().map(|error| &error["pointer"]).collect();
+    assert_eq!(json!(places), json!(["/0/kind", "/2/capss", "/3/region", "/3/quotass", "/4/tenant_id"]));
 }
 
 async fn a_plan_must_say_what_the_commit_would(on: On) {
@@ -128,7 +134,8 @@ async fn a_file_must_leave_alone_what_it_does_not_say(on: On) {
     let fewer = "kind: Tenant\ntenant_id: acme-eu\nquotas: null\nenvironments: [{name: prod}]\n";
     let refused = apply(&house, "", fewer).await;
     assert_eq!(refused["results"][0]["error"]["code"], "not_allowed_by_name");
-    assert_eq!(refused["results"][0]["error"]["errors"][0]["allow"], "remove-environment");
+    let gate = &refused["results"][0]["error"]["errors"][0];
+    assert_eq!((&gate["allow"], &gate["pointer"]), (&json!("remove-environment"), &json!("/environments")));
     let allowed = apply(&house, "allow=remove-environment", fewer).await;
     assert_eq!(allowed["results"][0]["result"], "changed");
     let tenant = house.get("/v1/tenants/acme-eu").await.body;

@@ -328,7 +328,7 @@ async fn every_write_must_have_one_effect_and_one_answer_under_one_idempotency_k
         assert_eq!(house.events("").await.len(), before, "{} {path}", sample.method);
 
         let sign = if path.contains('?') { '&' } else { '?' };
-        let reused = send(&house, &sample, &format!("{path}{sign}allow=another-request"), &headers).await;
+        let reused = send(&house, &sample, &format!("{path}{sign}allow=move-profile"), &headers).await;
         assert_eq!((reused.status.as_u16(), reused.code()), (422, "idempotency_key_reused"), "{path}");
     }
 }

@@ -251,6 +251,14 @@ async fn a_refusal_must_name_every_field_that_is_wrong(on: On) {
             "invalid",
             &["/hold", "/reason", "/until"],
         ),
+        ("POST", "/v1/keys", json!({"name": "a", "role": null}), "invalid", &["/role"]),
+        (
+            "POST",
+            "/v1/keys",
+            json!({"role": "root", "expires_at": past, "rule": 1}),
+            "invalid",
+            &["/name", "/role", "/expires_at", "/rule"],
+        ),
     ] {
         let refused = house.send(method, path, &[("if-match", "*")], body).await;
         let errors = refused.body["errors"].as_array().cloned().unwrap_or_default();

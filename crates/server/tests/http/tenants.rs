@@ -1,7 +1,7 @@
 //! Tenants: registered, read, edited and sent back, listed.
 
 use crate::house::{House, On, acme_eu, on_both};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 on_both!(
@@ -9,6 +9,7 @@ on_both!(
     an_alias_must_lead_to_its_tenant,
     put_must_make_only_where_it_is_said_that_nothing_is_there,
     what_is_sent_as_it_is_must_change_nothing,
+    a_version_that_is_none_must_be_refused_as_what_it_is,
     what_may_destroy_data_must_be_allowed_by_name,
     of_many_writers_on_one_version_exactly_one_must_win,
     many_writers_on_whatever_is_there_must_all_win,
@@ -73,6 +74,19 @@ async fn what_is_sent_as_it_is_must_change_nothing(on: On) {
     assert_eq!((same.status.as_u16(), same.header("etag")), (200, before.header("etag")));
 }
 
+async fn a_version_that_is_none_must_be_refused_as_what_it_is(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    for path in ["/v1/organizations/acme", "/v1/tenants/acme-eu", "/v1/tenants/acme-eu/environments/dev"] {
+        let refused = house.send("PATCH", path, &[], json!({"version": "1", "regiom": "x"})).await.ok(422);
+        let errors = refused.body["errors"].as_array().expect("all");
+        let pointers: Vec<_> = errors.iter().map(|error| &error["pointer"]).collect();
+        assert_eq!(json!(pointers), json!(["/version", "/regiom"]), "{path}");
+        assert_eq!(errors[0]["code"], "wrong_type");
+        house.send("PATCH", path, &[], json!({"version": null})).await.ok(428);
+    }
+}
+
 async fn what_may_destroy_data_must_be_allowed_by_name(on: On) {
     let house = House::new(on).await;
     house.furnish().await;
@@ -82,6 +96,18 @@ async fn what_may_destroy_data_must_be_allowed_by_name(on: On) {
     let kinds: Vec<_> =
         refused.body["errors"].as_array().expect("all").iter().map(|gate| gate["allow"].clone()).collect();
     assert_eq!(kinds, ["less-retention", "remove-environment"]);
+    let moved = json!({"environments": [{"name": "prod", "region": "eu-north-1"}, {"name": "dev"}]});
+    let refused = house.send("PATCH", "/v1/tenants/acme-eu", &[("if-match", "*")], &moved).await.ok(409);
+    let pointers: Vec<_> =
+        refused.body["errors"].as_array().expect("all").iter().map(|gate| &gate["pointer"]).collect();
+    assert_eq!(json!(pointers), json!(["/environments/1/isolation_level", "/environments/0/region"]));
+    let misspelt = "/v1/tenants/acme-eu?allow=less-retention,remove-environmnt";
+    let refused = house.send("PATCH", misspelt, &[("if-match", "*")], &patch).await.ok(400);
+    assert!(
+        refused.body["detail"].as_str().is_some_and(|text| text.contains("\"remove-environment\"")),
+        "{:#}",
+        refused.body
+    );
     let path = "/v1/tenants/acme-eu?allow=less-retention&allow=remove-environment";
     house.send("PATCH", path, &[("if-match", "*")], &patch).await.ok(200);
 }

@@ -1,6 +1,7 @@
 //! One document of a file: what it says it is, and what it would change.
 
 use crate::operations::facts::read_at;
+use crate::operations::pointers::in_sent;
 use crate::operations::wish::{How, of_known, of_new};
 use crate::operations::{Command, Decided, organizations};
 use crate::precondition::Precondition;
@@ -54,11 +55,9 @@ pub struct Document {
     allow: Vec<String>,
 }
 
-/// Reads what each document of a file is, in the order in which they are written; a thing may stand in a file once.
-///
-/// # Errors
-/// [`Error::Invalid`] with all that say nothing, or what another has said.
-pub fn documents(contents: Vec<Value>, allow: &[String]) -> Result<Vec<Document>, Error> {
+/// Reads what each document of a file is, in the order in which they are written; a thing may stand in a file once. Beside
+/// them what is wrong with those that say nothing, or what another has said.
+pub fn documents(contents: Vec<Value>, allow: &[String]) -> (Vec<Document>, Vec<Violation>) {
     let (mut violations, mut documents, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (index, content) in contents.into_iter().enumerate() {
         let at = Pointer::root().index(index);
@@ -75,7 +74,7 @@ pub fn documents(contents: Vec<Value>, allow: &[String]) -> Result<Vec<Document>
         }
     }
     documents.sort_by_key(|document| (document.kind, document.index));
-    if violations.is_empty() { Ok(documents) } else { Err(Error::Invalid(violations)) }
+    (documents, violations)
 }
 
 fn document(index: usize, content: Value, at: &Pointer) -> Result<Document, Violation> {
@@ -139,8 +138,8 @@ impl Document {
                 Precondition::Unsaid.check_if_said(read_at(&self.content), dossier.tenant.version)?;
                 let wished = of_known(declared, dossier, &self.content, How::Apply)?;
                 let differences = differences(&Manifest::of(dossier).document(), &wished.manifest.document());
-                let decision = change(declared, dossier, &wished.manifest, wished.warnings, &self.allow, moment)?;
-                (decision, differences)
+                let decision = change(declared, dossier, &wished.manifest, wished.warnings, &self.allow, moment);
+                (decision.map_err(|error| in_sent(error, &self.content))?, differences)
             }
         };
         let after = &decision.dossier;
