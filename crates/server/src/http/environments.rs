@@ -13,6 +13,7 @@ use crate::tenancy::Tenancy;
 use crate::view::document::EnvironmentManifest;
 use crate::view::environment::EnvironmentView;
 use crate::view::list::{List, page};
+use crate::view::written::Written as WrittenView;
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
@@ -56,8 +57,8 @@ pub async fn get(
     ),
     request_body = EnvironmentManifest,
     responses(
-        (status = 200, body = EnvironmentView, headers(("ETag"))),
-        (status = 201, body = EnvironmentView, headers(("ETag"), ("Location"))),
+        (status = 200, body = WrittenView<EnvironmentView>, headers(("ETag"))),
+        (status = 201, body = WrittenView<EnvironmentView>, headers(("ETag"), ("Location"))),
     ),
 )]
 pub async fn put(
@@ -77,7 +78,7 @@ pub async fn put(
         ("allow" = Option<Vec<String>>, Query, description = "Kinds of changes that may destroy data and are wanted"),
     ),
     request_body(content = Object, content_type = "application/merge-patch+json", example = json!({"retention_days": 90})),
-    responses((status = 200, body = EnvironmentView, headers(("ETag")))),
+    responses((status = 200, body = WrittenView<EnvironmentView>, headers(("ETag")))),
 )]
 pub async fn patch(
     State(server): State<Arc<Server>>,
@@ -125,6 +126,6 @@ fn written(_: &Tenancy, written: &Written) -> Answer {
         status: if written.created { 201 } else { 200 },
         etag: Some(environment.version.to_string()),
         location: written.created.then(location),
-        body: text(&EnvironmentView::of(environment)),
+        body: text(&WrittenView { view: EnvironmentView::of(environment), warnings: written.warnings.clone() }),
     }
 }

@@ -14,6 +14,7 @@ use crate::tenancy::Tenancy;
 use crate::view::document::TenantManifest;
 use crate::view::list::{List, page};
 use crate::view::tenant::{TenantRow, TenantView, etag};
+use crate::view::written::Written as WrittenView;
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
@@ -81,7 +82,7 @@ fn labels(query: &mut Query) -> Result<Vec<(String, String)>, Error> {
 #[utoipa::path(
     post, path = "/v1/tenants", tag = "tenants", operation_id = "register_tenant",
     request_body = TenantManifest,
-    responses((status = 201, body = TenantView, headers(("ETag"), ("Location")))),
+    responses((status = 201, body = WrittenView<TenantView>, headers(("ETag"), ("Location")))),
 )]
 pub async fn register(State(server): State<Arc<Server>>, write: Write) -> Result<Response, Problem> {
     let command = Register { document: write.document()? };
@@ -107,8 +108,8 @@ pub async fn get(State(server): State<Arc<Server>>, Named(tenant): Named<String>
     ),
     request_body = TenantManifest,
     responses(
-        (status = 200, body = TenantView, headers(("ETag"))),
-        (status = 201, body = TenantView, headers(("ETag"), ("Location"))),
+        (status = 200, body = WrittenView<TenantView>, headers(("ETag"))),
+        (status = 201, body = WrittenView<TenantView>, headers(("ETag"), ("Location"))),
     ),
 )]
 pub async fn put(
@@ -127,7 +128,7 @@ pub async fn put(
         ("allow" = Option<Vec<String>>, Query, description = "Kinds of changes that may destroy data and are wanted"),
     ),
     request_body(content = Object, content_type = "application/merge-patch+json", example = json!({"quotas": {"apiRateLimit": 400}})),
-    responses((status = 200, body = TenantView, headers(("ETag")))),
+    responses((status = 200, body = WrittenView<TenantView>, headers(("ETag")))),
 )]
 pub async fn patch(
     State(server): State<Arc<Server>>,
@@ -149,6 +150,9 @@ fn written(tenancy: &Tenancy, written: &Written) -> Answer {
         status: if written.created { 201 } else { 200 },
         etag: Some(etag(tenant)),
         location: written.created.then(|| format!("/v1/tenants/{}", tenant.tenant_id)),
-        body: text(&TenantView::of(&tenancy.declared, &written.dossier)),
+        body: text(&WrittenView {
+            view: TenantView::of(&tenancy.declared, &written.dossier),
+            warnings: written.warnings.clone(),
+        }),
     }
 }

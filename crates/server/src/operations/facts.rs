@@ -14,7 +14,7 @@ use tenancy_core::json::{Object, Pointer};
 pub struct Facts {
     /// Those that may only be sent back as they are.
     pub fixed: &'static [&'static str],
-    /// Those that move by themselves, without a counter: they are dropped whatever they say.
+    /// Those that move by themselves, without a counter, or are said of a write alone: they are dropped whatever they say.
     pub moving: &'static [&'static str],
 }
 
@@ -31,12 +31,14 @@ pub const TENANT: Facts = Facts {
         "purged_at",
         "holds",
     ],
-    moving: &["counter", "open_job", "waits_for"],
+    moving: &["counter", "open_job", "waits_for", "warnings"],
 };
 
 /// An environment's; in a tenant's document it stands without the last three.
-pub const ENVIRONMENT: Facts =
-    Facts { fixed: &["env_id", "state", "provisioned_at", "tenant_id", "created_at", "updated_at"], moving: &[] };
+pub const ENVIRONMENT: Facts = Facts {
+    fixed: &["env_id", "state", "provisioned_at", "tenant_id", "created_at", "updated_at"],
+    moving: &["warnings"],
+};
 
 /// An organization's.
 pub const ORGANIZATION: Facts =

@@ -12,3 +12,4 @@ pub mod problem;
 pub mod schema;
 pub mod tenant;
 pub mod version;
+pub mod written;

@@ -9,6 +9,7 @@ on_both!(
     an_alias_must_lead_to_its_tenant,
     put_must_make_only_where_it_is_said_that_nothing_is_there,
     what_is_sent_as_it_is_must_change_nothing,
+    what_looks_like_a_slip_must_be_said_by_each_write,
     a_version_that_is_none_must_be_refused_as_what_it_is,
     what_may_destroy_data_must_be_allowed_by_name,
     of_many_writers_on_one_version_exactly_one_must_win,
@@ -72,6 +73,36 @@ async fn what_is_sent_as_it_is_must_change_nothing(on: On) {
     assert_eq!(same.body, before.body);
     let same = house.send("PATCH", "/v1/tenants/acme-eu", &[("if-match", "*")], json!({"region": "eu-west-1"})).await;
     assert_eq!((same.status.as_u16(), same.header("etag")), (200, before.header("etag")));
+}
+
+async fn what_looks_like_a_slip_must_be_said_by_each_write(on: On) {
+    let house = House::new(on).await;
+    house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
+    let (any, none) = ([("if-match", "*")], [("if-none-match", "*")]);
+    let tenant = |id: &str| {
+        let quotas = json!({"storageGib": 1});
+        json!({"tenant_id": id, "organization_id": "acme", "region": "eu-west-1", "quotas": quotas})
+    };
+    for (method, path, headers, body) in [
+        ("POST", "/v1/tenants", &[][..], tenant("t-1")),
+        ("PUT", "/v1/tenants/t-2", &none, tenant("t-2")),
+        ("PATCH", "/v1/tenants/t-2", &any, json!({"display_name": "T"})),
+        ("PATCH", "/v1/tenants/t-2", &any, json!({"display_name": "T"})),
+        ("PUT", "/v1/tenants/t-1/environments/dev", &none, json!({"quotas": {"storageGib": 1}, "retention_days": 3})),
+        ("PATCH", "/v1/tenants/t-1/environments/dev", &any, json!({"retention_days": 4})),
+    ] {
+        let written = house.send(method, path, headers, body).await;
+        assert!(written.status.is_success(), "{method} {path}: {:#}", written.body);
+        let warnings = written.body["warnings"].as_array().expect("warnings");
+        let (found, place) = (&warnings[0]["pointer"], &json!("/quotas/storageGib"));
+        assert_eq!((warnings.len(), found), (1, place), "{method} {path}");
+        if method != "POST" {
+            // What was answered can be edited and sent back.
+            house.send("PUT", path, &any, &written.body).await.ok(200);
+        }
+    }
+    let clean = house.send("PATCH", "/v1/tenants/t-2", &any, json!({"quotas": null})).await.ok(200);
+    assert_eq!(clean.body.get("warnings"), None);
 }
 
 async fn a_version_that_is_none_must_be_refused_as_what_it_is(on: On) {

@@ -309,16 +309,7 @@ async fn must_remove_what_has_expired_and_nothing_else(bench: Bench) {
 /// A registration with an answer that expires in so many hours.
 fn answered(bench: &Bench, id: &str, digest: &str, hours: i64) -> Changes {
     let mut changes = bench.registration(&small(id, "acme")).changes.unwrap();
-    let now = bench.store.now();
-    changes.store_answer(IdempotencyRecord {
-        digest: digest.to_owned(),
-        request_digest: String::new(),
-        status: 201,
-        headers: Object::new(),
-        body: id.to_owned(),
-        created_at: now,
-        expires_at: now + SignedDuration::from_hours(hours),
-    });
+    changes.store_answer(answer(bench, digest, id, hours));
     changes
 }
 
