@@ -136,6 +136,15 @@ impl Rig {
         answers
     }
 
+    /// The same, while the store beside is asked for other members.
+    pub async fn commit_beside(&mut self, members: Vec<Member>, others: Vec<Member>) -> (Vec<Answer>, Vec<Answer>) {
+        let (answers, to_others) =
+            tokio::join!(together(&self.bench.store, &members), together(&self.beside.store, &others));
+        self.history.told_all(members, answers.clone());
+        self.history.told_all(others, to_others.clone());
+        (answers, to_others)
+    }
+
     /// The one value that a query finds.
     pub fn value(&self, sql: &str) -> String {
         self.database.value(sql)
