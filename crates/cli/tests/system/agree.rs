@@ -98,24 +98,43 @@ pub fn log_and_record_agree(client: &mut Client) {
     assert!(ends.is_empty(), "events of jobs that are not there: {ends:?}");
 }
 
-/// Full to the last place, and not beyond.
+/// Full to the last place, and not beyond; and the organization says so itself.
 #[track_caller]
 fn caps_hold(client: &mut Client, workers: &[Worker]) {
-    let there: BTreeSet<_> = by_id(client.all(&format!("/v1/tenants?organization_id={CAPPED}"))).into_keys().collect();
     let answered: BTreeSet<_> = workers.iter().flat_map(|worker| worker.capped.iter().cloned()).collect();
-    assert_eq!(there, answered);
-    assert!(there.len() <= ROOM, "{there:?}");
-    // What is left is given, and then no more.
-    for number in there.len()..=ROOM {
-        let body = json!({"tenant_id": format!("last-{number}"), "organization_id": CAPPED, "region": "eu-west-1",
-            "quotas": {"storageGiB": 5}});
-        let answer = client.post("/v1/tenants", body);
-        if number < ROOM {
-            answer.ok(201);
-        } else {
-            answer.problem(409, "organization_cap_exceeded");
+    for organization in CAPPED {
+        let tenants = client.all(&format!("/v1/tenants?organization_id={organization}"));
+        let there: BTreeSet<_> = by_id(tenants).into_keys().map(|id| (organization, id)).collect();
+        let told = answered.iter().filter(|(of, _)| *of == organization).cloned().collect();
+        assert_eq!(there, told);
+        uses(client, organization, there.len());
+        // What is left is given, and then no more.
+        for number in there.len()..=ROOM {
+            let body = json!({"tenant_id": format!("last-{organization}-{number}"), "organization_id": organization,
+                "region": "eu-west-1", "quotas": {"storageGiB": 5}});
+            let answer = client.post("/v1/tenants", body);
+            if number < ROOM {
+                answer.ok(201);
+            } else {
+                answer.problem(409, "organization_cap_exceeded");
+            }
         }
+        uses(client, organization, ROOM);
     }
+}
+
+/// So many tenants of the same size are what the organization counts, and no more than its caps.
+#[track_caller]
+fn uses(client: &mut Client, organization: &str, tenants: usize) {
+    let body = client.get(&format!("/v1/organizations/{organization}")).ok(200).body;
+    let (usage, caps) = (&body["usage"], &body["caps"]);
+    assert_eq!(
+        (&usage["tenants"], usage["quotas"]["storageGiB"].as_u64().unwrap_or(0)),
+        (&json!(tenants), 5 * tenants as u64)
+    );
+    let over = |used: &Value, cap: &Value| cap.as_u64().is_some_and(|cap| used.as_u64().is_none_or(|used| used > cap));
+    assert!(!over(&usage["tenants"], &caps["tenants"]), "{body}");
+    assert!(tenants == 0 || !over(&usage["quotas"]["storageGiB"], &caps["quotas"]["storageGiB"]), "{body}");
 }
 
 /// Word for word, and without another effect.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tenancy_testkit::Chance;
 
-/// Takes as many as its caps allow.
-pub const CAPPED: &str = "capped";
-/// What the caps of [`CAPPED`] come to.
+/// These take as many as their caps allow: one has too little storage for more, the other may have no greater number.
+pub const CAPPED: [&str; 2] = ["capped-storage", "capped-number"];
+/// How many tenants the caps of each of [`CAPPED`] come to.
 pub const ROOM: usize = 8;
 /// Everybody adds one to its label.
 pub const COUNTER: &str = "counter";
@@ -20,10 +20,14 @@ pub struct Worker {
     chance: Chance,
     sent: u64,
     pub tenants: Vec<Tenant>,
-    /// Tenants that the caps had room for.
-    pub capped: Vec<String>,
+    /// Tenants that the caps had room for, with their organizations.
+    pub capped: Vec<(&'static str, String)>,
+    /// How often there was no room.
+    pub full: usize,
     /// How often it added one to the counter.
     pub counted: i64,
+    /// How often somebody else had added one since it read the counter.
+    pub stale: usize,
     /// What was answered with success.
     pub answered: Vec<(Request, Answer)>,
     /// How often it was told the first answer again: that one had not come through.
@@ -49,7 +53,7 @@ pub struct Tenant {
 #[derive(Debug, Clone)]
 enum Effect {
     Registered(String),
-    Capped(String),
+    Capped(&'static str, String),
     Counted,
     Changed(usize, String),
     Suspended(usize),
@@ -68,8 +72,10 @@ impl Drop for End<'_> {
 /// What the workers need to be there.
 pub fn prepare(client: &mut Client) {
     client.post("/v1/organizations", json!({"organization_id": "acme"})).ok(201);
-    let caps = json!({"tenants": ROOM + 4, "quotas": {"storageGiB": 5 * ROOM}});
-    client.post("/v1/organizations", json!({"organization_id": CAPPED, "caps": caps})).ok(201);
+    let caps = [json!({"quotas": {"storageGiB": 5 * ROOM}}), json!({"tenants": ROOM})];
+    for (id, caps) in CAPPED.iter().zip(caps) {
+        client.post("/v1/organizations", json!({"organization_id": id, "caps": caps})).ok(201);
+    }
     let mut counter = manifest(COUNTER, "acme");
     counter["labels"] = json!({"count": "0"});
     client.post("/v1/tenants", counter).ok(201);
@@ -90,7 +96,9 @@ impl Worker {
             sent: 0,
             tenants: Vec::new(),
             capped: Vec::new(),
+            full: 0,
             counted: 0,
+            stale: 0,
             answered: Vec::new(),
             replayed: 0,
             failures: Vec::new(),
@@ -151,8 +159,12 @@ impl Worker {
             return Ok(Some((Request::post("/v1/tenants", manifest(&id, "acme")), Effect::Registered(id))));
         }
         if lot == 2 {
-            let id = format!("capped-{}-{}", self.number, self.sent);
-            return Ok(Some((Request::post("/v1/tenants", manifest(&id, CAPPED)), Effect::Capped(id))));
+            let organization = CAPPED[self.chance.index(CAPPED.len())];
+            let id = format!("{organization}-{}-{}", self.number, self.sent);
+            return Ok(Some((
+                Request::post("/v1/tenants", manifest(&id, organization)),
+                Effect::Capped(organization, id),
+            )));
         }
         if lot < 5 {
             let path = format!("/v1/tenants/{COUNTER}");
@@ -187,13 +199,19 @@ impl Worker {
                 must_be(201);
                 self.tenants.push(Tenant { id, version: 1, label: String::new(), held: false, suspensions: 0 });
             }
-            Effect::Capped(id) => match answer.status {
-                201 => self.capped.push(id),
-                _ => drop(answer.clone().problem(409, "organization_cap_exceeded")),
+            Effect::Capped(organization, id) => match answer.status {
+                201 => self.capped.push((organization, id)),
+                _ => {
+                    answer.clone().problem(409, "organization_cap_exceeded");
+                    self.full += 1;
+                }
             },
             Effect::Counted => match answer.status {
                 200 => self.counted += 1,
-                _ => drop(answer.clone().problem(412, "stale_version")),
+                _ => {
+                    answer.clone().problem(412, "stale_version");
+                    self.stale += 1;
+                }
             },
             Effect::Changed(index, label) => {
                 must_be(200);

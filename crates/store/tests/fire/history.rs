@@ -145,6 +145,12 @@ const WHOLE: &[(&str, &str)] = &[
          WHERE (coalesce(u.tenants, 0), coalesce(u.storage, 0)) <> (s.tenants, s.storage)",
     ),
     (
+        "what never had other caps uses no more than they allow",
+        "SELECT o.organization_id, o.caps, u.tenants, u.quotas FROM organizations o JOIN organization_usage u USING \
+         (organization_id) WHERE o.version = 1 AND (u.tenants > (o.caps::jsonb->>'tenants')::bigint OR \
+         (u.quotas::jsonb->>'storageGiB')::bigint > (o.caps::jsonb->'quotas'->>'storageGiB')::bigint)",
+    ),
+    (
         "each usage follows the one before",
         "SELECT organization_id, serial FROM (SELECT *, row_number() OVER (PARTITION BY organization_id ORDER BY \
          serial) AS number FROM organization_usage) u WHERE serial <> number",
