@@ -9,6 +9,7 @@ mod world;
 
 use proptest::option;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use spec::{Spec, spec};
 
 /// Who is meant: one of a few tenants.
@@ -82,8 +83,21 @@ fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(96)
 }
 
+/// From `TENANCY_SEED`, or the same every day; printed, so that a failure says which it was.
+fn seed() -> RngSeed {
+    let given = std::env::var("TENANCY_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or(20_260_701);
+    println!("TENANCY_SEED={seed}");
+    RngSeed::Fixed(seed)
+}
+
+fn config() -> ProptestConfig {
+    // A seed says as much as a file of failures.
+    ProptestConfig { cases: cases(), rng_seed: seed(), failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn must_do_what_a_plain_model_says(
