@@ -24,12 +24,6 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Whether the program is on this machine. `scripts/test` installs it.
-    #[must_use]
-    pub fn is_installed() -> bool {
-        program().is_some()
-    }
-
     /// Pools connections to any database of the cluster, for any of its roles.
     #[must_use]
     pub fn start(postgres: &Postgres) -> Self {

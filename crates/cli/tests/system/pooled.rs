@@ -13,11 +13,6 @@ const WORKERS: u64 = 4;
 
 #[test]
 fn must_serve_through_a_pooler() {
-    if !PgBouncer::is_installed() {
-        // `scripts/test` installs it.
-        println!("PgBouncer is not installed: nothing is proved here");
-        return;
-    }
     let chance = Chance::new(6_432);
     let postgres = shared();
     let database = postgres.database("pooled");
