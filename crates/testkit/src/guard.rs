@@ -13,7 +13,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, kill_process};
+
+use crate::signal::{self, Signal};
 
 /// Each line on the pipe replaces the process to end; `none` is nobody. A zombie has ended, even if
 /// nobody ever waits for it.
@@ -130,18 +132,12 @@ impl Guard {
     pub(crate) fn end(&mut self, signal: Signal) {
         for signal in [signal, Signal::QUIT, Signal::KILL] {
             let Some(pid) = self.pid() else { return };
-            self.signal(pid, signal);
+            signal::signal(pid, signal);
             let until = Instant::now() + PATIENCE;
             while self.pid().is_some() && Instant::now() < until {
                 sleep(POLL);
             }
         }
-    }
-
-    fn signal(&self, pid: u32, signal: Signal) {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
-        // Not yet waited for, so the id is still this server's.
-        kill_process(pid, signal).expect("signal the server");
     }
 
     fn tell(&mut self, line: &str) {

@@ -26,6 +26,7 @@ mod port;
 mod postgres;
 mod proxy;
 mod settings;
+mod signal;
 mod template;
 
 pub use chance::Chance;
@@ -34,3 +35,4 @@ pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use proxy::{Armed, Fault, Message, Proxy};
 pub use settings::Settings;
+pub use signal::{Signal, signal};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
+use tenancy_testkit::{Signal, signal};
 
 /// Longest wait for a line of a server, or for its end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -141,8 +142,7 @@ impl Dev {
 
     /// Asks it to stop, and answers how it ended.
     pub fn stop(mut self) -> i32 {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+        signal(self.child.id(), Signal::TERM);
         let begun = std::time::Instant::now();
         while begun.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait().expect("waited") {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
+use tenancy_testkit::{Signal, signal};
 
 /// Longest wait for what must come about.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -91,17 +92,12 @@ impl Server {
 
     /// `kill -9`; it is waited for when it is dropped.
     pub fn kill(&self) {
-        self.signal("-KILL");
+        signal(self.pid(), Signal::KILL);
     }
 
     /// Asks it to stop.
     pub fn terminate(&self) {
-        self.signal("-TERM");
-    }
-
-    fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([signal, &self.pid().to_string()]).status();
-        assert!(sent.expect("kill").success());
+        signal(self.pid(), Signal::TERM);
     }
 
     /// Waits until it has stopped, which must be well.
