@@ -36,6 +36,8 @@ use tokio::sync::Notify;
 pub struct Store {
     engine: Engine,
     queued: Arc<Notify>,
+    #[cfg(feature = "model")]
+    shift: model::Shift,
 }
 
 /// The databases that there are: ours, and known when we compile.
@@ -71,17 +73,25 @@ fn ended(thread: &std::thread::JoinHandle<()>) -> Option<String> {
 
 impl Store {
     fn new(engine: Engine, queued: Arc<Notify>) -> Self {
-        Self { engine, queued }
+        Self {
+            engine,
+            queued,
+            #[cfg(feature = "model")]
+            shift: model::Shift::default(),
+        }
     }
 
     /// The database's time, as this process knows its offset to it, in whole microseconds.
     pub fn now(&self) -> Timestamp {
-        match &self.engine {
+        let now = match &self.engine {
             Engine::Sqlite(_) => tenancy_core::moment::cut(Timestamp::now()),
             Engine::Postgres(postgres) => postgres.now(),
             #[cfg(feature = "model")]
             Engine::Model(_) => tenancy_core::moment::cut(Timestamp::now()),
-        }
+        };
+        #[cfg(feature = "model")]
+        let now = self.shift.of(now);
+        now
     }
 
     /// Commits the changes whole, or not at all.

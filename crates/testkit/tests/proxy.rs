@@ -1,6 +1,7 @@
 //! The failing proxy in front of a real server: every fault does what it says, each time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use tenancy_testkit::{Database, Fault, Message, Postgres, Proxy};
@@ -150,13 +151,15 @@ async fn a_delay_must_hold_only_what_matches_and_with_it_the_locks() {
     let (database, proxy) = (database("delay"), proxy());
     let mut client = connect(&proxy, &database).await;
     let armed = proxy.arm(Fault::delay(MOMENT).when(Message::is_commit).repeated());
-    for a in 1..=2 {
+    for (a, times) in [(1, 1), (2, 2)] {
         let began = Instant::now();
         let transaction = client.transaction().await.unwrap();
         transaction.execute("INSERT INTO t VALUES ($1)", &[&a]).await.unwrap();
         assert!(began.elapsed() < MOMENT, "only the commit waits");
         let (committed, ()) = tokio::join!(transaction.commit(), async {
-            tokio::time::sleep(MOMENT / 4).await;
+            while armed.fired() < times {
+                tokio::task::yield_now().await;
+            }
             assert!(!is_stored(&database, a), "the commit has not reached the server");
         });
         committed.unwrap();
@@ -175,11 +178,17 @@ async fn a_delayed_answer_must_come_after_the_effect() {
     let mut client = connect(&proxy, &database).await;
     proxy.arm(Fault::delay_answer(MOMENT).when(Message::is_commit));
     let began = Instant::now();
-    let (inserted, ()) = tokio::join!(insert(&mut client, 1), async {
-        tokio::time::sleep(MOMENT / 2).await;
-        assert!(is_stored(&database, 1), "the commit is done, only its answer waits");
+    let answered = Cell::new(false);
+    let inserted = async {
+        insert(&mut client, 1).await.unwrap();
+        answered.set(true);
+    };
+    tokio::join!(inserted, async {
+        while !is_stored(&database, 1) {
+            tokio::task::yield_now().await;
+        }
+        assert!(!answered.get(), "the commit is done, only its answer waits");
     });
-    inserted.unwrap();
     assert!(began.elapsed() >= MOMENT);
 }
 

@@ -28,6 +28,7 @@ fn must_lose_nothing_that_was_answered_when_killed(on: On) {
                 let mut client = running.client();
                 scope.spawn(move || worker.work(&mut client, &AtomicBool::new(false)));
             }
+            // Any instant: to wait for something would make it that one.
             std::thread::sleep(moment);
             running.kill();
         });

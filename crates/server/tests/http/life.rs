@@ -4,6 +4,7 @@ use crate::house::{House, On, on_both};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tenancy_server::expiry;
 use tenancy_server::provisioner::{Provisioner, StepEnd, StepFailed, StepFuture, Work};
 
@@ -14,6 +15,8 @@ on_both!(
     a_tenant_must_be_deleted_undeleted_and_purged,
     a_job_that_fails_must_say_where_and_what_to_do,
 );
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn types(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["event_type"].as_str().expect("text")).collect()
@@ -77,12 +80,13 @@ async fn a_hold_must_stand_against_the_wish_until_it_is_released(on: On) {
 async fn a_hold_must_end_by_itself(on: On) {
     let house = House::new(on).await;
     house.furnish().await;
-    let soon = tenancy_core::Timestamp::now() + std::time::Duration::from_millis(300);
-    house.post("/v1/tenants/acme-eu/suspend", json!({"until": soon})).await.ok(202);
+    let store = &house.server.tenancy.store;
+    let until = store.now() + HOUR;
+    house.post("/v1/tenants/acme-eu/suspend", json!({"until": until})).await.ok(202);
     house.work().await;
     assert_eq!(house.get("/v1/tenants/acme-eu").await.body["state"], "Suspended");
     assert_eq!(expiry::release_holds(&house.server.tenancy).await.expect("looked"), 0);
-    tokio::time::sleep(std::time::Duration::from_millis(350)).await;
+    store.shift_clock(HOUR);
     assert_eq!(expiry::release_holds(&house.server.tenancy).await.expect("released"), 1);
     house.work().await;
     assert_eq!(house.get("/v1/tenants/acme-eu").await.body["state"], "Active");

@@ -4,16 +4,18 @@ use crate::house::{House, On, acme_eu, on_both};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tenancy_core::Error;
 use tenancy_core::changes::{Changes, Conflict};
 use tenancy_core::ids::{CorrelationId, TenantId};
 use tenancy_core::lifecycle::{Situation, next_action};
 use tenancy_core::rules::lifecycle::activate;
 use tenancy_core::rules::outcome::complete;
 use tenancy_core::tenant::{Dossier, State};
-use tenancy_core::{Error, Timestamp};
+use tenancy_server::config::Jobs;
 use tenancy_server::provisioner::{Provisioner, StepEnd, StepFailed, StepFuture, Work};
 use tenancy_server::tenancy::Asked;
 use tenancy_server::{expiry, settling};
+use tokio::sync::Semaphore;
 
 on_both!(
     a_hold_on_an_organization_must_hold_all_its_tenants_and_no_others,
@@ -132,11 +134,12 @@ async fn a_hold_on_an_organization_must_hold_all_its_tenants_and_no_others(on: O
 async fn a_hold_on_an_organization_must_end_by_itself(on: On) {
     let house = House::new(on).await;
     house.furnish().await;
-    let soon = Timestamp::now() + Duration::from_millis(400);
-    house.post("/v1/organizations/acme/suspend", json!({"until": soon})).await.ok(200);
+    let (store, hour) = (&house.server.tenancy.store, Duration::from_secs(3600));
+    house.post("/v1/organizations/acme/suspend", json!({"until": store.now() + hour})).await.ok(200);
     come_to_rest(&house).await;
     assert_eq!(states(&house, &["acme-eu"]).await, ["Suspended"]);
-    tokio::time::sleep(Duration::from_millis(450)).await;
+    assert_eq!(expiry::release_holds(&house.server.tenancy).await.expect("looked"), 0);
+    store.shift_clock(hour);
     assert_eq!(expiry::release_holds(&house.server.tenancy).await.expect("released"), 1);
     assert_eq!(expiry::release_holds(&house.server.tenancy).await.expect("looked"), 0);
     come_to_rest(&house).await;
@@ -286,12 +289,14 @@ async fn tenants_must_come_to_rest_whatever_comes_at_the_same_time(on: On) {
         tokio::spawn(async move {
             loop {
                 works.work().await;
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::task::yield_now().await;
             }
         }),
     ];
+    // One for each change of a tenant: the holds come among them, whatever these take.
+    let changed = Arc::new(Semaphore::new(0));
     for number in 0..6 {
-        let house = Arc::clone(&house);
+        let (house, changed) = (Arc::clone(&house), Arc::clone(&changed));
         tasks.spawn(async move {
             let id = format!("t-{number}");
             for round in 0..8 {
@@ -305,6 +310,7 @@ async fn tenants_must_come_to_rest_whatever_comes_at_the_same_time(on: On) {
                         house.send("PATCH", &format!("/v1/tenants/{id}"), &[("if-match", "*")], wish).await.ok(200);
                     }
                 }
+                changed.add_permits(1);
             }
         });
     }
@@ -313,7 +319,7 @@ async fn tenants_must_come_to_rest_whatever_comes_at_the_same_time(on: On) {
         for round in 0..11 {
             let verb = if round % 2 == 0 { "suspend" } else { "activate" };
             holds.post(&format!("/v1/organizations/acme/{verb}"), json!({"hold": "billing"})).await.ok(200);
-            tokio::time::sleep(Duration::from_millis(7)).await;
+            changed.acquire_many(4).await.expect("open").forget();
         }
     });
     while let Some(done) = tasks.join_next().await {
@@ -323,7 +329,8 @@ async fn tenants_must_come_to_rest_whatever_comes_at_the_same_time(on: On) {
         task.abort();
         let _ = task.await;
     }
-    // A job that was claimed by what is aborted is taken over when its lease is over; here nobody waits for that.
+    // A job that was claimed by what is aborted is taken over when its lease is over.
+    house.server.tenancy.store.shift_clock(Duration::from_secs(Jobs::default().lease_seconds));
     at_rest(&house, &["Draft", "Suspended"]).await;
     house.post("/v1/organizations/acme/activate", json!({"hold": "billing"})).await.ok(200);
     at_rest(&house, &["Active", "Draft", "Suspended"]).await;
@@ -331,21 +338,12 @@ async fn tenants_must_come_to_rest_whatever_comes_at_the_same_time(on: On) {
 
 /// No tenant is elsewhere than where its wish and the holds lead.
 async fn at_rest(house: &House, among: &[&str]) {
-    let until = tokio::time::Instant::now() + Duration::from_secs(30);
-    loop {
-        come_to_rest(house).await;
-        let mut open = 0;
-        for number in 0..6 {
-            let dossier = dossier(house, &format!("t-{number}")).await;
-            open += usize::from(dossier.open_job.is_some());
-            let next = next_action(Situation::of(&house.server.tenancy.declared, &dossier));
-            assert_eq!(next, None, "{dossier:#?}");
-        }
-        if open == 0 {
-            break;
-        }
-        assert!(tokio::time::Instant::now() < until, "{open} jobs are open");
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    come_to_rest(house).await;
+    for number in 0..6 {
+        let dossier = dossier(house, &format!("t-{number}")).await;
+        assert_eq!(dossier.open_job, None);
+        let next = next_action(Situation::of(&house.server.tenancy.declared, &dossier));
+        assert_eq!(next, None, "{dossier:#?}");
     }
     for number in 0..6 {
         let tenant = dossier(house, &format!("t-{number}")).await.tenant;

@@ -111,13 +111,12 @@ async fn a_stop_must_give_back_the_lease_of_a_job_whose_outcome_cannot_be_commit
 async fn a_lease_that_is_over_must_be_taken_over_and_its_old_holder_write_nothing(on: On) {
     let (dead, steps) = (OneByOne::new(), OneByOne::new());
     let house = registered(on, Arc::clone(&steps)).await;
-    let short = Jobs { lease_seconds: 1, ..Jobs::default() };
     // Drained, it sends no heartbeats: to the others it looks dead.
-    let first = another(&house, dead.clone(), short, &CancellationToken::new());
+    let first = another(&house, dead.clone(), Jobs::default(), &CancellationToken::new());
     let working = tokio::spawn(async move { first.run_once().await });
     dead.begun.acquire().await.expect("open").forget();
     assert_eq!(house.runner.run_once().await.expect("claimed"), 0);
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    house.server.tenancy.store.shift_clock(Duration::from_secs(Jobs::default().lease_seconds));
     steps.permits.add_permits(100);
     assert_eq!(house.runner.run_once().await.expect("claimed"), 1);
     let events = house.events("").await.len();
@@ -130,13 +129,25 @@ async fn a_lease_that_is_over_must_be_taken_over_and_its_old_holder_write_nothin
     assert_eq!(jobs["items"][0]["attempt"], 2);
 }
 
+/// When the lease of the only open job ends.
+async fn lease_ends(house: &House) -> Timestamp {
+    let job = house.get("/v1/jobs?state=running").await.ok(200).body["items"][0].clone();
+    job["due_at"].as_str().expect("text").parse().expect("a time")
+}
+
 async fn heartbeats_must_keep_a_lease_however_long_a_step_takes(on: On) {
     let steps = OneByOne::new();
     let house = registered(on, Arc::clone(&steps)).await;
-    let (stop, jobs) = (CancellationToken::new(), Jobs { lease_seconds: 2, heartbeat_seconds: 1, ..Jobs::default() });
+    let (stop, jobs) = (CancellationToken::new(), Jobs { lease_seconds: 20, heartbeat_seconds: 1, ..Jobs::default() });
     let running = tokio::spawn(another(&house, steps.clone(), jobs, &stop).run());
     steps.begun.acquire().await.expect("open").forget();
-    tokio::time::sleep(Duration::from_millis(3200)).await;
+    let (store, first) = (&house.server.tenancy.store, lease_ends(&house).await);
+    store.shift_clock(Duration::from_secs(15));
+    while lease_ends(&house).await < first + Duration::from_secs(15) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    store.shift_clock(Duration::from_secs(10));
+    assert!(store.now() > first, "the lease that was claimed would be over");
     assert_eq!(house.runner.run_once().await.expect("claimed"), 0);
     steps.permits.add_permits(100);
     let path = "/v1/jobs?state=completed";
@@ -152,12 +163,14 @@ async fn a_write_must_come_to_its_end_when_who_asked_goes_away(on: On) {
     let house = House::new(on).await;
     let done = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&done);
+    let (goes_away, gone) = tokio::sync::oneshot::channel();
     let work = house.server.tenancy.to_its_end(async move {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        gone.await.expect("told");
         counted.fetch_add(1, Ordering::SeqCst);
         Ok(())
     });
-    assert!(tokio::time::timeout(Duration::from_millis(1), work).await.is_err());
+    assert!(tokio::time::timeout(Duration::ZERO, work).await.is_err());
+    goes_away.send(()).expect("it waits");
     house.server.tenancy.drain().await;
     assert_eq!(done.load(Ordering::SeqCst), 1);
 }

@@ -86,6 +86,7 @@ async fn a_client_that_waits_must_be_answered_when_the_server_stops(on: On) {
     let job = answer.split("\"job_id\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a job").to_owned();
     let path = format!("/v1/tenants/acme-eu/jobs/{job}?wait_seconds=60");
     let waits = tokio::spawn(call(address, request("GET", &path, &token, "")));
+    // Nothing tells when a request that waits has come to waiting, so it gets time to.
     tokio::time::sleep(Duration::from_millis(200)).await;
     stop.cancel();
     let answer = waits.await.expect("an answer");

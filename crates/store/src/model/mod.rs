@@ -1,6 +1,7 @@
 //! The in-memory model: rows in maps, with the judge and the kinds of write of the databases. For tests only.
 
 mod rows;
+mod shift;
 mod together;
 
 use crate::batch::{Flush, MAX_MEMBERS, Needs, committed_at, judged, numbered, usage_rows};
@@ -10,6 +11,7 @@ use crate::rows::{KINDS, Kind, LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value}
 use crate::sql::Sql;
 use crate::{Engine, Store};
 use rows::Rows;
+pub use shift::Shift;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenancy_core::Error;
 use tenancy_core::judge::{Found, Judgement};

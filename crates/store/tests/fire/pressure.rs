@@ -63,6 +63,7 @@ async fn must_keep_leases_while_every_commit_takes_two_seconds() {
         assert!(beat.elapsed() < LEASE / 2, "a heartbeat took {:?}", beat.elapsed());
         let others = rig.beside.store.claim("others", 100, LEASE).await.unwrap();
         assert!(!others.iter().any(|job| working.contains(&(job.job_id.clone(), job.lease_epoch - 1))), "taken over");
+        // Commits are slow in real time, and so the leases that outlast them run in real time, too.
         tokio::time::sleep(LEASE / 12).await;
     }
     rig.disarm();
