@@ -250,7 +250,7 @@ async fn made(house: &House, ago: SignedDuration, key: &str, request: &Value) {
     let answer = Answer { status: 201, body: json!({"of": "then"}).to_string(), ..Answer::default() };
     let body = request.to_string();
     let key = IdempotencyKey::new(&owner, key.as_bytes(), "POST", "/v1/organizations", body.as_bytes());
-    key.expect("a key").store(&mut changes, &answer, then);
+    changes.store_answer(key.expect("a key").record(&answer, then));
     tenancy.store.commit(changes).await.expect("committed");
 }
 

@@ -1,7 +1,7 @@
 //! Tenants: registered, read, edited and sent back, listed.
 
 use crate::house::{House, On, acme_eu, on_both};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 
 on_both!(

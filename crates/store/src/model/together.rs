@@ -45,6 +45,7 @@ impl Store {
     }
 
     /// A thread of the store panics over the next change, or over a read or a task of upkeep.
+    #[expect(clippy::panic, reason = "a test asks for it")]
     pub async fn panic_over(&self, next: &Next) {
         match (&self.engine, next) {
             (Engine::Sqlite(sqlite), Next::Change) => *sqlite.queue.gate.lock().await = true,

@@ -8,8 +8,8 @@ use tenancy_core::changes::IdempotencyRecord;
 use tenancy_core::ids::KeyId;
 
 impl Store {
-    /// Keeps the answer to a request that changed nothing, unless there is one under its Idempotency-Key: then it is that
-    /// one, which is returned. Nothing is kept in the name of an API key that has moved since this version of it was read:
+    /// Keeps the answer to a request that changed nothing, unless there is one under its Idempotency-Key that has not
+    /// expired: then it is that one, which is returned. Nothing is kept in the name of an API key that has moved since this version of it was read:
     /// that is, that was revoked.
     ///
     /// # Errors
@@ -29,10 +29,13 @@ impl Store {
         let version = sql.bind(Type::Int, Value::Int(version));
         let names = columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
         let (into, keys) = (TABLE_IDEMPOTENCY_RECORDS.name, TABLE_API_KEYS.name);
+        let now = sql.bind(Type::Time, Value::Time(self.now()));
+        let set =
+            columns.iter().map(|column| format!("{0} = excluded.{0}", column.name)).collect::<Vec<_>>().join(", ");
         sql.text = format!(
             "INSERT INTO {into} ({names}) SELECT {values} \
              WHERE EXISTS (SELECT 1 FROM {keys} WHERE key_id = {key} AND version = {version}) \
-             ON CONFLICT (digest) DO NOTHING RETURNING digest"
+             ON CONFLICT (digest) DO UPDATE SET {set} WHERE {into}.expires_at <= {now} RETURNING digest"
         );
         match self.write(sql, vec![Type::Text]).await?.is_empty() {
             true => self.answer(&digest).await,

@@ -283,6 +283,11 @@ async fn must_keep_one_answer_to_what_changed_nothing_and_none_for_a_key_that_mo
     assert_eq!(answered.iter().filter(|before| before.is_none()).count(), 1, "{answered:#?}");
     assert!(answered.iter().flatten().all(|before| *before == kept), "{answered:#?}");
     assert_eq!(kept.headers["etag"], "1.1");
+    for (body, hours) in [("past", -1), ("now", 1)] {
+        let record = answer(&bench, "expired", body, hours);
+        assert_eq!(bench.store.keep_answer(record, &made.key.key_id, 1).await, Ok(None), "{body}");
+    }
+    assert_eq!(bench.store.answer("expired").await.unwrap().unwrap().body, "now");
 
     let mut changes = keys::revoke(&made.key, &mut bench.moment()).unwrap().changes.unwrap();
     changes.store_answer(answer(&bench, "committed", "", 1));
