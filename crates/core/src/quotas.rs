@@ -1,4 +1,4 @@
-//! Quotas and policies: JSON objects with known keys that are typed, and others that are kept as they came.
+//! Quotas, policies and billing references: JSON objects with known keys that are typed, and others that are kept as they came.
 
 use crate::declared::{Declared, MAX_NAME_BYTES, may_be_declared};
 use crate::document::{Findings, one_of, shown};
@@ -27,6 +27,9 @@ pub const POLICIES: [&str; 4] = ["dataResidency", "encryption", "retentionDays",
 
 /// Known keys of `billing`.
 pub const BILLING: [&str; 2] = ["plan", "costCenter"];
+
+/// Longest value of a known key of `billing`, in bytes.
+pub const MAX_BILLING_BYTES: usize = 255;
 
 /// Checks the quotas at `at`: declared keys are whole numbers; others are kept, with a warning.
 pub fn check_quotas(declared: &Declared, quotas: &Object, at: &Pointer, findings: &mut Findings) {
@@ -73,6 +76,23 @@ pub fn check_policies(policies: &Object, at: &Pointer, findings: &mut Findings) 
         };
         if let Some((code, message)) = bad {
             findings.bad(&at, code, message);
+        }
+    }
+}
+
+/// Checks the billing references at `at`: known keys are short texts; others are kept, with a warning.
+pub fn check_billing(billing: &Object, at: &Pointer, findings: &mut Findings) {
+    for (name, value) in billing {
+        let at = at.key(name);
+        let fits = |text: &str| text.len() <= MAX_BILLING_BYTES && !text.chars().any(char::is_control);
+        match value {
+            _ if !BILLING.contains(&name.as_str()) => undeclared(name, BILLING, &at, findings),
+            Value::String(text) if fits(text) => {}
+            Value::String(_) => {
+                let message = format!("must be at most {MAX_BILLING_BYTES} bytes, without control characters");
+                findings.bad(&at, "out_of_range", message);
+            }
+            other => findings.bad(&at, "wrong_type", format!("must be text, not {}", shown(other))),
         }
     }
 }

@@ -183,6 +183,7 @@ fn must_keep_what_is_undeclared_with_a_warning() {
     document["quotas"] = json!({"storageGib": 500, "seats": {"any": [1, null, 1.5]}});
     document["policies"]["note"] = json!("x");
     document["billing"]["free"] = json!([{"name": "a"}]);
+    document["billing"]["costcenter"] = json!("CC-1");
     let (manifest, warnings) = parse(&document).expect("good");
     checked(&document, &warnings);
     let found: Vec<_> = warnings.iter().map(|w| (w.code, w.pointer.as_str())).collect();
@@ -192,11 +193,14 @@ fn must_keep_what_is_undeclared_with_a_warning() {
             ("undeclared_key", "/quotas/seats"),
             ("undeclared_key", "/quotas/storageGib"),
             ("undeclared_key", "/policies/note"),
+            ("undeclared_key", "/billing/costcenter"),
+            ("undeclared_key", "/billing/free"),
             ("tenant_quota_missing", "/environments/0/quotas/storageGiB"),
             ("tenant_quota_missing", "/environments/1/quotas/storageGiB"),
         ]
     );
     assert!(warnings[1].message.contains("storageGiB"), "{}", warnings[1].message);
+    assert!(warnings[3].message.contains("did you mean \"costCenter\""), "{}", warnings[3].message);
     for member in ["quotas", "policies", "billing"] {
         assert_eq!(manifest.document()[member], document[member]);
     }
@@ -206,6 +210,23 @@ fn must_keep_what_is_undeclared_with_a_warning() {
     };
     assert_eq!((found[0].code, found[0].pointer.as_str()), ("undeclared_quota", "/caps/quotas/storageGib"));
     assert!(found[0].message.contains("did you mean"), "{}", found[0].message);
+}
+
+#[test]
+fn must_take_short_text_only_for_what_is_known_of_billing() {
+    for key in ["/billing/plan", "/billing/costCenter"] {
+        for (bad, code) in [
+            (json!(5), "wrong_type"),
+            (json!({"a": 1}), "wrong_type"),
+            (json!("x".repeat(256)), "out_of_range"),
+            (json!("a\nb"), "out_of_range"),
+        ] {
+            assert_eq!(wrong(&with(key, bad)), [(code, key.to_owned())]);
+        }
+        for fine in [json!("x".repeat(255)), json!(""), json!("Größe L"), Value::Null] {
+            assert_eq!(wrong(&with(key, fine)), []);
+        }
+    }
 }
 
 #[test]

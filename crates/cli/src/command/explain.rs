@@ -65,7 +65,9 @@ const FIELDS: &[(&str, &str, &str)] = &[
         "how long the platform keeps the tenant's own data; environments may keep less, not more",
     ),
     ("tenant.policies.purgeAfterDays", "number", "how long its data outlives its archiving; 30 when left out"),
-    ("tenant.billing", "object", "references of your billing: kept and handed out as they came"),
+    ("tenant.billing", "object", "references of your billing; what is not known is kept as it came, with a warning"),
+    ("tenant.billing.plan", "text", "what they pay for; at most 255 bytes"),
+    ("tenant.billing.costCenter", "text", "who pays for it; at most 255 bytes"),
     (
         "tenant.deletion_protection",
         "true or false",

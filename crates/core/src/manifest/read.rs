@@ -9,7 +9,7 @@ use crate::document::{Fields, Findings, one_of};
 use crate::environment::IsolationLevel;
 use crate::ids::{Alias, OrganizationId, TenantId};
 use crate::json::{Object, Pointer, canonical_bytes, nesting, without_nulls};
-use crate::quotas::{MAX_RETENTION_DAYS, check_policies, check_quotas};
+use crate::quotas::{MAX_RETENTION_DAYS, check_billing, check_policies, check_quotas};
 use crate::rules::check::consistency;
 use crate::tenant::{Labels, Profile, Wish};
 use serde_json::Value;
@@ -26,6 +26,8 @@ pub(super) fn tenant(declared: &Declared, document: &Value, findings: &mut Findi
     check_quotas(declared, &quotas, &fields.at("quotas"), findings);
     let policies = members(&mut fields, "policies", findings);
     check_policies(&policies, &fields.at("policies"), findings);
+    let billing = members(&mut fields, "billing", findings);
+    check_billing(&billing, &fields.at("billing"), findings);
     let sent = entries(&mut fields, "environments", MAX_ENVIRONMENTS, findings, |value, at, findings| {
         environment(declared, value, at, region.as_deref(), findings)
     });
@@ -43,7 +45,7 @@ pub(super) fn tenant(declared: &Declared, document: &Value, findings: &mut Findi
         aliases: read_aliases(&mut fields, findings),
         quotas,
         policies,
-        billing: members(&mut fields, "billing", findings),
+        billing,
         deletion_protection: fields.flag("deletion_protection", findings).unwrap_or(false),
         environments,
         webhooks,

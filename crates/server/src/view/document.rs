@@ -37,7 +37,7 @@ pub struct TenantManifest {
     /// `dataResidency`, `encryption`, `retentionDays`, `purgeAfterDays`; others are kept, with a warning.
     #[schema(value_type = Option<Object>)]
     pub policies: Option<Value>,
-    /// Billing references, kept as they come.
+    /// Billing references: `plan` and `costCenter` are texts; others are kept, with a warning.
     #[schema(value_type = Option<Object>)]
     pub billing: Option<Value>,
     /// While it stands, the tenant cannot be deleted.
