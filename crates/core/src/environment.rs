@@ -31,7 +31,7 @@ pub struct Environment {
     pub isolation_level: IsolationLevel,
     /// Its share of the tenant's quotas.
     pub quotas: Object,
-    /// How long its data is kept.
+    /// How long its data is kept. Left out: the tenant's `policies.retentionDays`, or else without end.
     pub retention_days: Option<i64>,
     /// Begins at its tenant's when it is added; up by one per accepted change of this environment.
     pub version: i64,

@@ -45,7 +45,7 @@ pub struct EnvironmentManifest {
     pub isolation_level: IsolationLevel,
     /// Its share of the tenant's quotas.
     pub quotas: Object,
-    /// How long its data is kept.
+    /// How long its data is kept. Left out: the tenant's `policies.retentionDays`, or else without end.
     pub retention_days: Option<i64>,
 }
 

@@ -314,31 +314,6 @@ fn must_refuse_a_hold_that_is_over_before_it_stands() {
 }
 
 #[test]
-fn must_refuse_all_that_may_destroy_data_together_unless_it_is_allowed_by_name() {
-    let before = json!({"deletion_protection": true, "policies": {"retentionDays": 90},
-        "environments": [{"name": "dev"}, {"name": "prod", "retention_days": 60}]});
-    let mut tenant = Tenant::new(before);
-    let after = document(json!({"profile": "st-dedicated", "region": "us-east-1", "policies": {"retentionDays": 30},
-        "environments": [{"name": "prod", "retention_days": 30}]}));
-    let Err(Error::Gated(gates)) = tenant.change(&after, &["move-profile"]) else { panic!("gated") };
-    let found: Vec<_> = gates.iter().map(|gate| (gate.allow, gate.pointer.as_str())).collect();
-    assert_eq!(
-        found,
-        [
-            ("move-region", "/region"),
-            ("protection-off", "/deletion_protection"),
-            ("less-retention", "/policies/retentionDays"),
-            ("remove-environment", "/environments/dev"),
-            ("move-region", "/environments/prod/region"),
-            ("less-retention", "/environments/prod/retention_days"),
-        ]
-    );
-    assert!(gates.iter().all(|gate| ALLOWED_BY_NAME.contains(&gate.allow)), "{gates:?}");
-    tenant.change(&after, &ALLOWED_BY_NAME).expect("allowed");
-    assert_eq!(tenant.dossier.tenant.version, 2);
-}
-
-#[test]
 fn must_begin_an_environments_versions_above_all_that_an_earlier_one_of_its_name_had() {
     let mut tenant = Tenant::new(json!({"environments": [{"name": "dev"}]}));
     let (with, without) = (|days: i64| json!([{"name": "dev", "retention_days": days}]), json!([]));

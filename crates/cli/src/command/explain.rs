@@ -62,7 +62,7 @@ const FIELDS: &[(&str, &str, &str)] = &[
     (
         "tenant.policies.retentionDays",
         "number",
-        "how long the platform keeps the tenant's own data; environments may keep less, not more",
+        "how long the platform keeps the tenant's own data; environments may keep less, not more; without end when left out",
     ),
     ("tenant.policies.purgeAfterDays", "number", "how long its data outlives its archiving; 30 when left out"),
     ("tenant.billing", "object", "references of your billing; what is not known is kept as it came, with a warning"),
@@ -82,7 +82,11 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("tenant.environments.region", "word", "where; the tenant's region when left out"),
     ("tenant.environments.isolation_level", "word", "strict: nothing shared with other tenants (the default); shared"),
     ("tenant.environments.quotas", "object", "its share of the tenant's quotas"),
-    ("tenant.environments.retention_days", "number", "how long its data is kept; not above policies.retentionDays"),
+    (
+        "tenant.environments.retention_days",
+        "number",
+        "how long its data is kept; not above policies.retentionDays, which it is when left out; without both, without end",
+    ),
     ("tenant.webhooks", "list", "by name: who is told of events. Recorded; nothing is sent yet"),
     ("tenant.webhooks.name", "name", "unique in the tenant; required"),
     ("tenant.webhooks.url", "URL", "where events go; required"),

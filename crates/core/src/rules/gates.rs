@@ -25,14 +25,15 @@ pub(super) fn gates(before: &Manifest, after: &Manifest, allow: &[String]) -> Ve
     if before.deletion_protection && !after.deletion_protection {
         gate("protection-off", root.key("deletion_protection"), "turns deletion protection off".to_owned());
     }
-    if less(retention_days(&before.policies), retention_days(&after.policies)) {
+    let (was, is) = (retention_days(&before.policies), retention_days(&after.policies));
+    if less(was, is) {
         gate("less-retention", root.key("policies").key("retentionDays"), "shortens retention".to_owned());
     }
     for environment in &before.environments {
         let at = root.key("environments").key(&environment.name);
         match after.environments.iter().find(|entry| entry.name == environment.name) {
             None => gate("remove-environment", at, format!("removes environment {}", environment.name)),
-            Some(entry) => environment_gates(environment, entry, &at, &mut gate),
+            Some(entry) => environment_gates(environment, entry, (was, is), &at, &mut gate),
         }
     }
     found.retain(|gate| !allow.iter().any(|name| name == gate.allow));
@@ -42,6 +43,7 @@ pub(super) fn gates(before: &Manifest, after: &Manifest, allow: &[String]) -> Ve
 fn environment_gates(
     before: &EnvironmentManifest,
     after: &EnvironmentManifest,
+    tenants_days: (Option<i64>, Option<i64>),
     at: &Pointer,
     gate: &mut impl FnMut(&'static str, Pointer, String),
 ) {
@@ -54,12 +56,14 @@ fn environment_gates(
         let message = format!("moves {name} from {} to {}", before.isolation_level, after.isolation_level);
         gate("move-isolation", at.key("isolation_level"), message);
     }
-    if less(before.retention_days, after.retention_days) {
+    // One that leaves its own out follows the tenant's, which has a gate of its own.
+    let (was, is) = (before.retention_days.or(tenants_days.0), after.retention_days.or(tenants_days.1));
+    if before.retention_days != after.retention_days && less(was, is) {
         gate("less-retention", at.key("retention_days"), format!("shortens retention of {name}"));
     }
 }
 
-/// Whether a retention becomes shorter; none at all is without end.
+/// Whether a retention becomes shorter; none at all, neither an environment's own nor its tenant's, is without end.
 fn less(before: Option<i64>, after: Option<i64>) -> bool {
     match (before, after) {
         (Some(before), Some(after)) => after < before,

@@ -145,7 +145,11 @@ impl Spec {
         let shorter = |from: Option<i64>, to: Option<i64>| to.is_some_and(|to| from.is_none_or(|from| to < from));
         let environments = self.environments.iter().any(|(name, place)| match to.environments.get(name) {
             None => true,
-            Some(after) => place.strict != after.strict || shorter(place.retention, after.retention),
+            Some(after) => {
+                // What leaves it out keeps as long as the tenant does; so it is shorter only if the tenant's is.
+                let (was, is) = (place.retention.or(self.retention), after.retention.or(to.retention));
+                place.strict != after.strict || shorter(was, is)
+            }
         });
         environments
             || self.region != to.region

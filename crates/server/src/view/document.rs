@@ -62,7 +62,7 @@ pub struct EnvironmentManifest {
     /// Its share of the tenant's quotas.
     #[schema(value_type = Option<Object>)]
     pub quotas: Option<Value>,
-    /// How long its data is kept.
+    /// How long its data is kept. Left out: the tenant's `policies.retentionDays`, or else without end.
     pub retention_days: Option<i64>,
 }
 

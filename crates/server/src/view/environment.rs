@@ -25,7 +25,7 @@ pub struct EnvironmentEntry<'a> {
     #[serde(skip_serializing_if = "Object::is_empty")]
     #[schema(value_type = Object)]
     pub quotas: &'a Object,
-    /// How long its data is kept.
+    /// How long its data is kept. Left out: the tenant's `policies.retentionDays`, or else without end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<i64>,
     /// Unique everywhere.
