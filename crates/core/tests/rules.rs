@@ -13,7 +13,6 @@ use tenancy_core::json::merge_patch;
 use tenancy_core::lifecycle::{Action, waits_for};
 use tenancy_core::manifest::{MAX_MEMBERS_BYTES, Manifest};
 use tenancy_core::moment::{Actor, MAX_ACTOR_LENGTH_BYTES, Moment};
-use tenancy_core::rules::gates::ALLOWED_BY_NAME;
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
 use tenancy_core::rules::outcome::{Failure, complete, fail};
