@@ -58,11 +58,11 @@ pub enum Error {
     #[error("{0}")]
     NotNow(String),
     /// The write was decided on a version that is not the newest.
-    #[error("the version moved from {expected} to {current}: read it again, and send If-Match: \"{current}\"")]
+    #[error("{}", stale(*.expected, *.current))]
     StaleVersion {
-        /// What the caller named.
+        /// What the caller named; [`NO_VERSION`]: that nothing is there.
         expected: i64,
-        /// What is there.
+        /// What is there; [`NO_VERSION`]: nothing is.
         current: i64,
     },
     /// A write that needs a version came without.
@@ -101,6 +101,19 @@ pub enum Error {
     /// A fault of ours; its details are in the server's log under the correlation id.
     #[error("something went wrong on our side: the server's log has it under this correlation id")]
     Internal(String),
+}
+
+/// The version of what is not there.
+pub const NO_VERSION: i64 = 0;
+
+fn stale(expected: i64, current: i64) -> String {
+    match (expected, current) {
+        (_, NO_VERSION) => "there is nothing yet that a version could be of: send it without If-Match".to_owned(),
+        (NO_VERSION, current) => {
+            format!("it is there already, at version {current}: to change it, send If-Match: \"{current}\" instead")
+        }
+        _ => format!("the version moved from {expected} to {current}: read it again, and send If-Match: \"{current}\""),
+    }
 }
 
 fn count(n: usize, what: &str) -> String {

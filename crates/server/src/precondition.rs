@@ -3,6 +3,7 @@
 use crate::operations::facts::read_at;
 use serde_json::Value;
 use tenancy_core::Error;
+use tenancy_core::error::NO_VERSION;
 
 /// On what the caller lets a write depend.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,6 +52,18 @@ impl Precondition {
         }
     }
 
+    /// Whether a write may go on that makes something: there is nothing yet that could be matched.
+    ///
+    /// # Errors
+    /// [`Error::StaleVersion`].
+    pub fn check_new(self) -> Result<(), Error> {
+        match self {
+            Self::Unsaid | Self::Nothing => Ok(()),
+            Self::Anything => Err(Error::StaleVersion { expected: NO_VERSION, current: NO_VERSION }),
+            Self::Version(expected) => Err(Error::StaleVersion { expected, current: NO_VERSION }),
+        }
+    }
+
     /// As [`Precondition::check`], with the version that a document says it was read at. One that is no version is not one
     /// that is missing: the document is refused for it, with all else that is wrong with it.
     ///
@@ -70,7 +83,7 @@ impl Precondition {
     pub fn check_if_said(self, in_body: Option<i64>, current: i64) -> Result<(), Error> {
         let named = match self {
             Self::Version(version) => Some(version),
-            Self::Nothing => Some(0),
+            Self::Nothing => Some(NO_VERSION),
             Self::Unsaid | Self::Anything => None,
         };
         match [named, in_body].into_iter().flatten().find(|version| *version != current) {
@@ -119,6 +132,13 @@ mod tests {
         assert_eq!(Precondition::Anything.check(None, 7), Ok(()));
         assert_eq!(Precondition::Nothing.check(None, 7), stale(0));
         assert_eq!(Precondition::Unsaid.check_if_said(None, 7), Ok(()));
+        assert_eq!((Precondition::Unsaid.check_new(), Precondition::Nothing.check_new()), (Ok(()), Ok(())));
+        for precondition in [Precondition::Anything, Precondition::Version(7)] {
+            let refused = precondition.check_new().expect_err("nothing is there").to_string();
+            assert!(refused.contains("without If-Match"), "{refused}");
+        }
+        let there = Precondition::Nothing.check(None, 7).expect_err("it is there").to_string();
+        assert!(there.contains("already") && there.contains("If-Match: \"7\""), "{there}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `/v1/tenants/{tenant_id}/environments`
 
+use super::lifecycle::version_said;
 use super::path::Named;
 use super::problem::Problem;
 use super::respond::{json, text, versioned};
@@ -10,7 +11,7 @@ use crate::operations::environments::{Change, Remove, Written, find};
 use crate::operations::tenants;
 use crate::operations::wish::How;
 use crate::tenancy::Tenancy;
-use crate::view::document::EnvironmentManifest;
+use crate::view::document::{DecidedOn, EnvironmentManifest};
 use crate::view::environment::EnvironmentView;
 use crate::view::list::{List, page};
 use crate::view::written::Written as WrittenView;
@@ -96,6 +97,7 @@ pub async fn patch(
         ("environment" = String, Path, description = "Its name, or its `env_id`"),
         ("allow" = Option<Vec<String>>, Query, description = "Kinds of changes that may destroy data and are wanted"),
     ),
+    request_body(content = Option<DecidedOn>),
     responses((status = 204)),
 )]
 pub async fn remove(
@@ -103,8 +105,8 @@ pub async fn remove(
     Named((tenant, environment)): Named<(String, String)>,
     mut write: Write,
 ) -> Result<Response, Problem> {
-    let allow = std::mem::take(&mut write.allow);
-    let command = Remove { tenant, environment, precondition: write.precondition, allow };
+    let (read_at, allow) = (version_said(&write)?, std::mem::take(&mut write.allow));
+    let command = Remove { tenant, environment, precondition: write.precondition, read_at, allow };
     write.carry_out(&server, command, |_, ()| Answer { status: 204, ..Answer::default() }).await
 }
 

@@ -1,6 +1,7 @@
 //! `/v1/keys`, and whose key this is.
 
 use super::auth::Caller;
+use super::lifecycle::nothing_said;
 use super::path::Named;
 use super::problem::Problem;
 use super::query::Query;
@@ -81,6 +82,7 @@ pub async fn revoke(
     Named(key): Named<String>,
     write: Write,
 ) -> Result<Response, Problem> {
+    nothing_said(&write)?;
     write.carry_out(&server, Revoke { key }, revoked).await
 }
 

@@ -9,7 +9,7 @@ use crate::answer::Answer;
 use crate::operations::lifecycle::{Activate, Request, Suspend};
 use crate::operations::tenants::Written;
 use crate::tenancy::Tenancy;
-use crate::view::document::{Activation, Suspension as SuspensionDocument};
+use crate::view::document::{Activation, DecidedOn, Suspension as SuspensionDocument};
 use crate::view::job::location;
 use crate::view::tenant::{AcceptedView, etag};
 use axum::extract::State;
@@ -25,6 +25,7 @@ use tenancy_core::lifecycle::Action;
 #[utoipa::path(
     delete, path = "/v1/tenants/{tenant_id}", tag = "lifecycle", operation_id = "delete_tenant",
     params(("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`")),
+    request_body(content = Option<DecidedOn>),
     responses((status = 202, body = AcceptedView, headers(("ETag"), ("Location")))),
 )]
 pub async fn delete(
@@ -32,7 +33,8 @@ pub async fn delete(
     Named(tenant): Named<String>,
     write: Write,
 ) -> Result<Response, Problem> {
-    request(&server, tenant, Action::Delete, write).await
+    let read_at = version_said(&write)?;
+    request(&server, tenant, Action::Delete, read_at, write).await
 }
 
 /// Releases a hold; a Draft that nothing holds and whose manifest has no wish is activated once.
@@ -81,7 +83,7 @@ pub async fn undelete(
     write: Write,
 ) -> Result<Response, Problem> {
     nothing_said(&write)?;
-    request(&server, tenant, Action::Undelete, write).await
+    request(&server, tenant, Action::Undelete, None, write).await
 }
 
 /// Destroys an archived tenant's data, once its grace period is over; a tombstone stays.
@@ -96,11 +98,17 @@ pub async fn purge(
     write: Write,
 ) -> Result<Response, Problem> {
     nothing_said(&write)?;
-    request(&server, tenant, Action::Purge, write).await
+    request(&server, tenant, Action::Purge, None, write).await
 }
 
-async fn request(server: &Server, tenant: String, action: Action, write: Write) -> Result<Response, Problem> {
-    let command = Request { tenant, action, precondition: write.precondition };
+async fn request(
+    server: &Server,
+    tenant: String,
+    action: Action,
+    read_at: Option<i64>,
+    write: Write,
+) -> Result<Response, Problem> {
+    let command = Request { tenant, action, precondition: write.precondition, read_at };
     write.carry_out(server, command, accepted).await
 }
 
@@ -118,7 +126,14 @@ pub(super) fn activation(document: &Value) -> Result<Option<String>, Error> {
     read(document, |fields, findings| fields.text("hold", 64, findings))
 }
 
-fn nothing_said(write: &Write) -> Result<(), Problem> {
+/// The version that the body of a DELETE says; it may say nothing else.
+pub(super) fn version_said(write: &Write) -> Result<Option<i64>, Problem> {
+    let version = |fields: &mut Fields<'_>, findings: &mut Findings| fields.integer("version", 1..=i64::MAX, findings);
+    Ok(read(&write.document_if_any()?, version)?)
+}
+
+/// That the body says nothing.
+pub(super) fn nothing_said(write: &Write) -> Result<(), Problem> {
     Ok(read(&write.document_if_any()?, |_, _| ())?)
 }
 

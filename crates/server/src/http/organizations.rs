@@ -1,5 +1,6 @@
 //! `/v1/organizations`
 
+use super::lifecycle::version_said;
 use super::path::Named;
 use super::problem::Problem;
 use super::query::Query;
@@ -10,7 +11,7 @@ use crate::answer::Answer;
 use crate::operations::organizations::{Change, Close, Create, Written, find};
 use crate::operations::wish::How;
 use crate::tenancy::Tenancy;
-use crate::view::document::OrganizationManifest;
+use crate::view::document::{DecidedOn, OrganizationManifest};
 use crate::view::list::{List, page};
 use crate::view::organization::{OrganizationView, etag};
 use axum::extract::State;
@@ -42,7 +43,7 @@ pub async fn list(State(server): State<Arc<Server>>, mut query: Query) -> Result
     responses((status = 201, body = OrganizationView, headers(("ETag"), ("Location")))),
 )]
 pub async fn create(State(server): State<Arc<Server>>, write: Write) -> Result<Response, Problem> {
-    let command = Create { document: write.document()? };
+    let command = Create { document: write.document()?, precondition: write.precondition };
     write.carry_out(&server, command, written).await
 }
 
@@ -95,6 +96,7 @@ pub async fn patch(
 #[utoipa::path(
     delete, path = "/v1/organizations/{organization_id}", tag = "organizations", operation_id = "close_organization",
     params(("organization_id" = String, Path, description = "Its id")),
+    request_body(content = Option<DecidedOn>),
     responses((status = 200, body = OrganizationView, headers(("ETag")))),
 )]
 pub async fn close(
@@ -102,7 +104,8 @@ pub async fn close(
     Named(organization): Named<String>,
     write: Write,
 ) -> Result<Response, Problem> {
-    let command = Close { organization, precondition: write.precondition };
+    let read_at = version_said(&write)?;
+    let command = Close { organization, precondition: write.precondition, read_at };
     write.carry_out(&server, command, written).await
 }
 

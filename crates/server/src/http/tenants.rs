@@ -85,7 +85,7 @@ fn labels(query: &mut Query) -> Result<Vec<(String, String)>, Error> {
     responses((status = 201, body = WrittenView<TenantView>, headers(("ETag"), ("Location")))),
 )]
 pub async fn register(State(server): State<Arc<Server>>, write: Write) -> Result<Response, Problem> {
-    let command = Register { document: write.document()? };
+    let command = Register { document: write.document()?, precondition: write.precondition };
     write.carry_out(&server, command, written).await
 }
 

@@ -13,8 +13,7 @@ use crate::precondition::Precondition;
 use crate::tenancy::{Asked, Tenancy};
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use serde_json::Value;
 use std::sync::Arc;
@@ -40,7 +39,23 @@ pub struct Write {
     body: Bytes,
 }
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The header, which may be sent once: of two nobody knows which is meant.
+fn once<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, Error> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        _ => Err(Error::Malformed(format!("{name} is given twice: send it once"))),
+    }
+}
+
+fn precondition(headers: &HeaderMap) -> Result<Precondition, Error> {
+    let text = |name: &str| match once(headers, name)?.map(HeaderValue::to_str) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(Some(text)),
+        Some(Err(_)) => Err(Error::Malformed(format!("{name} must be ASCII"))),
+    };
+    Precondition::read(text("If-Match")?, text("If-None-Match")?)
+}
 
 impl FromRequest<Arc<Server>> for Write {
     type Rejection = Problem;
@@ -52,15 +67,10 @@ impl FromRequest<Arc<Server>> for Write {
         let allow = query.words("allow", &ALLOWED_BY_NAME.map(|name| (name, name)))?;
         let (allow, dry_run) = (allow.into_iter().map(str::to_owned).collect(), query.flag("dry_run")?);
         query.no_others()?;
-        let text = |name: HeaderName| match parts.headers.get(name).map(|value| value.to_str()) {
-            None => Ok(None),
-            Some(Ok(text)) => Ok(Some(text)),
-            Some(Err(_)) => Err(Error::Malformed("If-Match and If-None-Match must be ASCII".to_owned())),
-        };
-        let precondition = Precondition::read(text(IF_MATCH)?, text(IF_NONE_MATCH)?)?;
+        let precondition = precondition(&parts.headers)?;
         let body = body::read(body, &server.limits).await?;
         let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-        let key = match parts.headers.get(IDEMPOTENCY_KEY) {
+        let key = match once(&parts.headers, "Idempotency-Key")? {
             None => None,
             Some(value) => {
                 let (id, method) = (&caller.key.key_id, parts.method.as_str());

@@ -131,6 +131,8 @@ pub struct Remove {
     pub environment: String,
     /// On what it depends.
     pub precondition: Precondition,
+    /// The version that the body says it was decided on.
+    pub read_at: Option<i64>,
     /// Kinds of changes that may destroy data and are wanted.
     pub allow: Vec<String>,
 }
@@ -141,7 +143,7 @@ impl Command for Remove {
     async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<()>, Error> {
         let dossier = tenants::find(tenancy, &self.tenant).await?;
         let known = find(&dossier, &self.environment)?;
-        self.precondition.check(None, known.version)?;
+        self.precondition.check(self.read_at, known.version)?;
         let mut document = Manifest::of(&dossier).document();
         let gone = Entry { name: &known.name, index: put(&mut document, &known.name, None) };
         let (manifest, warnings) = Manifest::parse(&tenancy.declared, &document)?;

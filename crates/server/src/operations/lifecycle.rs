@@ -71,6 +71,8 @@ pub struct Request {
     pub action: Action,
     /// On what it depends; `delete` needs it.
     pub precondition: Precondition,
+    /// The version that the body says it was decided on.
+    pub read_at: Option<i64>,
 }
 
 impl Command for Request {
@@ -80,8 +82,8 @@ impl Command for Request {
         let dossier = tenants::find(tenancy, &self.tenant).await?;
         let version = dossier.tenant.version;
         match self.action {
-            Action::Delete => self.precondition.check(None, version)?,
-            _ => self.precondition.check_if_said(None, version)?,
+            Action::Delete => self.precondition.check(self.read_at, version)?,
+            _ => self.precondition.check_if_said(self.read_at, version)?,
         }
         Ok(changed(request(&tenancy.declared, &dossier, self.action, moment)?))
     }

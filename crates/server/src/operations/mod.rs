@@ -44,6 +44,12 @@ pub trait Command: Send + Sync + 'static {
         tenancy: &Tenancy,
         moment: &mut Moment,
     ) -> impl Future<Output = Result<Decided<Self::Outcome>, Error>> + Send;
+
+    /// What has moved, if the conflict only says that the decision stood on something that has: then it is decided again,
+    /// and the rule says what is to be said about it now.
+    fn moved<'a>(&self, conflict: &'a Conflict) -> Option<&'a str> {
+        moved(conflict)
+    }
 }
 
 /// What an operation decided.
@@ -132,7 +138,7 @@ impl Tenancy {
                     }
                     self.store.remove_expired_answer(&first.digest).await?;
                 }
-                (Err(Error::Conflict(ref conflict)), _) if let Some(id) = moved(conflict) => {
+                (Err(Error::Conflict(ref conflict)), _) if let Some(id) = command.moved(conflict) => {
                     if lost >= MAX_LOST_WITHOUT_TURN {
                         turn = Some(self.turns.wait(id, turn).await);
                     }
@@ -172,13 +178,22 @@ impl Tenancy {
     }
 }
 
-/// What has moved, if the conflict only says that the decision stood on something that has: then it is decided again, and
-/// the rule says what is to be said about it now.
+/// What has moved for every command.
 fn moved(conflict: &Conflict) -> Option<&str> {
     match conflict {
         Conflict::TenantMoved { id, .. } | Conflict::TenantMissing(id) => Some(id.as_str()),
         Conflict::OrganizationMoved { id, .. } => Some(id.as_str()),
         Conflict::ApiKeyMoved(id) => Some(id.as_str()),
+        _ => None,
+    }
+}
+
+/// What has come into being since. Where it is only to be made if nothing is there, that is for the precondition to say.
+fn made(conflict: &Conflict) -> Option<&str> {
+    match conflict {
+        Conflict::TenantExists(id) => Some(id.as_str()),
+        Conflict::OrganizationExists(id) => Some(id.as_str()),
+        Conflict::Several(conflicts) => conflicts.iter().find_map(made),
         _ => None,
     }
 }

@@ -3,11 +3,12 @@
 use super::facts::{ORGANIZATION, take_kind, take_version};
 use super::tenants::other_id;
 use super::wish::{How, with};
-use super::{Command, Decided};
+use super::{Command, Decided, made, moved};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use crate::view::organization::OrganizationView;
 use serde_json::Value;
+use tenancy_core::changes::Conflict;
 use tenancy_core::declared::Declared;
 use tenancy_core::hold::Hold;
 use tenancy_core::ids::OrganizationId;
@@ -46,12 +47,15 @@ pub async fn find(tenancy: &Tenancy, id: &str) -> Result<OrganizationRecord, Err
 pub struct Create {
     /// Its manifest.
     pub document: Value,
+    /// On what it depends, if anything was said.
+    pub precondition: Precondition,
 }
 
 impl Command for Create {
     type Outcome = Written;
 
     async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+        self.precondition.check_new()?;
         let manifest = wished(&tenancy.declared, None, &self.document, How::Replace)?.manifest;
         created(&manifest, moment)
     }
@@ -70,18 +74,27 @@ pub struct Change {
     pub precondition: Precondition,
 }
 
+impl Change {
+    fn creates(&self) -> bool {
+        self.precondition == Precondition::Nothing && self.how == How::Replace
+    }
+}
+
 impl Command for Change {
     type Outcome = Written;
 
+    fn moved<'a>(&self, conflict: &'a Conflict) -> Option<&'a str> {
+        moved(conflict).or_else(|| made(conflict).filter(|_| self.creates()))
+    }
+
     async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
-        let creates = self.precondition == Precondition::Nothing && self.how == How::Replace;
         let mut document = self.document.clone();
         if let (Value::Object(object), How::Replace) = (&mut document, self.how) {
             object.entry("organization_id").or_insert_with(|| Value::String(self.organization.clone()));
         }
         let known = match find(tenancy, &self.organization).await {
             Ok(known) => known,
-            Err(Error::NotFound { .. }) if creates => {
+            Err(Error::NotFound { .. }) if self.creates() => {
                 let other = other_id("organization_id", &self.organization, &document);
                 let wished = with(other, wished(&tenancy.declared, None, &document, self.how))?;
                 return created(&wished.manifest, moment);
@@ -104,6 +117,8 @@ pub struct Close {
     pub organization: String,
     /// On what it depends.
     pub precondition: Precondition,
+    /// The version that the body says it was decided on.
+    pub read_at: Option<i64>,
 }
 
 impl Command for Close {
@@ -111,7 +126,7 @@ impl Command for Close {
 
     async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
         let known = find(tenancy, &self.organization).await?;
-        self.precondition.check(None, known.organization.version)?;
+        self.precondition.check(self.read_at, known.organization.version)?;
         let decision = close(&known.organization, moment)?;
         let outcome =
             Written { organization: decision.organization, usage: known.usage, holds: known.holds, created: false };

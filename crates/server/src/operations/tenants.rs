@@ -2,10 +2,11 @@
 
 use super::pointers::in_sent;
 use super::wish::{How, of_known, of_new, with};
-use super::{Command, Decided};
+use super::{Command, Decided, made, moved};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use serde_json::Value;
+use tenancy_core::changes::Conflict;
 use tenancy_core::ids::{Alias, TenantId};
 use tenancy_core::moment::Moment;
 use tenancy_core::rules::Decision;
@@ -52,12 +53,15 @@ pub async fn find(tenancy: &Tenancy, name: &str) -> Result<Dossier, Error> {
 pub struct Register {
     /// Its manifest.
     pub document: Value,
+    /// On what it depends, if anything was said.
+    pub precondition: Precondition,
 }
 
 impl Command for Register {
     type Outcome = Written;
 
     async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+        self.precondition.check_new()?;
         let wished = of_new(&tenancy.declared, &self.document)?;
         Ok(created(register(&tenancy.declared, &wished.manifest, wished.warnings, moment)?))
     }
@@ -81,11 +85,14 @@ pub struct Change {
 impl Command for Change {
     type Outcome = Written;
 
+    fn moved<'a>(&self, conflict: &'a Conflict) -> Option<&'a str> {
+        moved(conflict).or_else(|| made(conflict).filter(|_| self.creates()))
+    }
+
     async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
-        let creates = self.precondition == Precondition::Nothing && self.how == How::Replace;
         let dossier = match find(tenancy, &self.tenant).await {
             Ok(dossier) => dossier,
-            Err(Error::NotFound { .. }) if creates => return self.create(tenancy, moment),
+            Err(Error::NotFound { .. }) if self.creates() => return self.create(tenancy, moment),
             Err(error) => return Err(error),
         };
         self.precondition.check_document(&self.document, dossier.tenant.version)?;
@@ -97,6 +104,10 @@ impl Command for Change {
 }
 
 impl Change {
+    fn creates(&self) -> bool {
+        self.precondition == Precondition::Nothing && self.how == How::Replace
+    }
+
     fn create(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
         let id = TenantId::parse(&self.tenant).map_err(|_| Error::not_found("tenant", &self.tenant))?;
         let mut document = self.document.clone();

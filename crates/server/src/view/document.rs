@@ -125,6 +125,14 @@ pub struct Activation {
     pub hold: Option<String>,
 }
 
+/// What a DELETE may say, instead of `If-Match`.
+#[derive(Debug, ToSchema)]
+#[schema(example = json!({"version": 7}))]
+pub struct DecidedOn {
+    /// The version that it was decided on.
+    pub version: Option<i64>,
+}
+
 /// A key to make.
 #[derive(Debug, ToSchema)]
 #[schema(example = json!({"name": "gateway", "role": "viewer"}))]

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tenancy_core::Error;
 use tenancy_core::changes::Conflict;
+use tenancy_core::error::NO_VERSION;
 use utoipa::ToSchema;
 
 /// Why a request was refused, `application/problem+json`.
@@ -75,6 +76,7 @@ impl<'a> ProblemView<'a> {
             _ => Vec::new(),
         };
         let current_version = match error {
+            Error::StaleVersion { current: NO_VERSION, .. } => None,
             Error::StaleVersion { current, .. } | Error::VersionRequired { current } => Some(*current),
             Error::Conflict(Conflict::TenantMoved { version, .. } | Conflict::OrganizationMoved { version, .. }) => {
                 Some(*version)

@@ -9,6 +9,7 @@ mod house;
 mod idempotency;
 mod life;
 mod organization_holds;
+mod preconditions;
 mod refusals;
 mod runner;
 mod serving;
