@@ -21,8 +21,12 @@ use tenancy_core::permission::{Operation, may};
         ("dry_run" = Option<bool>, Query, description = "Write nothing: say what would be"),
         ("allow" = Option<Vec<String>>, Query, description = "Kinds of changes that may destroy data and are wanted"),
     ),
-    request_body(content = String, content_type = "application/yaml", description = "Documents of kind Organization or Tenant; `application/json` takes one, or a list",
-        example = "kind: Organization\norganization_id: acme\n---\nkind: Tenant\ntenant_id: acme-eu\norganization_id: acme\nregion: eu-west-1\n"),
+    request_body(description = "Documents of kind Organization or Tenant, as many as there are; in JSON one, or a list", content(
+        (String = "application/yaml",
+            example = "kind: Organization\norganization_id: acme\n---\nkind: Tenant\ntenant_id: acme-eu\norganization_id: acme\nregion: eu-west-1\n"),
+        (Vec<Object> = "application/json",
+            example = json!([{"kind": "Organization", "organization_id": "acme"}])),
+    )),
     responses((status = 200, body = AppliedView)),
 )]
 pub async fn apply(State(server): State<Arc<Server>>, mut write: Write) -> Result<Response, Problem> {

@@ -4,7 +4,7 @@ use super::problem::Problem;
 use crate::config::Limits;
 use crate::yaml;
 use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use std::time::Duration;
@@ -45,6 +45,34 @@ fn is_too_large(error: &axum::Error) -> bool {
     false
 }
 
+/// Whether a body is sent as it is, in UTF-8: nothing else is decoded.
+///
+/// # Errors
+/// 415 for another `Content-Encoding` or charset.
+pub fn as_it_is(headers: &HeaderMap) -> Result<(), Problem> {
+    let refused = |code, detail| Err(Problem::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE, code, detail));
+    let words = headers.get_all(CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let mut encodings = words.map(|word| String::from_utf8_lossy(word.trim_ascii()).into_owned());
+    if let Some(encoding) = encodings.find(|word| !word.is_empty() && !word.eq_ignore_ascii_case("identity")) {
+        let detail = format!("a body here is not encoded, and not {encoding}: send it without Content-Encoding");
+        return refused("unsupported_content_encoding", detail);
+    }
+    match charset(headers) {
+        Some(charset) if !charset.eq_ignore_ascii_case("utf-8") => {
+            refused("unsupported_charset", format!("a body here is UTF-8, not {charset}: send it in that"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn charset(headers: &HeaderMap) -> Option<&str> {
+    let mut parameters = headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').skip(1);
+    parameters.find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    })
+}
+
 /// One JSON document. A body that does not say what it is counts as JSON.
 ///
 /// # Errors
@@ -52,6 +80,10 @@ fn is_too_large(error: &axum::Error) -> bool {
 pub fn json(headers: &HeaderMap, body: &[u8]) -> Result<Value, Problem> {
     match media_type(headers) {
         None => {}
+        // A list of operations, and no document.
+        Some(media) if media == "application/json-patch+json" => {
+            return Err(unsupported(&media, "application/json or application/merge-patch+json"));
+        }
         Some(media) if media == "application/json" || media.ends_with("+json") => {}
         // What curl says of `-d` when it is not told.
         Some(media) if media == "application/x-www-form-urlencoded" => {}
@@ -132,5 +164,33 @@ mod tests {
         assert_eq!(documents(&of("application/json"), b"[{},{}]").map(|d| d.len()), Ok(2));
         assert_eq!(documents(&of("application/yaml"), b"a: 1\n---\nb: 2").map(|d| d.len()), Ok(2));
         assert!(documents(&of("image/png"), b"").is_err());
+        assert!(json(&of("application/json-patch+json"), b"[]").is_err());
+    }
+
+    #[test]
+    fn must_decode_nothing() {
+        let code = |headers: &HeaderMap| match as_it_is(headers) {
+            Ok(()) => "",
+            Err(Problem::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE, code, _)) => code,
+            Err(other) => panic!("{other:?}"),
+        };
+        assert_eq!(code(&HeaderMap::new()), "");
+        for (media, expected) in [
+            ("application/json; charset=UTF-8", ""),
+            ("application/json;charset=\"utf-8\"", ""),
+            ("application/json; boundary=x; Charset=latin1", "unsupported_charset"),
+            ("application/yaml; charset=utf-16", "unsupported_charset"),
+        ] {
+            assert_eq!(code(&of(media)), expected, "{media}");
+        }
+        for (encoding, expected) in [
+            ("identity", ""),
+            ("gzip", "unsupported_content_encoding"),
+            ("identity, br", "unsupported_content_encoding"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_ENCODING, encoding.parse().expect("a header"));
+            assert_eq!(code(&headers), expected, "{encoding}");
+        }
     }
 }

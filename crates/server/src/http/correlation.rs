@@ -15,11 +15,16 @@ pub fn of(headers: &HeaderMap) -> CorrelationId {
     own.or_else(traced).unwrap_or_else(fresh_correlation_id)
 }
 
-/// The trace id in `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`.
+/// The trace id in `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`, if all of it is as W3C Trace Context has it.
 fn trace_id(traceparent: &str) -> Option<&str> {
-    let id = traceparent.split('-').nth(1)?;
-    let good = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) && id.bytes().any(|b| b != b'0');
-    good.then_some(id)
+    let digits =
+        |text: &str, length| text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let id = |text: &str, length| digits(text, length) && text.bytes().any(|b| b != b'0');
+    let mut parts = traceparent.split('-');
+    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    // Only later versions may say more.
+    let version = digits(version, 2) && version != "ff" && (version != "00" || parts.next().is_none());
+    (version && id(trace, 32) && id(parent, 16) && digits(flags, 2)).then_some(trace)
 }
 
 #[cfg(test)]
@@ -39,6 +44,21 @@ mod tests {
         assert_eq!(of(&HeaderMap::new()).as_str().len(), 32);
         let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(of_one("traceparent", traceparent), "4bf92f3577b34da6a3ce929d0e0e4736");
+        let later = "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
+        assert_eq!(of_one("traceparent", later), "4bf92f3577b34da6a3ce929d0e0e4736");
+        for odd in [
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "0-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736",
+        ] {
+            assert!(!of_one("traceparent", odd).eq_ignore_ascii_case("4bf92f3577b34da6a3ce929d0e0e4736"), "{odd}");
+        }
         let nobody = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
         assert_ne!(of_one("traceparent", nobody), "00000000000000000000000000000000");
     }

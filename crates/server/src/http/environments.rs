@@ -3,6 +3,7 @@
 use super::lifecycle::version_said;
 use super::path::Named;
 use super::problem::Problem;
+use super::query::NoQuery;
 use super::respond::{json, text, versioned};
 use super::server::Server;
 use super::write::Write;
@@ -25,7 +26,11 @@ use std::sync::Arc;
     params(("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`")),
     responses((status = 200, body = List<EnvironmentView>)),
 )]
-pub async fn list(State(server): State<Arc<Server>>, Named(tenant): Named<String>) -> Result<Response, Problem> {
+pub async fn list(
+    State(server): State<Arc<Server>>,
+    Named(tenant): Named<String>,
+    _: NoQuery,
+) -> Result<Response, Problem> {
     let dossier = tenants::find(&server.tenancy, &tenant).await?;
     json(&page(&dossier.environments, None, EnvironmentView::of))
 }
@@ -42,6 +47,7 @@ pub async fn list(State(server): State<Arc<Server>>, Named(tenant): Named<String
 pub async fn get(
     State(server): State<Arc<Server>>,
     Named((tenant, environment)): Named<(String, String)>,
+    _: NoQuery,
 ) -> Result<Response, Problem> {
     let dossier = tenants::find(&server.tenancy, &tenant).await?;
     let environment = find(&dossier, &environment)?;

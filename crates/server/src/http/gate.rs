@@ -16,7 +16,7 @@ use futures_util::future::{Either, select};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tenancy_core::Error;
 use tenancy_core::apikey::ApiKey;
 use tenancy_core::ids::{CorrelationId, KeyId};
@@ -130,16 +130,43 @@ impl Gate {
     }
 
     fn record(&self, response: &Response, begun: Instant, correlation_id: &CorrelationId, key_id: Option<&KeyId>) {
-        let (status, time) = (response.status().as_u16(), begun.elapsed());
-        self.metrics.answered(status, time);
-        tracing::info!(
-            target: "tenancy::request",
-            method = self.method,
-            route = self.path,
-            status,
-            ms = time.as_secs_f64() * 1000.0,
-            correlation_id = correlation_id.as_str(),
-            key_id = key_id.map(KeyId::as_str),
-        );
+        let time = begun.elapsed();
+        self.metrics.answered(response.status().as_u16(), time);
+        log(self.method, &self.path, response, time, correlation_id, key_id);
     }
+}
+
+/// What stands for a route in figures and log lines where there is none.
+const NO_ROUTE: &str = "none";
+
+/// Methods that figures and log lines know; any other is `other`, since callers can make up as many as they like.
+const METHODS: [&str; 7] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
+
+/// Answers a request that leads to no route, and records it as every other.
+pub fn without_route(server: &Server, request: &Request, problem: Problem) -> Response {
+    let (begun, correlation_id) = (Instant::now(), correlation::of(request.headers()));
+    let response = finished(problem.into_response(), &correlation_id);
+    let method = METHODS.into_iter().find(|method| *method == request.method().as_str()).unwrap_or("other");
+    server.metrics.route(method, NO_ROUTE).answered(response.status().as_u16(), begun.elapsed());
+    log(method, NO_ROUTE, &response, begun.elapsed(), &correlation_id, None);
+    response
+}
+
+fn log(
+    method: &str,
+    route: &str,
+    response: &Response,
+    time: Duration,
+    correlation_id: &CorrelationId,
+    key_id: Option<&KeyId>,
+) {
+    tracing::info!(
+        target: "tenancy::request",
+        method,
+        route,
+        status = response.status().as_u16(),
+        ms = time.as_secs_f64() * 1000.0,
+        correlation_id = correlation_id.as_str(),
+        key_id = key_id.map(KeyId::as_str),
+    );
 }

@@ -4,7 +4,7 @@ use super::auth::Caller;
 use super::lifecycle::nothing_said;
 use super::path::Named;
 use super::problem::Problem;
-use super::query::Query;
+use super::query::{NoQuery, Query};
 use super::respond::{json, text};
 use super::server::Server;
 use super::write::Write;
@@ -29,7 +29,7 @@ use tenancy_core::{Error, Timestamp};
     get, path = "/v1/whoami", tag = "keys", operation_id = "whoami",
     responses((status = 200, body = WhoAmIView)),
 )]
-pub async fn whoami(Extension(caller): Extension<Caller>) -> Result<Response, Problem> {
+pub async fn whoami(Extension(caller): Extension<Caller>, _: NoQuery) -> Result<Response, Problem> {
     let key = &caller.key;
     json(&WhoAmIView { key_id: &key.key_id, name: &key.name, role: key.role })
 }
@@ -67,7 +67,11 @@ pub async fn create(State(server): State<Arc<Server>>, write: Write) -> Result<R
     params(("key_id" = String, Path, description = "Its id")),
     responses((status = 200, body = KeyView)),
 )]
-pub async fn get(State(server): State<Arc<Server>>, Named(key): Named<String>) -> Result<Response, Problem> {
+pub async fn get(
+    State(server): State<Arc<Server>>,
+    Named(key): Named<String>,
+    _: NoQuery,
+) -> Result<Response, Problem> {
     json(&KeyView::of(&find(&server.tenancy, &key).await?))
 }
 

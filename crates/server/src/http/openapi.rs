@@ -38,7 +38,13 @@ pub fn document(routes: Vec<Route>) -> Value {
         routes.into_iter().fold(OpenApiRouter::with_openapi(head()), |router, route| router.routes(route.documented()));
     let mut document = serde_json::to_value(router.into_openapi()).unwrap_or_default();
     for (path, method, needs) in needs {
-        finish(&mut document["paths"][&path][method.to_lowercase()], method, &path, needs);
+        if method == "PUT" {
+            named_by_path(&mut document, &path);
+        }
+        let operation = &mut document["paths"][&path][method.to_lowercase()];
+        security(operation, needs);
+        request_headers(operation, method, &path);
+        responses(operation, method, &path, needs);
     }
     document
 }
@@ -48,8 +54,31 @@ fn has_versions(path: &str) -> bool {
     path.contains('{') && !path.starts_with("/v1/keys/")
 }
 
-/// Says what holds for every route.
-fn finish(operation: &mut Value, method: &str, path: &str, needs: Needs) {
+/// A document that is put at its path need not say what the path says: its schema is one of its own, which does not require
+/// it.
+fn named_by_path(document: &mut Value, path: &str) {
+    let Some(content) = document["paths"][path]["put"]["requestBody"]["content"].as_object() else { return };
+    let name = content.values().find_map(|content| content["schema"]["$ref"].as_str()?.rsplit('/').next());
+    let Some(name) = name.map(str::to_owned) else { return };
+    let id = if path.ends_with("{organization_id}") { "organization_id" } else { "name" };
+    let mut schema = document["components"]["schemas"][&name].clone();
+    let Some(required) = schema["required"].as_array_mut().filter(|names| names.iter().any(|name| name == id)) else {
+        return;
+    };
+    required.retain(|name| name != id);
+    if required.is_empty() {
+        schema.as_object_mut().map(|schema| schema.remove("required"));
+    }
+    let named = format!("{name}AtItsPath");
+    let reference = json!({"$ref": format!("#/components/schemas/{named}")});
+    document["components"]["schemas"][&named] = schema;
+    let put = &mut document["paths"][path]["put"]["requestBody"]["content"];
+    for (_, content) in put.as_object_mut().into_iter().flatten() {
+        content["schema"] = reference.clone();
+    }
+}
+
+fn security(operation: &mut Value, needs: Needs) {
     match needs {
         Needs::Nothing => operation["security"] = json!([]),
         Needs::Key => operation["security"] = json!([{"key": []}]),
@@ -58,6 +87,10 @@ fn finish(operation: &mut Value, method: &str, path: &str, needs: Needs) {
             operation["x-permission"] = json!(permission);
         }
     }
+}
+
+/// The headers that every request of its kind may have.
+fn request_headers(operation: &mut Value, method: &str, path: &str) {
     let mut header = |name: &str, description: &str| {
         let parameter = json!({
             "name": name, "in": "header", "required": false, "description": description, "schema": {"type": "string"},
@@ -82,21 +115,38 @@ fn finish(operation: &mut Value, method: &str, path: &str, needs: Needs) {
         header("If-Match", "The version that the write was decided on: an ETag as it was answered, or `*`");
     }
     if method == "PUT" {
-        header("If-None-Match", "`*`: make it, and do nothing if it is there");
+        header("If-None-Match", "`*`: make it; 412 if it is there already");
     }
     header("X-Correlation-Id", "Ties the request to its audit events, jobs and log lines; the answer has it too");
+}
+
+/// What every answer of its kind has.
+fn responses(operation: &mut Value, method: &str, path: &str, needs: Needs) {
+    if needs != Needs::Nothing {
+        operation["responses"]["default"] = json!({
+            "description": "Why it was refused",
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        });
+    }
+    let text = |description: &str| json!({"description": description, "schema": {"type": "string"}});
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         let words = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
         let words = words.and_then(|status| status.canonical_reason()).unwrap_or("The answer");
         if response.get("description").is_none() {
             response["description"] = json!(words);
         }
-    }
-    if needs != Needs::Nothing {
-        operation["responses"]["default"] = json!({
-            "description": "Why it was refused",
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        });
+        response["headers"]["X-Correlation-Id"] = text("The request's own, or one that was made for it");
+        if method != "GET" && status != "default" && path != "/v1/apply" {
+            let replayed = "`true`: this was the answer when the same was sent first; else left out";
+            response["headers"]["Idempotency-Replayed"] = text(replayed);
+        }
+        match status.as_str() {
+            "201" => response["headers"]["Location"] = text("Where it is"),
+            "202" => {
+                response["headers"]["Location"] = text("The job that is queued or running; left out where none is")
+            }
+            _ => {}
+        }
     }
 }
 
@@ -144,6 +194,22 @@ mod tests {
         assert!(!found.is_empty());
         for reference in found {
             assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn must_require_nothing_that_the_path_says() {
+        let document = document(super::super::router::all());
+        for (path, id, requires) in [
+            ("/v1/organizations/{organization_id}", "organization_id", json!(null)),
+            ("/v1/tenants/{tenant_id}", "tenant_id", json!(["organization_id", "region"])),
+            ("/v1/tenants/{tenant_id}/environments/{environment}", "name", json!(null)),
+        ] {
+            let content = document["paths"][path]["put"]["requestBody"]["content"].as_object().expect("a body");
+            let reference = content.values().next().and_then(|content| content["schema"]["$ref"].as_str());
+            let schema = document.pointer(reference.expect("a schema").trim_start_matches('#')).expect("it is there");
+            assert!(schema["properties"][id].is_object(), "{path}");
+            assert_eq!(schema["required"], requires, "{path}");
         }
     }
 

@@ -3,7 +3,7 @@
 use super::lifecycle::version_said;
 use super::path::Named;
 use super::problem::Problem;
-use super::query::Query;
+use super::query::{NoQuery, Query};
 use super::respond::{json, text, versioned};
 use super::server::Server;
 use super::write::Write;
@@ -53,7 +53,11 @@ pub async fn create(State(server): State<Arc<Server>>, write: Write) -> Result<R
     params(("organization_id" = String, Path, description = "Its id")),
     responses((status = 200, body = OrganizationView, headers(("ETag")))),
 )]
-pub async fn get(State(server): State<Arc<Server>>, Named(organization): Named<String>) -> Result<Response, Problem> {
+pub async fn get(
+    State(server): State<Arc<Server>>,
+    Named(organization): Named<String>,
+    _: NoQuery,
+) -> Result<Response, Problem> {
     let record = find(&server.tenancy, &organization).await?;
     let view = OrganizationView::whole(&record.organization, &record.usage, &record.holds);
     versioned(&etag(&record.organization), &view)

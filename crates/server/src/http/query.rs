@@ -29,6 +29,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     }
 }
 
+/// That the query has no parameters.
+pub struct NoQuery;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Query::from_request_parts(parts, state).await?.no_others()?;
+        Ok(Self)
+    }
+}
+
 fn bad(name: &str, what: impl std::fmt::Display) -> Error {
     Error::Malformed(format!("the query's {name} {what}"))
 }

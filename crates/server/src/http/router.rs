@@ -1,17 +1,17 @@
 //! The one page of routes.
 
-use super::gate::finished;
+use super::gate::without_route;
 use super::problem::Problem;
 use super::route::{Needs, Route};
 use super::server::Server;
 use super::{
-    apply, audit, correlation, docs, environments, health, jobs, keys, lifecycle, openapi, organization_holds,
-    organizations, tenants, versions,
+    apply, audit, docs, environments, health, jobs, keys, lifecycle, openapi, organization_holds, organizations,
+    tenants, versions,
 };
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::permission::Operation::{
@@ -81,15 +81,13 @@ pub fn router(server: &Arc<Server>) -> Router {
     router.fallback(no_such_route).method_not_allowed_fallback(no_such_method).with_state(Arc::clone(server))
 }
 
-async fn no_such_route(request: Request) -> Response {
-    let correlation_id = correlation::of(request.headers());
+async fn no_such_route(State(server): State<Arc<Server>>, request: Request) -> Response {
     let problem = Problem::from(Error::not_found("route", request.uri().path()));
-    finished(problem.into_response(), &correlation_id)
+    without_route(&server, &request, problem)
 }
 
-async fn no_such_method(request: Request) -> Response {
-    let correlation_id = correlation::of(request.headers());
+async fn no_such_method(State(server): State<Arc<Server>>, request: Request) -> Response {
     let detail = format!("{} has no {}: see the Allow header", request.uri().path(), request.method());
     let problem = Problem::Http(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
-    finished(problem.into_response(), &correlation_id)
+    without_route(&server, &request, problem)
 }

@@ -2,7 +2,7 @@
 
 use super::path::Named;
 use super::problem::Problem;
-use super::query::Query;
+use super::query::{NoQuery, Query};
 use super::respond::text;
 use super::server::Server;
 use super::write::Write;
@@ -95,7 +95,11 @@ pub async fn register(State(server): State<Arc<Server>>, write: Write) -> Result
     params(("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`")),
     responses((status = 200, body = TenantView, headers(("ETag")))),
 )]
-pub async fn get(State(server): State<Arc<Server>>, Named(tenant): Named<String>) -> Result<Response, Problem> {
+pub async fn get(
+    State(server): State<Arc<Server>>,
+    Named(tenant): Named<String>,
+    _: NoQuery,
+) -> Result<Response, Problem> {
     server.rendered.tenant(&server.tenancy, &tenant).await
 }
 

@@ -2,7 +2,7 @@
 
 use super::path::Named;
 use super::problem::Problem;
-use super::query::Query;
+use super::query::{NoQuery, Query};
 use super::respond::json;
 use super::server::Server;
 use crate::operations::environments;
@@ -52,6 +52,7 @@ pub async fn of_tenant(
 pub async fn get(
     State(server): State<Arc<Server>>,
     Named((tenant, version)): Named<(String, i64)>,
+    _: NoQuery,
 ) -> Result<Response, Problem> {
     let id = tenant_id(&server.tenancy, &tenant).await?;
     let found = server.tenancy.store.tenant_version(&id, version).await?;

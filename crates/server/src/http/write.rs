@@ -68,6 +68,7 @@ impl FromRequest<Arc<Server>> for Write {
         let (allow, dry_run) = (allow.into_iter().map(str::to_owned).collect(), query.flag("dry_run")?);
         query.no_others()?;
         let precondition = precondition(&parts.headers)?;
+        body::as_it_is(&parts.headers)?;
         let body = body::read(body, &server.limits).await?;
         let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
         let key = match once(&parts.headers, "Idempotency-Key")? {

@@ -24,6 +24,7 @@ on_both!(
     every_write_must_have_one_effect_and_one_answer_under_one_idempotency_key,
     no_write_must_do_anything_when_it_is_to_be_a_dry_run,
     every_versioned_write_must_ask_for_the_version_and_refuse_another,
+    no_route_must_take_a_parameter_that_it_does_not_know,
 );
 
 /// A request that succeeds in a house that [`prepared`] made.
@@ -369,4 +370,18 @@ async fn every_versioned_write_must_ask_for_the_version_and_refuse_another(on: O
     }
     let unversioned = writes().filter(|sample| !sample.versioned && sample.method != "POST");
     assert_eq!(unversioned.map(|sample| sample.route).collect::<Vec<_>>(), ["/v1/keys/{key_id}"]);
+}
+
+async fn no_route_must_take_a_parameter_that_it_does_not_know(on: On) {
+    let samples: Vec<_> = samples().into_iter().filter(|sample| of(sample).needs != Needs::Nothing).collect();
+    let (house, _) = prepared(on, &samples[0]).await;
+    let before = house.events("").await;
+    for sample in samples {
+        let path = path(&house, sample.path).await;
+        let sign = if path.contains('?') { '&' } else { '?' };
+        let refused = send(&house, &sample, &format!("{path}{sign}no_such=1"), &[("if-match", "*")]).await;
+        assert_eq!((refused.status.as_u16(), refused.code()), (400, "malformed"), "{} {path}", sample.method);
+        assert!(refused.body["detail"].as_str().is_some_and(|text| text.contains("no_such")), "{:#}", refused.body);
+    }
+    assert_eq!(house.events("").await, before);
 }

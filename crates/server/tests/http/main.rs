@@ -8,6 +8,7 @@ mod expiry;
 mod house;
 mod idempotency;
 mod life;
+mod methods;
 mod organization_holds;
 mod preconditions;
 mod refusals;
