@@ -10,6 +10,7 @@ mod idempotency;
 mod life;
 mod methods;
 mod organization_holds;
+mod paging;
 mod preconditions;
 mod refusals;
 mod runner;

@@ -9,16 +9,22 @@ use axum::{Extension, Router};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tenancy_core::apikey::Role;
+use tenancy_core::ids::CorrelationId;
+use tenancy_core::moment::Moment;
 use tenancy_core::permission::Operation;
+use tenancy_core::rules::keys;
 use tenancy_server::http::auth::Caller;
 use tenancy_server::http::gate::{Gate, gate};
 use tenancy_server::http::route::Needs;
+use tenancy_server::tenancy::Asked;
 use tenancy_server::token::token_digest;
 use tower::ServiceExt as _;
 
 on_both!(
     every_refusal_must_be_a_problem,
     a_revoked_key_must_be_refused_from_now_on,
+    a_key_must_be_refused_from_its_end_on_also_while_it_is_remembered,
     only_a_token_that_was_good_must_begin_a_read_before_its_check_and_only_a_good_one_get_its_answer,
     an_unknown_outcome_must_be_said_also_when_the_key_turns_out_to_be_revoked,
     what_no_database_can_take_must_be_refused_wherever_it_stands,
@@ -205,6 +211,41 @@ async fn a_revoked_key_must_be_refused_from_now_on(on: On) {
     let digest = tenancy_server::token::token_digest(made["token"].as_str().expect("a token"));
     let log = serde_json::to_string(&house.events("").await).expect("json");
     assert!(!log.contains(&digest) && !log.contains("tenancy_"), "no secret in the log");
+}
+
+/// Its end passes between two of its requests: it is made in the past, and remembered as one that was good.
+async fn a_key_must_be_refused_from_its_end_on_also_while_it_is_remembered(on: On) {
+    let house = House::new(on).await;
+    house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
+    let tenancy = &house.server.tenancy;
+    let make = async |name: &str, hours: i64| {
+        let hours_on = |hours: i64| tenancy.store.now() + jiff::SignedDuration::from_hours(hours);
+        let asked = Asked::by_system("test", CorrelationId::known("test"));
+        let mut moment = Moment::new(hours_on(-2), [hours.unsigned_abs() as u8; 32], asked.actor, asked.correlation_id);
+        let made =
+            keys::create(name, Role::Admin, Some(hours_on(hours)), token_digest(name), &mut moment).expect("made");
+        tenancy.store.commit(made.changes.expect("a change")).await.expect("committed");
+        house.server.seen_tokens.add(token_digest(name), Arc::new(made.key));
+        format!("Bearer {name}")
+    };
+    let (good, over) = (make("tenancy_good", 1).await, make("tenancy_over", -1).await);
+    for (method, path, body) in [
+        ("GET", "/v1/organizations/acme", json!({})),
+        ("GET", "/v1/whoami", json!({})),
+        ("PATCH", "/v1/organizations/acme", json!({"display_name": "Acme"})),
+        ("POST", "/v1/organizations", json!({"organization_id": "beta"})),
+    ] {
+        let send = async |token: &str| {
+            let headers = [("authorization", token), ("if-match", "*")];
+            let headers = if method == "POST" { &headers[..1] } else { &headers[..] };
+            house.send_as_it_is(method, path, headers, &body).await
+        };
+        for _ in 0..2 {
+            let refused = send(&over).await.ok(401);
+            assert_eq!(refused.code(), "unauthenticated", "{method} {path}");
+        }
+        assert!(send(&good).await.status.is_success(), "{method} {path}");
+    }
 }
 
 async fn a_refusal_must_name_every_field_that_is_wrong(on: On) {
