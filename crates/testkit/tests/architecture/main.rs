@@ -4,6 +4,7 @@
 
 mod arrows;
 mod panics;
+mod product;
 mod purity;
 mod shape;
 mod source;

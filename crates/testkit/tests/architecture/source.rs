@@ -1,9 +1,10 @@
 //! Reads the workspace: its crates, its files, and Rust as tokens without what is only for tests.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use proc_macro2::{TokenStream, TokenTree};
+
+use crate::product::without_tests;
 
 /// A source file, and the tokens that are in the product: comments, documentation and items under
 /// `#[cfg(test)]` are not.
@@ -76,84 +77,6 @@ pub fn string_literals(tokens: &TokenStream) -> Vec<(usize, String)> {
     });
     found.sort_unstable();
     found
-}
-
-/// The tokens without documentation, test functions and items under `#[cfg(test)]`; and the names of
-/// the modules in files of their own that are under it.
-fn without_tests(tokens: TokenStream) -> (TokenStream, BTreeSet<String>) {
-    let mut kept = Vec::new();
-    let mut modules = BTreeSet::new();
-    let mut rest = tokens.into_iter().peekable();
-    while let Some(token) = rest.next() {
-        let hash = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '#');
-        let inner =
-            hash && rest.next_if(|next| matches!(next, TokenTree::Punct(punct) if punct.as_char() == '!')).is_some();
-        if hash && let Some(TokenTree::Group(attribute)) = rest.peek() {
-            let attribute = attribute.clone();
-            if is_for_tests(&attribute) {
-                if inner {
-                    // All that it stands in is.
-                    return (TokenStream::new(), modules);
-                }
-                rest.next();
-                // Its item: up to a body or a semicolon.
-                let mut name = None;
-                for token in rest.by_ref() {
-                    match &token {
-                        TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => break,
-                        TokenTree::Punct(punct) if punct.as_char() == ';' => {
-                            modules.extend(name);
-                            break;
-                        }
-                        TokenTree::Ident(ident) => name = Some(ident.to_string()),
-                        _ => {}
-                    }
-                }
-                continue;
-            }
-            if attribute.stream().to_string().starts_with("doc ") {
-                rest.next();
-                continue;
-            }
-        }
-        kept.push(match token {
-            TokenTree::Group(group) => {
-                let (inner, more) = without_tests(group.stream());
-                modules.extend(more);
-                let mut plain = Group::new(group.delimiter(), inner);
-                plain.set_span(group.span());
-                TokenTree::Group(plain)
-            }
-            other => other,
-        });
-    }
-    (kept.into_iter().collect(), modules)
-}
-
-/// `test`, `tokio::test(…)`, and any `cfg(…)` that needs `test`.
-fn is_for_tests(attribute: &Group) -> bool {
-    let mut path = None;
-    for token in attribute.stream() {
-        match token {
-            TokenTree::Ident(name) => path = Some(name.to_string()),
-            TokenTree::Punct(punct) if punct.as_char() == ':' => {}
-            TokenTree::Group(condition) if path.as_deref() == Some("cfg") => return needs_test(condition.stream()),
-            _ => break,
-        }
-    }
-    path.as_deref() == Some("test")
-}
-
-fn needs_test(condition: TokenStream) -> bool {
-    let mut negated = false;
-    condition.into_iter().any(|token| match token {
-        TokenTree::Ident(name) => {
-            negated = name == "not";
-            name == "test"
-        }
-        TokenTree::Group(group) => !negated && needs_test(group.stream()),
-        _ => false,
-    })
 }
 
 pub fn root() -> PathBuf {
@@ -244,13 +167,6 @@ mod tests {
         );
         let found: Vec<String> = string_literals(&source.tokens).into_iter().map(|(_, text)| text).collect();
         assert_eq!(found, ["\"kept\"", "r#\"also\"#", "\"test-like\"", "\"stays\""]);
-    }
-
-    #[test]
-    fn a_test_module_in_its_own_file_is_known() {
-        let (_, modules) =
-            without_tests("mod a; #[cfg(test)] mod model; mod b { #[cfg(test)] pub mod c; }".parse().unwrap());
-        assert_eq!(modules.into_iter().collect::<Vec<_>>(), ["c", "model"]);
     }
 
     #[test]
