@@ -9,6 +9,7 @@ mod purity;
 mod shape;
 mod source;
 mod sql;
+mod statement;
 
 /// Fails with one line for each finding.
 #[track_caller]
