@@ -5,13 +5,36 @@ use proc_macro2::TokenTree;
 use crate::assert_none;
 use crate::source::{Source, each_sequence, product_sources};
 
-/// Words that are not in the core, whatever stands before them.
-const WORDS: [&str; 6] = ["SystemTime", "async", "await", "println", "eprintln", "thread_local"];
+/// Words that are not in the core, whatever stands before them and whatever else they are called there.
+const WORDS: [&str; 16] = [
+    "Barrier",
+    "Condvar",
+    "Instant",
+    "LazyLock",
+    "Mutex",
+    "Once",
+    "OnceLock",
+    "RandomState",
+    "RwLock",
+    "SystemTime",
+    "async",
+    "await",
+    "eprintln",
+    "mpsc",
+    "println",
+    "thread_local",
+];
+
+/// These are macros, and good names otherwise.
+const MACROS: [&str; 3] = ["dbg", "eprint", "print"];
+
+/// By another name they would not be recognised.
+const OWN_NAMES: [&str; 6] = ["Timestamp", "TimeZone", "Uuid", "Zoned", "jiff", "std"];
 
 /// What must not follow `NAME::`, on its own or in braces.
 const PATHS: [(&str, &[&str]); 6] = [
-    ("std", &["env", "fs", "io", "net", "process", "thread"]),
-    ("Instant", &["now"]),
+    ("std", &["env", "fs", "io", "net", "process", "self", "thread"]),
+    ("jiff", &["self"]),
     ("Timestamp", &["now"]),
     ("Zoned", &["now"]),
     ("Uuid", &["new_v4", "new_v7", "now_v6", "now_v7"]),
@@ -24,8 +47,18 @@ fn impurities(source: &Source) -> Vec<String> {
         for (at, token) in sequence.iter().enumerate() {
             let TokenTree::Ident(name) = token else { continue };
             let line = name.span().start().line;
-            if WORDS.iter().any(|word| name == word) {
+            let next = sequence.get(at + 1);
+            let is_macro = matches!(next, Some(TokenTree::Punct(bang)) if bang.as_char() == '!');
+            // Of what changes without a lock there are many sizes.
+            let word = WORDS.iter().any(|word| name == word) || name.to_string().starts_with("Atomic");
+            if word || is_macro && MACROS.iter().any(|known| name == known) {
                 findings.push(source.finding(line, &format!("`{name}` in the core")));
+            }
+            // `<Timestamp as Trait>` gives no name.
+            let qualified = at > 0 && matches!(&sequence[at - 1], TokenTree::Punct(less) if less.as_char() == '<');
+            let renamed = !qualified && matches!(next, Some(TokenTree::Ident(word)) if word == "as");
+            if renamed && OWN_NAMES.iter().any(|known| name == known) {
+                findings.push(source.finding(line, &format!("`{name}` by another name in the core")));
             }
             let forbidden = PATHS.iter().find(|(path, _)| name == path);
             for inner in after_colons(&sequence[at + 1..]) {
@@ -78,6 +111,20 @@ fn what_is_not_pure_is_found() {
         "async fn f() {}",
         "fn f() { g(async { 1 }) }",
         "fn f() { Uuid::now_v7() }",
+        "use std as s;",
+        "use std::{self as s};",
+        "extern crate std as s;",
+        "use jiff::Timestamp as T;",
+        "use jiff::{self as j};",
+        "use std::time::{Duration, Instant as I};",
+        "use std::time::SystemTime as S;",
+        "use std::hash::RandomState;",
+        "static A: std::sync::OnceLock<u8> = f();",
+        "static A: std::sync::Mutex<u8> = f();",
+        "static A: std::sync::atomic::AtomicU64 = f();",
+        "fn f() { print!(\"a\") }",
+        "fn f() { eprint!(\"a\") }",
+        "fn f() { dbg!(a) }",
     ] {
         let found = impurities(&Source::new("x.rs", text));
         assert_eq!(found.len(), 1, "{text}: {found:?}");
@@ -87,6 +134,7 @@ fn what_is_not_pure_is_found() {
 #[test]
 fn what_is_pure_passes() {
     let text = "use std::{collections::BTreeMap, fmt}; use jiff::Timestamp;\n\
+                use std::sync::Arc; fn print(dbg: u8) -> u8 { <Timestamp as A>::b(dbg as u8) } static A: &'static str = \"a\";\n\
                 fn f(now: Timestamp) -> Uuid { Uuid::from_bytes(g(now)) } // Timestamp::now()\n\
                 #[cfg(test)] mod tests { use std::time::Instant; fn f() { Instant::now(); } }";
     assert_eq!(impurities(&Source::new("x.rs", text)), [""; 0]);
