@@ -32,12 +32,6 @@ impl Database {
         url(role, self.port, &self.name)
     }
 
-    /// The same through what listens on another port, such as a [`Proxy`](crate::Proxy).
-    #[must_use]
-    pub fn url_through(&self, port: u16) -> String {
-        url("postgres", port, &self.name)
-    }
-
     /// A connection of the test's own. The task that drives it ends with the client.
     pub async fn connect(&self) -> Client {
         connect(&self.url()).await
