@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_account_is_found_by_its_whole_name() {
+    fn an_account_must_be_found_by_its_whole_name() {
         let passwd = "postgres2:x:7:8::/:/bin/sh\npostgres:x:101:104:admin,,,:/var:/bin/bash\n";
         let found = Account::find(passwd, "postgres");
         assert_eq!(found, Some(Account { uid: 101, gid: 104 }));

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_supported_release_with_a_server_is_taken() {
+    fn the_newest_supported_release_with_a_server_must_be_taken() {
         let root = tempfile::tempdir().unwrap();
         for (release, programs) in [
             ("9", &["postgres", "initdb"][..]),

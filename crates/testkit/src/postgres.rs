@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hint_of_any_kind_becomes_an_identifier() {
+    fn a_hint_of_any_kind_must_become_an_identifier() {
         assert_eq!(identifier("commit::Cut at 3"), "t_commit__cut_at_3");
         assert_eq!(identifier(&"ü".repeat(100)).len(), HINT_LIMIT_BYTES + 2);
     }

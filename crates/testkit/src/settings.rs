@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_with_a_quote_stays_one_value() {
+    fn a_value_with_a_quote_must_stay_one_value() {
         let settings = Settings::default().parameter("cluster_name", "it's");
         let conf = settings.to_conf(1234, "/run/x");
         assert!(conf.contains("port = '1234'\n"), "{conf}");
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn fsync_off_turns_off_what_waits_for_the_disk() {
+    fn fsync_off_must_turn_off_what_waits_for_the_disk() {
         let conf = Settings::default().fsync_off().to_conf(1234, "/run/x");
         assert!(conf.contains("fsync = 'off'\n"), "{conf}");
     }

@@ -141,7 +141,7 @@ fn load(rows: usize) -> String {
 }
 
 #[test]
-fn a_scan_that_no_key_narrows_is_found() {
+fn a_scan_that_no_key_narrows_must_be_found() {
     let plan = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(findings(&plan("Seq Scan on tenants  (cost=1)")).len(), 1);
     assert_eq!(findings(&plan("Hash Join\n  ->  Index Scan using a on tenants t  (cost=1)\n  ->  Hash")).len(), 1);

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn only_matching_messages_count_and_the_nth_fires_once() {
+    fn only_matching_messages_must_count_and_the_nth_fire_once() {
         let fault = Fault::cut_after().when(|message| message.kind == 'E').nth(2);
         let (mut counting, armed) = Counting::new(fault);
         let fires = ['E', 'S', 'E', 'E'].map(|kind| counting.message(&message(kind)).is_some());
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_fault_fires_from_the_nth_on() {
+    fn a_repeated_fault_must_fire_from_the_nth_on() {
         let (mut counting, armed) = Counting::new(Fault::delay(Duration::ZERO).nth(2).repeated());
         let fires = [(); 4].map(|()| counting.message(&message('Q')).is_some());
         assert_eq!(fires, [false, true, true, true]);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_pass_until_the_limit() {
+    fn bytes_must_pass_until_the_limit() {
         let (mut counting, _) = Counting::new(Fault::cut_after_bytes(10));
         assert_eq!([4, 4, 4, 4].map(|bytes| counting.bytes(bytes)), [None, None, Some(2), None]);
     }

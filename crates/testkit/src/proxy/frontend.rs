@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prepared_statement_is_recognised_by_its_name() {
+    fn a_prepared_statement_must_be_recognised_by_its_name() {
         let mut frontend = started();
         let commit = Some("COMMIT".to_owned());
         assert_eq!(sql(&mut frontend, b'P', b"s1\0COMMIT\0\0\0"), commit);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_runs_a_commit_is_the_commit() {
+    fn only_what_runs_a_commit_must_be_the_commit() {
         let message = |kind, sql: &str| Message {
             number: 1,
             connection: 1,
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encrypted_passes_uncounted() {
+    fn what_is_encrypted_must_pass_uncounted() {
         let mut frontend = Frontend::new();
         assert!(matches!(frontend.next(&[TLS_HANDSHAKE, 3, 1]), Some(Piece::Uncounted { length: 3 })));
         assert!(matches!(frontend.next(b"rest"), Some(Piece::Uncounted { length: 4 })));

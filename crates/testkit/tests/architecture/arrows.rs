@@ -112,26 +112,26 @@ fn found(name: &str, arrows: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_crate_against_the_arrows_is_found_under_any_name_and_target() {
+fn a_crate_against_the_arrows_must_be_found_under_any_name_and_target() {
     assert_eq!(found("bench", &["tenancy-server"]), ["tenancy-store", "tenancy-testkit"]);
     assert_eq!(found("bench", &["tenancy-server", "tenancy-store", "tenancy-testkit"]), [""; 0]);
 }
 
 #[test]
-fn what_core_may_not_have_is_found() {
+fn what_core_may_not_have_must_be_found() {
     let all = ["tenancy-server", "tenancy-store", "tenancy-testkit", "tokio", "tokio-postgres"];
     assert_eq!(found("core", &["tenancy-server", "tenancy-store", "tenancy-testkit"]), all);
 }
 
 #[test]
-fn a_way_to_a_database_is_found_outside_of_the_store() {
+fn a_way_to_a_database_must_be_found_outside_of_the_store() {
     let arrows = ["tenancy-server", "tenancy-store", "tenancy-testkit"];
     assert_eq!(found("server", &arrows), ["tokio-postgres"]);
     assert_eq!(found("store", &arrows), [""; 0]);
 }
 
 #[test]
-fn an_arrow_that_is_not_used_is_found() {
+fn an_arrow_that_is_not_used_must_be_found() {
     let findings = against_the_arrows("cli", &[], &["tenancy-store"]);
     assert_eq!(findings, ["crates/cli does not depend on tenancy-store: take the arrow out"]);
 }

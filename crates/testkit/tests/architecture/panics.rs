@@ -52,7 +52,7 @@ fn a_panic_must_have_a_reason() {
 }
 
 #[test]
-fn a_panic_without_a_reason_is_found() {
+fn a_panic_without_a_reason_must_be_found() {
     let text = "fn f() {\n    a.unwrap();\n    b.expect(\"x\");\n    panic!(\"y\");\n    g(|| { c\n.unwrap() })\n}";
     let found = panics(&Source::new("x.rs", text));
     let lines: Vec<&str> = found.iter().map(|finding| finding.split(' ').next().unwrap()).collect();
@@ -60,7 +60,7 @@ fn a_panic_without_a_reason_is_found() {
 }
 
 #[test]
-fn what_does_not_panic_or_says_why_passes() {
+fn what_does_not_panic_or_says_why_must_pass() {
     let text = "fn f() {\n a.unwrap_or(1); // .unwrap()\n \"panic!()\"; expect(b); self.expectation();\n \
                 // reason: checked above\n c.unwrap();\n d.expect(\"x\"); // reason: constant\n}\n\
                 #[cfg(test)] mod tests { fn g() { a.unwrap(); panic!() } }";

@@ -101,7 +101,7 @@ fn core_must_be_pure() {
 }
 
 #[test]
-fn what_is_not_pure_is_found() {
+fn what_is_not_pure_must_be_found() {
     for text in [
         "use std::time::SystemTime;",
         "use std::{collections::BTreeMap, fs::File};",
@@ -132,7 +132,7 @@ fn what_is_not_pure_is_found() {
 }
 
 #[test]
-fn what_is_pure_passes() {
+fn what_is_pure_must_pass() {
     let text = "use std::{collections::BTreeMap, fmt}; use jiff::Timestamp;\n\
                 use std::sync::Arc; fn print(dbg: u8) -> u8 { <Timestamp as A>::b(dbg as u8) } static A: &'static str = \"a\";\n\
                 fn f(now: Timestamp) -> Uuid { Uuid::from_bytes(g(now)) } // Timestamp::now()\n\

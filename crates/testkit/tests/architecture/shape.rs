@@ -71,13 +71,13 @@ fn every_crate_must_begin_with_what_it_is() {
 }
 
 #[test]
-fn a_file_that_is_too_long_is_found() {
+fn a_file_that_is_too_long_must_be_found() {
     assert_eq!(too_long("x.rs", &"\n".repeat(500)), None);
     assert!(too_long("x.rs", &"\n".repeat(501)).is_some());
 }
 
 #[test]
-fn a_name_that_says_nothing_is_found() {
+fn a_name_that_says_nothing_must_be_found() {
     assert!(empty_names_in_path("crates/core/src/util.rs").is_some());
     assert!(empty_names_in_path("crates/core/src/helpers/a.rs").is_some());
     assert_eq!(empty_names_in_path("crates/core/src/key_service.rs"), None);
@@ -85,7 +85,7 @@ fn a_name_that_says_nothing_is_found() {
 }
 
 #[test]
-fn a_crate_without_documentation_is_found() {
+fn a_crate_without_documentation_must_be_found() {
     assert!(undocumented("x.rs", "use a;\n//! late").is_some());
     assert_eq!(undocumented("x.rs", "//! What it is.\n"), None);
 }

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tests_and_documentation_are_not_the_product() {
+    fn tests_and_documentation_must_not_be_the_product() {
         let source = Source::new(
             "x.rs",
             r##"
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_counts_on_its_line_and_right_above() {
+    fn a_reason_must_count_on_its_line_and_right_above() {
         let lines = [
             "a(); // reason: here",
             "// reason: above,",
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_product_is_found() {
+    fn the_product_must_be_found() {
         assert!(product_sources("core").iter().any(|source| source.path == "crates/core/src/lib.rs"));
     }
 }

@@ -200,7 +200,7 @@ fn sql_must_take_time_ids_and_chance_as_parameters() {
 }
 
 #[test]
-fn a_statement_outside_of_the_store_is_found() {
+fn a_statement_outside_of_the_store_must_be_found() {
     let found = |text: &str| statements(&Source::new("x.rs", text));
     assert_eq!(
         found("fn f() {\n    g(\"SELECT a\\n FROM t\");\n}"),
@@ -210,7 +210,7 @@ fn a_statement_outside_of_the_store_is_found() {
 }
 
 #[test]
-fn a_statement_where_none_belongs_is_found() {
+fn a_statement_where_none_belongs_must_be_found() {
     let source = Source::new("x.rs", "const A: &str = \"UPDATE t SET a = 1\";");
     assert_eq!(misplaced("batch.rs", &source).len(), 1, "no file with SQL");
     assert_eq!(misplaced("list.rs", &source).len(), 1, "a read that changes");
@@ -223,7 +223,7 @@ fn a_statement_where_none_belongs_is_found() {
 }
 
 #[test]
-fn a_database_with_a_will_of_its_own_is_found() {
+fn a_database_with_a_will_of_its_own_must_be_found() {
     for sql in [
         "VALUES (now())",
         "NOW ( )",
@@ -260,7 +260,7 @@ fn a_database_with_a_will_of_its_own_is_found() {
 }
 
 #[test]
-fn a_will_of_its_own_with_a_reason_passes() {
+fn a_will_of_its_own_with_a_reason_must_pass() {
     let source = Source::new("x.rs", "// reason: the clock's offset\nconst A: &str = \"select clock_timestamp()\";");
     assert_eq!(own_will_in_rust(&source), [""; 0]);
     assert_eq!(own_will_in_sql("x.sql", "-- reason: a check\nif x < now()"), [""; 0]);
