@@ -71,12 +71,7 @@ fn must_share_one_database_between_three_processes() {
         worker.settle(&mut client);
         assert!(worker.failures.is_empty(), "{:?}", worker.failures);
     }
-    let sum = |of: fn(&Worker) -> usize| workers.iter().map(of).sum::<usize>();
-    let (answered, stale, full) =
-        (sum(|worker| worker.answered.len()), sum(|worker| worker.stale), sum(|worker| worker.full));
-    println!("{answered} changes were answered; {stale} came too late, {full} found no room");
-    // Who never gets in each other's way proves nothing.
-    assert!(stale > 0 && full > 0, "{stale} came too late, {full} found no room");
+    in_each_others_way(&workers);
     agree::at_rest(&mut client);
     agree::whole(&mut client, &workers);
     stays.assert_no_errors();
@@ -84,6 +79,15 @@ fn must_share_one_database_between_three_processes() {
     let log = postgres.log();
     let deadlock = log.lines().find(|line| line.contains("deadlock"));
     assert!(deadlock.is_none(), "{deadlock:?}");
+}
+
+/// Who never gets in each other's way proves nothing.
+fn in_each_others_way(workers: &[Worker]) {
+    let sum = |of: fn(&Worker) -> usize| workers.iter().map(of).sum::<usize>();
+    let (answered, stale, full) =
+        (sum(|worker| worker.answered.len()), sum(|worker| worker.stale), sum(|worker| worker.full));
+    println!("{answered} changes were answered; {stale} came too late, {full} found no room");
+    assert!(stale > 0 && full > 0, "{stale} came too late, {full} found no room");
 }
 
 /// Who has ended jobs.

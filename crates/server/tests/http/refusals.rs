@@ -1,12 +1,12 @@
 //! Bad input gets a clear error and changes nothing.
 
-use crate::house::{House, On, on_both};
+use crate::house::{Answered, House, On, on_both};
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tenancy_core::apikey::Role;
@@ -29,6 +29,8 @@ on_both!(
     an_unknown_outcome_must_be_said_also_when_the_key_turns_out_to_be_revoked,
     what_no_database_can_take_must_be_refused_wherever_it_stands,
     a_refusal_must_name_every_field_that_is_wrong,
+    a_refusal_must_name_every_field_that_is_not_to_be_had,
+    a_refusal_must_name_an_id_that_is_not_that_of_its_path,
 );
 
 async fn what_no_database_can_take_must_be_refused_wherever_it_stands(on: On) {
@@ -248,7 +250,23 @@ async fn a_key_must_be_refused_from_its_end_on_also_while_it_is_remembered(on: O
     }
 }
 
-async fn a_refusal_must_name_every_field_that_is_wrong(on: On) {
+/// Method, path and body; the code of the refusal, and the fields that it names.
+type Case<'a> = (&'a str, &'a str, Value, &'a str, &'a [&'a str]);
+
+async fn each_must_be_refused<const N: usize>(house: &House, cases: [Case<'_>; N]) {
+    for (method, path, body, code, pointers) in cases {
+        let any = if method == "PATCH" { &[("if-match", "*")][..] } else { &[] };
+        let refused = house.send(method, path, any, body).await;
+        assert_eq!(
+            (refused.code(), pointers_of(&refused)),
+            (code, pointers.to_vec()),
+            "{method} {path}: {:#}",
+            refused.body
+        );
+    }
+}
+
+async fn a_refusal_must_name_every_field_that_is_not_to_be_had(on: On) {
     let house = House::new(on).await;
     house.furnish().await;
     let capped = json!({"organization_id": "small", "caps": {"tenants": 0, "quotas": {"storageGiB": 10}}});
@@ -257,15 +275,14 @@ async fn a_refusal_must_name_every_field_that_is_wrong(on: On) {
         .send("PATCH", "/v1/tenants/acme-eu", &[("if-match", "*")], json!({"aliases": {"host": "a.example"}}))
         .await
         .ok(200);
-    let past = "2020-01-01T00:00:00Z";
-    for (method, path, body, code, pointers) in [
+    let cases: [Case; 3] = [
         (
             "POST",
             "/v1/tenants",
             json!({"tenant_id": "acme-eu", "organization_id": "small", "region": "eu-west-1", "quotas": {"storageGiB": 11},
                 "aliases": {"host": "a.example"}}),
             "organization_cap_exceeded",
-            &["/organization_id", "/quotas/storageGiB", "/tenant_id", "/aliases/host"][..],
+            &["/organization_id", "/quotas/storageGiB", "/tenant_id", "/aliases/host"],
         ),
         (
             "POST",
@@ -275,6 +292,15 @@ async fn a_refusal_must_name_every_field_that_is_wrong(on: On) {
             &["/organization_id"],
         ),
         ("POST", "/v1/organizations", json!({"organization_id": "acme"}), "organization_exists", &["/organization_id"]),
+    ];
+    each_must_be_refused(&house, cases).await;
+}
+
+async fn a_refusal_must_name_every_field_that_is_wrong(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let past = "2020-01-01T00:00:00Z";
+    let cases: [Case; 6] = [
         (
             "PATCH",
             "/v1/tenants/acme-eu",
@@ -311,16 +337,21 @@ async fn a_refusal_must_name_every_field_that_is_wrong(on: On) {
             "invalid",
             &["/name", "/role", "/expires_at", "/rule"],
         ),
-    ] {
-        let any = if method == "PATCH" { &[("if-match", "*")][..] } else { &[] };
-        let refused = house.send(method, path, any, body).await;
-        let errors = refused.body["errors"].as_array().cloned().unwrap_or_default();
-        let found: Vec<_> = errors.iter().map(|error| error["pointer"].as_str().unwrap_or_default()).collect();
-        assert_eq!((refused.code(), &found[..]), (code, pointers), "{method} {path}: {:#}", refused.body);
-        assert!(errors.iter().all(|error| error["code"].is_string() && error["message"].is_string()), "{errors:#?}");
-    }
+    ];
+    each_must_be_refused(&house, cases).await;
+}
+
+/// The fields that a refusal names, each with a code and a message.
+fn pointers_of(refused: &Answered) -> Vec<&str> {
+    let errors = refused.body["errors"].as_array().map_or(&[][..], Vec::as_slice);
+    assert!(errors.iter().all(|error| error["code"].is_string() && error["message"].is_string()), "{errors:#?}");
+    errors.iter().map(|error| error["pointer"].as_str().unwrap_or_default()).collect()
+}
+
+async fn a_refusal_must_name_an_id_that_is_not_that_of_its_path(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
     let other = json!({"tenant_id": "other", "organization_id": "acme", "region": "nowhere"});
     let refused = house.send("PUT", "/v1/tenants/acme-us", &[("if-none-match", "*")], other).await.ok(422);
-    let found: Vec<_> = refused.body["errors"].as_array().expect("all").iter().map(|error| &error["pointer"]).collect();
-    assert_eq!(json!(found), json!(["/tenant_id", "/region"]));
+    assert_eq!(pointers_of(&refused), ["/tenant_id", "/region"]);
 }
