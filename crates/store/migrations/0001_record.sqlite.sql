@@ -155,6 +155,7 @@ CREATE UNIQUE INDEX tenant_jobs_open ON tenant_jobs (tenant_id) WHERE state IN (
 -- Not by state: then this index would also serve for the open job of one tenant, and be read whole for it.
 CREATE INDEX tenant_jobs_due ON tenant_jobs (due_at) WHERE finished_at IS NULL;
 
+-- The tables of the log have no rowid: it would be one more key to replace their rows by.
 CREATE TABLE tenant_audit (
     audit_id text NOT NULL CHECK (length(audit_id) <= 64),
     tenant_id text NOT NULL CHECK (length(tenant_id) <= 64),
@@ -168,7 +169,7 @@ CREATE TABLE tenant_audit (
     position integer NOT NULL,
     PRIMARY KEY (audit_id),
     FOREIGN KEY (tenant_id) REFERENCES tenants
-) STRICT;
+) WITHOUT ROWID, STRICT;
 CREATE INDEX tenant_audit_event_type ON tenant_audit (event_type);
 CREATE INDEX tenant_audit_occurred_at ON tenant_audit (occurred_at);
 CREATE INDEX tenant_audit_tenant_id_position ON tenant_audit (tenant_id, position);
@@ -184,7 +185,7 @@ CREATE TABLE platform_audit (
     correlation_id text NOT NULL CHECK (length(correlation_id) <= 64),
     occurred_at integer NOT NULL,
     position integer NOT NULL
-) STRICT;
+) WITHOUT ROWID, STRICT;
 CREATE INDEX platform_audit_position ON platform_audit (position);
 
 -- What may be personal stands beside the log, where a purge empties it. What is no tenant's has the empty text for one.

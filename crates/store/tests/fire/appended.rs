@@ -186,6 +186,13 @@ async fn must_refuse_to_change_the_log_on_sqlite() {
             refused(&format!("UPDATE OR REPLACE {table} SET audit_id = 'x'"), "append-only");
             let upsert = "ON CONFLICT (audit_id) DO UPDATE SET actor = 'nobody'";
             refused(&format!("INSERT INTO {table} SELECT * FROM {table} WHERE true {upsert}"), "append-only");
+            // There is no other key that a row could be replaced by.
+            let columns = format!("SELECT group_concat(name) FROM pragma_table_info('{table}')");
+            let columns: String = connection.query_row(&columns, [], |row| row.get(0)).unwrap();
+            let forged = columns.replace("audit_id", "'aud_forged'");
+            for rowid in ["rowid", "_rowid_", "oid"] {
+                refused(&format!("REPLACE INTO {table} ({rowid}, {columns}) SELECT 1, {forged} FROM {table}"), rowid);
+            }
         }
         refused("DELETE FROM log_floor", "only moves up");
         refused("REPLACE INTO log_floor VALUES (1, '')", "only moves up");
