@@ -286,17 +286,32 @@ END $$;
 CREATE FUNCTION log_least_id(moment timestamptz) RETURNS text LANGUAGE sql IMMUTABLE AS
     $$ SELECT 'aud_' || lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0') || repeat('0', 20) $$;
 
--- Makes one month's partition of the log and attaches it; nothing if it is there.
+-- Makes one month's partition of the log and attaches it; nothing if it is attached.
 -- LIKE and ATTACH: CREATE TABLE … PARTITION OF would lock the whole log against readers.
 CREATE FUNCTION log_add_partition(partition_name text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET lock_timeout = '1s' SET timezone = 'UTC' AS $$
 DECLARE
     month timestamptz := log_partition_month(partition_name);
+    attached boolean;
+    grantee text;
 BEGIN
-    IF to_regclass(partition_name) IS NOT NULL THEN
+    -- Both in one look: between two another process could attach it. Only where the log is: a session has tables of its own.
+    SELECT EXISTS (SELECT 1 FROM pg_inherits WHERE inhrelid = c.oid AND inhparent = l.oid AND NOT inhdetachpending)
+        INTO attached FROM pg_class l JOIN pg_class c USING (relnamespace)
+        WHERE l.oid = 'tenant_audit'::regclass AND c.relname = partition_name;
+    IF attached THEN
         RETURN false;
+    ELSIF FOUND THEN
+        RAISE EXCEPTION '% is there, but is not attached to tenant_audit: attach it, or give it another name',
+            partition_name;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE tenant_audit INCLUDING ALL)', partition_name);
+    -- Who is given new tables by default is not given this one: it is reached by tenant_audit.
+    FOR grantee IN SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END
+        FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = partition_name::regclass AND a.grantee <> c.relowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON %I FROM %s CASCADE', partition_name, grantee);
+    END LOOP;
     EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON %I '
         'FOR EACH STATEMENT EXECUTE FUNCTION log_refuse_change()', partition_name);
     EXECUTE format('ALTER TABLE tenant_audit ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',

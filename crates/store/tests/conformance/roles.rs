@@ -59,10 +59,55 @@ async fn must_serve_under_a_role_that_can_only_read_and_append_the_log() {
         let refused = client.batch_execute(&forbidden).await.expect_err(&forbidden);
         assert_eq!(refused.code().map(tokio_postgres::error::SqlState::code), Some("42501"), "{forbidden}");
     }
-    // A table of its own session does not stand before the log's for what runs as the owner.
-    let add = "SELECT log_add_partition('tenant_audit_2041_01')";
-    let own = "CREATE TEMP TABLE tenant_audit (id text); CREATE TEMP TABLE tenant_audit_2041_01 (id text)";
-    client.batch_execute(&format!("{own}; {add}")).await.unwrap();
-    let newest = database.rows(months).pop().unwrap();
-    assert_eq!(newest[0].as_deref(), Some("tenant_audit_2041_01"));
+}
+
+/// The cluster and its database, migrated by the role `owner`, with a role `serving`.
+async fn two_roles() -> (Postgres, tenancy_testkit::Database, Database) {
+    let cluster = Postgres::start();
+    let database = cluster.database("two_roles");
+    database.execute("CREATE ROLE owner LOGIN; CREATE ROLE serving LOGIN; GRANT CREATE ON SCHEMA public TO owner");
+    let owner = Database::Postgres(database.url_as("owner"));
+    owner.migrate(false).await.unwrap();
+    (cluster, database, owner)
+}
+
+/// What the serving role puts in its own session's schema so that it is taken for the log, with a function that would run as
+/// the owner then: an index on a call is copied with the table, and what is immutable is called at once.
+const TRAP: &str = "CREATE FUNCTION pg_temp.trap(text) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN \
+    IF current_user <> 'serving' THEN RAISE EXCEPTION 'trapped: %', current_user; END IF; RETURN 1; END $$; \
+    CREATE TEMP TABLE tenant_audit (LIKE public.tenant_audit INCLUDING ALL); \
+    GRANT ALL ON pg_temp.tenant_audit TO PUBLIC; \
+    CREATE INDEX ON pg_temp.tenant_audit ((pg_temp.trap('owner'))); \
+    CREATE TEMP TABLE tenant_audit_2041_02 (id text)";
+
+#[tokio::test]
+async fn must_take_no_table_of_a_session_for_the_log_in_what_runs_as_its_owner() {
+    let (_cluster, database, owner) = two_roles().await;
+    owner.grant("serving").await.unwrap();
+    let client = database.connect().await;
+    client.batch_execute("SET SESSION AUTHORIZATION serving").await.unwrap();
+    client.batch_execute(TRAP).await.unwrap();
+    for month in ["tenant_audit_2041_01", "tenant_audit_2041_02"] {
+        let made = client.query_one(&format!("SELECT log_add_partition('{month}')"), &[]).await.unwrap();
+        assert!(made.get::<_, bool>(0), "{month}");
+        let attached =
+            format!("SELECT inhparent::regclass FROM pg_inherits WHERE inhrelid = 'public.{month}'::regclass");
+        assert_eq!(database.value(&attached), "tenant_audit");
+    }
+    for table in ["tenant_audit", "platform_audit"] {
+        let refused = client.batch_execute(&format!("DELETE FROM public.{table}")).await.expect_err("refused");
+        assert!(refused.as_db_error().unwrap().message().contains("permission denied"), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn must_give_no_partition_to_who_is_given_new_tables_by_default() {
+    let (_cluster, database, owner) = two_roles().await;
+    owner.grant("serving").await.unwrap();
+    database.execute("ALTER DEFAULT PRIVILEGES FOR ROLE owner GRANT ALL ON TABLES TO serving, PUBLIC");
+    database.execute("SELECT log_add_partition('tenant_audit_2041_01')");
+    let rights = "SELECT count(*) FROM pg_class c, aclexplode(c.relacl) a \
+        WHERE c.relname = 'tenant_audit_2041_01' AND a.grantee <> c.relowner";
+    assert_eq!(database.value(rights), "0");
+    owner.grant("serving").await.unwrap();
 }
