@@ -31,7 +31,8 @@ fn place(list: &str, page: &Page) -> Result<Option<String>, Error> {
     let Some(text) = &page.after else { return Ok(None) };
     let byte = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok());
     let bytes: Option<Vec<_>> = text.as_bytes().chunks(2).map(byte).collect();
-    let place = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    // PostgreSQL knows no text with U+0000 in it, and so no list has a place that is called so.
+    let place = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|text| !text.contains('\0'));
     match place.as_deref().and_then(|text| text.strip_prefix(list)?.strip_prefix(':')) {
         Some(place) => Ok(Some(place.to_owned())),
         None => Err(bad_cursor("is no cursor of this list: send `next` as it came")),

@@ -35,6 +35,13 @@ on_both!(
 
 async fn what_no_database_can_take_must_be_refused_wherever_it_stands(on: On) {
     let house = House::new(on).await;
+    // A cursor of each list, as they are made, of a place that is called U+0000.
+    for list in ["tenants", "organizations", "jobs", "keys"] {
+        let cursor: String = format!("{list}:\0").bytes().map(|byte| format!("{byte:02x}")).collect();
+        let answered = house.get(&format!("/v1/{list}?after={cursor}")).await;
+        assert_eq!(answered.status, 400, "{list}: {}", answered.body);
+        assert_eq!(answered.body["errors"][0]["code"], "bad_cursor", "{list}: {}", answered.body);
+    }
     for path in [
         "/v1/tenants?q=%00",
         "/v1/tenants?region=a%00",
