@@ -114,22 +114,12 @@ impl Postgres {
 
     /// How the database is.
     pub async fn condition(&self) -> Result<Condition, Error> {
-        let ahead = self.shared.rows(&partition::ahead(self.now()), &[Type::Int]).await?;
-        let ahead = match ahead.into_iter().flatten().next() {
-            Some(Value::Int(months)) => usize::try_from(months).unwrap_or(0),
-            _ => 0,
-        };
-        let few = ahead < partition::MIN_MONTHS_AHEAD;
-        let few = few.then(|| {
-            format!(
-                "fewer than {} months of the audit log's partitions lie ahead: {ahead}",
-                partition::MIN_MONTHS_AHEAD
-            )
-        });
+        let partitions = self.shared.rows(&partition::all(), &[Type::Text]).await?;
+        let mut condition = partition::condition(partitions, self.now())?;
         let closed = self.committer.lock().unwrap_or_else(PoisonError::into_inner).is_none();
         let threads = self.threads.iter().filter(|_| !closed);
-        let wrong = self.clock.complaint().into_iter().chain(threads.filter_map(ended)).collect();
-        Ok(Condition { wrong, warnings: few.into_iter().collect() })
+        condition.wrong.extend(self.clock.complaint().into_iter().chain(threads.filter_map(ended)));
+        Ok(condition)
     }
 
     /// Makes the partitions of the log that are missing.

@@ -2,20 +2,24 @@
 
 use super::connection::Connection;
 use super::fault::failed;
+use crate::Condition;
 use crate::rows::{Dialect, Field as _, Type, Value};
 use crate::sql::Sql;
 use jiff::Span;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use std::time::Duration;
 use tenancy_core::{Error, Timestamp};
 use tokio_postgres::error::SqlState;
 
 /// How many months ahead there are partitions.
-pub const MONTHS_AHEAD: i64 = 6;
+const MONTHS_AHEAD: i64 = 6;
 /// Fewer than so many months ahead is worth a warning.
-pub const MIN_MONTHS_AHEAD: usize = 2;
+const MIN_MONTHS_AHEAD: usize = 2;
 /// How often one partition is tried: it waits only shortly for the log's lock.
 const MAX_TRIES: usize = 5;
+/// How long it waits before it tries again: who waits for a lock holds up whoever comes behind, and they come through now.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The name of the partition of the month that begins so; a function of the database knows its bounds by it.
 fn name(first: Date) -> String {
@@ -27,6 +31,11 @@ fn months(now: Timestamp) -> Result<Vec<String>, Error> {
     let this = now.to_zoned(TimeZone::UTC).date().first_of_month();
     let at = |ahead: i64| this.checked_add(Span::new().months(ahead)).map(name);
     (-1..=MONTHS_AHEAD).map(at).collect::<Result<_, _>>().map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// The month's partition in which an event of `now` would stand.
+fn this_month(now: Timestamp) -> String {
+    name(now.to_zoned(TimeZone::UTC).date())
 }
 
 /// Makes the partitions that are missing; returns how many.
@@ -41,14 +50,9 @@ pub async fn top_up(connection: &Connection, now: Timestamp) -> Result<usize, Er
 /// Drops the partitions that lie below the floor as a whole, where `before` is the time that the floor is the least id of;
 /// returns how many.
 pub async fn drop_expired(connection: &Connection, before: Timestamp) -> Result<usize, Error> {
-    let past = name(before.to_zoned(TimeZone::UTC).date());
-    let mut sql = Sql::new(Dialect::Postgres, "");
-    let past = sql.bind(Type::Text, Value::Text(past));
-    sql.text = format!("{NAMES} AND c.relname::text COLLATE \"C\" < {past} ORDER BY 1");
-    let expired = connection.run(&sql, &[Type::Text]).await.map_err(|error| failed(&error))?;
+    let past = this_month(before);
     let mut dropped = 0;
-    for name in expired.into_iter().flatten() {
-        let name = String::take(name).map_err(|error| Error::Internal(error.0))?;
+    for name in names(connection).await?.into_iter().filter(|name| *name < past) {
         dropped += usize::from(tried(connection, "log_drop_partition", name).await?);
     }
     Ok(dropped)
@@ -65,27 +69,51 @@ async fn tried(connection: &Connection, function: &str, partition: String) -> Re
         tries += 1;
         match connection.run_limited(&sql, &[Type::Bool]).await {
             Err(error)
-                if tries < MAX_TRIES && error.code() != Some(&SqlState::RAISE_EXCEPTION) && !connection.is_closed() => {
+                if tries < MAX_TRIES && error.code() != Some(&SqlState::RAISE_EXCEPTION) && !connection.is_closed() =>
+            {
+                tokio::time::sleep(PAUSE).await;
             }
             done => return Ok(done.map_err(|error| failed(&error))? == [[Value::Bool(true)]]),
         }
     }
 }
 
-/// The partitions' names.
+/// The names of the partitions that take rows, from the oldest on.
 const NAMES: &str = "SELECT c.relname::text FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid \
-    WHERE inhparent = 'tenant_audit'::regclass";
+    WHERE inhparent = 'tenant_audit'::regclass AND NOT inhdetachpending ORDER BY c.relname::text COLLATE \"C\"";
 
-/// The statement that counts the partitions after this month, and its parameter.
-pub fn ahead(now: Timestamp) -> Sql {
-    let name = format!("tenant_audit_{}", now.to_zoned(TimeZone::UTC).strftime("%Y_%m"));
-    let mut sql = Sql::new(Dialect::Postgres, "");
-    let name = sql.bind(Type::Text, Value::Text(name));
-    sql.text = format!(
-        "SELECT count(*) FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid \
-         WHERE inhparent = 'tenant_audit'::regclass AND c.relname::text COLLATE \"C\" > {name}"
-    );
-    sql
+/// The statement that finds the partitions' names.
+pub fn all() -> Sql {
+    Sql::new(Dialect::Postgres, NAMES)
+}
+
+/// The partitions' names.
+pub async fn names(connection: &Connection) -> Result<Vec<String>, Error> {
+    read(connection.run(&all(), &[Type::Text]).await.map_err(|error| failed(&error))?)
+}
+
+/// The names among these rows.
+fn read(rows: Vec<Vec<Value>>) -> Result<Vec<String>, Error> {
+    let name = |value| String::take(value).map_err(|error| Error::Internal(error.0));
+    rows.into_iter().flatten().map(name).collect()
+}
+
+/// What is to be said of a log with these partitions: without this month's, no tenant's change can be committed.
+pub fn condition(found: Vec<Vec<Value>>, now: Timestamp) -> Result<Condition, Error> {
+    let (names, this) = (read(found)?, this_month(now));
+    let mut condition = Condition::default();
+    if !names.contains(&this) {
+        condition.wrong.push(format!(
+            "the audit log lacks this month's partition {this}, so no tenant can be changed: run `tenancy db migrate` as the owner"
+        ));
+    }
+    let ahead = names.iter().filter(|name| **name > this).count();
+    if ahead < MIN_MONTHS_AHEAD {
+        condition
+            .warnings
+            .push(format!("fewer than {MIN_MONTHS_AHEAD} months of the audit log's partitions lie ahead: {ahead}"));
+    }
+    Ok(condition)
 }
 
 #[cfg(test)]

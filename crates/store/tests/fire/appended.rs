@@ -4,6 +4,7 @@ use crate::harness::{Bench, small};
 use serde_json::json;
 use tenancy_core::Error;
 use tenancy_core::moment::least_audit_id;
+use tenancy_store::Condition;
 use tenancy_store::database::Database;
 use tenancy_store::upkeep::Expired;
 use tenancy_testkit::Postgres;
@@ -103,6 +104,67 @@ async fn must_make_and_drop_nothing_but_partitions_of_the_log() {
         database.execute("UPDATE log_floor SET audit_id = 'aud_0'");
         assert!(refused(&client, sql).await.contains("only moves up"), "{sql}");
     }
+}
+
+/// The month's partition in which what happens now stands.
+fn this_month(bench: &Bench) -> String {
+    format!("tenant_audit_{}", bench.store.now().strftime("%Y_%m"))
+}
+
+#[tokio::test]
+async fn must_say_that_it_is_not_ready_while_this_months_partition_is_not_attached() {
+    let database = Postgres::shared().database("detached");
+    let url = Database::Postgres(database.url());
+    url.migrate(false).await.unwrap();
+    let bench = Bench::on(&url).await;
+    bench.organization("acme", json!({})).await;
+    let month = this_month(&bench);
+    database.execute(&format!("ALTER TABLE tenant_audit DETACH PARTITION {month}"));
+    bench.register(&small("t-1", "acme")).await.unwrap_err();
+    let condition = bench.store.condition().await.unwrap();
+    assert!(condition.wrong.len() == 1 && condition.wrong[0].contains(&month), "{condition:?}");
+    // What has its name and is no part of the log is not taken for it.
+    for refused in [bench.store.top_up_log().await.map(drop), url.migrate(false).await.map(drop)] {
+        let Err(Error::Internal(why)) = refused else { panic!("{refused:?}") };
+        assert!(why.contains(&format!("{month} is there, but is not attached")), "{why}");
+    }
+    database.execute(&format!("ALTER TABLE {month} RENAME TO aside"));
+    assert_eq!(bench.store.top_up_log().await, Ok(1));
+    assert_eq!(bench.store.condition().await, Ok(Condition::default()));
+    bench.register(&small("t-1", "acme")).await.unwrap();
+}
+
+#[tokio::test]
+async fn must_make_a_partition_once_the_log_is_free_again() {
+    let database = Postgres::shared().database("locked-log");
+    let url = Database::Postgres(database.url());
+    url.migrate(false).await.unwrap();
+    let bench = Bench::on(&url).await;
+    database.execute(&format!("DROP TABLE {}", this_month(&bench)));
+    let mut other = database.connect().await;
+    let lock = other.transaction().await.unwrap();
+    lock.execute("LOCK TABLE tenant_audit IN ACCESS EXCLUSIVE MODE", &[]).await.unwrap();
+    let store = bench.store.clone();
+    let topping_up = tokio::spawn(async move { store.top_up_log().await });
+    let watch = database.connect().await;
+    let begun = async || {
+        let waits = "SELECT query_start::text FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+             AND datname = current_database() AND query LIKE '%log_add_partition%'";
+        loop {
+            if let Some(row) = watch.query_opt(waits, &[]).await.unwrap() {
+                return row.get::<_, String>(0);
+            }
+            assert!(!topping_up.is_finished(), "it is tried again");
+            tokio::task::yield_now().await;
+        }
+    };
+    // It waits, and is refused; and it waits again.
+    let first = begun().await;
+    while begun().await == first {
+        tokio::task::yield_now().await;
+    }
+    lock.commit().await.unwrap();
+    assert_eq!(topping_up.await.unwrap(), Ok(1));
 }
 
 const OLD: &str = "aud_016f0000000070008000000000000000";
