@@ -92,7 +92,8 @@ impl Database {
     /// Gives a role of PostgreSQL the rights that `serve` needs, and no more: on the log it may read and append.
     ///
     /// # Errors
-    /// As [`Database::open`]; [`Error::NotNow`] on SQLite, which has no roles.
+    /// As [`Database::open`]; [`Error::NotNow`] for a role that is not there or could change the log all the same, and on
+    /// SQLite, which has no roles.
     pub async fn grant(&self, role: &str) -> Result<(), Error> {
         match self {
             Self::Sqlite(_) => Err(Error::NotNow("SQLite has no roles".to_owned())),

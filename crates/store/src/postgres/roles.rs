@@ -3,7 +3,10 @@
 
 use super::connection::Connection;
 use super::fault::failed;
+use super::partition;
 use super::target::Target;
+use crate::rows::{Dialect, Field as _, Type, Value};
+use crate::sql::Sql;
 use tenancy_core::Error;
 
 /// What may be read and appended, and nothing else.
@@ -13,19 +16,103 @@ const APPEND_ONLY: &str = "tenant_audit, platform_audit, log_batches";
 const CHANGEABLE: &str = "organizations, organization_usage, tenants, tenant_versions, environments, \
     environment_versions, holds, aliases, tenant_webhooks, tenant_jobs, audit_private, idempotency_records, api_keys, marks";
 
-/// Gives a role the rights that `serve` needs. Saying it again changes nothing; it is said again after each migration.
+/// What only the owner writes, and what runs as the owner.
+const OWNERS: &str = "schema_migrations, schema_lock, log_head, log_floor";
+const FUNCTIONS: &str = "log_add_partition, log_drop_partition";
+
+/// The roles of this name.
+const NAMED: &str = "SELECT rolname::text FROM pg_roles";
+
+/// What is looked at for [`WHY_NOT`]: the role, what it could become, since a member of a role can take that one's place; the
+/// schema that the log is in, its tables, its functions, and who owns them.
+const AROUND: &str = "WITH me AS (SELECT oid, rolsuper, rolcreaterole FROM pg_roles WHERE rolname = {}), \
+    became AS (SELECT r.oid, CASE r.oid WHEN me.oid THEN 'it' ELSE 'as a member of ' || r.rolname || ' it' END AS it \
+        FROM me JOIN pg_roles r ON pg_has_role(me.oid, r.oid, 'MEMBER')), \
+    home AS (SELECT n.oid, nspname, nspowner, relowner FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace \
+        WHERE c.oid = 'tenant_audit'::regclass), \
+    logs AS (SELECT c.oid, relname, c.relowner FROM home JOIN pg_class c ON relnamespace = home.oid \
+        WHERE relname IN ('tenant_audit', 'platform_audit', 'log_batches', 'log_floor') \
+        OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'tenant_audit'::regclass)), \
+    made AS (SELECT p.oid, proname, proowner FROM home JOIN pg_proc p ON pronamespace = home.oid \
+        WHERE proname IN ('log_add_partition', 'log_drop_partition', 'log_partition_month', 'log_least_id', \
+            'log_refuse_change', 'log_floor_refuse')), \
+    owned AS (SELECT relowner AS oid, relname::text AS what FROM logs UNION ALL SELECT proowner, proname::text FROM made \
+        UNION ALL SELECT nspowner, 'the schema ' || nspname FROM home)";
+
+/// Why a role could change the log all the same, the plainest reason first. A trigger runs as whoever writes to its table next, and
+/// what is made in the log's schema may be taken for what the log's functions call: so both could run as the owner.
+const WHY_NOT: &str = "SELECT why FROM ( \
+    SELECT 1 AS place, 'it is a superuser, whom nothing is refused' AS why FROM me WHERE rolsuper \
+    UNION ALL SELECT 2, it || ' owns ' || what FROM became JOIN owned USING (oid) \
+    UNION ALL SELECT 3, 'it may make roles (CREATEROLE), also such as own the log' FROM me WHERE rolcreaterole \
+    UNION ALL SELECT 4, it || ' may change ' || relname FROM became, logs \
+        WHERE has_any_column_privilege(became.oid, logs.oid, 'UPDATE') \
+        OR has_table_privilege(became.oid, logs.oid, 'DELETE, TRUNCATE') \
+    UNION ALL SELECT 5, it || ' may put triggers on ' || relname FROM became, home JOIN pg_class c USING (relowner) \
+        WHERE relnamespace = home.oid AND relkind IN ('r', 'p') AND has_table_privilege(became.oid, c.oid, 'TRIGGER') \
+    UNION ALL SELECT 6, it || ' may call ' || proname FROM became, made \
+        WHERE proname = 'log_drop_partition' AND has_function_privilege(became.oid, made.oid, 'EXECUTE') \
+    UNION ALL SELECT 7, it || ' may make tables and functions in the schema ' || nspname FROM became, home \
+        WHERE has_schema_privilege(became.oid, home.oid, 'CREATE')) AS reasons \
+    ORDER BY place, why LIMIT 1";
+
+/// Gives a role the rights that `serve` needs, and takes all others on these tables from it. Saying it again changes nothing; it
+/// is said again after each migration.
+///
+/// # Errors
+/// [`Error::NotNow`] with the reason when there is no such role, or when it could change the log all the same.
 pub async fn grant(target: &Target, role: &str) -> Result<(), Error> {
-    let role = format!("\"{}\"", role.replace('"', "\"\""));
-    let sql = format!(
-        "GRANT SELECT ON schema_migrations TO {role}; \
+    let connection = Connection::open(target, &Target::shared_settings()).await.map_err(|error| failed(&error))?;
+    connection.begin("").await.map_err(|error| failed(&error))?;
+    let done = try_to_grant(&connection, role).await;
+    let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    let ended = connection.execute(end).await.map_err(|error| failed(&error));
+    done.and(ended)
+}
+
+async fn try_to_grant(connection: &Connection, role: &str) -> Result<(), Error> {
+    let mut named = Sql::new(Dialect::Postgres, NAMED);
+    named.and("rolname = {}", Some(role.to_owned()));
+    if first(connection, &named).await?.is_none() {
+        return Err(Error::NotNow(format!("there is no role {role}: make it first, with CREATE ROLE {role} LOGIN")));
+    }
+    let rights = rights(role, &partition::names(connection).await?);
+    connection.execute(&rights).await.map_err(|error| failed(&error))?;
+    let mut why = Sql::new(Dialect::Postgres, "");
+    let parameter = why.bind(Type::Text, Value::Text(role.to_owned()));
+    why.text = format!("{} {WHY_NOT}", AROUND.replace("{}", &parameter));
+    match first(connection, &why).await? {
+        None => Ok(()),
+        Some(why) => Err(Error::NotNow(format!(
+            "{role} could change the audit log, which `serve` must not: {why}; it was given nothing"
+        ))),
+    }
+}
+
+/// What is granted. What it had before is taken first, with what it has passed on.
+fn rights(role: &str, partitions: &[String]) -> String {
+    let role = quoted(role);
+    let partitions: String = partitions.iter().map(|name| format!(", {}", quoted(name))).collect();
+    format!(
+        "REVOKE ALL ON {APPEND_ONLY}, {CHANGEABLE}, {OWNERS}{partitions} FROM {role} CASCADE; \
+         REVOKE ALL ON FUNCTION {FUNCTIONS} FROM {role} CASCADE; \
+         GRANT SELECT ON schema_migrations TO {role}; \
          GRANT SELECT, INSERT ON {APPEND_ONLY} TO {role}; \
          GRANT SELECT, INSERT, UPDATE, DELETE ON {CHANGEABLE} TO {role}; \
          -- A lock on the head's row needs the right to update it; nobody does.\n\
          GRANT SELECT, UPDATE ON log_head TO {role}; \
          GRANT EXECUTE ON FUNCTION log_add_partition TO {role}"
-    );
-    let connection = Connection::open(target, &Target::shared_settings()).await.map_err(|error| failed(&error))?;
-    connection.begin("").await.map_err(|error| failed(&error))?;
-    connection.execute(&sql).await.map_err(|error| failed(&error))?;
-    connection.execute("COMMIT").await.map_err(|error| failed(&error))
+    )
+}
+
+/// A name as SQL has it.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The one text that a query finds, if it finds one.
+async fn first(connection: &Connection, sql: &Sql) -> Result<Option<String>, Error> {
+    let rows = connection.run(sql, &[Type::Text]).await.map_err(|error| failed(&error))?;
+    let text = rows.into_iter().flatten().next().map(String::take).transpose();
+    text.map_err(|error| Error::Internal(error.0))
 }

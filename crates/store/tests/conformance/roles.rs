@@ -2,6 +2,7 @@
 
 use crate::harness::{Bench, full, small};
 use serde_json::json;
+use tenancy_core::Error;
 use tenancy_store::Condition;
 use tenancy_store::database::Database;
 use tenancy_testkit::Postgres;
@@ -110,4 +111,88 @@ async fn must_give_no_partition_to_who_is_given_new_tables_by_default() {
         WHERE c.relname = 'tenant_audit_2041_01' AND a.grantee <> c.relowner";
     assert_eq!(database.value(rights), "0");
     owner.grant("serving").await.unwrap();
+}
+
+#[tokio::test]
+async fn must_take_from_the_serving_role_what_it_had_before() {
+    let (_cluster, database, owner) = two_roles().await;
+    database.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO serving WITH GRANT OPTION");
+    database.execute("GRANT ALL ON ALL FUNCTIONS IN SCHEMA public TO serving WITH GRANT OPTION");
+    database.execute("CREATE ROLE friend; SET ROLE serving; GRANT DELETE ON tenant_audit TO friend");
+    owner.grant("serving").await.unwrap();
+    let rights = "SELECT string_agg(a.privilege_type, ' ' ORDER BY a.privilege_type) FROM pg_class c, aclexplode(c.relacl) a \
+        WHERE a.grantee <> c.relowner AND c.relname ";
+    for (tables, left) in [
+        ("IN ('tenant_audit')", "INSERT SELECT"),
+        ("IN ('platform_audit')", "INSERT SELECT"),
+        ("IN ('log_batches')", "INSERT SELECT"),
+        ("IN ('log_head')", "SELECT UPDATE"),
+        ("IN ('schema_migrations')", "SELECT"),
+        ("IN ('api_keys')", "DELETE INSERT SELECT UPDATE"),
+    ] {
+        assert_eq!(database.value(&format!("{rights} {tables}")), left, "{tables}");
+    }
+    for none in ["LIKE 'tenant_audit_2%'", "IN ('log_floor', 'schema_lock')"] {
+        assert_eq!(database.rows(&format!("{rights} {none}")), [[None::<String>]], "{none}");
+    }
+    let calls = "SELECT has_function_privilege('serving', 'log_drop_partition(text)', 'EXECUTE')";
+    assert_eq!(database.value(calls), "f");
+}
+
+/// How each role that is refused came to be one that can change the log, and what is said of it.
+const COULD: &[(&str, &str, &str)] = &[
+    ("owner", "", "it owns"),
+    ("postgres", "", "it is a superuser"),
+    ("super", "CREATE ROLE super SUPERUSER", "it is a superuser"),
+    ("member", "CREATE ROLE member NOINHERIT IN ROLE owner", "as a member of owner it owns"),
+    ("under", "CREATE ROLE under IN ROLE super", "as a member of super it may change"),
+    ("maker", "CREATE ROLE maker CREATEROLE", "CREATEROLE"),
+    ("writer", "CREATE ROLE writer IN ROLE pg_write_all_data", "may change"),
+    (
+        "keeper",
+        "CREATE ROLE keeper; CREATE ROLE desk; GRANT DELETE ON log_batches TO desk; GRANT desk TO keeper",
+        "as a member of desk it may change log_batches",
+    ),
+    (
+        "columns",
+        "CREATE ROLE columns; CREATE ROLE one; GRANT UPDATE (actor) ON platform_audit TO one; GRANT one TO columns",
+        "may change platform_audit",
+    ),
+    (
+        "mover",
+        "CREATE ROLE mover; CREATE ROLE up; GRANT UPDATE ON log_floor TO up; GRANT up TO mover",
+        "may change log_floor",
+    ),
+    (
+        "dropper",
+        "CREATE ROLE dropper; CREATE ROLE drop; GRANT EXECUTE ON FUNCTION log_drop_partition TO drop; GRANT drop TO dropper",
+        "may call log_drop_partition",
+    ),
+    (
+        "builder",
+        "CREATE ROLE builder; GRANT CREATE ON SCHEMA public TO builder",
+        "may make tables and functions in the schema public",
+    ),
+    // These are everybody's from here on.
+    ("puller", "CREATE ROLE puller; GRANT TRIGGER ON api_keys TO PUBLIC", "it may put triggers on api_keys"),
+    ("serving", "GRANT TRUNCATE ON tenant_audit TO PUBLIC", "it may change tenant_audit"),
+];
+
+#[tokio::test]
+async fn must_refuse_to_let_a_role_serve_that_could_change_the_log() {
+    let (_cluster, database, owner) = two_roles().await;
+    let rights = "SELECT string_agg(relacl::text, ' ' ORDER BY relname) FROM pg_class";
+    for (role, how, why) in COULD {
+        database.execute(how);
+        let before = database.value(rights);
+        match owner.grant(role).await {
+            Err(Error::NotNow(said)) => assert!(said.starts_with(role) && said.contains(why), "{role}: {said}"),
+            other => panic!("{role}: {other:?}"),
+        }
+        assert_eq!(database.value(rights), before, "{role}: it was given nothing");
+    }
+    match owner.grant("nobody").await {
+        Err(Error::NotNow(said)) => assert!(said.contains("there is no role nobody"), "{said}"),
+        other => panic!("{other:?}"),
+    }
 }
