@@ -29,6 +29,32 @@ pub fn make(path: &Path) -> Result<(), Error> {
     made.map(drop).map_err(|error| Error::NotNow(format!("{} cannot be opened: {error}", path.display())))
 }
 
+/// The file's one name, whatever links lead to it; made if it is not there. What stands beside it is found by its name, the lock
+/// among it. (One that is there is not opened before it is locked: to close it again would give up the locks that SQLite has on it
+/// in this process.)
+///
+/// # Errors
+/// [`Error::NotNow`] when it has several: another process could have it open by another one.
+pub fn place(path: &Path) -> Result<PathBuf, Error> {
+    if !path.exists() {
+        make(path)?;
+    }
+    let cannot = |error: std::io::Error| Error::NotNow(format!("{} cannot be opened: {error}", path.display()));
+    let place = path.canonicalize().map_err(cannot)?;
+    #[cfg(unix)]
+    {
+        let names = std::os::unix::fs::MetadataExt::nlink(&place.metadata().map_err(cannot)?);
+        if names > 1 {
+            return Err(Error::NotNow(format!(
+                "{} has {names} names (hard links), and another process could open it by another one: copy it, or remove the \
+                 other names",
+                place.display()
+            )));
+        }
+    }
+    Ok(place)
+}
+
 /// What is made with these options is for its owner alone.
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]

@@ -49,13 +49,14 @@ pub fn migrate(path: &Path, dry_run: bool, now: Timestamp) -> Result<Migrated, E
     if dry_run && !path.exists() {
         return Ok(migration::report(Dialect::Sqlite, &migration::MIGRATIONS.iter().collect::<Vec<_>>()));
     }
-    let _lock = connection::FileLock::take(path)?;
-    let mut connection = connection::open(path)?;
+    let path = connection::place(path)?;
+    let _lock = connection::FileLock::take(&path)?;
+    let mut connection = connection::open(&path)?;
     let rows = applied(&connection).map_err(|error| failed(&error))?;
     let missing = migration::missing(Dialect::Sqlite, &rows)?;
     if !dry_run && !missing.is_empty() {
         if !rows.is_empty() {
-            copy(&connection, path, missing[0])?;
+            copy(&connection, &path, missing[0])?;
         }
         run(&mut connection, &missing, now).map_err(|error| failed(&error))?;
     }

@@ -14,7 +14,7 @@ use crate::keyed::{self, DOSSIER, ROWS, Statement};
 use crate::queue::{self, Queue};
 use crate::rows::{Dialect, Type, Value};
 use crate::sql::Sql;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tenancy_core::Error;
 
@@ -44,10 +44,11 @@ impl Sqlite {
     /// Opens a file whose schema is up to date.
     ///
     /// # Errors
-    /// [`Error::NotNow`] when another process has it open, or when its schema is behind.
+    /// [`Error::NotNow`] when another process has it open, or could have, or when its schema is behind.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let lock = connection::FileLock::take(path)?;
-        let writing = connection::open(path)?;
+        let path = connection::place(path)?;
+        let lock = connection::FileLock::take(&path)?;
+        let writing = connection::open(&path)?;
         migrate::check(&writing)?;
         let (queue, intake) = queue::queue();
         let (upkeep, tasks) = writer::upkeep();
@@ -56,7 +57,7 @@ impl Sqlite {
             .name("sqlite-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(|error| Error::Internal(error.to_string()))?;
-        let readers = Arc::new(Readers::new(PathBuf::from(path)));
+        let readers = Arc::new(Readers::new(path));
         let statements = Statements {
             rows: keyed::statements(&ROWS, Dialect::Sqlite),
             dossier: keyed::statements(&DOSSIER, Dialect::Sqlite),

@@ -139,6 +139,34 @@ async fn must_refuse_a_second_process_on_one_sqlite_file_with_the_name_of_the_fi
     again.register(&small("t-1", "acme")).await.unwrap();
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn must_refuse_a_second_process_by_whatever_name_it_opens_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let [path, link, name] = ["tenancy.db", "link.db", "name.db"].map(|name| directory.path().join(name));
+    let [url, linked, named] = [&path, &link, &name].map(|path| Database::Sqlite(path.clone()));
+    // A link that leads to a file which is not there yet.
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    linked.migrate(false).await.unwrap();
+    let holder = format!("process {}", std::process::id());
+    let bench = Bench::on(&url).await;
+    says(linked.open().await, &[&holder, "one process per SQLite file"]);
+    says(linked.migrate(false).await, &[&holder]);
+    bench.store.close().await;
+    drop(bench);
+    let bench = Bench::on(&linked).await;
+    says(url.open().await, &[&holder]);
+    std::fs::hard_link(&path, &name).unwrap();
+    says(named.open().await, &["2 names", "hard links"]);
+    says(named.migrate(false).await, &["2 names"]);
+    bench.organization("acme", json!({})).await;
+    bench.store.close().await;
+    drop(bench);
+    says(url.open().await, &["2 names"]);
+    std::fs::remove_file(&name).unwrap();
+    url.open().await.unwrap();
+}
+
 /// Another release widens a column, which changes the types of a prepared statement, under a process that runs on.
 #[tokio::test]
 async fn must_go_on_when_another_release_migrates_under_it() {
