@@ -2,9 +2,10 @@
 
 use crate::postgres::{self, Postgres, Target};
 use crate::sqlite::{self, Sqlite};
-use crate::{Engine, Store};
+use crate::{Condition, Engine, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tenancy_core::moment::cut;
 use tenancy_core::{Error, Timestamp};
 use tokio::sync::Notify;
 
@@ -22,7 +23,7 @@ pub enum Database {
 pub struct Migrated {
     /// Names of the migrations that ran, or would run.
     pub applied: Vec<String>,
-    /// Their SQL.
+    /// All SQL that ran for them, or would run, in order; of a dry run also what makes the log's partitions.
     pub sql: Vec<String>,
 }
 
@@ -73,8 +74,24 @@ impl Database {
     /// As [`Database::open`].
     pub async fn migrate(&self, dry_run: bool) -> Result<Migrated, Error> {
         match self {
-            Self::Sqlite(path) => sqlite::migrate(path, dry_run, Timestamp::now()),
-            Self::Postgres(url) => postgres::migrate(&Target::parse(url)?, dry_run, Timestamp::now()).await,
+            Self::Sqlite(path) => sqlite::migrate(path, dry_run, cut(Timestamp::now())),
+            Self::Postgres(url) => postgres::migrate(&Target::parse(url)?, dry_run, cut(Timestamp::now())).await,
+        }
+    }
+
+    /// How the database is. A file is only looked at, whoever has it open.
+    ///
+    /// # Errors
+    /// As [`Database::open`], but for a file that another process holds.
+    pub async fn look(&self) -> Result<Condition, Error> {
+        match self {
+            Self::Sqlite(path) => sqlite::look(path),
+            Self::Postgres(_) => {
+                let store = self.open().await?;
+                let condition = store.condition().await;
+                store.close().await;
+                condition
+            }
         }
     }
 

@@ -3,8 +3,8 @@
 use crate::database::Migrated;
 use crate::rows::Dialect;
 use std::collections::BTreeMap;
-use tenancy_core::Error;
 use tenancy_core::json::sha256_hex;
+use tenancy_core::{Error, Timestamp};
 
 /// One migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,8 +13,10 @@ pub struct Migration {
     pub name: &'static str,
     /// The oldest release that may still run on the schema it leaves.
     pub oldest_release: &'static str,
-    sqlite: &'static str,
-    postgres: &'static str,
+    /// Its SQL on SQLite.
+    pub sqlite: &'static str,
+    /// Its SQL on PostgreSQL.
+    pub postgres: &'static str,
 }
 
 /// Every migration, in order. One that has landed in a release is never changed.
@@ -47,14 +49,40 @@ impl Migration {
     pub fn checksum(&self, dialect: Dialect) -> String {
         sha256_hex(&[self.sql(dialect).as_bytes()])
     }
+
+    /// What a run of it is: its SQL, and its row in `schema_migrations`. The values stand in the text, so that what is printed
+    /// is what runs.
+    pub fn script(&self, dialect: Dialect, now: Timestamp) -> String {
+        let applied_at = match dialect {
+            Dialect::Sqlite => now.as_microsecond().to_string(),
+            Dialect::Postgres => quoted(&now.to_string()),
+        };
+        format!(
+            "-- {}\n{}\nINSERT INTO schema_migrations (name, checksum, oldest_release, applied_at) VALUES ({}, {}, {}, {applied_at});",
+            self.name,
+            self.sql(dialect).trim_end(),
+            quoted(self.name),
+            quoted(&self.checksum(dialect)),
+            quoted(self.oldest_release)
+        )
+    }
 }
 
-/// The migrations that a database with these rows lacks.
+/// A text as SQL has it.
+pub fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Those of `all` migrations that a database with these rows lacks.
 ///
 /// # Errors
 /// [`Error::NotNow`] when one was changed after it ran, or when the database is ahead and this release may not run.
-pub fn missing(dialect: Dialect, applied: &BTreeMap<String, Applied>) -> Result<Vec<&'static Migration>, Error> {
-    for migration in MIGRATIONS {
+pub fn missing<'a>(
+    all: &'a [Migration],
+    dialect: Dialect,
+    applied: &BTreeMap<String, Applied>,
+) -> Result<Vec<&'a Migration>, Error> {
+    for migration in all {
         if applied.get(migration.name).is_some_and(|row| row.checksum != migration.checksum(dialect)) {
             return Err(Error::NotNow(format!(
                 "migration {} is not the one that ran on this database: it belongs to another build",
@@ -62,7 +90,7 @@ pub fn missing(dialect: Dialect, applied: &BTreeMap<String, Applied>) -> Result<
             )));
         }
     }
-    let ahead = applied.iter().filter(|(name, _)| !MIGRATIONS.iter().any(|migration| migration.name == **name));
+    let ahead = applied.iter().filter(|(name, _)| !all.iter().any(|migration| migration.name == **name));
     for (name, row) in ahead {
         if older(env!("CARGO_PKG_VERSION"), &row.oldest_release) {
             return Err(Error::NotNow(format!(
@@ -71,15 +99,12 @@ pub fn missing(dialect: Dialect, applied: &BTreeMap<String, Applied>) -> Result<
             )));
         }
     }
-    Ok(MIGRATIONS.iter().filter(|migration| !applied.contains_key(migration.name)).collect())
+    Ok(all.iter().filter(|migration| !applied.contains_key(migration.name)).collect())
 }
 
-/// What a run of these migrations did, or would do.
-pub fn report(dialect: Dialect, migrations: &[&Migration]) -> Migrated {
-    Migrated {
-        applied: migrations.iter().map(|migration| migration.name.to_owned()).collect(),
-        sql: migrations.iter().map(|migration| migration.sql(dialect).to_owned()).collect(),
-    }
+/// What a run of these migrations did, or would do, with this SQL.
+pub fn report(migrations: &[&Migration], sql: Vec<String>) -> Migrated {
+    Migrated { applied: migrations.iter().map(|migration| migration.name.to_owned()).collect(), sql }
 }
 
 /// The error of a database that is behind.
@@ -112,15 +137,26 @@ mod tests {
     #[test]
     fn must_refuse_a_migration_that_was_changed_after_it_ran() {
         let changed = applied("0001_record", "other".to_owned(), "0.1.0");
-        assert!(missing(Dialect::Sqlite, &changed).is_err());
+        assert!(missing(MIGRATIONS, Dialect::Sqlite, &changed).is_err());
+    }
+
+    #[test]
+    fn must_quote_what_stands_in_its_script() {
+        let odd = Migration { name: "it's", oldest_release: "0.1.0", sqlite: "SELECT 1;\n", postgres: "" };
+        let now = "2026-02-03T04:05:06.000007Z".parse().expect("a time");
+        let row = format!("VALUES ('it''s', '{}', '0.1.0', 1770091506000007);", odd.checksum(Dialect::Sqlite));
+        let script = odd.script(Dialect::Sqlite, now);
+        assert!(script.starts_with("-- it's\nSELECT 1;\nINSERT INTO") && script.ends_with(&row), "{script}");
+        let script = odd.script(Dialect::Postgres, now);
+        assert!(script.ends_with("'0.1.0', '2026-02-03T04:05:06.000007Z');"), "{script}");
     }
 
     #[test]
     fn must_serve_a_database_that_is_ahead_while_it_is_allowed_to() {
         let mut rows = applied("0001_record", MIGRATIONS[0].checksum(Dialect::Postgres), "0.1.0");
         rows.extend(applied("9999_next", "x".to_owned(), "0.1.0"));
-        assert_eq!(missing(Dialect::Postgres, &rows), Ok(vec![]));
+        assert_eq!(missing(MIGRATIONS, Dialect::Postgres, &rows), Ok(vec![]));
         rows.extend(applied("9999_next", "x".to_owned(), "99.0.0"));
-        assert!(missing(Dialect::Postgres, &rows).is_err());
+        assert!(missing(MIGRATIONS, Dialect::Postgres, &rows).is_err());
     }
 }

@@ -78,7 +78,7 @@ pub struct Place {
 pub struct Migrate {
     #[command(flatten)]
     place: Place,
-    /// Print the SQL that would run
+    /// Print all SQL that would run, for psql or sqlite3; nothing is changed
     #[arg(long)]
     dry_run: bool,
     /// A role of PostgreSQL that `serve` runs as: gets the rights it needs, and may only read and append the audit log
@@ -118,16 +118,18 @@ async fn migrate(given: Migrate) -> Result<Exit, Failure> {
     }
     let done = database.migrate(given.dry_run).await.map_err(of_database)?;
     if given.dry_run {
-        for (name, sql) in done.applied.iter().zip(&done.sql) {
-            write(&format!("-- {name}\n{}\n\n", sql.trim_end()))?;
+        for sql in &done.sql {
+            write(&format!("{sql}\n\n"))?;
         }
     } else {
         for name in &done.applied {
             say(&format!("migrated: {name}"))?;
         }
     }
-    if done.applied.is_empty() {
-        say(if given.dry_run { "-- nothing to do" } else { "nothing to do: the database is up to this release" })?;
+    match given.dry_run {
+        true if done.sql.is_empty() => say("-- nothing to do")?,
+        false if done.applied.is_empty() => say("nothing to do: the database is up to this release")?,
+        _ => {}
     }
     if let Some(role) = &given.serve_role {
         database.grant(role).await.map_err(of_database)?;
@@ -143,10 +145,7 @@ async fn check(database: &Database) -> Result<Exit, Failure> {
         failure.details = missing;
         return Err(failure.and(format!("{}, with the same flags", command("db migrate"))));
     }
-    let store = database.open().await.map_err(of_database)?;
-    let condition = store.condition().await.map_err(of_database);
-    store.close().await;
-    let condition = condition?;
+    let condition = database.look().await.map_err(of_database)?;
     for warning in &condition.warnings {
         remark(&format!("warning: {warning}"));
     }

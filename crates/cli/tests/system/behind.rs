@@ -15,6 +15,16 @@ fn must_say_what_to_run_when_the_database_is_behind() {
     let sql = place.good(&["db", "migrate", "--dry-run"]);
     assert!(sql.contains("CREATE TABLE tenants"), "{sql}");
     assert_eq!(place.run(&["db", "check"]).code, 1, "a dry run changes nothing");
+    // What it prints does it as well.
+    let database = shared().database("by_hand");
+    let by_hand = Place::bare(Some(database.url()));
+    std::fs::write(by_hand.path("what.sql"), sql).expect("written");
+    let mut psql = by_hand.like(std::process::Command::new(shared().program("psql")));
+    psql.args(["-X", "-v", "ON_ERROR_STOP=1", "-f", "what.sql", &database.url()]);
+    assert!(psql.status().expect("psql").success());
+    by_hand.good(&["db", "check"]);
+    assert_eq!(by_hand.good(&["db", "migrate", "--dry-run"]), "-- nothing to do\n");
+    assert!(by_hand.good(&["db", "migrate"]).contains("nothing to do"));
     // Two at once: one migrates, one waits.
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -39,6 +49,9 @@ fn must_bring_an_embedded_database_up_by_itself() {
     let running = again.serve();
     let said = again.run(&["db", "migrate"]);
     assert!(said.code != 0 && said.err.contains(&format!("process {}", running.pid())), "{}", said.err);
+    // Who only looks is not in its way.
+    again.good(&["db", "check"]);
+    assert_eq!(again.good(&["db", "migrate", "--dry-run"]), "-- nothing to do\n");
     running.stop();
 }
 

@@ -5,7 +5,7 @@ use super::fault::{described, failed};
 use super::partition;
 use super::target::Target;
 use crate::database::Migrated;
-use crate::migration::{self, Applied, Migration};
+use crate::migration::{self, Applied, MIGRATIONS, Migration};
 use crate::rows::{Dialect, Field, Type, Value};
 use crate::sql::Sql;
 use std::collections::BTreeMap;
@@ -16,7 +16,9 @@ use tenancy_core::{Error, Timestamp};
 const TABLES: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (name varchar(64) COLLATE \"C\" PRIMARY KEY, \
     checksum varchar(64) NOT NULL, oldest_release varchar(32) NOT NULL, applied_at timestamptz NOT NULL); \
     CREATE TABLE IF NOT EXISTS schema_lock (only_row boolean PRIMARY KEY CHECK (only_row)); \
-    INSERT INTO schema_lock VALUES (true) ON CONFLICT DO NOTHING";
+    INSERT INTO schema_lock VALUES (true) ON CONFLICT DO NOTHING;";
+/// What another one that migrates waits for.
+const LOCK: &str = "SELECT only_row FROM schema_lock FOR UPDATE;";
 
 /// How often making these tables is tried: two that make them at once get in each other's way.
 const MAX_TRIES: usize = 5;
@@ -41,7 +43,7 @@ async fn applied(connection: &Connection) -> Result<BTreeMap<String, Applied>, t
 pub async fn check(target: &Target) -> Result<(), Error> {
     let connection = Connection::open(target, &Target::shared_settings()).await.map_err(|error| failed(&error))?;
     let rows = applied(&connection).await.map_err(|error| failed(&error))?;
-    migration::behind(&migration::missing(Dialect::Postgres, &rows)?)
+    migration::behind(&migration::missing(MIGRATIONS, Dialect::Postgres, &rows)?)
 }
 
 /// Whether the database has this mark.
@@ -58,24 +60,39 @@ pub async fn is_marked(target: &Target, name: &str) -> Result<bool, Error> {
     Ok(!rows.is_empty())
 }
 
-/// Brings the database up to this release.
+/// Brings the database up to this release; `dry_run` only says what would run, in an order in which it can be run.
 pub async fn migrate(target: &Target, dry_run: bool, now: Timestamp) -> Result<Migrated, Error> {
     // Without limits: a migration takes as long as it takes, and so does waiting for another's.
     let connection = Connection::open(target, &[]).await.map_err(|error| failed(&error))?;
     if dry_run {
         let rows = applied(&connection).await.map_err(|error| failed(&error))?;
-        return Ok(migration::report(Dialect::Postgres, &migration::missing(Dialect::Postgres, &rows)?));
+        let missing = migration::missing(MIGRATIONS, Dialect::Postgres, &rows)?;
+        let mut sql = script(&missing, now);
+        sql.extend(partition::missing(&connection, now, rows.is_empty()).await?);
+        return Ok(migration::report(&missing, sql));
     }
     prepare(&connection).await?;
     let (begun, failed) =
         (|error| failed(&error), |error| Error::Internal(format!("migration: {}", described(&error))));
     connection.begin("").await.map_err(begun)?;
-    connection.query("SELECT only_row FROM schema_lock FOR UPDATE", &[]).await.map_err(begun)?;
-    let missing = migration::missing(Dialect::Postgres, &applied(&connection).await.map_err(begun)?)?;
-    run(&connection, &missing, now).await.map_err(failed)?;
+    connection.query(LOCK, &[]).await.map_err(begun)?;
+    let missing = migration::missing(MIGRATIONS, Dialect::Postgres, &applied(&connection).await.map_err(begun)?)?;
+    for migration in &missing {
+        connection.execute(&migration.script(Dialect::Postgres, now)).await.map_err(failed)?;
+    }
     connection.execute("COMMIT").await.map_err(failed)?;
     partition::top_up(&connection, now).await?;
-    Ok(migration::report(Dialect::Postgres, &missing))
+    Ok(migration::report(&missing, script(&missing, now)))
+}
+
+/// What runs where these are missing, as it is run.
+fn script(missing: &[&Migration], now: Timestamp) -> Vec<String> {
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    let before = [TABLES, "BEGIN;", LOCK].map(str::to_owned);
+    let migrations = missing.iter().map(|migration| migration.script(Dialect::Postgres, now));
+    before.into_iter().chain(migrations).chain(["COMMIT;".to_owned()]).collect()
 }
 
 async fn prepare(connection: &Connection) -> Result<(), Error> {
@@ -91,21 +108,4 @@ async fn prepare(connection: &Connection) -> Result<(), Error> {
             Err(error) => return Err(failed(&error)),
         }
     }
-}
-
-async fn run(connection: &Connection, missing: &[&Migration], now: Timestamp) -> Result<(), tokio_postgres::Error> {
-    for migration in missing {
-        connection.execute(migration.sql(Dialect::Postgres)).await?;
-        let mut sql = Sql::new(Dialect::Postgres, "");
-        let name = sql.bind(Type::Text, Value::Text(migration.name.to_owned()));
-        let checksum = sql.bind(Type::Text, Value::Text(migration.checksum(Dialect::Postgres)));
-        let oldest = sql.bind(Type::Text, Value::Text(migration.oldest_release.to_owned()));
-        let now = sql.bind(Type::Time, Value::Time(now));
-        sql.text = format!(
-            "INSERT INTO schema_migrations (name, checksum, oldest_release, applied_at) \
-             VALUES ({name}, {checksum}, {oldest}, {now})"
-        );
-        connection.run(&sql, &[]).await?;
-    }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use super::fault::failed;
 use crate::Condition;
+use crate::migration::quoted;
 use crate::rows::{Dialect, Field as _, Type, Value};
 use crate::sql::Sql;
 use jiff::Span;
@@ -36,6 +37,13 @@ fn months(now: Timestamp) -> Result<Vec<String>, Error> {
 /// The month's partition in which an event of `now` would stand.
 fn this_month(now: Timestamp) -> String {
     name(now.to_zoned(TimeZone::UTC).date())
+}
+
+/// The statements that make the partitions that are missing: all of them where there is no log yet.
+pub async fn missing(connection: &Connection, now: Timestamp, is_new: bool) -> Result<Vec<String>, Error> {
+    let attached = if is_new { Vec::new() } else { names(connection).await? };
+    let missing = months(now)?.into_iter().filter(|month| !attached.contains(month));
+    Ok(missing.map(|month| format!("SELECT log_add_partition({});", quoted(&month))).collect())
 }
 
 /// Makes the partitions that are missing; returns how many.

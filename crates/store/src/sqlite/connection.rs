@@ -62,6 +62,19 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
+/// Opens the file to look at it, whoever has it open, and leaves nothing behind. Where nothing is beside it, nobody is at work on
+/// it: then it is read as it stands, since else a log to write ahead to would be made and stay.
+pub fn open_to_look(path: &Path) -> Result<Connection, Error> {
+    let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let beside = |end: &str| PathBuf::from(format!("{}{end}", place.display())).exists();
+    if beside("-wal") || beside("-journal") {
+        return open_reader(&place);
+    }
+    let coded = place.display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(format!("file:{coded}?immutable=1"), flags).map_err(|error| failed(&error))
+}
+
 /// Opens the file for reading only.
 pub fn open_reader(path: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -1,16 +1,17 @@
 //! Migrations of the file. A copy is made before.
 
 use super::connection::{self, failed};
+use crate::Condition;
 use crate::database::Migrated;
-use crate::migration::{self, Applied, Migration};
+use crate::migration::{self, Applied, MIGRATIONS, Migration};
 use crate::rows::Dialect;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::path::Path;
 use tenancy_core::{Error, Timestamp};
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (name text PRIMARY KEY, checksum text NOT NULL, \
-                     oldest_release text NOT NULL, applied_at integer NOT NULL) STRICT";
+                     oldest_release text NOT NULL, applied_at integer NOT NULL) STRICT;";
 
 fn applied(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Applied>> {
     let exists = connection.table_exists(None, "schema_migrations")?;
@@ -25,7 +26,22 @@ fn applied(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Applied
 
 /// That the file is not behind.
 pub fn check(connection: &Connection) -> Result<(), Error> {
-    migration::behind(&migration::missing(Dialect::Sqlite, &applied(connection).map_err(|e| failed(&e))?)?)
+    migration::behind(&missing(MIGRATIONS, connection)?)
+}
+
+fn missing<'a>(all: &'a [Migration], connection: &Connection) -> Result<Vec<&'a Migration>, Error> {
+    migration::missing(all, Dialect::Sqlite, &applied(connection).map_err(|error| failed(&error))?)
+}
+
+/// Looks at the file, whoever has it open, and changes nothing.
+///
+/// # Errors
+/// [`Error::NotNow`] when it is behind.
+pub fn look(path: &Path) -> Result<Condition, Error> {
+    if !path.exists() {
+        return migration::behind(&MIGRATIONS.iter().collect::<Vec<_>>()).map(|()| Condition::default());
+    }
+    check(&connection::open_to_look(path)?).map(|()| Condition::default())
 }
 
 /// Whether the file, if it is there, has this mark.
@@ -33,7 +49,7 @@ pub fn is_marked(path: &Path, name: &str) -> Result<bool, Error> {
     if !path.exists() {
         return Ok(false);
     }
-    let connection = connection::open_reader(path)?;
+    let connection = connection::open_to_look(path)?;
     let marked = || {
         let there = connection.table_exists(None, "marks")?;
         Ok(there && connection.prepare("SELECT 1 FROM marks WHERE name = ?1")?.exists([name])?)
@@ -41,40 +57,46 @@ pub fn is_marked(path: &Path, name: &str) -> Result<bool, Error> {
     marked().map_err(|error| failed(&error))
 }
 
-/// Brings the file up to this release; makes it if it is not there.
+/// Brings the file up to this release, and makes it if it is not there; `dry_run` only says what would run.
 ///
 /// # Errors
 /// [`Error::NotNow`] when another process has it open.
 pub fn migrate(path: &Path, dry_run: bool, now: Timestamp) -> Result<Migrated, Error> {
-    if dry_run && !path.exists() {
-        return Ok(migration::report(Dialect::Sqlite, &migration::MIGRATIONS.iter().collect::<Vec<_>>()));
+    if !dry_run {
+        return run(MIGRATIONS, path, now);
     }
-    let path = connection::place(path)?;
-    let _lock = connection::FileLock::take(&path)?;
-    let mut connection = connection::open(&path)?;
-    let rows = applied(&connection).map_err(|error| failed(&error))?;
-    let missing = migration::missing(Dialect::Sqlite, &rows)?;
-    if !dry_run && !missing.is_empty() {
-        if !rows.is_empty() {
-            copy(&connection, &path, missing[0])?;
-        }
-        run(&mut connection, &missing, now).map_err(|error| failed(&error))?;
-    }
-    Ok(migration::report(Dialect::Sqlite, &missing))
+    let missing = match path.exists() {
+        true => missing(MIGRATIONS, &connection::open_to_look(path)?)?,
+        false => MIGRATIONS.iter().collect(),
+    };
+    Ok(migration::report(&missing, script(&missing, now)))
 }
 
-fn run(connection: &mut Connection, missing: &[&Migration], now: Timestamp) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute_batch(TABLE)?;
-    for migration in missing {
-        transaction.execute_batch(migration.sql(Dialect::Sqlite))?;
-        let row = (migration.name, migration.checksum(Dialect::Sqlite), migration.oldest_release, now.as_microsecond());
-        transaction.execute(
-            "INSERT INTO schema_migrations (name, checksum, oldest_release, applied_at) VALUES (?1, ?2, ?3, ?4)",
-            row,
-        )?;
+/// Runs those of `all` migrations that the file lacks.
+fn run(all: &[Migration], path: &Path, now: Timestamp) -> Result<Migrated, Error> {
+    let path = connection::place(path)?;
+    let _lock = connection::FileLock::take(&path)?;
+    let connection = connection::open(&path)?;
+    let missing = missing(all, &connection)?;
+    let sql = script(&missing, now);
+    if let Some(first) = missing.first() {
+        if connection.table_exists(None, "schema_migrations").map_err(|error| failed(&error))? {
+            copy(&connection, &path, first)?;
+        }
+        // A connection that is given up within the transaction takes it back.
+        sql.iter().try_for_each(|one| connection.execute_batch(one)).map_err(|error| failed(&error))?;
     }
-    transaction.commit()
+    Ok(migration::report(&missing, sql))
+}
+
+/// What runs where these are missing, as it is run.
+fn script(missing: &[&Migration], now: Timestamp) -> Vec<String> {
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    let before = ["BEGIN IMMEDIATE;", TABLE].map(str::to_owned);
+    let migrations = missing.iter().map(|migration| migration.script(Dialect::Sqlite, now));
+    before.into_iter().chain(migrations).chain(["COMMIT;".to_owned()]).collect()
 }
 
 /// A copy of the file as it is before `first`, beside it.
@@ -90,12 +112,52 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn must_copy_for_the_owner_alone() {
+    fn must_copy_the_file_as_it_was_for_the_owner_alone_before_it_migrates() {
         let place = tempfile::tempdir().expect("a directory");
         let path = place.path().join("tenancy.db");
-        let connection = connection::open(&path).expect("opened");
-        copy(&connection, &path, &migration::MIGRATIONS[0]).expect("copied");
-        let to = path.with_extension(format!("before-{}.db", migration::MIGRATIONS[0].name));
-        assert_eq!(std::fs::metadata(to).expect("there").permissions().mode() & 0o777, 0o600);
+        let now = Timestamp::UNIX_EPOCH;
+        let next = Migration {
+            name: "0002_next",
+            oldest_release: "0.1.0",
+            sqlite: "ALTER TABLE marks ADD COLUMN later text; DELETE FROM marks;",
+            postgres: "",
+        };
+        let all = [MIGRATIONS, &[next]].concat();
+        let to = path.with_extension("before-0002_next.db");
+        let row = |path: &Path, sql: &str| Connection::open(path)?.query_row(sql, [], |row| row.get::<_, String>(0));
+        migrate(&path, false, now).expect("migrated");
+        assert_eq!(std::fs::read_dir(place.path()).expect("there").count(), 2, "a new file and its lock, and no copy");
+        Connection::open(&path)
+            .and_then(|file| file.execute_batch("INSERT INTO marks VALUES ('served', 'yes', 0)"))
+            .expect("written");
+
+        assert_eq!(run(&all, &path, now).expect("migrated").applied, ["0002_next"]);
+        assert_eq!(std::fs::metadata(&to).expect("a copy").permissions().mode() & 0o777, 0o600);
+        let marks = "SELECT group_concat(name || '=' || value) FROM marks";
+        assert_eq!(row(&to, marks), Ok("served=yes".to_owned()));
+        assert_eq!(row(&to, "SELECT group_concat(name) FROM schema_migrations"), Ok("0001_record".to_owned()));
+        let later = "SELECT count(*) || '' FROM pragma_table_info('marks') WHERE name = 'later'";
+        assert_eq!((row(&to, later), row(&path, later)), (Ok("0".to_owned()), Ok("1".to_owned())));
+
+        std::fs::remove_file(&to).expect("removed");
+        assert_eq!(run(&all, &path, now), Ok(Migrated::default()));
+        assert!(!to.exists(), "nothing ran, nothing is copied");
+    }
+
+    #[test]
+    fn must_leave_the_file_as_it_was_when_a_migration_fails() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("tenancy.db");
+        let now = Timestamp::UNIX_EPOCH;
+        migrate(&path, false, now).expect("migrated");
+        let next = Migration {
+            name: "0002_next",
+            oldest_release: "0.1.0",
+            sqlite: "DROP TABLE marks; SELECT none;",
+            postgres: "",
+        };
+        run(&[MIGRATIONS, &[next]].concat(), &path, now).expect_err("it fails");
+        assert!(Connection::open(&path).and_then(|file| file.table_exists(None, "marks")).expect("open"));
+        assert_eq!(migrate(&path, false, now), Ok(Migrated::default()));
     }
 }

@@ -6,7 +6,7 @@ mod migrate;
 mod readers;
 mod writer;
 
-pub use migrate::{is_marked, migrate};
+pub use migrate::{is_marked, look, migrate};
 pub use readers::Readers;
 use writer::Writer;
 

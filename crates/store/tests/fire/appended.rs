@@ -129,6 +129,8 @@ async fn must_say_that_it_is_not_ready_while_this_months_partition_is_not_attach
         assert!(why.contains(&format!("{month} is there, but is not attached")), "{why}");
     }
     database.execute(&format!("ALTER TABLE {month} RENAME TO aside"));
+    let planned = url.migrate(true).await.unwrap();
+    assert_eq!((planned.applied, planned.sql), (vec![], vec![format!("SELECT log_add_partition('{month}');")]));
     assert_eq!(bench.store.top_up_log().await, Ok(1));
     assert_eq!(bench.store.condition().await, Ok(Condition::default()));
     bench.register(&small("t-1", "acme")).await.unwrap();

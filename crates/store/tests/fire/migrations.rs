@@ -4,7 +4,11 @@ use crate::harness::{Bench, small};
 use crate::rig::together;
 use crate::world::Member;
 use serde_json::json;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
 use tenancy_core::Error;
+use tenancy_store::Condition;
 use tenancy_store::database::{Database, Migrated};
 use tenancy_testkit::{PgBouncer, Postgres};
 
@@ -90,7 +94,7 @@ async fn must_refuse_to_open_postgres_that_is_behind_or_of_another_build() {
     says(url.open().await, &["0001_record", "tenancy db migrate"]);
     let planned = url.migrate(true).await.unwrap();
     assert_eq!(planned.applied, ["0001_record"]);
-    assert!(planned.sql[0].contains("CREATE TABLE tenants"));
+    assert!(planned.sql.concat().contains("CREATE TABLE tenants"));
     assert_eq!(database.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0", "only said");
     url.migrate(false).await.unwrap();
     url.open().await.unwrap();
@@ -137,6 +141,81 @@ async fn must_refuse_a_second_process_on_one_sqlite_file_with_the_name_of_the_fi
     drop(bench);
     let again = Bench::on(&url).await;
     again.register(&small("t-1", "acme")).await.unwrap();
+}
+
+#[tokio::test]
+async fn must_print_in_a_dry_run_all_that_brings_postgres_up() {
+    let database = Postgres::shared().database("printed");
+    let url = Database::Postgres(database.url());
+    let planned = url.migrate(true).await.unwrap();
+    database.execute(&planned.sql.join("\n\n"));
+    assert_eq!(url.look().await, Ok(Condition::default()));
+    assert_eq!(url.migrate(true).await, Ok(Migrated::default()));
+    assert_eq!(database.value("SELECT count(*) FROM pg_inherits WHERE inhparent = 'tenant_audit'::regclass"), "8");
+    assert_eq!(url.migrate(false).await, Ok(Migrated::default()));
+    let bench = Bench::on(&url).await;
+    bench.organization("acme", json!({})).await;
+    bench.register(&small("t-1", "acme")).await.unwrap();
+    // What it does itself is the same, but for when.
+    let migrated = Postgres::shared().database("migrated");
+    Database::Postgres(migrated.url()).migrate(false).await.unwrap();
+    let rows = "SELECT name, checksum, oldest_release, applied_at > '2026-01-01Z' FROM schema_migrations";
+    assert_eq!(database.rows(rows), migrated.rows(rows));
+    let lock = "SELECT count(*) FROM schema_lock";
+    assert_eq!(database.value(lock), migrated.value(lock));
+}
+
+#[tokio::test]
+async fn must_print_in_a_dry_run_all_that_brings_sqlite_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let [printed, migrated] = ["printed.db", "migrated.db"].map(|name| directory.path().join(name));
+    let url = Database::Sqlite(printed.clone());
+    let planned = url.migrate(true).await.unwrap();
+    let open = |path: &Path| rusqlite::Connection::open(path).unwrap();
+    open(&printed).execute_batch(&planned.sql.join("\n\n")).unwrap();
+    assert_eq!(url.look().await, Ok(Condition::default()));
+    assert_eq!(url.migrate(true).await, Ok(Migrated::default()));
+    assert_eq!(url.migrate(false).await, Ok(Migrated::default()));
+    let bench = Bench::on(&url).await;
+    bench.organization("acme", json!({})).await;
+    bench.register(&small("t-1", "acme")).await.unwrap();
+    Database::Sqlite(migrated.clone()).migrate(false).await.unwrap();
+    let rows = "SELECT name || checksum || oldest_release || (applied_at > 1767225600000000) FROM schema_migrations";
+    let row = |path: &Path| open(path).query_row(rows, [], |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(row(&printed), row(&migrated));
+}
+
+/// The names and contents of what is in a directory.
+fn contents(directory: &Path) -> BTreeMap<OsString, Vec<u8>> {
+    let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
+    entries.map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap())).collect()
+}
+
+#[tokio::test]
+async fn must_look_at_sqlite_without_changing_anything_also_while_a_server_has_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("100% #1?.db");
+    let url = Database::Sqlite(path.clone());
+    says(url.look().await, &["0001_record"]);
+    assert_eq!(url.migrate(true).await.unwrap().applied, ["0001_record"]);
+    assert!(contents(directory.path()).is_empty(), "nothing is made");
+    // As another program leaves it: without a log to write ahead to.
+    rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE other (a integer)").unwrap();
+    let before = contents(directory.path());
+    says(url.look().await, &["0001_record"]);
+    assert_eq!(url.migrate(true).await.unwrap().applied, ["0001_record"]);
+    assert_eq!(contents(directory.path()), before);
+    url.migrate(false).await.unwrap();
+    let before = contents(directory.path());
+    assert_eq!(url.look().await, Ok(Condition::default()));
+    assert_eq!(url.migrate(true).await, Ok(Migrated::default()));
+    assert_eq!(contents(directory.path()), before);
+    let bench = Bench::on(&url).await;
+    let served = rusqlite::Connection::open(&path).unwrap();
+    served.execute_batch("UPDATE schema_migrations SET checksum = 'other'").unwrap();
+    says(url.look().await, &["another build"]);
+    says(url.migrate(true).await, &["another build"]);
+    bench.organization("acme", json!({})).await;
 }
 
 #[cfg(unix)]

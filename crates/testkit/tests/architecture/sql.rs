@@ -35,6 +35,7 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("postgres/clock.rs", "session: the database's time"),
     ("postgres/listen.rs", "session: hints"),
     ("postgres/roles.rs", "migration"),
+    ("migration.rs", "migration"),
     ("postgres/migrate.rs", "migration"),
     ("sqlite/migrate.rs", "migration"),
 ];
