@@ -8,7 +8,7 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::event::EventType;
 use crate::job::{Job, JobState, Step, StepState};
-use crate::lifecycle::{Action, Situation, TABLE, next_action};
+use crate::lifecycle::{Action, Situation, TABLE, kept_from, next_action};
 use crate::moment::{Moment, cut};
 use crate::organization::Usage;
 use crate::quotas::{counted_values, purge_after_days};
@@ -29,7 +29,8 @@ pub struct Failure {
     pub step: Option<String>,
 }
 
-/// The job's good end: the tenant is in the state that the table says, and what comes next is queued.
+/// The job's good end: the tenant is in the state that the table says, and what comes next is queued. A purge ends badly
+/// if the data is to be kept after all: a hold that was placed on the organization meanwhile keeps the record.
 ///
 /// # Errors
 /// [`Error::NotNow`] when the state table has no such transition any more.
@@ -38,6 +39,10 @@ pub fn complete(declared: &Declared, dossier: &Dossier, job: &Job, moment: &mut 
     let Some(line) = TABLE.iter().find(|line| line.from == from && line.action == job.action) else {
         return Err(Error::NotNow(format!("{} cannot end in a tenant that is {from}", job.action)));
     };
+    if let Some(held) = kept_from(declared, dossier, job.action) {
+        let message = format!("{held}: the record is kept, but what the job's steps have destroyed is gone");
+        return fail(declared, dossier, job, Failure { code: "data_held", message, step: None }, moment);
+    }
     let mut turn = Turn::new(declared, dossier, moment);
     let steps = job.steps.iter().map(|step| Step { state: StepState::Done, ..step.clone() }).collect();
     end(

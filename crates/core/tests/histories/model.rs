@@ -229,8 +229,12 @@ impl Tenant {
         if self.follow() { Changed } else { Unchanged }
     }
 
-    /// The open job ends well.
+    /// The open job ends well, unless it is a purge of what is kept by now.
     pub fn complete(&mut self, now: i64) {
+        let kept = self.holds.contains_key("legal") || self.holds_above.contains("legal");
+        if kept && self.job.as_ref().is_some_and(|job| job.action == "purge") {
+            return self.fail();
+        }
         let Some(job) = self.job.take() else { return };
         match job.action {
             "create" | "update" => {
