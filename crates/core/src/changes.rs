@@ -190,6 +190,14 @@ impl Changes {
             _ => None,
         })
     }
+
+    /// The job that it ends, if any.
+    pub fn finished_job(&self) -> Option<&Job> {
+        self.writes.iter().find_map(|write| match write {
+            Write::FinishJob(job) if !job.is_open() => Some(job),
+            _ => None,
+        })
+    }
 }
 
 /// Which guard failed, when the commit held the locks.

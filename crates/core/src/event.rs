@@ -71,7 +71,7 @@ words!(
         JobFailed = "JOB_FAILED",
         /// A failed job is tried again.
         JobRetried = "JOB_RETRIED",
-        /// A queued job was cancelled.
+        /// A job was cancelled: somebody did not want it any more, or a hold did not let it wait.
         JobCancelled = "JOB_CANCELLED",
         /// An API key was made.
         KeyCreated = "KEY_CREATED",
@@ -149,7 +149,8 @@ impl EventType {
             Self::JobFailed => {
                 &[("job_id", Text), ("action", Text), ("code", Text), ("step?", Text), ("attempt", Integer)]
             }
-            Self::JobRetried | Self::JobCancelled => &[("job_id", Text), ("action", Text)],
+            Self::JobRetried => &[("job_id", Text), ("action", Text)],
+            Self::JobCancelled => &[("job_id", Text), ("action", Text), PRIVATE],
             Self::KeyCreated => &[("key_id", Text), ("role", Text), PRIVATE],
             Self::KeyRevoked => &[("key_id", Text)],
             Self::LogExpired => &[("before", Text)],

@@ -1,6 +1,7 @@
 //! Holds placed and released, and transitions asked for.
 
 use super::Decision;
+use super::outcome::make_way;
 use super::turn::Turn;
 use crate::changes::Write;
 use crate::declared::Declared;
@@ -29,8 +30,8 @@ pub struct Suspension {
     pub until: Option<Timestamp>,
 }
 
-/// Places a hold, or changes the reason and end of one that stands. Said again, it asks again for a suspension that
-/// failed.
+/// Places a hold, or changes the reason and end of one that stands. Said again, it asks again for what a job failed at. A
+/// job that only waits, and so keeps the tenant in service, is cancelled.
 ///
 /// # Errors
 /// [`Error::Invalid`] for an undeclared kind, a reason too long, an end in the past; [`Error::NotNow`] for a tombstone,
@@ -53,6 +54,7 @@ pub fn suspend(
     let placed_by = turn.moment.actor.to_string();
     match turn.dossier.holds.iter_mut().find(|hold| hold.kind == kind) {
         Some(hold) if hold.reason == suspension.reason && hold.until == until => {
+            make_way(&mut turn);
             turn.cause = Some("request");
             return turn.finish(Vec::new());
         }
@@ -82,6 +84,7 @@ pub fn suspend(
         payload["until"] = json!(until);
     }
     turn.event(EventType::HoldPlaced, payload, json!({"reason": suspension.reason}));
+    make_way(&mut turn);
     turn.facts_changed = true;
     turn.cause = Some("hold");
     turn.finish(Vec::new())

@@ -6,6 +6,7 @@
 use super::Decision;
 use super::lifecycle::{DEFAULT_HOLD, Suspension};
 use super::organizations::{at, event};
+use super::outcome::make_way;
 use super::turn::{Turn, changes};
 use crate::changes::{Changes, Write};
 use crate::declared::Declared;
@@ -117,8 +118,8 @@ fn moved(
 }
 
 /// Brings a tenant to where it belongs after its organization's holds changed, which was at `changed_at`. Nothing when it
-/// is there, when a job is open (whose end asks again), or when the newest job tried just that since, and failed: it is
-/// tried once for a change, however often this is asked.
+/// is there, when a job is open (whose end asks again; one that only waits is cancelled where it is in the way), or when
+/// the newest job tried just that since, and failed: it is tried once for a change, however often this is asked.
 ///
 /// # Errors
 /// None today.
@@ -130,7 +131,8 @@ pub fn settle(
     moment: &mut Moment,
 ) -> Result<Decision, Error> {
     let mut turn = Turn::new(declared, dossier, moment);
-    if let Some(action) = next_action(Situation::of(declared, dossier)) {
+    make_way(&mut turn);
+    if let Some(action) = next_action(Situation::of(declared, &turn.dossier)) {
         let failed = newest_job
             .is_some_and(|job| job.action == action && job.state == JobState::Failed && job.created_at >= changed_at);
         if !failed {

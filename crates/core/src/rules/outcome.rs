@@ -1,4 +1,4 @@
-//! What a job achieved.
+//! What a job achieved, and its being cancelled.
 
 use super::Decision;
 use super::turn::Turn;
@@ -18,10 +18,13 @@ use serde_json::{Value, json};
 /// Longest message of a failed job, in bytes; what is longer is cut off.
 pub const MAX_ERROR_LENGTH_BYTES: usize = 4096;
 
+/// Code of a job that was cancelled.
+pub const CANCELLED: &str = "cancelled";
+
 /// How a job failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Stable: `provisioner_failed`, `not_in_this_state`, `data_held`, `given_up`, …
+    /// Stable: `provisioner_failed`, `panicked`, `not_in_this_state`, `data_held`, `given_up`, …
     pub code: &'static str,
     /// For people, with what to do.
     pub message: String,
@@ -80,10 +83,69 @@ pub fn fail(
     let (code, message) = (Some(failure.code.to_owned()), Some(kept(&failure.message)));
     end(&mut turn, Job { state: JobState::Failed, steps, error_code: code, error: message, ..job.clone() });
     turn.event(EventType::JobFailed, payload, Value::Null);
-    if next_action(Situation::of(declared, &turn.dossier)).is_some_and(|next| next != job.action) {
+    go_on_without(&mut turn, job.action);
+    turn.finish(Vec::new())
+}
+
+/// Ends the open job, which is not wanted any more. What its steps have done stays. As after a failure, it is not tried
+/// again by itself, but anything else that is asked for is queued. A purge that was begun is not cancelled: its data may
+/// be gone, and a tenant must not come back without it.
+///
+/// # Errors
+/// [`Error::NotNow`] for a purge that was begun, and where no job is open.
+pub fn cancel(
+    declared: &Declared,
+    dossier: &Dossier,
+    reason: Option<&str>,
+    moment: &mut Moment,
+) -> Result<Decision, Error> {
+    let Some(job) = &dossier.open_job else {
+        return Err(Error::NotNow("no job is open: there is nothing to cancel".to_owned()));
+    };
+    if job.action == Action::Purge && job.attempt > 0 {
+        return Err(Error::NotNow(format!("job {} (purge) was begun: the data may be gone already", job.job_id)));
+    }
+    let mut turn = Turn::new(declared, dossier, moment);
+    let why = format!("cancelled by {}: ask for it again if it is wanted after all", turn.moment.actor);
+    cancelled(&mut turn, job, why, json!({"reason": reason}));
+    go_on_without(&mut turn, job.action);
+    turn.finish(Vec::new())
+}
+
+/// Cancels the open job if it only waits and is in the way of a hold: what it waits for may take days, and the tenant must
+/// be out of service now.
+pub(super) fn make_way(turn: &mut Turn<'_>) {
+    let waits = |job: &&Job| job.state == JobState::Queued && job.waiting_for.is_some();
+    let Some(job) = turn.dossier.open_job.clone().filter(|job| waits(&job)) else { return };
+    if is_in_the_way(turn.declared, &turn.dossier) {
+        let why = "cancelled: a hold that takes the tenant out of service did not let it wait any longer".to_owned();
+        cancelled(turn, &job, why, Value::Null);
+    }
+}
+
+/// Whether the open job keeps the tenant in service, or brings it there, against a hold.
+pub fn is_in_the_way(declared: &Declared, dossier: &Dossier) -> bool {
+    let without = Situation { open_job: false, ..Situation::of(declared, dossier) };
+    dossier.open_job.as_ref().is_some_and(|job| match job.action {
+        Action::Activate => without.held,
+        Action::Create | Action::Update | Action::Undelete => {
+            without.held && next_action(without) == Some(Action::Suspend)
+        }
+        Action::Suspend | Action::Delete | Action::Purge => false,
+    })
+}
+
+fn cancelled(turn: &mut Turn<'_>, job: &Job, why: String, private: Value) {
+    let (code, error) = (Some(CANCELLED.to_owned()), Some(why));
+    end(turn, Job { state: JobState::Failed, error_code: code, error, ..job.clone() });
+    turn.event(EventType::JobCancelled, json!({"job_id": job.job_id, "action": job.action}), private);
+}
+
+/// What is asked for once a job ended badly, if that is anything else.
+fn go_on_without(turn: &mut Turn<'_>, action: Action) {
+    if next_action(Situation::of(turn.declared, &turn.dossier)).is_some_and(|next| next != action) {
         turn.cause = Some("job");
     }
-    turn.finish(Vec::new())
 }
 
 /// A message as every database takes it: it comes from outside.

@@ -63,7 +63,16 @@ impl Database {
         job.attempt += 1;
         job.lease_epoch += 1;
         job.lease_holder = Some("worker".to_owned());
+        job.waiting_for = None;
         job.logs.push_str(PERSONAL);
+    }
+
+    /// The job that is worked is queued again, and waits.
+    pub fn put_aside(&mut self, id: &JobId) {
+        let job = self.jobs.get_mut(id).expect("an open job");
+        (job.state, job.lease_holder) = (JobState::Queued, None);
+        job.lease_epoch += 1;
+        job.waiting_for = Some(format!("{PERSONAL} certificate"));
     }
 
     /// Commits as the stores do.

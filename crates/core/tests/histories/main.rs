@@ -31,6 +31,9 @@ pub enum Command {
     Settle(Who),
     Request(Who, &'static str),
     Claim(Who),
+    /// The job that is worked is put aside, for something that it waits for.
+    Wait(Who),
+    Cancel(Who),
     Complete(Who),
     Fail(Who),
     PassHours(i64),
@@ -53,6 +56,8 @@ fn turn() -> impl Strategy<Value = Vec<Command>> {
         4 => any::<bool>().prop_map(Command::Declare),
         5 => (who(), action()).prop_map(|(who, action)| Command::Request(who, action)),
         4 => who().prop_map(Command::Claim),
+        4 => who().prop_map(Command::Wait),
+        2 => who().prop_map(Command::Cancel),
         3 => who().prop_map(Command::Complete),
         2 => who().prop_map(Command::Fail),
         2 => (1..800i64).prop_map(Command::PassHours),

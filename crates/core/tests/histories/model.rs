@@ -53,6 +53,8 @@ pub struct Open {
     pub action: &'static str,
     pub covers: BTreeSet<&'static str>,
     pub running: bool,
+    pub begun: bool,
+    pub waits: bool,
 }
 
 impl World {
@@ -159,7 +161,8 @@ impl Tenant {
 
     fn queue(&mut self, action: &'static str) {
         let places = self.places.iter().filter(|(_, provisioned)| action != "update" || !**provisioned);
-        self.job = Some(Open { action, covers: places.map(|(name, _)| *name).collect(), running: false });
+        let covers = places.map(|(name, _)| *name).collect();
+        self.job = Some(Open { action, covers, running: false, begun: false, waits: false });
         self.failed = None;
     }
 
@@ -173,11 +176,34 @@ impl Tenant {
         if self.purged || purging && kind == "legal" {
             return Refused;
         }
-        if self.holds.insert(kind, hold) == Some(hold) {
-            return if self.follow() { Changed } else { Unchanged };
+        let same = self.holds.insert(kind, hold) == Some(hold);
+        let moved = self.make_way() | self.follow();
+        if same && !moved { Unchanged } else { Changed }
+    }
+
+    /// What only waits, and serves or would, is given up for a hold.
+    fn make_way(&mut self) -> bool {
+        let serves = self.state == "Active";
+        let gone = self.is_held()
+            && self
+                .job
+                .as_ref()
+                .is_some_and(|job| job.waits && (job.action == "activate" || serves && job.action == "update"));
+        if gone {
+            self.failed = self.job.take().map(|job| job.action);
         }
-        self.follow();
-        Changed
+        gone
+    }
+
+    pub fn cancel(&mut self) -> Expected {
+        match &self.job {
+            None => Refused,
+            Some(job) if job.action == "purge" && job.begun => Refused,
+            Some(_) => {
+                self.fail();
+                Changed
+            }
+        }
     }
 
     pub fn activate(&mut self, kind: Option<&'static str>) -> Expected {
@@ -226,7 +252,7 @@ impl Tenant {
 
     /// It follows its organization's holds.
     pub fn settle(&mut self) -> Expected {
-        if self.follow() { Changed } else { Unchanged }
+        if self.make_way() | self.follow() { Changed } else { Unchanged }
     }
 
     /// The open job ends well, unless it is a purge of what is kept by now.

@@ -15,7 +15,7 @@ use tenancy_core::manifest::Manifest;
 use tenancy_core::moment::{Actor, Moment};
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::organizations::{OrganizationManifest, create};
-use tenancy_core::rules::outcome::{Failure, complete, fail};
+use tenancy_core::rules::outcome::{Failure, cancel, complete, fail};
 use tenancy_core::rules::{Decision, change, organization_holds, register};
 use tenancy_core::{Error, Timestamp};
 
@@ -84,6 +84,12 @@ impl World {
                 self.lifecycle(*who, expected, |d, dossier, moment| request(d, dossier, action, moment));
             }
             Command::Claim(who) => self.claim(*who),
+            Command::Wait(who) => self.put_aside(*who),
+            Command::Cancel(who) => {
+                let expected = self.expect(*who, |tenant, _| tenant.cancel());
+                let reason = format!("{PERSONAL} reason");
+                self.lifecycle(*who, expected, |d, dossier, moment| cancel(d, dossier, Some(&reason), moment));
+            }
             Command::Complete(who) => self.end(*who, true),
             Command::Fail(who) => self.end(*who, false),
             Command::PassHours(hours) => {
@@ -185,7 +191,20 @@ impl World {
         if job.state == JobState::Queued {
             self.database.claim(&job.job_id);
             self.expect(who, |tenant, _| {
-                tenant.job.as_mut().expect("an open job").running = true;
+                let job = tenant.job.as_mut().expect("an open job");
+                (job.running, job.begun, job.waits) = (true, true, false);
+                Expected::Changed
+            });
+        }
+    }
+
+    fn put_aside(&mut self, who: u8) {
+        let Some(job) = self.database.dossier(&id(who)).and_then(|dossier| dossier.open_job) else { return };
+        if job.state == JobState::Running {
+            self.database.put_aside(&job.job_id);
+            self.expect(who, |tenant, _| {
+                let job = tenant.job.as_mut().expect("an open job");
+                (job.running, job.waits) = (false, true);
                 Expected::Changed
             });
         }
