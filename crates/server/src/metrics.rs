@@ -36,7 +36,7 @@ pub struct RouteLabels {
 pub struct JobLabels {
     /// `create`, `activate`, …
     pub action: &'static str,
-    /// `completed`, `failed`, `lost`.
+    /// `completed`, `failed`, `cancelled`, `lost`; put aside: `waits`, `given_back`.
     pub outcome: &'static str,
 }
 

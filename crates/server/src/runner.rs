@@ -2,8 +2,10 @@
 //!
 //! A lease holds for some seconds and is prolonged by heartbeats on a way of their own. All that a job writes is fenced
 //! by its lease: a process that was thought dead and comes back can write nothing of a job that another has taken over.
+//! What a step does outside is not fenced: so a process that cannot prolong a lease stops the step before the lease is over.
 
 mod leases;
+mod under_way;
 mod work;
 
 use crate::config::Jobs;
@@ -17,7 +19,9 @@ use tenancy_core::Error;
 use tenancy_core::job::Job;
 use tenancy_core::json::hex;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use under_way::UnderWay;
 
 /// Works jobs in one process.
 pub struct Runner {
@@ -29,6 +33,8 @@ pub struct Runner {
     holder: String,
     leases: Leases,
     stop: CancellationToken,
+    /// The stop has waited long enough for steps that are under way.
+    late: CancellationToken,
 }
 
 impl Runner {
@@ -44,11 +50,13 @@ impl Runner {
         // Without randomness nothing else works either; two processes still differ by their number.
         let _ = getrandom::fill(&mut random);
         let holder = format!("runner-{}-{}", std::process::id(), hex(&random));
-        Arc::new(Self { tenancy, provisioner, metrics, jobs, holder, leases: Leases::default(), stop })
+        let (leases, late) = (Leases::default(), CancellationToken::new());
+        Arc::new(Self { tenancy, provisioner, metrics, jobs, holder, leases, stop, late })
     }
 
-    /// Works until `stop`; then gives back what it holds, once each job's step under way is done.
-    pub async fn run(self: Arc<Self>) {
+    /// Works until `stop`; then gives back what it holds, once each job's step under way is done, or `drain` is over. A step
+    /// that is not done by then is dropped, and goes on elsewhere.
+    pub async fn run(self: Arc<Self>, drain: Duration) {
         let beats = tokio::spawn(Arc::clone(&self).beat());
         let mut working = JoinSet::new();
         while !self.stop.is_cancelled() {
@@ -64,7 +72,13 @@ impl Runner {
                 () = self.stop.cancelled() => {}
             }
         }
-        while working.join_next().await.is_some() {}
+        let drained = async { while working.join_next().await.is_some() {} };
+        tokio::pin!(drained);
+        if tokio::time::timeout(drain, &mut drained).await.is_err() {
+            tracing::warn!("jobs were still at their steps after {} seconds: they are given back", drain.as_secs());
+            self.late.cancel();
+            drained.await;
+        }
         beats.abort();
     }
 
@@ -74,9 +88,9 @@ impl Runner {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn run_once(self: &Arc<Self>) -> Result<usize, Error> {
-        let jobs = self.claim(self.jobs.max_running).await?;
+        let (jobs, until) = self.claim(self.jobs.max_running).await?;
         let (count, mut working) = (jobs.len(), JoinSet::new());
-        self.start(jobs, &mut working);
+        self.start(jobs, until, &mut working);
         while working.join_next().await.is_some() {}
         Ok(count)
     }
@@ -87,9 +101,9 @@ impl Runner {
             return 0;
         }
         match self.claim(free).await {
-            Ok(jobs) => {
+            Ok((jobs, until)) => {
                 let count = jobs.len();
-                self.start(jobs, working);
+                self.start(jobs, until, working);
                 count
             }
             Err(error) => {
@@ -99,34 +113,38 @@ impl Runner {
         }
     }
 
-    async fn claim(&self, limit: usize) -> Result<Vec<Job>, Error> {
-        self.tenancy.store.claim(&self.holder, limit, self.lease()).await
+    /// Jobs, and until when their leases hold at least: that is counted from before they were asked for.
+    async fn claim(&self, limit: usize) -> Result<(Vec<Job>, Instant), Error> {
+        let until = self.until();
+        Ok((self.tenancy.store.claim(&self.holder, limit, self.lease()).await?, until))
     }
 
-    fn start(self: &Arc<Self>, jobs: Vec<Job>, working: &mut JoinSet<()>) {
+    fn start(self: &Arc<Self>, jobs: Vec<Job>, until: Instant, working: &mut JoinSet<()>) {
         for job in jobs {
-            let lost = self.leases.hold(&job);
+            let hold = self.leases.hold(&job, until);
             let runner = Arc::clone(self);
             working.spawn(async move {
-                runner.metrics.jobs_running.inc();
-                runner.work(job, lost).await;
-                runner.metrics.jobs_running.dec();
+                let under_way = UnderWay::begin(&runner, &job);
+                let ended = runner.work(job, hold).await;
+                under_way.end(ended).await;
             });
         }
     }
 
-    /// Prolongs all leases, again and again. Its own task: whatever the jobs wait for, their leases hold.
+    /// Prolongs all leases, again and again. Its own task: whatever the jobs wait for, their leases hold. A heartbeat that
+    /// hangs is given up when the next one is due.
     async fn beat(self: Arc<Self>) {
-        let mut every = tokio::time::interval(Duration::from_secs(self.jobs.heartbeat_seconds));
+        let within = Duration::from_secs(self.jobs.heartbeat_seconds);
+        let mut every = tokio::time::interval(within);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            let leases = self.leases.all();
+            let (leases, until) = (self.leases.all(), self.until());
             if leases.is_empty() {
                 continue;
             }
-            match self.tenancy.store.heartbeat(&leases, self.lease()).await {
-                Ok(held) => self.leases.keep(&leases, &held),
+            match self.tenancy.store.heartbeat(&leases, self.lease(), within).await {
+                Ok(held) => self.leases.keep(&leases, &held, until),
                 Err(error) => tracing::warn!(%error, "leases could not be prolonged"),
             }
         }
@@ -134,6 +152,12 @@ impl Runner {
 
     fn lease(&self) -> Duration {
         Duration::from_secs(self.jobs.lease_seconds)
+    }
+
+    /// Until when a lease that is asked for now is counted on: a little less than it holds, since clocks differ, and a step
+    /// takes a moment to stop.
+    fn until(&self) -> Instant {
+        Instant::now() + self.lease().mul_f64(0.9)
     }
 
     /// How long to wait when nothing says that there is anything to do; never quite the same, so that processes that

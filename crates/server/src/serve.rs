@@ -32,7 +32,8 @@ use tokio_util::task::TaskTracker;
 pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
     let tenancy = Tenancy::new(store, config.declared);
     let metrics = Arc::new(Metrics::new(&tenancy.commits));
-    let background = background(&tenancy, &metrics, &config.jobs, &stop);
+    let drain = Duration::from_secs(config.limits.drain_timeout_seconds);
+    let background = background(&tenancy, &metrics, &config.jobs, drain, &stop);
     let server = Arc::new(Server {
         tenancy: Arc::clone(&tenancy),
         limits: config.limits.clone(),
@@ -55,12 +56,13 @@ fn background(
     tenancy: &Arc<Tenancy>,
     metrics: &Arc<Metrics>,
     jobs: &crate::config::Jobs,
+    drain: Duration,
     stop: &CancellationToken,
 ) -> TaskTracker {
     let tasks = TaskTracker::new();
     if jobs.enabled {
         let (tenancy, metrics, stop) = (Arc::clone(tenancy), Arc::clone(metrics), stop.clone());
-        tasks.spawn(Runner::new(tenancy, Arc::new(Recorder), metrics, jobs.clone(), stop).run());
+        tasks.spawn(Runner::new(tenancy, Arc::new(Recorder), metrics, jobs.clone(), stop).run(drain));
     }
     let every = Duration::from_secs(jobs.expiry_seconds);
     tasks.spawn(expiry::run(Arc::clone(tenancy), every, stop.clone()));

@@ -80,11 +80,11 @@ impl Store {
     }
 
     /// Prolongs leases; returns those that still hold. It waits for nobody: a job whose row is locked (its outcome is
-    /// being committed) still holds, and is prolonged the next time.
+    /// being committed) still holds, and is prolonged the next time. Without an answer `within` that time it is given up.
     ///
     /// # Errors
     /// As [`Store::claim`].
-    pub async fn heartbeat(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Lease>, Error> {
+    pub async fn heartbeat(&self, leases: &[Lease], lease: Duration, within: Duration) -> Result<Vec<Lease>, Error> {
         if leases.is_empty() {
             return Ok(Vec::new());
         }
@@ -105,12 +105,12 @@ impl Store {
                      prolonged AS (UPDATE tenant_jobs j SET due_at = {until} FROM free WHERE j.job_id = free.job_id) \
                      SELECT job_id, lease_epoch FROM tenant_jobs WHERE {ours}"
                 );
-                postgres.shared.beat(&sql, &types).await?
+                postgres.shared.beat(&sql, &types, within).await?
             }
             _ => {
                 sql.text =
                     format!("UPDATE tenant_jobs SET due_at = {until} WHERE {ours} RETURNING job_id, lease_epoch");
-                self.write(sql, types).await?
+                tokio::time::timeout(within, self.write(sql, types)).await.map_err(|_| Error::Unavailable)??
             }
         };
         rows.into_iter().map(read_lease).collect()

@@ -1,10 +1,9 @@
 //! What jobs achieved, and what expired.
 
-use super::tenants::{Written, changed};
 use super::{Command, Decided};
 use crate::tenancy::Tenancy;
 use tenancy_core::Error;
-use tenancy_core::changes::Conflict;
+use tenancy_core::changes::{Changes, Conflict};
 use tenancy_core::ids::TenantId;
 use tenancy_core::job::Job;
 use tenancy_core::moment::Moment;
@@ -31,9 +30,9 @@ pub struct End {
 }
 
 impl Command for End {
-    type Outcome = Written;
+    type Outcome = Job;
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Job>, Error> {
         let dossier = load(tenancy, &self.job.tenant_id).await?;
         let current = dossier.open_job.as_ref().filter(|open| open.job_id == self.job.job_id);
         if current.is_none_or(|open| open.lease_epoch != self.job.lease_epoch) {
@@ -52,8 +51,14 @@ impl Command for End {
             },
             Outcome::Failed(failure) => fail(declared, &dossier, job, failure.clone(), moment)?,
         };
-        Ok(changed(decision))
+        Ok(ended(decision.changes, &self.job))
     }
+}
+
+/// What ends a job, with the job as it is then.
+pub(super) fn ended(changes: Option<Changes>, job: &Job) -> Decided<Job> {
+    let outcome = changes.as_ref().and_then(Changes::finished_job).unwrap_or(job).clone();
+    Decided { outcome, changes }
 }
 
 /// Releases a hold whose time is over.

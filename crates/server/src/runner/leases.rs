@@ -1,24 +1,50 @@
 //! The leases that a process holds.
+//!
+//! A lease is lost in two ways: it is taken away, since another has the job now or nobody has; or its time is over as far
+//! as this process knows, since no heartbeat was answered in time. Then the work on the job stops by itself, before
+//! another process may take it over.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tenancy_core::ids::JobId;
 use tenancy_core::job::Job;
 use tenancy_store::upkeep::Lease;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
-/// Leases by job, each with the way to tell its job that it is lost.
+/// Leases by job, each with its epoch and until when it holds.
 #[derive(Default)]
 pub(super) struct Leases {
-    held: Mutex<HashMap<JobId, (i64, CancellationToken)>>,
+    held: Mutex<HashMap<JobId, (i64, watch::Sender<Instant>)>>,
+}
+
+/// What the work on a job knows of its lease.
+pub(super) struct Hold {
+    /// Closed when the lease is taken away.
+    until: watch::Receiver<Instant>,
+}
+
+impl Hold {
+    /// Waits until the lease is lost.
+    pub async fn lost(&self) {
+        let mut until = self.until.clone();
+        loop {
+            let over = *until.borrow_and_update();
+            tokio::select! {
+                () = sleep_until(over) => return,
+                prolonged = until.changed() => if prolonged.is_err() { return },
+            }
+        }
+    }
 }
 
 impl Leases {
-    /// Holds the lease of a job that was claimed; the token is cancelled when it is lost.
-    pub fn hold(&self, job: &Job) -> CancellationToken {
-        let lost = CancellationToken::new();
-        self.held().insert(job.job_id.clone(), (job.lease_epoch, lost.clone()));
-        lost
+    /// Holds the lease of a job that was claimed. One of the same job from before is lost: who works it under that one
+    /// would else go on beside who works it now.
+    pub fn hold(&self, job: &Job, until: Instant) -> Hold {
+        let (sender, receiver) = watch::channel(until);
+        self.held().insert(job.job_id.clone(), (job.lease_epoch, sender));
+        Hold { until: receiver }
     }
 
     /// Forgets a lease that was given up, of this epoch.
@@ -34,20 +60,98 @@ impl Leases {
         self.held().iter().map(|(job, (epoch, _))| (job.clone(), *epoch)).collect()
     }
 
-    /// Tells the jobs of those that were `asked` for and are not `held` any more.
-    pub fn keep(&self, asked: &[Lease], held: &[Lease]) {
+    /// Of those that were `asked` for, prolongs the ones that are still `held`, and tells the jobs of the others.
+    pub fn keep(&self, asked: &[Lease], held: &[Lease], until: Instant) {
         let mut mine = self.held();
-        for (job, epoch) in asked.iter().filter(|lease| !held.contains(lease)) {
-            if mine.get(job).is_some_and(|(mine, _)| mine == epoch)
-                && let Some((_, lost)) = mine.remove(job)
-            {
-                lost.cancel();
+        for lease in asked {
+            let Some((_, prolong)) = mine.get(&lease.0).filter(|(epoch, _)| *epoch == lease.1) else { continue };
+            if held.contains(lease) {
+                prolong.send_replace(until);
+            } else {
+                mine.remove(&lease.0);
             }
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<JobId, (i64, CancellationToken)>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<JobId, (i64, watch::Sender<Instant>)>> {
         // Whoever panicked with it had changed one entry, whole.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use std::time::Duration;
+    use tenancy_core::Timestamp;
+    use tenancy_core::ids::{CorrelationId, TenantId};
+    use tenancy_core::job::JobState;
+    use tenancy_core::lifecycle::Action;
+
+    const LEASE: Duration = Duration::from_secs(3600);
+
+    fn job(lease_epoch: i64) -> Job {
+        Job {
+            job_id: JobId::known("job_1"),
+            tenant_id: TenantId::known("acme-eu"),
+            action: Action::Create,
+            state: JobState::Running,
+            progress: 0.0,
+            logs: String::new(),
+            steps: Vec::new(),
+            waiting_for: None,
+            due_at: Timestamp::UNIX_EPOCH,
+            attempt: 1,
+            lease_holder: None,
+            lease_epoch,
+            error_code: None,
+            error: None,
+            correlation_id: CorrelationId::known("c"),
+            requested_by: String::new(),
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+            finished_at: None,
+        }
+    }
+
+    fn is_lost(hold: &Hold) -> bool {
+        hold.lost().now_or_never().is_some()
+    }
+
+    fn lease(epoch: i64) -> Lease {
+        (JobId::known("job_1"), epoch)
+    }
+
+    #[tokio::test]
+    async fn must_tell_who_works_a_job_that_its_own_process_has_claimed_again() {
+        let (leases, until) = (Leases::default(), Instant::now() + LEASE);
+        let first = leases.hold(&job(1), until);
+        assert!(!is_lost(&first));
+        let second = leases.hold(&job(2), until);
+        assert_eq!((is_lost(&first), is_lost(&second)), (true, false));
+        leases.drop(&lease(1));
+        assert!(!is_lost(&second), "what the first one gives up is not the second one's");
+    }
+
+    #[tokio::test]
+    async fn must_tell_those_whose_leases_do_not_hold_any_more_and_no_others() {
+        let (leases, until) = (Leases::default(), Instant::now() + LEASE);
+        let hold = leases.hold(&job(2), until);
+        leases.keep(&[lease(1)], &[], until);
+        leases.keep(&[lease(2)], &[lease(2)], until);
+        assert!(!is_lost(&hold));
+        leases.keep(&[lease(2)], &[], until);
+        assert!(is_lost(&hold));
+        assert!(leases.all().is_empty());
+    }
+
+    #[tokio::test]
+    async fn must_lose_a_lease_whose_time_is_over_without_being_told() {
+        let (leases, others, soon) = (Leases::default(), Leases::default(), Instant::now() + Duration::from_millis(1));
+        let (prolonged, over) = (leases.hold(&job(1), soon), others.hold(&job(1), soon));
+        leases.keep(&[lease(1)], &[lease(1)], soon + LEASE);
+        over.lost().await;
+        assert!(!is_lost(&prolonged));
     }
 }

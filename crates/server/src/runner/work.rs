@@ -1,20 +1,25 @@
 //! The work on one job.
 
 use super::Runner;
+use super::leases::Hold;
+use super::under_way::Ended;
+use crate::operations::Done;
 use crate::operations::outcomes::{End, Outcome};
 use crate::provisioner::{StepEnd, StepFailed, Work};
 use crate::tenancy::Asked;
+use futures_util::FutureExt;
 use jiff::SignedDuration;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use tenancy_core::changes::Conflict;
+use tenancy_core::ids::CorrelationId;
 use tenancy_core::job::{Job, StepState};
 use tenancy_core::lifecycle::{TABLE, kept_from};
 use tenancy_core::moment::Actor;
-use tenancy_core::rules::outcome::{Failure, kept};
+use tenancy_core::rules::outcome::{CANCELLED, Failure, is_in_the_way, kept};
 use tenancy_core::tenant::Dossier;
 use tenancy_core::{Error, Timestamp};
 use tenancy_store::upkeep::{Lease, Progress};
-use tokio_util::sync::CancellationToken;
 
 /// The step that is the commit of the outcome itself.
 const RECORD: &str = "record";
@@ -36,30 +41,27 @@ enum Stopped {
 
 impl Runner {
     /// Works a job that this process holds the lease of.
-    pub(super) async fn work(&self, mut job: Job, lost: CancellationToken) {
-        let lease = (job.job_id.clone(), job.lease_epoch);
-        let action = job.action.as_str();
-        let how = match self.steps(&mut job, &lease, &lost).await {
-            Ok(Stopped::Ended(outcome)) => match self.end(job, outcome, &lost).await {
-                Some(how) => how,
-                None => self.give_back(&lease).await,
+    pub(super) async fn work(&self, mut job: Job, hold: Hold) -> Ended {
+        let (lease, correlation_id) = ((job.job_id.clone(), job.lease_epoch), job.correlation_id.clone());
+        match self.steps(&mut job, &lease, &hold).await {
+            Ok(Stopped::Ended(outcome)) => match self.end(job, outcome, &hold).await {
+                Some(ended) => ended,
+                None => self.give_back(&lease, &correlation_id).await,
             },
-            Ok(Stopped::Waits { what, until }) => self.put_aside(&lease, &what, until).await,
-            Ok(Stopped::GivenBack) => self.give_back(&lease).await,
-            Ok(Stopped::Lost) => "lost",
+            Ok(Stopped::Waits { what, until }) => self.put_aside(&lease, &correlation_id, &what, until).await,
+            Ok(Stopped::GivenBack) => self.give_back(&lease, &correlation_id).await,
+            Ok(Stopped::Lost) => Ended::Lost,
             // Whoever finds the lease over takes it up again from its step.
             Err(error) => {
-                tracing::warn!(job_id = lease.0.as_str(), %error, "the work on a job broke off");
-                "lost"
+                let (job_id, correlation_id) = (lease.0.as_str(), correlation_id.as_str());
+                tracing::warn!(job_id, correlation_id, %error, "the work on a job broke off");
+                Ended::Lost
             }
-        };
-        self.leases.drop(&lease);
-        self.metrics.job_ended(action, how);
-        self.tenancy.job_ended.notify_waiters();
+        }
     }
 
     /// Works the steps that are not done yet.
-    async fn steps(&self, job: &mut Job, lease: &Lease, lost: &CancellationToken) -> Result<Stopped, Error> {
+    async fn steps(&self, job: &mut Job, lease: &Lease, hold: &Hold) -> Result<Stopped, Error> {
         let Some(dossier) = self.tenancy.store.dossier(&job.tenant_id).await? else { return Ok(Stopped::Lost) };
         if dossier.open_job.as_ref().is_none_or(|open| open.job_id != job.job_id) {
             return Ok(Stopped::Lost);
@@ -78,30 +80,51 @@ impl Runner {
             if self.stop.is_cancelled() {
                 return Ok(Stopped::GivenBack);
             }
-            let Some(result) = self.step(job, index, &dossier, lost).await else { return Ok(Stopped::Lost) };
-            let (name, now) = (job.steps[index].name.clone(), self.tenancy.store.now());
-            let (line, stopped) = match result {
-                Ok(StepEnd::Done(line)) => {
-                    job.steps[index].state = StepState::Done;
-                    (format!("{now} {name}: {line}\n"), None)
-                }
-                Ok(StepEnd::Waits { what, until }) => {
-                    let what = kept(&what);
-                    (format!("{now} {name} waits for {what}\n"), Some(self.waits(job, name, what, until)))
-                }
-                Err(StepFailed { code, message }) => {
-                    let line = format!("{now} {name} failed: {message}\n");
-                    (line, Some(Stopped::Ended(Outcome::Failed(Failure { code, message, step: Some(name) }))))
-                }
+            let result = match self.step(job, index, &dossier, hold).await {
+                Ok(result) => result,
+                Err(stopped) => return Ok(stopped),
             };
+            let (line, stopped) = self.came_to(job, index, result);
             if !self.write_down(job, lease, line).await? {
                 return Ok(Stopped::Lost);
             }
-            if let Some(stopped) = stopped {
-                return Ok(stopped);
+            match stopped {
+                None => {}
+                Some(Stopped::Waits { .. }) if self.is_in_the_way(job).await? => {
+                    return Ok(Stopped::Ended(Outcome::Failed(makes_way(&job.steps[index].name))));
+                }
+                Some(stopped) => return Ok(stopped),
             }
         }
         Ok(Stopped::Ended(Outcome::Completed))
+    }
+
+    /// What a step came to: a line for the job's log, and how the job stops, if it does.
+    fn came_to(&self, job: &mut Job, index: usize, result: Result<StepEnd, StepFailed>) -> (String, Option<Stopped>) {
+        let (step, now) = (&mut job.steps[index], self.tenancy.store.now());
+        let name = step.name.clone();
+        // All that a provisioner says comes from outside.
+        match result {
+            Ok(StepEnd::Done(line)) => {
+                step.state = StepState::Done;
+                (format!("{now} {name}: {}\n", kept(&line)), None)
+            }
+            Ok(StepEnd::Waits { what, until }) => {
+                let what = kept(&what);
+                (format!("{now} {name} waits for {what}\n"), Some(self.waits(job, name, what, until)))
+            }
+            Err(StepFailed { code, message }) => {
+                let message = kept(&message);
+                let line = format!("{now} {name} failed: {message}\n");
+                (line, Some(Stopped::Ended(Outcome::Failed(Failure { code, message, step: Some(name) }))))
+            }
+        }
+    }
+
+    /// Whether the job is in the way of a hold that was placed while it ran: it must not begin to wait then.
+    async fn is_in_the_way(&self, job: &Job) -> Result<bool, Error> {
+        let dossier = self.tenancy.store.dossier(&job.tenant_id).await?;
+        Ok(dossier.is_some_and(|dossier| is_in_the_way(&self.tenancy.declared, &dossier)))
     }
 
     /// A job may wait so long, and is then given up: nobody would look at it again.
@@ -119,19 +142,22 @@ impl Runner {
         Stopped::Waits { what, until: until.max(soonest).min(give_up) }
     }
 
-    /// Has a step brought about; `None` when the lease is lost meanwhile.
+    /// Has a step brought about; or how the job stops, whose step is dropped where it is.
     async fn step(
         &self,
         job: &Job,
         index: usize,
         dossier: &Dossier,
-        lost: &CancellationToken,
-    ) -> Option<Result<StepEnd, StepFailed>> {
-        let (job_id, action, attempt) = (&job.job_id, job.action, job.attempt);
-        let work = Work { job_id, action, step: &job.steps[index].name, attempt, dossier };
+        hold: &Hold,
+    ) -> Result<Result<StepEnd, StepFailed>, Stopped> {
+        let (job_id, action, attempt, step) = (&job.job_id, job.action, job.attempt, &job.steps[index].name);
+        let work = Work { job_id, action, step, attempt, dossier };
+        // A panic is the provisioner's slip and this job's end: nobody would look at it again, and its lease would be kept.
+        let asked = AssertUnwindSafe(async { self.provisioner.step(work).await }).catch_unwind();
         tokio::select! {
-            result = self.provisioner.step(work) => Some(result),
-            () = lost.cancelled() => None,
+            result = asked => Ok(result.unwrap_or_else(|_| Err(panicked(step)))),
+            () = hold.lost() => Err(Stopped::Lost),
+            () = self.late.cancelled() => Err(Stopped::GivenBack),
         }
     }
 
@@ -148,16 +174,15 @@ impl Runner {
     }
 
     /// Commits what the job achieved; tries again as long as the lease holds. `None` when the process stops before it could.
-    async fn end(&self, job: Job, outcome: Outcome, lost: &CancellationToken) -> Option<&'static str> {
-        let how = if outcome == Outcome::Completed { "completed" } else { "failed" };
+    async fn end(&self, job: Job, outcome: Outcome, hold: &Hold) -> Option<Ended> {
         let asked =
             Asked { actor: Actor::controller(&self.holder), correlation_id: job.correlation_id.clone(), key: None };
         let end = End { job, outcome };
         let mut wait = Duration::from_millis(50);
         loop {
             match self.tenancy.decide_and_commit(&end, &asked, None).await {
-                Ok(_) => return Some(how),
-                Err(Error::Conflict(Conflict::LeaseLost(_))) => return Some("lost"),
+                Ok(Done::Now(job)) => return Some(Ended::of(&job).unwrap_or(Ended::Lost)),
+                Ok(Done::Before(_)) | Err(Error::Conflict(Conflict::LeaseLost(_))) => return Some(Ended::Lost),
                 Err(error) => tracing::warn!(
                     job_id = end.job.job_id.as_str(),
                     correlation_id = asked.correlation_id.as_str(),
@@ -168,29 +193,45 @@ impl Runner {
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait = (2 * wait).min(MAX_WAIT),
-                () = lost.cancelled() => return Some("lost"),
+                () = hold.lost() => return Some(Ended::Lost),
                 () = self.stop.cancelled() => return None,
             }
         }
     }
 
-    async fn put_aside(&self, lease: &Lease, what: &str, until: Timestamp) -> &'static str {
+    async fn put_aside(&self, lease: &Lease, correlation_id: &CorrelationId, what: &str, until: Timestamp) -> Ended {
         match self.tenancy.store.put_aside(lease, what, until).await {
-            Ok(true) => "waits",
-            Ok(false) => "lost",
+            Ok(true) => Ended::Waits,
+            Ok(false) => Ended::Lost,
             Err(error) => {
-                tracing::warn!(job_id = lease.0.as_str(), %error, "a job could not be put aside: it is taken up again");
-                "lost"
+                let (job_id, correlation_id) = (lease.0.as_str(), correlation_id.as_str());
+                tracing::warn!(job_id, correlation_id, %error, "a job could not be put aside: it is taken up again");
+                Ended::Lost
             }
         }
     }
 
-    async fn give_back(&self, lease: &Lease) -> &'static str {
+    async fn give_back(&self, lease: &Lease, correlation_id: &CorrelationId) -> Ended {
         if let Err(error) = self.tenancy.store.release(std::slice::from_ref(lease)).await {
-            tracing::warn!(job_id = lease.0.as_str(), %error, "a lease could not be given back: it ends by itself");
+            let (job_id, correlation_id) = (lease.0.as_str(), correlation_id.as_str());
+            tracing::warn!(job_id, correlation_id, %error, "a lease could not be given back: it ends by itself");
         }
-        "given_back"
+        Ended::GivenBack
     }
+}
+
+/// What a step came to that panicked. What the panic says may hold anything, and stays on standard error.
+fn panicked(step: &str) -> StepFailed {
+    let message = format!(
+        "the provisioner panicked at {step}, which is a fault in it: standard error of the server says where; mend it, and \
+         ask for the job again"
+    );
+    StepFailed { code: "panicked", message }
+}
+
+fn makes_way(step: &str) -> Failure {
+    let message = format!("at {step} it would wait, and a hold that takes the tenant out of service does not let it");
+    Failure { code: CANCELLED, message, step: None }
 }
 
 /// The state table has no such transition any more.

@@ -6,10 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tenancy_core::Timestamp;
+use tenancy_core::declared::Declared;
 use tenancy_server::config::Jobs;
 use tenancy_server::metrics::Metrics;
 use tenancy_server::provisioner::{Provisioner, StepEnd, StepFuture, Work};
 use tenancy_server::runner::Runner;
+use tenancy_server::tenancy::Tenancy;
+use tenancy_store::database::Database;
+use tenancy_testkit::{Armed, Fault, Message, Proxy};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -17,11 +21,15 @@ on_both!(
     a_stop_must_give_leases_back_and_the_job_go_on_from_its_step,
     a_lease_that_is_over_must_be_taken_over_and_its_old_holder_write_nothing,
     heartbeats_must_keep_a_lease_however_long_a_step_takes,
+    a_stop_must_not_wait_for_a_step_longer_than_it_is_told,
     a_write_must_come_to_its_end_when_who_asked_goes_away,
     a_job_that_waits_must_say_for_what_and_until_when_and_go_on_from_its_step,
     a_job_that_waits_too_long_must_be_given_up_and_say_for_what_it_waited,
     runners_must_share_the_work_and_do_nothing_twice,
 );
+
+/// How long a stop waits for steps.
+const DRAIN: Duration = Duration::from_secs(20);
 
 /// Does a step for each permit, and keeps what it did.
 struct OneByOne {
@@ -68,7 +76,7 @@ async fn a_stop_must_give_leases_back_and_the_job_go_on_from_its_step(on: On) {
     let steps = OneByOne::new();
     let house = registered(on, Arc::clone(&steps)).await;
     let stop = CancellationToken::new();
-    let running = tokio::spawn(another(&house, steps.clone(), Jobs::default(), &stop).run());
+    let running = tokio::spawn(another(&house, steps.clone(), Jobs::default(), &stop).run(DRAIN));
     steps.begun.acquire().await.expect("open").forget();
     stop.cancel();
     steps.permits.add_permits(1);
@@ -94,7 +102,7 @@ async fn a_stop_must_give_back_the_lease_of_a_job_whose_outcome_cannot_be_commit
          CREATE TRIGGER refuse BEFORE UPDATE OF state ON tenants FOR EACH ROW EXECUTE FUNCTION refuse()",
     );
     let stop = CancellationToken::new();
-    let running = tokio::spawn(another(&house, steps.clone(), Jobs::default(), &stop).run());
+    let running = tokio::spawn(another(&house, steps.clone(), Jobs::default(), &stop).run(DRAIN));
     let failed = r#"tenancy_commits_total{outcome="internal"}"#;
     while !house.get("/metrics").await.body.as_str().is_some_and(|figures| figures.contains(failed)) {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -135,11 +143,114 @@ async fn lease_ends(house: &House) -> Timestamp {
     job["due_at"].as_str().expect("text").parse().expect("a time")
 }
 
+/// Never done with a step; counts those that are under way.
+struct Endless {
+    begun: Semaphore,
+    under_way: Arc<AtomicUsize>,
+}
+
+struct Gone(Arc<AtomicUsize>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Endless {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { begun: Semaphore::new(0), under_way: Arc::default() })
+    }
+
+    fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::SeqCst)
+    }
+}
+
+impl Provisioner for Endless {
+    fn step<'a>(&'a self, _work: Work<'a>) -> StepFuture<'a> {
+        Box::pin(async move {
+            self.under_way.fetch_add(1, Ordering::SeqCst);
+            let _gone = Gone(Arc::clone(&self.under_way));
+            self.begun.add_permits(1);
+            std::future::pending().await
+        })
+    }
+}
+
+async fn a_stop_must_not_wait_for_a_step_longer_than_it_is_told(on: On) {
+    let (endless, steps) = (Endless::new(), OneByOne::new());
+    let house = registered(on, Arc::clone(&steps)).await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(another(&house, endless.clone(), Jobs::default(), &stop).run(Duration::ZERO));
+    endless.begun.acquire().await.expect("open").forget();
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(10), running).await.expect("in time").expect("no panic");
+    assert_eq!(endless.under_way(), 0, "the step is dropped");
+    let job = house.get("/v1/jobs").await.ok(200).body["items"][0].clone();
+    assert_eq!((&job["state"], &job["steps"][0]["state"]), (&json!("queued"), &json!("pending")));
+    steps.permits.add_permits(100);
+    house.work().await;
+    assert_eq!(steps.done(), ["provision dev", "provision prod", "open dev", "open prod"]);
+}
+
+/// A runner whose way to the database is a proxy, and which works the house's only job.
+async fn behind(house: &House, proxy: &Proxy, endless: &Arc<Endless>, jobs: Jobs) -> (Armed, CancellationToken) {
+    let database = Database::Postgres(proxy.url(house.postgres.as_ref().expect("PostgreSQL")));
+    let tenancy = Tenancy::new(database.open().await.expect("open"), Declared::default());
+    let (metrics, stop) = (Arc::new(Metrics::new(&tenancy.commits)), CancellationToken::new());
+    let beat = |message: &Message| message.executes() && message.sql_contains("prolonged");
+    let fault = Fault::delay(Duration::from_secs(3600)).when(beat);
+    let beats = proxy.arm(if jobs.lease_seconds == LOST { fault.repeated() } else { fault });
+    drop(tokio::spawn(Runner::new(tenancy, endless.clone(), metrics, jobs, stop.clone()).run(DRAIN)));
+    endless.begun.acquire().await.expect("open").forget();
+    (beats, stop)
+}
+
+/// The lease of a process none of whose heartbeats arrives.
+const LOST: u64 = 2;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_cannot_prolong_a_lease_must_stop_its_step_before_another_begins_it() {
+    let (endless, steps) = (Endless::new(), OneByOne::new());
+    let house = registered(On::Postgres, Arc::clone(&steps)).await;
+    let proxy = Proxy::start(tenancy_testkit::Postgres::shared().address());
+    let jobs = Jobs { lease_seconds: LOST, heartbeat_seconds: 1, poll_milliseconds: 60_000, ..Jobs::default() };
+    let (beats, stop) = behind(&house, &proxy, &endless, jobs).await;
+    let jobs = Jobs { poll_milliseconds: 10, ..Jobs::default() };
+    let other = tokio::spawn(another(&house, steps.clone(), jobs, &stop).run(DRAIN));
+    steps.begun.acquire().await.expect("open").forget();
+    assert_eq!(endless.under_way(), 0);
+    assert!(beats.fired() > 0);
+    stop.cancel();
+    steps.permits.add_permits(100);
+    other.await.expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_heartbeat_that_hangs_must_not_keep_the_next_one_from_prolonging_the_lease() {
+    let endless = Endless::new();
+    let house = registered(On::Postgres, OneByOne::new()).await;
+    let proxy = Proxy::start(tenancy_testkit::Postgres::shared().address());
+    let jobs = Jobs { lease_seconds: 10, heartbeat_seconds: 1, ..Jobs::default() };
+    let (beats, stop) = behind(&house, &proxy, &endless, jobs).await;
+    beats.wait().await;
+    let due_at = async || {
+        let job = house.get("/v1/jobs").await.ok(200).body["items"][0].clone();
+        job["due_at"].as_str().expect("text").parse::<Timestamp>().expect("a time")
+    };
+    let before = due_at().await;
+    let prolonged = async { while due_at().await <= before {} };
+    tokio::time::timeout(Duration::from_secs(8), prolonged).await.expect("before the lease is over");
+    assert_eq!(endless.under_way(), 1);
+    stop.cancel();
+}
+
 async fn heartbeats_must_keep_a_lease_however_long_a_step_takes(on: On) {
     let steps = OneByOne::new();
     let house = registered(on, Arc::clone(&steps)).await;
     let (stop, jobs) = (CancellationToken::new(), Jobs { lease_seconds: 20, heartbeat_seconds: 1, ..Jobs::default() });
-    let running = tokio::spawn(another(&house, steps.clone(), jobs, &stop).run());
+    let running = tokio::spawn(another(&house, steps.clone(), jobs, &stop).run(DRAIN));
     steps.begun.acquire().await.expect("open").forget();
     let (store, first) = (&house.server.tenancy.store, lease_ends(&house).await);
     store.shift_clock(Duration::from_secs(15));
@@ -292,7 +403,7 @@ async fn runners_must_share_the_work_and_do_nothing_twice(on: On) {
     let stop = CancellationToken::new();
     let recorder = || Arc::new(tenancy_server::provisioner::Recorder);
     let running: Vec<_> =
-        (0..3).map(|_| tokio::spawn(another(&house, recorder(), Jobs::default(), &stop).run())).collect();
+        (0..3).map(|_| tokio::spawn(another(&house, recorder(), Jobs::default(), &stop).run(DRAIN))).collect();
     while house.get("/v1/tenants?state=Active&limit=500").await.body["items"].as_array().map(Vec::len) != Some(30) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -8,6 +8,7 @@ use crate::rows::{Type, Value};
 use crate::sql::Sql;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tenancy_core::{Error, Timestamp};
 use tokio::sync::Mutex;
 
@@ -53,9 +54,14 @@ impl Shared {
         self.run(&self.upkeep, sql, types).await
     }
 
-    /// Runs a heartbeat, once.
-    pub async fn beat(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
-        self.run(&self.heartbeats, sql, types).await
+    /// Runs a heartbeat, once. One without an answer `within` that time is given up, and its connection with it: a lease
+    /// is over before a connection is given up otherwise.
+    pub async fn beat(&self, sql: &Sql, types: &[Type], within: Duration) -> Result<Vec<Vec<Value>>, Error> {
+        let Ok(done) = tokio::time::timeout(within, self.run(&self.heartbeats, sql, types)).await else {
+            self.heartbeats.lock().await.take();
+            return Err(Error::Unavailable);
+        };
+        done
     }
 
     /// Runs a query by which time is taken, once, on the connection that has the least to do, which is open by then; with when it

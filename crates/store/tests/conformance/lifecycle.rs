@@ -183,7 +183,7 @@ async fn must_prolong_only_leases_that_hold(bench: Bench) {
     let jobs = bench.store.claim("me", 2, Duration::ZERO).await.unwrap();
     let leases: Vec<_> = jobs.iter().map(|job| (job.job_id.clone(), job.lease_epoch)).collect();
     let again = bench.store.claim("other", 1, Duration::from_secs(10)).await.unwrap();
-    let held = bench.store.heartbeat(&leases, Duration::from_secs(10)).await.unwrap();
+    let held = bench.store.heartbeat(&leases, Duration::from_secs(10), Duration::from_secs(10)).await.unwrap();
     assert_eq!(held.len(), 1);
     assert_ne!(held[0].0, again[0].job_id);
     assert!(bench.claim().await.is_empty(), "the one that was prolonged is not due");

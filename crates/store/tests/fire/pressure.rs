@@ -56,7 +56,7 @@ async fn must_keep_leases_while_every_commit_takes_two_seconds() {
         let progress = Progress { progress: 0.5, steps: Vec::new(), log: String::new() };
         drop(tokio::spawn(async move { store.progress(&locked, progress).await }));
         let beat = Instant::now();
-        let held = rig.bench.store.heartbeat(&working, LEASE).await.unwrap();
+        let held = rig.bench.store.heartbeat(&working, LEASE, LEASE).await.unwrap();
         for lease in &working[6..] {
             assert!(held.contains(lease), "a lease is lost after {:?}", began.elapsed());
         }
