@@ -1,21 +1,28 @@
 //! `/v1/jobs`, and those of a tenant.
 
+use super::lifecycle::read;
 use super::path::Named;
 use super::problem::Problem;
 use super::query::Query;
-use super::respond::json;
+use super::respond::{json, text};
 use super::server::Server;
-use crate::operations::jobs::{MAX_WAIT_SECONDS, find, wait};
+use super::write::Write;
+use crate::answer::Answer;
+use crate::operations::jobs::{Cancel, MAX_WAIT_SECONDS, find, wait};
 use crate::operations::tenants::tenant_id;
+use crate::tenancy::Tenancy;
+use crate::view::document::Cancellation;
 use crate::view::job::JobView;
 use crate::view::list::{List, page};
 use axum::extract::State;
 use axum::response::Response;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tenancy_core::Error;
+use tenancy_core::hold::MAX_REASON_LENGTH_BYTES;
 use tenancy_core::ids::TenantId;
-use tenancy_core::job::JobState;
+use tenancy_core::job::{Job, JobState};
 use tenancy_store::page::JobFilter;
 
 /// Jobs on all tenants, newest first.
@@ -88,4 +95,36 @@ pub async fn get(
         }
     };
     json(&JobView::of(&job))
+}
+
+/// Cancels a job that is queued or waits, or takes it from who works it; what its steps have done stays. It ends as
+/// failed, with the code `cancelled`, and is not tried again by itself. A purge that was begun cannot be cancelled.
+#[utoipa::path(
+    post, path = "/v1/tenants/{tenant_id}/jobs/{job_id}/cancel", tag = "jobs", operation_id = "cancel_job",
+    params(
+        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
+        ("job_id" = String, Path, description = "Its id"),
+    ),
+    request_body(content = Option<Cancellation>),
+    responses((status = 200, body = JobView)),
+)]
+pub async fn cancel(
+    State(server): State<Arc<Server>>,
+    Named((tenant, job)): Named<(String, String)>,
+    write: Write,
+) -> Result<Response, Problem> {
+    let reason = cancellation(&write.document_if_any()?)?;
+    let command = Cancel { tenant, job, reason, precondition: write.precondition };
+    let answered = write.carry_out(&server, command, cancelled).await;
+    server.tenancy.job_ended.notify_waiters();
+    answered
+}
+
+/// Without its log, which the answer that is kept for an Idempotency-Key would hold once more.
+fn cancelled(_: &Tenancy, job: &Job) -> Answer {
+    Answer { status: 200, body: text(&JobView::row(job)), ..Answer::default() }
+}
+
+fn cancellation(document: &Value) -> Result<Option<String>, Error> {
+    read(document, |fields, findings| fields.text("reason", MAX_REASON_LENGTH_BYTES, findings))
 }

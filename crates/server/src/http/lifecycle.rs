@@ -138,7 +138,7 @@ pub(super) fn nothing_said(write: &Write) -> Result<(), Problem> {
 }
 
 /// Reads an object's fields; one that `fields` does not ask for is a violation.
-fn read<T>(document: &Value, fields: impl FnOnce(&mut Fields<'_>, &mut Findings) -> T) -> Result<T, Error> {
+pub(super) fn read<T>(document: &Value, fields: impl FnOnce(&mut Fields<'_>, &mut Findings) -> T) -> Result<T, Error> {
     let mut findings = Findings::default();
     let value = Fields::of(document, Pointer::root(), &mut findings).map(|mut of| {
         let value = fields(&mut of, &mut findings);

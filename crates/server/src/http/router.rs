@@ -61,6 +61,7 @@ pub fn all() -> Vec<Route> {
         may(ReadTenants, routes!(versions::of_environment)),
         may(ReadJobs, routes!(jobs::of_tenant)),
         may(ReadJobs, routes!(jobs::get)),
+        may(RunLifecycle, routes!(jobs::cancel)),
         may(ReadJobs, routes!(jobs::list)),
         may(ReadAudit, routes!(audit::of_tenant)),
         may(ReadAudit, routes!(audit::list)),

@@ -1,11 +1,16 @@
-//! Jobs: found, and waited for.
+//! Jobs: found, waited for, and cancelled.
 
-use super::tenants::tenant_id;
+use super::outcomes::ended;
+use super::tenants::{self, tenant_id};
+use super::{Command, Decided};
+use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::ids::JobId;
 use tenancy_core::job::Job;
+use tenancy_core::moment::Moment;
+use tenancy_core::rules::outcome::{CANCELLED, cancel};
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for a job's end.
@@ -51,4 +56,40 @@ pub async fn wait(
             () = &mut up => return find(tenancy, tenant, id).await,
         }
     }
+}
+
+/// Cancels a job.
+#[derive(Debug)]
+pub struct Cancel {
+    /// On whom: an id or an alias.
+    pub tenant: String,
+    /// Which.
+    pub job: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// On what it depends, if anything was said.
+    pub precondition: Precondition,
+}
+
+impl Command for Cancel {
+    type Outcome = Job;
+
+    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Job>, Error> {
+        let dossier = tenants::find(tenancy, &self.tenant).await?;
+        self.precondition.check_if_said(None, dossier.tenant.version)?;
+        let Some(job) = dossier.open_job.as_ref().filter(|open| open.job_id.as_str() == self.job) else {
+            let outcome = find(tenancy, &self.tenant, &self.job).await?;
+            return is_cancelled(&outcome).map(|()| Decided { outcome, changes: None });
+        };
+        let decision = cancel(&tenancy.declared, &dossier, self.reason.as_deref(), moment)?;
+        Ok(ended(decision.changes, job))
+    }
+}
+
+/// That a job which cannot be cancelled any more was cancelled already.
+fn is_cancelled(job: &Job) -> Result<(), Error> {
+    if job.error_code.as_deref() == Some(CANCELLED) {
+        return Ok(());
+    }
+    Err(Error::NotNow(format!("job {} ({}) is {}: there is nothing to cancel", job.job_id, job.action, job.state)))
 }

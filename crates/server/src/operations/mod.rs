@@ -184,6 +184,7 @@ fn moved(conflict: &Conflict) -> Option<&str> {
         Conflict::TenantMoved { id, .. } | Conflict::TenantMissing(id) => Some(id.as_str()),
         Conflict::OrganizationMoved { id, .. } => Some(id.as_str()),
         Conflict::ApiKeyMoved(id) => Some(id.as_str()),
+        Conflict::LeaseLost(id) => Some(id.as_str()),
         _ => None,
     }
 }

@@ -10,6 +10,7 @@ use tenancy_core::moment::Moment;
 use tenancy_core::organization::Usage;
 use tenancy_core::rules::lifecycle::Suspension;
 use tenancy_core::rules::organization_holds::{HoldsDecision, place, release, settle};
+use tenancy_core::rules::outcome::is_in_the_way;
 use tenancy_core::{Error, Timestamp};
 use tenancy_store::page::{JobFilter, Page};
 
@@ -100,7 +101,8 @@ impl Command for Settle {
     async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<()>, Error> {
         let nothing = Decided { outcome: (), changes: None };
         let Some(dossier) = tenancy.store.dossier(&self.tenant).await? else { return Ok(nothing) };
-        if next_action(Situation::of(&tenancy.declared, &dossier)).is_none() {
+        let declared = &tenancy.declared;
+        if next_action(Situation::of(declared, &dossier)).is_none() && !is_in_the_way(declared, &dossier) {
             return Ok(nothing);
         }
         let filter = JobFilter { tenant_id: Some(self.tenant.clone()), ..JobFilter::default() };

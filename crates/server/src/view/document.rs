@@ -133,6 +133,14 @@ pub struct DecidedOn {
     pub version: Option<i64>,
 }
 
+/// What `cancel` says; all of it may be left out.
+#[derive(Debug, ToSchema)]
+#[schema(example = json!({"reason": "the certificate will not come"}))]
+pub struct Cancellation {
+    /// Why.
+    pub reason: Option<String>,
+}
+
 /// A key to make.
 #[derive(Debug, ToSchema)]
 #[schema(example = json!({"name": "gateway", "role": "viewer"}))]

@@ -56,7 +56,7 @@ pub struct JobView<'a> {
     pub progress: f64,
     /// Its steps, in order.
     pub steps: Vec<StepView<'a>>,
-    /// Lines for people; left out in lists.
+    /// Lines for people; left out in lists, and when it is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logs: Option<&'a str>,
     /// For what it waits, while it is queued.

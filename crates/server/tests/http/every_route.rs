@@ -101,6 +101,7 @@ fn samples() -> Vec<Sample> {
         read("/v1/tenants/{tenant_id}/environments/{environment}/versions", "/v1/tenants/acme-eu/environments/dev/versions"),
         read("/v1/tenants/{tenant_id}/jobs", "/v1/tenants/acme-eu/jobs"),
         read("/v1/tenants/{tenant_id}/jobs/{job_id}", "/v1/tenants/acme-eu/jobs/{job}"),
+        write("POST", "/v1/tenants/{tenant_id}/jobs/{job_id}/cancel", "/v1/tenants/acme-new/jobs/{job}/cancel", json!({"reason": "a test"}), "JOB_CANCELLED"),
         read("/v1/jobs", "/v1/jobs"),
         read("/v1/tenants/{tenant_id}/audit", "/v1/tenants/acme-eu/audit"),
         read("/v1/audit", "/v1/audit"),
@@ -138,6 +139,9 @@ async fn furnish(house: &House) {
     house.send("DELETE", "/v1/tenants/acme-old", &[("if-match", "*")], ()).await.ok(202);
     house.work().await;
     house.post("/v1/keys", json!({"name": "victim", "role": "viewer"})).await.ok(201);
+    // Its creation stays queued.
+    let manifest = json!({"tenant_id": "acme-new", "organization_id": "acme", "region": "eu-west-1"});
+    house.post("/v1/tenants", manifest).await.ok(201);
 }
 
 async fn path(house: &House, path: &str) -> String {
@@ -146,7 +150,10 @@ async fn path(house: &House, path: &str) -> String {
         items.last().expect("an item")[id].as_str().expect("an id").to_owned()
     };
     match path {
-        path if path.contains("{job}") => path.replace("{job}", &last("/v1/tenants/acme-eu/jobs", "job_id").await),
+        path if path.contains("{job}") => {
+            let (jobs, _) = path.split_once("/{job}").expect("a job of a tenant");
+            path.replace("{job}", &last(jobs, "job_id").await)
+        }
         path if path.contains("{key}") => path.replace("{key}", &last("/v1/keys", "key_id").await),
         path => path.to_owned(),
     }

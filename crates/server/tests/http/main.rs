@@ -7,6 +7,7 @@ mod every_route;
 mod expiry;
 mod house;
 mod idempotency;
+mod jobs;
 mod life;
 mod methods;
 mod organization_holds;
