@@ -180,11 +180,16 @@ pub fn next_action(now: Situation) -> Option<Action> {
     }
 }
 
-/// Why a tenant is not as it is wished, for people: a hold or a job; `None` when it is as wished.
+/// Why a tenant is not as it is wished, for people: a hold, a job, or its archiving; `None` when it is as wished. What is
+/// purged waits for nothing.
 pub fn waits_for(declared: &Declared, dossier: &Dossier) -> Option<String> {
     if let Some(job) = &dossier.open_job {
         let waiting = job.waiting_for.as_ref().map(|what| format!(", which waits for {what}")).unwrap_or_default();
         return Some(format!("job {} ({}, {}){waiting}", job.job_id, job.action, job.state));
+    }
+    if dossier.tenant.state == State::Archived {
+        let comes_back = dossier.tenant.desired_state == Some(Wish::Active) && dossier.tenant.purged_at.is_none();
+        return comes_back.then(|| "its undeletion".to_owned());
     }
     let holds: Vec<_> = suspending_holds(declared, dossier).map(Hold::described).collect();
     let kept_from_service = match (dossier.tenant.state, dossier.tenant.desired_state) {

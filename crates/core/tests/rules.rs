@@ -241,6 +241,9 @@ fn must_leave_a_tombstone_and_nothing_beside_it() {
         refusal(tenant.change(&document(json!({"labels": {"a": "b"}})), &["remove-environment", "less-retention"]))
             .contains("undelete")
     );
+    assert_eq!(waits_for(&tenant.declared, &tenant.dossier), None, "nobody wishes it back");
+    tenant.dossier.tenant.desired_state = Some(Wish::Active);
+    assert_eq!(waits_for(&tenant.declared, &tenant.dossier).as_deref(), Some("its undeletion"));
     assert!(refusal(tenant.ask(Action::Purge)).contains("grace period"));
     tenant.hours.set(tenant.hours.get() + 24);
     tenant.ask(Action::Purge).expect("asked");
@@ -261,6 +264,7 @@ fn must_leave_a_tombstone_and_nothing_beside_it() {
     });
     assert_eq!(back, Some((-1, -7)));
     tenant.take(Ok(decision)).expect("taken");
+    assert_eq!(waits_for(&tenant.declared, &tenant.dossier), None, "a tombstone waits for nothing");
     assert!(refusal(tenant.change(&document(more), &[])).contains("is purged"));
     for action in [Action::Undelete, Action::Purge, Action::Delete] {
         assert!(refusal(tenant.ask(action)).contains("is purged"));
