@@ -130,7 +130,7 @@ impl Settled {
         if self.timed_out {
             let waits = field("waits_for").map(|what| format!(": waits for {what}")).unwrap_or_default();
             let message = format!("{id} is still {state} after {timeout_seconds} s{waits}");
-            let next = self.release().unwrap_or_else(|| command(&format!("wait {}", quoted(id))));
+            let next = self.remedy().unwrap_or_else(|| command(&format!("wait {}", quoted(id))));
             return Err(Failure::new(Exit::TimedOut, message).and(next));
         }
         if let Some(job) = &self.failed {
@@ -145,12 +145,16 @@ impl Settled {
         })
     }
 
-    /// The command that releases the hold which keeps a tenant from its wish, where there is exactly one.
-    pub fn release(&self) -> Option<String> {
+    /// The command that ends what keeps a tenant from its wish: releases the hold, where there is exactly one, or takes it
+    /// out of the archive.
+    pub fn remedy(&self) -> Option<String> {
         if as_wished(&self.tenant) {
             return None;
         }
         let waits_for = text(&self.tenant, "waits_for")?;
+        if text(&self.tenant, "state") == Some("Archived") && !waits_for.starts_with("job ") {
+            return Some(command(&format!("undelete {}", quoted(text(&self.tenant, "tenant_id")?))));
+        }
         let holds = self.tenant["holds"].as_array()?.iter();
         let named: Vec<_> = holds
             .filter_map(|hold| Some((text(hold, "hold")?, hold["organization"].as_bool() == Some(true))))
@@ -178,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn must_say_which_hold_keeps_a_tenant_from_its_wish() {
+    fn must_say_what_keeps_a_tenant_from_its_wish() {
         let held = settled(json!({
             "tenant_id": "acme-eu", "state": "Suspended", "desired_state": "Active",
             "waits_for": "the release of hold billing", "holds": [{"hold": "billing", "organization": false}],
@@ -187,15 +191,23 @@ mod tests {
             held.verdict(1).expect("no failure"),
             "acme-eu is Suspended, wished Active: waits for the release of hold billing"
         );
-        assert!(held.release().expect("a command").ends_with("activate acme-eu --hold billing"));
+        assert!(held.remedy().expect("a command").ends_with("activate acme-eu --hold billing"));
         let above = settled(json!({
             "tenant_id": "acme-eu", "organization_id": "acme", "state": "Suspended", "desired_state": "Active",
             "waits_for": "the release of hold billing on organization acme",
             "holds": [{"hold": "legal", "organization": false}, {"hold": "billing", "organization": true}],
         }));
-        assert!(above.release().expect("a command").ends_with("activate acme --organization --hold billing"));
+        assert!(above.remedy().expect("a command").ends_with("activate acme --organization --hold billing"));
+        let archived = settled(json!({
+            "tenant_id": "acme-eu", "state": "Archived", "desired_state": "Active", "waits_for": "its undeletion",
+        }));
+        assert_eq!(
+            archived.verdict(1).expect("no failure"),
+            "acme-eu is Archived, wished Active: waits for its undeletion"
+        );
+        assert!(archived.remedy().expect("a command").ends_with("undelete acme-eu"));
         let wished = settled(json!({"tenant_id": "acme-eu", "state": "Active", "desired_state": "Active"}));
-        assert_eq!((wished.verdict(1).expect("no failure").as_str(), wished.release()), ("acme-eu is Active", None));
+        assert_eq!((wished.verdict(1).expect("no failure").as_str(), wished.remedy()), ("acme-eu is Active", None));
     }
 
     #[test]

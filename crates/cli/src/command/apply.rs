@@ -92,6 +92,18 @@ impl Applied {
         })
     }
 
+    /// Why tenants that the documents leave as they are, are not as those wish, each with what to type.
+    pub fn waiting(&self) -> impl Iterator<Item = (String, Option<String>)> {
+        let unchanged = self.results().iter().filter(|result| text(result, "result") == Some("unchanged"));
+        let waiting = unchanged.filter(|result| text(result, "waits_for").is_some());
+        waiting.filter_map(|result| {
+            let mut tenant = result.clone();
+            tenant["tenant_id"] = result["id"].clone();
+            let one = Settled { tenant, failed: None, timed_out: false };
+            Some((one.verdict(0).ok()?, one.remedy()))
+        })
+    }
+
     /// The tenants that the documents named and that were not refused.
     fn tenants(&self) -> Vec<String> {
         let of_tenants = self
@@ -211,7 +223,7 @@ pub fn conclude(
             Ok(line) if tells(id) => {
                 say(&plain(&line))?;
                 if !as_wished(&one.tenant)
-                    && let Some(command) = one.release()
+                    && let Some(command) = one.remedy()
                 {
                     remark(&format!("next: {command}"));
                 }

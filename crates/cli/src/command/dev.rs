@@ -220,7 +220,7 @@ async fn present(client: &Client, documents: Option<Documents>, flag: &str) -> R
 fn said(one: &Settled) -> Result<(), Failure> {
     if let Ok(line) = one.verdict(PATIENCE.timeout) {
         say(&format!("\n{line}"))?;
-        if let Some(command) = one.release() {
+        if let Some(command) = one.remedy() {
             say(&format!("  {command}"))?;
         }
     }

@@ -52,6 +52,7 @@ pub async fn finish(
     let tenant = accepted.get("tenant").unwrap_or(&accepted);
     let id = text(tenant, "tenant_id").unwrap_or_default().to_owned();
     let job = accepted.get("job").or(tenant.get("open_job")).filter(|job| !job.is_null());
+    let asked_for = accepted.get("job").and_then(|job| text(job, "action"));
     if patience.no_wait {
         return match (format, job) {
             (Format::Table | Format::Wide, Some(job)) => {
@@ -67,10 +68,12 @@ pub async fn finish(
     let Some(settled) = settled.get(&id) else { return said(&id, tenant) };
     let line = settled.verdict(patience.timeout)?;
     match format {
+        // Whoever archived it knows that it is not as its manifest wishes.
+        Format::Table | Format::Wide if asked_for == Some("delete") => return said(&id, &settled.tenant),
         Format::Table | Format::Wide => say(&line)?,
         _ => one(&TENANTS, &settled.tenant, format)?,
     }
-    if let Some(command) = settled.release() {
+    if let Some(command) = settled.remedy() {
         remark(&format!("next: {command}"));
     }
     Ok(Exit::Done)

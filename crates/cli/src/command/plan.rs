@@ -5,7 +5,8 @@ use crate::command::apply::{Applied, send};
 use crate::documents::{Documents, Files};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Format, Output};
+use crate::terminal::{plain, remark, say};
 use clap::Args;
 
 const EXAMPLES: &str = "\
@@ -38,6 +39,12 @@ pub async fn run(client: &Client, given: Plan) -> Result<Exit, Failure> {
     let documents = Documents::read(&given.files.files)?;
     let applied = Applied::of(send(client, documents, &given.allow, true).await?);
     applied.print(given.output.output)?;
+    if matches!(given.output.output, Format::Table | Format::Wide) {
+        for (line, next) in applied.waiting() {
+            say(&plain(&line))?;
+            next.into_iter().for_each(|command| remark(&format!("next: {command}")));
+        }
+    }
     applied.refusal()?;
     let changes = given.exit_code && applied.changes_something();
     Ok(if changes { Exit::Changes } else { Exit::Done })

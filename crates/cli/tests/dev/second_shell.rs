@@ -78,7 +78,13 @@ fn must_archive_and_take_back() {
     assert!(said.contains("next:") && said.contains("suspend acme-eu"), "{said}");
     shell.good("suspend acme-eu --reason ended --no-wait");
     shell.good("wait acme-eu --state Suspended");
-    assert!(shell.good("delete acme-eu --yes").contains("acme-eu is Archived"));
+    assert_eq!(shell.good("delete acme-eu --yes"), "acme-eu is Archived\n");
+    let waits = "acme-eu is Archived, wished Active: waits for its undeletion";
+    for verb in ["plan", "apply"] {
+        let ran = shell.run(&format!("{verb} -f {EXAMPLE}"));
+        assert!(ran.out.contains(waits) && ran.err.contains("undelete acme-eu\n"), "{verb}: {ran:?}");
+    }
+    assert!(shell.good("describe tenant acme-eu").contains("its undeletion"));
     assert_eq!(shell.run("purge acme-eu").code, 2, "a purge is never asked of nobody");
     assert_eq!(shell.run("purge acme-eu --yes").code, 1, "the grace period is not over");
     assert!(shell.good("undelete acme-eu").contains("acme-eu is Suspended"));
