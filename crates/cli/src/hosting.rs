@@ -2,11 +2,15 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::program::{command, quoted};
+use crate::reach::CLIENT_FILE;
 use crate::terminal::remark;
 use clap::ValueEnum;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::num::NonZero;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use tenancy_core::apikey::Role;
 use tenancy_server::config::{BadConfig, Config};
 use tenancy_server::operations::{Done, keys};
@@ -20,6 +24,8 @@ use tracing_subscriber::EnvFilter;
 
 /// The mark of a database that `serve` has used: somebody counts on it.
 const SERVED: &str = "served";
+/// The embedded database, in its data directory.
+const DATABASE_FILE: &str = "tenancy.db";
 
 /// Marks a database as served.
 ///
@@ -33,11 +39,60 @@ pub async fn mark_served(store: &Store) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When `serve` has used it: `dev` would migrate it unasked, and make itself an admin key.
-pub async fn not_served(database: &Database) -> Result<(), Failure> {
-    if database.is_marked(SERVED).await.map_err(of_database)? {
-        let message = "this database belongs to `tenancy serve`, and dev leaves it alone";
-        return Err(Failure::refused(message).and_type("dev --data-dir ./.tenancy-dev"));
+pub async fn not_served(database: &Database, directory: &Path) -> Result<(), Failure> {
+    if !database.is_marked(SERVED).await.map_err(of_database)? {
+        return Ok(());
     }
+    let message = "this database belongs to `tenancy serve`, and dev leaves it alone";
+    let next = match database {
+        Database::Sqlite(file) if file.starts_with(directory) => {
+            let ours = quoted(&directory.to_string_lossy()).into_owned();
+            let another = format!("{}-dev", directory.to_string_lossy().trim_end_matches('/'));
+            let try_there = command(&format!("dev --data-dir {}", quoted(&another)));
+            format!("{try_there} for another one to try things on; {}", command(&format!("serve --data-dir {ours}")))
+        }
+        // Its URL may hold a password.
+        _ => format!("name another database to try things on; {} is for this one", command("serve")),
+    };
+    Err(Failure::refused(message).and(next))
+}
+
+/// Makes the data directory, or closes the one that is there to all but its owner.
+///
+/// # Errors
+/// When it cannot be had, or cannot be closed.
+pub fn make_data_directory(config: &Config) -> Result<(), Failure> {
+    let directory = &config.data_dir;
+    let shown = directory.display();
+    let refused = |what: String| Failure::refused(what).and("name another one with --data-dir");
+    match std::fs::metadata(directory) {
+        Ok(found) if !found.is_dir() => return Err(refused(format!("the data directory {shown} is a file"))),
+        Ok(found) => close(directory, found.permissions().mode() & 0o777)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(refused(format!("the data directory {shown} cannot be used: {error}"))),
+    }
+    config.make_data_dir().map_err(|error| refused(error.to_string()))
+}
+
+/// Closes a directory that others can look into: keys are kept there. One with other things in it is somebody's, and may
+/// be meant to be open.
+fn close(directory: &Path, mode: u32) -> Result<(), Failure> {
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let shown = directory.display();
+    let within = directory.join("tenancy");
+    let next = format!("name one that is yours alone, such as --data-dir {}", quoted(&within.to_string_lossy()));
+    let is_ours = [CLIENT_FILE, DATABASE_FILE].iter().any(|file| directory.join(file).exists());
+    if !is_ours && std::fs::read_dir(directory)?.next().is_some() {
+        let message = format!("{shown} has other things in it, and others can look into it (mode {mode:04o})");
+        return Err(Failure::refused(message).and(next));
+    }
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)).map_err(|error| {
+        let message = format!("others can look into {shown} (mode {mode:04o}), and it cannot be closed: {error}");
+        Failure::refused(message).and(next)
+    })?;
+    remark(&format!("{shown} was open to others (mode {mode:04o}), and is its owner's alone now"));
     Ok(())
 }
 
@@ -69,15 +124,33 @@ pub fn log(format: LogFormat, otherwise: &str) {
 ///
 /// # Errors
 /// When the address is taken, with what to do.
-pub async fn listen(address: SocketAddr, verb: &str) -> Result<TcpListener, Failure> {
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            let free = SocketAddr::new(address.ip(), 0);
-            Failure::refused(format!("{address} is taken by another process"))
-                .and_type(&format!("{verb} --listen {free}"))
+            let arguments = std::env::args().skip(1).collect::<Vec<_>>();
+            let next = on_another_port(&arguments, SocketAddr::new(address.ip(), 0));
+            Failure::refused(format!("{address} is taken by another process")).and(next)
         }
         _ => Failure::refused(format!("cannot listen on {address}: {error}")),
     })
+}
+
+/// The same command on a port that is free.
+fn on_another_port(arguments: &[String], free: SocketAddr) -> String {
+    // A password may stand in a URL, and is not repeated where it can be read.
+    if arguments.iter().any(|argument| argument.contains("://") && argument.contains(['@', '?'])) {
+        return format!("the same command with --listen {free}");
+    }
+    let mut kept = Vec::new();
+    let mut left = arguments.iter();
+    while let Some(argument) = left.next() {
+        match argument.as_str() {
+            "--listen" => drop(left.next()),
+            given if given.starts_with("--listen=") => {}
+            given => kept.push(quoted(given)),
+        }
+    }
+    command(&format!("{} --listen {free}", kept.join(" ")))
 }
 
 /// Runs what serves on threads of its own, as many as suit the database.
@@ -163,23 +236,60 @@ mod tests {
         let temp = tempfile::tempdir().expect("a directory");
         let cluster = tenancy_testkit::Postgres::shared().database("served");
         for database in [Database::Sqlite(temp.path().join("t.db")), Database::Postgres(cluster.url().to_owned())] {
-            not_served(&database).await.expect("new");
+            let not_served = || not_served(&database, temp.path());
+            not_served().await.expect("new");
             database.migrate(false).await.expect("migrated");
-            not_served(&database).await.expect("not used yet");
+            not_served().await.expect("not used yet");
             let store = database.open().await.expect("open");
             mark_served(&store).await.expect("marked");
             mark_served(&store).await.expect("again");
             store.close().await;
-            assert_eq!(not_served(&database).await.expect_err("refused").exit, Exit::Refused);
+            let failure = not_served().await.expect_err("refused");
+            assert_eq!(failure.exit, Exit::Refused);
+            let next = failure.next.expect("what to do");
+            match &database {
+                Database::Sqlite(_) => assert!(next.contains(&format!("dev --data-dir {}-dev", temp.path().display()))),
+                Database::Postgres(_) => assert!(next.contains("another database") && !next.contains("--data-dir")),
+            }
         }
     }
 
     #[tokio::test]
     async fn must_say_what_to_do_when_the_port_is_taken() {
-        let first = listen(SocketAddr::from(([127, 0, 0, 1], 0)), "dev").await.expect("free");
+        let first = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("free");
         let taken = first.local_addr().expect("an address");
-        let failure = listen(taken, "dev").await.expect_err("taken");
+        let failure = listen(taken).await.expect_err("taken");
         assert_eq!(failure.message, format!("{taken} is taken by another process"));
-        assert!(failure.next.is_some_and(|next| next.ends_with("dev --listen 127.0.0.1:0")));
+        assert!(failure.next.is_some_and(|next| next.ends_with("--listen 127.0.0.1:0")));
+        let next = |line: &str| {
+            let arguments: Vec<_> = line.split(' ').map(str::to_owned).collect();
+            on_another_port(&arguments, SocketAddr::from(([127, 0, 0, 1], 0)))
+        };
+        let same = "dev --data-dir d --apply a.yaml --listen 127.0.0.1:0";
+        assert!(next("dev --data-dir d --listen 127.0.0.1:7300 --apply a.yaml").ends_with(same));
+        assert!(next("dev --listen=127.0.0.1:7300 --data-dir d --apply a.yaml").ends_with(same));
+        assert!(!next("serve --database postgres://me:secret@db/t").contains("secret"));
+    }
+
+    #[test]
+    fn must_close_a_data_directory_that_is_ours_and_no_other() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let config = |name: &str| Config { data_dir: temp.path().join(name), ..Config::default() };
+        let open = |name: &str| {
+            std::fs::create_dir(temp.path().join(name)).expect("made");
+            std::fs::set_permissions(temp.path().join(name), std::fs::Permissions::from_mode(0o755)).expect("set");
+        };
+        let mode = |name: &str| std::fs::metadata(temp.path().join(name)).expect("there").permissions().mode() & 0o777;
+        open("empty");
+        make_data_directory(&config("empty")).expect("made");
+        assert_eq!(mode("empty"), 0o700);
+        open("others");
+        std::fs::write(temp.path().join("others/mine.txt"), "").expect("written");
+        let failure = make_data_directory(&config("others")).expect_err("somebody's");
+        assert!(failure.message.contains("(mode 0755)") && failure.exit == Exit::Refused, "{}", failure.message);
+        assert_eq!(mode("others"), 0o755);
+        let failure = make_data_directory(&config("others/mine.txt")).expect_err("a file");
+        assert!(failure.message.ends_with("mine.txt is a file"), "{}", failure.message);
+        assert!(make_data_directory(&config("others/mine.txt/below")).is_err());
     }
 }

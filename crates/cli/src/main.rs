@@ -17,6 +17,7 @@ mod private_file;
 mod program;
 mod progress;
 mod reach;
+mod sending;
 mod table;
 mod terminal;
 mod time;

@@ -3,6 +3,7 @@
 use crate::contexts::{Context, Contexts, read_toml};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::program::quoted;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,8 @@ use std::path::{Path, PathBuf};
 pub const DATA_DIRECTORY: &str = ".tenancy";
 /// Where a `dev` server leaves its URL and key, in its data directory.
 pub const CLIENT_FILE: &str = "client.toml";
+/// The context that `dev` writes.
+pub const DEV_CONTEXT: &str = "dev";
 
 /// How to find the server. Without any of it: the current context, else a `dev` server in ./.tenancy.
 #[derive(Args, Debug, Clone, Default)]
@@ -36,6 +39,16 @@ pub struct Server {
     pub context: Context,
     /// How it was found, for people.
     pub found_by: String,
+    /// The command that helps when nobody answers there.
+    pub helps: String,
+}
+
+impl Server {
+    fn of_context(name: &str, context: &Context) -> Self {
+        // Only the context that `dev` writes is one that `dev` can bring back.
+        let helps = if name == DEV_CONTEXT { "dev" } else { "context list" };
+        Self { context: context.clone(), found_by: format!("context {name}"), helps: helps.to_owned() }
+    }
 }
 
 impl Reach {
@@ -43,7 +56,9 @@ impl Reach {
     #[must_use]
     pub fn over(self, before: &Self) -> Self {
         // Whoever names a server after the verb means that one, whatever stood before it.
-        let said = self.context.is_some() || self.token.is_some() || self.data_dir.is_some();
+        let environment = environment_url();
+        let said = self.context.is_some() || self.data_dir.is_some() || self.has_own_url(environment.as_deref());
+        let said = said || self.token.is_some();
         if said || before.is_nothing() { self } else { before.clone() }
     }
 
@@ -51,36 +66,53 @@ impl Reach {
         self.context.is_none() && self.url.is_none() && self.data_dir.is_none()
     }
 
+    /// Whether the URL was typed: one of the environment is there for every command, and gives way.
+    fn has_own_url(&self, environment: Option<&str>) -> bool {
+        self.url.as_deref().is_some_and(|url| Some(url) != environment)
+    }
+
+    /// That one server is named, and not two.
+    fn check(&self, environment: Option<&str>) -> Result<(), Failure> {
+        let said = [
+            ("--context", self.context.is_some()),
+            ("--data-dir", self.data_dir.is_some()),
+            ("--url", self.has_own_url(environment)),
+        ];
+        let said: Vec<_> = said.into_iter().filter(|(_, said)| *said).map(|(flag, _)| flag).collect();
+        match said.as_slice() {
+            [] | [_] => Ok(()),
+            several => Err(Failure::usage(format!("{} each name a server: leave one of them", several.join(" and ")))),
+        }
+    }
+
     /// Finds the server.
     ///
     /// # Errors
     /// When what was named is not there, or nothing is known.
     pub fn find(&self) -> Result<Server, Failure> {
+        self.check(environment_url().as_deref())?;
         let token = std::env::var("TENANCY_TOKEN").ok().filter(|token| !token.is_empty());
         self.find_in(&Contexts::path()?, token, Path::new(DATA_DIRECTORY))
     }
 
     fn find_in(&self, config: &Path, token: Option<String>, here: &Path) -> Result<Server, Failure> {
         if let Some(name) = &self.context {
-            let context = Contexts::load(config)?.named(name)?.clone();
-            return Ok(Server { context, found_by: format!("context {name}") });
+            return Ok(Server::of_context(name, Contexts::load(config)?.named(name)?));
         }
         if let Some(directory) = &self.data_dir {
             return dev_server(directory)?.ok_or_else(|| {
                 let message = format!("{} was never used by a dev server", directory.display());
-                let shown = crate::program::quoted(&directory.to_string_lossy()).into_owned();
-                Failure::new(Exit::NoServer, message).and_type(&format!("dev --data-dir {shown}"))
+                Failure::new(Exit::NoServer, message).and_type(&dev_in(directory))
             });
         }
         if let Some(url) = self.url.as_ref().filter(|url| !url.is_empty()) {
             // The token of the environment goes to the URL it was set for, never to a context's server.
             let context = Context { url: url.clone(), key: self.token.clone().or(token) };
-            return Ok(Server { context, found_by: "--url".to_owned() });
+            return Ok(Server { context, found_by: "--url".to_owned(), helps: "context list".to_owned() });
         }
         let contexts = Contexts::load(config)?;
         if let Some(name) = &contexts.current {
-            let context = contexts.named(name)?.clone();
-            return Ok(Server { context, found_by: format!("context {name}") });
+            return Ok(Server::of_context(name, contexts.named(name)?));
         }
         dev_server(here)?
             .ok_or_else(|| Failure::new(Exit::NoServer, "no server is known here: start one").and_type("dev"))
@@ -90,7 +122,19 @@ impl Reach {
 fn dev_server(directory: &Path) -> Result<Option<Server>, Failure> {
     let file = directory.join(CLIENT_FILE);
     let found_by = format!("the dev server of {}", directory.display());
-    Ok(read_toml(&file)?.map(|context| Server { context, found_by }))
+    Ok(read_toml(&file)?.map(|context| Server { context, found_by, helps: dev_in(directory) }))
+}
+
+/// The command that starts a `dev` server in a data directory.
+fn dev_in(directory: &Path) -> String {
+    match directory == Path::new(DATA_DIRECTORY) {
+        true => "dev".to_owned(),
+        false => format!("dev --data-dir {}", quoted(&directory.to_string_lossy())),
+    }
+}
+
+fn environment_url() -> Option<String> {
+    std::env::var("TENANCY_URL").ok()
 }
 
 #[cfg(test)]
@@ -141,5 +185,37 @@ mod tests {
         let after = Reach { context: Some("b".into()), ..Reach::default() };
         assert_eq!(after.over(&before).context.as_deref(), Some("b"));
         assert_eq!(Reach::default().over(&before).context.as_deref(), Some("a"));
+        let url = Reach { url: Some("u".into()), ..Reach::default() };
+        assert_eq!(url.over(&before).url.as_deref(), Some("u"));
+    }
+
+    #[test]
+    fn must_not_choose_between_two_servers_that_are_named() {
+        let both = Reach { context: Some("a".into()), url: Some("u".into()), ..Reach::default() };
+        assert_eq!(
+            both.check(None).expect_err("two").message,
+            "--context and --url each name a server: leave one of them"
+        );
+        assert!(both.check(Some("u")).is_ok(), "one of the environment gives way");
+        let directory = Reach { data_dir: Some("d".into()), ..both };
+        assert!(directory.check(Some("u")).is_err());
+    }
+
+    #[test]
+    fn must_know_what_helps_by_how_the_server_was_found() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let config = temp.path().join("config.toml");
+        let contexts = BTreeMap::from([("dev".into(), context("a", "k")), ("prod".into(), context("b", "k"))]);
+        Contexts { current: Some("dev".into()), contexts }.save(&config).expect("written");
+        write_toml(&temp.path().join("d/client.toml"), &context("c", "k")).expect("written");
+        let helps = |reach: &Reach| reach.find_in(&config, None, &temp.path().join("none")).map(|server| server.helps);
+        assert_eq!(helps(&Reach::default()).expect("found"), "dev");
+        let prod = Reach { context: Some("prod".into()), ..Reach::default() };
+        assert_eq!(helps(&prod).expect("found"), "context list");
+        let url = Reach { url: Some("u".into()), ..Reach::default() };
+        assert_eq!(helps(&url).expect("found"), "context list");
+        let directory = Reach { data_dir: Some(temp.path().join("d")), ..Reach::default() };
+        let shown = temp.path().join("d");
+        assert_eq!(helps(&directory).expect("found"), format!("dev --data-dir {}", shown.display()));
     }
 }

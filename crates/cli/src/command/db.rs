@@ -2,7 +2,7 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::hosting::{bad_config, make_key, of_database};
+use crate::hosting::{bad_config, make_data_directory, make_key, of_database};
 use crate::program::command;
 use crate::terminal::{remark, say, write};
 use clap::{Args, Subcommand};
@@ -114,7 +114,7 @@ async fn migrate(given: Migrate) -> Result<Exit, Failure> {
     let config = given.place.config()?;
     let database = config.database().map_err(bad_config)?;
     if matches!(database, Database::Sqlite(_)) && !given.dry_run {
-        config.make_data_dir().map_err(bad_config)?;
+        make_data_directory(&config)?;
     }
     let done = database.migrate(given.dry_run).await.map_err(of_database)?;
     if given.dry_run {

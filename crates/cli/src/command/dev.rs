@@ -7,20 +7,23 @@ use crate::documents::Documents;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::hosting::{
-    LogFormat, bad_config, listen, log, make_key, not_served, of_database, on_threads_for, stop_on_signals,
+    LogFormat, bad_config, listen, log, make_data_directory, make_key, not_served, of_database, on_threads_for,
+    stop_on_signals,
 };
 use crate::kinds::{OVERVIEW, text};
 use crate::listing::List;
 use crate::output::{Format, Printer};
 use crate::program::{command, quoted};
-use crate::reach::{CLIENT_FILE, DATA_DIRECTORY, Server};
+use crate::reach::{CLIENT_FILE, DATA_DIRECTORY, DEV_CONTEXT, Server};
 use crate::terminal::{Colour, colours, error_colours, remark, say};
 use crate::waiting::{Patience, Settled, as_wished};
 use clap::Args;
+use reqwest::Method;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tenancy_core::apikey::Role;
 use tenancy_server::token::token_digest;
 use tenancy_server::{Config, Flags};
@@ -32,8 +35,8 @@ use tokio_util::sync::CancellationToken;
 const TENANTS_SHOWN: usize = 20;
 /// How long the applied tenants are waited for.
 const PATIENCE: Patience = Patience { no_wait: false, timeout: 120 };
-/// The name of the context that is written.
-const CONTEXT: &str = "dev";
+/// How long the server that has the context may take to say that it runs.
+const ANSWER_SECONDS: u64 = 2;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,7 +46,8 @@ Examples:
   tenancy dev --database postgres://localhost/tenancy
 
 The data stays in the data directory: a second start goes on where the first one was.
-From a second shell no flag is needed: the context `dev` is written to ~/.config/tenancy/config.toml.";
+From a second shell no flag is needed: the context `dev` is written to ~/.config/tenancy/config.toml.
+A second server beside the first one leaves that to it, and is reached with --data-dir.";
 
 /// Arguments of `dev`.
 #[derive(Args, Debug)]
@@ -77,7 +81,7 @@ pub async fn run(given: Dev) -> Result<Exit, Failure> {
     // Not from the environment: what is set for a server must not become the database one tries things on.
     let config = Config::from_sources("the flags", "", |_| None, flags).map_err(bad_config)?;
     let database = config.database().map_err(bad_config)?;
-    config.make_data_dir().map_err(bad_config)?;
+    make_data_directory(&config)?;
     on_threads_for(&database.clone(), open(config, database, documents, stop)).await
 }
 
@@ -88,7 +92,7 @@ async fn open(
     documents: Option<Documents>,
     stop: CancellationToken,
 ) -> Result<Exit, Failure> {
-    not_served(&database).await?;
+    not_served(&database, &config.data_dir).await?;
     let opened = match database.migrate(false).await {
         Ok(_) => database.open().await,
         Err(error) => Err(error),
@@ -107,11 +111,11 @@ async fn host(
     stop: CancellationToken,
 ) -> Result<Exit, Failure> {
     let (listener, client) = start(&config, store).await?;
-    let flag = remember(&client, &config.data_dir);
+    let directory = config.data_dir.clone();
     say(&format!("tenancy dev serves {}, its data is in {}", client.url(), config.data_dir.display()))?;
     let mut server = tokio::spawn(tenancy_server::serve(config, store.clone(), listener, stop.clone()));
     let presented = tokio::select! {
-        presented = present(&client, documents, &flag) => presented,
+        presented = present(&client, documents, &directory) => presented,
         () = stop.cancelled() => Ok(Exit::Done),
         ended = &mut server => return served(ended),
     };
@@ -143,7 +147,7 @@ fn not_opened(error: tenancy_core::Error, directory: &Path) -> Failure {
 
 /// Listens, and finds or makes the key.
 async fn start(config: &Config, store: &Store) -> Result<(tokio::net::TcpListener, Client), Failure> {
-    let listener = listen(config.listen, "dev").await?;
+    let listener = listen(config.listen).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let file = config.data_dir.join(CLIENT_FILE);
     let kept = read_toml::<Context>(&file)?.and_then(|context| context.key);
@@ -161,8 +165,7 @@ async fn start(config: &Config, store: &Store) -> Result<(tokio::net::TcpListene
     let context = Context { url, key: Some(key) };
     // Written at each start: the port may be another one.
     write_toml(&file, &context)?;
-    let client = Client::new(Server { context, found_by: "this dev server".to_owned() })?;
-    Ok((listener, client))
+    Ok((listener, client_of(context)?))
 }
 
 async fn is_good(store: &Store, token: &str) -> Result<bool, Failure> {
@@ -170,27 +173,58 @@ async fn is_good(store: &Store, token: &str) -> Result<bool, Failure> {
     Ok(key.is_some_and(|key| key.role == Role::Admin && key.is_good(store.now())))
 }
 
+fn client_of(context: Context) -> Result<Client, Failure> {
+    Client::new(Server { context, found_by: "a dev server".to_owned(), helps: "dev".to_owned() })
+}
+
 /// Writes the context, and answers the flag that a command in a second shell needs; mostly none.
-fn remember(client: &Client, directory: &Path) -> String {
-    let written = Contexts::path().and_then(|path| {
-        let mut contexts = Contexts::load(&path)?;
-        contexts.contexts.insert(CONTEXT.to_owned(), client.context().clone());
-        contexts.current.get_or_insert_with(|| CONTEXT.to_owned());
-        contexts.save(&path).map(|()| contexts.current)
-    });
-    match written {
-        Ok(Some(current)) if current == CONTEXT && std::env::var_os("TENANCY_URL").is_none() => String::new(),
-        Ok(_) => format!(" --context {CONTEXT}"),
+async fn remember(client: &Client, directory: &Path) -> String {
+    match remembered(client).await {
+        Ok(Some(current)) if current == DEV_CONTEXT && std::env::var_os("TENANCY_URL").is_none() => String::new(),
+        Ok(Some(_)) => format!(" --context {DEV_CONTEXT}"),
+        Ok(None) => by_directory(directory),
         // Without a home there is still the data directory.
         Err(failure) => {
             remark(failure.render(error_colours()).trim_end());
-            format!(" --data-dir {}", quoted(&directory.to_string_lossy()))
+            by_directory(directory)
         }
     }
 }
 
+fn by_directory(directory: &Path) -> String {
+    format!(" --data-dir {}", quoted(&directory.to_string_lossy()))
+}
+
+/// The current context, after ours was written; `None` when the name is another server's that answers right now: whoever
+/// works with that one goes on with it.
+async fn remembered(client: &Client) -> Result<Option<String>, Failure> {
+    let path = Contexts::path()?;
+    let ours = client.context();
+    if let Some(other) = Contexts::load(&path)?.contexts.remove(DEV_CONTEXT)
+        // A data directory keeps its key, and nobody else can answer where we listen.
+        && other.key != ours.key
+        && other.url != ours.url
+        && answers(other).await
+    {
+        return Ok(None);
+    }
+    let mut contexts = Contexts::load(&path)?;
+    contexts.contexts.insert(DEV_CONTEXT.to_owned(), ours.clone());
+    contexts.current.get_or_insert_with(|| DEV_CONTEXT.to_owned());
+    contexts.save(&path)?;
+    Ok(contexts.current)
+}
+
+/// Whether a server runs there.
+async fn answers(context: Context) -> bool {
+    let Ok(client) = client_of(Context { key: None, ..context }) else { return false };
+    let asked = client.request(Method::GET, &["healthz"]).look();
+    let answer = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS), asked).await;
+    answer.is_ok_and(|answer| answer.is_ok_and(|(_, body)| body["status"] == "ok"))
+}
+
 /// Applies the manifests over the server's own API, and shows what is there.
-async fn present(client: &Client, documents: Option<Documents>, flag: &str) -> Result<Exit, Failure> {
+async fn present(client: &Client, documents: Option<Documents>, directory: &Path) -> Result<Exit, Failure> {
     let mut settled = BTreeMap::new();
     let mut outcome = Ok(());
     if let Some(documents) = documents {
@@ -209,8 +243,10 @@ async fn present(client: &Client, documents: Option<Documents>, flag: &str) -> R
     if let Err(failure) = outcome {
         remark(failure.render(error_colours()).trim_end());
     }
+    // Only now: what is refused, and stops at once, must not take the context from a server that goes on.
+    let flag = remember(client, directory).await;
     say(&format!("\n{}", Colour::Bold.paint("try next, in a second shell:", colours())))?;
-    for line in next_commands(first.as_deref(), flag) {
+    for line in next_commands(first.as_deref(), &flag) {
         say(&format!("  {line}"))?;
     }
     say("\nCtrl-C stops the server; the data stays.")?;

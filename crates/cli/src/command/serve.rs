@@ -2,7 +2,9 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::hosting::{LogFormat, bad_config, listen, log, mark_served, of_database, on_threads_for, stop_on_signals};
+use crate::hosting::{
+    LogFormat, bad_config, listen, log, make_data_directory, mark_served, of_database, on_threads_for, stop_on_signals,
+};
 use crate::terminal::say;
 use clap::Args;
 use std::io::IsTerminal;
@@ -73,13 +75,13 @@ pub async fn run(given: Serve) -> Result<Exit, Failure> {
 
 async fn serve(config: Config, database: Database, stop: CancellationToken) -> Result<Exit, Failure> {
     if matches!(database, Database::Sqlite(_)) {
-        config.make_data_dir().map_err(bad_config)?;
+        make_data_directory(&config)?;
         // One process has this file, so that nobody else can be on an older release: it is brought up by itself.
         database.migrate(false).await.map_err(of_database)?;
     }
     let store = database.open().await.map_err(of_database)?;
     mark_served(&store).await?;
-    let listener = match listen(config.listen, "serve").await {
+    let listener = match listen(config.listen).await {
         Ok(listener) => listener,
         Err(failure) => {
             store.close().await;

@@ -90,7 +90,7 @@ fn must_say_who_has_the_database_or_the_port() {
     let address = dev.url().replace("http://", "");
     let said = shell.bad(&format!("dev --data-dir other --listen {address}"), 1);
     assert!(said.contains(&format!("{address} is taken by another process")), "{said}");
-    assert!(said.contains("dev --listen 127.0.0.1:0"), "{said}");
+    assert!(said.contains("dev --data-dir other --listen 127.0.0.1:0"), "{said}");
 }
 
 #[test]
@@ -114,16 +114,32 @@ fn must_not_take_the_place_of_the_context_one_works_with() {
 fn must_leave_alone_what_serve_has_used() {
     let shell = Shell::new();
     assert_eq!(shell.serve(&[]).stop(), 0);
-    assert!(shell.bad("dev --listen 127.0.0.1:0", 1).contains("belongs to `tenancy serve`"));
+    assert!(shell.bad("dev --listen 127.0.0.1:0", 1).contains("dev --data-dir .tenancy-dev for another one"));
 }
 
 #[test]
 fn must_be_found_by_its_data_directory() {
     let shell = Shell::new();
     let _first = shell.dev(&["--data-dir", "a", "--apply", EXAMPLE]);
-    let _second = shell.dev(&["--data-dir", "b"]);
+    let second = shell.dev(&["--data-dir", "b"]);
     assert_eq!(shell.good("get tenants -o name --data-dir a"), "acme-eu\nacme-us\n");
     assert_eq!(shell.good("--data-dir a get tenants -o name"), "acme-eu\nacme-us\n");
-    // The context is the one that was started last.
+    // The context stays with the server that had it, and whoever wants the other one is told how.
+    assert_eq!(shell.good("get tenants -o name"), "acme-eu\nacme-us\n");
+    assert!(second.shown.contains("apply -f acme.yaml --data-dir b\n"), "{}", second.shown);
+}
+
+#[test]
+fn must_leave_the_context_to_a_server_that_answers_and_take_it_from_one_that_is_gone() {
+    let shell = Shell::new();
+    let first = shell.dev(&["--data-dir", "a", "--apply", EXAMPLE]);
+    let bad = shell.write("bad.yaml", "kind: Tenant\ntenant_id: acme-eu\norganization_id: none\nregion: eu-wset-1\n");
+    shell.bad(&format!("dev --data-dir b --listen 127.0.0.1:0 --apply {}", bad.display()), 1);
+    assert_eq!(shell.good("get tenants -o name"), "acme-eu\nacme-us\n");
+    assert_eq!(first.stop(), 0);
+    shell.bad(&format!("dev --data-dir b --listen 127.0.0.1:0 --apply {}", bad.display()), 1);
+    assert!(shell.bad("get tenants", 8).contains("context dev"), "what is refused takes nothing");
+    let second = shell.dev(&["--data-dir", "b"]);
+    assert!(second.shown.contains("get tenants\n"), "{}", second.shown);
     assert_eq!(shell.good("get tenants -o name"), "");
 }
