@@ -5,6 +5,8 @@ mod integers;
 use crate::operations::apply::MAX_DOCUMENTS;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_saphyr::budget::BudgetBreach;
+use serde_saphyr::{Location, MessageFormatter, UserMessageFormatter};
 use tenancy_core::Error;
 use tenancy_core::json::Strict;
 
@@ -14,17 +16,38 @@ pub const MAX_NODES: usize = 100_000;
 /// Deepest nesting.
 pub const MAX_DEPTH: usize = 64;
 
+/// What is wrong with a text, and where: the first of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadYaml {
+    /// From 1.
+    pub line: u64,
+    /// From 1.
+    pub column: u64,
+    /// A sentence for a person.
+    pub sentence: String,
+}
+
 /// Reads all documents of a text; empty ones do not count.
 ///
 /// # Errors
 /// [`Error::Malformed`] with line and column.
 pub fn documents(text: &str) -> Result<Vec<Value>, Error> {
-    let documents: Vec<Value> = read::<Strict>(text)?.into_iter().map(|document| document.0).collect();
+    read(text).map_err(|BadYaml { line, column, sentence }| {
+        Error::Malformed(format!("this is no YAML that can be taken: line {line}, column {column}: {sentence}"))
+    })
+}
+
+/// As [`documents`], for who knows where the text came from.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read(text: &str) -> Result<Vec<Value>, BadYaml> {
+    let documents: Vec<Value> = parse::<Strict>(text)?.into_iter().map(|document| document.0).collect();
     // Hardly ever: it is read a second time only then.
     if documents.iter().any(holds_big)
-        && let Some(integer) = integers::beyond_64_bits(&read(text)?, text)
+        && let Some((place, integer)) = integers::beyond_64_bits(&parse(text)?, text)
     {
-        return Err(Error::Malformed(format!("the integer {integer:.40} does not fit into 64 bits")));
+        return Err(bad(&place, format!("the integer {integer:.40} does not fit into 64 bits")));
     }
     Ok(documents)
 }
@@ -39,7 +62,7 @@ fn holds_big(value: &Value) -> bool {
     }
 }
 
-fn read<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Error> {
+fn parse<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, BadYaml> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_nodes: MAX_NODES,
@@ -61,7 +84,52 @@ fn read<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Error> {
         with_snippet: false,
     };
     serde_saphyr::from_multiple_with_options(text, options)
-        .map_err(|error| Error::Malformed(format!("this is no YAML that can be taken: {error}")))
+        .map_err(|error| bad(&error.location().unwrap_or(Location::UNKNOWN), sentence(&error)))
+}
+
+fn bad(at: &Location, sentence: String) -> BadYaml {
+    BadYaml { line: at.line().max(1), column: at.column().max(1), sentence }
+}
+
+/// What is wrong, in our words where the reader's are about itself.
+fn sentence(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error as Bad;
+    match error {
+        Bad::WithSnippet { error, .. } | Bad::AliasError { error, .. } => sentence(error),
+        Bad::DuplicateMappingKey { key: Some(key), .. } => format!("the key {key:?} stands twice"),
+        Bad::DuplicateMappingKey { .. } => "a key stands twice".to_owned(),
+        Bad::Budget { breach, .. } => beyond(breach),
+        Bad::AliasReplayLimitExceeded { .. }
+        | Bad::AliasExpansionLimitExceeded { .. }
+        | Bad::AliasReplayStackDepthExceeded { .. }
+        | Bad::AliasReplayCounterOverflow { .. } => too_many_aliases(),
+        Bad::RecursiveReferencesRequireWeakTypes { .. } => "an alias stands inside of what it names".to_owned(),
+        Bad::UnknownAnchor { .. } => "there is no anchor of this alias's name before it".to_owned(),
+        Bad::UnsupportedTag { tag, .. } => format!("the tag {tag} is not taken: write the value without it"),
+        Bad::NonFiniteFloat { .. } => "this number is not finite: quote it if it is a text".to_owned(),
+        Bad::Eof { .. } => "the text ends in the middle".to_owned(),
+        Bad::ContainerEndMismatch { .. } => "a bracket or brace has no counterpart".to_owned(),
+        other => UserMessageFormatter.format_message(other).trim_end_matches('.').to_owned(),
+    }
+}
+
+/// Which limit a text is beyond.
+fn beyond(breach: &BudgetBreach) -> String {
+    match breach {
+        BudgetBreach::Depth { .. } => format!("it is nested more than {MAX_DEPTH} deep"),
+        BudgetBreach::Documents { .. } => format!("a file has at most {MAX_DOCUMENTS} documents: split it"),
+        BudgetBreach::Aliases { .. }
+        | BudgetBreach::Anchors { .. }
+        | BudgetBreach::AliasAnchorRatio { .. }
+        | BudgetBreach::MergeKeys { .. }
+        | BudgetBreach::RecordedAnchorEvents { .. }
+        | BudgetBreach::RecordedAnchorBytes { .. } => too_many_aliases(),
+        _ => format!("a text has at most {MAX_NODES} keys and values: split it"),
+    }
+}
+
+fn too_many_aliases() -> String {
+    format!("its aliases and merges are too many, or come to more than {MAX_NODES} keys and values")
 }
 
 #[cfg(test)]
@@ -131,6 +199,31 @@ mod tests {
             (&json!(-2f64.powi(64)), &json!(u64::MAX), &json!(i64::MIN))
         );
         assert_eq!(last, &json!(1e30));
+    }
+
+    #[test]
+    fn must_say_in_our_words_what_is_wrong_and_where() {
+        let deep = format!("a: {}1{}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1));
+        let many = "---\na: 1\n".repeat(MAX_DOCUMENTS + 2);
+        let large = format!("a:\n{}", "- 1\n".repeat(MAX_NODES + 1));
+        let merges = "a: &a {b: 1}\n".to_owned() + &(0..1_100).map(|i| format!("k{i}: *a\n")).collect::<String>();
+        for (text, place, sentence) in [
+            ("a: 1\nb: 2\na: 3\n", Some((3, 1)), "the key \"a\" stands twice".to_owned()),
+            ("a: &x [*x]\n", None, "an alias stands inside of what it names".to_owned()),
+            ("a: 1\nb: *nobody\n", Some((2, 4)), "there is no anchor of this alias's name before it".to_owned()),
+            ("a: !secret b\n", None, "the tag !secret is not taken: write the value without it".to_owned()),
+            (&deep, None, "it is nested more than 64 deep".to_owned()),
+            (&many, None, "a file has at most 5000 documents: split it".to_owned()),
+            (&large, None, "a text has at most 100000 keys and values: split it".to_owned()),
+            (&merges, None, too_many_aliases()),
+        ] {
+            let bad = read(text).expect_err(&sentence);
+            let short = &text[..text.len().min(40)];
+            assert_eq!(bad.sentence, sentence, "{short}");
+            assert!(place.is_none_or(|place| place == (bad.line, bad.column)), "{short} {bad:?}");
+        }
+        let Err(Error::Malformed(whole)) = documents("a: [1\n") else { panic!("broken") };
+        assert!(whole.contains("line ") && whole.contains(", column "), "{whole}");
     }
 
     #[test]

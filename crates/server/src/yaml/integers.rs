@@ -12,11 +12,11 @@ pub fn is_big(double: f64) -> bool {
     !(double > LEAST_I64 && double < PAST_U64)
 }
 
-/// The first integer beyond 64 bits in the documents of a text.
-pub fn beyond_64_bits<'a>(documents: &[Spanned<Seen>], text: &'a str) -> Option<&'a str> {
+/// The first integer beyond 64 bits in the documents of a text, and its place.
+pub fn beyond_64_bits<'a>(documents: &[Spanned<Seen>], text: &'a str) -> Option<(Location, &'a str)> {
     let is_double = |written: &&str| written.contains(['.', 'e', 'E']) && written.parse::<f64>().is_ok();
     let places = documents.iter().flat_map(|document| document.value.of(document.defined));
-    places.map(|place| at(place, text)).find(|written| !is_double(written))
+    places.map(|place| (place, at(place, text))).find(|(_, written)| !is_double(written))
 }
 
 /// What stands at a place of the text.
