@@ -5,6 +5,7 @@ use crate::command;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::reach::Reach;
+use crate::suggest::suggest;
 use clap::{Args, Parser, Subcommand};
 
 const FIRST_STEPS: &str = "\
@@ -20,7 +21,7 @@ Exit codes: 0 done, 1 refused, 2 usage, 3 not found, 4 conflict, 5 not allowed,
 
 /// A control plane for tenants: server and client in one program
 #[derive(Parser, Debug)]
-#[command(name = "tenancy", version, after_help = FIRST_STEPS, disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "tenancy", version, after_help = FIRST_STEPS, max_term_width = 100)]
 pub struct Arguments {
     /// Before the verb or behind it.
     #[command(flatten)]
@@ -120,7 +121,10 @@ enum Key {
 macro_rules! on_server {
     ($module:ident, $given:expr, $before:expr) => {{
         let (client, arguments) = $given.open($before)?;
-        command::$module::run(&client, arguments).await
+        match command::$module::run(&client, arguments).await {
+            Err(failure) => Err(suggest(&client, failure).await),
+            done => done,
+        }
     }};
 }
 
@@ -186,10 +190,9 @@ mod tests {
     fn must_show_an_example_in_the_help_of_every_verb_that_has_arguments() {
         let mut program = Arguments::command();
         program.build();
-        for verb in program
-            .get_subcommands()
-            .filter(|verb| verb.get_arguments().any(|a| !a.is_global_set() && a.get_id() != "help"))
-        {
+        for verb in program.get_subcommands().filter(|verb| {
+            verb.get_name() != "help" && verb.get_arguments().any(|a| !a.is_global_set() && a.get_id() != "help")
+        }) {
             let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("  tenancy "), "{} has no example", verb.get_name());
         }

@@ -25,6 +25,17 @@ fn line(change: &Value, indent: &str, colours: bool) -> String {
     format!("{indent}{}", colour.paint(&plain(&text).replace('\n', " "), colours))
 }
 
+/// A line for each warning that the answer of a write has: what was kept, though it looks like a slip.
+pub fn warnings(answer: &Value, indent: &str, colours: bool) -> Vec<String> {
+    let warnings = answer["warnings"].as_array().into_iter().flatten();
+    let line = |warning: &Value| {
+        let field = |name| warning[name].as_str().unwrap_or_default();
+        let text = format!("{indent}warning: {}: {}", place(field("pointer")), field("message"));
+        Colour::Yellow.paint(&plain(&text).replace('\n', " "), colours).into_owned()
+    };
+    warnings.map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +56,13 @@ mod tests {
                 "  - environments.dev: {\"name\":\"dev\"}"
             ]
         );
+    }
+
+    #[test]
+    fn must_say_what_looks_like_a_slip_and_nothing_where_nothing_does() {
+        let answer =
+            json!({"warnings": [{"code": "undeclared_key", "pointer": "/quotas/seats", "message": "not declared"}]});
+        assert_eq!(warnings(&answer, "  ", false), ["  warning: quotas.seats: not declared"]);
+        assert!(warnings(&json!({"tenant_id": "acme-eu"}), "", false).is_empty());
     }
 }

@@ -1,8 +1,9 @@
 //! `-f`: files, directories and standard input, put together as one body.
 
 use crate::failure::Failure;
+use crate::program::command;
 use clap::Args;
-use serde::de::IgnoredAny;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,13 +19,33 @@ pub struct Files {
     pub files: Vec<PathBuf>,
 }
 
-/// Documents, ready to be sent. All of them go in one request, since all are checked before any is written.
+/// Documents, ready to be sent: in one request where they fit, since all are checked before any is written; else in parts
+/// (see `parts.rs`).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Documents {
     /// `application/yaml` or `application/json`.
     pub content_type: &'static str,
-    /// The body.
+    /// The body of the one request.
     pub text: String,
+    /// The same, one by one.
+    pub documents: Vec<Document>,
+}
+
+/// One document.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Document {
+    /// As it was written, as YAML or JSON.
+    pub text: String,
+    /// Where it begins, for people.
+    pub place: String,
+    /// `Organization` or `Tenant`, if it says so.
+    pub kind: Option<String>,
+    /// The id of what it is.
+    pub id: Option<String>,
+    /// Whose it is.
+    pub organization: Option<String>,
+    /// How many keys and values it has.
+    pub nodes: usize,
 }
 
 impl Documents {
@@ -37,31 +58,103 @@ impl Documents {
         for file in files {
             if file.is_dir() { paths.extend(inside(file)?) } else { paths.push(file.clone()) }
         }
-        let mut texts = Vec::new();
+        let (mut texts, mut documents) = (Vec::new(), Vec::new());
         for path in &paths {
             let text = content(path)?;
-            if text.trim_start().starts_with('[')
-                && paths.len() > 1
-                && let Ok(list) = serde_json::from_str::<Vec<Box<RawValue>>>(&text)
-            {
-                texts.extend(list.iter().map(|document| document.get().to_owned()));
-                continue;
-            }
-            // The server says what is wrong with a document; only here it is known which file it stands in.
-            if paths.len() > 1 {
-                serde_saphyr::from_multiple::<IgnoredAny>(&text)
-                    .map_err(|error| Failure::refused(format!("{}: {error}", path.display())))?;
-            }
-            texts.push(text);
-        }
-        match texts.as_slice() {
             // Whole JSON goes as such, also from a pipe: it may be a list, as `export -o json` writes one.
-            [text] if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
-                Ok(Self { content_type: "application/json", text: text.clone() })
+            let Some(list) = json_documents(&text) else {
+                documents.extend(yaml_documents(&text, &shown(path))?);
+                texts.push(text);
+                continue;
+            };
+            let place = |index: usize| format!("{}, document {}", shown(path), index + 1);
+            documents.extend(
+                list.iter().enumerate().map(|(index, (text, value))| Document::of(text.clone(), place(index), value)),
+            );
+            if paths.len() == 1 {
+                return Ok(Self { content_type: "application/json", text, documents });
             }
-            _ => Ok(Self { content_type: "application/yaml", text: joined(&texts) }),
+            texts.extend(list.into_iter().map(|(text, _)| text));
+        }
+        Ok(Self { content_type: "application/yaml", text: joined(&texts), documents })
+    }
+}
+
+impl Document {
+    fn of(text: String, place: String, value: &Value) -> Self {
+        let field = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+        let (kind, organization) = (field("kind"), field("organization_id"));
+        let id = if kind.as_deref() == Some("Organization") { organization.clone() } else { field("tenant_id") };
+        Self { text, place, kind, id, organization, nodes: nodes(value) }
+    }
+}
+
+/// Keys and values, as the server counts them.
+fn nodes(value: &Value) -> usize {
+    match value {
+        Value::Object(object) => 1 + object.values().map(|value| 1 + nodes(value)).sum::<usize>(),
+        Value::Array(items) => 1 + items.iter().map(nodes).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+/// The path, for people.
+fn shown(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
+}
+
+/// The documents of a text that is JSON: one, or those of a list.
+fn json_documents(text: &str) -> Option<Vec<(String, Value)>> {
+    if !text.trim_start().starts_with(['{', '[']) {
+        return None;
+    }
+    let list = serde_json::from_str::<Vec<Box<RawValue>>>(text);
+    let list = list.or_else(|_| serde_json::from_str::<Box<RawValue>>(text).map(|one| vec![one])).ok()?;
+    let read = |raw: Box<RawValue>| Some((raw.get().to_owned(), serde_json::from_str(raw.get()).ok()?));
+    list.into_iter().map(read).collect()
+}
+
+/// The documents of a text that is YAML. Only here it is known which file they stand in, so that they are read as the
+/// server reads them.
+fn yaml_documents(text: &str, file: &str) -> Result<Vec<Document>, Failure> {
+    let mut documents = Vec::new();
+    let mut line = 0;
+    for text in taken_apart(text) {
+        let values = tenancy_server::yaml::read(&text).map_err(|bad| {
+            let place = format!("{file}:{}:{}", line + bad.line, bad.column);
+            Failure::refused(format!("{place}: {}", bad.sentence))
+        })?;
+        let place = format!("{file}:{}", line + 1);
+        line += text.lines().count() as u64;
+        match values.as_slice() {
+            [] => {}
+            [value] => documents.push(Document::of(text, place, value)),
+            // Parted by `...` alone: written anew, one by one.
+            several => {
+                documents.extend(several.iter().map(|value| Document::of(value.to_string(), place.clone(), value)));
+            }
         }
     }
+    Ok(documents)
+}
+
+/// The text at its `---`. At the begin of a line that ends a document wherever it stands, also in a text of several lines.
+fn taken_apart(text: &str) -> Vec<String> {
+    let is_border = |line: &str| {
+        line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+    };
+    // Comments and directives belong to the document that follows.
+    let is_empty = |part: &String| part.lines().all(|line| line.trim().is_empty() || line.starts_with(['#', '%']));
+    let mut parts = vec![String::new()];
+    for line in text.split_inclusive('\n') {
+        if is_border(line) && !parts.last().is_some_and(is_empty) {
+            parts.push(String::new());
+        }
+        if let Some(last) = parts.last_mut() {
+            last.push_str(line);
+        }
+    }
+    parts
 }
 
 /// The manifests in a directory, by name; not those in directories below.
@@ -91,14 +184,28 @@ fn content(path: &Path) -> Result<String, Failure> {
         std::fs::read_to_string(path)
     };
     read.map(|text| text.trim_start_matches('\u{feff}').to_owned()).map_err(|error| {
-        let failure = Failure::refused(format!("{} cannot be read: {error}", path.display()));
+        let failure = Failure::refused(format!("{} cannot be read: {error}", shown(path)));
         match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                failure.and_type(&format!("example > {}", crate::program::quoted(&path.to_string_lossy())))
-            }
+            std::io::ErrorKind::NotFound => failure.and(instead_of(path)),
             _ => failure,
         }
     })
+}
+
+/// What to do about a file that is not there.
+fn instead_of(path: &Path) -> String {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let there = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+    let paths: Vec<_> = there.map(|entry| entry.path()).collect();
+    // Endings are alike, and say nothing of how near names are.
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let stems: Vec<_> = paths.iter().map(|path| stem(path)).collect();
+    let near = tenancy_core::nearest::nearest(&stem(path), stems.iter().map(String::as_str));
+    let near = near.and_then(|near| paths.iter().find(|path| stem(path) == near)?.file_name());
+    match near {
+        Some(near) => format!("did you mean {}?", path.with_file_name(near).display()),
+        None => format!("{} writes a file to begin with", command("example > acme.yaml")),
+    }
 }
 
 /// Documents of several files behind one another, with a separator where a file does not begin with one.
@@ -162,9 +269,36 @@ mod tests {
         let good = written(temp.path(), "good.yaml", "kind: Tenant\n");
         let bad = written(temp.path(), "bad.yaml", "kind: [Tenant\n");
         let failure = Documents::read(&[good, bad]).expect_err("broken");
-        assert!(failure.message.contains("bad.yaml"), "{}", failure.message);
+        assert!(failure.message.contains("bad.yaml:"), "{}", failure.message);
         let failure = Documents::read(&[temp.path().join("none.yaml")]).expect_err("missing");
-        assert!(failure.message.contains("none.yaml") && failure.next.is_some());
+        assert!(failure.message.contains("none.yaml cannot be read"), "{}", failure.message);
+        assert!(failure.next.is_some_and(|next| next.contains("example > acme.yaml")));
+        let failure = Documents::read(&[temp.path().join("god.yaml")]).expect_err("missing");
+        assert!(failure.next.is_some_and(|next| next.ends_with("good.yaml?")));
         assert!(Documents::read(&[tempfile::tempdir().expect("empty").path().to_path_buf()]).is_err());
+    }
+
+    #[test]
+    fn must_say_file_line_and_column_for_one_file_and_for_many() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let good = written(temp.path(), "good.yaml", "kind: Tenant\n");
+        let bad = written(temp.path(), "bad.yaml", "# ours\nkind: Tenant\n---\nkind: Tenant\na: 1\na: 2\n");
+        let expected = format!("{}:6:1: the key \"a\" stands twice", bad.display());
+        assert_eq!(Documents::read(std::slice::from_ref(&bad)).expect_err("broken").message, expected);
+        assert_eq!(Documents::read(&[good, bad]).expect_err("broken").message, expected);
+    }
+
+    #[test]
+    fn must_take_a_text_apart_where_its_documents_end() {
+        let text = "kind: A\nnote: |\n  --- not here\n  x\n---\nkind: B\n--- # here\nkind: C\n---x: 1\n";
+        assert_eq!(
+            taken_apart(text),
+            ["kind: A\nnote: |\n  --- not here\n  x\n", "---\nkind: B\n", "--- # here\nkind: C\n---x: 1\n"]
+        );
+        assert_eq!(taken_apart("%YAML 1.2\n---\nkind: A\n---\n"), ["%YAML 1.2\n---\nkind: A\n", "---\n"]);
+        let documents = yaml_documents("kind: Tenant\ntenant_id: a\norganization_id: o\n...\nkind: B\n", "f");
+        let documents = documents.expect("good");
+        assert_eq!((documents[0].id.as_deref(), documents[0].organization.as_deref()), (Some("a"), Some("o")));
+        assert_eq!((documents.len(), documents[0].nodes, documents[1].text.as_str()), (2, 7, "{\"kind\":\"B\"}"));
     }
 }

@@ -6,6 +6,9 @@ use crate::terminal::{Colour, plain};
 use serde_json::Value;
 use std::fmt::Write as _;
 
+/// Particulars that are printed; beyond, only how many there are.
+const MAX_DETAILS: usize = 20;
+
 /// The one error of the client.
 #[derive(Debug)]
 pub struct Failure {
@@ -50,6 +53,25 @@ impl Failure {
         self.and(program::command(arguments))
     }
 
+    /// Names the flags that the fields of a request came from: who typed those saw no document.
+    #[must_use]
+    pub fn of_flags(mut self, flags: &[(&str, &str)]) -> Self {
+        for (pointer, flag) in flags {
+            for detail in &mut self.details {
+                if let Some(said) = detail.strip_prefix(pointer).and_then(|rest| rest.strip_prefix(": ")) {
+                    *detail = format!("{flag}: {said}");
+                }
+            }
+        }
+        if self.code.as_deref() == Some("invalid")
+            && let [detail] = self.details.as_slice()
+        {
+            self.message.clone_from(detail);
+            self.details.clear();
+        }
+        self
+    }
+
     /// What the server answered, when it was no success.
     pub fn of_answer(status: u16, body: &Value) -> Self {
         let text = |name: &str| body.get(name).and_then(Value::as_str);
@@ -77,9 +99,12 @@ impl Failure {
     /// The lines for a person, on standard error.
     pub fn render(&self, colours: bool) -> String {
         let mut text = format!("{} {}\n", Colour::Red.paint("error:", colours), plain(&self.message));
-        for detail in &self.details {
+        for detail in self.details.iter().take(MAX_DETAILS) {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "  {}", plain(detail));
+        }
+        if let Some(more @ 1..) = self.details.len().checked_sub(MAX_DETAILS) {
+            let _ = writeln!(text, "  and {more} more");
         }
         if let Some(next) = &self.next {
             let _ = writeln!(text, "{} {}", Colour::Cyan.paint("next:", colours), plain(next));
@@ -126,6 +151,9 @@ fn next_of(code: &str, errors: &[Value]) -> Option<String> {
         "unauthenticated" => Some(program::command("context list")),
         "forbidden" => Some(program::command("status")),
         "organization_missing" => Some("create the organization first, or put it into the same file".to_owned()),
+        "too_large" => {
+            Some(format!("go on in parts: {} writes those of one", program::command("export --organization NAME")))
+        }
         "busy" | "unavailable" | "outcome_unknown" => Some("run the same command again in a moment".to_owned()),
         _ => None,
     }
@@ -196,5 +224,26 @@ mod tests {
         assert_eq!(failure.exit, Exit::NotFound);
         let bare = Failure::of_answer(502, &Value::Null);
         assert_eq!((bare.exit, bare.message.as_str()), (Exit::NoServer, "the server answered 502"));
+    }
+
+    #[test]
+    fn must_not_print_more_than_can_be_read() {
+        let mut failure = Failure::refused("much is wrong");
+        failure.details = (0..MAX_DETAILS).map(|index| format!("line {index}")).collect();
+        assert!(failure.render(false).ends_with("  line 19\n"));
+        failure.details.extend(["one".to_owned(), "two".to_owned()]);
+        assert!(failure.render(false).ends_with("  line 19\n  and 2 more\n"));
+    }
+
+    #[test]
+    fn must_name_the_flag_that_was_typed() {
+        let body = |errors: Value| json!({"code": "invalid", "detail": "the document has problems to mend: x", "errors": errors});
+        let hold = json!({"code": "unknown_word", "pointer": "/hold", "message": "no such hold"});
+        let until = json!({"code": "past", "pointer": "/until", "message": "is over"});
+        let flags = [("/hold", "--hold"), ("/until", "--until")];
+        let one = Failure::of_answer(422, &body(json!([hold]))).of_flags(&flags);
+        assert_eq!(one.render(false), "error: --hold: no such hold\n");
+        let two = Failure::of_answer(422, &body(json!([hold, until]))).of_flags(&flags);
+        assert_eq!(two.details, ["--hold: no such hold", "--until: is over"]);
     }
 }

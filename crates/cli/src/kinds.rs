@@ -31,6 +31,12 @@ pub fn names(value: Option<&Value>, field: &str) -> String {
     items.filter_map(|item| text(item, field)).collect::<Vec<_>>().join(", ")
 }
 
+/// A list of texts, joined.
+pub fn words(value: Option<&Value>) -> String {
+    let items = value.and_then(Value::as_array).into_iter().flatten();
+    items.filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+}
+
 macro_rules! column {
     ($title:literal, $cell:expr) => {
         Column { title: $title, shown: Shown::Always, cell: $cell }
@@ -133,6 +139,18 @@ pub const ENVIRONMENTS: Kind = Kind {
     ],
 };
 
+/// Webhooks of a tenant.
+pub const WEBHOOKS: Kind = Kind {
+    plural: "webhooks",
+    name: |w| format!("{}/{}", text(w, "tenant_id").unwrap_or_default(), text(w, "name").unwrap_or_default()),
+    columns: &[
+        column!("WEBHOOK", |w, _| Cell::new((WEBHOOKS.name)(w))),
+        column!("URL", |w, _| Cell::maybe(text(w, "url"))),
+        column!("EVENTS", |w, _| Cell::new(words(w.get("events")))),
+        column!("RETRIES", |w, _| Cell::new(pairs(w.get("retry_policy")))),
+    ],
+};
+
 /// Jobs.
 pub const JOBS: Kind = Kind {
     plural: "jobs",
@@ -214,6 +232,9 @@ fn what(event: &Value) -> String {
 
 fn names_of_changes(changes: &[Value]) -> String {
     let lines = changes.iter().map(|change| match text(change, "pointer") {
+        Some(pointer) if change.get("to").is_some_and(Value::is_null) => {
+            format!("{} cleared", crate::change::place(pointer))
+        }
         Some(pointer) if change.get("to").is_some() => {
             format!("{} -> {}", crate::change::place(pointer), shown(&change["to"]))
         }
@@ -241,9 +262,13 @@ mod tests {
         let event = json!({
             "payload": {"version": 2, "private_digest": "x", "changes": [
                 {"pointer": "/quotas/apiRateLimit", "from": 200, "to": 400}, {"pointer": "/display_name"},
+                {"pointer": "/labels/tier", "from": "gold", "to": null},
             ]},
             "private": {"reason": "not paid"},
         });
-        assert_eq!(what(&event), "quotas.apiRateLimit -> 400, display_name, version=2, reason=not paid");
+        assert_eq!(
+            what(&event),
+            "quotas.apiRateLimit -> 400, display_name, labels.tier cleared, version=2, reason=not paid"
+        );
     }
 }

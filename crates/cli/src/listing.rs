@@ -8,7 +8,7 @@ use serde_json::Value;
 /// Items asked for at once.
 const PAGE_ITEMS: usize = 200;
 /// Most pages that are looked through for one thing: beyond, a list is no way to find it.
-const MAX_SEARCHED_ITEMS: usize = 10_000;
+pub const MAX_SEARCHED_ITEMS: usize = 10_000;
 
 /// A list, with its filters.
 pub struct List<'a> {
@@ -58,7 +58,7 @@ impl<'a> List<'a> {
             }
             let mut answer = request.query_if("after", after.take()).send().await?;
             let Value::Array(mut items) = answer.body["items"].take() else {
-                return Err(Failure::refused("the server's list is none: is this a Tenancy server?"));
+                return Err(client.no_tenancy());
             };
             items.truncate(left);
             left -= items.len();

@@ -1,5 +1,6 @@
 //! `tenancy`: the one executable. It serves, works, migrates, and is the client.
 
+mod allow;
 mod arguments;
 mod change;
 mod client;
@@ -13,11 +14,13 @@ mod kinds;
 mod listing;
 mod naming;
 mod output;
+mod parts;
 mod private_file;
 mod program;
 mod progress;
 mod reach;
 mod sending;
+mod suggest;
 mod table;
 mod terminal;
 mod time;

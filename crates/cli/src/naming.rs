@@ -1,11 +1,13 @@
-//! How a person names a tenant, an environment or a job on the command line.
+//! How a person names a tenant, an environment, a job or a key on the command line.
 
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::kinds::text;
-use crate::listing::List;
+use crate::listing::{List, MAX_SEARCHED_ITEMS};
+use crate::program::quoted;
 use serde_json::Value;
+use tenancy_core::nearest::nearest;
 
 /// `acme-eu`, `stripe:cus_9s6`, or `acme-eu/prod`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +60,53 @@ pub async fn job(client: &Client, id: &str) -> Result<Value, Failure> {
         return Err(failure.and_type("get jobs"));
     };
     Ok(client.get(&["tenants", tenant, "jobs", id]).await?.body)
+}
+
+/// The webhooks of a tenant, each with its tenant's id.
+///
+/// # Errors
+/// What the server says.
+pub async fn webhooks(client: &Client, tenant: &str) -> Result<Vec<Value>, Failure> {
+    let mut tenant = client.get(&["tenants", tenant]).await?.body;
+    let id = tenant["tenant_id"].clone();
+    let Value::Array(mut webhooks) = tenant["webhooks"].take() else { return Ok(Vec::new()) };
+    webhooks.iter_mut().for_each(|webhook| webhook["tenant_id"] = id.clone());
+    Ok(webhooks)
+}
+
+/// A webhook, as `acme-eu/main`.
+///
+/// # Errors
+/// When there is none of that name, with the nearest.
+pub async fn webhook(client: &Client, wanted: &str) -> Result<Value, Failure> {
+    let Name::Environment(tenant, wanted) = name(wanted) else {
+        return Err(Failure::usage(format!("a webhook is written tenant/webhook, not {wanted:?}")));
+    };
+    let mut webhooks = webhooks(client, tenant).await?;
+    if let Some(at) = webhooks.iter().position(|webhook| text(webhook, "name") == Some(wanted)) {
+        return Ok(webhooks.swap_remove(at));
+    }
+    let near = nearest(wanted, webhooks.iter().filter_map(|webhook| text(webhook, "name")));
+    let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+    let failure = Failure::new(Exit::NotFound, format!("{tenant} has no webhook {wanted:?}{near}"));
+    Err(failure.and_type(&format!("get webhooks {}", quoted(tenant))))
+}
+
+/// A key by its id, or by its name while it is good.
+///
+/// # Errors
+/// When it is not found, with the nearest name.
+pub async fn key(client: &Client, wanted: &str) -> Result<Value, Failure> {
+    let mut keys = List::of(&["keys"]).at_most(Some(MAX_SEARCHED_ITEMS)).all(client).await?;
+    let is_good = |key: &Value| text(key, "revoked_at").is_none();
+    let is = |key: &Value| text(key, "key_id") == Some(wanted) || (text(key, "name") == Some(wanted) && is_good(key));
+    if let Some(at) = keys.iter().position(is) {
+        return Ok(keys.swap_remove(at));
+    }
+    let names = keys.iter().filter(|key| is_good(key)).filter_map(|key| text(key, "name"));
+    let near = nearest(wanted, names).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+    let message = format!("there is no key {wanted:?} that is good{near}");
+    Err(Failure::new(Exit::NotFound, message).and_type("key list"))
 }
 
 /// The newest job of a tenant, with its log.

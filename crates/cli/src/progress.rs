@@ -7,9 +7,12 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Parts of the bar for each tenant.
 const PARTS: u64 = 1000;
+/// How often a bar moves by which nothing can be counted.
+const TICK: Duration = Duration::from_millis(120);
 
 /// What is shown while jobs are waited for. It goes to standard error: the result alone stands on standard output.
 pub struct Progress {
@@ -35,6 +38,24 @@ impl Progress {
             bar
         });
         Self { bar, seen: Mutex::default() }
+    }
+
+    /// Something is being sent, which takes a while. Only a terminal is told.
+    pub fn sending(what: &str) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new_spinner().with_message(format!("sending {what}"));
+            bar.enable_steady_tick(TICK);
+            bar
+        });
+        Self { bar, seen: Mutex::default() }
+    }
+
+    /// A remark beside the bar.
+    pub fn remark(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| remark(line)),
+            None => remark(line),
+        }
     }
 
     /// A job is so far.

@@ -100,6 +100,9 @@ impl Reach {
             return Ok(Server::of_context(name, Contexts::load(config)?.named(name)?));
         }
         if let Some(directory) = &self.data_dir {
+            if directory.exists() && !directory.is_dir() {
+                return Err(Failure::usage(format!("{} is no directory", directory.display())));
+            }
             return dev_server(directory)?.ok_or_else(|| {
                 let message = format!("{} was never used by a dev server", directory.display());
                 Failure::new(Exit::NoServer, message).and_type(&dev_in(directory))
@@ -175,6 +178,8 @@ mod tests {
         assert_eq!(found(&named, temp.path(), Some("t")), Ok(("b".into(), Some("k3".into()))));
         let missing = Reach { context: Some("c".into()), ..Reach::default() };
         assert_eq!(found(&missing, temp.path(), None), Err(Exit::NotFound));
+        let file = Reach { data_dir: Some(temp.path().join("config.toml")), ..Reach::default() };
+        assert_eq!(found(&file, temp.path(), None), Err(Exit::Usage));
         let unused = Reach { data_dir: Some(temp.path().join("unused")), ..Reach::default() };
         assert_eq!(found(&unused, temp.path(), None), Err(Exit::NoServer));
     }

@@ -203,6 +203,8 @@ mod tests {
 
     /// A server that breaks so many connections once a request came, and answers the next one.
     async fn breaking(connections: usize) -> Client {
+        // As `main` does; somebody else's test may have been first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(async move {

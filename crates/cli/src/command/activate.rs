@@ -44,11 +44,12 @@ pub struct Activate {
 /// What the server says, or the job that failed.
 pub async fn run(client: &Client, given: Activate) -> Result<Exit, Failure> {
     let body = given.hold.map_or_else(|| json!({}), |hold| json!({"hold": hold}));
+    let of_flags = |failure: Failure| failure.of_flags(&[("/hold", "--hold")]);
     if given.organization {
         let request = client.v1(Method::POST, &["organizations", &given.name, "activate"]).json(&body);
-        return ask_organization(request, given.output.output).await;
+        return ask_organization(request, given.output.output).await.map_err(of_flags);
     }
     let segments = ["tenants", naming::tenant(&given.name)?, "activate"];
     let request = client.v1(Method::POST, &segments).json(&body);
-    ask_for(client, request, given.patience, given.output.output).await
+    ask_for(client, request, given.patience, given.output.output).await.map_err(of_flags)
 }

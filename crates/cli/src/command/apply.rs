@@ -1,5 +1,6 @@
 //! `apply`: makes it so, and waits for it.
 
+use crate::allow::Allow;
 use crate::change;
 use crate::client::Client;
 use crate::documents::{Documents, Files};
@@ -7,13 +8,16 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::kinds::{shown, text};
 use crate::output::{Format, Output};
+use crate::parts::{Part, Room};
+use crate::program::{command, quoted};
+use crate::progress::Progress;
 use crate::table::{Cell, Table};
 use crate::terminal::{Colour, colours, plain, remark, say, write};
 use crate::waiting::{Patience, Settled, as_wished, settle_all};
 use crate::yaml;
 use clap::Args;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 const EXAMPLES: &str = "\
@@ -30,9 +34,8 @@ All documents are checked before any is written. Running it again changes nothin
 pub struct Apply {
     #[command(flatten)]
     files: Files,
-    /// A kind of change that may destroy data and is wanted; may be given several times
-    #[arg(long, value_name = "KIND", value_delimiter = ',')]
-    allow: Vec<String>,
+    #[command(flatten)]
+    allow: Allow,
     #[command(flatten)]
     patience: Patience,
     #[command(flatten)]
@@ -45,7 +48,7 @@ pub struct Apply {
 /// What the server says, what it refused, and the first job that failed.
 pub async fn run(client: &Client, given: Apply) -> Result<Exit, Failure> {
     let documents = Documents::read(&given.files.files)?;
-    let applied = Applied::of(send(client, documents, &given.allow, false).await?);
+    let applied = Applied::of(send(client, documents, &given.allow.allow, false).await?);
     applied.print(given.output.output)?;
     let settled = if given.patience.no_wait { BTreeMap::new() } else { applied.settle(client, given.patience).await? };
     let quiet = !matches!(given.output.output, Format::Table | Format::Wide);
@@ -54,14 +57,65 @@ pub async fn run(client: &Client, given: Apply) -> Result<Exit, Failure> {
     outcome.map(|()| Exit::Done)
 }
 
-/// Sends the documents.
+/// Sends the documents: in one request, or, where they are too many, in parts, all of which are checked before any is
+/// written.
 ///
 /// # Errors
 /// What the server says.
 pub async fn send(client: &Client, documents: Documents, allow: &[String], dry_run: bool) -> Result<Value, Failure> {
-    let request = client.v1(Method::POST, &["apply"]).text(documents.content_type, documents.text).allow(allow);
+    let sending = Progress::sending(&match documents.documents.len() {
+        1 => "1 document".to_owned(),
+        count => format!("{count} documents"),
+    });
+    let answer = match documents.fits(Room::default()) {
+        true => one_request(client, documents.content_type, documents.text, allow, dry_run).await,
+        false => in_parts(client, &documents.parts(Room::default())?, allow, dry_run).await,
+    };
+    sending.finish();
+    answer
+}
+
+async fn one_request(
+    client: &Client,
+    content_type: &'static str,
+    text: String,
+    allow: &[String],
+    dry_run: bool,
+) -> Result<Value, Failure> {
+    let request = client.v1(Method::POST, &["apply"]).text(content_type, text).allow(allow);
     let request = request.query_if("dry_run", dry_run.then_some("true"));
     Ok(request.send().await?.body)
+}
+
+async fn in_parts(client: &Client, parts: &[Part], allow: &[String], dry_run: bool) -> Result<Value, Failure> {
+    let checked = check(client, parts, allow).await?;
+    let mut lines = if dry_run { checked } else { Vec::new() };
+    for (done, part) in parts.iter().enumerate().filter(|_| !dry_run) {
+        let answer = one_request(client, "application/yaml", part.text.clone(), allow, false).await;
+        lines.extend(part.lines(answer.map_err(|mut failure| {
+            failure.details.push(format!("{done} of {} parts are written: run it again, and it goes on", parts.len()));
+            failure
+        })?));
+    }
+    lines.sort_by_key(|line| line["index"].as_u64());
+    Ok(json!({"results": lines, "dry_run": dry_run}))
+}
+
+/// What would become of every part; if any is refused, nothing is to be written, and all that is wrong is told.
+async fn check(client: &Client, parts: &[Part], allow: &[String]) -> Result<Vec<Value>, Failure> {
+    let (mut lines, mut wrong): (_, Option<Failure>) = (Vec::new(), None);
+    for part in parts {
+        match (one_request(client, "application/yaml", part.text.clone(), allow, true).await, &mut wrong) {
+            (Ok(answer), _) => lines.extend(part.lines(answer)),
+            (Err(failure), Some(wrong)) if failure.code == wrong.code => wrong.details.extend(failure.details),
+            (Err(failure), None) if failure.code.as_deref() == Some("invalid") => wrong = Some(failure),
+            (Err(failure), _) => return Err(failure),
+        }
+    }
+    wrong.map_or(Ok(lines), |wrong| {
+        let message = format!("the documents have {} problems to mend", wrong.details.len());
+        Err(Failure { message, ..wrong })
+    })
 }
 
 /// What the server did, or would do, with each document.
@@ -131,7 +185,8 @@ impl Applied {
         let of = |result: &Value| {
             let problem = &result["error"];
             let status = problem["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(409);
-            Failure::of_answer(status, problem)
+            let failure = Failure::of_answer(status, problem);
+            stale(text(result, "id").unwrap_or_default(), problem).unwrap_or(failure)
         };
         let mut failure = of(first);
         failure.message = format!("{}: {}", text(first, "id").unwrap_or_default(), failure.message);
@@ -174,10 +229,8 @@ impl Applied {
                 all.push_str(&line);
                 all.push('\n');
             }
-            for warning in result["warnings"].as_array().into_iter().flatten() {
-                let field = |name| text(warning, name).unwrap_or_default();
-                let line = format!("  warning: {}: {}", change::place(field("pointer")), field("message"));
-                all.push_str(&Colour::Yellow.paint(&plain(&line), colours));
+            for line in change::warnings(result, "  ", colours) {
+                all.push_str(&line);
                 all.push('\n');
             }
         }
@@ -186,6 +239,15 @@ impl Applied {
         }
         all
     }
+}
+
+/// The refusal of a file that says of which version it was made: the server's sentence is for who can send another one.
+fn stale(id: &str, problem: &Value) -> Option<Failure> {
+    let said = text(problem, "detail")?.strip_prefix("the version moved from ")?.split(' ').next()?;
+    let current = problem["current_version"].as_i64()?;
+    let export = command(&format!("export {}", quoted(id)));
+    let message = format!("the file says version {said}, and it is at {current}");
+    Some(Failure::new(Exit::Conflict, message).and(format!("take the line out, or begin anew from {export}")))
 }
 
 fn row(result: &Value, dry_run: bool) -> Vec<Cell> {
@@ -247,7 +309,6 @@ pub fn conclude(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn answer(dry_run: bool) -> Applied {
         Applied::of(json!({"dry_run": dry_run, "results": [
@@ -298,5 +359,16 @@ mod tests {
         assert_eq!(failure.details, ["/region: moves from a to b (--allow move-region)", "b: taken"]);
         assert_eq!((failure.exit, applied.tenants()), (Exit::Refused, vec!["c".to_owned()]));
         assert!(answer(false).refusal().is_ok());
+    }
+
+    #[test]
+    fn must_say_what_to_do_about_a_version_in_a_file() {
+        let detail = "the version moved from 7 to 3: read it again, and send If-Match: \"3\"";
+        let stale = json!({"status": 412, "code": "stale_version", "detail": detail, "current_version": 3});
+        let applied =
+            Applied::of(json!({"results": [{"kind": "Tenant", "id": "a", "result": "refused", "error": stale}]}));
+        let failure = applied.refusal().expect_err("refused");
+        assert_eq!(failure.message, "a: the file says version 7, and it is at 3");
+        assert!(failure.next.is_some_and(|next| next.starts_with("take the line out") && next.ends_with("export a")));
     }
 }

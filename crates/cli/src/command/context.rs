@@ -1,19 +1,23 @@
 //! `context`: the servers one knows by name.
 
+use crate::client::check_url;
 use crate::contexts::{Context, Contexts};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::output::{Format, Output};
 use crate::table::{Cell, Table};
 use crate::terminal::{Colour, colours, remark, say, write};
+use crate::yaml;
 use clap::{Args, Subcommand};
+use serde_json::json;
 use std::path::Path;
 
 /// The commands on contexts.
 #[derive(Subcommand, Debug)]
 pub enum ContextCommand {
     /// List them; the current one has a star
-    #[command(after_help = "Examples:\n  tenancy context list")]
-    List,
+    #[command(after_help = "Examples:\n  tenancy context list\n  tenancy context list -o name")]
+    List(List),
     /// Make one current: commands go to it when nothing else is said
     #[command(after_help = "Examples:\n  tenancy context use dev")]
     Use(Use),
@@ -23,6 +27,13 @@ pub enum ContextCommand {
     /// Forget a server
     #[command(after_help = "Examples:\n  tenancy context remove staging")]
     Remove(Use),
+}
+
+/// How to list them.
+#[derive(Args, Debug)]
+pub struct List {
+    #[command(flatten)]
+    output: Output,
 }
 
 /// A context by its name.
@@ -49,7 +60,7 @@ pub fn run(given: ContextCommand) -> Result<Exit, Failure> {
     let path = Contexts::path()?;
     let mut contexts = Contexts::load(&path)?;
     match given {
-        ContextCommand::List => list(&contexts, &path)?,
+        ContextCommand::List(given) => list(&contexts, &path, given.output.output)?,
         ContextCommand::Use(Use { name }) => {
             contexts.named(&name)?;
             contexts.current = Some(name.clone());
@@ -57,6 +68,8 @@ pub fn run(given: ContextCommand) -> Result<Exit, Failure> {
             say(&format!("{name} is current"))?;
         }
         ContextCommand::Add(Add { name, url }) => {
+            check_name(&name)?;
+            check_url(&url)?;
             let key = std::env::var("TENANCY_TOKEN").ok().filter(|token| !token.is_empty());
             if key.is_none() {
                 remark("without a key: set TENANCY_TOKEN and run it again to add one");
@@ -77,12 +90,30 @@ pub fn run(given: ContextCommand) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn list(contexts: &Contexts, path: &Path) -> Result<(), Failure> {
-    if contexts.contexts.is_empty() {
-        remark(&format!("no contexts in {}\nnext: {}", path.display(), crate::program::command("dev")));
+/// A name that can be typed without quotes, and cannot be taken for a flag.
+fn check_name(name: &str) -> Result<(), Failure> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain) {
         return Ok(());
     }
-    write(&render(contexts, colours()))
+    Err(Failure::usage(format!("{name:?} is no name for a context: letters and digits, then also - _ .")))
+}
+
+fn list(contexts: &Contexts, path: &Path, format: Format) -> Result<(), Failure> {
+    let all = contexts.contexts.iter().map(|(name, context)| {
+        let current = contexts.current.as_deref() == Some(name);
+        json!({"name": name, "url": context.url, "has_key": context.key.is_some(), "current": current})
+    });
+    match format {
+        Format::Json => write(&yaml::json(&all.collect())?),
+        Format::Yaml => write(&yaml::yaml(&all.collect())?),
+        Format::Name => contexts.contexts.keys().try_for_each(|name| say(name)),
+        Format::Table | Format::Wide if contexts.contexts.is_empty() => {
+            remark(&format!("no contexts in {}\nnext: {}", path.display(), crate::program::command("dev")));
+            Ok(())
+        }
+        Format::Table | Format::Wide => write(&render(contexts, colours())),
+    }
 }
 
 fn render(contexts: &Contexts, colours: bool) -> String {
@@ -120,5 +151,15 @@ mod tests {
              * dev      http://127.0.0.1:7300        yes\n\
              \x20 prod     https://tenancy.example.com  no\n"
         );
+    }
+
+    #[test]
+    fn must_keep_no_name_that_cannot_be_typed() {
+        for good in ["dev", "prod-eu.1", "7"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-x", "a b", ".", "a\n", "größe"] {
+            assert_eq!(check_name(bad).expect_err(bad).exit, Exit::Usage);
+        }
     }
 }

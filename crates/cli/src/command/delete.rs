@@ -27,7 +27,7 @@ pub struct Delete {
     /// A tenant, by its id or an alias such as stripe:cus_9s6
     #[arg(value_name = "TENANT")]
     name: String,
-    /// Do not ask
+    /// Do not ask; where nobody can be asked, what was typed is the yes
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]

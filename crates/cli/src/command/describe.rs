@@ -3,7 +3,8 @@
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::{ENVIRONMENTS, JOBS, ORGANIZATIONS, TENANTS, brief, names, pairs, percent, shown, text};
+use crate::kinds::{ENVIRONMENTS, JOBS, KEYS, ORGANIZATIONS, TENANTS, WEBHOOKS};
+use crate::kinds::{brief, names, pairs, percent, shown, text, words};
 use crate::listing::List;
 use crate::naming::{self, Name};
 use crate::output::{Format, Kind, Output, one};
@@ -23,7 +24,9 @@ Examples:
   tenancy describe tenant stripe:cus_9s6
   tenancy describe environment acme-eu/prod
   tenancy describe organization acme
-  tenancy describe job acme-eu/job_018f4e9a";
+  tenancy describe job acme-eu/job_018f4e9a
+  tenancy describe webhook acme-eu/main
+  tenancy describe key ci";
 
 /// Arguments of `describe`.
 #[derive(Args, Debug)]
@@ -48,6 +51,10 @@ enum What {
     Environment,
     #[value(alias = "jobs")]
     Job,
+    #[value(aliases = ["webhooks", "hook"])]
+    Webhook,
+    #[value(alias = "keys")]
+    Key,
 }
 
 /// Runs it.
@@ -67,6 +74,8 @@ pub async fn run(client: &Client, given: Describe) -> Result<Exit, Failure> {
         }
         (What::Organization, _) => (&ORGANIZATIONS, client.get(&["organizations", name]).await?.body),
         (What::Job, _) => (&JOBS, naming::job(client, name).await?),
+        (What::Webhook, _) => (&WEBHOOKS, naming::webhook(client, name).await?),
+        (What::Key, _) => (&KEYS, naming::key(client, name).await?),
     };
     if !matches!(given.output.output, Format::Table | Format::Wide) {
         return one(kind, &item, given.output.output).map(|()| Exit::Done);
@@ -82,6 +91,8 @@ pub async fn run(client: &Client, given: Describe) -> Result<Exit, Failure> {
         }
         What::Job => page.job(&item),
         What::Organization => page.organization(&item),
+        What::Webhook => page.webhook(&item),
+        What::Key => page.key(&item),
         _ => page.environment(&item),
     }
     write(&page.text)?;
@@ -253,6 +264,30 @@ impl Page {
         self.title("Its tenants, in sum");
         self.text.push_str(&Table::new(["WHAT", "USED", "CAP"], self.colours).render(&rows));
         self.list("Holds", &o["holds"], HOLD_TITLES, hold);
+    }
+
+    fn webhook(&mut self, w: &Value) {
+        let field = |name: &str| text(w, name).unwrap_or_default().to_owned();
+        self.facts(vec![
+            ("webhook", (WEBHOOKS.name)(w)),
+            ("url", field("url")),
+            ("events", words(w.get("events"))),
+            ("retries", pairs(w.get("retry_policy"))),
+        ]);
+    }
+
+    fn key(&mut self, k: &Value) {
+        let field = |name: &str| text(k, name).unwrap_or_default().to_owned();
+        let times = ["created_at", "expires_at", "revoked_at"].map(|field| self.ages(k, field));
+        let [created, expires, revoked] = times;
+        self.facts(vec![
+            ("key", field("key_id")),
+            ("name", field("name")),
+            ("role", field("role")),
+            ("created", created),
+            ("expires", expires),
+            ("revoked", revoked),
+        ]);
     }
 
     fn environment(&mut self, e: &Value) {

@@ -6,6 +6,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::naming;
 use crate::output::{Format, Output};
+use crate::program::quoted;
 use crate::terminal::{colours, say, write};
 use crate::yaml;
 use clap::Args;
@@ -80,8 +81,20 @@ pub async fn current_version(client: &Client, tenant: &str) -> Result<i64, Failu
 /// # Errors
 /// What the server says.
 pub async fn manifest(client: &Client, tenant: &str, version: i64) -> Result<Value, Failure> {
-    let mut kept = client.get(&["tenants", tenant, "versions", &version.to_string()]).await?.body;
-    Ok(kept["manifest"].take())
+    Ok(kept_version(client, tenant, version).await?["manifest"].take())
+}
+
+/// A kept version whole.
+///
+/// # Errors
+/// What the server says; where there is no such version, with the list of those that there are.
+pub async fn kept_version(client: &Client, tenant: &str, version: i64) -> Result<Value, Failure> {
+    let kept = client.get(&["tenants", tenant, "versions", &version.to_string()]).await;
+    kept.map(|answer| answer.body).map_err(|failure| match failure.message.strip_prefix("there is no version") {
+        Some(_) => Failure { message: format!("{tenant} has no version {version}"), ..failure }
+            .and_type(&format!("get versions {}", quoted(tenant))),
+        None => failure,
+    })
 }
 
 /// The changes from one manifest to another, as the server writes them.

@@ -2,9 +2,12 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::output::{Format, Output};
 use crate::table::{Cell, Table};
-use crate::terminal::{Colour, colours, write};
+use crate::terminal::{Colour, colours, say, write};
+use crate::yaml;
 use clap::Args;
+use serde_json::{Value, json};
 use tenancy_core::declared::Declared;
 
 const EXAMPLES: &str = "\
@@ -21,6 +24,8 @@ pub struct Explain {
     /// A kind of document or a field of one
     #[arg(default_value = "tenant")]
     field: String,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Each field by its path: what it takes, and what it means.
@@ -100,8 +105,24 @@ const FIELDS: &[(&str, &str, &str)] = &[
 /// When there is no such field.
 pub fn run(given: Explain) -> Result<Exit, Failure> {
     let text = page(&given.field, colours())?;
-    write(&text)?;
+    let rows = || below(&given.field);
+    match given.output.output {
+        Format::Json => write(&yaml::json(&rows().collect())?)?,
+        Format::Yaml => write(&yaml::yaml(&rows().collect())?)?,
+        Format::Name => rows().try_for_each(|row| say(row["field"].as_str().unwrap_or_default()))?,
+        Format::Table | Format::Wide => write(&text)?,
+    }
     Ok(Exit::Done)
+}
+
+/// A field and all below it, for programs.
+fn below(path: &str) -> impl Iterator<Item = Value> {
+    let path = path.trim_end_matches('.').to_lowercase();
+    let is_below = move |field: &str| {
+        field.to_lowercase().strip_prefix(&path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let fields = all().into_iter().filter(move |(field, ..)| is_below(field));
+    fields.map(|(field, takes, means)| json!({"field": field, "takes": takes, "means": means}))
 }
 
 fn page(path: &str, colours: bool) -> Result<String, Failure> {

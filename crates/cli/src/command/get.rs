@@ -1,15 +1,18 @@
 //! `get`: lists.
 
 use crate::client::Client;
+use crate::command::diff::kept_version;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::{ENVIRONMENTS, JOBS, KEYS, ORGANIZATIONS, TENANTS, VERSIONS, text};
+use crate::kinds::{ENVIRONMENTS, JOBS, KEYS, ORGANIZATIONS, TENANTS, VERSIONS, WEBHOOKS};
 use crate::listing::List;
 use crate::naming::{self, Name};
 use crate::output::{Format, Kind, Output, Printer, one};
 use crate::terminal::remark;
 use clap::{Args, ValueEnum};
-use serde_json::Value;
+use tenancy_core::job::JobState;
+use tenancy_core::nearest::nearest;
+use tenancy_core::tenant::State;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,7 +22,8 @@ Examples:
   tenancy get environments acme-eu
   tenancy get environments acme-eu/prod -o yaml
   tenancy get jobs acme-eu
-  tenancy get versions acme-eu 3 -o yaml";
+  tenancy get versions acme-eu 3 -o yaml
+  tenancy get webhooks acme-eu";
 
 /// Arguments of `get`.
 #[derive(Args, Debug)]
@@ -28,7 +32,7 @@ pub struct Get {
     /// What to list
     #[arg(value_enum)]
     what: What,
-    /// Which; a tenant for environments, jobs and versions
+    /// Which; a tenant for environments, webhooks, jobs and versions
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Only those in this state
@@ -73,6 +77,8 @@ enum What {
     Keys,
     #[value(alias = "version")]
     Versions,
+    #[value(aliases = ["webhook", "hooks", "hook"])]
+    Webhooks,
 }
 
 impl What {
@@ -84,6 +90,15 @@ impl What {
             Self::Jobs => &JOBS,
             Self::Keys => &KEYS,
             Self::Versions => &VERSIONS,
+            Self::Webhooks => &WEBHOOKS,
+        }
+    }
+
+    /// The states that its things can be in.
+    fn states(self) -> Vec<&'static str> {
+        match self {
+            Self::Jobs => JobState::WORDS.iter().map(|(word, _)| *word).collect(),
+            _ => State::WORDS.iter().map(|(word, _)| *word).collect(),
         }
     }
 
@@ -93,7 +108,7 @@ impl What {
             Self::Tenants => &["--state", "--region", "--organization", "--profile", "--label", "--q", "--purged"],
             Self::Organizations => &["--q"],
             Self::Jobs => &["--state"],
-            Self::Environments | Self::Keys | Self::Versions => &[],
+            Self::Environments | Self::Keys | Self::Versions | Self::Webhooks => &[],
         }
     }
 }
@@ -110,12 +125,12 @@ pub async fn run(client: &Client, given: Get) -> Result<Exit, Failure> {
         (What::Organizations, []) => list(client, &given, &["organizations"]).await,
         (What::Jobs, []) => list(client, &given, &["jobs"]).await,
         (What::Keys, []) => list(client, &given, &["keys"]).await,
-        (What::Environments | What::Versions, []) => {
+        (What::Environments | What::Versions | What::Webhooks, []) => {
             Err(Failure::usage(format!("whose? write: get {} TENANT", given.what.kind().plural)))
         }
         (What::Tenants, names) => each(client, &given, "tenants", names).await,
         (What::Organizations, names) => each(client, &given, "organizations", names).await,
-        (What::Keys, names) => each(client, &given, "keys", names).await,
+        (What::Keys, [name]) => one(&KEYS, &naming::key(client, name).await?, given.output.output).map(|()| Exit::Done),
         (What::Environments, [tenant]) => match naming::name(tenant) {
             Name::Tenant(tenant) => list(client, &given, &["tenants", tenant, "environments"]).await,
             Name::Environment(tenant, name) => single(client, &given, &["tenants", tenant, "environments", name]).await,
@@ -128,8 +143,12 @@ pub async fn run(client: &Client, given: Get) -> Result<Exit, Failure> {
         (What::Versions, [tenant]) => list(client, &given, &["tenants", naming::tenant(tenant)?, "versions"]).await,
         (What::Jobs, [tenant, job]) => single(client, &given, &["tenants", tenant, "jobs", job]).await,
         (What::Versions, [tenant, version]) => {
-            single(client, &given, &["tenants", naming::tenant(tenant)?, "versions", version]).await
+            let number = version.parse();
+            let number = number.map_err(|_| Failure::usage(format!("a version is a number, not {version:?}")))?;
+            let kept = kept_version(client, naming::tenant(tenant)?, number).await?;
+            one(&VERSIONS, &kept, given.output.output).map(|()| Exit::Done)
         }
+        (What::Webhooks, [name]) => webhooks(client, &given, name).await,
         (what, _) => Err(Failure::usage(format!("too many names for get {}", what.kind().plural))),
     }
 }
@@ -146,10 +165,26 @@ fn check_filters(given: &Get) -> Result<(), Failure> {
     ];
     let known = given.what.filters();
     // A filter that would be ignored is an answer to another question than was asked.
-    match set.iter().find(|(flag, set)| *set && !known.contains(flag)) {
-        Some((flag, _)) => Err(Failure::usage(format!("{flag} does not apply to {}", given.what.kind().plural))),
-        None => Ok(()),
+    if let Some((flag, _)) = set.iter().find(|(flag, set)| *set && !known.contains(flag)) {
+        return Err(Failure::usage(format!("{flag} does not apply to {}", given.what.kind().plural)));
     }
+    let (state, states) = (given.state.as_deref().unwrap_or_default(), given.what.states());
+    if given.state.is_none() || states.contains(&state) {
+        return Ok(());
+    }
+    let near = nearest(state, states.iter().copied()).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    Err(Failure::usage(format!("--state is one of {}, not {state:?}{near}", states.join(", "))))
+}
+
+/// The webhooks of a tenant, or one of them: they stand in its manifest.
+async fn webhooks(client: &Client, given: &Get, name: &str) -> Result<Exit, Failure> {
+    if let Name::Environment(..) = naming::name(name) {
+        let webhook = naming::webhook(client, name).await?;
+        return one(&WEBHOOKS, &webhook, given.output.output).map(|()| Exit::Done);
+    }
+    let mut printer = Printer::new(&WEBHOOKS, given.output.output);
+    printer.page(&naming::webhooks(client, name).await?)?;
+    printer.finish().map(|()| Exit::Done)
 }
 
 async fn list(client: &Client, given: &Get, segments: &[&str]) -> Result<Exit, Failure> {
@@ -201,9 +236,4 @@ async fn each(client: &Client, given: &Get, list: &str, names: &[&str]) -> Resul
     }
     printer.finish()?;
     first.map_or(Ok(Exit::Done), Err)
-}
-
-/// Whether a key's row is the one that a person means: by its id, or by its name while it is good.
-pub fn is_key(key: &Value, wanted: &str) -> bool {
-    text(key, "key_id") == Some(wanted) || (text(key, "name") == Some(wanted) && text(key, "revoked_at").is_none())
 }

@@ -1,7 +1,6 @@
 //! `key`: makes, lists and revokes keys.
 
 use crate::client::Client;
-use crate::command::get::is_key;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::kinds::{KEYS, text};
@@ -9,7 +8,7 @@ use crate::output::{Format, Output, Printer, one};
 use crate::program::quoted;
 use crate::terminal::{remark, say, write};
 use crate::time::ahead;
-use crate::{listing, yaml};
+use crate::{listing, naming, yaml};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use reqwest::Method;
@@ -87,7 +86,8 @@ pub async fn create(client: &Client, given: Create) -> Result<Exit, Failure> {
     if let Some(expires) = given.expires {
         body["expires_at"] = json!(ahead(&expires, Timestamp::now())?.to_string());
     }
-    let key = client.v1(Method::POST, &["keys"]).json(&body).send().await?.body;
+    let made = client.v1(Method::POST, &["keys"]).json(&body).send().await;
+    let key = made.map_err(|failure| failure.of_flags(&[("/name", "NAME"), ("/expires_at", "--expires")]))?.body;
     let id = text(&key, "key_id").unwrap_or_default();
     let Some(token) = text(&key, "token") else {
         // The answer was lost, and what the server keeps of it has no token in it.
@@ -124,11 +124,8 @@ pub async fn list(client: &Client, given: List) -> Result<Exit, Failure> {
 /// What the server says.
 pub async fn revoke(client: &Client, given: Revoke) -> Result<Exit, Failure> {
     let name = given.name.as_str();
-    let found = listing::List::of(&["keys"]).find(client, |key| is_key(key, name)).await?;
-    let Some(id) = found.as_ref().and_then(|key| text(key, "key_id")) else {
-        let failure = Failure::new(Exit::NotFound, format!("there is no key {name:?} that is good"));
-        return Err(failure.and_type("key list"));
-    };
+    let key = naming::key(client, name).await?;
+    let id = text(&key, "key_id").unwrap_or(name);
     let answer = client.v1(Method::DELETE, &["keys", id]).send().await?;
     match given.output.output {
         Format::Table | Format::Wide => say(&format!("{id} is revoked"))?,

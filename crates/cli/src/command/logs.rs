@@ -3,8 +3,9 @@
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::{percent, text};
+use crate::kinds::{JOBS, percent, text};
 use crate::naming;
+use crate::output::{Format, Output, one};
 use crate::terminal::{plain, remark, write};
 use clap::Args;
 
@@ -12,6 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   tenancy logs acme-eu                    of its newest job
   tenancy logs acme-eu/job_018f4e9a
+  tenancy logs acme-eu -o json            the job whole
   tenancy get jobs acme-eu                which jobs there are";
 
 /// Arguments of `logs`.
@@ -21,6 +23,8 @@ pub struct Logs {
     /// A job, or a tenant for its newest job
     #[arg(value_name = "JOB or TENANT")]
     name: String,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Runs it.
@@ -37,6 +41,9 @@ pub async fn run(client: &Client, given: Logs) -> Result<Exit, Failure> {
         remark(&format!("{name} has no job"));
         return Ok(Exit::Done);
     };
+    if !matches!(given.output.output, Format::Table | Format::Wide) {
+        return one(&JOBS, &job, given.output.output).map(|()| Exit::Done);
+    }
     let field = |field| text(&job, field).unwrap_or_default();
     remark(&plain(&format!("{} of {}, {} ({})", field("action"), field("tenant_id"), field("state"), percent(&job))));
     let logs = field("logs");

@@ -1,5 +1,6 @@
 //! `plan`: what `apply` would do.
 
+use crate::allow::Allow;
 use crate::client::Client;
 use crate::command::apply::{Applied, send};
 use crate::documents::{Documents, Files};
@@ -24,9 +25,8 @@ pub struct Plan {
     /// End with 10 when there are changes
     #[arg(long)]
     exit_code: bool,
-    /// A kind of change that may destroy data and is wanted; may be given several times
-    #[arg(long, value_name = "KIND", value_delimiter = ',')]
-    allow: Vec<String>,
+    #[command(flatten)]
+    allow: Allow,
     #[command(flatten)]
     output: Output,
 }
@@ -37,7 +37,7 @@ pub struct Plan {
 /// What the server says, and what it would refuse.
 pub async fn run(client: &Client, given: Plan) -> Result<Exit, Failure> {
     let documents = Documents::read(&given.files.files)?;
-    let applied = Applied::of(send(client, documents, &given.allow, true).await?);
+    let applied = Applied::of(send(client, documents, &given.allow.allow, true).await?);
     applied.print(given.output.output)?;
     if matches!(given.output.output, Format::Table | Format::Wide) {
         for (line, next) in applied.waiting() {

@@ -27,7 +27,7 @@ pub struct Purge {
     /// A tenant, by its id or an alias such as stripe:cus_9s6
     #[arg(value_name = "TENANT")]
     name: String,
-    /// Do not ask
+    /// Do not ask; where nobody can be asked, it must be said
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]

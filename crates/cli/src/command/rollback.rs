@@ -1,13 +1,15 @@
 //! `rollback`: puts an earlier version back, as a new one.
 
+use crate::allow::Allow;
 use crate::change;
 use crate::client::Client;
 use crate::command::diff::{between, current_version, manifest};
 use crate::command::lifecycle::{confirm, finish};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::kinds::TENANTS;
 use crate::naming;
-use crate::output::Output;
+use crate::output::{Format, Output, one};
 use crate::terminal::{error_colours, remark};
 use crate::waiting::Patience;
 use clap::Args;
@@ -30,12 +32,11 @@ pub struct Rollback {
     name: String,
     /// The version to put back
     version: i64,
-    /// Do not ask
+    /// Do not ask; where nobody can be asked, what was typed is the yes
     #[arg(short, long)]
     yes: bool,
-    /// A kind of change that may destroy data and is wanted; may be given several times
-    #[arg(long, value_name = "KIND", value_delimiter = ',')]
-    allow: Vec<String>,
+    #[command(flatten)]
+    allow: Allow,
     #[command(flatten)]
     patience: Patience,
     #[command(flatten)]
@@ -53,13 +54,18 @@ pub async fn run(client: &Client, given: Rollback) -> Result<Exit, Failure> {
     let changes = between(&manifest(client, tenant, current).await?, &wanted);
     if changes.is_empty() {
         remark(&format!("unchanged: version {current} says the same as version {}", given.version));
+        if !matches!(given.output.output, Format::Table | Format::Wide) {
+            one(&TENANTS, &client.get(&["tenants", tenant]).await?.body, given.output.output)?;
+        }
         return Ok(Exit::Done);
     }
     remark(&format!("from version {current} back to what version {} said:", given.version));
     change::lines(&changes, "  ", error_colours()).iter().for_each(|line| remark(line));
     confirm("go on?", given.yes)?;
     // On the version that the plan was made for: what changed meanwhile is not undone unseen.
-    let request = client.v1(Method::PUT, &["tenants", tenant]).on_version(current).allow(&given.allow).json(&wanted);
+    let request =
+        client.v1(Method::PUT, &["tenants", tenant]).on_version(current).allow(&given.allow.allow).json(&wanted);
     let answer = request.send().await?;
+    change::warnings(&answer.body, "", error_colours()).iter().for_each(|line| remark(line));
     finish(client, answer, given.patience, given.output.output).await
 }

@@ -1,5 +1,6 @@
 //! `set`: changes single fields.
 
+use crate::allow::Allow;
 use crate::change;
 use crate::client::Client;
 use crate::command::diff::between;
@@ -21,6 +22,7 @@ Examples:
   tenancy set acme-eu labels.tier=platinum desired_state=Suspended
   tenancy set acme-eu/prod quotas.storageGiB=450
   tenancy set acme-eu labels.tier=null        clears it
+  tenancy set acme-eu 'labels.tier=\"null\"'    the text, and not nothing
 
 A value is read as JSON where it is JSON, and as text otherwise.";
 
@@ -33,9 +35,8 @@ pub struct Set {
     /// A field and its value
     #[arg(value_name = "FIELD=VALUE", required = true)]
     fields: Vec<String>,
-    /// A kind of change that may destroy data and is wanted; may be given several times
-    #[arg(long, value_name = "KIND", value_delimiter = ',')]
-    allow: Vec<String>,
+    #[command(flatten)]
+    allow: Allow,
     #[command(flatten)]
     patience: Patience,
     #[command(flatten)]
@@ -57,8 +58,9 @@ pub async fn run(client: &Client, given: Set) -> Result<Exit, Failure> {
     };
     let before = client.get(&segments).await?;
     let version = before.version.or_else(|| before.body["version"].as_i64()).unwrap_or_default();
-    let request = client.v1(Method::PATCH, &segments).on_version(version).allow(&given.allow);
+    let request = client.v1(Method::PATCH, &segments).on_version(version).allow(&given.allow.allow);
     let after = request.text("application/merge-patch+json", patch.to_string()).send().await?;
+    change::warnings(&after.body, "", error_colours()).iter().for_each(|line| remark(line));
     if matches!(given.output.output, Format::Table | Format::Wide) {
         let changes = between(&export::tenant(&before.body), &export::tenant(&after.body));
         if changes.is_empty() {
@@ -90,7 +92,7 @@ fn add(patch: &mut Value, field: &str) -> Result<(), Failure> {
         return Err(bad());
     }
     let json = serde_json::from_str(value).ok();
-    let json = json.filter(|json: &Value| !is_text || json.is_null() || json.is_array());
+    let json = json.filter(|json: &Value| !is_text || json.is_null() || json.is_array() || json.is_string());
     let mut place = patch;
     for part in parts {
         if !place.is_object() {
@@ -117,6 +119,7 @@ mod tests {
             "deletion_protection=true",
             "labels.app.example.com/version=2",
             "labels.old=null",
+            "labels.quoted=\"null\"",
             "aliases.host=[\"a.example\",\"b.example\"]",
             "display_name=1984",
             "billing.note=a=b",
@@ -129,7 +132,7 @@ mod tests {
                 "quotas": {"apiRateLimit": 400, "storageGiB": null},
                 "desired_state": "Active",
                 "deletion_protection": true,
-                "labels": {"app.example.com/version": "2", "old": null},
+                "labels": {"app.example.com/version": "2", "old": null, "quoted": "null"},
                 "aliases": {"host": ["a.example", "b.example"]},
                 "display_name": "1984",
                 "billing": {"note": "a=b"},

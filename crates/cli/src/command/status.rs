@@ -35,35 +35,33 @@ pub struct Status {
 /// # Errors
 /// What the server says; [`Exit::NoServer`] when it is not ready.
 pub async fn run(client: &Client, given: Status) -> Result<Exit, Failure> {
-    let ready = client.request(Method::GET, &["readyz"]).send().await;
-    if let Err(failure) = &ready
-        && failure.exit == Exit::NoServer
-        && failure.code.is_none()
-    {
-        return ready.map(|_| Exit::NoServer);
-    }
-    let whoami = client.get(&["whoami"]).await?.body;
-    let tenants = count(client, &["tenants"], "state").await?;
-    let organizations = count(client, &["organizations"], "").await?;
-    let running = open_jobs(client).await?;
-    let status = json!({
+    // Once, and not again: that it is not ready is an answer here.
+    let (_, ready) = client.request(Method::GET, &["readyz"]).look().await?;
+    let Some(word) = text(&ready, "status").filter(|_| ready["wrong"].is_array()) else {
+        return Err(client.no_tenancy());
+    };
+    let is_ready = word == "ok";
+    let mut status = json!({
         "url": client.url(),
         "found_by": client.found_by(),
-        "ready": ready.is_ok(),
-        "not_ready_because": ready.as_ref().err().map(|failure| &failure.message),
-        "warnings": ready.as_ref().ok().map(|ready| ready.body["warnings"].clone()),
-        "key": whoami,
-        "organizations": organizations,
-        "tenants": tenants,
-        "open_jobs": running,
+        "ready": is_ready,
+        "not_ready_because": (!is_ready).then(|| list(&ready["wrong"]).join("; ")),
+        "warnings": ready["warnings"],
     });
+    // A server that is not ready can say nothing of what it has.
+    if is_ready {
+        status["key"] = client.get(&["whoami"]).await?.body;
+        status["tenants"] = count(client, &["tenants"], "state").await?;
+        status["organizations"] = count(client, &["organizations"], "").await?;
+        status["open_jobs"] = open_jobs(client).await?;
+    }
     match given.output.output {
         Format::Json => write(&yaml::json(&status)?)?,
         Format::Yaml => write(&yaml::yaml(&status)?)?,
         Format::Name => say(client.url())?,
         Format::Table | Format::Wide => write(&render(&status, colours()))?,
     }
-    Ok(if ready.is_ok() { Exit::Done } else { Exit::NoServer })
+    Ok(if is_ready { Exit::Done } else { Exit::NoServer })
 }
 
 /// How many there are, in all and by the values of a field.
@@ -100,15 +98,19 @@ fn render(status: &Value, colours: bool) -> String {
     };
     let key = &status["key"];
     let field = |name| text(key, name).unwrap_or_default();
-    let rows = [
+    let mut rows = vec![
         ("server", status["url"].as_str().unwrap_or_default().to_owned()),
         ("found by", status["found_by"].as_str().unwrap_or_default().to_owned()),
         ("ready", ready),
-        ("key", format!("{} ({}), {}", field("name"), field("key_id"), field("role"))),
-        ("organizations", counted(&status["organizations"])),
-        ("tenants", counted(&status["tenants"])),
-        ("open jobs", counted(&status["open_jobs"])),
     ];
+    if key.is_object() {
+        rows.extend([
+            ("key", format!("{} ({}), {}", field("name"), field("key_id"), field("role"))),
+            ("organizations", counted(&status["organizations"])),
+            ("tenants", counted(&status["tenants"])),
+            ("open jobs", counted(&status["open_jobs"])),
+        ]);
+    }
     let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![Cell::new(name), Cell::new(value)]).collect();
     Table::untitled(2, colours).render(&rows)
 }
@@ -151,5 +153,10 @@ mod tests {
         );
         let warned = json!({"warnings": ["few partitions lie ahead"]});
         assert!(render(&warned, false).contains("yes, but few partitions lie ahead"));
+        let away = json!({"url": "u", "found_by": "--url", "not_ready_because": "the database cannot be reached"});
+        assert_eq!(
+            render(&away, false),
+            "server    u\nfound by  --url\nready     no: the database cannot be reached\n"
+        );
     }
 }

@@ -58,11 +58,13 @@ pub async fn run(client: &Client, given: Suspend) -> Result<Exit, Failure> {
     if let Some(until) = given.until {
         body["until"] = json!(ahead(&until, Timestamp::now())?.to_string());
     }
+    let of_flags =
+        |failure: Failure| failure.of_flags(&[("/hold", "--hold"), ("/reason", "--reason"), ("/until", "--until")]);
     if given.organization {
         let request = client.v1(Method::POST, &["organizations", &given.name, "suspend"]).json(&body);
-        return ask_organization(request, given.output.output).await;
+        return ask_organization(request, given.output.output).await.map_err(of_flags);
     }
     let segments = ["tenants", naming::tenant(&given.name)?, "suspend"];
     let request = client.v1(Method::POST, &segments).json(&body);
-    ask_for(client, request, given.patience, given.output.output).await
+    ask_for(client, request, given.patience, given.output.output).await.map_err(of_flags)
 }

@@ -3,12 +3,13 @@
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::text;
+use crate::kinds::{JOBS, TENANTS, text};
 use crate::naming;
+use crate::output::{Format, Output, one};
 use crate::progress::Progress;
-use crate::terminal::say;
+use crate::terminal::{plain, say};
 use crate::waiting::{Patience, Settled, as_wished, settle};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -20,6 +21,7 @@ Examples:
   tenancy wait acme-eu                      until its state is its wish
   tenancy wait acme-eu --state Archived
   tenancy wait --job acme-eu/job_018f4e9a
+  tenancy wait acme-eu -o json              and print it as it is then
 
 Ends with 0, or with 6 when a job failed, or with 7 when the time is up.";
 
@@ -34,11 +36,34 @@ pub struct Wait {
     #[arg(long, value_name = "JOB")]
     job: Option<String>,
     /// Until the tenant is in this state, instead of the wished one
-    #[arg(long, conflicts_with = "job")]
-    state: Option<String>,
+    #[arg(long, value_enum, ignore_case = true, conflicts_with = "job")]
+    state: Option<State>,
     /// Stop waiting after so long (exit code 7)
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     timeout: u64,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// A state that can be waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+enum State {
+    Draft,
+    Active,
+    Suspended,
+    Archived,
+}
+
+impl State {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "Draft",
+            Self::Active => "Active",
+            Self::Suspended => "Suspended",
+            Self::Archived => "Archived",
+        }
+    }
 }
 
 /// Runs it.
@@ -48,7 +73,7 @@ pub struct Wait {
 pub async fn run(client: &Client, given: Wait) -> Result<Exit, Failure> {
     let deadline = Patience { no_wait: false, timeout: given.timeout }.deadline();
     match (&given.name, &given.job) {
-        (_, Some(job)) => for_job(client, job, deadline, given.timeout).await,
+        (_, Some(job)) => for_job(client, job, deadline, &given).await,
         (Some(name), None) => for_tenant(client, naming::tenant(name)?, &given, deadline).await,
         (None, None) => Err(Failure::usage("wait for what? write: wait TENANT")),
     }
@@ -56,27 +81,38 @@ pub async fn run(client: &Client, given: Wait) -> Result<Exit, Failure> {
 
 async fn for_tenant(client: &Client, name: &str, given: &Wait, deadline: Instant) -> Result<Exit, Failure> {
     let progress = Progress::of(1);
+    let mut told = false;
     loop {
         let settled = settle(client, name, deadline, &progress).await?;
-        let reached = match &given.state {
-            Some(state) => text(&settled.tenant, "state") == Some(state),
+        let reached = match given.state {
+            Some(state) => text(&settled.tenant, "state") == Some(state.as_str()),
             None => as_wished(&settled.tenant),
         };
         let over = settled.failed.is_some() || settled.timed_out;
         if over || reached {
             progress.finish();
-            say(&settled.verdict(given.timeout)?)?;
+            let line = settled.verdict(given.timeout)?;
+            match given.output.output {
+                Format::Table | Format::Wide => say(&line)?,
+                format => one(&TENANTS, &settled.tenant, format)?,
+            }
             return Ok(Exit::Done);
         }
         if Instant::now() >= deadline {
             progress.finish();
             return Settled { timed_out: true, ..settled }.verdict(given.timeout).map(|_| Exit::TimedOut);
         }
+        // Said at once: whoever can end what keeps it need not wait for the time to be up.
+        if !told && given.state.is_none_or(|state| state == State::Active) {
+            told = true;
+            progress.remark(&plain(&settled.verdict(given.timeout)?));
+            settled.remedy().into_iter().for_each(|command| progress.remark(&format!("next: {command}")));
+        }
         sleep(Duration::from_secs(LOOK_SECONDS)).await;
     }
 }
 
-async fn for_job(client: &Client, name: &str, deadline: Instant, timeout: u64) -> Result<Exit, Failure> {
+async fn for_job(client: &Client, name: &str, deadline: Instant, given: &Wait) -> Result<Exit, Failure> {
     let progress = Progress::of(1);
     let mut job = naming::job(client, name).await?;
     loop {
@@ -86,7 +122,12 @@ async fn for_job(client: &Client, name: &str, deadline: Instant, timeout: u64) -
         match field("state") {
             "completed" => {
                 progress.finish();
-                say(&format!("{id} ({} of {tenant}) is completed", field("action")))?;
+                match given.output.output {
+                    Format::Table | Format::Wide => {
+                        say(&format!("{id} ({} of {tenant}) is completed", field("action")))?;
+                    }
+                    format => one(&JOBS, &job, format)?,
+                }
                 return Ok(Exit::Done);
             }
             "failed" => {
@@ -97,11 +138,26 @@ async fn for_job(client: &Client, name: &str, deadline: Instant, timeout: u64) -
             }
             state if Instant::now() >= deadline => {
                 progress.finish();
-                return Err(Failure::new(Exit::TimedOut, format!("{id} is still {state} after {timeout} s")));
+                return Err(Failure::new(Exit::TimedOut, format!("{id} is still {state} after {} s", given.timeout)));
             }
             _ => {}
         }
         let request = client.v1(reqwest::Method::GET, &["tenants", &tenant, "jobs", &id]);
         job = request.query("wait_seconds", "2").send().await?.body;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::State;
+    use clap::ValueEnum;
+
+    #[test]
+    fn must_wait_for_every_state_there_is() {
+        let states: Vec<_> = State::value_variants().iter().map(|state| state.as_str()).collect();
+        let words: Vec<_> = tenancy_core::tenant::State::WORDS.iter().map(|(word, _)| *word).collect();
+        assert_eq!(states, words);
+        let shown = State::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        assert!(shown.zip(words).all(|(value, word)| value.get_name() == word));
     }
 }

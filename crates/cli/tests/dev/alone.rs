@@ -21,6 +21,11 @@ fn must_say_when_nobody_listens() {
 #[test]
 fn must_end_with_2_for_a_command_line_that_makes_no_sense() {
     let shell = Shell::new();
+    for line in ["context add a/b http://h", "context add ok nonsense", "get tenants --context a --url http://h"] {
+        assert_eq!(shell.run(line).code, 2, "{line}");
+    }
+    let ran = shell.run_with(&["get", "tenants", "--url", "http://127.0.0.1:1", "--token", "a\nb"], &[], None);
+    assert!(ran.code == 2 && ran.err.contains("the token holds"), "{ran:?}");
     for line in ["", "get", "get nonsense", "suspend acme-eu", "apply", "--nonsense", "get tenants --url nonsense"] {
         assert_eq!(shell.run(line).code, 2, "{line}");
     }
@@ -37,6 +42,9 @@ fn must_help_without_a_server() {
         assert!(shell.good(&format!("completions {name}")).contains("tenancy"));
     }
     assert!(shell.good("suspend --help").contains("Examples:"));
+    assert!(shell.good("help suspend").contains("Examples:"));
+    assert!(shell.good("apply --help").contains("remove-environment"), "the kinds that can be allowed");
+    assert!(shell.good("explain tenant.policies -o name").contains("tenant.policies.retentionDays\n"));
 }
 
 #[test]
@@ -61,4 +69,23 @@ fn must_not_fail_when_the_reader_goes_away() {
     let line = format!("set -o pipefail; '{program}' completions bash | head -c 1");
     let status = std::process::Command::new("bash").args(["-c", &line]).output().expect("bash");
     assert!(status.status.success() && status.stderr.is_empty(), "{status:?} {}", shell.path("").display());
+}
+
+#[test]
+fn must_say_when_something_else_answers() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("accepted");
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello");
+        }
+    });
+    let shell = Shell::new();
+    for line in ["status", "get tenants", "describe tenant acme-eu"] {
+        let said = shell.bad(&format!("{line} --url {url} --token x"), 8);
+        assert!(said.contains(&format!("this is no Tenancy server: {url}")), "{said}");
+    }
 }

@@ -22,7 +22,17 @@ fn must_plan_and_apply_what_changed() {
     assert_eq!(shell.good("diff acme-eu 2 3 -o name"), "labels.tier\nquotas.apiRateLimit\n");
     assert!(shell.good("set acme-eu quotas.apiRateLimit=300").contains("unchanged"));
     shell.good("set acme-eu/prod quotas.storageGiB=410");
+    shell.good("set acme-eu labels.count=\"5\"");
+    assert!(
+        shell.good("get tenant acme-eu -o yaml").contains("count: \"5\"\n"),
+        "a text as JSON writes it is that text"
+    );
+    shell.good("set acme-eu labels.count=null");
+    assert!(shell.good("audit --tenant acme-eu").contains("labels.count cleared"));
 
+    let unchanged = shell.good("rollback acme-eu 6 --yes -o json");
+    assert!(unchanged.contains("\"tenant_id\": \"acme-eu\""), "{unchanged}");
+    assert!(shell.bad("rollback acme-eu 99", 3).contains("get versions acme-eu\n"));
     let ran = shell.run("rollback acme-eu 1 --yes");
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.err.contains("~ quotas.apiRateLimit: 300 -> 200"), "{ran:?}");
@@ -70,6 +80,57 @@ fn must_gate_what_destroys_data() {
     let said = shell.bad(&format!("apply -f {less}"), 1);
     assert!(said.contains("--allow remove-environment"), "{said}");
     assert_eq!(shell.good("get environments acme-eu -o name"), "acme-eu/dev\nacme-eu/prod\n");
+    let said = shell.bad(&format!("apply -f {less} --allow remove-enviroment"), 2);
+    assert!(said.contains("'remove-environment'"), "{said}");
     shell.good(&format!("apply -f {less} --allow remove-environment"));
     assert_eq!(shell.good("get environments acme-eu -o name"), "acme-eu/prod\n");
+}
+
+#[test]
+fn must_send_in_parts_what_no_request_takes() {
+    let shell = Shell::new();
+    let _dev = shell.dev(&[]);
+    // Tenants before their organization, and more than one MiB of them.
+    let note = "x".repeat(15_000);
+    let tenant = |index: usize| {
+        format!(
+            "kind: Tenant\ntenant_id: t-{index:02}\norganization_id: acme\nregion: eu-west-1\nbilling: {{note: {note}}}\n---\n"
+        )
+    };
+    let tenants: String = (0..75).map(tenant).collect();
+    let all = format!("{tenants}kind: Organization\norganization_id: acme\n");
+    assert!(all.len() > 1024 * 1024);
+    let bad = all.replace("t-74\n", "t-74\nregoin: x\n");
+    let ran = shell.run_with(&["apply", "-f", "-"], &[], Some(&bad));
+    assert!(ran.code == 1 && ran.err.contains("Tenant t-74 /regoin"), "{ran:?}");
+    assert_eq!(shell.good("get organizations -o name"), "", "all is checked before anything is written");
+    let ran = shell.run_with(&["plan", "-f", "-", "-o", "name"], &[], Some(&all));
+    assert_eq!((ran.code, ran.out.lines().count(), ran.out.lines().last()), (0, 76, Some("acme")), "{ran:?}");
+    let ran = shell.run_with(&["apply", "-f", "-"], &[], Some(&all));
+    assert_eq!((ran.code, ran.out.matches("created").count()), (0, 76), "{ran:?}");
+    let ran = shell.run_with(&["apply", "-f", "-"], &[], Some(&shell.good("export")));
+    assert_eq!((ran.code, ran.out.matches("unchanged").count()), (0, 76), "{ran:?}");
+}
+
+#[test]
+fn must_say_where_a_file_is_broken() {
+    let shell = Shell::new();
+    let _dev = shell.dev(&[]);
+    shell.write("bad.yaml", "kind: Tenant\ntenant_id: a\n---\nkind: Tenant\nkind: Tenant\n");
+    for verb in ["plan", "apply"] {
+        let said = shell.bad(&format!("{verb} -f bad.yaml"), 1);
+        assert_eq!(said, "error: bad.yaml:5:1: the key \"kind\" stands twice\n");
+    }
+    let said = shell.bad("plan -f bda.yaml", 1);
+    assert!(said.contains("next: did you mean bad.yaml?"), "{said}");
+}
+
+#[test]
+fn must_say_what_to_do_about_a_version_in_a_manifest() {
+    let shell = Shell::new();
+    let _dev = shell.dev(&["--apply", EXAMPLE]);
+    let old = shell.good("export acme-eu") + "version: 7\n";
+    let ran = shell.run_with(&["apply", "-f", "-"], &[], Some(&old));
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.err.contains("acme-eu: the file says version 7, and it is at 1"), "{ran:?}");
 }

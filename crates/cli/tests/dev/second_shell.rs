@@ -36,6 +36,13 @@ fn must_list_and_describe() {
     assert!(shell.good(&format!("describe job {}", job.trim())).contains("Steps"));
     assert!(shell.good(&format!("wait --job acme-eu/{}", job.trim())).contains("completed"));
     shell.good("logs acme-us");
+    assert_eq!(json(&shell.good("logs acme-us -o json"))["action"], "activate");
+    assert_eq!(json(&shell.good("wait acme-eu -o json"))["state"], "Active");
+    assert_eq!(json(&shell.good("context list -o json"))[0]["name"], "dev");
+    let hook = shell.good("get webhooks acme-eu -o name");
+    assert_eq!(hook, "acme-eu/main\n");
+    assert!(shell.good("describe webhook acme-eu/main").contains("https://"));
+    assert!(shell.bad("describe webhook acme-eu/mian", 3).contains("did you mean \"main\"?"));
     let status = shell.good("status");
     assert!(status.contains("tenants        2: 2 Active") && status.contains("admin"), "{status}");
 }
@@ -54,7 +61,9 @@ fn must_suspend_and_say_which_hold_keeps_a_tenant_from_its_wish() {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.out.contains("tenant        acme-eu  unchanged") && ran.out.contains(waits), "{ran:?}");
     assert!(ran.err.contains("activate acme-eu --hold billing"), "{ran:?}");
-    assert_eq!(shell.run("wait acme-eu --timeout 1").code, 7);
+    let said = shell.bad("wait acme-eu --timeout 1", 7);
+    assert!(said.starts_with(waits) && said.contains("activate acme-eu --hold billing"), "at once: {said}");
+    shell.good("wait acme-eu --state suspended");
     assert_eq!(dev.stop(), 0);
 
     let dev = shell.dev(&["--apply", EXAMPLE]);
@@ -94,12 +103,25 @@ fn must_archive_and_take_back() {
 fn must_end_with_the_code_of_each_failure() {
     let shell = Shell::new();
     let dev = shell.dev(&["--apply", EXAMPLE]);
-    assert!(shell.bad("get tenants acme-ue", 3).contains("acme-ue"));
-    assert_eq!(shell.run("suspend nobody --reason x").code, 3);
+    for line in
+        ["get tenants acme-ue", "describe tenant amce-eu", "set acme-ue/prod quotas.storageGiB=1", "rollback acme-e 1"]
+    {
+        let said = shell.bad(line, 3);
+        assert!(said.contains("did you mean \"acme-eu\"?") && said.contains("get tenants\n"), "{said}");
+    }
+    assert!(shell.bad("describe organization acem", 3).contains("did you mean \"acme\"?"));
+    assert!(!shell.bad("suspend nobody --reason x", 3).contains("did you mean"));
     assert_eq!(shell.run("describe job job_00000000000000000000000000000000").code, 3);
     assert_eq!(shell.run("suspend acme-eu/prod --reason x").code, 2);
     assert_eq!(shell.run("get organizations --region eu-west-1").code, 2);
     assert_eq!(shell.run("get environments").code, 2);
+    assert_eq!(shell.run("get versions acme-eu newest").code, 2);
+    assert_eq!(shell.run("wait acme-eu --state Actve").code, 2);
+    assert!(shell.bad("get tenants --state Actve", 2).contains("did you mean Active?"));
+    for name in ["", ".", ".."] {
+        assert_eq!(shell.run_with(&["get", "tenants", name], &[], None).code, 2, "{name:?}");
+    }
+    assert!(shell.bad("suspend acme-eu --reason x --hold biling", 1).starts_with("error: --hold: "));
     assert_eq!(shell.run("set acme-eu nonsense").code, 2);
     let said = shell.bad("set acme-eu quotas.apiRateLimit=many", 1);
     assert!(said.contains("/quotas/apiRateLimit: "), "{said}");
@@ -115,6 +137,8 @@ fn must_end_with_the_code_of_each_failure() {
     };
     assert_eq!(as_viewer("get tenants -o name").out, "acme-eu\nacme-us\n");
     assert_eq!(as_viewer("suspend acme-eu --reason x").code, 5);
+    assert!(shell.bad("key revoke grafna", 3).contains("did you mean \"grafana\"?"));
+    assert!(shell.good("describe key grafana").contains("viewer"));
     shell.good("key revoke grafana");
     assert_eq!(as_viewer("get tenants").code, 5);
     assert_eq!(shell.run("key revoke grafana").code, 3);
@@ -131,4 +155,6 @@ fn must_say_where_a_key_belongs_to_who_has_none() {
     for ran in [ran, shell.run("get tenants --context bare")] {
         assert!(ran.code == 5 && ran.err.contains(&next), "{ran:?}");
     }
+    let said = shell.bad(&format!("get tenants --url {url} --token wrong"), 5);
+    assert!(said.contains("does not take this key"), "{said}");
 }
