@@ -17,7 +17,7 @@ use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
 use tenancy_core::rules::outcome::{Failure, complete, fail};
 use tenancy_core::rules::{Decision, change, log, register};
-use tenancy_core::tenant::{Dossier, State};
+use tenancy_core::tenant::{Dossier, State, Wish};
 use tenancy_core::{Error, Timestamp};
 
 /// One tenant, decided on and on: each decision is the next one's dossier.
