@@ -1,0 +1,162 @@
+//! Schemas as a person reads them: names, what each takes, and what it means.
+
+use super::object;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// The schemas of the document.
+pub struct Schemas<'a> {
+    named: &'a Value,
+}
+
+impl<'a> Schemas<'a> {
+    /// Those of an OpenAPI document.
+    pub fn of(document: &'a Value) -> Self {
+        Self { named: &document["components"]["schemas"] }
+    }
+
+    /// All of them, each to be led to by its name.
+    pub fn all(&self) -> String {
+        let mut shown = String::new();
+        for (name, schema) in object(self.named) {
+            let name = escape(name);
+            // The name stands inside, so that a link to it opens what it stands in.
+            let _ = write!(
+                shown,
+                "<details><summary><code>{name}</code> <span class=q>{}</span></summary><div id=\"{name}\">{}",
+                prose(schema["description"].as_str().unwrap_or_default()),
+                self.properties(schema)
+            );
+            if let Some(example) = schema.get("example") {
+                let _ = write!(shown, "<p>For example</p>{}", pretty(example));
+            }
+            shown.push_str("</div></details>");
+        }
+        shown
+    }
+
+    /// What a schema is, in a word or two: a link where it has a name.
+    pub fn name_of(&self, schema: &Value) -> String {
+        if let Some(name) = reference(schema) {
+            let name = escape(name);
+            return format!("<a href=\"#{name}\">{name}</a>");
+        }
+        if let Some(words) = schema["enum"].as_array() {
+            let words = words.iter().filter_map(Value::as_str).map(|word| format!("<code>{}</code>", escape(word)));
+            return words.collect::<Vec<_>>().join(" or ");
+        }
+        if let Some(several) = schema["oneOf"].as_array().or(schema["anyOf"].as_array()) {
+            let names: Vec<_> = several.iter().map(|one| self.name_of(one)).collect();
+            return names.join(" or ");
+        }
+        let types = match &schema["type"] {
+            Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),
+            one => one.as_str().into_iter().collect::<Vec<_>>(),
+        };
+        let words = types.into_iter().map(|word| match (word, schema["format"].as_str()) {
+            ("array", _) => format!("list of {}", self.name_of(&schema["items"])),
+            ("string", Some("date-time")) => "time".to_owned(),
+            ("string", _) => "text".to_owned(),
+            ("null", _) => "null".to_owned(),
+            (word, _) => escape(word),
+        });
+        let words = words.collect::<Vec<_>>().join(" or ");
+        if words.is_empty() { "anything".to_owned() } else { words }
+    }
+
+    /// A table of a schema's properties; nothing when it has none.
+    pub fn properties(&self, schema: &Value) -> String {
+        let mut rows = String::new();
+        self.rows(schema, &mut rows);
+        if rows.is_empty() { rows } else { format!("<table>{rows}</table>") }
+    }
+
+    /// The rows of what a schema is made of.
+    fn rows(&self, schema: &Value, rows: &mut String) {
+        let schema = self.resolved(schema);
+        for part in ["allOf", "oneOf", "anyOf"] {
+            schema[part].as_array().into_iter().flatten().for_each(|part| self.rows(part, rows));
+        }
+        let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
+        for (name, property) in object(&schema["properties"]) {
+            let (shown, takes) = (escape(name), self.name_of(property));
+            let must = if required(name) { ", required" } else { "" };
+            let means = property["description"].as_str().or(property["oneOf"][0]["description"].as_str());
+            let means = prose(means.unwrap_or_default());
+            let _ = write!(rows, "<tr><td><code>{shown}</code><td class=q>{takes}{must}<td>{means}");
+            // A part of a page that is written out where it is used.
+            if reference(&property["items"]).is_none() {
+                self.rows(&property["items"], rows);
+            }
+        }
+    }
+
+    /// The example that a schema brings along.
+    pub fn example<'v>(&'v self, schema: &'v Value) -> Option<&'v Value> {
+        let one = schema["oneOf"].as_array().and_then(|several| several.first()).unwrap_or(schema);
+        self.resolved(one).get("example")
+    }
+
+    fn resolved<'v>(&'v self, schema: &'v Value) -> &'v Value {
+        reference(schema).map_or(schema, |name| &self.named[name])
+    }
+}
+
+/// The name of the schema that is referred to.
+fn reference(schema: &Value) -> Option<&str> {
+    schema["$ref"].as_str()?.strip_prefix("#/components/schemas/")
+}
+
+/// A value as it would be sent.
+pub fn pretty(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        value => serde_json::to_string_pretty(value).unwrap_or_default(),
+    };
+    format!("<pre>{}</pre>", escape(&text))
+}
+
+/// A sentence of a comment: what stands between backticks is code.
+pub fn prose(text: &str) -> String {
+    let parts = text.split('`').map(escape).enumerate();
+    parts.map(|(index, part)| if index % 2 == 1 { format!("<code>{part}</code>") } else { part }).collect()
+}
+
+/// Text, so that a browser shows it as it is.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn must_say_what_a_schema_takes() {
+        let document = json!({"components": {"schemas": {"Part": {"properties": {"a": {"type": "string"}}}}}});
+        let schemas = Schemas::of(&document);
+        let part = json!({"$ref": "#/components/schemas/Part"});
+        for (schema, said) in [
+            (part.clone(), "<a href=\"#Part\">Part</a>"),
+            (json!({"type": ["string", "null"], "format": "date-time"}), "time or null"),
+            (json!({"type": "array", "items": part}), "list of <a href=\"#Part\">Part</a>"),
+            (json!({"type": "string", "enum": ["a", "b"]}), "<code>a</code> or <code>b</code>"),
+            (json!({"oneOf": [part, {"type": "null"}]}), "<a href=\"#Part\">Part</a> or null"),
+            (json!({}), "anything"),
+        ] {
+            assert_eq!(schemas.name_of(&schema), said);
+        }
+        let whole = json!({"allOf": [part, {"required": ["b"], "properties": {"b": {"type": "integer", "description": "so `many`"}}}]});
+        assert_eq!(
+            schemas.properties(&whole),
+            "<table><tr><td><code>a</code><td class=q>text<td>\
+             <tr><td><code>b</code><td class=q>integer, required<td>so <code>many</code></table>"
+        );
+    }
+
+    #[test]
+    fn must_show_text_as_it_is() {
+        assert_eq!(prose("a <b> & `c<d`"), "a &lt;b&gt; &amp; <code>c&lt;d</code>");
+    }
+}
