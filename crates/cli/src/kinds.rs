@@ -222,16 +222,19 @@ fn what(event: &Value) -> String {
     let both = [event.get("payload"), event.get("private")];
     let members = both.into_iter().flatten().filter_map(Value::as_object).flatten();
     let said = members.filter(|(key, _)| !matches!(key.as_str(), "private_digest" | "job_id" | "env_id" | "manifest"));
-    said.map(|(key, value)| match (key.as_str(), value.as_array()) {
-        ("changes", Some(changes)) => names_of_changes(changes),
+    // What is personal stands in the payload by its place alone, and beside the log with what it was and is.
+    let beside = event["private"]["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_told =
+        |change: &Value| change.get("to").is_some() || !beside.iter().any(|b| b["pointer"] == change["pointer"]);
+    let parts = said.map(|(key, value)| match (key.as_str(), value.as_array()) {
+        ("changes", Some(changes)) => names_of_changes(changes.iter().filter(|change| is_told(change))),
         _ => format!("{key}={}", shown(value)),
-    })
-    .collect::<Vec<_>>()
-    .join(", ")
+    });
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-fn names_of_changes(changes: &[Value]) -> String {
-    let lines = changes.iter().map(|change| match text(change, "pointer") {
+fn names_of_changes<'v>(changes: impl Iterator<Item = &'v Value>) -> String {
+    let lines = changes.map(|change| match text(change, "pointer") {
         Some(pointer) if change.get("to").is_some_and(Value::is_null) => {
             format!("{} cleared", crate::change::place(pointer))
         }
@@ -270,5 +273,10 @@ mod tests {
             what(&event),
             "quotas.apiRateLimit -> 400, display_name, labels.tier cleared, version=2, reason=not paid"
         );
+        let personal = json!({
+            "payload": {"version": 4, "changes": [{"pointer": "/labels/tier"}]},
+            "private": {"changes": [{"pointer": "/labels/tier", "from": null, "to": "gold"}]},
+        });
+        assert_eq!(what(&personal), "version=4, labels.tier -> gold");
     }
 }

@@ -63,13 +63,15 @@ pub async fn run(client: &Client, given: Apply) -> Result<Exit, Failure> {
 /// # Errors
 /// What the server says.
 pub async fn send(client: &Client, documents: Documents, allow: &[String], dry_run: bool) -> Result<Value, Failure> {
+    let room = Room::default();
+    let parts = if documents.fits(room) { Vec::new() } else { documents.parts(room)? };
     let sending = Progress::sending(&match documents.documents.len() {
         1 => "1 document".to_owned(),
         count => format!("{count} documents"),
     });
-    let answer = match documents.fits(Room::default()) {
-        true => one_request(client, documents.content_type, documents.text, allow, dry_run).await,
-        false => in_parts(client, &documents.parts(Room::default())?, allow, dry_run).await,
+    let answer = match parts.as_slice() {
+        [] => one_request(client, documents.content_type, documents.text, allow, dry_run).await,
+        parts => in_parts(client, parts, allow, dry_run).await,
     };
     sending.finish();
     answer
