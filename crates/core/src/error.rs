@@ -92,8 +92,8 @@ pub enum Error {
     /// Whatever was decided, something else had changed before it could be committed.
     #[error("others keep changing what this depends on, and nothing has changed: try again in a second")]
     Overtaken,
-    /// The database cannot be reached, and nothing has changed.
-    #[error("the database cannot be reached; nothing has changed: try again")]
+    /// The database cannot be reached, or its disk is full, and nothing has changed.
+    #[error("the database cannot be reached, or has no room; nothing has changed: try again")]
     Unavailable,
     /// The database went away while it committed.
     #[error("the database went away during the commit: send it again with the same Idempotency-Key")]

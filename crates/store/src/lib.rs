@@ -27,6 +27,7 @@ pub mod upkeep;
 use rows::{Dialect, Type, Value};
 use sql::Sql;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tenancy_core::changes::Changes;
 use tenancy_core::{Error, Timestamp};
 use tokio::sync::Notify;
@@ -36,6 +37,8 @@ use tokio::sync::Notify;
 pub struct Store {
     engine: Engine,
     queued: Arc<Notify>,
+    /// The last change could not be written, through no fault of its own.
+    refuses: Arc<AtomicBool>,
     #[cfg(feature = "model")]
     shift: model::Shift,
 }
@@ -76,6 +79,7 @@ impl Store {
         Self {
             engine,
             queued,
+            refuses: Arc::default(),
             #[cfg(feature = "model")]
             shift: model::Shift::default(),
         }
@@ -101,12 +105,18 @@ impl Store {
     /// nothing can have changed; [`Error::OutcomeUnknown`] when it can have.
     pub async fn commit(&self, changes: Changes) -> Result<Receipt, Error> {
         let queues = changes.queued_job().is_some();
-        let receipt = match &self.engine {
-            Engine::Sqlite(sqlite) => sqlite.queue.commit(changes).await?,
-            Engine::Postgres(postgres) => postgres.queue.commit(changes).await?,
+        let committed = match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.queue.commit(changes).await,
+            Engine::Postgres(postgres) => postgres.queue.commit(changes).await,
             #[cfg(feature = "model")]
-            Engine::Model(model) => model.queue.commit(changes).await?,
+            Engine::Model(model) => model.queue.commit(changes).await,
         };
+        match &committed {
+            Ok(_) => self.refuses.store(false, Ordering::Relaxed),
+            Err(Error::Unavailable | Error::OutcomeUnknown) => self.refuses.store(true, Ordering::Relaxed),
+            Err(_) => {}
+        }
+        let receipt = committed?;
         if queues {
             self.queued.notify_one();
             if let Engine::Postgres(postgres) = &self.engine {
@@ -136,15 +146,21 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] when it does not answer.
     pub async fn condition(&self) -> Result<Condition, Error> {
-        match &self.engine {
+        let mut condition = match &self.engine {
             Engine::Sqlite(sqlite) => {
                 sqlite.rows("SELECT 1", &[], &[Type::Int])?;
-                Ok(Condition { wrong: sqlite.complaint().into_iter().collect(), warnings: Vec::new() })
+                Condition { wrong: sqlite.complaint().into_iter().collect(), warnings: Vec::new() }
             }
-            Engine::Postgres(postgres) => postgres.condition().await,
+            Engine::Postgres(postgres) => postgres.condition().await?,
             #[cfg(feature = "model")]
-            Engine::Model(_) => Ok(Condition::default()),
+            Engine::Model(_) => Condition::default(),
+        };
+        // No more than a warning: who is sent no changes for it would never find out that they are taken again.
+        if self.refuses.load(Ordering::Relaxed) {
+            let what = "the last change could not be written (a full disk?): the server's log says why";
+            condition.warnings.push(what.to_owned());
         }
+        Ok(condition)
     }
 
     /// Waits for what is under way, and closes. Commits asked for afterwards are [`Error::Unavailable`].

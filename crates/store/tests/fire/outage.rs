@@ -135,9 +135,11 @@ async fn must_refuse_a_batch_at_once_when_the_file_is_locked() {
     assert!(answers.iter().all(|answer| *answer == Err(Error::Unavailable)), "{answers:?}");
     // Twice 5 s as a rule, for the batch that is tried and for the one that came meanwhile; not 5 s for each.
     assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
+    assert_eq!(bench.store.condition().await.unwrap().warnings.len(), 1);
     other.execute_batch("ROLLBACK").unwrap();
     let again = bench.store.commit_together((0..20).map(registration).collect()).await;
     assert!(again.iter().all(Result::is_ok), "{again:?}");
+    assert_eq!(bench.store.condition().await, Ok(Condition::default()));
 }
 
 /// Registers one tenant after the other until it is told to stop.
