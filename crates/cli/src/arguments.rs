@@ -92,6 +92,9 @@ enum Command {
     /// Destroy the data of an archived tenant, for good
     Purge(OnServer<command::purge::Purge>),
 
+    /// Jobs that are under way
+    #[command(subcommand)]
+    Job(Job),
     /// Keys that programs and people use
     #[command(subcommand)]
     Key(Key),
@@ -105,6 +108,12 @@ enum Command {
     Explain(command::explain::Explain),
     /// Print a completion script for a shell
     Completions(command::completions::Completions),
+}
+
+#[derive(Subcommand, Debug)]
+enum Job {
+    /// Cancel a job; what its steps have done stays
+    Cancel(OnServer<command::job::Cancel>),
 }
 
 #[derive(Subcommand, Debug)]
@@ -156,6 +165,10 @@ impl Arguments {
             Command::Delete(given) => on_server!(delete, given, before),
             Command::Undelete(given) => on_server!(undelete, given, before),
             Command::Purge(given) => on_server!(purge, given, before),
+            Command::Job(Job::Cancel(given)) => {
+                let (client, arguments) = given.open(before)?;
+                command::job::cancel(&client, arguments).await
+            }
             Command::Key(Key::Create(given)) => {
                 let (client, arguments) = given.open(before)?;
                 command::key::create(&client, arguments).await

@@ -187,6 +187,21 @@ pub async fn make_key(store: &Store, config: &Config, name: &str, role: Role, pa
     }
 }
 
+/// That the database can be reached.
+///
+/// # Errors
+/// Where it is and why not, with what to do.
+pub async fn reached(database: &Database) -> Result<(), Failure> {
+    let Err(unreached) = database.reach().await else { return Ok(()) };
+    let exit = if unreached.is_refused { Exit::Refused } else { Exit::NoServer };
+    let failure = Failure::new(exit, format!("the database cannot be reached: {unreached}"));
+    if unreached.create.is_empty() {
+        return Err(failure);
+    }
+    let words: Vec<_> = unreached.create.iter().map(|word| quoted(word)).collect();
+    Err(failure.and(words.join(" ")))
+}
+
 /// What the store says, to whoever started this process.
 pub fn of_database(error: tenancy_core::Error) -> Failure {
     let exit = Exit::of_problem(error.status(), error.code());
@@ -252,6 +267,21 @@ mod tests {
                 Database::Postgres(_) => assert!(next.contains("another database") && !next.contains("--data-dir")),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn must_say_why_a_database_cannot_be_reached_and_what_to_do() {
+        let away = reached(&Database::Postgres("postgres://u:zz-secret@127.0.0.1:5/t".to_owned())).await;
+        let away = away.expect_err("nobody listens there");
+        assert_eq!(away.message, "the database cannot be reached: 127.0.0.1:5: connection refused");
+        assert_eq!(away.exit, Exit::NoServer);
+        let cluster = tenancy_testkit::Postgres::shared().database("there");
+        reached(&Database::Postgres(cluster.url())).await.expect("reached");
+        let missing = reached(&Database::Postgres(cluster.url().replace(cluster.name(), "no db"))).await;
+        let missing = missing.expect_err("it is not there");
+        assert_eq!(missing.exit, Exit::Refused);
+        let next = missing.next.expect("a command");
+        assert!(next.starts_with("createdb --host=127.0.0.1 ") && next.ends_with(" 'no db'"), "{next}");
     }
 
     #[tokio::test]

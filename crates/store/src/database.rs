@@ -27,6 +27,18 @@ pub struct Migrated {
     pub sql: Vec<String>,
 }
 
+/// Why a server cannot be reached.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Unreached {
+    /// Where, and why not; without the password.
+    pub message: String,
+    /// It answers, and says no: the same again comes to the same.
+    pub is_refused: bool,
+    /// The words of the command that makes the database, where it is not there.
+    pub create: Vec<String>,
+}
+
 impl Database {
     /// Takes `sqlite:PATH` or `postgres://…`.
     ///
@@ -49,6 +61,20 @@ impl Database {
         match self {
             Self::Sqlite(_) => cores.max(1),
             Self::Postgres(_) => cores.saturating_sub(1).max(1),
+        }
+    }
+
+    /// That the database can be reached. [`Database::open`] only says that it cannot, as everything does later on; this
+    /// says why.
+    ///
+    /// # Errors
+    /// Where the server is, and what it or the system says.
+    pub async fn reach(&self) -> Result<(), Unreached> {
+        let Self::Postgres(url) = self else { return Ok(()) };
+        match Target::parse(url) {
+            Ok(target) => postgres::reach(&target).await,
+            // Whoever opens it is told so.
+            Err(_) => Ok(()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::hosting::{bad_config, make_data_directory, make_key, of_database};
+use crate::hosting::{bad_config, make_data_directory, make_key, of_database, reached};
 use crate::program::command;
 use crate::terminal::{remark, say, write};
 use clap::{Args, Subcommand};
@@ -113,6 +113,7 @@ pub async fn run(given: Db) -> Result<Exit, Failure> {
 async fn migrate(given: Migrate) -> Result<Exit, Failure> {
     let config = given.place.config()?;
     let database = config.database().map_err(bad_config)?;
+    reached(&database).await?;
     if matches!(database, Database::Sqlite(_)) && !given.dry_run {
         make_data_directory(&config)?;
     }
@@ -139,6 +140,7 @@ async fn migrate(given: Migrate) -> Result<Exit, Failure> {
 }
 
 async fn check(database: &Database) -> Result<Exit, Failure> {
+    reached(database).await?;
     let missing = database.migrate(true).await.map_err(of_database)?.applied;
     if !missing.is_empty() {
         let mut failure = Failure::refused(format!("the database is behind this release by {}", missing.len()));
@@ -161,6 +163,7 @@ async fn check(database: &Database) -> Result<Exit, Failure> {
 async fn key(given: Key) -> Result<Exit, Failure> {
     let config = given.place.config()?;
     let database = config.database().map_err(bad_config)?;
+    reached(&database).await?;
     let store = database.open().await.map_err(of_database)?;
     let made = make_key(&store, &config, &given.name, Role::Admin, "db").await;
     store.close().await;
@@ -171,7 +174,9 @@ async fn key(given: Key) -> Result<Exit, Failure> {
 
 async fn expire_log(given: ExpireLog) -> Result<Exit, Failure> {
     let config = given.place.config()?;
-    let store = config.database().map_err(bad_config)?.open().await.map_err(of_database)?;
+    let database = config.database().map_err(bad_config)?;
+    reached(&database).await?;
+    let store = database.open().await.map_err(of_database)?;
     let tenancy = Tenancy::new(store.clone(), config.declared);
     let asked = Asked::by_system("db", fresh_correlation_id());
     let expired = tenancy.expire_log(given.before, &asked).await;

@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::hosting::{
     LogFormat, bad_config, listen, log, make_data_directory, make_key, not_served, of_database, on_threads_for,
-    stop_on_signals,
+    reached, stop_on_signals,
 };
 use crate::kinds::{OVERVIEW, text};
 use crate::listing::List;
@@ -92,6 +92,7 @@ async fn open(
     documents: Option<Documents>,
     stop: CancellationToken,
 ) -> Result<Exit, Failure> {
+    reached(&database).await?;
     not_served(&database, &config.data_dir).await?;
     let opened = match database.migrate(false).await {
         Ok(_) => database.open().await,

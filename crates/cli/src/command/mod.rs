@@ -14,6 +14,7 @@ pub mod example;
 pub mod explain;
 pub mod export;
 pub mod get;
+pub mod job;
 pub mod key;
 pub mod lifecycle;
 pub mod logs;

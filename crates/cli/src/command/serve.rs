@@ -3,15 +3,19 @@
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::hosting::{
-    LogFormat, bad_config, listen, log, make_data_directory, mark_served, of_database, on_threads_for, stop_on_signals,
+    LogFormat, bad_config, listen, log, make_data_directory, mark_served, of_database, on_threads_for, reached,
+    stop_on_signals,
 };
+use crate::program::command;
 use crate::terminal::say;
 use clap::Args;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tenancy_server::{Config, Flags};
+use tenancy_store::Store;
 use tenancy_store::database::Database;
+use tenancy_store::page::Page;
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "\
@@ -74,6 +78,7 @@ pub async fn run(given: Serve) -> Result<Exit, Failure> {
 }
 
 async fn serve(config: Config, database: Database, stop: CancellationToken) -> Result<Exit, Failure> {
+    reached(&database).await?;
     if matches!(database, Database::Sqlite(_)) {
         make_data_directory(&config)?;
         // One process has this file, so that nobody else can be on an older release: it is brought up by itself.
@@ -81,6 +86,7 @@ async fn serve(config: Config, database: Database, stop: CancellationToken) -> R
     }
     let store = database.open().await.map_err(of_database)?;
     mark_served(&store).await?;
+    look_for_keys(&store, &database).await?;
     let listener = match listen(config.listen).await {
         Ok(listener) => listener,
         Err(failure) => {
@@ -92,4 +98,20 @@ async fn serve(config: Config, database: Database, stop: CancellationToken) -> R
     let served = tenancy_server::serve(config, store.clone(), listener, stop).await;
     store.close().await;
     served.map(|()| Exit::Done).map_err(of_database)
+}
+
+/// Says so where nobody can be let in.
+async fn look_for_keys(store: &Store, database: &Database) -> Result<(), Failure> {
+    let one = Page { after: None, limit: 1 };
+    if !store.api_keys(&one).await.map_err(of_database)?.items.is_empty() {
+        return Ok(());
+    }
+    let make = command("db key NAME");
+    match database {
+        Database::Sqlite(_) => {
+            tracing::warn!("no key exists, so nobody is let in: stop this server first, then {make}")
+        }
+        Database::Postgres(_) => tracing::warn!("no key exists, so nobody is let in: {make}"),
+    }
+    Ok(())
 }

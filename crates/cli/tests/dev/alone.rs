@@ -19,6 +19,28 @@ fn must_say_when_nobody_listens() {
 }
 
 #[test]
+fn must_say_why_a_database_cannot_be_reached() {
+    let shell = Shell::new();
+    for line in ["serve", "dev", "db migrate", "db check", "db key x", "db expire-log --before 2025-01"] {
+        let said = shell.bad(&format!("{line} --database postgres://u:zz-secret@127.0.0.1:5/t"), 8);
+        assert!(said.contains("127.0.0.1:5: connection refused") && !said.contains("zz-secret"), "{line}: {said}");
+    }
+}
+
+#[test]
+fn must_say_that_nobody_is_let_in_where_no_key_exists() {
+    let shell = Shell::new();
+    let (server, begun) = (shell.serve(&[]), std::time::Instant::now());
+    let mut said = server.said();
+    while !said.contains("db key NAME") {
+        assert!(begun.elapsed().as_secs() < 60, "{said}");
+        said += &server.said();
+    }
+    assert!(said.contains("no key exists") && said.contains("stop this server first"), "{said}");
+    assert_eq!(server.stop(), 0);
+}
+
+#[test]
 fn must_end_with_2_for_a_command_line_that_makes_no_sense() {
     let shell = Shell::new();
     for line in ["context add a/b http://h", "context add ok nonsense", "get tenants --context a --url http://h"] {

@@ -145,6 +145,28 @@ fn must_end_with_the_code_of_each_failure() {
 }
 
 #[test]
+fn must_cancel_the_job_that_is_open() {
+    let shell = Shell::new();
+    // A server that works no jobs: what is asked for stays open.
+    shell.good("db migrate");
+    let token = shell.good("db key admin");
+    let config = shell.write("idle.toml", "[jobs]\nenabled = false\n");
+    let idle = shell.serve(&["--config", config.to_str().expect("UTF-8")]);
+    let url = idle.url();
+    let environment = [("TENANCY_URL", url.as_str()), ("TENANCY_TOKEN", token.trim())];
+    let run = |line: &str| shell.run_with(&line.split_whitespace().collect::<Vec<_>>(), &environment, None);
+    assert_eq!(run(&format!("apply -f {EXAMPLE} --no-wait")).code, 0);
+    let cancelled = run("job cancel acme-eu --reason unwanted");
+    assert!(cancelled.code == 0 && cancelled.out.starts_with("acme-eu: create is cancelled (job_"), "{cancelled:?}");
+    assert!(cancelled.err.contains("describe tenant acme-eu"), "{cancelled:?}");
+    let none = run("job cancel acme-eu");
+    assert!(none.code == 1 && none.err.contains("get jobs acme-eu"), "{none:?}");
+    let id = run("get jobs acme-eu -o name").out;
+    assert_eq!(run(&format!("job cancel acme-eu {} -o name", id.trim())).out, id, "it is cancelled already");
+    assert_eq!(run("job cancel acme-eu job_none").code, 3);
+}
+
+#[test]
 fn must_say_where_a_key_belongs_to_who_has_none() {
     let shell = Shell::new();
     let dev = shell.dev(&[]);

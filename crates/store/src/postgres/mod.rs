@@ -16,6 +16,7 @@ mod one_statement;
 mod partition;
 #[cfg(test)]
 mod plans;
+mod reach;
 mod remembered;
 mod roles;
 mod rows;
@@ -23,6 +24,7 @@ mod shared;
 mod target;
 
 pub use migrate::{is_marked, migrate};
+pub use reach::reach;
 pub use roles::grant;
 pub use target::Target;
 
