@@ -3,7 +3,7 @@
 use super::lifecycle::version_said;
 use super::path::Named;
 use super::problem::Problem;
-use super::query::NoQuery;
+use super::query::{NoQuery, Query};
 use super::respond::{json, text, versioned};
 use super::server::Server;
 use super::write::Write;
@@ -20,19 +20,29 @@ use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
 
-/// The environments of a tenant, in declared order; all of them, since they are at most 64.
+/// The environments of a tenant, in order of their names.
 #[utoipa::path(
     get, path = "/v1/tenants/{tenant_id}/environments", tag = "environments", operation_id = "list_environments",
-    params(("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`")),
+    params(
+        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
+        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
+        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
     responses((status = 200, body = List<EnvironmentView>)),
 )]
 pub async fn list(
     State(server): State<Arc<Server>>,
     Named(tenant): Named<String>,
-    _: NoQuery,
+    mut query: Query,
 ) -> Result<Response, Problem> {
+    let wanted = query.page()?;
+    query.no_others()?;
     let dossier = tenants::find(&server.tenancy, &tenant).await?;
-    json(&page(&dossier.environments, None, EnvironmentView::of))
+    let behind = dossier.environments.partition_point(|e| wanted.after.as_ref().is_some_and(|after| e.name <= *after));
+    let rest = &dossier.environments[behind..];
+    let items = &rest[..rest.len().min(wanted.limit)];
+    let next = items.last().filter(|_| items.len() < rest.len()).map(|last| last.name.clone());
+    json(&page(items, next, EnvironmentView::of))
 }
 
 /// An environment.

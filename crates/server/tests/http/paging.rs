@@ -30,6 +30,7 @@ async fn every_list_must_be_the_same_page_by_page_as_at_once(on: On) {
     for list in [
         "/v1/organizations",
         "/v1/tenants",
+        "/v1/tenants/acme-eu/environments",
         "/v1/tenants/acme-eu/versions",
         "/v1/tenants/acme-eu/environments/dev/versions",
         "/v1/jobs",

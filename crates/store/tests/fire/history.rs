@@ -157,8 +157,8 @@ const WHOLE: &[(&str, &str)] = &[
     ),
     (
         "an environment's version is what was accepted of it",
-        "SELECT env_id FROM environments e WHERE version <> (SELECT count(*) FROM environment_versions v \
-         WHERE v.env_id = e.env_id)",
+        "SELECT env_id FROM environments e WHERE version IS DISTINCT FROM (SELECT min(v.version) + count(*) - 1 \
+         FROM environment_versions v WHERE v.env_id = e.env_id)",
     ),
     (
         "every job was asked for in the log",
