@@ -1,6 +1,6 @@
 //! What the shape costs, and what it gains: the product against references on its own schema, run in turns, medians.
 //!
-//! `cargo run --release -p bench [-- --json FILE --seconds N --rounds N --only NAME]`. Starts its own PostgreSQL.
+//! `cargo run --release -p bench [-- --json FILE --seconds N --rounds N --only GROUP --names in-order|in-no-order]`. Starts its own PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench that fails must stop at once")]
 
 mod figure;
@@ -30,6 +30,15 @@ const WRITTEN: [&str; 5] = ["tenants", "tenant_versions", "tenant_jobs", "tenant
 const GROUPS: [&str; 7] =
     ["reads", "registration", "one-organization", "fewer-clients", "one-client", "old-snapshot", "sqlite"];
 
+/// How the names of tenants follow each other, on both sides alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// Each client counts.
+    InOrder,
+    /// By chance: every index that begins with a name is entered anywhere.
+    InNoOrder,
+}
+
 /// How it is run.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -41,6 +50,8 @@ pub struct Settings {
     pub json: Option<String>,
     /// Only the lines of this one of [`GROUPS`].
     pub only: Option<String>,
+    /// How names follow each other.
+    pub names: Names,
 }
 
 impl Settings {
@@ -51,7 +62,7 @@ impl Settings {
 }
 
 fn settings() -> Settings {
-    let mut settings = Settings { seconds: 4, rounds: 3, json: None, only: None };
+    let mut settings = Settings { seconds: 4, rounds: 3, json: None, only: None, names: Names::InOrder };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let value = arguments.next().unwrap_or_else(|| panic!("{argument} needs a value"));
@@ -61,7 +72,11 @@ fn settings() -> Settings {
             "--json" => settings.json = Some(value),
             "--only" if GROUPS.contains(&value.as_str()) => settings.only = Some(value),
             "--only" => panic!("--only takes one of {GROUPS:?}, not {value}"),
-            other => panic!("there are --seconds N, --rounds N, --json FILE and --only NAME, not {other}"),
+            "--names" if value == "in-order" => settings.names = Names::InOrder,
+            "--names" if value == "in-no-order" => settings.names = Names::InNoOrder,
+            other => panic!(
+                "there are --seconds N, --rounds N, --json FILE, --only GROUP and --names in-order|in-no-order, not {other}"
+            ),
         }
     }
     settings
@@ -90,11 +105,11 @@ async fn on_sqlite(settings: &Settings, report: &mut Report) {
         Database::Sqlite(path.clone()).migrate(false).await.expect("migrated");
         sqlite::seed(path, SEEDED);
     }
-    let product = Product::start(&Database::Sqlite(ours.clone())).await;
+    let product = Product::start(&Database::Sqlite(ours.clone()), settings.names).await;
     let (mut rates, mut references, mut serial) = (Vec::new(), Vec::new(), 1_000_000);
     for _ in 0..settings.rounds {
         rates.push(product.register(64, settings.seconds, Spread::Hundred).await.per_second);
-        references.push(sqlite::run(&theirs, settings.seconds, &mut serial));
+        references.push(sqlite::run(&theirs, settings.seconds, settings.names, &mut serial));
     }
     let reads = product.read(64, settings.seconds, SEEDED).await;
     let registered = product.registered.load(std::sync::atomic::Ordering::Relaxed);

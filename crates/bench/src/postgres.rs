@@ -4,7 +4,7 @@ use crate::figure::median;
 use crate::product::{Product, Spread};
 use crate::reference::{self, Rate, bare, middle, same_rows};
 use crate::report::{Report, whole};
-use crate::{SEEDED, Settings, WRITTEN};
+use crate::{Names, SEEDED, Settings, WRITTEN};
 use std::sync::atomic::Ordering;
 use tenancy_store::database::Database;
 use tenancy_testkit::Postgres;
@@ -15,11 +15,12 @@ struct Sides {
     ours: tenancy_testkit::Database,
     theirs: tenancy_testkit::Database,
     product: Product,
+    names: Names,
 }
 
 /// Measures every line.
 pub async fn measure(settings: &Settings, report: &mut Report) {
-    let sides = Sides::start().await;
+    let sides = Sides::start(settings.names).await;
     // First, while both databases have the same size: more is registered in one than in the other.
     if settings.wants("reads") {
         sides.reads(settings, report).await;
@@ -62,7 +63,7 @@ pub async fn measure(settings: &Settings, report: &mut Report) {
 }
 
 impl Sides {
-    async fn start() -> Self {
+    async fn start(names: Names) -> Self {
         let postgres = Postgres::start();
         let (ours, theirs) = (postgres.database("product"), postgres.database("reference"));
         for database in [&ours, &theirs] {
@@ -70,13 +71,13 @@ impl Sides {
         }
         reference::seed(&ours, SEEDED);
         reference::prepare(&theirs, SEEDED);
-        let product = Product::start(&Database::Postgres(ours.url().to_owned())).await;
-        Self { postgres, ours, theirs, product }
+        let product = Product::start(&Database::Postgres(ours.url().to_owned()), names).await;
+        Self { postgres, ours, theirs, product, names }
     }
 
     async fn pgbench(&self, script: &str, clients: usize, seconds: u64) -> Rate {
         // pgbench runs in a process of its own; this thread waits for it, and has no load to send meanwhile.
-        reference::run(&self.postgres, &self.theirs, script, clients, seconds)
+        reference::run(&self.postgres, &self.theirs, script, self.names, clients, seconds)
     }
 
     async fn registration(&self, settings: &Settings, report: &mut Report) {

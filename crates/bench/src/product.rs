@@ -1,6 +1,7 @@
 //! The product: the real server on a real database, with its jobs off, so that a registration is measured and not the
 //! work that follows it. The load comes from another thread, as that of pgbench comes from another process.
 
+use crate::Names;
 use crate::load::{Load, Request, request, run};
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -21,10 +22,18 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How many names tenants can have.
-pub const UNIQUE_NAMES: u64 = 1_000_000_000_000_000;
-/// What spreads them.
-pub const UNIQUE_FACTOR: u64 = 618_033_988_749;
+/// How many names tenants can have, and what spreads them: it has no divisor in common with their number, so none comes twice.
+const UNIQUE_NAMES: u64 = 1_000_000_000_000_000;
+const UNIQUE_FACTOR: u64 = 618_033_988_749;
+
+/// The name of the tenant of this number, after a letter that says whose it is.
+pub fn name(letter: char, names: Names, number: u64) -> String {
+    let unique = match names {
+        Names::InOrder => number / 64,
+        Names::InNoOrder => number.wrapping_mul(UNIQUE_FACTOR) % UNIQUE_NAMES,
+    };
+    format!("{letter}-{}-{unique:016}", number % 64)
+}
 
 /// A server that serves.
 pub struct Product {
@@ -35,6 +44,7 @@ pub struct Product {
     /// Registrations that were answered 201.
     pub registered: AtomicU64,
     numbers: Arc<AtomicU64>,
+    names: Names,
     store: Store,
     stop: CancellationToken,
     task: JoinHandle<Result<(), Error>>,
@@ -52,7 +62,7 @@ pub enum Spread {
 
 impl Product {
     /// Opens and serves a database that is migrated, on as many threads as the program would.
-    pub async fn start(database: &Database) -> Self {
+    pub async fn start(database: &Database, names: Names) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let runtime = Builder::new_multi_thread().worker_threads(database.request_threads(cores)).enable_all().build();
         let (runtime, database) = (runtime.expect("threads"), database.clone());
@@ -78,19 +88,18 @@ impl Product {
         let (address, task) = runtime.spawn(serving).await.expect("serves");
         let numbers = Arc::new(AtomicU64::new(0));
         let (token, registered) = (token.reveal().to_owned(), AtomicU64::new(0));
-        Self { address, token, registered, numbers, store, stop, task, runtime }
+        Self { address, token, registered, numbers, names, store, stop, task, runtime }
     }
 
     /// Registers tenants.
     pub async fn register(&self, connections: usize, seconds: u64, spread: Spread) -> Load {
-        let token = self.token.clone();
+        let (token, names) = (self.token.clone(), self.names);
         let make: Request = Arc::new(move |number| {
             let organization = if spread == Spread::One { 1 } else { 1 + number % 100 };
-            // Names come in no order. The factor has no divisor in common with the number of names: none comes twice.
-            let (client, unique) = (number % 64, number.wrapping_mul(UNIQUE_FACTOR) % UNIQUE_NAMES);
+            let name = name('t', names, number);
             // As cheap as pgbench has it: the load runs on the same two cores.
             let body = format!(
-                r#"{{"tenant_id": "t-{client}-{unique:016}", "organization_id": "org-{organization}", "display_name": "A customer",
+                r#"{{"tenant_id": "{name}", "organization_id": "org-{organization}", "display_name": "A customer",
                 "region": "eu-west-1", "labels": {{"tier": "gold"}},
                 "quotas": {{"storageGiB": 500, "concurrentJobs": 10, "apiRateLimit": 200}},
                 "policies": {{"dataResidency": "in-region-only", "retentionDays": 365}},

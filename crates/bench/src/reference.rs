@@ -1,7 +1,9 @@
 //! The references: what pgbench makes of the same rows on the product's own schema.
 
+use crate::Names;
 use crate::figure::median;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tenancy_testkit::{Database, Postgres};
 
 /// What a run of pgbench made.
@@ -15,13 +17,13 @@ pub struct Rate {
 
 /// Values that every reference row needs and that the product makes in its program. (pgbench takes `:word` for a
 /// variable, also inside a literal: so a space stands behind each colon.)
-const NEW: &str = "\\set n random(1, 100)\n\\set unique random(1, 1000000000000000)\n";
+const NEW: &str = "\\set n random(1, 100)\nUNIQUE\n";
 
-/// The tenant's id, as long as those that the product is given, and in no order either.
+/// The tenant's id, as long as those that the product is given.
 const ID: &str = "'s-' || :client_id || '-' || lpad(:unique::text, 16, '0')";
 /// What ids are made of: the time, so that an event falls into this month's partition and new ids are the greatest, and chance.
 const FRESH: &str = "lpad(to_hex((extract(epoch from transaction_timestamp()) * 1000)::bigint), 12, '0') \
-    || lpad(:unique::text, 20, '7')";
+    || lpad(:client_id::text, 2, '0') || lpad(:unique::text, 18, '7')";
 const TENANT: &str = "INSERT INTO tenants (tenant_id, organization_id, display_name, profile, state, region, labels, quotas, \
     policies, billing, deletion_protection, version, counter, created_at, updated_at, state_since) VALUES (ID, 'org-' || ORG, \
     'A customer', 'mt-standard', 'Draft', 'eu-west-1', '{\"tier\": \"gold\"}', \
@@ -103,14 +105,22 @@ pub fn seed(database: &Database, tenants: u64) {
     database.execute("ANALYZE");
 }
 
-/// Runs pgbench with a script.
-pub fn run(postgres: &Postgres, database: &Database, script: &str, clients: usize, seconds: u64) -> Rate {
+/// Runs pgbench with a script, whose clients count on from where those of the run before can have come to.
+pub fn run(postgres: &Postgres, database: &Database, script: &str, names: Names, clients: usize, seconds: u64) -> Rate {
+    static RUNS: AtomicU64 = AtomicU64::new(1);
+    let begin = 10_000_000 * RUNS.fetch_add(1, Ordering::Relaxed);
+    let unique = match names {
+        Names::InOrder => "\\set unique :unique + 1",
+        Names::InNoOrder => "\\set unique random(1, 1000000000000000)",
+    };
+    let script = script.replace("UNIQUE", unique);
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("script.sql");
     std::fs::write(&file, script).expect("written");
     let output = Command::new(postgres.program("pgbench"))
         .args(["-n", "-M", "prepared", "-h", "127.0.0.1", "-U", "postgres", "-p", &postgres.port().to_string()])
-        .args(["-c", &clients.to_string(), "-j", "2", "-T", &seconds.to_string(), "-f"])
+        .args(["-c", &clients.to_string(), "-j", "2", "-T", &seconds.to_string()])
+        .args(["-D", &format!("unique={begin}"), "-f"])
         .arg(&file)
         .arg(database.name())
         .output()

@@ -1,6 +1,7 @@
 //! The reference on SQLite: one durable transaction with the same rows, again and again, on one connection.
 
-use crate::product::{UNIQUE_FACTOR, UNIQUE_NAMES};
+use crate::Names;
+use crate::product::name;
 use rusqlite::Connection;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -55,7 +56,7 @@ pub fn seed(path: &Path, tenants: u64) {
 }
 
 /// Runs the reference; `serial` goes on from run to run. Returns transactions a second.
-pub fn run(path: &Path, seconds: u64, serial: &mut i64) -> f64 {
+pub fn run(path: &Path, seconds: u64, names: Names, serial: &mut i64) -> f64 {
     let connection = Connection::open(path).expect("open");
     for (name, value) in [("journal_mode", "WAL"), ("synchronous", "FULL"), ("foreign_keys", "ON")] {
         connection.pragma_update(None, name, value).expect("set");
@@ -63,8 +64,7 @@ pub fn run(path: &Path, seconds: u64, serial: &mut i64) -> f64 {
     let (began, mut count) = (Instant::now(), 0_u32);
     while began.elapsed() < Duration::from_secs(seconds) {
         *serial += 1;
-        // In no order, and as long as those that the product is given.
-        let id = format!("s-{}-{:016}", *serial % 64, serial.unsigned_abs().wrapping_mul(UNIQUE_FACTOR) % UNIQUE_NAMES);
+        let id = name('s', names, serial.unsigned_abs());
         let organization = format!("org-{}", 1 + *serial % 100);
         let now = Timestamp::now().as_microsecond();
         connection.execute_batch("BEGIN IMMEDIATE").expect("begun");
