@@ -71,3 +71,16 @@ fn less(before: Option<i64>, after: Option<i64>) -> bool {
         (_, None) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ALLOWED_BY_NAME;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn must_know_every_kind_that_the_rules_ask_for() {
+        let rules = include_str!("gates.rs").split("#[cfg(test)]").next().unwrap_or_default();
+        let asked = rules.split("gate(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        assert_eq!(asked.collect::<BTreeSet<_>>(), BTreeSet::from(ALLOWED_BY_NAME));
+    }
+}
