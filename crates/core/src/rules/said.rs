@@ -25,12 +25,13 @@ enum Open {
 pub(super) fn changes(quotas: &Quotas, found: &[Difference]) -> (Vec<Value>, Value) {
     let (mut shown, mut private) = (Vec::new(), Vec::new());
     for difference in found.iter().flat_map(by_member) {
-        let said = match open(quotas, &difference) {
+        let open = open(quotas, &difference);
+        let said = match open {
             Open::All => json!(difference),
             Open::Place => json!({"pointer": difference.pointer}),
             Open::Container => json!({"pointer": format!("/{}", place(&difference.pointer).0)}),
         };
-        if said.get("to").is_none() {
+        if !matches!(open, Open::All) {
             private.push(difference);
         }
         if !shown.contains(&said) {
