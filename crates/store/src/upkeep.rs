@@ -233,19 +233,6 @@ impl Store {
         Ok(u64::try_from(removed).unwrap_or(u64::MAX))
     }
 
-    /// Removes the stored answer of a digest if it has expired, so that another one can come in its place.
-    ///
-    /// # Errors
-    /// As [`Store::claim`].
-    pub async fn remove_expired_answer(&self, digest: &str) -> Result<(), Error> {
-        let mut sql = Sql::new(self.dialect(), "");
-        let digest = sql.bind(Type::Text, Value::Text(digest.to_owned()));
-        let now = sql.bind(Type::Time, Value::Time(self.now()));
-        sql.text =
-            format!("DELETE FROM idempotency_records WHERE digest = {digest} AND expires_at <= {now} RETURNING 1");
-        self.write(sql, vec![Type::Int]).await.map(drop)
-    }
-
     /// Puts a mark on the database, once; [`crate::database::Database::is_marked`] finds it.
     ///
     /// # Errors

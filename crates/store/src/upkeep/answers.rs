@@ -1,4 +1,4 @@
-//! Upkeep of answers: the answer to a request that changed nothing. (One to a change is committed with it.)
+//! Upkeep of answers: those to requests that changed nothing (one to a change is committed with it), and those that expired.
 
 use crate::Store;
 use crate::rows::{Record, TABLE_API_KEYS, TABLE_IDEMPOTENCY_RECORDS, Type, Value};
@@ -9,8 +9,8 @@ use tenancy_core::ids::KeyId;
 
 impl Store {
     /// Keeps the answer to a request that changed nothing, unless there is one under its Idempotency-Key that has not
-    /// expired: then it is that one, which is returned. Nothing is kept in the name of an API key that has moved since this version of it was read:
-    /// that is, that was revoked.
+    /// expired: then it is that one, which is returned. Nothing is kept in the name of an API key that has moved since this
+    /// version of it was read: that is, that was revoked.
     ///
     /// # Errors
     /// As [`Store::claim`].
@@ -41,5 +41,18 @@ impl Store {
             true => self.answer(&digest).await,
             false => Ok(None),
         }
+    }
+
+    /// Removes the stored answer of a digest if it has expired, so that another one can come in its place.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    pub async fn remove_expired_answer(&self, digest: &str) -> Result<(), Error> {
+        let mut sql = Sql::new(self.dialect(), "");
+        let digest = sql.bind(Type::Text, Value::Text(digest.to_owned()));
+        let now = sql.bind(Type::Time, Value::Time(self.now()));
+        sql.text =
+            format!("DELETE FROM idempotency_records WHERE digest = {digest} AND expires_at <= {now} RETURNING 1");
+        self.write(sql, vec![Type::Int]).await.map(drop)
     }
 }
