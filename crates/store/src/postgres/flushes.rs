@@ -97,7 +97,7 @@ impl Failure {
     /// of many machines above all.
     pub fn of_commit(error: &tokio_postgres::Error) -> Self {
         match Fault::of(error) {
-            fault if rolls_back(error) => Self { fault, ..Self::before(error) },
+            _ if rolls_back(error) => Self::before(error),
             Fault::Lost => Self::after(error),
             _ => Self { fault: Fault::Again, unknown: true, ..Self::before(error) },
         }
