@@ -115,9 +115,7 @@ pub async fn cancel(
 ) -> Result<Response, Problem> {
     let reason = cancellation(&write.document_if_any()?)?;
     let command = Cancel { tenant, job, reason, precondition: write.precondition };
-    let answered = write.carry_out(&server, command, cancelled).await;
-    server.tenancy.job_ended.notify_waiters();
-    answered
+    write.carry_out(&server, command, cancelled).await
 }
 
 /// Without its log, which the answer that is kept for an Idempotency-Key would hold once more.

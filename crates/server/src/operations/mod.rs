@@ -122,11 +122,15 @@ impl Tenancy {
             if let Some(keyed) = keyed {
                 changes.store_answer(keyed.key.record(&(keyed.answer)(self, &outcome), moment.now));
             }
+            let ends_a_job = changes.finished_job().is_some();
             let done = self.store.commit(changes).await;
             self.commits.ended(&done);
             match (done, keyed) {
                 (Ok(_), _) => {
                     asked.key.iter().for_each(AskingKey::has_held);
+                    if ends_a_job {
+                        self.job_ended.notify_waiters();
+                    }
                     return Ok(Done::Now(outcome));
                 }
                 (Err(Error::Conflict(conflict)), _) if asked.key.as_ref().is_some_and(|key| key.is_gone(&conflict)) => {

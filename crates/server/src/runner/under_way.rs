@@ -131,7 +131,6 @@ impl Drop for UnderWay {
         self.runner.leases.drop(&self.lease);
         self.runner.metrics.jobs_running.dec();
         self.runner.metrics.job_ended(self.action.as_str(), self.ended.word());
-        self.runner.tenancy.job_ended.notify_waiters();
         self.say();
     }
 }
