@@ -148,8 +148,10 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 }
 
-const LEAST_I64: f64 = -9_223_372_036_854_775_808.0;
-const PAST_U64: f64 = 18_446_744_073_709_551_616.0;
+/// The least whole number within 64 bits, as a double.
+pub const LEAST_I64: f64 = -9_223_372_036_854_775_808.0;
+/// The first one past them.
+pub const PAST_U64: f64 = 18_446_744_073_709_551_616.0;
 
 /// A double that is a whole number within 64 bits becomes that integer; beyond, it stays the double it is.
 fn canonical_double(v: f64) -> Option<Value> {

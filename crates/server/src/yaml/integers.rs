@@ -3,9 +3,7 @@
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 use std::fmt;
-
-const LEAST_I64: f64 = -9_223_372_036_854_775_808.0;
-const PAST_U64: f64 = 18_446_744_073_709_551_616.0;
+use tenancy_core::json::{LEAST_I64, PAST_U64};
 
 /// Whether a double may stand for an integer beyond 64 bits.
 pub fn is_big(double: f64) -> bool {
