@@ -13,6 +13,9 @@ use tenancy_testkit::{Database, Fault, Proxy};
 /// Workers at each process.
 const WORKERS: usize = 3;
 
+/// The name at the database of the one that will be killed.
+const DIES: &str = "dies";
+
 /// A crash must be made good within this.
 const TAKEN_OVER: Duration = Duration::from_secs(15);
 
@@ -24,7 +27,8 @@ fn must_share_one_database_between_three_processes() {
     let place = Place::on(&database);
     // The way of the one that will be killed.
     let proxy = Proxy::start(postgres.address());
-    let (dies, stops, stays) = (place.through(proxy.url(&database)), place.serve(), place.serve());
+    let way = format!("{}?application_name={DIES}", proxy.url(&database));
+    let (dies, stops, stays) = (place.through(way), place.serve(), place.serve());
     let dies_at = dies.serve();
     prepare(&mut stays.client());
     let mut workers: Vec<_> = (0..3 * WORKERS as u64).map(|number| Worker::new(number, &chance)).collect();
@@ -103,11 +107,15 @@ fn held_by(pid: u32) -> String {
 /// Kills a process when it has jobs that it cannot go on with, and waits until others have ended them.
 fn take_over_what_was_killed(database: &Database, proxy: &Proxy, server: &Server) {
     let slow = Fault::delay(Duration::from_secs(120)).when(|message| message.sql_contains("SET progress"));
-    proxy.arm(slow.repeated());
+    let slow = proxy.arm(slow.repeated());
     let held = held_by(server.pid());
-    until("it has jobs", PATIENCE, || (database.value(&format!("SELECT count(*) {held}")) != "0").then_some(()));
+    until("it has jobs", PATIENCE, || (slow.fired() > 0).then_some(()));
     server.kill();
     let killed = Instant::now();
+    // A commit that was on its way may still end a job, and that one nobody takes over.
+    proxy.cut();
+    let sessions = format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = '{DIES}'");
+    until("the database is done with what it sent", PATIENCE, || (database.value(&sessions) == "0").then_some(()));
     let jobs: Vec<_> = database.rows(&format!("SELECT job_id {held}")).into_iter().flatten().flatten().collect();
     assert!(!jobs.is_empty());
     let list = jobs.iter().map(|job| format!("'{job}'")).collect::<Vec<_>>().join(", ");
