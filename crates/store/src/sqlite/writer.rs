@@ -148,12 +148,7 @@ impl Writer {
             return Ok((judgement, 0));
         }
         for ((kind, sql), rows) in KINDS.iter().zip(&self.statements).zip(&flush.rows) {
-            for row in rows {
-                match kind.asserts() {
-                    true => one(&transaction, sql, row)?,
-                    false => drop(changed(&transaction, sql, row)?),
-                }
-            }
+            each(&transaction, sql, kind.asserts(), rows.iter().copied())?;
         }
         let last: i64 = transaction
             .prepare_cached("SELECT max(last_position) FROM log_batches")
@@ -161,12 +156,10 @@ impl Writer {
             .map_err(|error| failed(&error))?;
         let logs = [(&self.tenant_audit, &flush.tenant_events), (&self.platform_audit, &flush.platform_events)];
         for (sql, events) in logs {
-            for (place, row) in events.iter() {
-                one(&transaction, sql, &numbered(row, last + place))?;
-            }
+            each(&transaction, sql, true, events.iter().map(|(place, row)| numbered(row, last + place)))?;
         }
         let batch = [Value::Int(last + flush.events), Value::Int(last + 1), Value::Time(committed_at(members))];
-        one(&transaction, &self.log_batches, &batch)?;
+        each(&transaction, &self.log_batches, true, [batch])?;
         transaction.commit().map_err(|error| not_committed(&error))?;
         Ok((judgement, last + 1))
     }
@@ -189,18 +182,27 @@ enum Next {
     End,
 }
 
-/// Writes exactly one row: the judge has seen that it is there, or that it is not.
-fn one(connection: &Connection, sql: &str, row: &[Value]) -> Result<(), Error> {
-    match changed(connection, sql, row)? {
-        1 => Ok(()),
-        changed => Err(Error::Internal(format!("{changed} rows changed where one had to: {sql}"))),
+/// Runs a statement for each row. If it `asserts`, each changes exactly one row: the judge has seen that it is there, or that it
+/// is not.
+fn each<R: AsRef<[Value]>>(
+    connection: &Connection,
+    sql: &str,
+    asserts: bool,
+    rows: impl IntoIterator<Item = R>,
+) -> Result<(), Error> {
+    let mut rows = rows.into_iter().peekable();
+    if rows.peek().is_none() {
+        return Ok(());
     }
-}
-
-/// How many rows a statement changes.
-fn changed(connection: &Connection, sql: &str, row: &[Value]) -> Result<usize, Error> {
     let mut statement = connection.prepare_cached(sql).map_err(|error| failed(&error))?;
-    statement.execute(rusqlite::params_from_iter(row)).map_err(|error| failed(&error))
+    for row in rows {
+        let params = rusqlite::params_from_iter(row.as_ref());
+        let changed = statement.execute(params).map_err(|error| failed(&error))?;
+        if asserts && changed != 1 {
+            return Err(Error::Internal(format!("{changed} rows changed where one had to: {sql}")));
+        }
+    }
+    Ok(())
 }
 
 /// What the error of a COMMIT says. A write that failed leaves a commit that nobody can read. Whatever else fails may come after
