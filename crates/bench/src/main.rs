@@ -33,7 +33,8 @@ const GROUPS: [&str; 7] =
 /// How the names of tenants follow each other, on both sides alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Names {
-    /// Each client counts.
+    /// Each client counts, and all of them about as fast: new names are the greatest, as are those that the product makes where
+    /// none is chosen.
     InOrder,
     /// By chance: every index that begins with a name is entered anywhere.
     InNoOrder,

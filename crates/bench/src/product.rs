@@ -26,13 +26,13 @@ use tokio_util::sync::CancellationToken;
 const UNIQUE_NAMES: u64 = 1_000_000_000_000_000;
 const UNIQUE_FACTOR: u64 = 618_033_988_749;
 
-/// The name of the tenant of this number, after a letter that says whose it is.
+/// The name of the tenant of this number, after a letter that says whose it is: it ends with one of 64 clients, as pgbench counts.
 pub fn name(letter: char, names: Names, number: u64) -> String {
     let unique = match names {
         Names::InOrder => number / 64,
         Names::InNoOrder => number.wrapping_mul(UNIQUE_FACTOR) % UNIQUE_NAMES,
     };
-    format!("{letter}-{}-{unique:016}", number % 64)
+    format!("{letter}-{unique:016}-{}", number % 64)
 }
 
 /// A server that serves.

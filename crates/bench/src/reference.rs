@@ -20,7 +20,7 @@ pub struct Rate {
 const NEW: &str = "\\set n random(1, 100)\nUNIQUE\n";
 
 /// The tenant's id, as long as those that the product is given.
-const ID: &str = "'s-' || :client_id || '-' || lpad(:unique::text, 16, '0')";
+const ID: &str = "'s-' || lpad(:unique::text, 16, '0') || '-' || :client_id";
 /// What ids are made of: the time, so that an event falls into this month's partition and new ids are the greatest, and chance.
 const FRESH: &str = "lpad(to_hex((extract(epoch from transaction_timestamp()) * 1000)::bigint), 12, '0') \
     || lpad(:client_id::text, 2, '0') || lpad(:unique::text, 18, '7')";
@@ -43,7 +43,7 @@ const VERSION: &str = "INSERT INTO tenant_versions (tenant_id, version, manifest
     '{\"billing\": {\"plan\": \"enterprise\"},\"display_name\": \"A customer\",\"labels\": {\"tier\": \"gold\"},\
     \"organization_id\": \"org-1\",\"policies\": {\"dataResidency\": \"in-region-only\",\"retentionDays\": 365},\
     \"profile\": \"mt-standard\",\"quotas\": {\"apiRateLimit\": 200,\"concurrentJobs\": 10,\"storageGiB\": 500},\
-    \"region\": \"eu-west-1\",\"tenant_id\": \"s-12-0123456789012345\"}', 'user_key_0192f000000070008000000000000000', \
+    \"region\": \"eu-west-1\",\"tenant_id\": \"s-0123456789012345-12\"}', 'user_key_0192f000000070008000000000000000', \
     'f0e1d2c3b4a5968778695a4b3c2d1e0f', clock_timestamp())";
 const USAGE: &str = "INSERT INTO organization_usage (organization_id, serial, tenants, quotas) VALUES ('org-' || ORG, \
     nextval('bench_position'), 1, '{\"apiRateLimit\": 200,\"concurrentJobs\": 10,\"storageGiB\": 500}')";

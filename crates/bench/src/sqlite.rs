@@ -19,16 +19,16 @@ const STATEMENTS: [&str; 7] = [
      '{\"billing\":{\"plan\":\"enterprise\"},\"display_name\":\"A customer\",\"labels\":{\"tier\":\"gold\"},\
      \"organization_id\":\"org-1\",\"policies\":{\"dataResidency\":\"in-region-only\",\"retentionDays\":365},\
      \"profile\":\"mt-standard\",\"quotas\":{\"apiRateLimit\":200,\"concurrentJobs\":10,\"storageGiB\":500},\
-     \"region\":\"eu-west-1\",\"tenant_id\":\"s-12-0123456789012345\"}', 'user:key_0192f000000070008000000000000000', \
+     \"region\":\"eu-west-1\",\"tenant_id\":\"s-0123456789012345-12\"}', 'user:key_0192f000000070008000000000000000', \
      'f0e1d2c3b4a5968778695a4b3c2d1e0f', ?4)",
     "INSERT INTO tenant_jobs (job_id, tenant_id, action, state, progress, logs, steps, due_at, attempt, lease_epoch, \
-     correlation_id, requested_by, created_at, updated_at) VALUES ('job_' || printf('%016x', ?4) || substr(?1, -16), ?1, 'create', 'queued', 0, '', \
+     correlation_id, requested_by, created_at, updated_at) VALUES ('job_' || printf('%016x', ?4) || substr(?1, 3, 16), ?1, 'create', 'queued', 0, '', \
      '[{\"name\":\"record\",\"state\":\"pending\"}]', ?4, 0, 0, 'f0e1d2c3b4a5968778695a4b3c2d1e0f', \
      'user:key_0192f000000070008000000000000000', ?4, ?4)",
-    "INSERT INTO audit_private (audit_id, tenant_id, salt, content) VALUES ('aud_' || printf('%016x', ?4) || substr(?1, -16), ?1, \
+    "INSERT INTO audit_private (audit_id, tenant_id, salt, content) VALUES ('aud_' || printf('%016x', ?4) || substr(?1, 3, 16), ?1, \
      '0123456789abcdef0123456789abcdef', '{\"display_name\":\"A customer\"}')",
     "INSERT INTO tenant_audit (audit_id, tenant_id, event_type, event_version, actor, payload, correlation_id, \
-     occurred_at, position) VALUES ('aud_' || printf('%016x', ?4) || substr(?1, -16), ?1, 'TENANCY_REGISTERED', 1, \
+     occurred_at, position) VALUES ('aud_' || printf('%016x', ?4) || substr(?1, 3, 16), ?1, 'TENANCY_REGISTERED', 1, \
      'user:key_0192f000000070008000000000000000', '{\"job_id\":\"job_0192f000000070008000000000000000\",\
      \"organization_id\":\"org-1\",\"private_digest\":\"701c375ccf377db3054e1913b83194a06f79a9ec0c233bf12b424e5639efb844\",\
      \"profile\":\"mt-standard\",\"region\":\"eu-west-1\",\"version\":1}', \
