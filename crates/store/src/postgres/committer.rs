@@ -35,6 +35,8 @@ pub struct Committer {
     session: Option<String>,
     intake: Intake,
     flushes: Arc<Flushes>,
+    /// How many members of the batch before were in.
+    committed_before: usize,
 }
 
 /// A batch to be settled.
@@ -72,7 +74,7 @@ struct Failed {
 impl Committer {
     /// A committer; it connects when it is needed.
     pub fn new(target: Target, intake: Intake) -> Self {
-        Self { target, connection: None, session: None, intake, flushes: Arc::new(Flushes::new()) }
+        Self { target, connection: None, session: None, intake, flushes: Arc::new(Flushes::new()), committed_before: 0 }
     }
 
     /// Works until nobody can come any more.
@@ -245,9 +247,9 @@ impl Committer {
         Ok(Flight::new(connection, &self.flushes, members, judgement, Some(found)))
     }
 
-    /// Waits for a batch that is sent. As soon as as many wait as it commits, they are sent behind it: others are on their way,
-    /// and small batches are dear. Nobody goes ahead of who was put off to the next batch, nor where this batch may have to
-    /// run once more, nor where a pooler may give what comes behind the COMMIT to another connection.
+    /// Waits for a batch that is sent. As soon as as many wait as it commits, or the one before it did, they are sent behind it:
+    /// others are on their way, and small batches are dear. Nobody goes ahead of who was put off to the next batch, nor where this
+    /// batch may have to run once more, nor where a pooler may give what comes behind the COMMIT to another connection.
     async fn land(&mut self, mut flight: Flight, again: bool) -> Result<Option<Batch>, Box<Failed>> {
         let connection = self.connection.clone();
         let connection = connection.filter(|connection| !connection.is_pooled() && !again && !flight.puts_off);
@@ -255,7 +257,8 @@ impl Committer {
             self.ended(flight.landed().await).await?;
             return Ok(None);
         };
-        let enough = flight.committing;
+        let enough = flight.committing.max(self.committed_before);
+        self.committed_before = flight.committing;
         flight.depart().await;
         flight.land_or(pin!(self.intake.gathered(enough))).await;
         let next = if flight.has_landed() { Vec::new() } else { self.intake.ready() };
