@@ -47,7 +47,7 @@ pub async fn measure(settings: &Settings, report: &mut Report) {
     };
     whole(registered, &WRITTEN.map(|table| (table, count(table))));
     let used = sides.ours.value(
-        "SELECT sum(tenants) FROM (SELECT DISTINCT ON (organization_id) tenants \
+        "SELECT coalesce(sum(tenants), 0) FROM (SELECT DISTINCT ON (organization_id) tenants \
          FROM organization_usage ORDER BY organization_id, serial DESC) newest",
     );
     let logged =
