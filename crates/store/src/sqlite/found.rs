@@ -8,15 +8,20 @@ use rusqlite::Connection;
 use tenancy_core::Error;
 use tenancy_core::judge::Found;
 
-/// Reads every row that a batch needs.
-pub fn read(connection: &Connection, needs: &Needs<'_>) -> Result<Found, Error> {
+/// The statements of [`READS`], in their order.
+pub fn statements() -> Vec<String> {
+    READS.iter().map(|read| read.sqlite()).collect()
+}
+
+/// Reads every row that a batch needs, by these [`statements`].
+pub fn read(connection: &Connection, statements: &[String], needs: &Needs<'_>) -> Result<Found, Error> {
     let mut found = Found::default();
-    for read in READS {
+    for (read, sql) in READS.iter().zip(statements) {
         let keys = (read.keys)(needs);
         if keys.is_empty() {
             continue;
         }
-        let mut statement = connection.prepare_cached(&read.sqlite()).map_err(|error| failed(&error))?;
+        let mut statement = connection.prepare_cached(sql).map_err(|error| failed(&error))?;
         for key in keys {
             let key = [Value::Text((*key).to_owned())];
             for row in rows_of(&mut statement, &key, read.types).map_err(|error| failed(&error))? {

@@ -66,7 +66,8 @@ pub struct Writer {
     connection: Connection,
     intake: Intake,
     tasks: Tasks,
-    statements: Vec<String>,
+    reads: Vec<String>,
+    writes: Vec<String>,
     tenant_audit: String,
     platform_audit: String,
     log_batches: String,
@@ -79,7 +80,8 @@ impl Writer {
             connection,
             intake,
             tasks,
-            statements: KINDS.iter().map(|kind| kind.sqlite()).collect(),
+            reads: found::statements(),
+            writes: KINDS.iter().map(|kind| kind.sqlite()).collect(),
             tenant_audit: Kind::Insert(TENANT_AUDIT).sqlite(),
             platform_audit: Kind::Insert(PLATFORM_AUDIT).sqlite(),
             log_batches: Kind::Insert(LOG_BATCHES).sqlite(),
@@ -140,14 +142,14 @@ impl Writer {
     fn commit(&mut self, members: &[Waiting]) -> Result<(Judgement, i64), Error> {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| failed(&e))?;
-        let found = found::read(&transaction, &Needs::of(members, false))?;
+        let found = found::read(&transaction, &self.reads, &Needs::of(members, false))?;
         let judgement = judged(members, &found);
         let usages = usage_rows(&judgement);
         let flush = Flush::of(members, &judgement, &usages);
         if flush.is_empty() {
             return Ok((judgement, 0));
         }
-        for ((kind, sql), rows) in KINDS.iter().zip(&self.statements).zip(&flush.rows) {
+        for ((kind, sql), rows) in KINDS.iter().zip(&self.writes).zip(&flush.rows) {
             each(&transaction, sql, kind.asserts(), rows.iter().copied())?;
         }
         let last: i64 = transaction
