@@ -1,6 +1,7 @@
 //! What the shape costs, and what it gains: the product against references on its own schema, run in turns, medians.
 //!
-//! `cargo run --release -p bench [-- --json FILE --seconds N --rounds N --only GROUP --names in-order|in-no-order]`. Starts its own PostgreSQL.
+//! `cargo run --release -p bench [-- --json FILE --seconds N --rounds N --only GROUP --names in-order|in-no-order]`.
+//! Starts its own PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench that fails must stop at once")]
 
 mod figure;

@@ -35,7 +35,7 @@ pub struct Committer {
     session: Option<String>,
     intake: Intake,
     flushes: Arc<Flushes>,
-    /// How many members of the batch before were in.
+    /// How many members were in of the last batch that another could go behind.
     committed_before: usize,
 }
 
