@@ -54,9 +54,9 @@ impl Database {
         Err(format!("a database is sqlite:PATH or postgres://…, not {text:?}"))
     }
 
-    /// How many threads suit the requests, on a machine with so many cores. On PostgreSQL commits and reads by key have threads
-    /// of their own: requests leave them a core, and with it the database, if it is on this machine. SQLite is read by the
-    /// threads of the requests themselves.
+    /// How many threads suit the requests, on a machine with so many cores. On PostgreSQL commits have a thread of their own:
+    /// requests leave it a core, and with it the database, if it is on this machine. SQLite is read by the threads of the
+    /// requests themselves.
     pub fn request_threads(&self, cores: usize) -> usize {
         match self {
             Self::Sqlite(_) => cores.max(1),

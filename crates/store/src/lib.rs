@@ -68,10 +68,9 @@ pub struct Condition {
     pub warnings: Vec<String>,
 }
 
-/// What is wrong where a thread has ended though nobody has closed the database: it has panicked.
-fn ended(thread: &std::thread::JoinHandle<()>) -> Option<String> {
-    let name = thread.thread().name().unwrap_or_default();
-    thread.is_finished().then(|| format!("the thread {name} has ended, and nothing goes on without it: restart"))
+/// What is wrong where something has ended though nobody has closed the database: it has panicked.
+fn ended(name: &str, is_finished: bool) -> Option<String> {
+    is_finished.then(|| format!("{name} has ended, and nothing goes on without it: restart"))
 }
 
 impl Store {

@@ -6,7 +6,6 @@ use super::one_read::{OneRead, placed};
 use super::target::Target;
 use crate::keyed::{DOSSIER, Dossiers, ROWS};
 use crate::list::corrupt;
-use crate::queue::Callers;
 use crate::rows::{Dialect, Value};
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
@@ -37,7 +36,6 @@ impl Lookups {
         let fetcher = Fetcher {
             target,
             connection: None,
-            callers: Callers::here(),
             statements: ROWS.iter().chain(&DOSSIER).map(|read| read.sql(Dialect::Postgres)).collect(),
         };
         (Self(sender), fetcher.run(asks))
@@ -75,7 +73,6 @@ struct Fetched {
 struct Fetcher {
     target: Target,
     connection: Option<Connection>,
-    callers: Callers,
     /// Those of [`ROWS`], then those of [`DOSSIER`].
     statements: Vec<String>,
 }
@@ -86,8 +83,7 @@ impl Fetcher {
         while asks.recv_many(&mut waiting, MAX_TOGETHER).await > 0 {
             // What arrives meanwhile waits for the next round, which is the more to fetch together.
             let fetched = self.fetch(&waiting).await;
-            let asks = std::mem::take(&mut waiting);
-            self.callers.told(move || asks.into_iter().for_each(|ask| answer(ask, &fetched)));
+            waiting.drain(..).for_each(|ask| answer(ask, &fetched));
         }
     }
 

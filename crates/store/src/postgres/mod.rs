@@ -33,15 +33,15 @@ use crate::rows::{Type, Value};
 use crate::sql::Sql;
 use crate::{Condition, ended};
 use clock::Clock;
+use committer::Committer;
 use connection::Connection;
 use lookups::Lookups;
 use shared::Shared;
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tenancy_core::{Error, Timestamp};
 use tokio::sync::{Notify, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle as TaskHandle};
 
 /// An open database.
 pub struct Postgres {
@@ -56,23 +56,37 @@ pub struct Postgres {
     target: Target,
     /// `None` once it is closed.
     committer: Mutex<Option<Running>>,
-    threads: [JoinHandle<()>; 2],
+    commits: JoinHandle<()>,
+    reads: TaskHandle<()>,
     background: [AbortHandle; 3],
 }
 
 /// The way to tell the committer to end, and to hear that it has.
 struct Running {
     stop: oneshot::Sender<()>,
-    ended: oneshot::Receiver<()>,
+    ended: Ended,
 }
 
-/// Runs `work` on a thread of its own. Everybody waits for the committer and for the reads by key: among the tasks of the
-/// requests they would have their turn only after all who are ready, and the database would wait with them.
-fn thread(name: &str, work: impl Future<Output = ()> + Send + 'static) -> Result<JoinHandle<()>, Error> {
-    let failed = |error: std::io::Error| Error::Internal(format!("no thread for {name}: {error}"));
+type Ended = oneshot::Receiver<()>;
+
+/// The committer's thread.
+const COMMITS: &str = "postgres-commits";
+/// The task that reads by key.
+const READS: &str = "postgres-reads";
+
+/// Runs the committer on a thread of its own. Everybody who writes waits for it: among the tasks of the requests it would have
+/// its turn only after all who are ready, and the database would wait with it.
+fn on_its_thread(committer: Committer, stopped: oneshot::Receiver<()>) -> Result<(JoinHandle<()>, Ended), Error> {
+    let failed = |error: std::io::Error| Error::Internal(format!("no thread for {COMMITS}: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let named = std::thread::Builder::new().name(format!("postgres-{name}"));
-    named.spawn(move || runtime.block_on(work)).map_err(failed)
+    let (ending, ended) = oneshot::channel();
+    let work = move || {
+        runtime.block_on(committer.run(stopped));
+        // Who does not wait for the end need not hear of it.
+        let _ = ending.send(());
+    };
+    let thread = std::thread::Builder::new().name(COMMITS.to_owned()).spawn(work).map_err(failed)?;
+    Ok((thread, ended))
 }
 
 impl Postgres {
@@ -91,17 +105,13 @@ impl Postgres {
         let background = background.map(|task| task.abort_handle());
         let (queue, intake) = queue::queue();
         let (stop, stopped) = oneshot::channel();
-        let (ending, ended) = oneshot::channel();
-        let committer = committer::Committer::new(target.clone(), intake);
-        let commits = thread("commits", async move {
-            committer.run(stopped).await;
-            // Who does not wait for the end need not hear of it.
-            let _ = ending.send(());
-        })?;
+        let (commits, ended) = on_its_thread(Committer::new(target.clone(), intake), stopped)?;
         let committer = Mutex::new(Some(Running { stop, ended }));
         let (lookups, fetching) = Lookups::new(target.clone());
-        let threads = [commits, thread("reads", fetching)?];
-        Ok(Self { queue, lookups, shared, clock, told, target, committer, threads, background })
+        // Among the requests, and not on a thread of its own: what is fetched together is the more when all who are ready
+        // have asked.
+        let reads = tokio::spawn(fetching);
+        Ok(Self { queue, lookups, shared, clock, told, target, committer, commits, reads, background })
     }
 
     /// The database's time.
@@ -119,8 +129,9 @@ impl Postgres {
         let partitions = self.shared.rows(&partition::all(), &[Type::Text]).await?;
         let mut condition = partition::condition(partitions, self.now())?;
         let closed = self.committer.lock().unwrap_or_else(PoisonError::into_inner).is_none();
-        let threads = self.threads.iter().filter(|_| !closed);
-        condition.wrong.extend(self.clock.complaint().into_iter().chain(threads.filter_map(ended)));
+        let running = [(COMMITS, self.commits.is_finished()), (READS, self.reads.is_finished())];
+        let ended = running.into_iter().filter(|_| !closed).filter_map(|(name, is_finished)| ended(name, is_finished));
+        condition.wrong.extend(self.clock.complaint().into_iter().chain(ended));
         Ok(condition)
     }
 

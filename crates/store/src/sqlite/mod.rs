@@ -34,6 +34,9 @@ pub struct Sqlite {
     _lock: Arc<connection::FileLock>,
 }
 
+/// The writer's thread.
+const THREAD: &str = "sqlite-writer";
+
 /// Texts of the reads by key, made once.
 struct Statements {
     rows: Vec<Statement>,
@@ -54,7 +57,7 @@ impl Sqlite {
         let (upkeep, tasks) = writer::upkeep();
         let writer = Writer::new(writing, intake, tasks);
         let thread = std::thread::Builder::new()
-            .name("sqlite-writer".to_owned())
+            .name(THREAD.to_owned())
             .spawn(move || writer.run())
             .map_err(|error| Error::Internal(error.to_string()))?;
         let readers = Arc::new(Readers::new(path));
@@ -100,7 +103,8 @@ impl Sqlite {
 
     /// What is wrong with the writer, if anything is.
     pub fn complaint(&self) -> Option<String> {
-        self.thread.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(crate::ended)
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().and_then(|thread| crate::ended(THREAD, thread.is_finished()))
     }
 
     /// Lets the writer finish what waits, and ends it.
