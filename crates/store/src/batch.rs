@@ -32,7 +32,7 @@ pub struct Member {
 impl Member {
     /// Makes the rows.
     pub fn new(changes: Changes) -> Self {
-        let mut rows: Vec<_> = changes.writes.iter().flat_map(rows).collect();
+        let mut rows = rows(&changes);
         let private = changes.events().iter().filter_map(PrivateRow::of);
         rows.extend(private.map(|private| (INSERT_PRIVATE, private.values())));
         rows.extend(changes.answer.iter().map(|answer| (INSERT_ANSWER, answer.values())));

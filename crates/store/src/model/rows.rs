@@ -21,7 +21,7 @@ impl Rows {
         Self(TABLES.iter().map(|table| (table.name, BTreeMap::new())).collect())
     }
 
-    /// Writes exactly one row, or all of a kind that does not say how many.
+    /// Writes exactly one row of its owner, or all of a kind that does not say how many.
     pub fn write(&mut self, kind: Kind, row: &[Value]) -> Result<(), String> {
         let (table, columns) = (kind.table(), kind.columns());
         if let Kind::UpdateAll { by, .. } | Kind::DeleteAll { by, .. } = kind {
@@ -36,6 +36,11 @@ impl Rows {
         let key = table.key.iter().map(|name| part(&row[at(&columns, name)])).collect::<Vec<_>>();
         let rows = self.0.entry(table.name).or_default();
         let there = rows.get_mut(&key);
+        if let (Kind::Update { .. } | Kind::Delete(_), Some(old), Some(owner)) = (kind, &there, table.owner())
+            && old[at(table.columns, owner)] != row[at(&columns, owner)]
+        {
+            return Err(format!("a row of {} is another's", table.name));
+        }
         match (kind, there) {
             (Kind::Insert(_), None) => drop(rows.insert(key, row.to_vec())),
             (Kind::Delete(_), Some(_)) => drop(rows.remove(&key)),

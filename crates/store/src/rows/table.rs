@@ -75,7 +75,7 @@ pub enum Check {
 pub enum Kind {
     /// Inserts whole rows.
     Insert(&'static Table),
-    /// Writes some columns of rows that are found by key.
+    /// Writes some columns of rows that are found by key and owner.
     Update {
         /// Of which table.
         table: &'static Table,
@@ -84,7 +84,7 @@ pub enum Kind {
         /// What must hold besides.
         check: Check,
     },
-    /// Deletes rows that are found by key.
+    /// Deletes rows that are found by key and owner.
     Delete(&'static Table),
     /// Writes some columns of every row that has a value in one column, however many these are.
     UpdateAll {
@@ -104,11 +104,20 @@ pub enum Kind {
     },
 }
 
+const OWNER: &str = "tenant_id";
+
 impl Table {
     fn column(&self, name: &str) -> Column {
         let found = self.columns.iter().find(|column| column.name == name).copied();
         // A test holds every description against the catalogs; a name that is in none would fail there.
         found.unwrap_or(Column { name: "no_such_column", ty: Type::Text })
+    }
+
+    /// The column that says whose a row is, where the key does not: a change of a row names its tenant, and none of another
+    /// tenant is met. It is null in what is an organization's.
+    pub fn owner(&self) -> Option<&'static str> {
+        let owned = self.columns.iter().any(|column| column.name == OWNER);
+        (owned && !self.key.contains(&OWNER)).then_some(OWNER)
     }
 
     /// `SELECT` of every column.
@@ -132,12 +141,27 @@ impl Kind {
         !matches!(self, Self::UpdateAll { .. } | Self::DeleteAll { .. })
     }
 
-    /// The columns that a row is found by.
-    fn found_by(&self) -> &[&'static str] {
+    /// The columns that a row is found by; text comes first.
+    fn found_by(self) -> Vec<&'static str> {
         match self {
-            Self::UpdateAll { by, .. } | Self::DeleteAll { by, .. } => std::slice::from_ref(by),
-            other => other.table().key,
+            Self::UpdateAll { by, .. } | Self::DeleteAll { by, .. } => vec![by],
+            other => other.table().key.iter().copied().chain(other.owner()).collect(),
         }
+    }
+
+    /// The owner of a row that is found by its key.
+    fn owner(self) -> Option<&'static str> {
+        match self {
+            Self::Update { table, .. } | Self::Delete(table) => table.owner(),
+            Self::Insert(_) | Self::UpdateAll { .. } | Self::DeleteAll { .. } => None,
+        }
+    }
+
+    /// The `WHERE` that finds rows: columns that are `equal`, and an owner that is the `same`, which may be nobody.
+    fn where_found(self, equal: impl Fn(&str) -> String, same: impl Fn(&str) -> String) -> String {
+        let owner = self.owner();
+        let parts = self.found_by().into_iter().map(|name| if owner == Some(name) { same(name) } else { equal(name) });
+        parts.collect::<Vec<_>>().join(" AND ")
     }
 
     /// The columns whose values a row of this kind carries, in order: what rows are found by first, then what is set, then
@@ -153,7 +177,7 @@ impl Kind {
                     Check::Same(name) if !set.contains(&name) => Some(name),
                     _ => None,
                 };
-                table.key.iter().chain(set).copied().chain(extra).map(|name| table.column(name)).collect()
+                self.found_by().iter().chain(set).copied().chain(extra).map(|name| table.column(name)).collect()
             }
         }
     }
@@ -184,8 +208,8 @@ impl Kind {
         let columns = self.columns();
         let number = |name: &str| columns.iter().position(|column| column.name == name).map_or(0, |at| at + 1);
         let table = self.table().name;
-        let by_key: Vec<_> = self.found_by().iter().map(|key| format!("{key} = ?{}", number(key))).collect();
-        let by_key = by_key.join(" AND ");
+        let by_key = self
+            .where_found(|name| format!("{name} = ?{}", number(name)), |name| format!("{name} IS ?{}", number(name)));
         match self {
             Self::Insert(_) => {
                 let names: Vec<_> = columns.iter().map(|column| column.name).collect();
@@ -212,10 +236,13 @@ impl Kind {
         let columns = self.columns();
         let table = self.table().name;
         let rows = unnest(self.table());
-        let by_key: Vec<_> = self.found_by().iter().map(|key| format!("t.{key} = u.{key}")).collect();
+        let by_key = self.where_found(
+            |name| format!("t.{name} = u.{name}"),
+            |name| format!("t.{name} IS NOT DISTINCT FROM u.{name}"),
+        );
         // The first column of a key is text. That it is one of these says nothing new, but by it every plan begins at the
         // key: a join alone reads the table whole while it is small, and from then on.
-        let by_key = format!("{} AND t.{} = any($2::text[])", by_key.join(" AND "), columns[0].name);
+        let by_key = format!("{by_key} AND t.{} = any($2::text[])", columns[0].name);
         let all = |change: String| {
             if !self.asserts() {
                 return change;

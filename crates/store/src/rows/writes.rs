@@ -6,7 +6,8 @@ use super::record::{
     ORGANIZATIONS, TENANT_JOBS, TENANT_VERSIONS, TENANT_WEBHOOKS, TENANTS,
 };
 use super::{Check, Field, Kind, Record, Value};
-use tenancy_core::changes::Write;
+use tenancy_core::changes::{Changes, Write};
+use tenancy_core::ids::TenantId;
 use tenancy_core::job::Step;
 use tenancy_core::json::Object;
 
@@ -123,13 +124,21 @@ const EMPTY_ENVIRONMENT_VERSIONS: KindIndex = 29;
 const EMPTY_JOBS: KindIndex = 30;
 const DELETE_PRIVATE: KindIndex = 31;
 
-/// The rows of a write, with their kinds: one, but for what empties a whole tenant.
-pub fn rows(write: &Write) -> Vec<(KindIndex, Vec<Value>)> {
-    let Write::EraseTenant(tenant) = write else { return vec![row(write)] };
-    let id = || tenant.tenant_id.put();
+/// The rows that changes write, with their kinds: one for each write, but for what empties a whole tenant.
+pub fn rows(changes: &Changes) -> Vec<(KindIndex, Vec<Value>)> {
+    let of = changes.tenant_id.as_ref();
+    let rows = |write: &Write| match write {
+        Write::EraseTenant(tenant) => erased(&tenant.tenant_id, row(write, of)),
+        _ => vec![row(write, of)],
+    };
+    changes.writes.iter().flat_map(rows).collect()
+}
+
+fn erased(id: &TenantId, tenant: (KindIndex, Vec<Value>)) -> Vec<(KindIndex, Vec<Value>)> {
+    let id = || id.put();
     let (manifest, steps) = (|| Object::new().put(), Vec::<Step>::new().put());
     vec![
-        row(write),
+        tenant,
         (EMPTY_TENANT_VERSIONS, vec![id(), manifest()]),
         (EMPTY_ENVIRONMENT_VERSIONS, vec![id(), manifest()]),
         (EMPTY_JOBS, vec![id(), String::new().put(), steps, Value::Null, Value::Null]),
@@ -137,8 +146,9 @@ pub fn rows(write: &Write) -> Vec<(KindIndex, Vec<Value>)> {
     ]
 }
 
-/// The kind of a write, and its row.
-fn row(write: &Write) -> (KindIndex, Vec<Value>) {
+/// The kind of a write of this tenant's, or of nobody's, and its row.
+fn row(write: &Write, tenant: Option<&TenantId>) -> (KindIndex, Vec<Value>) {
+    let deleted = |kind, key: Value| (kind, vec![key, tenant.cloned().put()]);
     fn of<R: Record>(kind: KindIndex, record: &R) -> (KindIndex, Vec<Value>) {
         (kind, KINDS[kind].pick(record.values()))
     }
@@ -154,19 +164,19 @@ fn row(write: &Write) -> (KindIndex, Vec<Value>) {
         Write::InsertEnvironment(row) => of(INSERT_ENVIRONMENT, row),
         Write::UpdateEnvironmentManifest(row) => of(ENVIRONMENT_MANIFEST, row),
         Write::UpdateEnvironmentState(row) => of(ENVIRONMENT_STATE, row),
-        Write::DeleteEnvironment(id) => (DELETE_ENVIRONMENT, vec![id.put()]),
+        Write::DeleteEnvironment(id) => deleted(DELETE_ENVIRONMENT, id.put()),
         Write::InsertEnvironmentVersion(row) => of(INSERT_ENVIRONMENT_VERSION, row),
         Write::InsertHold(row) => of(INSERT_HOLD, row),
         Write::UpdateHold(row) => of(UPDATE_HOLD, row),
-        Write::DeleteHold(id) => (DELETE_HOLD, vec![id.put()]),
+        Write::DeleteHold(id) => deleted(DELETE_HOLD, id.put()),
         Write::InsertAlias(alias, tenant_id, created_at) => {
             let row = AliasRow { alias: alias.clone(), tenant_id: tenant_id.clone(), created_at: *created_at };
             of(INSERT_ALIAS, &row)
         }
-        Write::DeleteAlias(alias) => (DELETE_ALIAS, vec![alias.put()]),
+        Write::DeleteAlias(alias) => deleted(DELETE_ALIAS, alias.put()),
         Write::InsertWebhook(row) => of(INSERT_WEBHOOK, row),
         Write::UpdateWebhook(row) => of(UPDATE_WEBHOOK, row),
-        Write::DeleteWebhook(id) => (DELETE_WEBHOOK, vec![id.put()]),
+        Write::DeleteWebhook(id) => deleted(DELETE_WEBHOOK, id.put()),
         Write::InsertJob(row) => of(INSERT_JOB, row),
         Write::FinishJob(row) => of(FINISH_JOB, row),
         Write::InsertApiKey(row) => of(INSERT_API_KEY, row),

@@ -8,7 +8,7 @@ use serde_json::json;
 use tenancy_core::Error;
 use tenancy_core::changes::{Changes, Guard, Write};
 use tenancy_core::hold::{Held, Hold};
-use tenancy_core::ids::HoldId;
+use tenancy_core::ids::{Alias, HoldId};
 use tenancy_store::database::Database;
 use tenancy_testkit::Postgres;
 
@@ -31,6 +31,10 @@ fn hold(id: &str, on: &str) -> Hold {
     }
 }
 
+fn taken() -> Alias {
+    Alias::parse("host:taken.example.com").unwrap()
+}
+
 fn poisoned(bench: &Bench) -> Vec<Member> {
     let tenants_row = |changes: &mut Changes, spoil: &dyn Fn(&mut tenancy_core::tenant::Tenant)| {
         for write in &mut changes.writes {
@@ -51,6 +55,8 @@ fn poisoned(bench: &Bench) -> Vec<Member> {
             let row = changes.writes.iter().find(|write| matches!(write, Write::InsertTenant(_))).cloned().unwrap();
             changes.write(row);
         }),
+        spoilt(bench, "anothers-alias", |changes| changes.write(Write::DeleteAlias(taken()))),
+        spoilt(bench, "anothers-hold", |changes| changes.write(Write::UpdateHold(hold("hld_4", "anothers-hold")))),
         // An id that is taken, and no guard that says so.
         spoilt(bench, "t-taken", |changes| changes.guards.retain(|guard| !matches!(guard, Guard::TenantUnused(_)))),
     ]
@@ -58,7 +64,10 @@ fn poisoned(bench: &Bench) -> Vec<Member> {
 
 async fn run(bench: Bench) {
     bench.organization("acme", json!({})).await;
-    bench.register(&small("t-taken", "acme")).await.unwrap();
+    let mut taken_by = bench.registration(&small("t-taken", "acme")).changes.unwrap();
+    taken_by.write(Write::InsertAlias(taken(), tenant("t-taken"), tenancy_core::Timestamp::UNIX_EPOCH));
+    taken_by.write(Write::InsertHold(hold("hld_4", "t-taken")));
+    bench.store.commit(taken_by).await.unwrap();
     let poisoned = poisoned(&bench);
     let bad = poisoned.len();
     let mut members = Vec::new();
@@ -83,6 +92,12 @@ async fn run(bench: Bench) {
     assert_eq!(answers.iter().filter(|answer| answer.is_err()).count(), bad);
     let record = bench.store.organization(&crate::harness::organization("acme")).await.unwrap().unwrap();
     assert_eq!(usize::try_from(record.usage.tenants).unwrap(), 1 + 2 * bad, "what failed takes no room");
+    let taken_by = bench.store.dossier(&tenant("t-taken")).await.unwrap().unwrap();
+    assert_eq!(
+        (taken_by.aliases, taken_by.holds),
+        (vec![taken()], vec![hold("hld_4", "t-taken")]),
+        "left as they were"
+    );
     bench.register(&small("after", "acme")).await.unwrap();
 }
 
