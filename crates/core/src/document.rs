@@ -53,6 +53,24 @@ impl Findings {
     }
 }
 
+/// Reads a whole document, an object, by its fields; one that `take` does not ask for is a violation. `take` returns nothing
+/// only where it has found something wrong.
+///
+/// # Errors
+/// [`crate::Error::Invalid`] with every violation.
+pub fn read<T>(
+    document: &Value,
+    take: impl FnOnce(&mut Fields<'_>, &mut Findings) -> Option<T>,
+) -> Result<T, crate::Error> {
+    let mut findings = Findings::default();
+    let taken = Fields::of(document, Pointer::root(), &mut findings).and_then(|mut fields| {
+        let taken = take(&mut fields, &mut findings);
+        fields.no_others(&mut findings);
+        taken
+    });
+    findings.finish(taken).map(|(taken, _)| taken)
+}
+
 fn push(list: &mut Vec<Violation>, at: &Pointer, code: &'static str, message: String) {
     match list.len() {
         MAX_FINDINGS.. => {}

@@ -7,7 +7,7 @@ use crate::page::{
 use crate::rows::{AuditRow, Column, Corrupt, Dialect, Field, PLATFORM_AUDIT, Record, TENANT_AUDIT, Type, Value};
 use crate::sql::Sql;
 use tenancy_core::apikey::ApiKey;
-use tenancy_core::environment::EnvironmentVersion;
+use tenancy_core::environment::{Environment, EnvironmentVersion};
 use tenancy_core::error::Violation;
 use tenancy_core::event::Private;
 use tenancy_core::ids::{EnvironmentId, TenantId};
@@ -101,6 +101,18 @@ impl Store {
         }
         sql.order("tenant_id", limit(page) + 1);
         self.list("tenants", sql, page, |tenant: &Tenant| tenant.tenant_id.to_string()).await
+    }
+
+    /// A tenant's environments, in order of their names.
+    ///
+    /// # Errors
+    /// As [`Store::tenants`].
+    pub async fn environments(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Environment>, Error> {
+        let mut sql = self.select::<Environment>();
+        sql.and("tenant_id = {}", Some(tenant.clone()))
+            .and("name > {}", place("environments", page)?)
+            .order("name", limit(page) + 1);
+        self.list("environments", sql, page, |environment: &Environment| environment.name.clone()).await
     }
 
     /// Organizations in order of their ids.

@@ -5,7 +5,7 @@ use super::outcome::make_way;
 use super::turn::Turn;
 use crate::changes::Write;
 use crate::declared::Declared;
-use crate::document::{Fields, Findings, one_of};
+use crate::document::{self, Findings, one_of};
 use crate::error::Error;
 use crate::event::EventType;
 use crate::hold::{Held, Hold, MAX_REASON_LENGTH_BYTES};
@@ -96,18 +96,15 @@ impl Suspension {
     /// # Errors
     /// [`Error::Invalid`] with all that is wrong with it.
     pub fn read(declared: &Declared, document: &Value, now: Timestamp) -> Result<Self, Error> {
-        let mut findings = Findings::default();
-        let said = Fields::of(document, Pointer::root(), &mut findings).map(|mut fields| {
+        document::read(document, |fields, findings| {
             let said = Self {
-                hold: fields.text("hold", 64, &mut findings),
-                reason: fields.text("reason", MAX_REASON_LENGTH_BYTES, &mut findings),
-                until: fields.time("until", &mut findings),
+                hold: fields.text("hold", 64, findings),
+                reason: fields.text("reason", MAX_REASON_LENGTH_BYTES, findings),
+                until: fields.time("until", findings),
             };
-            fields.no_others(&mut findings);
-            said.check(declared, now, &mut findings);
-            said
-        });
-        findings.finish(said).map(|(said, _)| said)
+            said.check(declared, now, findings);
+            Some(said)
+        })
     }
 
     /// Which kind of hold.

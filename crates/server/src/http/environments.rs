@@ -1,6 +1,5 @@
 //! `/v1/tenants/{tenant_id}/environments`
 
-use super::lifecycle::version_said;
 use super::path::Named;
 use super::problem::Problem;
 use super::query::{NoQuery, Query};
@@ -37,12 +36,13 @@ pub async fn list(
 ) -> Result<Response, Problem> {
     let wanted = query.page()?;
     query.no_others()?;
-    let dossier = tenants::find(&server.tenancy, &tenant).await?;
-    let behind = dossier.environments.partition_point(|e| wanted.after.as_ref().is_some_and(|after| e.name <= *after));
-    let rest = &dossier.environments[behind..];
-    let items = &rest[..rest.len().min(wanted.limit)];
-    let next = items.last().filter(|_| items.len() < rest.len()).map(|last| last.name.clone());
-    json(&page(items, next, EnvironmentView::of))
+    let id = tenants::tenant_id(&server.tenancy, &tenant).await?;
+    let listed = server.tenancy.store.environments(&id, &wanted).await?;
+    if listed.items.is_empty() {
+        // A tenant that has none, or no tenant.
+        tenants::find(&server.tenancy, &tenant).await?;
+    }
+    json(&page(&listed.items, listed.next, EnvironmentView::of))
 }
 
 /// An environment.
@@ -121,7 +121,7 @@ pub async fn remove(
     Named((tenant, environment)): Named<(String, String)>,
     mut write: Write,
 ) -> Result<Response, Problem> {
-    let (read_at, allow) = (version_said(&write)?, std::mem::take(&mut write.allow));
+    let (read_at, allow) = (write.version_said()?, std::mem::take(&mut write.allow));
     let command = Remove { tenant, environment, precondition: write.precondition, read_at, allow };
     write.carry_out(&server, command, |_, ()| Answer { status: 204, ..Answer::default() }).await
 }

@@ -1,6 +1,5 @@
 //! `/v1/jobs`, and those of a tenant.
 
-use super::lifecycle::read;
 use super::path::Named;
 use super::problem::Problem;
 use super::query::Query;
@@ -20,6 +19,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tenancy_core::Error;
+use tenancy_core::document;
 use tenancy_core::hold::MAX_REASON_LENGTH_BYTES;
 use tenancy_core::ids::TenantId;
 use tenancy_core::job::{Job, JobState};
@@ -124,5 +124,5 @@ fn cancelled(_: &Tenancy, job: &Job) -> Answer {
 }
 
 fn cancellation(document: &Value) -> Result<Option<String>, Error> {
-    read(document, |fields, findings| fields.text("reason", MAX_REASON_LENGTH_BYTES, findings))
+    document::read(document, |fields, findings| Some(fields.text("reason", MAX_REASON_LENGTH_BYTES, findings)))
 }

@@ -1,7 +1,6 @@
 //! `/v1/keys`, and whose key this is.
 
 use super::auth::Caller;
-use super::lifecycle::nothing_said;
 use super::path::Named;
 use super::problem::Problem;
 use super::query::{NoQuery, Query};
@@ -19,8 +18,7 @@ use axum::response::Response;
 use serde_json::Value;
 use std::sync::Arc;
 use tenancy_core::apikey::{ApiKey, Role};
-use tenancy_core::document::{Fields, Findings};
-use tenancy_core::json::Pointer;
+use tenancy_core::document;
 use tenancy_core::rules::keys::MAX_NAME_LENGTH_BYTES;
 use tenancy_core::{Error, Timestamp};
 
@@ -86,24 +84,21 @@ pub async fn revoke(
     Named(key): Named<String>,
     write: Write,
 ) -> Result<Response, Problem> {
-    nothing_said(&write)?;
+    write.nothing_said()?;
     write.carry_out(&server, Revoke { key }, revoked).await
 }
 
 fn read(document: &Value, maker: Role, now: Timestamp) -> Result<Create, Error> {
-    let mut findings = Findings::default();
-    let command = Fields::of(document, Pointer::root(), &mut findings).and_then(|mut fields| {
-        let name = fields.required_text("name", MAX_NAME_LENGTH_BYTES, &mut findings);
-        fields.required("role", "role is required: admin, operator or viewer", &mut findings);
-        let role = fields.word("role", Role::WORDS, &mut findings);
-        let expires_at = fields.time("expires_at", &mut findings);
+    document::read(document, |fields, findings| {
+        let name = fields.required_text("name", MAX_NAME_LENGTH_BYTES, findings);
+        fields.required("role", "role is required: admin, operator or viewer", findings);
+        let role = fields.word("role", Role::WORDS, findings);
+        let expires_at = fields.time("expires_at", findings);
         if expires_at.is_some_and(|at| at <= now) {
             findings.bad(&fields.at("expires_at"), "out_of_range", "must be in the future");
         }
-        fields.no_others(&mut findings);
         Some(Create { name: name?, role: role?, expires_at, maker })
-    });
-    findings.finish(command).map(|(command, _)| command)
+    })
 }
 
 fn made(_: &Tenancy, made: &NewKey) -> Answer {

@@ -17,8 +17,7 @@ use axum::response::Response;
 use serde_json::Value;
 use std::sync::Arc;
 use tenancy_core::Error;
-use tenancy_core::document::{Fields, Findings};
-use tenancy_core::json::Pointer;
+use tenancy_core::document;
 use tenancy_core::lifecycle::Action;
 
 /// Asks for a tenant to be archived; its data goes with a purge, after the grace period.
@@ -33,7 +32,7 @@ pub async fn delete(
     Named(tenant): Named<String>,
     write: Write,
 ) -> Result<Response, Problem> {
-    let read_at = version_said(&write)?;
+    let read_at = write.version_said()?;
     request(&server, tenant, Action::Delete, read_at, write).await
 }
 
@@ -82,7 +81,7 @@ pub async fn undelete(
     Named(tenant): Named<String>,
     write: Write,
 ) -> Result<Response, Problem> {
-    nothing_said(&write)?;
+    write.nothing_said()?;
     request(&server, tenant, Action::Undelete, None, write).await
 }
 
@@ -97,7 +96,7 @@ pub async fn purge(
     Named(tenant): Named<String>,
     write: Write,
 ) -> Result<Response, Problem> {
-    nothing_said(&write)?;
+    write.nothing_said()?;
     request(&server, tenant, Action::Purge, None, write).await
 }
 
@@ -123,29 +122,7 @@ fn accepted(tenancy: &Tenancy, written: &Written) -> Answer {
 
 /// What `activate` says.
 pub(super) fn activation(document: &Value) -> Result<Option<String>, Error> {
-    read(document, |fields, findings| fields.text("hold", 64, findings))
-}
-
-/// The version that the body of a DELETE says; it may say nothing else.
-pub(super) fn version_said(write: &Write) -> Result<Option<i64>, Problem> {
-    let version = |fields: &mut Fields<'_>, findings: &mut Findings| fields.integer("version", 1..=i64::MAX, findings);
-    Ok(read(&write.document_if_any()?, version)?)
-}
-
-/// That the body says nothing.
-pub(super) fn nothing_said(write: &Write) -> Result<(), Problem> {
-    Ok(read(&write.document_if_any()?, |_, _| ())?)
-}
-
-/// Reads an object's fields; one that `fields` does not ask for is a violation.
-pub(super) fn read<T>(document: &Value, fields: impl FnOnce(&mut Fields<'_>, &mut Findings) -> T) -> Result<T, Error> {
-    let mut findings = Findings::default();
-    let value = Fields::of(document, Pointer::root(), &mut findings).map(|mut of| {
-        let value = fields(&mut of, &mut findings);
-        of.no_others(&mut findings);
-        value
-    });
-    findings.finish(value).map(|(value, _)| value)
+    document::read(document, |fields, findings| Some(fields.text("hold", 64, findings)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! `/v1/organizations`
 
-use super::lifecycle::version_said;
 use super::path::Named;
 use super::problem::Problem;
 use super::query::{NoQuery, Query};
@@ -108,7 +107,7 @@ pub async fn close(
     Named(organization): Named<String>,
     write: Write,
 ) -> Result<Response, Problem> {
-    let read_at = version_said(&write)?;
+    let read_at = write.version_said()?;
     let command = Close { organization, precondition: write.precondition, read_at };
     write.carry_out(&server, command, written).await
 }

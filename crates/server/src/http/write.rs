@@ -19,6 +19,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::apikey::Role;
+use tenancy_core::document;
 use tenancy_core::rules::gates::ALLOWED_BY_NAME;
 
 /// A request to change something.
@@ -98,6 +99,23 @@ impl Write {
     /// As [`body::json`].
     pub fn document_if_any(&self) -> Result<Value, Problem> {
         if self.body.is_empty() { Ok(Value::Object(Default::default())) } else { self.document() }
+    }
+
+    /// The version that the body of a DELETE says; it may say nothing else.
+    ///
+    /// # Errors
+    /// As [`body::json`], and [`Error::Invalid`].
+    pub fn version_said(&self) -> Result<Option<i64>, Problem> {
+        let document = self.document_if_any()?;
+        Ok(document::read(&document, |fields, findings| Some(fields.integer("version", 1..=i64::MAX, findings)))?)
+    }
+
+    /// That the body says nothing.
+    ///
+    /// # Errors
+    /// As [`body::json`], and [`Error::Invalid`].
+    pub fn nothing_said(&self) -> Result<(), Problem> {
+        Ok(document::read(&self.document_if_any()?, |_, _| Some(()))?)
     }
 
     /// The body: many documents, YAML or JSON.

@@ -327,7 +327,7 @@ async fn a_refusal_must_name_every_field_that_is_wrong(on: On) {
             "/v1/tenants/acme-eu/suspend",
             json!({"hold": "biling", "until": past, "reasn": ""}),
             "invalid",
-            &["/reasn", "/hold", "/until"],
+            &["/hold", "/until", "/reasn"],
         ),
         (
             "POST",
