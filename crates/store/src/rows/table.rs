@@ -157,11 +157,19 @@ impl Kind {
         }
     }
 
-    /// The `WHERE` that finds rows: columns that are `equal`, and an owner that is the `same`, which may be nobody.
-    fn where_found(self, equal: impl Fn(&str) -> String, same: impl Fn(&str) -> String) -> String {
-        let owner = self.owner();
-        let parts = self.found_by().into_iter().map(|name| if owner == Some(name) { same(name) } else { equal(name) });
-        parts.collect::<Vec<_>>().join(" AND ")
+    /// The condition that finds rows: each column is what `value` makes of its name.
+    fn where_found(self, dialect: Dialect, value: impl Fn(&str) -> String) -> String {
+        let compared = |name| {
+            // The owner may be nobody.
+            let same = self.owner() == Some(name);
+            match dialect {
+                Dialect::Sqlite => format!("{name} {} {}", if same { "IS" } else { "=" }, value(name)),
+                Dialect::Postgres => {
+                    format!("t.{name} {} {}", if same { "IS NOT DISTINCT FROM" } else { "=" }, value(name))
+                }
+            }
+        };
+        self.found_by().into_iter().map(compared).collect::<Vec<_>>().join(" AND ")
     }
 
     /// The columns whose values a row of this kind carries, in order: what rows are found by first, then what is set, then
@@ -208,8 +216,7 @@ impl Kind {
         let columns = self.columns();
         let number = |name: &str| columns.iter().position(|column| column.name == name).map_or(0, |at| at + 1);
         let table = self.table().name;
-        let by_key = self
-            .where_found(|name| format!("{name} = ?{}", number(name)), |name| format!("{name} IS ?{}", number(name)));
+        let by_key = self.where_found(Dialect::Sqlite, |name| format!("?{}", number(name)));
         match self {
             Self::Insert(_) => {
                 let names: Vec<_> = columns.iter().map(|column| column.name).collect();
@@ -236,10 +243,7 @@ impl Kind {
         let columns = self.columns();
         let table = self.table().name;
         let rows = unnest(self.table());
-        let by_key = self.where_found(
-            |name| format!("t.{name} = u.{name}"),
-            |name| format!("t.{name} IS NOT DISTINCT FROM u.{name}"),
-        );
+        let by_key = self.where_found(Dialect::Postgres, |name| format!("u.{name}"));
         // The first column of a key is text. That it is one of these says nothing new, but by it every plan begins at the
         // key: a join alone reads the table whole while it is small, and from then on.
         let by_key = format!("{by_key} AND t.{} = any($2::text[])", columns[0].name);
@@ -287,5 +291,26 @@ pub fn parameter_type(ty: Type) -> &'static str {
         Type::Float => "double precision",
         Type::Bool => "boolean",
         Type::Time => "timestamptz",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::KINDS;
+
+    #[test]
+    fn a_change_of_a_tenants_row_must_name_the_tenant() {
+        let changes = KINDS.iter().filter(|kind| !matches!(kind, Kind::Insert(_)));
+        let of_tenants = changes.filter(|kind| kind.table().columns.iter().any(|column| column.name == OWNER));
+        let mut seen = 0;
+        for kind in of_tenants {
+            for text in [kind.sqlite(), kind.postgres()] {
+                let condition = text.split_once(" WHERE ").map(|(_, condition)| condition);
+                assert!(condition.is_some_and(|condition| condition.contains(OWNER)), "{text}");
+            }
+            seen += 1;
+        }
+        assert!(seen > 10, "{seen}");
     }
 }
