@@ -3,7 +3,7 @@
 use crate::house::{House, On, on_both};
 use serde_json::{Value, json};
 
-on_both!(every_list_must_be_the_same_page_by_page_as_at_once);
+on_both!(every_list_must_be_the_same_page_by_page_as_at_once, a_list_of_nothing_must_differ_from_that_of_no_tenant);
 
 async fn furnished(on: On) -> House {
     let house = House::new(on).await;
@@ -53,5 +53,14 @@ async fn every_list_must_be_the_same_page_by_page_as_at_once(on: On) {
         }
         assert_eq!(items, at_once, "{list}");
         assert!((1..items.len()).all(|at| !items[..at].contains(&items[at])), "{list} has one twice");
+    }
+}
+
+async fn a_list_of_nothing_must_differ_from_that_of_no_tenant(on: On) {
+    let house = furnished(on).await;
+    assert_eq!(page(&house, "/v1/tenants/t-0/environments", "limit=1").await, (Vec::new(), None));
+    for list in ["environments", "versions", "jobs", "audit"] {
+        let missing = house.get(&format!("/v1/tenants/nobody/{list}")).await.ok(404);
+        assert_eq!(missing.code(), "not_found", "{list}");
     }
 }
