@@ -13,6 +13,9 @@ use tokio::sync::{Notify, mpsc, oneshot};
 /// Most members that wait; beyond is [`Error::Busy`].
 pub const MAX_WAITING: usize = 4096;
 
+/// As many go together where a batch takes a half, however few wait.
+const FEW: usize = 16;
+
 /// A member that waits for its answer. A caller that is gone leaves it: what was begun is done.
 #[derive(Debug)]
 pub struct Waiting {
@@ -79,6 +82,8 @@ impl Callers {
 pub struct Intake {
     arriving: mpsc::Receiver<Waiting>,
     carried: VecDeque<Waiting>,
+    /// How many the last batch had.
+    last: usize,
     crowd: Arc<Crowd>,
     callers: Callers,
     #[cfg(feature = "model")]
@@ -100,6 +105,7 @@ pub fn queue() -> (Queue, Intake) {
     let intake = Intake {
         arriving,
         carried: VecDeque::new(),
+        last: 0,
         crowd,
         callers: Callers::here(),
         #[cfg(feature = "model")]
@@ -154,23 +160,37 @@ impl Intake {
     pub fn ready(&mut self) -> Vec<Waiting> {
         #[cfg(feature = "model")]
         let Ok(_gate) = self.gate.clone().try_lock_owned() else { return Vec::new() };
-        self.take()
+        self.take(MAX_MEMBERS)
     }
 
     /// Everybody who waits, up to the bounds of a batch; `None` when nobody can come any more.
     pub async fn next(&mut self) -> Option<Vec<Waiting>> {
+        self.arrived().await?;
+        Some(self.take(MAX_MEMBERS))
+    }
+
+    /// At most half of those who are at it: who waits, and who was in the last batch and may come again. So they settle into
+    /// two groups, and one is decided while the other commits; together they would wait for each other. A few go together
+    /// all the same: a batch costs as much as they do.
+    pub async fn next_half(&mut self) -> Option<Vec<Waiting>> {
+        self.arrived().await?;
+        Some(self.take((self.waiting() + self.last).div_ceil(2).clamp(FEW, MAX_MEMBERS)))
+    }
+
+    /// Waits until somebody waits; `None` when nobody can come any more.
+    async fn arrived(&mut self) -> Option<()> {
         if self.carried.is_empty() {
             let first = self.arriving.recv().await?;
             self.carried.push_back(first);
         }
         #[cfg(feature = "model")]
         assert!(!*self.gate.lock().await, "a test has asked for it");
-        Some(self.take())
+        Some(())
     }
 
-    fn take(&mut self) -> Vec<Waiting> {
+    fn take(&mut self, most: usize) -> Vec<Waiting> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
-        while batch.len() < MAX_MEMBERS {
+        while batch.len() < most {
             let Some(next) = self.carried.pop_front().or_else(|| self.arriving.try_recv().ok()) else { break };
             bytes += next.member.bytes;
             if bytes > MAX_BYTES && !batch.is_empty() {
@@ -179,6 +199,7 @@ impl Intake {
             }
             batch.push(next);
         }
+        self.last = batch.len();
         batch
     }
 
@@ -256,19 +277,26 @@ mod tests {
         changes
     }
 
-    /// How large the batches are that are taken when these wait.
-    async fn batches(sizes: &[usize]) -> Vec<usize> {
-        let (queue, mut intake) = queue();
-        let asked: Vec<_> = sizes
+    /// Has changes wait.
+    async fn wait(queue: &Queue, sizes: &[usize]) -> Vec<tokio::task::JoinHandle<Result<Receipt, Error>>> {
+        let before = queue.waiting();
+        let asked = sizes
             .iter()
             .map(|bytes| {
                 let (queue, changes) = (queue.clone(), changes(*bytes));
                 tokio::spawn(async move { queue.commit(changes).await })
             })
             .collect();
-        while queue.waiting() < sizes.len() {
+        while queue.waiting() < before + sizes.len() {
             tokio::task::yield_now().await;
         }
+        asked
+    }
+
+    /// How large the batches are that are taken when these wait.
+    async fn batches(sizes: &[usize]) -> Vec<usize> {
+        let (queue, mut intake) = queue();
+        let asked = wait(&queue, sizes).await;
         let mut taken = Vec::new();
         while taken.iter().sum::<usize>() < sizes.len() {
             taken.push(intake.next().await.expect("some wait").len());
@@ -287,6 +315,18 @@ mod tests {
         const KIB: usize = 1024;
         assert_eq!(batches(&[300 * KIB; 7]).await, [3, 3, 1]);
         assert_eq!(batches(&[10, 2000 * KIB, 10, 10]).await, [1, 1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_half_must_be_of_all_who_are_at_it_and_a_few_must_go_together() {
+        let (queue, mut intake) = queue();
+        let mut taken = Vec::new();
+        for came in [10, 100, 0, 600, 0] {
+            wait(&queue, &vec![1; came]).await;
+            taken.push(intake.next_half().await.expect("some wait").len());
+        }
+        // A few; half of 100 and the 10 before; of the 45 that were left all, as that is less than half of 45 and 55; at most a batch.
+        assert_eq!(taken, [10, 55, 45, 256, 256]);
     }
 
     #[tokio::test]

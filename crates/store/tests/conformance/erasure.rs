@@ -127,8 +127,9 @@ async fn must_empty_what_may_be_personal_with_a_purge(database: &Database, table
 
     let after = tables();
     // A stored answer may say anything of the tenant: it belongs to the key that asked, and is kept for 24 hours only.
-    // Sums name what was counted, until upkeep removes all but the newest.
-    assert_eq!(standing(&after, PERSONAL), BTreeSet::from(["idempotency_records", "organization_usage"]));
+    // Sums name what was counted, where there are older ones until upkeep removes them.
+    let older_sums = (bench.name == "postgres").then_some("organization_usage");
+    assert_eq!(standing(&after, PERSONAL), BTreeSet::from_iter(older_sums.into_iter().chain(["idempotency_records"])));
     bench.store.remove_expired().await.unwrap();
     assert_eq!(standing(&tables(), PERSONAL), BTreeSet::new());
     assert_eq!(others(&after), others(&before), "nobody else's rows");
