@@ -134,7 +134,7 @@ impl Committer {
                 Fault::Again if course.tries < MAX_TRIES_TOGETHER => {}
                 Fault::Locked if course.began.elapsed() < PATIENCE_LOCKED => {}
                 // One of them did it, or they are too many at once: each alone, so that only the culprit fails.
-                Fault::Again | Fault::Locked | Fault::Slow | Fault::Final if members.len() > 1 => {
+                Fault::Again | Fault::Locked | Fault::Slow | Fault::Full | Fault::Final if members.len() > 1 => {
                     self.alone(members, course, &failure.what).await;
                     return behind;
                 }

@@ -136,6 +136,22 @@ async fn must_fail_only_who_needs_a_row_that_somebody_keeps() {
     bench.store.commit(change).await.unwrap();
 }
 
+/// A server that has no memory for one of them.
+#[tokio::test]
+async fn must_fail_only_who_is_too_much_for_the_server() {
+    let (database, [bench]) = processes("memory").await;
+    bench.organization("acme", json!({})).await;
+    database.execute(
+        "CREATE FUNCTION huge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.tenant_id = 'huge' THEN \
+         RAISE EXCEPTION 'out of memory' USING ERRCODE = '53200'; END IF; RETURN NEW; END $$; \
+         CREATE TRIGGER huge BEFORE INSERT ON tenants FOR EACH ROW EXECUTE FUNCTION huge()",
+    );
+    let registered = |id| Member { changes: bench.registration(&small(id, "acme")).changes.unwrap(), after: None };
+    let answers = together(&bench.store, &["t-1", "huge", "t-2"].map(registered)).await;
+    assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
+    assert_eq!(answers[1], Err(Error::Unavailable));
+}
+
 /// An internal error of the server that leaves the session as it is.
 #[tokio::test]
 async fn must_take_no_internal_error_of_one_for_a_connection_that_is_lost() {
