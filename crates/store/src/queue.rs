@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 /// Most members that wait; beyond is [`Error::Busy`].
 pub const MAX_WAITING: usize = 4096;
 
-/// As many go together where a batch takes a half, however few wait.
+/// As many go together where a batch takes a half: two halves of fewer would cost more than they gain.
 const FEW: usize = 16;
 
 /// A member that waits for its answer. A caller that is gone leaves it: what was begun is done.
@@ -170,8 +170,8 @@ impl Intake {
     }
 
     /// At most half of those who are at it: who waits, and who was in the last batch and may come again. So they settle into
-    /// two groups, and one is decided while the other commits; together they would wait for each other. A few go together
-    /// all the same: a batch costs as much as they do.
+    /// two groups, and one is decided while the other commits; together they would wait for each other. [`FEW`] go together
+    /// all the same.
     pub async fn next_half(&mut self) -> Option<Vec<Waiting>> {
         self.arrived().await?;
         Some(self.take((self.waiting() + self.last).div_ceil(2).clamp(FEW, MAX_MEMBERS)))

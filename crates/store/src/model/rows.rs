@@ -42,7 +42,7 @@ impl Rows {
             return Err(format!("a row of {} is another's", table.name));
         }
         match (kind, there) {
-            (Kind::Insert(_), None) => drop(rows.insert(key, row.to_vec())),
+            (Kind::Insert(_) | Kind::Append(_), None) => drop(rows.insert(key, row.to_vec())),
             (Kind::Delete(_), Some(_)) => drop(rows.remove(&key)),
             (Kind::Update { check, .. }, Some(old)) => {
                 let (was, is) = (|name| &old[at(table.columns, name)], |name| &row[at(&columns, name)]);

@@ -9,7 +9,7 @@ use super::remembered::Remembered;
 use super::rows::Rows;
 use crate::batch::{Appended, Flush, Needs, key_text};
 use crate::found::{READS, ROUNDS, Read};
-use crate::rows::{Column, KINDS, Kind, PLATFORM_AUDIT, TENANT_AUDIT, Table, Value, unnest};
+use crate::rows::{Column, KINDS, PLATFORM_AUDIT, TENANT_AUDIT, Table, Value, unnest};
 use std::future::Future;
 use tenancy_core::Timestamp;
 use tenancy_core::ids::KeyId;
@@ -231,7 +231,7 @@ impl Flushes {
                 continue;
             }
             let mut params = vec![rows_of(connection, kind.table(), columns, rows, &[])];
-            let inserts = matches!(kind, Kind::Insert(_));
+            let inserts = kind.inserts();
             if !inserts {
                 params.push(texts(rows.iter().filter_map(|row| key_text(row))));
             }

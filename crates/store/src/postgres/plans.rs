@@ -12,7 +12,7 @@ use crate::found::READS;
 use crate::keyed::{DOSSIER, ROWS};
 use crate::list::log_sql;
 use crate::page::AuditFilter;
-use crate::rows::{Dialect, KINDS, Kind, PLATFORM_AUDIT, TENANT_AUDIT, Type};
+use crate::rows::{Dialect, KINDS, PLATFORM_AUDIT, TENANT_AUDIT, Type};
 use std::fmt::Write as _;
 
 /// What is read whole: the head is one row; the newest batch is the end of an index, one row of it.
@@ -23,7 +23,7 @@ fn statements() -> Vec<String> {
     let keyed = ROWS.iter().chain(&DOSSIER).map(|by| by.sql(Dialect::Postgres));
     let writes = KINDS.iter().map(|kind| kind.postgres());
     let log = [LOCK_HEAD.to_owned(), append_log(TENANT_AUDIT), append_log(PLATFORM_AUDIT), APPEND_BATCH.to_owned()];
-    let inserts = KINDS.iter().filter(|kind| matches!(kind, Kind::Insert(_))).map(|kind| kind.postgres());
+    let inserts = KINDS.iter().filter(|kind| kind.inserts()).map(|kind| kind.postgres());
     let together =
         [as_one(inserts), as_one(log[1..].iter().cloned()), one_read(reads.clone()), one_read(keyed.clone())];
     reads.chain(keyed).chain(writes).chain(log.clone()).chain(together).chain(Asserted::new().0).collect()

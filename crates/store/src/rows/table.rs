@@ -75,6 +75,10 @@ pub enum Check {
 pub enum Kind {
     /// Inserts whole rows.
     Insert(&'static Table),
+    /// Inserts the next row of a list, whose key ends with a number that goes up by one from 1, and of which the newest row
+    /// counts. On PostgreSQL the older ones stay until upkeep removes them: a row that is updated leaves its old versions under
+    /// anybody's snapshot. On SQLite nothing would be left, and the next takes the place of the one before.
+    Append(&'static Table),
     /// Writes some columns of rows that are found by key and owner.
     Update {
         /// Of which table.
@@ -131,9 +135,14 @@ impl Kind {
     /// Its table.
     pub fn table(self) -> &'static Table {
         match self {
-            Self::Insert(table) | Self::Delete(table) => table,
+            Self::Insert(table) | Self::Append(table) | Self::Delete(table) => table,
             Self::Update { table, .. } | Self::UpdateAll { table, .. } | Self::DeleteAll { table, .. } => table,
         }
+    }
+
+    /// Whether it carries whole rows, which are new.
+    pub fn inserts(self) -> bool {
+        matches!(self, Self::Insert(_) | Self::Append(_))
     }
 
     /// Whether each of its rows changes exactly one row, and a statement that changes fewer or more must fail.
@@ -153,7 +162,7 @@ impl Kind {
     fn owner(self) -> Option<&'static str> {
         match self {
             Self::Update { table, .. } | Self::Delete(table) => table.owner(),
-            Self::Insert(_) | Self::UpdateAll { .. } | Self::DeleteAll { .. } => None,
+            Self::Insert(_) | Self::Append(_) | Self::UpdateAll { .. } | Self::DeleteAll { .. } => None,
         }
     }
 
@@ -177,7 +186,7 @@ impl Kind {
     pub fn columns(self) -> Vec<Column> {
         let table = self.table();
         match self {
-            Self::Insert(table) => table.columns.to_vec(),
+            Self::Insert(table) | Self::Append(table) => table.columns.to_vec(),
             Self::Delete(_) | Self::DeleteAll { .. } => self.found_by().iter().map(|name| table.column(name)).collect(),
             Self::UpdateAll { set, .. } => self.found_by().iter().chain(set).map(|name| table.column(name)).collect(),
             Self::Update { set, check, .. } => {
@@ -199,7 +208,7 @@ impl Kind {
 
     /// The values of [`Kind::columns`] out of the values of all columns.
     pub fn pick(self, all: Vec<Value>) -> Vec<Value> {
-        if matches!(self, Self::Insert(_)) {
+        if self.inserts() {
             return all;
         }
         let table = self.table();
@@ -217,11 +226,28 @@ impl Kind {
         let number = |name: &str| columns.iter().position(|column| column.name == name).map_or(0, |at| at + 1);
         let table = self.table().name;
         let by_key = self.where_found(Dialect::Sqlite, |name| format!("?{}", number(name)));
+        let names = || columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
         match self {
             Self::Insert(_) => {
-                let names: Vec<_> = columns.iter().map(|column| column.name).collect();
                 let values: Vec<_> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
-                format!("INSERT INTO {table} ({}) VALUES ({})", names.join(", "), values.join(", "))
+                format!("INSERT INTO {table} ({}) VALUES ({})", names(), values.join(", "))
+            }
+            Self::Append(table) => {
+                // It is inserted as the row before it, and meets that one; the first meets none.
+                let number_in_list = table.key.last().copied();
+                let before = |name| {
+                    let value = format!("?{}", number(name));
+                    if number_in_list == Some(name) { format!("max({value} - 1, 1)") } else { value }
+                };
+                let values: Vec<_> = columns.iter().map(|column| before(column.name)).collect();
+                let set: Vec<_> =
+                    columns.iter().map(|column| format!("{} = ?{}", column.name, number(column.name))).collect();
+                let (values, key, set) = (values.join(", "), table.key.join(", "), set.join(", "));
+                format!(
+                    "INSERT INTO {0} ({1}) VALUES ({values}) ON CONFLICT ({key}) DO UPDATE SET {set}",
+                    table.name,
+                    names()
+                )
             }
             Self::Delete(_) | Self::DeleteAll { .. } => format!("DELETE FROM {table} WHERE {by_key}"),
             Self::Update { set, .. } | Self::UpdateAll { set, .. } => {
@@ -257,7 +283,7 @@ impl Kind {
             )
         };
         match self {
-            Self::Insert(_) => {
+            Self::Insert(_) | Self::Append(_) => {
                 let names: Vec<_> = columns.iter().map(|column| column.name).collect();
                 format!("INSERT INTO {table} ({}) SELECT u.{} FROM {rows}", names.join(", "), names.join(", u."))
             }
@@ -301,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_change_of_a_tenants_row_must_name_the_tenant() {
-        let changes = KINDS.iter().filter(|kind| !matches!(kind, Kind::Insert(_)));
+        let changes = KINDS.iter().filter(|kind| !kind.inserts());
         let of_tenants = changes.filter(|kind| kind.table().columns.iter().any(|column| column.name == OWNER));
         let mut seen = 0;
         for kind in of_tenants {

@@ -27,7 +27,7 @@ pub const KINDS: &[Kind] = &[
     Kind::Insert(ORGANIZATIONS),
     update(ORGANIZATIONS, &["display_name", "labels", "caps", "version", "updated_at"], Check::OneLess("version")),
     update(ORGANIZATIONS, &["counter", "closed_at", "updated_at"], Check::OneLess("counter")),
-    Kind::Insert(ORGANIZATION_USAGE),
+    Kind::Append(ORGANIZATION_USAGE),
     Kind::Insert(TENANTS),
     update(
         TENANTS,

@@ -4,15 +4,12 @@ use super::connection::failed;
 use super::found;
 use crate::batch::{Flush, Needs, committed_at, judged, numbered, usage_rows};
 use crate::queue::{Intake, Waiting};
-use crate::rows::{INSERT_USAGE, KINDS, Kind, LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value};
+use crate::rows::{KINDS, Kind, LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value};
 use rusqlite::{Connection, TransactionBehavior};
 use std::sync::{Arc, Mutex, PoisonError};
 use tenancy_core::Error;
 use tenancy_core::judge::Judgement;
 use tokio::sync::{mpsc, oneshot};
-
-const REPLACE_USAGE: &str = "UPDATE organization_usage SET serial = ?2, tenants = ?3, quotas = ?4 \
-                             WHERE organization_id = ?1 AND serial = ?2 - 1";
 
 type Task = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -152,11 +149,8 @@ impl Writer {
         if flush.is_empty() {
             return Ok((judgement, 0));
         }
-        for (index, ((kind, sql), rows)) in KINDS.iter().zip(&self.writes).zip(&flush.rows).enumerate() {
-            match index {
-                INSERT_USAGE => in_its_place(&transaction, sql, rows)?,
-                _ => each(&transaction, sql, kind.asserts(), rows.iter().copied())?,
-            }
+        for ((kind, sql), rows) in KINDS.iter().zip(&self.writes).zip(&flush.rows) {
+            each(&transaction, sql, kind.asserts(), rows.iter().copied())?;
         }
         let last: i64 = transaction
             .prepare_cached("SELECT max(last_position) FROM log_batches")
@@ -208,19 +202,6 @@ fn each<R: AsRef<[Value]>>(
         let changed = statement.execute(params).map_err(|error| failed(&error))?;
         if asserts && changed != 1 {
             return Err(Error::Internal(format!("{changed} rows changed where one had to: {sql}")));
-        }
-    }
-    Ok(())
-}
-
-/// The newest usage of an organization takes the place of the one before it. That the list is only appended is for PostgreSQL, where
-/// the old versions of a row that is updated stay under anybody's snapshot; here each organization would touch a page of its own.
-fn in_its_place(connection: &Connection, insert: &str, usages: &[&[Value]]) -> Result<(), Error> {
-    let mut replace = connection.prepare_cached(REPLACE_USAGE).map_err(|error| failed(&error))?;
-    for usage in usages {
-        let params = rusqlite::params_from_iter(*usage);
-        if replace.execute(params).map_err(|error| failed(&error))? == 0 {
-            each(connection, insert, true, [usage])?;
         }
     }
     Ok(())
