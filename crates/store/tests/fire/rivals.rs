@@ -100,11 +100,13 @@ async fn must_run_a_batch_again_that_was_the_victim_of_a_deadlock() {
         members.push(Member { changes: decision.changes.unwrap(), after: Some(decision.dossier) });
     }
     let mut other = database.connect().await;
+    // Whoever looks for the deadlock first is its victim, and this one never looks.
+    other.batch_execute("SET deadlock_timeout = '1h'").await.unwrap();
     let transaction = other.transaction().await.unwrap();
     let lock = "SELECT 1 FROM tenants WHERE tenant_id = $1 FOR UPDATE";
     transaction.query(lock, &[&"t-2"]).await.unwrap();
     let cross = async {
-        // The batch has t-1 by now and waits for t-2; whoever waits first is the one that finds the deadlock.
+        // The batch has t-1 by now and waits for t-2.
         somebody_waits(&database).await;
         transaction.query(lock, &[&"t-1"]).await.expect("the batch is the victim");
         transaction.rollback().await.unwrap();
