@@ -93,16 +93,26 @@ impl<'a> Needs<'a> {
 
     /// What these members need; their receipts too, when an earlier run of them may have come through.
     pub fn of(members: &'a [Waiting], again: bool) -> Self {
-        let mut needs = Self::default();
-        for waiting in members {
-            for guard in &waiting.member.changes.guards {
-                needs.add(guard);
-            }
-            if again {
-                needs.receipts.insert(waiting.member.changes.receipt().as_str());
-            }
+        let mut needs = Self::of_guards(members.iter().flat_map(|waiting| &waiting.member.changes.guards));
+        if again {
+            needs.receipts.extend(members.iter().map(|waiting| waiting.member.changes.receipt().as_str()));
         }
         needs
+    }
+
+    /// What these guards need.
+    pub fn of_guards(guards: impl IntoIterator<Item = &'a Guard>) -> Self {
+        let mut needs = Self::default();
+        guards.into_iter().for_each(|guard| needs.add(guard));
+        needs
+    }
+
+    /// Whether both need the lock of one row.
+    pub fn meets(&self, other: &Self) -> bool {
+        !self.organizations.is_disjoint(&other.organizations)
+            || !self.tenants.is_disjoint(&other.tenants)
+            || !self.jobs.is_disjoint(&other.jobs)
+            || !self.api_keys.is_disjoint(&other.api_keys)
     }
 
     fn add(&mut self, guard: &'a Guard) {

@@ -9,6 +9,7 @@ use super::flushes::{Failure, Flushes};
 use super::target::Target;
 use crate::batch::{Needs, judged};
 use crate::queue::{Intake, Waiting};
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +21,9 @@ use tokio::time::Instant;
 /// How long a batch waits for locks before its members run alone: every process waits for the others' commits at the
 /// log's head, so on a slow database that is nobody's fault, and alone they would only be more to wait for.
 const PATIENCE_LOCKED: Duration = Duration::from_secs(5);
-/// How long a batch may keep all others waiting while its members run alone; who has not had a turn then is refused.
-const PATIENCE_ALONE: Duration = Duration::from_secs(10);
+/// How long a batch may keep all others waiting while its members run alone; who has not had a turn then is refused. It is
+/// longer than one statement may take.
+const PATIENCE_ALONE: Duration = Duration::from_secs(15);
 /// How often a batch runs again as it is before its members run alone.
 const MAX_TRIES_TOGETHER: u32 = 2;
 /// How often a member that runs alone is tried.
@@ -61,6 +63,20 @@ impl Batch {
     }
 }
 
+/// A batch that is settled.
+struct Settled {
+    /// The next, if it is begun.
+    behind: Option<Batch>,
+    /// Why its members were refused, if they were.
+    refused: Option<Fault>,
+}
+
+impl From<Option<Batch>> for Settled {
+    fn from(behind: Option<Batch>) -> Self {
+        Self { behind, refused: None }
+    }
+}
+
 /// A run of a batch that did not come through.
 struct Failed {
     members: Vec<Waiting>,
@@ -93,7 +109,7 @@ impl Committer {
                     None => return,
                 },
             };
-            behind = self.settle(batch).await;
+            behind = self.settle(batch).await.behind;
         }
     }
 
@@ -107,14 +123,13 @@ impl Committer {
         self.intake.next().await
     }
 
-    /// Runs a batch until every member has its answer, or is carried into the next batch; returns the next, if it is
-    /// begun.
-    async fn settle(&mut self, batch: Batch) -> Option<Batch> {
+    /// Runs a batch until every member has its answer, or is carried into the next batch.
+    async fn settle(&mut self, batch: Batch) -> Settled {
         let Batch { mut stage, mut course } = batch;
         let mut behind = None;
         loop {
             let Failed { members, failure, presumed, behind: with_it } = match self.attempt(stage, course.again).await {
-                Ok(next) => return behind.or(next),
+                Ok(next) => return behind.or(next).into(),
                 Err(failed) => *failed,
             };
             // Behind a run that is not the first nothing is sent.
@@ -136,7 +151,7 @@ impl Committer {
                 // One of them did it, or they are too many at once: each alone, so that only the culprit fails.
                 Fault::Again | Fault::Locked | Fault::Slow | Fault::Full | Fault::Final if members.len() > 1 => {
                     self.alone(members, course, &failure.what).await;
-                    return behind;
+                    return behind.into();
                 }
                 Fault::Again | Fault::Locked | Fault::Slow if course.tries < MAX_TRIES_ALONE && course.has_time() => {}
                 fault => {
@@ -144,23 +159,31 @@ impl Committer {
                     if failure.away {
                         self.intake.refuse(&Error::Unavailable);
                     }
-                    return behind;
+                    return Settled { behind, refused: Some(fault) };
                 }
             }
             stage = Stage::Taken(members);
         }
     }
 
-    /// Runs each member alone. What is unknown of the batch is unknown of each of them, and the batch's time is theirs.
+    /// Runs each member alone. What is unknown of the batch is unknown of each of them, and how long it was tried counts for
+    /// each. Whoever needs a row of one that waited for a lock in vain comes last: it may wait for the same, and the others
+    /// do not.
     async fn alone(&mut self, members: Vec<Waiting>, course: Course, what: &str) {
-        let mut members = members.into_iter();
-        while course.began.elapsed() < PATIENCE_ALONE {
-            let Some(member) = members.next() else { return };
+        let began = Instant::now();
+        let mut members = VecDeque::from(members);
+        while began.elapsed() < PATIENCE_ALONE {
+            let Some(member) = members.pop_front() else { return };
+            let guards = member.member.changes.guards.clone();
             // It ran before, so nothing is begun behind it.
             let alone = Batch { stage: Stage::Taken(vec![member]), course: Course { tries: 0, ..course } };
-            Box::pin(self.settle(alone)).await;
+            if Box::pin(self.settle(alone)).await.refused == Some(Fault::Locked) {
+                let locked = Needs::of_guards(&guards);
+                let meets = |waiting: &Waiting| locked.meets(&Needs::of_guards(&waiting.member.changes.guards));
+                members.make_contiguous().sort_by_key(meets);
+            }
         }
-        refuse(members.collect(), Fault::Slow, course.unknown, what);
+        refuse(members.into(), Fault::Slow, course.unknown, what);
     }
 
     /// One run of a batch. A member whose receipt is found is done: an earlier run had come through. Once it is committed,

@@ -206,8 +206,15 @@ impl Flushes {
             connection.execute("COMMIT").await?;
             Ok(Vec::new())
         }));
+        let statements = sent.len();
         let mut answers = together_told(sent, || is_sent.notify_one()).await;
         let commit = answers.pop();
+        if let Some(Err(error)) = &commit
+            && answers.len() + 1 < statements
+        {
+            // It never went out, and neither did the COMMIT.
+            return Err(Failure::before(error));
+        }
         let mut first = None;
         for answer in answers {
             let rows = answer.map_err(|error| Failure::after(&error))?;
