@@ -13,8 +13,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tenancy_core::apikey::Role;
 use tenancy_server::config::{BadConfig, Config};
-use tenancy_server::operations::{Done, keys};
-use tenancy_server::tenancy::{Asked, Tenancy, fresh_correlation_id};
+use tenancy_server::operations::keys::make_first;
+use tenancy_server::tenancy::Tenancy;
 use tenancy_store::Store;
 use tenancy_store::database::Database;
 use tokio::net::TcpListener;
@@ -179,12 +179,8 @@ pub async fn on_threads_for<T: Send + 'static>(
 /// What the database says, or a name that is taken.
 pub async fn make_key(store: &Store, config: &Config, name: &str, role: Role, part: &str) -> Result<String, Failure> {
     let tenancy = Tenancy::new(store.clone(), config.declared.clone());
-    let asked = Asked::by_system(part, fresh_correlation_id());
-    let create = keys::Create { name: name.to_owned(), role, expires_at: None, maker: Role::Admin };
-    match tenancy.decide_and_commit(&create, &asked, None).await.map_err(of_database)? {
-        Done::Now(made) => Ok(made.token.reveal().to_owned()),
-        Done::Before(_) => Err(Failure::refused("the key was made before")),
-    }
+    let made = make_first(&tenancy, name, role, part).await.map_err(of_database)?;
+    Ok(made.token.reveal().to_owned())
 }
 
 /// That the database can be reached.

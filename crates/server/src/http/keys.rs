@@ -15,12 +15,8 @@ use crate::view::key::{KeyView, NewKeyView, WhoAmIView};
 use crate::view::list::{List, page};
 use axum::extract::{Extension, State};
 use axum::response::Response;
-use serde_json::Value;
 use std::sync::Arc;
-use tenancy_core::apikey::{ApiKey, Role};
-use tenancy_core::document;
-use tenancy_core::rules::keys::MAX_NAME_LENGTH_BYTES;
-use tenancy_core::{Error, Timestamp};
+use tenancy_core::apikey::ApiKey;
 
 /// Whose credential this is.
 #[utoipa::path(
@@ -55,7 +51,7 @@ pub async fn list(State(server): State<Arc<Server>>, mut query: Query) -> Result
     responses((status = 201, body = NewKeyView, headers(("Location")))),
 )]
 pub async fn create(State(server): State<Arc<Server>>, write: Write) -> Result<Response, Problem> {
-    let command = read(&write.document()?, write.role, server.tenancy.store.now())?;
+    let command = Create { document: write.document()?, maker: write.role };
     write.carry_out_kept(&server, command, made, made_before).await
 }
 
@@ -86,19 +82,6 @@ pub async fn revoke(
 ) -> Result<Response, Problem> {
     write.nothing_said()?;
     write.carry_out(&server, Revoke { key }, revoked).await
-}
-
-fn read(document: &Value, maker: Role, now: Timestamp) -> Result<Create, Error> {
-    document::read(document, |fields, findings| {
-        let name = fields.required_text("name", MAX_NAME_LENGTH_BYTES, findings);
-        fields.required("role", "role is required: admin, operator or viewer", findings);
-        let role = fields.word("role", Role::WORDS, findings);
-        let expires_at = fields.time("expires_at", findings);
-        if expires_at.is_some_and(|at| at <= now) {
-            findings.bad(&fields.at("expires_at"), "out_of_range", "must be in the future");
-        }
-        Some(Create { name: name?, role: role?, expires_at, maker })
-    })
 }
 
 fn made(_: &Tenancy, made: &NewKey) -> Answer {

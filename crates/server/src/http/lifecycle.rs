@@ -65,8 +65,7 @@ pub async fn suspend(
     Named(tenant): Named<String>,
     write: Write,
 ) -> Result<Response, Problem> {
-    let suspension = server.tenancy.suspension(&write.document_if_any()?)?;
-    let command = Suspend { tenant, suspension, precondition: write.precondition };
+    let command = Suspend { tenant, document: write.document_if_any()?, precondition: write.precondition };
     write.carry_out(&server, command, accepted).await
 }
 

@@ -27,8 +27,7 @@ pub async fn suspend(
     Named(organization): Named<String>,
     write: Write,
 ) -> Result<Response, Problem> {
-    let suspension = server.tenancy.suspension(&write.document_if_any()?)?;
-    let command = Suspend { organization, suspension, precondition: write.precondition };
+    let command = Suspend { organization, document: write.document_if_any()?, precondition: write.precondition };
     let answered = write.carry_out(&server, command, written).await;
     server.tenancy.holds_changed.notify_one();
     answered

@@ -68,7 +68,7 @@ impl Apply {
         asked: &Asked,
         key: Option<&IdempotencyKey>,
     ) -> Result<Vec<Value>, Error> {
-        let (documents, unread) = documents(self.documents, &self.allow);
+        let (documents, unread) = documents(&tenancy.declared, self.documents, &self.allow);
         let run = Run { tenancy, asked, key: key.filter(|_| !self.dry_run), gone: AtomicBool::new(false) };
         let mut plan = run.plan(&documents, unread).await?;
         if !self.dry_run {

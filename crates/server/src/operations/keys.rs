@@ -3,13 +3,14 @@
 use super::{Command, Decided, Done};
 use crate::tenancy::{Asked, Tenancy, fresh_correlation_id};
 use crate::token::Token;
-use tenancy_core::Error;
-use tenancy_core::Timestamp;
+use serde_json::{Value, json};
 use tenancy_core::apikey::{ApiKey, Role};
+use tenancy_core::document;
 use tenancy_core::ids::KeyId;
 use tenancy_core::moment::Moment;
 use tenancy_core::permission::{Operation, may};
-use tenancy_core::rules::keys::{create, revoke};
+use tenancy_core::rules::keys::{MAX_NAME_LENGTH_BYTES, create, revoke};
+use tenancy_core::{Error, Timestamp};
 
 /// A key that was made, and its token, which nobody keeps.
 #[derive(Debug)]
@@ -23,12 +24,8 @@ pub struct NewKey {
 /// Makes a key.
 #[derive(Debug)]
 pub struct Create {
-    /// For people.
-    pub name: String,
-    /// What it may.
-    pub role: Role,
-    /// From when on it is refused.
-    pub expires_at: Option<Timestamp>,
+    /// Its name, what it may, and until when.
+    pub document: Value,
     /// What the maker may: no key makes a key that may more than itself.
     pub maker: Role,
 }
@@ -37,23 +34,38 @@ impl Command for Create {
     type Outcome = NewKey;
 
     async fn decide(&self, _: &Tenancy, moment: &mut Moment) -> Result<Decided<NewKey>, Error> {
-        let exceeds = |operation: &Operation| may(self.role, *operation) && !may(self.maker, *operation);
+        let (name, role, expires_at) = read(&self.document, moment.now)?;
+        let exceeds = |operation: &Operation| may(role, *operation) && !may(self.maker, *operation);
         if let Some((_, operation)) = Operation::WORDS.iter().find(|(_, operation)| exceeds(operation)) {
             return Err(Error::Forbidden(format!("a key of role {} cannot make one that may {operation}", self.maker)));
         }
         let token = Token::fresh()?;
-        let decision = create(&self.name, self.role, self.expires_at, token.digest(), moment)?;
+        let decision = create(&name, role, expires_at, token.digest(), moment)?;
         Ok(Decided { outcome: NewKey { key: decision.key, token }, changes: decision.changes })
     }
 }
 
-/// Makes a key at nobody's request: the first one of a database, which no other key can ask for.
+fn read(document: &Value, now: Timestamp) -> Result<(String, Role, Option<Timestamp>), Error> {
+    document::read(document, |fields, findings| {
+        let name = fields.required_text("name", MAX_NAME_LENGTH_BYTES, findings);
+        fields.required("role", "role is required: admin, operator or viewer", findings);
+        let role = fields.word("role", Role::WORDS, findings);
+        let expires_at = fields.time("expires_at", findings);
+        if expires_at.is_some_and(|at| at <= now) {
+            findings.bad(&fields.at("expires_at"), "out_of_range", "must be in the future");
+        }
+        Some((name?, role?, expires_at))
+    })
+}
+
+/// Makes a key at nobody's request, but for a `part` of the system: the first one of a database, which no other key can
+/// ask for.
 ///
 /// # Errors
 /// [`Error::Conflict`] when a good key has this name.
-pub async fn make_first(tenancy: &Tenancy, name: &str, role: Role) -> Result<NewKey, Error> {
-    let asked = Asked::by_system("first-key", fresh_correlation_id());
-    let create = Create { name: name.to_owned(), role, expires_at: None, maker: Role::Admin };
+pub async fn make_first(tenancy: &Tenancy, name: &str, role: Role, part: &str) -> Result<NewKey, Error> {
+    let asked = Asked::by_system(part, fresh_correlation_id());
+    let create = Create { document: json!({"name": name, "role": role}), maker: Role::Admin };
     match tenancy.decide_and_commit(&create, &asked, None).await? {
         Done::Now(made) => Ok(made),
         Done::Before(_) => Err(Error::Internal("an answer without an Idempotency-Key".to_owned())),

@@ -10,23 +10,13 @@ use tenancy_core::lifecycle::Action;
 use tenancy_core::moment::Moment;
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 
-impl Tenancy {
-    /// What a document says of a hold to place.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] with all that is wrong with it.
-    pub fn suspension(&self, document: &Value) -> Result<Suspension, Error> {
-        Suspension::read(&self.declared, document, self.store.now())
-    }
-}
-
 /// Places a hold on a tenant.
 #[derive(Debug)]
 pub struct Suspend {
     /// Its id or an alias.
     pub tenant: String,
     /// Which hold, why, until when.
-    pub suspension: Suspension,
+    pub document: Value,
     /// On what it depends, if anything was said.
     pub precondition: Precondition,
 }
@@ -35,9 +25,10 @@ impl Command for Suspend {
     type Outcome = Written;
 
     async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+        let suspension = Suspension::read(&tenancy.declared, &self.document, moment.now)?;
         let dossier = tenants::find(tenancy, &self.tenant).await?;
         self.precondition.check_if_said(None, dossier.tenant.version)?;
-        Ok(changed(suspend(&tenancy.declared, &dossier, &self.suspension, moment)?))
+        Ok(changed(suspend(&tenancy.declared, &dossier, &suspension, moment)?))
     }
 }
 

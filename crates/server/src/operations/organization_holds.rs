@@ -4,6 +4,7 @@ use super::organizations::{Written, find};
 use super::{Command, Decided};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
+use serde_json::Value;
 use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::lifecycle::{Situation, next_action};
 use tenancy_core::moment::Moment;
@@ -20,7 +21,7 @@ pub struct Suspend {
     /// Its id.
     pub organization: String,
     /// Which hold, why, until when.
-    pub suspension: Suspension,
+    pub document: Value,
     /// On what it depends, if anything was said.
     pub precondition: Precondition,
 }
@@ -29,9 +30,10 @@ impl Command for Suspend {
     type Outcome = Written;
 
     async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+        let suspension = Suspension::read(&tenancy.declared, &self.document, moment.now)?;
         let known = find(tenancy, &self.organization).await?;
         self.precondition.check_if_said(None, known.organization.version)?;
-        let decision = place(&tenancy.declared, &known.organization, &known.holds, &self.suspension, moment)?;
+        let decision = place(&tenancy.declared, &known.organization, &known.holds, &suspension, moment)?;
         Ok(written(decision, known.usage))
     }
 }

@@ -36,15 +36,15 @@ pub struct Wished {
 /// [`Error::Invalid`] with all that is wrong with it.
 pub fn of_new(declared: &Declared, document: &Value) -> Result<Wished, Error> {
     // Most documents come without a kind: they are read where they stand.
-    let mut without_kind = None;
+    let (mut without_kind, mut violations) = (None, Vec::new());
     if let Value::Object(object) = document
         && object.contains_key("kind")
     {
         let mut object = object.clone();
-        take_kind(&mut object, "Tenant").map_err(|violation| Error::Invalid(vec![violation]))?;
+        violations.extend(take_kind(&mut object, "Tenant").err());
         without_kind = Some(Value::Object(object));
     }
-    let (manifest, warnings) = Manifest::parse(declared, without_kind.as_ref().unwrap_or(document))?;
+    let (manifest, warnings) = with(violations, Manifest::parse(declared, without_kind.as_ref().unwrap_or(document)))?;
     Ok(Wished { manifest, warnings })
 }
 

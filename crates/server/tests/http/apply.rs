@@ -93,11 +93,14 @@ async fn nothing_must_be_written_while_anything_is_wrong(on: On) {
     }
     assert_eq!(house.post("/v1/apply", "a: 1\na: 2\n").await.ok(400).code(), "malformed");
     // One that cannot be read hides nothing of the others.
-    let file = format!("kind: Tenants\n---\n{file}---\nkind: Tenant\n");
+    let nameless = "kind: Tenant\nprofil: x\nenvironments: [{retention_days: x}]\n";
+    let file = format!("kind: Tenants\n---\n{file}---\n{nameless}");
     let refused = house.post("/v1/apply", file.as_str()).await.ok(422);
     let places: Vec<_> =
         refused.body["errors"].as_array().expect("all").iter().map(|error| &error["pointer"]).collect();
-    assert_eq!(json!(places), json!(["/0/kind", "/2/capss", "/3/region", "/3/quotass", "/4/tenant_id"]));
+    let nameless = ["/4/tenant_id", "/4/environments/0/name", "/4/environments/0/retention_days", "/4/profil"];
+    assert_eq!(json!(places[..4]), json!(["/0/kind", "/2/capss", "/3/region", "/3/quotass"]));
+    assert_eq!(json!(places[4..]), json!(nameless));
 }
 
 async fn a_plan_must_say_what_the_commit_would(on: On) {

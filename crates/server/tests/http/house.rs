@@ -110,7 +110,7 @@ impl Original {
         let tenancy = Tenancy::new(store.clone(), Declared::default());
         let mut keys = Vec::new();
         for (name, role) in Role::WORDS {
-            let made = make_first(&tenancy, name, *role).await.expect("a key");
+            let made = make_first(&tenancy, name, *role, "test").await.expect("a key");
             keys.push((*role, made.token.reveal().to_owned()));
         }
         furnish(Arc::new(House::open(tenancy, keys.clone(), Arc::new(Recorder), None))).await;

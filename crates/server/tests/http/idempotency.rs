@@ -25,6 +25,7 @@ on_both!(
     files_of_other_documents_under_one_key_must_be_refused,
     files_of_one_moment_must_have_one_effect,
     an_answer_that_is_kept_no_longer_must_answer_nobody,
+    a_time_that_has_passed_since_must_not_refuse_what_was_answered,
 );
 
 async fn requests_of_one_moment_must_have_one_effect(on: On) {
@@ -276,5 +277,31 @@ async fn an_answer_that_is_kept_no_longer_must_answer_nobody(on: On) {
                 ("true", &json!("now"))
             );
         }
+    }
+}
+
+async fn a_time_that_has_passed_since_must_not_refuse_what_was_answered(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let store = &house.server.tenancy.store;
+    let soon = store.now() + SignedDuration::from_mins(1);
+    let requests = [
+        ("/v1/tenants/acme-eu/suspend", json!({"hold": "billing", "until": soon}), 202),
+        ("/v1/organizations/acme/suspend", json!({"hold": "billing", "until": soon}), 200),
+        ("/v1/keys", json!({"name": "for a minute", "role": "viewer", "expires_at": soon}), 201),
+    ];
+    let mut firsts = Vec::new();
+    for (path, body, status) in &requests {
+        firsts.push(house.send("POST", path, &[("idempotency-key", path)], body.clone()).await.ok(*status).body);
+    }
+    store.shift_clock(std::time::Duration::from_secs(120));
+    for ((path, body, status), first) in requests.iter().zip(&mut firsts) {
+        let again = house.send("POST", path, &[("idempotency-key", path)], body.clone()).await.ok(*status);
+        assert_eq!(again.header("idempotency-replayed"), "true", "{path}");
+        // The token is in the first answer only.
+        first.as_object_mut().expect("an object").remove("token");
+        assert_eq!(again.body, *first, "{path}");
+        let late = house.send("POST", path, &[("idempotency-key", "late")], body.clone()).await;
+        assert_eq!(late.status, 422, "{path}: {}", late.body);
     }
 }

@@ -307,13 +307,20 @@ async fn a_refusal_must_name_every_field_that_is_wrong(on: On) {
     let house = House::new(on).await;
     house.furnish().await;
     let past = "2020-01-01T00:00:00Z";
-    let cases: [Case; 6] = [
+    let cases: [Case; 7] = [
         (
             "PATCH",
             "/v1/tenants/acme-eu",
             json!({"organization_id": "small", "region": "eu-wst-1", "tenant_id": "other"}),
             "invalid",
             &["/organization_id", "/tenant_id", "/region"],
+        ),
+        (
+            "POST",
+            "/v1/tenants",
+            json!({"kind": "Tenent", "region": "nowhere"}),
+            "invalid",
+            &["/kind", "/organization_id", "/region"],
         ),
         (
             "PATCH",

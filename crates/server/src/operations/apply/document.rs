@@ -9,6 +9,7 @@ use crate::tenancy::Tenancy;
 use crate::view::applied::{AppliedDocument, AppliedJob};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use tenancy_core::declared::Declared;
 use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::json::{Pointer, differences};
 use tenancy_core::manifest::Manifest;
@@ -57,11 +58,11 @@ pub struct Document {
 
 /// Reads what each document of a file is, in the order in which they are written; a thing may stand in a file once. Beside
 /// them what is wrong with those that say nothing, or what another has said.
-pub fn documents(contents: Vec<Value>, allow: &[String]) -> (Vec<Document>, Vec<Violation>) {
+pub fn documents(declared: &Declared, contents: Vec<Value>, allow: &[String]) -> (Vec<Document>, Vec<Violation>) {
     let (mut violations, mut documents, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (index, content) in contents.into_iter().enumerate() {
         let at = Pointer::root().index(index);
-        match document(index, content, &at) {
+        match document(declared, index, content, &at) {
             Ok(mut document) => {
                 if !seen.insert((document.kind, document.id.clone())) {
                     let message = format!("{} {} stands twice in the file", document.kind.as_str(), document.id);
@@ -70,16 +71,16 @@ pub fn documents(contents: Vec<Value>, allow: &[String]) -> (Vec<Document>, Vec<
                 document.allow = allow.to_vec();
                 documents.push(document);
             }
-            Err(violation) => violations.push(violation),
+            Err(found) => violations.extend(found),
         }
     }
     documents.sort_by_key(|document| (document.kind, document.index));
     (documents, violations)
 }
 
-fn document(index: usize, content: Value, at: &Pointer) -> Result<Document, Violation> {
+fn document(declared: &Declared, index: usize, content: Value, at: &Pointer) -> Result<Document, Vec<Violation>> {
     let Value::Object(object) = &content else {
-        return Err(Violation::at(at, "wrong_type", "a document must be an object with a kind"));
+        return Err(vec![Violation::at(at, "wrong_type", "a document must be an object with a kind")]);
     };
     let kind = match object.get("kind").and_then(Value::as_str) {
         Some("Organization") => Kind::Organization,
@@ -90,15 +91,31 @@ fn document(index: usize, content: Value, at: &Pointer) -> Result<Document, Viol
                 Some(other) => tenancy_core::document::one_of(other, &["Organization", "Tenant"]),
                 None => "kind is required: Organization or Tenant".to_owned(),
             };
-            return Err(Violation::at(&at.key("kind"), code, message));
+            return Err(vec![Violation::at(&at.key("kind"), code, message)]);
         }
     };
     let field = kind.id_field();
     let Some(id) = object.get(field).and_then(Value::as_str).map(str::to_owned) else {
         let message = format!("{field} is required: a file that is applied again must name the same {}", kind.as_str());
-        return Err(Violation::at(&at.key(field), "required", message));
+        let mut violations = vec![Violation::at(&at.key(field), "required", message)];
+        violations.extend(else_wrong(declared, kind, &content, at));
+        return Err(violations);
     };
     Ok(Document { index, kind, id, content, allow: Vec::new() })
+}
+
+/// What is wrong with a document beside that it names nothing. Whether that is there already, and so what else it has to
+/// say, nobody knows.
+fn else_wrong(declared: &Declared, kind: Kind, content: &Value, at: &Pointer) -> Vec<Violation> {
+    let read = match kind {
+        Kind::Organization => organizations::wished(declared, None, content, How::Apply).map(drop),
+        Kind::Tenant => of_new(declared, content).map(drop),
+    };
+    let Err(Error::Invalid(found)) = read else { return Vec::new() };
+    let id = Pointer::root().key(kind.id_field()).to_string();
+    let is_known = |v: &Violation| v.pointer != id && (v.code != "required" || v.pointer.matches('/').count() > 1);
+    let inside = |v: Violation| Violation { pointer: format!("{at}{}", v.pointer), ..v };
+    found.into_iter().filter(is_known).map(inside).collect()
 }
 
 impl Document {
