@@ -16,6 +16,7 @@ use tenancy_core::hold::Hold;
 use tenancy_core::ids::JobId;
 use tenancy_core::job::{Job, MAX_LOG_BYTES, Step};
 use tenancy_core::moment::cut;
+use tenancy_core::tenant::Tenant;
 use tenancy_core::{Error, Timestamp};
 
 /// How far a running job is.
@@ -130,19 +131,37 @@ impl Store {
     }
 
     /// Puts a job aside that waits: it is queued again, not due before `until`, with what it waits for; `false` when the
-    /// lease is lost.
+    /// lease is lost, or its tenant is not as it was `seen` any more: a hold may have been placed, which a job must not
+    /// begin to wait against. Holds wait for the tenant's row as well, so one comes before the other.
     ///
     /// # Errors
     /// As [`Store::claim`].
-    pub async fn put_aside(&self, lease: &Lease, waiting_for: &str, until: Timestamp) -> Result<bool, Error> {
-        let now = self.now();
-        let set = |sql: &mut Sql| {
-            let what = sql.bind(Type::Text, Value::Text(waiting_for.to_owned()));
-            let until = sql.bind(Type::Time, Value::Time(cut(until)));
-            let now = sql.bind(Type::Time, Value::Time(now));
-            format!("{GIVEN_BACK}, waiting_for = {what}, due_at = {until}, updated_at = {now}")
+    pub async fn put_aside(
+        &self,
+        (job_id, epoch): &Lease,
+        seen: &Tenant,
+        waiting_for: &str,
+        until: Timestamp,
+    ) -> Result<bool, Error> {
+        let mut sql = Sql::new(self.dialect(), "");
+        let what = sql.bind(Type::Text, Value::Text(waiting_for.to_owned()));
+        let until = sql.bind(Type::Time, Value::Time(cut(until)));
+        let now = sql.bind(Type::Time, Value::Time(self.now()));
+        let id = sql.bind(Type::Text, job_id.put());
+        let epoch = sql.bind(Type::Int, Value::Int(*epoch));
+        let tenant = sql.bind(Type::Text, seen.tenant_id.put());
+        let counter = sql.bind(Type::Int, Value::Int(seen.counter));
+        let share = match self.dialect() {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => " FOR SHARE",
         };
-        Ok(!self.leased(std::slice::from_ref(lease), set).await?.is_empty())
+        sql.text = format!(
+            "WITH seen AS MATERIALIZED (SELECT 1 FROM tenants WHERE tenant_id = {tenant} AND counter = {counter}{share}) \
+             UPDATE tenant_jobs SET {GIVEN_BACK}, waiting_for = {what}, due_at = {until}, updated_at = {now} \
+             WHERE job_id = {id} AND lease_epoch = {epoch} AND state = 'running' AND EXISTS (SELECT 1 FROM seen) \
+             RETURNING 1"
+        );
+        Ok(!self.write(sql, vec![Type::Int]).await?.is_empty())
     }
 
     /// Writes how far a job is; `false` when the lease is lost.

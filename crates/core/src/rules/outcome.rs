@@ -113,11 +113,15 @@ pub fn cancel(
 }
 
 /// Cancels the open job if it only waits and is in the way of a hold: what it waits for may take days, and the tenant must
-/// be out of service now.
+/// be out of service now. One that is worked on must not have begun to wait by then.
 pub(super) fn make_way(turn: &mut Turn<'_>) {
-    let waits = |job: &&Job| job.state == JobState::Queued && job.waiting_for.is_some();
-    let Some(job) = turn.dossier.open_job.clone().filter(|job| waits(&job)) else { return };
-    if is_in_the_way(turn.declared, &turn.dossier) {
+    if !is_in_the_way(turn.declared, &turn.dossier) {
+        return;
+    }
+    let Some(job) = turn.dossier.open_job.clone() else { return };
+    if job.state == JobState::Running {
+        turn.guards.push(Guard::Lease(job.job_id, job.lease_epoch));
+    } else if job.waiting_for.is_some() {
         let why = "cancelled: a hold that takes the tenant out of service did not let it wait any longer".to_owned();
         cancelled(turn, &job, why, Value::Null);
     }

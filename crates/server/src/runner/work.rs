@@ -33,10 +33,22 @@ enum Stopped {
     Ended(Outcome),
     /// Another has it now: nothing more is written.
     Lost,
-    /// It waits for something, and is put aside until then.
-    Waits { what: String, until: Timestamp },
+    /// It waits for something, and was put aside until then.
+    Waits,
     /// The process stops: the job is given back.
     GivenBack,
+}
+
+/// What a step came to.
+enum Came {
+    Done,
+    /// It is to be asked again.
+    Waits {
+        what: String,
+        until: Timestamp,
+    },
+    /// With it the job ends badly.
+    Failed(Failure),
 }
 
 impl Runner {
@@ -48,7 +60,7 @@ impl Runner {
                 Some(ended) => ended,
                 None => self.give_back(&lease, &correlation_id).await,
             },
-            Ok(Stopped::Waits { what, until }) => self.put_aside(&lease, &correlation_id, &what, until).await,
+            Ok(Stopped::Waits) => Ended::Waits,
             Ok(Stopped::GivenBack) => self.give_back(&lease, &correlation_id).await,
             Ok(Stopped::Lost) => Ended::Lost,
             // Whoever finds the lease over takes it up again from its step.
@@ -84,62 +96,80 @@ impl Runner {
                 Ok(result) => result,
                 Err(stopped) => return Ok(stopped),
             };
-            let (line, stopped) = self.came_to(job, index, result);
+            let (line, came) = self.came_to(job, index, result);
             if !self.write_down(job, lease, line).await? {
                 return Ok(Stopped::Lost);
             }
-            match stopped {
-                None => {}
-                Some(Stopped::Waits { .. }) if self.is_in_the_way(job).await? => {
-                    return Ok(Stopped::Ended(Outcome::Failed(makes_way(&job.steps[index].name))));
-                }
-                Some(stopped) => return Ok(stopped),
+            match came {
+                Came::Done => {}
+                Came::Waits { what, until } => return self.put_aside(job, lease, index, &what, until).await,
+                Came::Failed(failure) => return Ok(Stopped::Ended(Outcome::Failed(failure))),
             }
         }
         Ok(Stopped::Ended(Outcome::Completed))
     }
 
-    /// What a step came to: a line for the job's log, and how the job stops, if it does.
-    fn came_to(&self, job: &mut Job, index: usize, result: Result<StepEnd, StepFailed>) -> (String, Option<Stopped>) {
+    /// What a step came to, with a line for the job's log.
+    fn came_to(&self, job: &mut Job, index: usize, result: Result<StepEnd, StepFailed>) -> (String, Came) {
         let (step, now) = (&mut job.steps[index], self.tenancy.store.now());
         let name = step.name.clone();
         // All that a provisioner says comes from outside.
         match result {
             Ok(StepEnd::Done(line)) => {
                 step.state = StepState::Done;
-                (format!("{now} {name}: {}\n", kept(&line)), None)
+                (format!("{now} {name}: {}\n", kept(&line)), Came::Done)
             }
             Ok(StepEnd::Waits { what, until }) => {
                 let what = kept(&what);
-                (format!("{now} {name} waits for {what}\n"), Some(self.waits(job, name, what, until)))
+                (format!("{now} {name} waits for {what}\n"), self.waits(job, name, what, until))
             }
             Err(StepFailed { code, message }) => {
                 let message = kept(&message);
                 let line = format!("{now} {name} failed: {message}\n");
-                (line, Some(Stopped::Ended(Outcome::Failed(Failure { code, message, step: Some(name) }))))
+                (line, Came::Failed(Failure { code, message, step: Some(name) }))
             }
         }
     }
 
-    /// Whether the job is in the way of a hold that was placed while it ran: it must not begin to wait then.
-    async fn is_in_the_way(&self, job: &Job) -> Result<bool, Error> {
-        let dossier = self.tenancy.store.dossier(&job.tenant_id).await?;
-        Ok(dossier.is_some_and(|dossier| is_in_the_way(&self.tenancy.declared, &dossier)))
+    /// Puts the job aside, unless it is in the way of a hold that was placed while it ran: it must not begin to wait then.
+    async fn put_aside(
+        &self,
+        job: &Job,
+        lease: &Lease,
+        index: usize,
+        what: &str,
+        until: Timestamp,
+    ) -> Result<Stopped, Error> {
+        let store = &self.tenancy.store;
+        loop {
+            let Some(dossier) = store.dossier(&job.tenant_id).await? else { return Ok(Stopped::Lost) };
+            let is_ours = |open: &Job| (&open.job_id, open.lease_epoch) == (&lease.0, lease.1);
+            if !dossier.open_job.as_ref().is_some_and(is_ours) {
+                return Ok(Stopped::Lost);
+            }
+            if is_in_the_way(&self.tenancy.declared, &dossier) {
+                return Ok(Stopped::Ended(Outcome::Failed(makes_way(&job.steps[index].name))));
+            }
+            if store.put_aside(lease, &dossier.tenant, what, until).await? {
+                return Ok(Stopped::Waits);
+            }
+            // The tenant has moved since: it is looked at again.
+        }
     }
 
     /// A job may wait so long, and is then given up: nobody would look at it again.
-    fn waits(&self, job: &Job, step: String, what: String, until: Timestamp) -> Stopped {
+    fn waits(&self, job: &Job, step: String, what: String, until: Timestamp) -> Came {
         let now = self.tenancy.store.now();
         let hours = self.jobs.give_up_hours;
         let give_up = job.created_at.checked_add(SignedDuration::from_hours(hours.into())).unwrap_or(Timestamp::MAX);
         if now >= give_up {
             let message =
                 format!("given up: after {hours} h it still waits for {what}; when that is there, ask for it again");
-            return Stopped::Ended(Outcome::Failed(Failure { code: "given_up", message, step: Some(step) }));
+            return Came::Failed(Failure { code: "given_up", message, step: Some(step) });
         }
         // Not at once either, however soon a provisioner wants to be asked again.
         let soonest = now.checked_add(Duration::from_millis(self.jobs.poll_milliseconds)).unwrap_or(give_up);
-        Stopped::Waits { what, until: until.max(soonest).min(give_up) }
+        Came::Waits { what, until: until.max(soonest).min(give_up) }
     }
 
     /// Has a step brought about; or how the job stops, whose step is dropped where it is.
@@ -195,18 +225,6 @@ impl Runner {
                 () = tokio::time::sleep(wait) => wait = (2 * wait).min(MAX_WAIT),
                 () = hold.lost() => return Some(Ended::Lost),
                 () = self.stop.cancelled() => return None,
-            }
-        }
-    }
-
-    async fn put_aside(&self, lease: &Lease, correlation_id: &CorrelationId, what: &str, until: Timestamp) -> Ended {
-        match self.tenancy.store.put_aside(lease, what, until).await {
-            Ok(true) => Ended::Waits,
-            Ok(false) => Ended::Lost,
-            Err(error) => {
-                let (job_id, correlation_id) = (lease.0.as_str(), correlation_id.as_str());
-                tracing::warn!(job_id, correlation_id, %error, "a job could not be put aside: it is taken up again");
-                Ended::Lost
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::changes::Conflict;
 use tenancy_core::job::{JobState, StepState};
+use tenancy_core::lifecycle::Action;
 use tenancy_core::moment::cut;
 use tenancy_core::rules::lifecycle::{Suspension, activate, suspend};
 use tenancy_core::rules::outcome;
@@ -21,6 +22,7 @@ on_both!(
     must_give_a_lease_back,
     must_put_a_job_that_waits_aside_until_it_is_due,
     must_be_claimed_again_when_what_it_waited_for_is_due,
+    must_let_a_hold_or_a_job_that_begins_to_wait_be_first_and_the_other_look_again,
     must_prolong_only_leases_that_hold,
 );
 
@@ -155,15 +157,41 @@ async fn must_put_a_job_that_waits_aside_until_it_is_due(bench: Bench) {
     let job = bench.claim().await.remove(0);
     let lease = (job.job_id.clone(), job.lease_epoch);
     let later = cut(bench.store.now().checked_add(Duration::from_secs(3600)).unwrap());
-    assert!(bench.store.put_aside(&lease, "a certificate", later).await.unwrap());
+    let seen = bench.dossier("t-1").await.tenant;
+    assert!(bench.store.put_aside(&lease, &seen, "a certificate", later).await.unwrap());
     let aside = bench.store.job(&tenant("t-1"), &job.job_id).await.unwrap().unwrap();
     assert_eq!((aside.state, aside.due_at, aside.lease_holder), (JobState::Queued, later, None));
     assert_eq!(aside.waiting_for.as_deref(), Some("a certificate"));
     assert!(bench.claim().await.is_empty());
-    assert!(!bench.store.put_aside(&lease, "late", later).await.unwrap(), "the lease is given up");
+    assert!(!bench.store.put_aside(&lease, &seen, "late", later).await.unwrap(), "the lease is given up");
     let dossier = bench.dossier("t-1").await;
     let late = outcome::complete(&bench.declared, &dossier, &job, &mut bench.moment()).unwrap();
     assert_eq!(bench.commit(late.changes).await, Err(Error::Conflict(Conflict::LeaseLost(job.job_id))));
+}
+
+async fn must_let_a_hold_or_a_job_that_begins_to_wait_be_first_and_the_other_look_again(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    bench.register(&full("acme-eu", "acme")).await.unwrap();
+    let create = bench.claim().await.remove(0);
+    let draft = bench.dossier("acme-eu").await;
+    let created = outcome::complete(&bench.declared, &draft, &create, &mut bench.moment()).unwrap();
+    bench.commit(created.changes).await.unwrap();
+    for hold_is_first in [false, true] {
+        let activate = bench.claim().await.remove(0);
+        assert_eq!(activate.action, Action::Activate);
+        let (seen, lease) = (bench.dossier("acme-eu").await, (activate.job_id.clone(), activate.lease_epoch));
+        let hold = Suspension { hold: Some("security".to_owned()), ..Suspension::default() };
+        let held = suspend(&bench.declared, &seen, &hold, &mut bench.moment()).unwrap();
+        let aside = || bench.store.put_aside(&lease, &seen.tenant, "a certificate", bench.store.now());
+        if hold_is_first {
+            bench.commit(held.changes).await.unwrap();
+            assert!(!aside().await.unwrap());
+        } else {
+            assert!(aside().await.unwrap());
+            let lost = Err(Error::Conflict(Conflict::LeaseLost(activate.job_id)));
+            assert_eq!(bench.commit(held.changes).await, lost);
+        }
+    }
 }
 
 async fn must_be_claimed_again_when_what_it_waited_for_is_due(bench: Bench) {
@@ -171,7 +199,8 @@ async fn must_be_claimed_again_when_what_it_waited_for_is_due(bench: Bench) {
     bench.register(&small("t-1", "acme")).await.unwrap();
     let job = bench.claim().await.remove(0);
     let lease = (job.job_id.clone(), job.lease_epoch);
-    assert!(bench.store.put_aside(&lease, "nothing long", bench.store.now()).await.unwrap());
+    let seen = bench.dossier("t-1").await.tenant;
+    assert!(bench.store.put_aside(&lease, &seen, "nothing long", bench.store.now()).await.unwrap());
     let again = bench.claim().await.remove(0);
     assert_eq!((again.state, again.waiting_for, again.attempt), (JobState::Running, None, 2));
 }
