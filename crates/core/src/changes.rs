@@ -91,6 +91,8 @@ pub enum Write {
     InsertJob(Job),
     /// Writes a job's outcome.
     FinishJob(Job),
+    /// Writes a job's outcome; its progress and steps stay as whoever works on it has written them.
+    CancelJob(Job),
     /// Inserts the row.
     InsertApiKey(ApiKey),
     /// Writes version and revocation.
@@ -194,7 +196,7 @@ impl Changes {
     /// The job that it ends, if any.
     pub fn finished_job(&self) -> Option<&Job> {
         self.writes.iter().find_map(|write| match write {
-            Write::FinishJob(job) if !job.is_open() => Some(job),
+            Write::FinishJob(job) | Write::CancelJob(job) if !job.is_open() => Some(job),
             _ => None,
         })
     }

@@ -147,7 +147,7 @@ fn written(write: &Write) -> Option<Row<'_>> {
     match write {
         Write::DeleteAlias(alias) => Some(Row::Alias(alias)),
         Write::UpdateApiKey(key) => Some(Row::ApiKeyName(&key.name)),
-        Write::FinishJob(job) => Some(Row::Job(&job.job_id)),
+        Write::FinishJob(job) | Write::CancelJob(job) => Some(Row::Job(&job.job_id)),
         Write::EraseTenant(tenant) => Some(Row::Tenant(&tenant.tenant_id)),
         _ => None,
     }

@@ -50,6 +50,7 @@ pub fn complete(declared: &Declared, dossier: &Dossier, job: &Job, moment: &mut 
     let steps = job.steps.iter().map(|step| Step { state: StepState::Done, ..step.clone() }).collect();
     end(
         &mut turn,
+        Write::FinishJob,
         Job { state: JobState::Completed, progress: 1.0, steps, error_code: None, error: None, ..job.clone() },
     );
     turn.event(job.action.done(), json!({"job_id": job.job_id, "from": from, "to": line.to}), Value::Null);
@@ -81,7 +82,11 @@ pub fn fail(
         step.state = StepState::Failed;
     }
     let (code, message) = (Some(failure.code.to_owned()), Some(kept(&failure.message)));
-    end(&mut turn, Job { state: JobState::Failed, steps, error_code: code, error: message, ..job.clone() });
+    end(
+        &mut turn,
+        Write::FinishJob,
+        Job { state: JobState::Failed, steps, error_code: code, error: message, ..job.clone() },
+    );
     turn.event(EventType::JobFailed, payload, Value::Null);
     go_on_without(&mut turn, job.action);
     turn.finish(Vec::new())
@@ -141,7 +146,7 @@ pub fn is_in_the_way(declared: &Declared, dossier: &Dossier) -> bool {
 
 fn cancelled(turn: &mut Turn<'_>, job: &Job, why: String, private: Value) {
     let (code, error) = (Some(CANCELLED.to_owned()), Some(why));
-    end(turn, Job { state: JobState::Failed, error_code: code, error, ..job.clone() });
+    end(turn, Write::CancelJob, Job { state: JobState::Failed, error_code: code, error, ..job.clone() });
     turn.event(EventType::JobCancelled, json!({"job_id": job.job_id, "action": job.action}), private);
 }
 
@@ -159,10 +164,10 @@ pub fn kept(message: &str) -> String {
     text
 }
 
-fn end(turn: &mut Turn<'_>, job: Job) {
+fn end(turn: &mut Turn<'_>, write: fn(Job) -> Write, job: Job) {
     let now = turn.moment.now;
     turn.guards.push(Guard::Lease(job.job_id.clone(), job.lease_epoch));
-    turn.writes.push(Write::FinishJob(Job { updated_at: now, finished_at: Some(now), waiting_for: None, ..job }));
+    turn.writes.push(write(Job { updated_at: now, finished_at: Some(now), waiting_for: None, ..job }));
     turn.dossier.open_job = None;
     turn.facts_changed = true;
 }

@@ -167,6 +167,11 @@ impl Database {
             Write::DeleteWebhook(id) => remove(&mut self.webhooks, id),
             Write::InsertJob(row) => insert(&mut self.jobs, row.job_id.clone(), row.clone()),
             Write::FinishJob(row) => outcome_columns(there(&mut self.jobs, &row.job_id), row),
+            Write::CancelJob(row) => {
+                let now = there(&mut self.jobs, &row.job_id);
+                let (progress, steps) = (now.progress, now.steps.clone());
+                outcome_columns(now, &Job { progress, steps, ..row.clone() });
+            }
             Write::EraseTenant(_) => {}
             other => panic!("not of this world: {other:?}"),
         }

@@ -74,6 +74,11 @@ pub const KINDS: &[Kind] = &[
         &["state", "progress", "steps", "waiting_for", "due_at", "error_code", "error", "updated_at", "finished_at"],
         Check::Same("lease_epoch"),
     ),
+    update(
+        TENANT_JOBS,
+        &["state", "waiting_for", "due_at", "error_code", "error", "updated_at", "finished_at"],
+        Check::Same("lease_epoch"),
+    ),
     Kind::Insert(TENANT_JOBS),
     Kind::Insert(API_KEYS),
     update(API_KEYS, &["version", "revoked_at"], Check::OneLess("version")),
@@ -111,18 +116,19 @@ const DELETE_WEBHOOK: KindIndex = 18;
 const INSERT_WEBHOOK: KindIndex = 19;
 const UPDATE_WEBHOOK: KindIndex = 20;
 const FINISH_JOB: KindIndex = 21;
-const INSERT_JOB: KindIndex = 22;
-const INSERT_API_KEY: KindIndex = 23;
-const UPDATE_API_KEY: KindIndex = 24;
+const CANCEL_JOB: KindIndex = 22;
+const INSERT_JOB: KindIndex = 23;
+const INSERT_API_KEY: KindIndex = 24;
+const UPDATE_API_KEY: KindIndex = 25;
 /// Stored answers.
-pub const INSERT_ANSWER: KindIndex = 25;
+pub const INSERT_ANSWER: KindIndex = 26;
 /// What stands beside the log.
-pub const INSERT_PRIVATE: KindIndex = 26;
-const EMPTY_TENANT: KindIndex = 27;
-const EMPTY_TENANT_VERSIONS: KindIndex = 28;
-const EMPTY_ENVIRONMENT_VERSIONS: KindIndex = 29;
-const EMPTY_JOBS: KindIndex = 30;
-const DELETE_PRIVATE: KindIndex = 31;
+pub const INSERT_PRIVATE: KindIndex = 27;
+const EMPTY_TENANT: KindIndex = 28;
+const EMPTY_TENANT_VERSIONS: KindIndex = 29;
+const EMPTY_ENVIRONMENT_VERSIONS: KindIndex = 30;
+const EMPTY_JOBS: KindIndex = 31;
+const DELETE_PRIVATE: KindIndex = 32;
 
 /// The rows that changes write, with their kinds: one for each write, but for what empties a whole tenant.
 pub fn rows(changes: &Changes) -> Vec<(KindIndex, Vec<Value>)> {
@@ -179,6 +185,7 @@ fn row(write: &Write, tenant: Option<&TenantId>) -> (KindIndex, Vec<Value>) {
         Write::DeleteWebhook(id) => deleted(DELETE_WEBHOOK, id.put()),
         Write::InsertJob(row) => of(INSERT_JOB, row),
         Write::FinishJob(row) => of(FINISH_JOB, row),
+        Write::CancelJob(row) => of(CANCEL_JOB, row),
         Write::InsertApiKey(row) => of(INSERT_API_KEY, row),
         Write::UpdateApiKey(row) => of(UPDATE_API_KEY, row),
     }

@@ -18,6 +18,7 @@ on_both!(
     must_claim_each_job_once_and_not_more_than_asked,
     must_refuse_the_outcome_of_a_lost_lease,
     must_show_progress_and_logs_while_a_job_runs,
+    must_keep_what_a_job_had_done_when_it_is_cancelled,
     must_keep_the_end_of_a_log_that_grows_too_long,
     must_give_a_lease_back,
     must_put_a_job_that_waits_aside_until_it_is_due,
@@ -94,6 +95,22 @@ async fn must_refuse_the_outcome_of_a_lost_lease(bench: Bench) {
     let good = outcome::complete(&bench.declared, &dossier, &second, &mut bench.moment()).unwrap();
     bench.commit(good.changes).await.unwrap();
     assert!(bench.dossier("t-1").await.tenant.provisioned_at.is_some());
+}
+
+async fn must_keep_what_a_job_had_done_when_it_is_cancelled(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    bench.register(&full("t-1", "acme")).await.unwrap();
+    let mut job = bench.claim().await.remove(0);
+    // Whoever cancels has read the job before its worker writes on.
+    let dossier = bench.dossier("t-1").await;
+    let cancelled = outcome::cancel(&bench.declared, &dossier, None, &mut bench.moment()).unwrap();
+    job.steps[0].state = StepState::Done;
+    let progress = Progress { progress: 0.5, steps: job.steps.clone(), log: "done\n".to_owned() };
+    assert!(bench.store.progress(&(job.job_id.clone(), job.lease_epoch), progress).await.unwrap());
+    bench.commit(cancelled.changes).await.unwrap();
+    let after = bench.store.job(&tenant("t-1"), &job.job_id).await.unwrap().unwrap();
+    assert_eq!((after.state, after.error_code.as_deref()), (JobState::Failed, Some("cancelled")));
+    assert_eq!((after.progress, after.steps, after.logs.as_str()), (0.5, job.steps, "done\n"));
 }
 
 async fn must_show_progress_and_logs_while_a_job_runs(bench: Bench) {

@@ -102,7 +102,7 @@ impl Reference {
                 Write::InsertAlias(alias, ..) => assert!(found.aliases.insert(alias.clone())),
                 Write::DeleteAlias(alias) => assert!(found.aliases.remove(alias)),
                 Write::InsertJob(row) => drop(found.jobs.insert(row.job_id.clone(), row.lease_epoch)),
-                Write::FinishJob(row) => drop(found.jobs.remove(&row.job_id)),
+                Write::FinishJob(row) | Write::CancelJob(row) => drop(found.jobs.remove(&row.job_id)),
                 Write::InsertApiKey(row) => {
                     found.api_keys.insert(row.key_id.clone(), row.version);
                     found.api_key_names.insert(row.name.clone());
