@@ -4,10 +4,11 @@
 use crate::operations::organization_holds;
 use crate::operations::outcomes::ReleaseExpired;
 use crate::tenancy::{Asked, Tenancy, fresh_correlation_id};
+use jiff::SignedDuration;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tenancy_core::Error;
+use std::time::Duration;
 use tenancy_core::hold::{Held, Hold};
+use tenancy_core::{Error, Timestamp};
 use tenancy_store::upkeep::MAX_REMOVED;
 use tokio_util::sync::CancellationToken;
 
@@ -71,19 +72,25 @@ pub async fn remove_expired(tenancy: &Tenancy, stop: &CancellationToken) -> Resu
 }
 
 /// How often the log's partitions are looked at; months of them lie ahead.
-const TOP_UP_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+const TOP_UP_EVERY: SignedDuration = SignedDuration::from_hours(24);
+
+/// Does what time has brought. The log's partitions were looked at last when `topped_up` says.
+pub async fn run_once(tenancy: &Tenancy, topped_up: &mut Option<Timestamp>, stop: &CancellationToken) {
+    complain("holds that ended could not be looked for", release_holds(tenancy).await);
+    complain("what expired could not be removed", remove_expired(tenancy, stop).await);
+    let now = tenancy.store.now();
+    if topped_up.is_none_or(|at| now.duration_since(at) >= TOP_UP_EVERY) {
+        let done = tenancy.store.top_up_log().await;
+        *topped_up = done.is_ok().then_some(now);
+        complain("the log's next partitions could not be made", done);
+    }
+}
 
 /// Goes on until `stop`.
 pub async fn run(tenancy: Arc<Tenancy>, every: Duration, stop: CancellationToken) {
-    let mut topped_up = None::<Instant>;
+    let mut topped_up = None;
     while !stop.is_cancelled() {
-        complain("holds that ended could not be looked for", release_holds(&tenancy).await);
-        complain("what expired could not be removed", remove_expired(&tenancy, &stop).await);
-        if topped_up.is_none_or(|at| at.elapsed() >= TOP_UP_EVERY) {
-            let done = tenancy.store.top_up_log().await;
-            topped_up = done.is_ok().then(Instant::now);
-            complain("the log's next partitions could not be made", done);
-        }
+        run_once(&tenancy, &mut topped_up, &stop).await;
         tokio::select! {
             () = tokio::time::sleep(every) => {}
             () = stop.cancelled() => {}

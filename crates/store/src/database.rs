@@ -101,7 +101,7 @@ impl Database {
     pub async fn migrate(&self, dry_run: bool) -> Result<Migrated, Error> {
         match self {
             Self::Sqlite(path) => sqlite::migrate(path, dry_run, cut(Timestamp::now())),
-            Self::Postgres(url) => postgres::migrate(&Target::parse(url)?, dry_run, cut(Timestamp::now())).await,
+            Self::Postgres(url) => postgres::migrate(&Target::parse(url)?, dry_run).await,
         }
     }
 

@@ -1,7 +1,8 @@
 //! What time brings is done, however much of it there is.
 
 use crate::house::{House, On};
-use tenancy_server::expiry::remove_expired;
+use std::time::Duration;
+use tenancy_server::expiry::{remove_expired, run_once};
 
 #[tokio::test]
 async fn all_that_expired_must_go_in_one_go() {
@@ -14,4 +15,24 @@ async fn all_that_expired_must_go_in_one_go() {
     let stopped = house.server.stop.clone();
     assert_eq!(remove_expired(&house.server.tenancy, &stopped).await, Ok(25_000));
     assert_eq!(database.value("SELECT count(*) FROM idempotency_records"), "0");
+}
+
+#[tokio::test]
+async fn the_months_ahead_must_be_topped_up_daily() {
+    let house = House::new(On::Postgres).await;
+    let (database, tenancy) = (house.postgres.as_ref().expect("on PostgreSQL"), &house.server.tenancy);
+    let ahead = || database.value("SELECT count(*) FROM pg_inherits WHERE inhparent = 'tenant_audit'::regclass");
+    let lose = || {
+        let last = "SELECT max(inhrelid::regclass::text) FROM pg_inherits WHERE inhparent = 'tenant_audit'::regclass";
+        database.execute(&format!("DROP TABLE {}", database.value(last)));
+    };
+    let all = ahead();
+    let mut topped_up = None;
+    for (hours, is_looked_at) in [(0, true), (23, false), (1, true)] {
+        tenancy.store.shift_clock(Duration::from_secs(hours * 3600));
+        lose();
+        run_once(tenancy, &mut topped_up, &house.server.stop).await;
+        assert_eq!(ahead() == all, is_looked_at, "after {hours} h");
+        tenancy.store.top_up_log().await.expect("made");
+    }
 }

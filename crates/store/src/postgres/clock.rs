@@ -1,11 +1,14 @@
 //! The database's time, as this process knows its offset to it.
 
+use super::connection::Connection;
+use super::fault::failed;
 use super::shared::Shared;
 use crate::rows::{Dialect, Type, Value};
 use crate::sql::Sql;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+use tenancy_core::moment::cut;
 use tenancy_core::{Error, Timestamp};
 
 /// An offset beyond this is not ready.
@@ -76,14 +79,27 @@ struct Sample {
     most_micros: i64,
 }
 
+// reason: this is how the database's time is learned; every other statement gets it as a parameter.
+const QUESTION: &str = "SELECT clock_timestamp()";
+
+fn answer(rows: Vec<Vec<Value>>) -> Result<Timestamp, Error> {
+    match rows.into_iter().flatten().next() {
+        Some(Value::Time(theirs)) => Ok(theirs),
+        _ => Err(Error::Internal("PostgreSQL: no time came back".to_owned())),
+    }
+}
+
+/// The database's time, for who asks once.
+pub async fn ask(connection: &Connection) -> Result<Timestamp, Error> {
+    let rows = connection.run(&Sql::new(Dialect::Postgres, QUESTION), &[Type::Time]).await;
+    answer(rows.map_err(|error| failed(&error))?).map(cut)
+}
+
 impl Sample {
     async fn take(shared: &Shared) -> Result<Self, Error> {
-        // reason: this is how the database's time is learned; every other statement gets it as a parameter.
-        let sql = Sql::new(Dialect::Postgres, "SELECT clock_timestamp()");
+        let sql = Sql::new(Dialect::Postgres, QUESTION);
         let (rows, sent, answered) = shared.timed(&sql, &[Type::Time]).await?;
-        let Some(Value::Time(theirs)) = rows.into_iter().flatten().next() else {
-            return Err(Error::Internal("PostgreSQL: no time came back".to_owned()));
-        };
+        let theirs = answer(rows)?;
         let ahead = |of: Timestamp| theirs.as_microsecond() - of.as_microsecond();
         // This machine's clock may have been put back meanwhile.
         let (least_micros, most_micros) = (ahead(sent.max(answered)), ahead(sent.min(answered)));

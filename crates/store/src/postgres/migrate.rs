@@ -1,5 +1,6 @@
 //! Migrations of the database: two that migrate at once are one that does and one that waits.
 
+use super::clock;
 use super::connection::{Connection, values};
 use super::fault::{described, failed};
 use super::partition;
@@ -61,9 +62,10 @@ pub async fn is_marked(target: &Target, name: &str) -> Result<bool, Error> {
 }
 
 /// Brings the database up to this release; `dry_run` only says what would run, in an order in which it can be run.
-pub async fn migrate(target: &Target, dry_run: bool, now: Timestamp) -> Result<Migrated, Error> {
+pub async fn migrate(target: &Target, dry_run: bool) -> Result<Migrated, Error> {
     // Without limits: a migration takes as long as it takes, and so does waiting for another's.
     let connection = Connection::open(target, &[]).await.map_err(|error| failed(&error))?;
+    let now = clock::ask(&connection).await?;
     if dry_run {
         let rows = applied(&connection).await.map_err(|error| failed(&error))?;
         let missing = migration::missing(MIGRATIONS, Dialect::Postgres, &rows)?;

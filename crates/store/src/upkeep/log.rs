@@ -1,7 +1,8 @@
 //! Upkeep of the audit log's room: partitions ahead, and what has expired.
 
 use super::MAX_REMOVED;
-use crate::rows::{Type, Value};
+use crate::list::corrupt;
+use crate::rows::{Field, Type, Value};
 use crate::sql::Sql;
 use crate::{Engine, Store};
 use tenancy_core::moment::least_audit_id;
@@ -49,26 +50,52 @@ impl Store {
     pub async fn remove_expired_log(&self, before: Timestamp) -> Result<Expired, Error> {
         let expired = match &self.engine {
             Engine::Postgres(postgres) => Expired::Partitions(postgres.drop_expired_log(before).await?),
-            _ => Expired::Events(self.remove_below_floor("tenant_audit", "audit_id").await?),
+            _ => Expired::Events(self.remove_events_below_floor().await?),
         };
-        self.remove_below_floor("audit_private", "tenant_id, audit_id").await?;
+        self.remove_private_below_floor().await?;
         Ok(expired)
     }
 
-    /// Removes rows of tenants of below the floor, a bounded number at a time; returns how many.
-    async fn remove_below_floor(&self, table: &str, key: &str) -> Result<usize, Error> {
+    /// Removes events of tenants of below the floor, a bounded number at a time; returns how many.
+    async fn remove_events_below_floor(&self) -> Result<usize, Error> {
         let mut removed = 0;
         loop {
             let mut sql = Sql::new(self.dialect(), "");
             let most = sql.bind(Type::Int, Value::Int(i64::from(MAX_REMOVED)));
             sql.text = format!(
-                "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} \
+                "DELETE FROM tenant_audit WHERE audit_id IN (SELECT audit_id FROM tenant_audit \
                  WHERE audit_id < (SELECT audit_id FROM log_floor) AND tenant_id <> '' LIMIT {most}) RETURNING 1"
             );
             match self.write(sql, vec![Type::Int]).await?.len() {
                 0 => return Ok(removed),
                 some => removed += some,
             }
+        }
+    }
+
+    /// Removes what stands beside events of tenants of below the floor. It is kept by tenant, so what is old stands
+    /// everywhere: all of it is gone through, a bounded number at a time.
+    async fn remove_private_below_floor(&self) -> Result<(), Error> {
+        let mut behind = [String::new(), String::new()];
+        loop {
+            let mut sql = Sql::new(self.dialect(), "");
+            let [tenant, event] = behind.map(|key| sql.bind(Type::Text, Value::Text(key)));
+            let most = sql.bind(Type::Int, Value::Int(i64::from(MAX_REMOVED)));
+            let portion = format!(
+                "SELECT tenant_id, audit_id FROM audit_private WHERE (tenant_id, audit_id) > ({tenant}, {event}) \
+                 ORDER BY tenant_id, audit_id LIMIT {most}"
+            );
+            let mut last = sql.clone();
+            last.text = format!("SELECT * FROM ({portion}) portion ORDER BY tenant_id DESC, audit_id DESC LIMIT 1");
+            sql.text = format!(
+                "DELETE FROM audit_private WHERE (tenant_id, audit_id) IN ({portion}) AND tenant_id <> '' \
+                 AND audit_id < (SELECT audit_id FROM log_floor) RETURNING 1"
+            );
+            let Some(key) = self.rows(last, vec![Type::Text, Type::Text]).await?.pop() else { return Ok(()) };
+            self.write(sql, vec![Type::Int]).await?;
+            let mut texts = key.into_iter().map(String::take);
+            let mut next = || texts.next().transpose().map_err(corrupt).map(Option::unwrap_or_default);
+            behind = [next()?, next()?];
         }
     }
 }
