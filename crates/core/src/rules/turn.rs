@@ -123,3 +123,22 @@ pub(super) fn new_job(declared: &Declared, action: Action, dossier: &Dossier, mo
         finished_at: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::CorrelationId;
+    use crate::moment::Actor;
+
+    #[test]
+    fn must_refuse_an_event_of_more_than_64_kib() {
+        let actor = Actor::system("test");
+        let mut moment = Moment::new(jiff::Timestamp::UNIX_EPOCH, [7; 32], actor, CorrelationId::known("c"));
+        // With its quotes, braces and name it has 8 bytes more.
+        for (length, is_refused) in [(64 * 1024 - 8, false), (64 * 1024 - 7, true)] {
+            let event = Event::new(&mut moment, None, EventType::KeyCreated, json!({"a": "x".repeat(length)}));
+            let made = changes(vec![event], Vec::new(), Vec::new());
+            assert_eq!(matches!(made, Err(Error::TooLarge(_))), is_refused, "{length}");
+        }
+    }
+}
