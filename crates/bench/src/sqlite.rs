@@ -61,6 +61,10 @@ pub fn run(path: &Path, seconds: u64, names: Names, serial: &mut i64) -> f64 {
     for (name, value) in [("journal_mode", "WAL"), ("synchronous", "FULL"), ("foreign_keys", "ON")] {
         connection.pragma_update(None, name, value).expect("set");
     }
+    // As the product has them.
+    for (name, value) in [("wal_autocheckpoint", 10_000), ("cache_size", -16 * 1024)] {
+        connection.pragma_update(None, name, value).expect("set");
+    }
     let (began, mut count) = (Instant::now(), 0_u32);
     while began.elapsed() < Duration::from_secs(seconds) {
         *serial += 1;
