@@ -122,7 +122,7 @@ impl Run<'_> {
             Some(key) => key.first_answer(self.tenancy).await?.map(|answer| kept(&answer)),
             None => None,
         };
-        let (mut ledger, mut lines) = (Ledger::default(), Vec::new());
+        let (mut ledger, mut lines, mut again) = (Ledger::default(), Vec::new(), Vec::new());
         for document in documents {
             if let Some(line) = self.line_before(document, opener.as_ref()).await? {
                 lines.push(Line::Kept(line));
@@ -136,8 +136,20 @@ impl Run<'_> {
                         break;
                     }
                 }
-                Err(error @ (Error::Unavailable | Error::Busy | Error::Internal(_))) => return Err(error),
-                decided => lines.push(self.line(document, decided)),
+                Err(error) if is_nobodys(&error) => return Err(error),
+                decided => {
+                    if matches!(decided, Err(Error::Conflict(_))) {
+                        again.push(lines.len());
+                    }
+                    lines.push(self.line(document, decided));
+                }
+            }
+        }
+        // As they are written: what another of them stood in the way of is tried once more at the end.
+        for at in again.into_iter().take_while(|_| violations.is_empty()) {
+            match self.foresee(&documents[at], &mut ledger).await {
+                Err(error) if is_nobodys(&error) => return Err(error),
+                decided => lines[at] = self.line(&documents[at], decided),
             }
         }
         if violations.is_empty() {
@@ -265,6 +277,11 @@ impl Run<'_> {
             ..document.blank()
         })))
     }
+}
+
+/// Whether an error is no document's, and says nothing of it.
+fn is_nobodys(error: &Error) -> bool {
+    matches!(error, Error::Unavailable | Error::Busy | Error::Internal(_))
 }
 
 /// The place in the file of the document that a pointer leads into.

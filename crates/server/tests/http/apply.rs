@@ -152,8 +152,11 @@ async fn an_alias_must_move_from_one_tenant_to_another_in_one_file(on: On) {
         let file = format!(
             "kind: Tenant\ntenant_id: {to}\naliases: {{stripe: cus_9s6}}\n---\nkind: Tenant\ntenant_id: {from}\naliases: null\n"
         );
-        let moved = apply(&house, "", &file).await;
-        assert_eq!(moved["results"][0]["result"], "changed", "{moved:#}");
+        for query in ["dry_run=true", ""] {
+            let moved = apply(&house, query, &file).await;
+            let results: Vec<_> = (0..2).map(|at| &moved["results"][at]["result"]).collect();
+            assert_eq!(results, ["changed", "changed"], "{query}: {moved:#}");
+        }
         assert_eq!(house.get("/v1/tenants/stripe:cus_9s6").await.body["tenant_id"], to);
     }
 }
