@@ -7,7 +7,7 @@ use crate::kinds::text;
 use crate::naming::newest_job;
 use crate::program::{command, quoted};
 use crate::progress::Progress;
-use clap::Args;
+use clap::{Args, value_parser};
 use reqwest::Method;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -28,9 +28,12 @@ pub struct Patience {
     #[arg(long)]
     pub no_wait: bool,
     /// Stop waiting after so long (exit code 7); the jobs go on
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = value_parser!(u64).range(..=MOST_SECONDS))]
     pub timeout: u64,
 }
+
+/// The longest that anybody waits: a year.
+pub const MOST_SECONDS: u64 = 365 * 24 * 3600;
 
 impl Patience {
     /// Until when, from now on.
@@ -113,9 +116,14 @@ pub async fn settle_all(
     Ok(settled)
 }
 
-/// Whether a tenant's state is its wish. Without a wish it is as it is.
+/// Whether a tenant's state is its wish. Without a wish it is as it is; a Draft has never been in service, so it is as good
+/// as Suspended.
 pub fn as_wished(tenant: &Value) -> bool {
-    text(tenant, "desired_state").is_none_or(|wish| text(tenant, "state") == Some(wish))
+    let state = text(tenant, "state");
+    match text(tenant, "desired_state") {
+        Some("Suspended") if state == Some("Draft") => true,
+        wish => wish.is_none() || wish == state,
+    }
 }
 
 impl Settled {

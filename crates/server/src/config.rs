@@ -133,6 +133,13 @@ pub struct Flags {
     pub behind_tls_proxy: bool,
 }
 
+/// The largest size or number of a limit.
+const MOST: u64 = 1 << 30;
+/// The most headers that the HTTP library can count.
+const MOST_HEADERS: u64 = 4096;
+/// The longest time: a year.
+const MOST_SECONDS: u64 = 365 * 24 * 3600;
+
 impl Config {
     /// Reads the file, if one is named, then the process's environment, then the flags.
     ///
@@ -181,7 +188,7 @@ impl Config {
                 self.listen
             ));
         }
-        if self.jobs.heartbeat_seconds == 0 || self.jobs.lease_seconds < 2 * self.jobs.heartbeat_seconds {
+        if self.jobs.heartbeat_seconds == 0 || self.jobs.lease_seconds / 2 < self.jobs.heartbeat_seconds {
             return refuse(
                 "jobs.lease_seconds must be at least twice jobs.heartbeat_seconds, and that not 0".to_owned(),
             );
@@ -190,18 +197,31 @@ impl Config {
         if !problems.is_empty() {
             return refuse(format!("declared: {}", problems.join("; ")));
         }
-        let limits = &self.limits;
-        let nothing = [
-            limits.max_body_bytes,
-            limits.max_header_bytes,
-            limits.max_headers,
-            limits.max_connections,
-            self.jobs.max_running,
+        let beyond = self.out_of_range();
+        if beyond.is_empty() { Ok(()) } else { refuse(beyond.join("; ")) }
+    }
+
+    /// Each number that is less than makes sense, or more than can be counted with.
+    fn out_of_range(&self) -> Vec<String> {
+        let (limits, jobs) = (&self.limits, &self.jobs);
+        let size = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+        let numbers = [
+            ("limits.max_body_bytes", size(limits.max_body_bytes), 1..=MOST),
+            ("limits.max_header_bytes", size(limits.max_header_bytes), 1..=MOST),
+            ("limits.max_headers", size(limits.max_headers), 1..=MOST_HEADERS),
+            ("limits.max_connections", size(limits.max_connections), 1..=MOST),
+            ("limits.header_read_timeout_seconds", limits.header_read_timeout_seconds, 0..=MOST_SECONDS),
+            ("limits.body_read_timeout_seconds", limits.body_read_timeout_seconds, 0..=MOST_SECONDS),
+            ("limits.drain_timeout_seconds", limits.drain_timeout_seconds, 0..=MOST_SECONDS),
+            ("jobs.max_running", size(jobs.max_running), 1..=MOST),
+            ("jobs.lease_seconds", jobs.lease_seconds, 1..=MOST_SECONDS),
+            ("jobs.poll_milliseconds", jobs.poll_milliseconds, 1..=1000 * MOST_SECONDS),
+            ("jobs.expiry_seconds", jobs.expiry_seconds, 1..=MOST_SECONDS),
         ];
-        if nothing.contains(&0) || self.jobs.poll_milliseconds == 0 || self.jobs.expiry_seconds == 0 {
-            return refuse("a limit, jobs.max_running and the intervals of jobs must not be 0".to_owned());
-        }
-        Ok(())
+        let beyond = numbers.into_iter().filter(|(_, number, range)| !range.contains(number));
+        beyond
+            .map(|(name, number, range)| format!("{name} must be {} to {}, not {number}", range.start(), range.end()))
+            .collect()
     }
 
     /// Where the record is kept.
@@ -306,6 +326,24 @@ mod tests {
         for text in ["lisen = 'x'", "[limits]\nmax_body_byte = 1", "[declared]\nregion = 1"] {
             let refused = read(text).expect_err(text).to_string();
             assert!(refused.contains("test.toml") && refused.contains("unknown field"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn must_refuse_every_number_that_is_out_of_range_by_name() {
+        let text = "[limits]\nmax_connections = 0\nheader_read_timeout_seconds = 9223372036854775807\n\
+             [jobs]\nmax_running = 9223372036854775807\npoll_milliseconds = 0";
+        let refused = read(text).expect_err("four are wrong").to_string();
+        for name in [
+            "limits.max_connections must be 1 to 1073741824, not 0",
+            "limits.header_read_timeout_seconds must be 0 to 31536000",
+            "jobs.max_running",
+            "jobs.poll_milliseconds",
+        ] {
+            assert!(refused.contains(name), "{refused}");
+        }
+        for most in ["[limits]\nmax_connections = 1073741824\nmax_headers = 4096", "[jobs]\nlease_seconds = 31536000"] {
+            assert!(read(most).is_ok(), "{most}");
         }
     }
 

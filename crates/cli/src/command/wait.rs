@@ -8,8 +8,8 @@ use crate::naming;
 use crate::output::{Format, Output, one};
 use crate::progress::Progress;
 use crate::terminal::{plain, say};
-use crate::waiting::{Patience, Settled, as_wished, settle};
-use clap::{Args, ValueEnum};
+use crate::waiting::{MOST_SECONDS, Patience, Settled, as_wished, settle};
+use clap::{Args, ValueEnum, value_parser};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -39,7 +39,7 @@ pub struct Wait {
     #[arg(long, value_enum, ignore_case = true, conflicts_with = "job")]
     state: Option<State>,
     /// Stop waiting after so long (exit code 7)
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = value_parser!(u64).range(..=MOST_SECONDS))]
     timeout: u64,
     #[command(flatten)]
     output: Output,
