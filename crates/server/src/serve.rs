@@ -6,6 +6,7 @@ use crate::http::auth::SeenTokens;
 use crate::http::rendered::Rendered;
 use crate::http::router::router;
 use crate::http::server::Server;
+use crate::http::unread::SaysWhatIsUnread;
 use crate::metrics::Metrics;
 use crate::provisioner::Recorder;
 use crate::runner::Runner;
@@ -14,7 +15,6 @@ use crate::tenancy::Tenancy;
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
 use std::time::Duration;
 use tenancy_core::Error;
@@ -114,7 +114,7 @@ async fn accept(server: &Arc<Server>, listener: TcpListener, limits: &Limits, st
 /// What a connection may buffer at least: hyper takes no less than 8 KiB, and bodies are read through it.
 const LEAST_BUFFER_BYTES: usize = 64 * 1024;
 
-type Connection = hyper::server::conn::http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>>;
+type Connection = hyper::server::conn::http1::Connection<TokioIo<TcpStream>, SaysWhatIsUnread>;
 
 fn connection(stream: TcpStream, router: &Router, limits: &Limits) -> Connection {
     // Answers are small and whole: waiting for more to send with them only costs time.
@@ -125,5 +125,5 @@ fn connection(stream: TcpStream, router: &Router, limits: &Limits) -> Connection
         .max_headers(limits.max_headers)
         .max_header_size(limits.max_header_bytes)
         .max_buf_size(limits.max_header_bytes.max(LEAST_BUFFER_BYTES))
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()))
+        .serve_connection(TokioIo::new(stream), SaysWhatIsUnread::new(router.clone()))
 }

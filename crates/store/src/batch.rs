@@ -3,6 +3,7 @@
 use crate::queue::Waiting;
 use crate::rows::{
     AuditRow, INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KINDS, KindIndex, PrivateRow, Record, UsageRow, Value, rows,
+    size,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use tenancy_core::Timestamp;
@@ -51,10 +52,6 @@ fn event_row(event: &tenancy_core::event::Event) -> Vec<Value> {
         row.remove(1);
     }
     row
-}
-
-fn size(row: &[Value]) -> usize {
-    row.iter().map(|value| if let Value::Text(text) = value { text.len() + 8 } else { 8 }).sum()
 }
 
 /// The keys that the guards of a batch name, each kind sorted.

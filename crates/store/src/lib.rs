@@ -147,7 +147,7 @@ impl Store {
     pub async fn condition(&self) -> Result<Condition, Error> {
         let mut condition = match &self.engine {
             Engine::Sqlite(sqlite) => {
-                sqlite.rows("SELECT 1", &[], &[Type::Int])?;
+                sqlite.rows(&Sql::new(Dialect::Sqlite, "SELECT 1"), &[Type::Int])?;
                 Condition { wrong: sqlite.complaint().into_iter().collect(), warnings: Vec::new() }
             }
             Engine::Postgres(postgres) => postgres.condition().await?,
@@ -188,7 +188,7 @@ impl Store {
     /// Runs a query that only reads.
     async fn rows(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
         match &self.engine {
-            Engine::Sqlite(sqlite) => sqlite.rows(&sql.text, &sql.params, &types),
+            Engine::Sqlite(sqlite) => sqlite.rows(&sql, &types),
             Engine::Postgres(postgres) => postgres.rows(&sql, &types).await,
             #[cfg(feature = "model")]
             Engine::Model(model) => model.rows(&sql),

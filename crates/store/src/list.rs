@@ -2,9 +2,10 @@
 
 use crate::Store;
 use crate::page::{
-    AuditFilter, JobFilter, Listed, ListedKeys, LoggedEvent, MAX_PAGE_ITEMS, OrganizationFilter, Page, TenantFilter,
+    AuditFilter, JobFilter, Listed, ListedKeys, LoggedEvent, MAX_PAGE_BYTES, MAX_PAGE_ITEMS, OrganizationFilter, Page,
+    TenantFilter,
 };
-use crate::rows::{AuditRow, Column, Corrupt, Dialect, Field, PLATFORM_AUDIT, Record, TENANT_AUDIT, Type, Value};
+use crate::rows::{AuditRow, Column, Corrupt, Dialect, Field, PLATFORM_AUDIT, Record, TENANT_AUDIT, Type, Value, size};
 use crate::sql::Sql;
 use tenancy_core::apikey::ApiKey;
 use tenancy_core::environment::{Environment, EnvironmentVersion};
@@ -48,7 +49,8 @@ fn limit(page: &Page) -> usize {
 }
 
 impl Store {
-    /// Runs a list of whole records: one more than the page holds says whether there is a next one.
+    /// Runs a list of whole records: one more than the page holds says whether there is a next one. Where the rows were too
+    /// large for one page, there may be.
     async fn list<R: Record>(
         &self,
         name: &str,
@@ -57,12 +59,19 @@ impl Store {
         place: impl Fn(&R) -> String,
     ) -> Result<Listed<R>, Error> {
         let types: Vec<_> = R::TABLE.columns.iter().map(|column| column.ty).collect();
-        let rows = self.rows(sql, types).await?;
+        let (rows, more) = self.page(sql, types, page).await?;
         let mut items = rows.into_iter().map(R::from_values).collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
-        let more = items.len() > limit(page);
         items.truncate(limit(page));
         let next = if more { items.last().map(|last| cursor(name, &place(last))) } else { None };
         Ok(Listed { items, next })
+    }
+
+    /// The rows of a page, as far as they are not too large, and whether there may be more.
+    async fn page(&self, mut sql: Sql, types: Vec<Type>, page: &Page) -> Result<(Vec<Vec<Value>>, bool), Error> {
+        sql.most_bytes = MAX_PAGE_BYTES;
+        let rows = self.rows(sql, types).await?;
+        let more = rows.len() > limit(page) || rows.iter().map(|row| size(row)).sum::<usize>() >= MAX_PAGE_BYTES;
+        Ok((rows, more))
     }
 
     pub(crate) fn select<R: Record>(&self) -> Sql {
@@ -125,9 +134,8 @@ impl Store {
         if let Some(q) = &filter.q {
             let n = q.chars().count();
             let q = sql.bind(Type::Text, Value::Text(q.clone()));
-            sql.also(&format!(
-                "(substr(organization_id, 1, {n}) = {q} OR lower(substr(display_name, 1, {n})) = lower({q}))"
-            ));
+            let [name, given] = [format!("substr(display_name, 1, {n})"), q.clone()].map(|text| lowered(&sql, &text));
+            sql.also(&format!("(substr(organization_id, 1, {n}) = {q} OR {name} = {given})"));
         }
         sql.order("organization_id", limit(page) + 1);
         self.list("organizations", sql, page, |row: &Organization| row.organization_id.to_string()).await
@@ -194,9 +202,8 @@ impl Store {
         let sql = log_sql(self.dialect(), filter, log_place(page)?, limit(page) + 1);
         let mut types: Vec<_> = TENANT_AUDIT.columns.iter().map(|column| column.ty).collect();
         types.extend([Type::Text, Type::Json]);
-        let rows = self.rows(sql, types).await?;
+        let (rows, more) = self.page(sql, types, page).await?;
         let mut items = rows.into_iter().map(logged).collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
-        let more = items.len() > limit(page);
         items.truncate(limit(page));
         let place = |last: &LoggedEvent| cursor("log", &format!("{EPOCH}:{}", last.position));
         let next = if more { items.last().map(place) } else { None };
@@ -306,10 +313,20 @@ fn beginning(sql: &mut Sql, dialect: Dialect, q: &str) {
         Dialect::Sqlite => "instr(a.alias, ':')",
         Dialect::Postgres => "strpos(a.alias, ':')",
     };
+    let [name, given] = [format!("substr(display_name, 1, {n})"), q.clone()].map(|text| lowered(sql, &text));
     sql.also(&format!(
-        "(substr(tenant_id, 1, {n}) = {q} OR lower(substr(display_name, 1, {n})) = lower({q}) OR EXISTS (SELECT 1 FROM aliases a WHERE a.tenant_id = tenants.tenant_id AND (substr(a.alias, 1, {n}) = {q} \
+        "(substr(tenant_id, 1, {n}) = {q} OR {name} = {given} OR EXISTS (SELECT 1 FROM aliases a \
+         WHERE a.tenant_id = tenants.tenant_id AND (substr(a.alias, 1, {n}) = {q} \
          OR substr(a.alias, {colon} + 1, {n}) = {q})))"
     ));
+}
+
+/// A text in small letters, of which A to Z have some: what others have, every database and locale says otherwise.
+fn lowered(sql: &Sql, text: &str) -> String {
+    match sql.dialect() {
+        Dialect::Sqlite => format!("lower({text})"),
+        Dialect::Postgres => format!("lower({text} COLLATE \"C\")"),
+    }
 }
 
 /// The error of a row that is not as it must be.

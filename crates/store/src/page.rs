@@ -10,6 +10,9 @@ use tenancy_core::tenant::{Profile, State};
 /// Most items of one page.
 pub const MAX_PAGE_ITEMS: usize = 500;
 
+/// A page that has so many bytes ends, however few its items are.
+pub const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
+
 /// Items of a page when the caller does not say.
 pub const DEFAULT_PAGE_ITEMS: usize = 50;
 

@@ -12,13 +12,15 @@ pub struct Sql {
     pub text: String,
     /// Its parameters, in order of their numbers.
     pub params: Vec<Value>,
+    /// After so many bytes of rows no more are read.
+    pub most_bytes: usize,
     conditions: usize,
 }
 
 impl Sql {
     /// Begins with `text`.
     pub fn new(dialect: Dialect, text: impl Into<String>) -> Self {
-        Self { dialect, text: text.into(), params: Vec::new(), conditions: 0 }
+        Self { dialect, text: text.into(), params: Vec::new(), most_bytes: usize::MAX, conditions: 0 }
     }
 
     /// For which database.

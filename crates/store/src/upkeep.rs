@@ -108,11 +108,14 @@ impl Store {
                 );
                 postgres.shared.beat(&sql, &types, within).await?
             }
-            _ => {
+            Engine::Sqlite(sqlite) => {
                 sql.text =
                     format!("UPDATE tenant_jobs SET due_at = {until} WHERE {ours} RETURNING job_id, lease_epoch");
-                tokio::time::timeout(within, self.write(sql, types)).await.map_err(|_| Error::Unavailable)??
+                let beat = sqlite.write_first(sql, types);
+                tokio::time::timeout(within, beat).await.map_err(|_| Error::Unavailable)??
             }
+            #[cfg(feature = "model")]
+            Engine::Model(_) => return Err(Error::Internal("the model has no upkeep".to_owned())),
         };
         rows.into_iter().map(read_lease).collect()
     }

@@ -24,5 +24,6 @@ pub mod route;
 pub mod router;
 pub mod server;
 pub mod tenants;
+pub mod unread;
 pub mod versions;
 pub mod write;

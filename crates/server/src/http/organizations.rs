@@ -22,7 +22,7 @@ use tenancy_store::page::OrganizationFilter;
 #[utoipa::path(
     get, path = "/v1/organizations", tag = "organizations", operation_id = "list_organizations",
     params(
-        ("q" = Option<String>, Query, description = "Whose id or display name begins so"),
+        ("q" = Option<String>, Query, description = "Whose id begins so, or whose display name does, A to Z in either case"),
         ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
         ("after" = Option<String>, Query, description = "The `next` of the page before"),
     ),

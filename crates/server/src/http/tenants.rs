@@ -33,7 +33,7 @@ use tenancy_store::page::TenantFilter;
         ("profile" = Option<String>, Query, description = "Of this profile"),
         ("organization_id" = Option<String>, Query, description = "Of this organization"),
         ("label" = Option<Vec<String>>, Query, description = "With all these labels, each `key=value`"),
-        ("q" = Option<String>, Query, description = "Whose id, display name or an alias begins so"),
+        ("q" = Option<String>, Query, description = "Whose id or an alias begins so, or whose display name does, A to Z in either case"),
         ("created_from" = Option<String>, Query, description = "Registered at this time or later"),
         ("created_before" = Option<String>, Query, description = "Registered before this time"),
         ("purged" = Option<bool>, Query, description = "Also tombstones"),
@@ -65,7 +65,8 @@ fn filter(query: &mut Query) -> Result<TenantFilter, Error> {
 
 /// The labels that are asked for: as many as a tenant may have, with keys that one may have.
 fn labels(query: &mut Query) -> Result<Vec<(String, String)>, Error> {
-    let pairs = query.list("label");
+    // Not listed with commas: a label's value may have one.
+    let pairs: Vec<_> = query.all("label").filter(|pair| !pair.is_empty()).map(str::to_owned).collect();
     if pairs.len() > MAX_LABELS {
         let message = format!("the query's label may be given {MAX_LABELS} times, not {}", pairs.len());
         return Err(Error::Malformed(message));

@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 pub struct List<T> {
     /// In the list's order.
     pub items: Vec<T>,
-    /// Where the next page begins: pass it as `after`; `null` at the end.
+    /// Where the next page begins: pass it as `after`; `null` at the end. A page of large items has fewer than were asked
+    /// for.
     pub next: Option<String>,
 }
 

@@ -102,7 +102,7 @@ pub struct TenantView<'a> {
     #[serde(skip_serializing_if = "Value::is_null")]
     #[schema(value_type = Option<Object>)]
     pub aliases: Value,
-    /// By name, in declared order.
+    /// In order of their names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub environments: Vec<EnvironmentEntry<'a>>,
     /// By name.

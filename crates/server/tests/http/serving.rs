@@ -12,6 +12,7 @@ on_both!(
     a_server_must_work_jobs_and_stop_with_every_answer_given,
     headers_that_do_not_come_or_do_not_end_must_not_hold_a_connection,
     a_client_that_waits_must_be_answered_when_the_server_stops,
+    a_connection_must_go_on_behind_a_refusal_or_say_that_it_ends,
 );
 
 /// Sends a request on a connection of its own and reads until the server closes it.
@@ -35,7 +36,10 @@ async fn a_server_must_work_jobs_and_stop_with_every_answer_given(on: On) {
     let (store, token, _directory) = on.store().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let (address, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
-    let serving = tokio::spawn(serve(Config::default(), store.clone(), listener, stop.clone()));
+    let mut config = Config::default();
+    // Whoever queues a job wakes the runner; by itself it would not look in time.
+    config.jobs.poll_milliseconds = 600_000;
+    let serving = tokio::spawn(serve(config, store.clone(), listener, stop.clone()));
 
     let answer = call(address, request("GET", "/healthz", "", "")).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -43,10 +47,16 @@ async fn a_server_must_work_jobs_and_stop_with_every_answer_given(on: On) {
     let manifest =
         json!({"tenant_id": "acme-eu", "organization_id": "acme", "region": "eu-west-1", "desired_state": "Active"});
     let answer = call(address, request("POST", "/v1/tenants", &token, &manifest.to_string())).await;
-    let job = answer.split("\"job_id\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a job").to_owned();
-    let path = format!("/v1/tenants/acme-eu/jobs/{job}?wait_seconds=10");
-    let answer = call(address, request("GET", &path, &token, "")).await;
-    assert!(answer.contains("\"state\":\"completed\""), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    for action in ["create", "activate"] {
+        let jobs = call(address, request("GET", "/v1/tenants/acme-eu/jobs", &token, "")).await;
+        let job = jobs.split("\"job_id\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a job");
+        let path = format!("/v1/tenants/acme-eu/jobs/{job}?wait_seconds=10");
+        let answer = call(address, request("GET", &path, &token, "")).await;
+        assert!(answer.contains("\"state\":\"completed\""), "{action}: {answer}");
+    }
+    let activated = call(address, request("GET", "/v1/tenants/acme-eu", &token, "")).await;
+    assert!(activated.contains("\"state\":\"Active\""), "{activated}");
     let metrics = call(address, request("GET", "/metrics", "", "")).await;
     assert!(metrics.contains("tenancy_jobs_ended_total") && !metrics.contains("acme"), "{metrics}");
 
@@ -91,5 +101,62 @@ async fn a_client_that_waits_must_be_answered_when_the_server_stops(on: On) {
     stop.cancel();
     let answer = waits.await.expect("an answer");
     assert!(answer.contains("\"state\":\"queued\""), "{answer}");
+    serving.await.expect("no panic").expect("drained");
+}
+
+/// One answer of a connection that may go on: its head, and its body read.
+async fn answer_of(stream: &mut TcpStream) -> String {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        assert_eq!(stream.read(&mut byte).await.expect("read"), 1, "it is closed: {}", String::from_utf8_lossy(&head));
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).expect("text").to_lowercase();
+    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()).expect("a length");
+    let mut body = vec![0; length.parse().expect("a number")];
+    stream.read_exact(&mut body).await.expect("read");
+    head
+}
+
+async fn a_connection_must_go_on_behind_a_refusal_or_say_that_it_ends(on: On) {
+    let (store, token, _directory) = on.store().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let (address, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
+    let serving = tokio::spawn(serve(Config::default(), store, listener, stop.clone()));
+    let head = |method: &str, path: &str, token: &str, length: usize| {
+        format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n"
+        )
+    };
+    // The body comes when the answer is there.
+    for (method, path, token, status) in [
+        ("POST", "/v1/tenants", "none", "401"),
+        ("POST", "/v1/nothing", &token, "404"),
+        ("POST", "/v1/whoami", &token, "405"),
+        ("POST", "/v1/tenants?what=1", &token, "400"),
+    ] {
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        stream.write_all(head(method, path, token, 2).as_bytes()).await.expect("sent");
+        let answer = answer_of(&mut stream).await;
+        assert!(answer.starts_with(&format!("http/1.1 {status}")), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+    // What was read, or had no body, ends nothing.
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    for (request, status) in [
+        (head("POST", "/v1/tenants", &token, 2) + "{}", "422"),
+        (head("POST", "/v1/tenants", &token, 1) + "{", "400"),
+        (head("GET", "/v1/tenants/nobody", &token, 0), "404"),
+        (head("GET", "/v1/tenants", "none", 0), "401"),
+        (head("GET", "/v1/tenants", &token, 0), "200"),
+    ] {
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let answer = answer_of(&mut stream).await;
+        assert!(answer.starts_with(&format!("http/1.1 {status}")), "{answer}");
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+    drop(stream);
+    stop.cancel();
     serving.await.expect("no panic").expect("drained");
 }

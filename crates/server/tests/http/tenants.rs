@@ -219,6 +219,13 @@ async fn a_list_must_be_read_page_by_page_and_by_what_is_asked_for(on: On) {
     assert_eq!(count("state=Active").await, 1);
     assert_eq!(count("q=t-").await, 5);
     assert_eq!(count(&["label=n=3"; 64].join("&")).await, 1);
+    let named = json!({"labels": {"n": "a, b "}, "display_name": "Ärzte"});
+    house.send("PATCH", "/v1/tenants/t-4", &[("if-match", "*")], named).await.ok(200);
+    for (query, found) in
+        [("label=n=a,%20b%20", 1), ("label=n=a,%20b", 0), ("label=n=a", 0), ("q=%C3%84RZTE", 1), ("q=%C3%A4rzte", 0)]
+    {
+        assert_eq!(count(query).await, found, "{query}");
+    }
     for bad in [
         "label=%24x=1",
         "label=a%22b=1",

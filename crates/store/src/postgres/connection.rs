@@ -2,8 +2,9 @@
 
 use super::rows::row_types;
 use super::target::{CONNECT_TIMEOUT, STATEMENT_TIMEOUT_SECONDS, Target};
-use crate::rows::{Type, Value};
+use crate::rows::{Type, Value, size};
 use crate::sql::Sql;
+use futures_util::TryStreamExt;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -190,8 +191,17 @@ impl Connection {
     pub async fn run(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         let params: Vec<_> = sql.params.iter().map(scalar).collect();
         let typed: Vec<_> = params.iter().map(|(value, ty)| (&**value as &(dyn ToSql + Sync), ty.clone())).collect();
-        let rows = self.client.query_typed(&sql.text, &typed).await?;
-        rows.iter().map(|row| values(row, types)).collect()
+        let answers = self.client.query_typed_raw(&sql.text, typed).await?;
+        let (mut answers, mut rows, mut bytes) = (std::pin::pin!(answers), Vec::new(), 0);
+        // What is not taken is dropped as it comes.
+        while bytes < sql.most_bytes
+            && let Some(row) = answers.try_next().await?
+        {
+            let row = values(&row, types)?;
+            bytes += size(&row);
+            rows.push(row);
+        }
+        Ok(rows)
     }
 }
 

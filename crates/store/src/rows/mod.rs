@@ -13,7 +13,7 @@ pub use record::{
     TENANT_JOBS as TABLE_TENANT_JOBS, TENANT_WEBHOOKS as TABLE_TENANT_WEBHOOKS, TENANTS as TABLE_TENANTS, UsageRow,
 };
 pub use table::{Check, Column, Dialect, Kind, Record, Table, parameter_type, unnest};
-pub use value::{Corrupt, Field, Type, Value};
+pub use value::{Corrupt, Field, Type, Value, size};
 pub use writes::{INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KINDS, KindIndex, rows};
 
 /// Every table that is described: for the test that holds descriptions against the catalogs, and for the model.

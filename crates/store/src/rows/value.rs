@@ -39,6 +39,11 @@ pub enum Value {
     Time(Timestamp),
 }
 
+/// How large a row is, in bytes, near enough for limits.
+pub fn size(row: &[Value]) -> usize {
+    row.iter().map(|value| if let Value::Text(text) = value { text.len() + 8 } else { 8 }).sum()
+}
+
 /// A row that is not as its description says: the database was changed by other hands.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a row is not as it must be: {0}")]

@@ -1,6 +1,7 @@
 //! Connections to the file, the lock on it, and values as SQLite has them.
 
-use crate::rows::{Type, Value};
+use crate::rows::{Type, Value, size};
+use crate::sql::Sql;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, Statement, ToSql};
@@ -154,13 +155,31 @@ pub fn rows(connection: &Connection, sql: &str, params: &[Value], types: &[Type]
     rows_of(&mut *connection.prepare_cached(sql)?, params, types)
 }
 
+/// Runs a query that was put together from conditions, within its bytes.
+pub fn rows_within(connection: &Connection, sql: &Sql, types: &[Type]) -> rusqlite::Result<Vec<Vec<Value>>> {
+    taken(&mut *connection.prepare_cached(&sql.text)?, &sql.params, types, sql.most_bytes)
+}
+
 /// Runs a query that is prepared.
 pub fn rows_of(statement: &mut Statement<'_>, params: &[Value], types: &[Type]) -> rusqlite::Result<Vec<Vec<Value>>> {
+    taken(statement, params, types, usize::MAX)
+}
+
+fn taken(
+    statement: &mut Statement<'_>,
+    params: &[Value],
+    types: &[Type],
+    most_bytes: usize,
+) -> rusqlite::Result<Vec<Vec<Value>>> {
     let mut rows = statement.query(rusqlite::params_from_iter(params))?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while bytes < most_bytes
+        && let Some(row) = rows.next()?
+    {
         let values = types.iter().enumerate().map(|(index, ty)| value(row.get_ref(index)?, *ty));
-        found.push(values.collect::<rusqlite::Result<_>>()?);
+        let values: Vec<_> = values.collect::<rusqlite::Result<_>>()?;
+        bytes += size(&values);
+        found.push(values);
     }
     Ok(found)
 }

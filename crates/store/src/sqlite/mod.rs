@@ -23,7 +23,7 @@ use tenancy_core::Error;
 pub struct Sqlite {
     /// The way to the writer for commits.
     pub queue: Queue,
-    /// The writer's other way, for upkeep, which never waits behind commits that queue.
+    /// The writer's other way, for upkeep, which never waits behind commits that queue; and heartbeats not behind that.
     pub upkeep: writer::Upkeep,
     /// Connections that only read.
     pub readers: Arc<Readers>,
@@ -76,8 +76,8 @@ impl Sqlite {
     }
 
     /// Runs a query that only reads, in place: it takes microseconds, less than a thread to hand it to would.
-    pub fn rows(&self, sql: &str, params: &[Value], types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
-        self.readers.with(|connection| connection::rows(connection, sql, params, types))
+    pub fn rows(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
+        self.readers.with(|connection| connection::rows_within(connection, sql, types))
     }
 
     /// The row of [`ROWS`]'s kind `index` that a key finds, if it is there; in place.
@@ -99,6 +99,11 @@ impl Sqlite {
     /// Runs a statement of upkeep in a transaction of its own.
     pub async fn write(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
         self.upkeep.run(move |connection| connection::rows(connection, &sql.text, &sql.params, &types)).await
+    }
+
+    /// As [`Sqlite::write`], before all that waits.
+    pub async fn write_first(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
+        self.upkeep.run_first(move |connection| connection::rows(connection, &sql.text, &sql.params, &types)).await
     }
 
     /// What is wrong with the writer, if anything is.

@@ -17,12 +17,15 @@ type Task = Box<dyn FnOnce(&mut Connection) + Send>;
 #[derive(Clone)]
 pub struct Upkeep {
     tasks: mpsc::Sender<Task>,
+    /// What goes before all that waits.
+    urgent: mpsc::Sender<Task>,
     stop: Arc<Mutex<Option<oneshot::Sender<()>>>>,
 }
 
 /// The other end of [`Upkeep`].
 pub struct Tasks {
     tasks: mpsc::Receiver<Task>,
+    urgent: mpsc::Receiver<Task>,
     /// `None` once it has been heard.
     stopped: Option<oneshot::Receiver<()>>,
 }
@@ -30,14 +33,31 @@ pub struct Tasks {
 /// A way for upkeep, and its other end.
 pub fn upkeep() -> (Upkeep, Tasks) {
     let (tasks, arriving) = mpsc::channel(64);
+    let (urgent, urgently) = mpsc::channel(1);
     let (stop, stopped) = oneshot::channel();
-    (Upkeep { tasks, stop: Arc::new(Mutex::new(Some(stop))) }, Tasks { tasks: arriving, stopped: Some(stopped) })
+    let stop = Arc::new(Mutex::new(Some(stop)));
+    (Upkeep { tasks, urgent, stop }, Tasks { tasks: arriving, urgent: urgently, stopped: Some(stopped) })
 }
 
 impl Upkeep {
     /// Runs `task` in a transaction of its own between two batches.
     pub async fn run<T: Send + 'static>(
         &self,
+        task: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        Self::run_in(&self.tasks, task).await
+    }
+
+    /// As [`Upkeep::run`], before all that waits: on a slow disk it waits for what is under way, and for nothing else.
+    pub async fn run_first<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        Self::run_in(&self.urgent, task).await
+    }
+
+    async fn run_in<T: Send + 'static>(
+        tasks: &mpsc::Sender<Task>,
         task: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
@@ -51,7 +71,7 @@ impl Upkeep {
             // A caller that is gone needs no answer.
             let _ = answer.send(done.map_err(|error| failed(&error)));
         });
-        self.tasks.send(task).await.map_err(|_| Error::Unavailable)?;
+        tasks.send(task).await.map_err(|_| Error::Unavailable)?;
         answered.await.unwrap_or(Err(Error::Unavailable))
     }
 
@@ -100,6 +120,7 @@ impl Writer {
             let next = runtime.block_on(async {
                 tokio::select! {
                     biased;
+                    Some(task) = self.tasks.urgent.recv() => Next::Task(task),
                     Some(task) = self.tasks.tasks.recv() => Next::Task(task),
                     batch = self.intake.next_half() => batch.map_or(Next::End, Next::Batch),
                     () = heard(&mut self.tasks.stopped) => Next::Stop,
@@ -111,6 +132,7 @@ impl Writer {
                 Next::Stop => {
                     self.intake.close();
                     self.tasks.tasks.close();
+                    self.tasks.urgent.close();
                 }
                 Next::End => return,
             }
@@ -228,6 +250,47 @@ fn not_committed(error: &rusqlite::Error) -> Error {
 mod tests {
     use super::*;
     use rusqlite::ffi;
+
+    #[tokio::test]
+    async fn must_run_what_is_urgent_before_all_that_waits() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let connection = super::super::connection::open(&directory.path().join("file.db")).expect("open");
+        let (queue, intake) = crate::queue::queue();
+        let (upkeep, tasks) = upkeep();
+        let writer = std::thread::spawn(|| Writer::new(connection, intake, tasks).run());
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let noted = |name: &'static str| {
+            let order = Arc::clone(&order);
+            move |_: &Connection| {
+                order.lock().expect("not poisoned").push(name);
+                Ok(())
+            }
+        };
+        let (begun, has_begun) = oneshot::channel();
+        let (go_on, may_go_on) = std::sync::mpsc::channel();
+        let slow = upkeep.run(move |_| {
+            begun.send(()).expect("somebody waits");
+            may_go_on.recv().expect("it is let go on");
+            Ok(())
+        });
+        // Each waits by the time the next is looked at.
+        let others = async {
+            has_begun.await.expect("it has begun");
+            let release = async { go_on.send(()).expect("it waits") };
+            tokio::join!(
+                upkeep.run(noted("first")),
+                upkeep.run(noted("second")),
+                upkeep.run_first(noted("urgent")),
+                release
+            )
+        };
+        let (slow, (first, second, urgent, ())) = tokio::join!(slow, others);
+        assert_eq!([slow, first, second, urgent], [const { Ok(()) }; 4]);
+        assert_eq!(*order.lock().expect("not poisoned"), ["urgent", "first", "second"]);
+        upkeep.stop();
+        drop(queue);
+        writer.join().expect("it has not panicked");
+    }
 
     #[test]
     fn must_know_which_commits_that_failed_may_be_there_all_the_same() {

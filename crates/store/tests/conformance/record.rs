@@ -10,7 +10,7 @@ use tenancy_core::ids::Alias;
 use tenancy_core::json::{Object, sha256_hex};
 use tenancy_core::organization::Usage;
 use tenancy_core::rules::keys;
-use tenancy_store::page::{AuditFilter, Page, TenantFilter};
+use tenancy_store::page::{AuditFilter, MAX_PAGE_BYTES, Page, TenantFilter};
 
 on_both!(
     must_read_back_what_was_registered,
@@ -25,6 +25,7 @@ on_both!(
     must_filter_tenants,
     must_refuse_a_cursor_of_another_list,
     must_refuse_a_cursor_of_another_log,
+    must_end_a_page_whose_items_are_large,
     must_remove_what_has_expired_and_nothing_else,
     an_answer_must_count_as_absent_from_when_it_expires,
     must_keep_one_answer_to_what_changed_nothing_and_none_for_a_key_that_moved,
@@ -257,6 +258,35 @@ async fn must_refuse_a_cursor_of_another_list(bench: Bench) {
         let refused = bench.store.tenants(&TenantFilter::default(), &page).await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
     }
+}
+
+async fn must_end_a_page_whose_items_are_large(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    // With all that may be said of webhooks, it is some 300 KB.
+    let url = format!("https://example.com/{}", "x".repeat(2000));
+    let webhook = |n: usize| json!({"name": format!("w{n}"), "url": url, "events": ["TENANCY_CREATED"]});
+    let mut document = small("large", "acme");
+    document["webhooks"] = (0..64).map(webhook).collect();
+    let mut dossier = bench.register(&document).await.unwrap();
+    for version in 2..=60 {
+        document["display_name"] = json!(version.to_string());
+        let decided = bench.change(&dossier, &document, &[]).unwrap();
+        bench.commit(decided.changes).await.unwrap();
+        dossier = decided.dossier;
+    }
+    let (mut after, mut versions, mut pages) = (None, Vec::new(), 0);
+    loop {
+        let listed = bench.store.tenant_versions(&tenant("large"), &Page { after, limit: 500 }).await.unwrap();
+        let bytes: usize = listed.items.iter().map(|version| version.manifest.to_string().len()).sum();
+        assert!(bytes < MAX_PAGE_BYTES + 1024 * 1024, "{bytes}");
+        versions.extend(listed.items.iter().map(|version| version.version));
+        (after, pages) = (listed.next, pages + 1);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(versions, (1..=60).rev().collect::<Vec<_>>());
+    assert!(pages > 1);
 }
 
 async fn must_refuse_a_cursor_of_another_log(bench: Bench) {

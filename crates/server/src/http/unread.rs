@@ -1,0 +1,80 @@
+//! Bodies that nobody read to their end: the connection ends behind the answer, and the answer says so.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request, Response};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either};
+use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+/// The router. What is refused before its body was read would else leave a client with a connection that looks good and
+/// is not: after such an answer hyper closes it, and RFC 9112 (section 9.6) wants `Connection: close` to say so.
+pub struct SaysWhatIsUnread(TowerToHyperService<Router>);
+
+impl SaysWhatIsUnread {
+    /// Answers as the router does.
+    pub fn new(router: Router) -> Self {
+        Self(TowerToHyperService::new(router))
+    }
+}
+
+type Answered<F> = Either<F, BoxFuture<'static, Result<Response<Body>, Infallible>>>;
+
+impl Service<Request<Incoming>> for SaysWhatIsUnread {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answered<<TowerToHyperService<Router> as Service<Request<Body>>>::Future>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        if request.body().is_end_stream() {
+            return Either::Left(self.0.call(request.map(Body::new)));
+        }
+        let is_read = Arc::new(AtomicBool::new(false));
+        let watched = |body| Body::new(Watched { body, is_read: Arc::clone(&is_read) });
+        let answered = self.0.call(request.map(watched));
+        let answer = async move {
+            let mut response = answered.await?;
+            if !is_read.load(Ordering::Relaxed) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        };
+        Either::Right(answer.boxed())
+    }
+}
+
+/// A body that says when it was read to its end.
+struct Watched {
+    body: Incoming,
+    is_read: Arc<AtomicBool>,
+}
+
+impl hyper::body::Body for Watched {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        if frame.is_none() || this.body.is_end_stream() {
+            this.is_read.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
