@@ -29,6 +29,19 @@ pub fn open(path: &Path) -> Result<Connection, Error> {
     Ok(connection)
 }
 
+/// As [`open`], for a file that is open for writing already, and for what need not outlast the machine's power: no commit waits
+/// for the disk, nor brings any page of the log to where it belongs. The next commit of the other connection takes these along.
+pub fn open_unsynced(path: &Path) -> Result<Connection, Error> {
+    let unsynced = || {
+        let connection = Connection::open(path)?;
+        configure(&connection)?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        Ok(connection)
+    };
+    unsynced().map_err(|error| failed(&error))
+}
+
 /// Makes the file for its owner alone, if it is not there; SQLite gives what it makes beside it the same mode.
 pub fn make(path: &Path) -> Result<(), Error> {
     let made = private(OpenOptions::new().append(true).create(true)).open(path);

@@ -55,7 +55,7 @@ impl Sqlite {
         migrate::check(&writing)?;
         let (queue, intake) = queue::queue();
         let (upkeep, tasks) = writer::upkeep();
-        let writer = Writer::new(writing, intake, tasks);
+        let writer = Writer::new(writing, connection::open_unsynced(&path)?, intake, tasks);
         let thread = std::thread::Builder::new()
             .name(THREAD.to_owned())
             .spawn(move || writer.run())
@@ -101,7 +101,7 @@ impl Sqlite {
         self.upkeep.run(move |connection| connection::rows(connection, &sql.text, &sql.params, &types)).await
     }
 
-    /// As [`Sqlite::write`], before all that waits.
+    /// As [`Sqlite::write`], before all that waits, and without waiting for the disk.
     pub async fn write_first(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
         self.upkeep.run_first(move |connection| connection::rows(connection, &sql.text, &sql.params, &types)).await
     }

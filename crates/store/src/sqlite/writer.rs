@@ -48,7 +48,8 @@ impl Upkeep {
         Self::run_in(&self.tasks, task).await
     }
 
-    /// As [`Upkeep::run`], before all that waits: on a slow disk it waits for what is under way, and for nothing else.
+    /// As [`Upkeep::run`], before all that waits, and without waiting for the disk: however slow that is, it waits for what is
+    /// under way, and for nothing else. With the machine's power it may be gone.
     pub async fn run_first<T: Send + 'static>(
         &self,
         task: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -84,6 +85,8 @@ impl Upkeep {
 /// The writer.
 pub struct Writer {
     connection: Connection,
+    /// For what is urgent; its commits are not waited for until they are on the disk.
+    unsynced: Connection,
     intake: Intake,
     tasks: Tasks,
     reads: Vec<String>,
@@ -94,10 +97,11 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer with its connection and its two ways in.
-    pub fn new(connection: Connection, intake: Intake, tasks: Tasks) -> Self {
+    /// A writer with its connections and its ways in.
+    pub fn new(connection: Connection, unsynced: Connection, intake: Intake, tasks: Tasks) -> Self {
         Self {
             connection,
+            unsynced,
             intake,
             tasks,
             reads: found::statements(),
@@ -120,13 +124,14 @@ impl Writer {
             let next = runtime.block_on(async {
                 tokio::select! {
                     biased;
-                    Some(task) = self.tasks.urgent.recv() => Next::Task(task),
+                    Some(task) = self.tasks.urgent.recv() => Next::Urgent(task),
                     Some(task) = self.tasks.tasks.recv() => Next::Task(task),
                     batch = self.intake.next_half() => batch.map_or(Next::End, Next::Batch),
                     () = heard(&mut self.tasks.stopped) => Next::Stop,
                 }
             });
             match next {
+                Next::Urgent(task) => task(&mut self.unsynced),
                 Next::Task(task) => task(&mut self.connection),
                 Next::Batch(batch) => self.batch(batch),
                 Next::Stop => {
@@ -200,6 +205,7 @@ async fn heard(stopped: &mut Option<oneshot::Receiver<()>>) {
 }
 
 enum Next {
+    Urgent(Task),
     Task(Task),
     Batch(Vec<Waiting>),
     Stop,
@@ -248,16 +254,23 @@ fn not_committed(error: &rusqlite::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::connection;
     use super::*;
     use rusqlite::ffi;
 
     #[tokio::test]
     async fn must_run_what_is_urgent_before_all_that_waits() {
         let directory = tempfile::tempdir().expect("a directory");
-        let connection = super::super::connection::open(&directory.path().join("file.db")).expect("open");
+        let path = directory.path().join("file.db");
+        let connection = connection::open(&path).expect("open");
+        let unsynced = connection::open_unsynced(&path).expect("open");
+        let synchronous = |connection: &Connection| {
+            connection.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0)).expect("a number")
+        };
+        assert_eq!((synchronous(&connection), synchronous(&unsynced)), (2, 1), "FULL, and NORMAL");
         let (queue, intake) = crate::queue::queue();
         let (upkeep, tasks) = upkeep();
-        let writer = std::thread::spawn(|| Writer::new(connection, intake, tasks).run());
+        let writer = std::thread::spawn(|| Writer::new(connection, unsynced, intake, tasks).run());
         let order = Arc::new(Mutex::new(Vec::new()));
         let noted = |name: &'static str| {
             let order = Arc::clone(&order);
