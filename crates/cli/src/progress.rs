@@ -29,14 +29,7 @@ struct Seen {
 impl Progress {
     /// For so many tenants.
     pub fn of(tenants: usize) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let length = PARTS * tenants.max(1) as u64;
-            let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{bar:24} {percent:>3}% {elapsed:>4}  {wide_msg}") {
-                bar.set_style(style.progress_chars("=> "));
-            }
-            bar
-        });
+        let bar = std::io::stderr().is_terminal().then(|| bar(tenants, ProgressDrawTarget::stderr()));
         Self { bar, seen: Mutex::default() }
     }
 
@@ -101,6 +94,14 @@ impl Progress {
     }
 }
 
+fn bar(tenants: usize, target: ProgressDrawTarget) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(PARTS * tenants.max(1) as u64), target);
+    if let Ok(style) = ProgressStyle::with_template("{bar:24} {percent:>3}% {elapsed:>4}  {wide_msg}") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
+}
+
 /// How much of a tenant's way is done. Creating is the first half of the way into service; the bar never goes back.
 fn parts(action: &str, progress: f64) -> u64 {
     let progress = progress.clamp(0.0, 1.0);
@@ -123,7 +124,67 @@ fn step(job: &Value) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use indicatif::TermLike;
     use serde_json::json;
+    use std::io;
+    use std::sync::Arc;
+
+    /// A terminal of 80 columns that keeps what is written to it.
+    #[derive(Debug, Clone, Default)]
+    struct Kept(Arc<Mutex<String>>);
+
+    impl TermLike for Kept {
+        fn width(&self) -> u16 {
+            80
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.lock().expect("not poisoned").push_str(text);
+            Ok(())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn must_show_a_bar_that_says_whose_job_is_how_far() {
+        let kept = Kept::default();
+        let bar = bar(2, ProgressDrawTarget::term_like(Box::new(kept.clone())));
+        let progress = Progress { bar: Some(bar), seen: Mutex::default() };
+        let steps = json!([{"name": "provision dev", "state": "done"}, {"name": "record", "state": "pending"}]);
+        progress.settled("acme-us");
+        progress.job("acme-eu", &json!({"action": "activate", "state": "running", "progress": 0.5, "steps": steps}));
+        let shown = kept.0.lock().expect("not poisoned").clone();
+        for part in ["=====>", " 87%", "acme-eu: activate 50%, record"] {
+            assert!(shown.contains(part), "{part} in {shown:?}");
+        }
+    }
 
     #[test]
     fn must_only_go_forward_over_a_chain_of_jobs() {
