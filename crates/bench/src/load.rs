@@ -15,7 +15,7 @@ pub struct Load {
     pub answered: u64,
     /// Of them a second.
     pub per_second: f64,
-    /// Median latency, in milliseconds.
+    /// Mean latency, in milliseconds.
     pub latency_ms: f64,
 }
 

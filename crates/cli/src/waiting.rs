@@ -190,6 +190,21 @@ mod tests {
     }
 
     #[test]
+    fn must_take_a_draft_for_as_good_as_suspended_and_for_nothing_else() {
+        for (state, wish, reached) in [
+            ("Draft", json!(null), true),
+            ("Draft", json!("Suspended"), true),
+            ("Draft", json!("Active"), false),
+            ("Active", json!("Suspended"), false),
+            ("Archived", json!("Suspended"), false),
+            ("Suspended", json!("Suspended"), true),
+        ] {
+            let tenant = json!({"state": state, "desired_state": wish});
+            assert_eq!(as_wished(&tenant), reached, "{tenant}");
+        }
+    }
+
+    #[test]
     fn must_say_what_keeps_a_tenant_from_its_wish() {
         let held = settled(json!({
             "tenant_id": "acme-eu", "state": "Suspended", "desired_state": "Active",

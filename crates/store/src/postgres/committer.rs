@@ -270,8 +270,8 @@ impl Committer {
         Ok(Flight::new(connection, &self.flushes, members, judgement, Some(found)))
     }
 
-    /// Waits for a batch that is sent. As soon as as many wait as it commits, or the one before it did, they are sent behind it:
-    /// others are on their way, and small batches are dear. Nobody goes ahead of who was put off to the next batch, nor where this
+    /// Waits for a batch that is sent. As soon as as many wait as the one before it committed, they are sent behind it: those
+    /// who were in that one are on their way again, and small batches are dear. Nobody goes ahead of who was put off to the next batch, nor where this
     /// batch may have to run once more, nor where a pooler may give what comes behind the COMMIT to another connection.
     async fn land(&mut self, mut flight: Flight, again: bool) -> Result<Option<Batch>, Box<Failed>> {
         let connection = self.connection.clone();
@@ -280,8 +280,7 @@ impl Committer {
             self.ended(flight.landed().await).await?;
             return Ok(None);
         };
-        let enough = flight.committing.max(self.committed_before);
-        self.committed_before = flight.committing;
+        let enough = std::mem::replace(&mut self.committed_before, flight.committing).max(1);
         flight.depart().await;
         flight.land_or(pin!(self.intake.gathered(enough))).await;
         let next = if flight.has_landed() { Vec::new() } else { self.intake.ready() };
