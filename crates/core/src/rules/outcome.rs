@@ -118,17 +118,17 @@ pub fn cancel(
 }
 
 /// Cancels the open job if it only waits and is in the way of a hold: what it waits for may take days, and the tenant must
-/// be out of service now. One that is worked on must not have begun to wait by then.
+/// be out of service now. One that does not wait yet must not have begun to when this is committed.
 pub(super) fn make_way(turn: &mut Turn<'_>) {
     if !is_in_the_way(turn.declared, &turn.dossier) {
         return;
     }
     let Some(job) = turn.dossier.open_job.clone() else { return };
-    if job.state == JobState::Running {
-        turn.guards.push(Guard::Lease(job.job_id, job.lease_epoch));
-    } else if job.waiting_for.is_some() {
+    if job.waiting_for.is_some() {
         let why = "cancelled: a hold that takes the tenant out of service did not let it wait any longer".to_owned();
         cancelled(turn, &job, why, Value::Null);
+    } else {
+        turn.guards.push(Guard::Lease(job.job_id, job.lease_epoch));
     }
 }
 

@@ -193,12 +193,15 @@ async fn must_let_a_hold_or_a_job_that_begins_to_wait_be_first_and_the_other_loo
     let draft = bench.dossier("acme-eu").await;
     let created = outcome::complete(&bench.declared, &draft, &create, &mut bench.moment()).unwrap();
     bench.commit(created.changes).await.unwrap();
-    for hold_is_first in [false, true] {
+    // The hold is decided on while the job is not claimed yet, or while it is worked on.
+    for (is_claimed, hold_is_first) in [(false, false), (true, false), (true, true)] {
+        let queued = bench.dossier("acme-eu").await;
         let activate = bench.claim().await.remove(0);
         assert_eq!(activate.action, Action::Activate);
         let (seen, lease) = (bench.dossier("acme-eu").await, (activate.job_id.clone(), activate.lease_epoch));
         let hold = Suspension { hold: Some("security".to_owned()), ..Suspension::default() };
-        let held = suspend(&bench.declared, &seen, &hold, &mut bench.moment()).unwrap();
+        let decided_on = if is_claimed { &seen } else { &queued };
+        let held = suspend(&bench.declared, decided_on, &hold, &mut bench.moment()).unwrap();
         let aside = || bench.store.put_aside(&lease, &seen.tenant, "a certificate", bench.store.now());
         if hold_is_first {
             bench.commit(held.changes).await.unwrap();
