@@ -145,20 +145,19 @@ impl Run<'_> {
                 }
             }
         }
+        if !violations.is_empty() {
+            violations.sort_by_key(|violation| place(&violation.pointer));
+            violations.truncate(MAX_FINDINGS);
+            return Err(Error::Invalid(violations));
+        }
         // As they are written: what another of them stood in the way of is tried once more at the end.
-        for at in again.into_iter().take_while(|_| violations.is_empty()) {
+        for at in again {
             match self.foresee(&documents[at], &mut ledger).await {
                 Err(error) if is_nobodys(&error) => return Err(error),
                 decided => lines[at] = self.line(&documents[at], decided),
             }
         }
-        if violations.is_empty() {
-            Ok(Plan { lines, opened: opener.is_some() })
-        } else {
-            violations.sort_by_key(|violation| place(&violation.pointer));
-            violations.truncate(MAX_FINDINGS);
-            Err(Error::Invalid(violations))
-        }
+        Ok(Plan { lines, opened: opener.is_some() })
     }
 
     /// What was answered about the document before, in a request with the same key that wrote `opener` first.

@@ -72,13 +72,6 @@ impl Clock {
     }
 }
 
-/// Between what the offset is, by one look at the database's clock: it was taken sometime between when it was asked for and when
-/// the answer came, and nobody knows when.
-struct Sample {
-    least_micros: i64,
-    most_micros: i64,
-}
-
 // reason: this is how the database's time is learned; every other statement gets it as a parameter.
 const QUESTION: &str = "SELECT clock_timestamp()";
 
@@ -93,6 +86,13 @@ fn answer(rows: Vec<Vec<Value>>) -> Result<Timestamp, Error> {
 pub async fn ask(connection: &Connection) -> Result<Timestamp, Error> {
     let rows = connection.run(&Sql::new(Dialect::Postgres, QUESTION), &[Type::Time]).await;
     answer(rows.map_err(|error| failed(&error))?).map(cut)
+}
+
+/// Between what the offset is, by one look at the database's clock: it was taken sometime between when it was asked for and when
+/// the answer came, and nobody knows when.
+struct Sample {
+    least_micros: i64,
+    most_micros: i64,
 }
 
 impl Sample {

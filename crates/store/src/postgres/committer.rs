@@ -6,7 +6,7 @@ use super::course::Course;
 use super::fault::Fault;
 use super::flight::{Flight, Landed};
 use super::flushes::{Failure, Flushes};
-use super::target::Target;
+use super::target::{STATEMENT_TIMEOUT_SECONDS, Target};
 use crate::batch::{Needs, judged};
 use crate::queue::{Intake, Waiting};
 use std::collections::VecDeque;
@@ -22,8 +22,8 @@ use tokio::time::Instant;
 /// log's head, so on a slow database that is nobody's fault, and alone they would only be more to wait for.
 const PATIENCE_LOCKED: Duration = Duration::from_secs(5);
 /// How long a batch may keep all others waiting while its members run alone; who has not had a turn then is refused. It is
-/// longer than one statement may take.
-const PATIENCE_ALONE: Duration = Duration::from_secs(15);
+/// longer than one statement may take: else who comes behind such a one would never have a turn.
+const PATIENCE_ALONE: Duration = Duration::from_secs(STATEMENT_TIMEOUT_SECONDS + 5);
 /// How often a batch runs again as it is before its members run alone.
 const MAX_TRIES_TOGETHER: u32 = 2;
 /// How often a member that runs alone is tried.
@@ -271,8 +271,9 @@ impl Committer {
     }
 
     /// Waits for a batch that is sent. As soon as as many wait as the one before it committed, they are sent behind it: those
-    /// who were in that one are on their way again, and small batches are dear. Nobody goes ahead of who was put off to the next batch, nor where this
-    /// batch may have to run once more, nor where a pooler may give what comes behind the COMMIT to another connection.
+    /// who were in that one are on their way again, and small batches are dear. Nobody goes ahead of who was put off to the
+    /// next batch, nor where this batch may have to run once more, nor where a pooler may give what comes behind the COMMIT to
+    /// another connection.
     async fn land(&mut self, mut flight: Flight, again: bool) -> Result<Option<Batch>, Box<Failed>> {
         let connection = self.connection.clone();
         let connection = connection.filter(|connection| !connection.is_pooled() && !again && !flight.puts_off);
