@@ -13,7 +13,7 @@ use tenancy_core::apikey::Role;
 use tenancy_core::ids::CorrelationId;
 use tenancy_core::rules::keys;
 use tenancy_server::config::Config;
-use tenancy_server::tenancy::{Asked, Tenancy};
+use tenancy_server::tenancy::{RequestContext, Tenancy};
 use tenancy_server::token::Token;
 use tenancy_store::Store;
 use tenancy_store::database::Database;
@@ -72,9 +72,9 @@ impl Product {
         config.jobs.enabled = false;
         let tenancy = Tenancy::new(store.clone(), config.declared.clone());
         let token = Token::fresh().expect("random");
-        let asked = Asked::by_system("bench", CorrelationId::known("bench"));
-        let mut moment = tenancy.moment(&asked).expect("a moment");
-        let key = keys::create("bench", Role::Admin, None, token.digest(), &mut moment).expect("decided");
+        let asked = RequestContext::by_system("bench", CorrelationId::known("bench"));
+        let mut context = tenancy.context(&asked).expect("a moment");
+        let key = keys::create("bench", Role::Admin, None, token.digest(), &mut context).expect("decided");
         store.commit(key.changes.expect("a change")).await.expect("committed");
         let stop = CancellationToken::new();
         let serving = {

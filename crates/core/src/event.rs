@@ -1,8 +1,8 @@
 //! Audit events: one closed list of types, each with a version and the fields of its payload.
 
+use crate::decision_context::{DecisionContext, MAX_ACTOR_LENGTH_BYTES, fitting};
 use crate::ids::{AuditId, CorrelationId, TenantId};
 use crate::json::{Object, canonical, sha256_hex};
-use crate::moment::{MAX_ACTOR_LENGTH_BYTES, Moment, fitting};
 use crate::tenant::words;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -220,21 +220,26 @@ pub struct Event {
 
 impl Event {
     /// An event that happens now. `payload` must be an object.
-    pub fn new(moment: &mut Moment, tenant_id: Option<&TenantId>, event_type: EventType, payload: Value) -> Self {
+    pub fn new(
+        context: &mut DecisionContext,
+        tenant_id: Option<&TenantId>,
+        event_type: EventType,
+        payload: Value,
+    ) -> Self {
         let payload = match payload {
             Value::Object(object) => object,
             _ => Object::new(),
         };
         Self {
-            audit_id: moment.audit_id(),
+            audit_id: context.audit_id(),
             tenant_id: tenant_id.cloned(),
             event_type,
             event_version: event_type.version(),
-            actor: moment.actor.to_string(),
-            on_behalf_of: moment.actor.on_behalf_of.as_deref().map(|who| fitting(who, MAX_ACTOR_LENGTH_BYTES).into()),
+            actor: context.actor.to_string(),
+            on_behalf_of: context.actor.on_behalf_of.as_deref().map(|who| fitting(who, MAX_ACTOR_LENGTH_BYTES).into()),
             payload,
-            correlation_id: moment.correlation_id.clone(),
-            occurred_at: moment.now,
+            correlation_id: context.correlation_id.clone(),
+            occurred_at: context.now,
             private: None,
         }
     }
@@ -242,9 +247,9 @@ impl Event {
     /// Adds what may be personal: it goes beside the row, its salted digest into the payload. Nothing for an empty
     /// object.
     #[must_use]
-    pub fn with_private(mut self, moment: &mut Moment, content: Value) -> Self {
+    pub fn with_private(mut self, context: &mut DecisionContext, content: Value) -> Self {
         if content.as_object().is_some_and(|object| !object.values().all(Value::is_null)) {
-            let private = Private { salt: moment.salt(), content };
+            let private = Private { salt: context.salt(), content };
             self.payload.insert("private_digest".to_owned(), json!(private.digest()));
             self.private = Some(private);
         }

@@ -1,4 +1,4 @@
-//! Names of things: chosen by the client, or made from a [`crate::moment::Moment`].
+//! Names of things: chosen by the client, or made from a [`crate::decision_context::DecisionContext`].
 
 use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;

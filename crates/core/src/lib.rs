@@ -2,10 +2,11 @@
 //!
 //! Everything here is pure: no I/O, no async, no clock, no randomness, no SQL. A rule takes what was loaded and a
 //! command, and returns [`changes::Changes`]: the rows to write, the guards they depend on, and an audit event for
-//! each thing that happened. Time, ids and actor come in through a [`moment::Moment`].
+//! each thing that happened. Time, ids and actor come in through a [`decision_context::DecisionContext`].
 
 pub mod apikey;
 pub mod changes;
+pub mod decision_context;
 pub mod declared;
 pub mod document;
 pub mod environment;
@@ -18,7 +19,6 @@ pub mod json;
 pub mod judge;
 pub mod lifecycle;
 pub mod manifest;
-pub mod moment;
 pub mod nearest;
 pub mod organization;
 pub mod permission;

@@ -4,7 +4,7 @@ use crate::declared::Declared;
 use crate::error::Error;
 use crate::event::EventType;
 use crate::hold::Hold;
-use crate::tenant::{Dossier, State, Wish, words};
+use crate::tenant::{DesiredState, State, TenantSnapshot, words};
 use jiff::Timestamp;
 
 words!(
@@ -113,7 +113,7 @@ pub struct Situation {
     /// What is.
     pub state: State,
     /// What is wished.
-    pub wish: Option<Wish>,
+    pub desired: Option<DesiredState>,
     /// Whether a hold keeps the tenant suspended.
     pub held: bool,
     /// Whether it was provisioned: its `create` job ended well.
@@ -126,28 +126,28 @@ pub struct Situation {
 
 impl Situation {
     /// The situation of a tenant.
-    pub fn of(declared: &Declared, dossier: &Dossier) -> Self {
+    pub fn of(declared: &Declared, snapshot: &TenantSnapshot) -> Self {
         Self {
-            state: dossier.tenant.state,
-            wish: dossier.tenant.desired_state,
-            held: suspending_holds(declared, dossier).next().is_some(),
-            provisioned: dossier.tenant.provisioned_at.is_some(),
-            unprovisioned_environment: dossier.environments.iter().any(|e| e.provisioned_at.is_none()),
-            open_job: dossier.open_job.is_some(),
+            state: snapshot.tenant.state,
+            desired: snapshot.tenant.desired_state,
+            held: suspending_holds(declared, snapshot).next().is_some(),
+            provisioned: snapshot.tenant.provisioned_at.is_some(),
+            unprovisioned_environment: snapshot.environments.iter().any(|e| e.provisioned_at.is_none()),
+            open_job: snapshot.open_job.is_some(),
         }
     }
 }
 
 /// The holds that keep a tenant suspended.
-pub fn suspending_holds<'a>(declared: &'a Declared, dossier: &'a Dossier) -> impl Iterator<Item = &'a Hold> {
-    dossier.all_holds().filter(|hold| declared.suspends(&hold.kind))
+pub fn suspending_holds<'a>(declared: &'a Declared, snapshot: &'a TenantSnapshot) -> impl Iterator<Item = &'a Hold> {
+    snapshot.all_holds().filter(|hold| declared.suspends(&hold.kind))
 }
 
 /// Why the data may not be destroyed that a job is about to destroy; `None` for every other job. A purge is not asked for
 /// while a hold keeps the data, and none is placed on a tenant that is purged: but one may be placed on its organization,
 /// which knows nothing of its tenants' jobs.
-pub fn kept_from(declared: &Declared, dossier: &Dossier, action: Action) -> Option<String> {
-    let holds = || described(dossier.all_holds().filter(|hold| declared.keeps_data(&hold.kind)));
+pub fn kept_from(declared: &Declared, snapshot: &TenantSnapshot, action: Action) -> Option<String> {
+    let holds = || described(snapshot.all_holds().filter(|hold| declared.keeps_data(&hold.kind)));
     (action == Action::Purge).then(holds)?.map(|holds| format!("hold {holds} keeps its data"))
 }
 
@@ -163,7 +163,7 @@ fn described<'a>(holds: impl Iterator<Item = &'a Hold>) -> Option<String> {
 /// and goes back into service. Being out of service comes before anything else is provisioned, and provisioning before
 /// being in service: also for a tenant that was deleted as a Draft, before its creation ended well, and undeleted.
 pub fn next_action(now: Situation) -> Option<Action> {
-    let wants_service = now.wish != Some(Wish::Suspended) && !now.held;
+    let wants_service = now.desired != Some(DesiredState::Suspended) && !now.held;
     if now.open_job {
         return None;
     }
@@ -174,7 +174,7 @@ pub fn next_action(now: Situation) -> Option<Action> {
         State::Draft | State::Active | State::Suspended if now.unprovisioned_environment || !now.provisioned => {
             Some(Action::Update)
         }
-        State::Draft if now.wish == Some(Wish::Active) && wants_service => Some(Action::Activate),
+        State::Draft if now.desired == Some(DesiredState::Active) && wants_service => Some(Action::Activate),
         State::Suspended if wants_service => Some(Action::Activate),
         State::Draft | State::Active | State::Suspended => None,
     }
@@ -182,26 +182,27 @@ pub fn next_action(now: Situation) -> Option<Action> {
 
 /// Why a tenant is not as it is wished, for people: a hold, a job, or its archiving; `None` when it is as wished. What is
 /// purged waits for nothing.
-pub fn waits_for(declared: &Declared, dossier: &Dossier) -> Option<String> {
-    if let Some(job) = &dossier.open_job {
+pub fn waits_for(declared: &Declared, snapshot: &TenantSnapshot) -> Option<String> {
+    if let Some(job) = &snapshot.open_job {
         let waiting = job.waiting_for.as_ref().map(|what| format!(", which waits for {what}")).unwrap_or_default();
         return Some(format!("job {} ({}, {}){waiting}", job.job_id, job.action, job.state));
     }
-    if dossier.tenant.state == State::Archived {
-        let comes_back = dossier.tenant.desired_state == Some(Wish::Active) && dossier.tenant.purged_at.is_none();
+    if snapshot.tenant.state == State::Archived {
+        let comes_back =
+            snapshot.tenant.desired_state == Some(DesiredState::Active) && snapshot.tenant.purged_at.is_none();
         return comes_back.then(|| "its undeletion".to_owned());
     }
-    let holds: Vec<_> = suspending_holds(declared, dossier).map(Hold::described).collect();
-    let kept_from_service = match (dossier.tenant.state, dossier.tenant.desired_state) {
-        (State::Draft, wish) => wish == Some(Wish::Active),
-        (State::Suspended, wish) => wish != Some(Wish::Suspended),
+    let holds: Vec<_> = suspending_holds(declared, snapshot).map(Hold::described).collect();
+    let kept_from_service = match (snapshot.tenant.state, snapshot.tenant.desired_state) {
+        (State::Draft, desired) => desired == Some(DesiredState::Active),
+        (State::Suspended, desired) => desired != Some(DesiredState::Suspended),
         (State::Active | State::Archived, _) => false,
     };
     if kept_from_service && !holds.is_empty() {
         let plural = if holds.len() == 1 { "hold" } else { "holds" };
         return Some(format!("the release of {plural} {}", holds.join(", ")));
     }
-    next_action(Situation::of(declared, dossier)).map(|action| format!("{action}, whose last job failed"))
+    next_action(Situation::of(declared, snapshot)).map(|action| format!("{action}, whose last job failed"))
 }
 
 /// Whether `action` may be asked for now.
@@ -210,11 +211,11 @@ pub fn waits_for(declared: &Declared, dossier: &Dossier) -> Option<String> {
 /// [`Error::NotNow`] with every condition that is not met, and what to do.
 pub fn check(
     declared: &Declared,
-    dossier: &Dossier,
+    snapshot: &TenantSnapshot,
     action: Action,
     now: Timestamp,
 ) -> Result<&'static Transition, Error> {
-    let tenant = &dossier.tenant;
+    let tenant = &snapshot.tenant;
     if tenant.purged_at.is_some() {
         return Err(Error::NotNow(format!(
             "{} is purged: its id stays taken, and nothing can be done",
@@ -229,23 +230,23 @@ pub fn check(
             tenant.tenant_id, tenant.state
         )));
     };
-    if let Some(job) = &dossier.open_job {
+    if let Some(job) = &snapshot.open_job {
         return Err(Error::NotNow(format!("job {} ({}) is {}: wait for its end", job.job_id, job.action, job.state)));
     }
-    let unmet: Vec<_> = transition.conditions.iter().filter_map(|c| c.unmet(declared, dossier, now)).collect();
+    let unmet: Vec<_> = transition.conditions.iter().filter_map(|c| c.unmet(declared, snapshot, now)).collect();
     if unmet.is_empty() { Ok(transition) } else { Err(Error::NotNow(unmet.join("; "))) }
 }
 
 impl Condition {
     /// Why the condition is not met; `None` when it is.
-    fn unmet(self, declared: &Declared, dossier: &Dossier, now: Timestamp) -> Option<String> {
-        let tenant = &dossier.tenant;
+    fn unmet(self, declared: &Declared, snapshot: &TenantSnapshot, now: Timestamp) -> Option<String> {
+        let tenant = &snapshot.tenant;
         match self {
             Self::Unprotected => tenant
                 .deletion_protection
                 .then(|| "deletion_protection is on: turn it off in the manifest first".to_owned()),
-            Self::DataNotHeld => kept_from(declared, dossier, Action::Purge),
-            Self::NotHeld => described(suspending_holds(declared, dossier))
+            Self::DataNotHeld => kept_from(declared, snapshot, Action::Purge),
+            Self::NotHeld => described(suspending_holds(declared, snapshot))
                 .map(|holds| format!("hold {holds} keeps it suspended: release it")),
             Self::GraceOver => match tenant.purge_after {
                 Some(at) if now >= at => None,
@@ -268,13 +269,13 @@ mod tests {
         let flags = || [false, true].into_iter();
         let states = State::WORDS.iter().map(|(_, state)| *state);
         states.flat_map(move |state| {
-            [None, Some(Wish::Active), Some(Wish::Suspended)].into_iter().flat_map(move |wish| {
+            [None, Some(DesiredState::Active), Some(DesiredState::Suspended)].into_iter().flat_map(move |desired| {
                 flags().flat_map(move |held| {
                     flags().flat_map(move |provisioned| {
                         flags().flat_map(move |unprovisioned_environment| {
                             flags().map(move |open_job| Situation {
                                 state,
-                                wish,
+                                desired,
                                 held,
                                 provisioned,
                                 unprovisioned_environment,
@@ -309,9 +310,9 @@ mod tests {
                 situation.unprovisioned_environment &= !matches!(action, Action::Create | Action::Update);
             }
             assert_eq!(next_action(situation), None, "{situation:?}");
-            if situation.held || situation.wish == Some(Wish::Suspended) {
+            if situation.held || situation.desired == Some(DesiredState::Suspended) {
                 assert_ne!(situation.state, State::Active, "{situation:?}");
-            } else if situation.wish == Some(Wish::Active) {
+            } else if situation.desired == Some(DesiredState::Active) {
                 assert_eq!(situation.state, State::Active, "{situation:?}");
             }
         }

@@ -11,7 +11,7 @@ use crate::environment::IsolationLevel;
 use crate::error::{Error, Violation};
 use crate::ids::{Alias, OrganizationId, TenantId, WebhookName};
 use crate::json::{Object, Pointer};
-use crate::tenant::{Dossier, Labels, Profile, Wish};
+use crate::tenant::{DesiredState, Labels, Profile, TenantSnapshot};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,7 +74,7 @@ pub struct Manifest {
     /// The profile; `mt-standard` when it is left out.
     pub profile: Profile,
     /// The wish.
-    pub desired_state: Option<Wish>,
+    pub desired_state: Option<DesiredState>,
     /// The home region.
     pub region: String,
     /// Labels.
@@ -107,16 +107,16 @@ impl Manifest {
     }
 
     /// The manifest that a tenant is at.
-    pub fn of(dossier: &Dossier) -> Self {
-        let tenant = &dossier.tenant;
-        let environments = dossier.environments.iter().map(|e| EnvironmentManifest {
+    pub fn of(snapshot: &TenantSnapshot) -> Self {
+        let tenant = &snapshot.tenant;
+        let environments = snapshot.environments.iter().map(|e| EnvironmentManifest {
             name: e.name.clone(),
             region: e.region.clone(),
             isolation_level: e.isolation_level,
             quotas: e.quotas.clone(),
             retention_days: e.retention_days,
         });
-        let webhooks = dossier.webhooks.iter().map(|w| WebhookManifest {
+        let webhooks = snapshot.webhooks.iter().map(|w| WebhookManifest {
             name: w.name.clone(),
             url: w.url.clone(),
             events: w.events.clone(),
@@ -130,7 +130,7 @@ impl Manifest {
             desired_state: tenant.desired_state,
             region: tenant.region.clone(),
             labels: tenant.labels.clone(),
-            aliases: dossier.aliases.iter().cloned().collect(),
+            aliases: snapshot.aliases.iter().cloned().collect(),
             quotas: tenant.quotas.clone(),
             policies: tenant.policies.clone(),
             billing: tenant.billing.clone(),

@@ -76,7 +76,7 @@ words!(
 
 words!(
     /// The wish in the manifest.
-    Wish {
+    DesiredState {
         /// To be in service.
         Active = "Active",
         /// To be out of service.
@@ -98,7 +98,7 @@ pub struct Tenant {
     /// What is.
     pub state: State,
     /// What the manifest wishes; `None`: as it is.
-    pub desired_state: Option<Wish>,
+    pub desired_state: Option<DesiredState>,
     /// The home region.
     pub region: String,
     /// Labels.
@@ -134,7 +134,7 @@ pub struct Tenant {
 
 /// All that is kept beside a tenant's row and that a rule decides on.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Dossier {
+pub struct TenantSnapshot {
     /// The row.
     pub tenant: Tenant,
     /// By name.
@@ -151,7 +151,7 @@ pub struct Dossier {
     pub open_job: Option<Job>,
 }
 
-impl Dossier {
+impl TenantSnapshot {
     /// The tenant's own holds, then its organization's.
     pub fn all_holds(&self) -> impl Iterator<Item = &Hold> {
         self.holds.iter().chain(&self.organization_holds)

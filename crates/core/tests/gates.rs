@@ -2,19 +2,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use serde_json::{Value, json};
+use tenancy_core::decision_context::{Actor, DecisionContext};
 use tenancy_core::declared::Declared;
 use tenancy_core::ids::CorrelationId;
 use tenancy_core::json::merge_patch;
 use tenancy_core::manifest::Manifest;
-use tenancy_core::moment::{Actor, Moment};
 use tenancy_core::rules::gates::ALLOWED_BY_NAME;
 use tenancy_core::rules::{Decision, change as rule, register as first};
-use tenancy_core::tenant::Dossier;
+use tenancy_core::tenant::TenantSnapshot;
 use tenancy_core::{Error, Timestamp};
 
-fn moment() -> Moment {
+fn context() -> DecisionContext {
     let now = Timestamp::from_second(1_700_000_000).expect("in range");
-    Moment::new(now, [7; 32], Actor::system("test"), CorrelationId::known("c"))
+    DecisionContext::new(now, [7; 32], Actor::system("test"), CorrelationId::known("c"))
 }
 
 fn document(more: Value) -> Value {
@@ -23,15 +23,15 @@ fn document(more: Value) -> Value {
     document
 }
 
-fn register(document: &Value) -> Dossier {
+fn register(document: &Value) -> TenantSnapshot {
     let (manifest, warnings) = Manifest::parse(&Declared::default(), document).expect("good");
-    first::register(&Declared::default(), &manifest, warnings, &mut moment()).expect("made").dossier
+    first::register(&Declared::default(), &manifest, warnings, &mut context()).expect("made").snapshot
 }
 
-fn change(dossier: &Dossier, document: &Value, allow: &[&str]) -> Result<Decision, Error> {
+fn change(snapshot: &TenantSnapshot, document: &Value, allow: &[&str]) -> Result<Decision, Error> {
     let (manifest, warnings) = Manifest::parse(&Declared::default(), document).expect("good");
     let allow: Vec<_> = allow.iter().map(|word| (*word).to_owned()).collect();
-    rule::change(&Declared::default(), dossier, &manifest, warnings, &allow, &mut moment())
+    rule::change(&Declared::default(), snapshot, &manifest, warnings, &allow, &mut context())
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn must_refuse_all_that_may_destroy_data_together_unless_it_is_allowed_by_name()
     );
     assert!(gates.iter().all(|gate| ALLOWED_BY_NAME.contains(&gate.allow)), "{gates:?}");
     let changed = change(&tenant, &after, &ALLOWED_BY_NAME).expect("allowed");
-    assert_eq!(changed.dossier.tenant.version, 2);
+    assert_eq!(changed.snapshot.tenant.version, 2);
 }
 
 #[test]

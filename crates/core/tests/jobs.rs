@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use tenancy_core::changes::{Changes, Guard};
+use tenancy_core::decision_context::{Actor, DecisionContext};
 use tenancy_core::declared::Declared;
 use tenancy_core::event::EventType;
 use tenancy_core::hold::{Held, Hold};
@@ -10,24 +11,28 @@ use tenancy_core::ids::{CorrelationId, HoldId};
 use tenancy_core::job::{Job, JobState};
 use tenancy_core::lifecycle::Action;
 use tenancy_core::manifest::Manifest;
-use tenancy_core::moment::{Actor, Moment};
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::outcome::{Failure, cancel, complete, fail};
 use tenancy_core::rules::{Decision, change, organization_holds, register};
-use tenancy_core::tenant::{Dossier, State};
+use tenancy_core::tenant::{State, TenantSnapshot};
 use tenancy_core::{Error, Timestamp};
 
-/// One tenant, decided on and on: each decision is the next one's dossier.
+/// One tenant, decided on and on: each decision is the next one's snapshot.
 struct Tenant {
     declared: Declared,
-    dossier: Dossier,
+    snapshot: TenantSnapshot,
     changes: Option<Changes>,
     hours: i64,
 }
 
-fn moment(hours: i64) -> Moment {
+fn context(hours: i64) -> DecisionContext {
     let now = Timestamp::from_second(1_700_000_000 + hours * 3600).unwrap();
-    Moment::new(now, [u8::try_from(hours % 251).unwrap(); 32], Actor::system("test"), CorrelationId::known("c"))
+    DecisionContext::new(
+        now,
+        [u8::try_from(hours % 251).unwrap(); 32],
+        Actor::system("test"),
+        CorrelationId::known("c"),
+    )
 }
 
 fn document(environments: &[&str]) -> Value {
@@ -41,8 +46,8 @@ impl Tenant {
     fn new() -> Self {
         let declared = Declared::default();
         let (manifest, _) = Manifest::parse(&declared, &document(&["prod"])).unwrap();
-        let made = register::register(&declared, &manifest, Vec::new(), &mut moment(0)).unwrap();
-        Self { declared, dossier: made.dossier, changes: made.changes, hours: 0 }
+        let made = register::register(&declared, &manifest, Vec::new(), &mut context(0)).unwrap();
+        Self { declared, snapshot: made.snapshot, changes: made.changes, hours: 0 }
     }
 
     fn in_service() -> Self {
@@ -65,60 +70,62 @@ impl Tenant {
 
     fn decide(
         &mut self,
-        rule: impl FnOnce(&Declared, &Dossier, &mut Moment) -> Result<Decision, Error>,
+        rule: impl FnOnce(&Declared, &TenantSnapshot, &mut DecisionContext) -> Result<Decision, Error>,
     ) -> Result<(), Error> {
         self.hours += 1;
-        let decision = rule(&self.declared, &self.dossier, &mut moment(self.hours))?;
-        (self.dossier, self.changes) = (decision.dossier, decision.changes);
+        let decision = rule(&self.declared, &self.snapshot, &mut context(self.hours))?;
+        (self.snapshot, self.changes) = (decision.snapshot, decision.changes);
         Ok(())
     }
 
     fn suspend(&mut self, kind: &str) -> Result<(), Error> {
         let said = Suspension { hold: Some(kind.to_owned()), reason: None, until: None };
-        self.decide(|declared, dossier, moment| suspend(declared, dossier, &said, moment))
+        self.decide(|declared, snapshot, context| suspend(declared, snapshot, &said, context))
     }
 
     fn activate(&mut self, kind: Option<&str>) -> Result<(), Error> {
-        self.decide(|declared, dossier, moment| activate(declared, dossier, kind, moment))
+        self.decide(|declared, snapshot, context| activate(declared, snapshot, kind, context))
     }
 
     fn ask(&mut self, action: Action) {
-        self.decide(|declared, dossier, moment| request(declared, dossier, action, moment)).unwrap();
+        self.decide(|declared, snapshot, context| request(declared, snapshot, action, context)).unwrap();
     }
 
     fn grow(&mut self) {
         let (manifest, _) = Manifest::parse(&self.declared, &document(&["prod", "dev"])).unwrap();
-        self.decide(|declared, dossier, moment| change::change(declared, dossier, &manifest, Vec::new(), &[], moment))
-            .unwrap();
+        self.decide(|declared, snapshot, context| {
+            change::change(declared, snapshot, &manifest, Vec::new(), &[], context)
+        })
+        .unwrap();
     }
 
     fn cancel(&mut self) -> Result<(), Error> {
-        self.decide(|declared, dossier, moment| cancel(declared, dossier, Some("zz-personal"), moment))
+        self.decide(|declared, snapshot, context| cancel(declared, snapshot, Some("zz-personal"), context))
     }
 
     fn complete(&mut self, action: Action) {
         let job = self.open(action);
-        self.decide(|declared, dossier, moment| complete(declared, dossier, &job, moment)).unwrap();
+        self.decide(|declared, snapshot, context| complete(declared, snapshot, &job, context)).unwrap();
     }
 
     fn fail(&mut self, action: Action) {
         let (job, code) = (self.open(action), "provisioner_failed");
         let failure = Failure { code, message: "no room".to_owned(), step: None };
-        self.decide(|declared, dossier, moment| fail(declared, dossier, &job, failure, moment)).unwrap();
+        self.decide(|declared, snapshot, context| fail(declared, snapshot, &job, failure, context)).unwrap();
     }
 
     fn open(&self, action: Action) -> Job {
         assert_eq!(self.job(), Some(action));
-        self.dossier.open_job.clone().unwrap()
+        self.snapshot.open_job.clone().unwrap()
     }
 
     fn job(&self) -> Option<Action> {
-        self.dossier.open_job.as_ref().map(|job| job.action)
+        self.snapshot.open_job.as_ref().map(|job| job.action)
     }
 
     /// The open job as upkeep leaves it: claimed so often, and then at that state, waiting for that.
     fn upkeep(&mut self, attempt: i64, state: JobState, waiting_for: Option<&str>) {
-        let job = self.dossier.open_job.as_mut().unwrap();
+        let job = self.snapshot.open_job.as_mut().unwrap();
         (job.attempt, job.lease_epoch, job.state) = (attempt, attempt, state);
         job.waiting_for = waiting_for.map(str::to_owned);
     }
@@ -144,21 +151,21 @@ impl Tenant {
     fn hold_above(&mut self, kind: &str) {
         let hold = Hold {
             hold_id: HoldId::known(kind),
-            held: Held::Organization(self.dossier.tenant.organization_id.clone()),
+            held: Held::Organization(self.snapshot.tenant.organization_id.clone()),
             kind: kind.to_owned(),
             reason: None,
             placed_by: "user:x".to_owned(),
             until: None,
-            created_at: moment(0).now,
+            created_at: context(0).now,
         };
-        self.dossier.organization_holds = vec![hold];
+        self.snapshot.organization_holds = vec![hold];
     }
 
     fn settle(&mut self) {
-        let newest = self.dossier.open_job.clone();
-        self.decide(|declared, dossier, moment| {
-            let now = moment.now;
-            organization_holds::settle(declared, dossier, newest.as_ref(), now, moment)
+        let newest = self.snapshot.open_job.clone();
+        self.decide(|declared, snapshot, context| {
+            let now = context.now;
+            organization_holds::settle(declared, snapshot, newest.as_ref(), now, context)
         })
         .unwrap();
     }
@@ -179,7 +186,7 @@ fn must_cancel_a_job_that_is_open_however_far_it_is_and_fence_its_worker() {
         let mut tenant = Tenant::new();
         tenant.upkeep(attempt, state, waits);
         let job = tenant.open(Action::Create);
-        let before = tenant.dossier.tenant.clone();
+        let before = tenant.snapshot.tenant.clone();
         tenant.cancel().unwrap();
         let ended = tenant.ended();
         assert_eq!((ended.state, ended.error_code.as_deref()), (JobState::Failed, Some("cancelled")));
@@ -189,7 +196,7 @@ fn must_cancel_a_job_that_is_open_however_far_it_is_and_fence_its_worker() {
         let changes = tenant.changes.as_ref().unwrap();
         let at = Guard::TenantAt(before.tenant_id.clone(), before.version, before.counter);
         assert_eq!(changes.guards, [at, Guard::Lease(job.job_id, attempt)]);
-        assert_eq!(tenant.dossier.tenant.counter, before.counter + 1, "who decided on this tenant decides again");
+        assert_eq!(tenant.snapshot.tenant.counter, before.counter + 1, "who decided on this tenant decides again");
         let event = &changes.events()[0];
         assert_eq!(event.private.as_ref().map(|private| &private.content), Some(&json!({"reason": "zz-personal"})));
         assert!(!serde_json::to_string(&event.payload).unwrap().contains("zz-personal"));
@@ -209,7 +216,7 @@ fn must_go_on_after_a_cancelled_job_with_anything_else_that_is_asked_for() {
     assert_eq!(tenant.events(), [EventType::JobCancelled, EventType::SuspensionRequested]);
     tenant.complete(Action::Suspend);
     tenant.cancel().unwrap();
-    assert_eq!((tenant.dossier.tenant.state, tenant.job()), (State::Suspended, None));
+    assert_eq!((tenant.snapshot.tenant.state, tenant.job()), (State::Suspended, None));
     tenant.activate(Some("security")).unwrap();
     assert_eq!(tenant.job(), Some(Action::Update));
 }
@@ -217,13 +224,13 @@ fn must_go_on_after_a_cancelled_job_with_anything_else_that_is_asked_for() {
 #[test]
 fn must_not_cancel_a_purge_that_was_begun() {
     let mut tenant = Tenant::purged();
-    let before = tenant.dossier.clone();
+    let before = tenant.snapshot.clone();
     for (state, waits) in [(JobState::Running, None), (JobState::Queued, None), (JobState::Queued, Some("a quorum"))] {
-        tenant.dossier = before.clone();
+        tenant.snapshot = before.clone();
         tenant.upkeep(1, state, waits);
         assert!(refusal(tenant.cancel()).contains("gone already"));
     }
-    tenant.dossier = before;
+    tenant.snapshot = before;
     tenant.cancel().unwrap();
     tenant.ask(Action::Undelete);
 }
@@ -261,12 +268,12 @@ fn must_cancel_what_only_waits_when_the_same_hold_is_placed_again_or_on_all() {
     tenant.upkeep(1, JobState::Running, None);
     tenant.suspend("security").unwrap();
     tenant.waits();
-    let before = tenant.dossier.clone();
+    let before = tenant.snapshot.clone();
     tenant.suspend("security").unwrap();
     assert_eq!(tenant.events(), [EventType::JobCancelled, EventType::SuspensionRequested]);
 
-    tenant.dossier = before;
-    tenant.dossier.holds.clear();
+    tenant.snapshot = before;
+    tenant.snapshot.holds.clear();
     tenant.settle();
     assert!(tenant.changes.is_none(), "nothing holds it");
     tenant.hold_above("abuse");
@@ -328,9 +335,9 @@ fn must_not_empty_a_record_that_a_hold_on_the_organization_keeps_by_now() {
     let error = job.error.unwrap();
     assert!(error.contains("hold legal on organization acme keeps its data") && error.contains("is gone"), "{error}");
     assert_eq!((tenant.events(), tenant.job()), (vec![EventType::JobFailed], None));
-    assert_eq!((tenant.dossier.tenant.purged_at, tenant.dossier.environments.len()), (None, 1));
-    tenant.dossier.organization_holds.clear();
+    assert_eq!((tenant.snapshot.tenant.purged_at, tenant.snapshot.environments.len()), (None, 1));
+    tenant.snapshot.organization_holds.clear();
     tenant.ask(Action::Purge);
     tenant.complete(Action::Purge);
-    assert!(tenant.dossier.tenant.purged_at.is_some());
+    assert!(tenant.snapshot.tenant.purged_at.is_some());
 }

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 use std::cell::Cell;
 use tenancy_core::changes::{Guard, Write};
+use tenancy_core::decision_context::{Actor, DecisionContext, MAX_ACTOR_LENGTH_BYTES};
 use tenancy_core::declared::Declared;
 use tenancy_core::event::{EventType, MAX_PAYLOAD_BYTES};
 use tenancy_core::hold::{Held, Hold};
@@ -12,26 +13,25 @@ use tenancy_core::job::Job;
 use tenancy_core::json::merge_patch;
 use tenancy_core::lifecycle::{Action, waits_for};
 use tenancy_core::manifest::{MAX_MEMBERS_BYTES, Manifest};
-use tenancy_core::moment::{Actor, MAX_ACTOR_LENGTH_BYTES, Moment};
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
 use tenancy_core::rules::outcome::{Failure, complete, fail};
 use tenancy_core::rules::{Decision, change, log, register};
-use tenancy_core::tenant::{Dossier, State, Wish};
+use tenancy_core::tenant::{DesiredState, State, TenantSnapshot};
 use tenancy_core::{Error, Timestamp};
 
-/// One tenant, decided on and on: each decision is the next one's dossier.
+/// One tenant, decided on and on: each decision is the next one's snapshot.
 struct Tenant {
     declared: Declared,
-    dossier: Dossier,
+    snapshot: TenantSnapshot,
     events: Vec<EventType>,
     hours: Cell<i64>,
 }
 
-fn moment(hours: i64) -> Moment {
+fn context(hours: i64) -> DecisionContext {
     let now = Timestamp::from_second(1_700_000_000 + hours * 3600).expect("in range");
     let random = [u8::try_from(hours % 251).unwrap(); 32];
-    Moment::new(now, random, Actor::system("test"), CorrelationId::known("c"))
+    DecisionContext::new(now, random, Actor::system("test"), CorrelationId::known("c"))
 }
 
 fn document(more: Value) -> Value {
@@ -48,20 +48,20 @@ impl Tenant {
 
     fn declared(declared: Declared, document: &Value) -> Self {
         let (manifest, warnings) = Manifest::parse(&declared, document).expect("good");
-        let made = register::register(&declared, &manifest, warnings, &mut moment(0)).expect("made");
-        let mut tenant = Self { declared, dossier: made.dossier.clone(), events: Vec::new(), hours: Cell::new(0) };
+        let made = register::register(&declared, &manifest, warnings, &mut context(0)).expect("made");
+        let mut tenant = Self { declared, snapshot: made.snapshot.clone(), events: Vec::new(), hours: Cell::new(0) };
         tenant.take(Ok(made)).expect("taken");
         tenant
     }
 
-    fn moment(&self) -> Moment {
+    fn context(&self) -> DecisionContext {
         self.hours.set(self.hours.get() + 1);
-        moment(self.hours.get())
+        context(self.hours.get())
     }
 
     fn take(&mut self, decided: Result<Decision, Error>) -> Result<Decision, Error> {
         let decision = decided?;
-        self.dossier = decision.dossier.clone();
+        self.snapshot = decision.snapshot.clone();
         let changes = decision.changes.iter();
         self.events = changes.flat_map(|changes| changes.events().iter().map(|event| event.event_type)).collect();
         Ok(decision)
@@ -70,47 +70,47 @@ impl Tenant {
     fn change(&mut self, document: &Value, allow: &[&str]) -> Result<Decision, Error> {
         let (manifest, warnings) = Manifest::parse(&self.declared, document)?;
         let allow: Vec<_> = allow.iter().map(|word| (*word).to_owned()).collect();
-        let decided = change::change(&self.declared, &self.dossier, &manifest, warnings, &allow, &mut self.moment());
+        let decided = change::change(&self.declared, &self.snapshot, &manifest, warnings, &allow, &mut self.context());
         self.take(decided)
     }
 
     fn suspend(&mut self, kind: &str) -> Result<Decision, Error> {
         let said = Suspension { hold: Some(kind.to_owned()), reason: Some("unpaid".to_owned()), until: None };
-        let decided = suspend(&self.declared, &self.dossier, &said, &mut self.moment());
+        let decided = suspend(&self.declared, &self.snapshot, &said, &mut self.context());
         self.take(decided)
     }
 
     fn activate(&mut self, kind: Option<&str>) -> Result<Decision, Error> {
-        let decided = activate(&self.declared, &self.dossier, kind, &mut self.moment());
+        let decided = activate(&self.declared, &self.snapshot, kind, &mut self.context());
         self.take(decided)
     }
 
     fn ask(&mut self, action: Action) -> Result<Decision, Error> {
-        let decided = request(&self.declared, &self.dossier, action, &mut self.moment());
+        let decided = request(&self.declared, &self.snapshot, action, &mut self.context());
         self.take(decided)
     }
 
     fn job(&self) -> Option<Action> {
-        self.dossier.open_job.as_ref().map(|job| job.action)
+        self.snapshot.open_job.as_ref().map(|job| job.action)
     }
 
     fn complete(&mut self, action: Action) {
         assert_eq!(self.job(), Some(action));
-        let job: Job = self.dossier.open_job.clone().expect("open");
-        let decided = complete(&self.declared, &self.dossier, &job, &mut self.moment());
+        let job: Job = self.snapshot.open_job.clone().expect("open");
+        let decided = complete(&self.declared, &self.snapshot, &job, &mut self.context());
         self.take(decided).expect("completed");
     }
 
     fn fail(&mut self, action: Action) {
         assert_eq!(self.job(), Some(action));
-        let job: Job = self.dossier.open_job.clone().expect("open");
+        let job: Job = self.snapshot.open_job.clone().expect("open");
         let failure = Failure { code: "provisioner_failed", message: "no room".to_owned(), step: None };
-        let decided = fail(&self.declared, &self.dossier, &job, failure, &mut self.moment());
+        let decided = fail(&self.declared, &self.snapshot, &job, failure, &mut self.context());
         self.take(decided).expect("failed");
     }
 
     fn state(&self) -> State {
-        self.dossier.tenant.state
+        self.snapshot.tenant.state
     }
 }
 
@@ -142,7 +142,7 @@ fn must_not_try_again_by_itself_what_failed_but_whenever_somebody_asks() {
     let mut tenant = Tenant::new(json!({}));
     tenant.fail(Action::Create);
     assert_eq!(tenant.job(), None);
-    assert_eq!(waits_for(&tenant.declared, &tenant.dossier).as_deref(), Some("create, whose last job failed"));
+    assert_eq!(waits_for(&tenant.declared, &tenant.snapshot).as_deref(), Some("create, whose last job failed"));
     tenant.change(&document(json!({"labels": {"a": "b"}})), &[]).expect("changed");
     assert_eq!(tenant.events, [EventType::TenancyUpdated, EventType::CreationRequested]);
     tenant.fail(Action::Create);
@@ -156,7 +156,7 @@ fn must_not_try_again_by_itself_what_failed_but_whenever_somebody_asks() {
     assert_eq!(tenant.events, [EventType::SuspensionRequested]);
     assert!(tenant.suspend("operator").expect("under way").changes.is_none());
     tenant.complete(Action::Suspend);
-    assert_eq!(waits_for(&tenant.declared, &tenant.dossier).as_deref(), Some("the release of hold operator"));
+    assert_eq!(waits_for(&tenant.declared, &tenant.snapshot).as_deref(), Some("the release of hold operator"));
 }
 
 #[test]
@@ -166,9 +166,9 @@ fn must_provision_only_what_a_job_has_steps_for() {
     tenant.change(&two, &[]).expect("changed");
     tenant.complete(Action::Create);
     let provisioned =
-        |t: &Tenant| t.dossier.environments.iter().map(|e| e.provisioned_at.is_some()).collect::<Vec<_>>();
+        |t: &Tenant| t.snapshot.environments.iter().map(|e| e.provisioned_at.is_some()).collect::<Vec<_>>();
     assert_eq!(provisioned(&tenant), [false, true], "dev came while prod was made");
-    let steps: Vec<_> = tenant.dossier.open_job.iter().flat_map(|job| &job.steps).map(|s| s.name.as_str()).collect();
+    let steps: Vec<_> = tenant.snapshot.open_job.iter().flat_map(|job| &job.steps).map(|s| s.name.as_str()).collect();
     assert_eq!(steps, ["provision dev", "record"]);
     // One that takes the place of another of its name is another.
     tenant.change(&document(json!({})), &["remove-environment"]).expect("changed");
@@ -177,7 +177,7 @@ fn must_provision_only_what_a_job_has_steps_for() {
     assert_eq!(provisioned(&tenant), [false, true]);
     tenant.complete(Action::Update);
     tenant.complete(Action::Activate);
-    assert!(tenant.dossier.environments.iter().all(|e| e.state == State::Active && e.provisioned_at.is_some()));
+    assert!(tenant.snapshot.environments.iter().all(|e| e.state == State::Active && e.provisioned_at.is_some()));
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn must_work_environments_in_their_declared_order() {
     let names = json!({"environments": [{"name": "prod"}, {"name": "stage"}, {"name": "dev"}]});
     let mut tenant = Tenant::new(names);
     let steps = |t: &Tenant| {
-        let job = t.dossier.open_job.clone().expect("open");
+        let job = t.snapshot.open_job.clone().expect("open");
         job.steps.into_iter().map(|step| step.name).collect::<Vec<_>>()
     };
     assert_eq!(steps(&tenant), ["provision dev", "provision stage", "provision prod", "record"]);
@@ -241,15 +241,15 @@ fn must_leave_a_tombstone_and_nothing_beside_it() {
         refusal(tenant.change(&document(json!({"labels": {"a": "b"}})), &["remove-environment", "less-retention"]))
             .contains("undelete")
     );
-    assert_eq!(waits_for(&tenant.declared, &tenant.dossier), None, "nobody wishes it back");
-    tenant.dossier.tenant.desired_state = Some(Wish::Active);
-    assert_eq!(waits_for(&tenant.declared, &tenant.dossier).as_deref(), Some("its undeletion"));
+    assert_eq!(waits_for(&tenant.declared, &tenant.snapshot), None, "nobody wishes it back");
+    tenant.snapshot.tenant.desired_state = Some(DesiredState::Active);
+    assert_eq!(waits_for(&tenant.declared, &tenant.snapshot).as_deref(), Some("its undeletion"));
     assert!(refusal(tenant.ask(Action::Purge)).contains("grace period"));
     tenant.hours.set(tenant.hours.get() + 24);
     tenant.ask(Action::Purge).expect("asked");
     assert!(refusal(tenant.suspend("legal")).contains("cannot keep"));
-    let job = tenant.dossier.open_job.clone().expect("open");
-    let decision = complete(&tenant.declared, &tenant.dossier, &job, &mut tenant.moment()).expect("purged");
+    let job = tenant.snapshot.open_job.clone().expect("open");
+    let decision = complete(&tenant.declared, &tenant.snapshot, &job, &mut tenant.context()).expect("purged");
     let changes = decision.changes.as_ref().expect("changes");
     let gone = changes.writes.iter().filter(|write| {
         matches!(
@@ -264,7 +264,7 @@ fn must_leave_a_tombstone_and_nothing_beside_it() {
     });
     assert_eq!(back, Some((-1, -7)));
     tenant.take(Ok(decision)).expect("taken");
-    assert_eq!(waits_for(&tenant.declared, &tenant.dossier), None, "a tombstone waits for nothing");
+    assert_eq!(waits_for(&tenant.declared, &tenant.snapshot), None, "a tombstone waits for nothing");
     assert!(refusal(tenant.change(&document(more), &[])).contains("is purged"));
     for action in [Action::Undelete, Action::Purge, Action::Delete] {
         assert!(refusal(tenant.ask(action)).contains("is purged"));
@@ -283,21 +283,21 @@ fn must_be_held_by_its_organization_and_by_kinds_that_nobody_declares_any_more()
         reason: None,
         placed_by: "user:x".to_owned(),
         until: None,
-        created_at: moment(0).now,
+        created_at: context(0).now,
     };
-    let organization = tenant.dossier.tenant.organization_id.clone();
-    tenant.dossier.organization_holds = vec![hold(Held::Organization(organization), "abuse")];
+    let organization = tenant.snapshot.tenant.organization_id.clone();
+    tenant.snapshot.organization_holds = vec![hold(Held::Organization(organization), "abuse")];
     tenant.complete(Action::Create);
     assert_eq!((tenant.state(), tenant.job()), (State::Draft, None));
     assert_eq!(
-        waits_for(&tenant.declared, &tenant.dossier).as_deref(),
+        waits_for(&tenant.declared, &tenant.snapshot).as_deref(),
         Some("the release of hold abuse on organization acme")
     );
     assert!(refusal(tenant.activate(None)).contains("abuse"));
     assert!(refusal(tenant.activate(Some("abuse"))).contains("no hold"), "it is not the tenant's own");
-    let id = tenant.dossier.tenant.tenant_id.clone();
-    tenant.dossier.organization_holds.clear();
-    tenant.dossier.holds = vec![hold(Held::Tenant(id), "old-kind")];
+    let id = tenant.snapshot.tenant.tenant_id.clone();
+    tenant.snapshot.organization_holds.clear();
+    tenant.snapshot.holds = vec![hold(Held::Tenant(id), "old-kind")];
     assert!(refusal(tenant.activate(None)).contains("old-kind"));
     assert!(matches!(tenant.suspend("old-kind"), Err(Error::Invalid(v)) if v[0].pointer == "/hold"));
     tenant.activate(Some("old-kind")).expect("released");
@@ -307,11 +307,11 @@ fn must_be_held_by_its_organization_and_by_kinds_that_nobody_declares_any_more()
 #[test]
 fn must_refuse_a_hold_that_is_over_before_it_stands() {
     let tenant = Tenant::new(json!({}));
-    let mut now = moment(5);
+    let mut now = context(5);
     let soon = now.now + tenancy_core::Timestamp::from_nanosecond(999).unwrap().duration_since(Timestamp::UNIX_EPOCH);
     for until in [now.now, soon] {
         let said = Suspension { until: Some(until), reason: Some("x".repeat(1025)), ..Suspension::default() };
-        let Err(Error::Invalid(found)) = suspend(&tenant.declared, &tenant.dossier, &said, &mut now) else { panic!() };
+        let Err(Error::Invalid(found)) = suspend(&tenant.declared, &tenant.snapshot, &said, &mut now) else { panic!() };
         assert_eq!(found.iter().map(|v| v.pointer.as_str()).collect::<Vec<_>>(), ["/reason", "/until"]);
     }
 }
@@ -321,11 +321,11 @@ fn must_begin_an_environments_versions_above_all_that_an_earlier_one_of_its_name
     let mut tenant = Tenant::new(json!({"environments": [{"name": "dev"}]}));
     let (with, without) = (|days: i64| json!([{"name": "dev", "retention_days": days}]), json!([]));
     tenant.change(&document(json!({"environments": with(30)})), &["less-retention"]).expect("changed");
-    let earlier = tenant.dossier.environments[0].clone();
+    let earlier = tenant.snapshot.environments[0].clone();
     tenant.change(&document(json!({"environments": without})), &["remove-environment"]).expect("removed");
     tenant.change(&document(json!({"environments": with(60)})), &[]).expect("added again");
-    let later = tenant.dossier.environments[0].clone();
-    assert_eq!((earlier.version, later.version, tenant.dossier.tenant.version), (2, 4, 4));
+    let later = tenant.snapshot.environments[0].clone();
+    assert_eq!((earlier.version, later.version, tenant.snapshot.tenant.version), (2, 4, 4));
     assert_ne!(earlier.env_id, later.env_id);
 }
 
@@ -372,7 +372,7 @@ fn must_be_able_to_change_the_largest_manifest_part_by_part() {
             assert!(payload.len() <= MAX_PAYLOAD_BYTES && event.event_type.accepts(&event.payload), "{part}");
         }
     }
-    assert_eq!(tenant.dossier.tenant.version, 9);
+    assert_eq!(tenant.snapshot.tenant.version, 9);
 }
 
 #[test]
@@ -383,9 +383,9 @@ fn must_keep_an_actor_within_its_column() {
     assert_ne!(long, other);
     assert_eq!(Actor::controller(&"x".repeat(53)).to_string().len(), 64);
     assert_eq!(Actor::system("a\0b").to_string().matches('\0').count(), 0);
-    let mut moment = moment(0);
-    moment.actor.on_behalf_of = Some("y".repeat(65));
-    let event = tenancy_core::event::Event::new(&mut moment, None, EventType::KeyRevoked, json!({"key_id": "k"}));
+    let mut context = context(0);
+    context.actor.on_behalf_of = Some("y".repeat(65));
+    let event = tenancy_core::event::Event::new(&mut context, None, EventType::KeyRevoked, json!({"key_id": "k"}));
     assert_eq!(event.on_behalf_of.map(|who| who.len()), Some(64));
 }
 
@@ -393,14 +393,14 @@ fn must_keep_an_actor_within_its_column() {
 fn must_keep_an_organizations_name_out_of_the_log() {
     let read = |document: Value| OrganizationManifest::parse(&Declared::default(), &document).expect("good").0;
     let first = read(json!({"organization_id": "acme", "display_name": "zz-personal", "labels": {"a": "zz-personal"}}));
-    let made = organizations::create(&first, &mut moment(0)).expect("made");
+    let made = organizations::create(&first, &mut context(0)).expect("made");
     let more = json!({"organization_id": "acme", "display_name": "zz-personal too", "caps": {"tenants": 1},
                       "labels": {"a": "zz-personal too", "zz-personal": "b"}});
-    let changed = organizations::change(&made.organization, &read(more.clone()), &mut moment(1)).expect("changed");
-    let same = organizations::change(&changed.organization, &read(more), &mut moment(2)).expect("unchanged");
+    let changed = organizations::change(&made.organization, &read(more.clone()), &mut context(1)).expect("changed");
+    let same = organizations::change(&changed.organization, &read(more), &mut context(2)).expect("unchanged");
     assert!(same.changes.is_none());
-    let closed = organizations::close(&changed.organization, &mut moment(3)).expect("closed");
-    assert!(organizations::close(&closed.organization, &mut moment(4)).expect("unchanged").changes.is_none());
+    let closed = organizations::close(&changed.organization, &mut context(3)).expect("closed");
+    assert!(organizations::close(&closed.organization, &mut context(4)).expect("unchanged").changes.is_none());
     assert_eq!((closed.organization.version, closed.organization.counter), (2, 2));
     for decision in [made, changed, closed] {
         for event in decision.changes.expect("changes").events() {
@@ -455,7 +455,7 @@ fn must_keep_what_is_undeclared_out_of_the_log_names_and_all() {
 #[test]
 fn must_let_only_whole_months_of_the_log_expire_that_are_over() {
     // It is the 14th of November 2023.
-    let expired = |first_kept: &str| log::expire(first_kept.parse().unwrap(), &mut moment(0));
+    let expired = |first_kept: &str| log::expire(first_kept.parse().unwrap(), &mut context(0));
     for bad in ["2023-10-02", "2023-11-01", "2024-01-01", "2023-10-31"] {
         let Err(Error::Invalid(violations)) = expired(bad) else { panic!("{bad}") };
         assert_eq!(violations[0].pointer, "/before");

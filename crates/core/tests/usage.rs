@@ -5,18 +5,18 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use tenancy_core::Timestamp;
 use tenancy_core::changes::{Changes, Conflict, Guard};
+use tenancy_core::decision_context::{Actor, DecisionContext};
 use tenancy_core::declared::{Declared, QuotaKey};
 use tenancy_core::ids::{CorrelationId, OrganizationId};
 use tenancy_core::judge::{Found, FoundOrganization, Verdict, judge};
 use tenancy_core::manifest::Manifest;
-use tenancy_core::moment::{Actor, Moment};
 use tenancy_core::organization::{Caps, MAX_QUOTA_KEYS, QUOTA_KEYS, Usage};
 use tenancy_core::rules::{change, register};
-use tenancy_core::tenant::Dossier;
+use tenancy_core::tenant::TenantSnapshot;
 
-fn moment() -> Moment {
+fn context() -> DecisionContext {
     let now = Timestamp::from_second(1_700_000_000).expect("in range");
-    Moment::new(now, [7; 32], Actor::system("test"), CorrelationId::known("c"))
+    DecisionContext::new(now, [7; 32], Actor::system("test"), CorrelationId::known("c"))
 }
 
 /// One organization, what it may be, and what it is.
@@ -42,21 +42,22 @@ impl House {
         Manifest::parse(&self.declared, &document).expect("good").0
     }
 
-    fn registration(&self, id: &str, quotas: &Value) -> (Dossier, Changes) {
+    fn registration(&self, id: &str, quotas: &Value) -> (TenantSnapshot, Changes) {
         let manifest = self.manifest(id, quotas);
-        let made = register::register(&self.declared, &manifest, Vec::new(), &mut moment()).expect("made");
-        (made.dossier, made.changes.expect("changes"))
+        let made = register::register(&self.declared, &manifest, Vec::new(), &mut context()).expect("made");
+        (made.snapshot, made.changes.expect("changes"))
     }
 
-    fn register(&mut self, id: &str, quotas: &Value) -> Result<Dossier, Conflict> {
-        let (dossier, changes) = self.registration(id, quotas);
-        self.commit(&[&changes]).remove(0).map(|()| dossier)
+    fn register(&mut self, id: &str, quotas: &Value) -> Result<TenantSnapshot, Conflict> {
+        let (snapshot, changes) = self.registration(id, quotas);
+        self.commit(&[&changes]).remove(0).map(|()| snapshot)
     }
 
-    fn change(&mut self, dossier: &Dossier, quotas: &Value) -> Result<Dossier, Conflict> {
-        let manifest = self.manifest(dossier.tenant.tenant_id.as_str(), quotas);
-        let changed = change::change(&self.declared, dossier, &manifest, Vec::new(), &[], &mut moment()).expect("good");
-        self.commit(&[&changed.changes.expect("changes")]).remove(0).map(|()| changed.dossier)
+    fn change(&mut self, snapshot: &TenantSnapshot, quotas: &Value) -> Result<TenantSnapshot, Conflict> {
+        let manifest = self.manifest(snapshot.tenant.tenant_id.as_str(), quotas);
+        let changed =
+            change::change(&self.declared, snapshot, &manifest, Vec::new(), &[], &mut context()).expect("good");
+        self.commit(&[&changed.changes.expect("changes")]).remove(0).map(|()| changed.snapshot)
     }
 
     /// Commits a batch by the judge, whose only organization is this one.

@@ -3,7 +3,7 @@
 
 use crate::operations::organization_holds;
 use crate::operations::outcomes::ReleaseExpired;
-use crate::tenancy::{Asked, Tenancy, fresh_correlation_id};
+use crate::tenancy::{RequestContext, Tenancy, fresh_correlation_id};
 use jiff::SignedDuration;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,25 +28,25 @@ pub const ACTOR: &str = "holds";
 pub async fn release_holds(tenancy: &Tenancy) -> Result<usize, Error> {
     let ended = tenancy.store.ended_holds(MAX_HOLDS).await?;
     for hold in &ended {
-        let asked = Asked::by_system(ACTOR, fresh_correlation_id());
-        if let Err(error) = release(tenancy, hold, &asked).await {
-            let correlation_id = asked.correlation_id.as_str();
+        let request = RequestContext::by_system(ACTOR, fresh_correlation_id());
+        if let Err(error) = release(tenancy, hold, &request).await {
+            let correlation_id = request.correlation_id.as_str();
             tracing::warn!(correlation_id, %error, code = error.code(), "a hold that ended was not released");
         }
     }
     Ok(ended.len())
 }
 
-async fn release(tenancy: &Tenancy, hold: &Hold, asked: &Asked) -> Result<(), Error> {
+async fn release(tenancy: &Tenancy, hold: &Hold, request: &RequestContext) -> Result<(), Error> {
     let kind = hold.kind.clone();
     match &hold.held {
         Held::Tenant(tenant) => {
             let release = ReleaseExpired { tenant: tenant.clone(), hold: kind };
-            tenancy.decide_and_commit(&release, asked, None).await?;
+            tenancy.decide_and_commit(&release, request, None).await?;
         }
         Held::Organization(organization) => {
             let release = organization_holds::ReleaseExpired { organization: organization.clone(), hold: kind };
-            tenancy.decide_and_commit(&release, asked, None).await?;
+            tenancy.decide_and_commit(&release, request, None).await?;
             tenancy.holds_changed.notify_one();
         }
     }

@@ -6,7 +6,9 @@
 
 pub mod answer;
 pub mod config;
+pub mod contention;
 pub mod expiry;
+pub mod hold_reconciler;
 pub mod http;
 pub mod idempotency;
 pub mod metrics;
@@ -15,10 +17,8 @@ pub mod precondition;
 pub mod provisioner;
 pub mod runner;
 pub mod serve;
-pub mod settling;
 pub mod tenancy;
 pub mod token;
-pub mod turns;
 pub mod view;
 pub mod yaml;
 

@@ -1,6 +1,6 @@
 //! Optimistic concurrency in HTTP's own words.
 
-use crate::operations::facts::read_at;
+use crate::operations::documents::facts::read_at;
 use serde_json::Value;
 use tenancy_core::Error;
 use tenancy_core::error::NO_VERSION;

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use tenancy_core::Timestamp;
 use tenancy_core::ids::{JobId, TenantId};
 use tenancy_core::lifecycle::Action;
-use tenancy_core::tenant::Dossier;
+use tenancy_core::tenant::TenantSnapshot;
 
 /// One step of a job, to be brought about.
 #[derive(Debug, Clone, Copy)]
@@ -18,19 +18,19 @@ pub struct Work<'a> {
     /// How often the job was begun: more than once, the step may be half done.
     pub attempt: i64,
     /// The tenant as it was when the job was claimed.
-    pub dossier: &'a Dossier,
+    pub snapshot: &'a TenantSnapshot,
 }
 
 impl Work<'_> {
     /// On whom.
     pub fn tenant_id(&self) -> &TenantId {
-        &self.dossier.tenant.tenant_id
+        &self.snapshot.tenant.tenant_id
     }
 
     /// The environment that the step is about, if it is about one.
     pub fn environment(&self) -> Option<&tenancy_core::environment::Environment> {
         let (_, name) = self.step.split_once(' ')?;
-        self.dossier.environments.iter().find(|environment| environment.name == name)
+        self.snapshot.environments.iter().find(|environment| environment.name == name)
     }
 }
 
@@ -80,7 +80,7 @@ impl Provisioner for Recorder {
                 "would {} of {} ({}, {}, {})",
                 work.step,
                 work.tenant_id(),
-                work.dossier.tenant.profile,
+                work.snapshot.tenant.profile,
                 environment.region,
                 environment.isolation_level
             ),

@@ -2,15 +2,15 @@
 
 use crate::config::{Config, Limits};
 use crate::expiry;
+use crate::hold_reconciler;
 use crate::http::auth::SeenTokens;
-use crate::http::rendered::Rendered;
+use crate::http::response_cache::ResponseCache;
 use crate::http::router::router;
 use crate::http::server::Server;
 use crate::http::unread::SaysWhatIsUnread;
 use crate::metrics::Metrics;
 use crate::provisioner::Recorder;
 use crate::runner::Runner;
-use crate::settling;
 use crate::tenancy::Tenancy;
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -38,7 +38,7 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
         tenancy: Arc::clone(&tenancy),
         limits: config.limits.clone(),
         metrics,
-        rendered: Rendered::new(config.limits.max_rendered_bytes),
+        response_cache: ResponseCache::new(config.limits.max_rendered_bytes),
         seen_tokens: SeenTokens::default(),
         stop: stop.clone(),
     });
@@ -66,7 +66,7 @@ fn background(
     }
     let every = Duration::from_secs(jobs.expiry_seconds);
     tasks.spawn(expiry::run(Arc::clone(tenancy), every, stop.clone()));
-    tasks.spawn(settling::run(Arc::clone(tenancy), every, stop.clone()));
+    tasks.spawn(hold_reconciler::run(Arc::clone(tenancy), every, stop.clone()));
     tasks.close();
     tasks
 }

@@ -1,16 +1,16 @@
 //! What every operation stands on: the record, and what is declared.
 
+use crate::contention::Contention;
 use crate::metrics::Commits;
-use crate::turns::Turns;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tenancy_core::Error;
 use tenancy_core::apikey::ApiKey;
 use tenancy_core::changes::{Conflict, Guard};
+use tenancy_core::decision_context::{Actor, DecisionContext};
 use tenancy_core::declared::Declared;
 use tenancy_core::ids::{CorrelationId, KeyId};
 use tenancy_core::json::hex;
-use tenancy_core::moment::{Actor, Moment};
 use tenancy_store::Store;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
@@ -28,13 +28,13 @@ pub struct Tenancy {
     /// How commits ended.
     pub commits: Commits,
     /// Where those wait that lose to others again and again.
-    pub turns: Turns,
+    pub contention: Contention,
     writes: TaskTracker,
 }
 
 /// Who asks for an operation, and in which request.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct RequestContext {
     /// Who.
     pub actor: Actor,
     /// In which request.
@@ -43,13 +43,13 @@ pub struct Asked {
     pub key: Option<AskingKey>,
 }
 
-impl Asked {
-    /// Asked by a part of Tenancy itself.
+impl RequestContext {
+    /// RequestContext by a part of Tenancy itself.
     pub fn by_system(part: &str, correlation_id: CorrelationId) -> Self {
         Self { actor: Actor::system(part), correlation_id, key: None }
     }
 
-    /// Asked by whoever holds an API key.
+    /// RequestContext by whoever holds an API key.
     pub fn by_user(key: AskingKey, correlation_id: CorrelationId) -> Self {
         Self { actor: Actor::user(&key.key_id), correlation_id, key: Some(key) }
     }
@@ -115,7 +115,7 @@ impl Tenancy {
             job_ended: Notify::new(),
             holds_changed: Notify::new(),
             commits: Commits::default(),
-            turns: Turns::default(),
+            contention: Contention::default(),
             writes: TaskTracker::new(),
         })
     }
@@ -124,10 +124,10 @@ impl Tenancy {
     ///
     /// # Errors
     /// [`Error::Internal`] when the system has no randomness.
-    pub fn moment(&self, asked: &Asked) -> Result<Moment, Error> {
+    pub fn context(&self, request: &RequestContext) -> Result<DecisionContext, Error> {
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(|error| Error::Internal(format!("no randomness: {error}")))?;
-        Ok(Moment::new(self.store.now(), random, asked.actor.clone(), asked.correlation_id.clone()))
+        Ok(DecisionContext::new(self.store.now(), random, request.actor.clone(), request.correlation_id.clone()))
     }
 
     /// Does `work` to its end, also when whoever waits for it goes away: a client that hangs up drops its handler's

@@ -5,7 +5,7 @@ use crate::rows::{KINDS, TABLES, Type};
 use std::collections::{BTreeMap, BTreeSet};
 use tenancy_core::environment::IsolationLevel;
 use tenancy_core::job::JobState;
-use tenancy_core::tenant::{Profile, State, Wish};
+use tenancy_core::tenant::{DesiredState, Profile, State};
 
 /// The specification's columns, as PostgreSQL has them.
 const SPECIFICATION: &[(&str, &[(&str, &str)])] = &[
@@ -317,7 +317,7 @@ async fn must_check_lengths_lists_and_json_on_sqlite() {
     let lists = [
         ("tenants.profile", list(Profile::WORDS)),
         ("tenants.state", list(State::WORDS)),
-        ("tenants.desired_state", list(Wish::WORDS)),
+        ("tenants.desired_state", list(DesiredState::WORDS)),
         ("environments.state", list(State::WORDS)),
         ("environments.isolation_level", list(IsolationLevel::WORDS)),
         ("tenant_jobs.state", list(JobState::WORDS)),

@@ -5,7 +5,7 @@ use crate::sqlite::{self, Sqlite};
 use crate::{Condition, Engine, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
-use tenancy_core::moment::cut;
+use tenancy_core::decision_context::cut;
 use tenancy_core::{Error, Timestamp};
 use tokio::sync::Notify;
 

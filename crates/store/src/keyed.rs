@@ -9,7 +9,7 @@ use tenancy_core::environment::Environment;
 use tenancy_core::hold::{Held, Hold};
 use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::job::Job;
-use tenancy_core::tenant::{Dossier, Tenant};
+use tenancy_core::tenant::{Tenant, TenantSnapshot};
 use tenancy_core::webhook::Webhook;
 
 /// Rows of a table that are found by a key.
@@ -82,8 +82,8 @@ pub const ALIAS: usize = 2;
 /// Place in [`ROWS`] of a tenant's stamp.
 pub const STAMP: usize = 3;
 
-/// Everything of a dossier, each found by the tenant's id.
-pub const DOSSIER: [ByKey; 7] = [
+/// Everything of a snapshot, each found by the tenant's id.
+pub const SNAPSHOT: [ByKey; 7] = [
     ByKey { table: TABLE_TENANTS, condition: "tenant_id = {}" },
     ByKey { table: TABLE_ENVIRONMENTS, condition: "tenant_id = {}" },
     ByKey { table: TABLE_ALIASES, condition: "tenant_id = {}" },
@@ -96,9 +96,9 @@ pub const DOSSIER: [ByKey; 7] = [
     ByKey { table: TABLE_TENANT_JOBS, condition: "tenant_id = {} AND state IN ('queued', 'running')" },
 ];
 
-/// Dossiers as their parts come in.
+/// TenantSnapshots as their parts come in.
 #[derive(Debug, Default)]
-pub struct Dossiers {
+pub struct TenantSnapshots {
     tenants: HashMap<TenantId, Tenant>,
     environments: HashMap<TenantId, Vec<Environment>>,
     aliases: HashMap<TenantId, Vec<AliasRow>>,
@@ -108,8 +108,8 @@ pub struct Dossiers {
     jobs: HashMap<TenantId, Job>,
 }
 
-impl Dossiers {
-    /// Adds the rows of [`DOSSIER`]'s part `index`.
+impl TenantSnapshots {
+    /// Adds the rows of [`SNAPSHOT`]'s part `index`.
     pub fn add(&mut self, index: usize, rows: Vec<Vec<Value>>) -> Result<(), Corrupt> {
         for row in rows {
             match index {
@@ -136,8 +136,8 @@ impl Dossiers {
         Ok(())
     }
 
-    /// The dossier of a tenant, if it is there. Several may ask for one, so it is a copy.
-    pub fn get(&self, id: &TenantId) -> Option<Dossier> {
+    /// The snapshot of a tenant, if it is there. Several may ask for one, so it is a copy.
+    pub fn get(&self, id: &TenantId) -> Option<TenantSnapshot> {
         let tenant = self.tenants.get(id)?.clone();
         let mut environments = self.environments.get(id).cloned().unwrap_or_default();
         environments.sort_by(|a, b| a.name.cmp(&b.name));
@@ -150,7 +150,7 @@ impl Dossiers {
             holds
         };
         let organization_holds = self.organization_holds.get(&tenant.organization_id).cloned().unwrap_or_default();
-        Some(Dossier {
+        Some(TenantSnapshot {
             environments,
             aliases,
             webhooks,

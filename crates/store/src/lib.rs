@@ -87,10 +87,10 @@ impl Store {
     /// The database's time, as this process knows its offset to it, in whole microseconds.
     pub fn now(&self) -> Timestamp {
         let now = match &self.engine {
-            Engine::Sqlite(_) => tenancy_core::moment::cut(Timestamp::now()),
+            Engine::Sqlite(_) => tenancy_core::decision_context::cut(Timestamp::now()),
             Engine::Postgres(postgres) => postgres.now(),
             #[cfg(feature = "model")]
-            Engine::Model(_) => tenancy_core::moment::cut(Timestamp::now()),
+            Engine::Model(_) => tenancy_core::decision_context::cut(Timestamp::now()),
         };
         #[cfg(feature = "model")]
         let now = self.shift.of(now);

@@ -8,13 +8,13 @@ use crate::page::{
 use crate::rows::{AuditRow, Column, Corrupt, Dialect, Field, PLATFORM_AUDIT, Record, TENANT_AUDIT, Type, Value, size};
 use crate::sql::Sql;
 use tenancy_core::apikey::ApiKey;
+use tenancy_core::decision_context::least_audit_id;
 use tenancy_core::environment::{Environment, EnvironmentVersion};
 use tenancy_core::error::Violation;
 use tenancy_core::event::Private;
 use tenancy_core::ids::{EnvironmentId, TenantId};
 use tenancy_core::job::Job;
 use tenancy_core::json::{Pointer, hex};
-use tenancy_core::moment::least_audit_id;
 use tenancy_core::organization::Organization;
 use tenancy_core::tenant::{Tenant, TenantVersion};
 use tenancy_core::{Error, Timestamp};

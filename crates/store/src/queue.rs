@@ -255,15 +255,15 @@ mod tests {
     use super::*;
     use tenancy_core::Timestamp;
     use tenancy_core::changes::IdempotencyRecord;
+    use tenancy_core::decision_context::{Actor, DecisionContext};
     use tenancy_core::event::{Event, EventType};
     use tenancy_core::ids::CorrelationId;
-    use tenancy_core::moment::{Actor, Moment};
 
     /// Changes whose rows are some hundred bytes and these.
     fn changes(bytes: usize) -> Changes {
         let now = Timestamp::UNIX_EPOCH;
-        let mut moment = Moment::new(now, [0; 32], Actor::system("test"), CorrelationId::known("c"));
-        let event = Event::new(&mut moment, None, EventType::KeyRevoked, serde_json::json!({}));
+        let mut context = DecisionContext::new(now, [0; 32], Actor::system("test"), CorrelationId::known("c"));
+        let event = Event::new(&mut context, None, EventType::KeyRevoked, serde_json::json!({}));
         let mut changes = Changes::new(event);
         changes.answer = Some(IdempotencyRecord {
             digest: String::new(),

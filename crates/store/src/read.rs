@@ -1,8 +1,8 @@
 //! Typed reads by key.
 
-use crate::keyed::{ALIAS, ANSWER, API_KEY, Dossiers, STAMP};
+use crate::keyed::{ALIAS, ANSWER, API_KEY, STAMP, TenantSnapshots};
 #[cfg(feature = "model")]
-use crate::keyed::{DOSSIER, ROWS};
+use crate::keyed::{ROWS, SNAPSHOT};
 use crate::list::corrupt;
 #[cfg(feature = "model")]
 use crate::rows::Dialect;
@@ -17,7 +17,7 @@ use tenancy_core::hold::Hold;
 use tenancy_core::ids::{Alias, JobId, KeyId, OrganizationId, TenantId};
 use tenancy_core::job::Job;
 use tenancy_core::organization::{Organization, Usage};
-use tenancy_core::tenant::{Dossier, TenantVersion};
+use tenancy_core::tenant::{TenantSnapshot, TenantVersion};
 
 /// An organization with what its tenants are in sum.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,32 +35,32 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database cannot be reached; so for every read.
-    pub async fn dossier(&self, id: &TenantId) -> Result<Option<Dossier>, Error> {
+    pub async fn snapshot(&self, id: &TenantId) -> Result<Option<TenantSnapshot>, Error> {
         match &self.engine {
             Engine::Sqlite(sqlite) => {
-                let mut dossiers = Dossiers::default();
-                for (index, rows) in sqlite.dossier(&id.put())?.into_iter().enumerate() {
-                    dossiers.add(index, rows).map_err(corrupt)?;
+                let mut snapshots = TenantSnapshots::default();
+                for (index, rows) in sqlite.snapshot(&id.put())?.into_iter().enumerate() {
+                    snapshots.add(index, rows).map_err(corrupt)?;
                 }
-                Ok(dossiers.get(id))
+                Ok(snapshots.get(id))
             }
-            Engine::Postgres(postgres) => postgres.lookups.dossier(id).await,
+            Engine::Postgres(postgres) => postgres.lookups.snapshot(id).await,
             #[cfg(feature = "model")]
             Engine::Model(model) => {
-                let mut dossiers = Dossiers::default();
-                for (index, by) in DOSSIER.iter().enumerate() {
+                let mut snapshots = TenantSnapshots::default();
+                for (index, by) in SNAPSHOT.iter().enumerate() {
                     let rows = model.query(&by.sql(Dialect::Sqlite), &[id.put()])?;
-                    dossiers.add(index, rows).map_err(corrupt)?;
+                    snapshots.add(index, rows).map_err(corrupt)?;
                 }
-                Ok(dossiers.get(id))
+                Ok(snapshots.get(id))
             }
         }
     }
 
-    /// A tenant's stamp: equal stamps, equal dossiers, but for how far an open job is.
+    /// A tenant's stamp: equal stamps, equal snapshots, but for how far an open job is.
     ///
     /// # Errors
-    /// As [`Store::dossier`].
+    /// As [`Store::snapshot`].
     pub async fn stamp(&self, id: &TenantId) -> Result<Option<Stamp>, Error> {
         self.by_key(STAMP, id.as_str()).await
     }
@@ -68,7 +68,7 @@ impl Store {
     /// Where an alias leads.
     ///
     /// # Errors
-    /// As [`Store::dossier`].
+    /// As [`Store::snapshot`].
     pub async fn aliased(&self, alias: &Alias) -> Result<Option<TenantId>, Error> {
         Ok(self.by_key::<AliasRow>(ALIAS, alias.as_str()).await?.map(|row| row.tenant_id))
     }
@@ -76,7 +76,7 @@ impl Store {
     /// The key whose token has this digest.
     ///
     /// # Errors
-    /// As [`Store::dossier`].
+    /// As [`Store::snapshot`].
     pub async fn api_key(&self, token_digest: &str) -> Result<Option<ApiKey>, Error> {
         self.by_key(API_KEY, token_digest).await
     }
@@ -84,7 +84,7 @@ impl Store {
     /// The stored answer of a digest, until it expires.
     ///
     /// # Errors
-    /// As [`Store::dossier`].
+    /// As [`Store::snapshot`].
     pub async fn answer(&self, digest: &str) -> Result<Option<IdempotencyRecord>, Error> {
         let kept: Option<IdempotencyRecord> = self.by_key(ANSWER, digest).await?;
         Ok(kept.filter(|record| record.answers(self.now())))
@@ -93,7 +93,7 @@ impl Store {
     /// A key by its id.
     ///
     /// # Errors
-    /// As [`Store::dossier`].
+    /// As [`Store::snapshot`].
     pub async fn api_key_by_id(&self, id: &KeyId) -> Result<Option<ApiKey>, Error> {
         let mut sql = self.select::<ApiKey>();
         sql.and("key_id = {}", Some(id.clone()));
@@ -103,7 +103,7 @@ impl Store {
     /// An organization with its usage and its holds.
     ///
     /// # Errors
-    /// As [`Store::dossier`].
+    /// As [`Store::snapshot`].
     pub async fn organization(&self, id: &OrganizationId) -> Result<Option<OrganizationRecord>, Error> {
         let mut sql = self.select::<Organization>();
         sql.and("organization_id = {}", Some(id.clone()));
@@ -121,7 +121,7 @@ impl Store {
     /// A job of a tenant.
     ///
     /// # Errors
-    /// As [`Store::dossier`].
+    /// As [`Store::snapshot`].
     pub async fn job(&self, tenant: &TenantId, id: &JobId) -> Result<Option<Job>, Error> {
         let mut sql = self.select::<Job>();
         sql.and("job_id = {}", Some(id.clone())).and("tenant_id = {}", Some(tenant.clone()));
@@ -131,7 +131,7 @@ impl Store {
     /// A kept version of a tenant.
     ///
     /// # Errors
-    /// As [`Store::dossier`].
+    /// As [`Store::snapshot`].
     pub async fn tenant_version(&self, id: &TenantId, version: i64) -> Result<Option<TenantVersion>, Error> {
         let mut sql = self.select::<TenantVersion>();
         sql.and("tenant_id = {}", Some(id.clone())).and("version = {}", Some(version));

@@ -2,8 +2,8 @@
 //! column that a manifest, a hold or a state lives in.
 
 mod answers;
+mod hold_reconciler;
 mod log;
-mod settling;
 
 pub use log::Expired;
 
@@ -12,10 +12,10 @@ use crate::rows::{Dialect, Field, Record, TABLE_TENANT_JOBS, Type, Value};
 use crate::sql::Sql;
 use crate::{Engine, Store};
 use std::time::Duration;
+use tenancy_core::decision_context::cut;
 use tenancy_core::hold::Hold;
 use tenancy_core::ids::JobId;
 use tenancy_core::job::{Job, MAX_LOG_BYTES, Step};
-use tenancy_core::moment::cut;
 use tenancy_core::tenant::Tenant;
 use tenancy_core::{Error, Timestamp};
 

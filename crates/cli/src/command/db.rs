@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use jiff::civil::Date;
 use std::path::PathBuf;
 use tenancy_core::apikey::Role;
-use tenancy_server::tenancy::{Asked, Tenancy, fresh_correlation_id};
+use tenancy_server::tenancy::{RequestContext, Tenancy, fresh_correlation_id};
 use tenancy_server::{Config, Flags};
 use tenancy_store::database::Database;
 use tenancy_store::upkeep::Expired;
@@ -178,8 +178,8 @@ async fn expire_log(given: ExpireLog) -> Result<Exit, Failure> {
     reached(&database).await?;
     let store = database.open().await.map_err(of_database)?;
     let tenancy = Tenancy::new(store.clone(), config.declared);
-    let asked = Asked::by_system("db", fresh_correlation_id());
-    let expired = tenancy.expire_log(given.before, &asked).await;
+    let request = RequestContext::by_system("db", fresh_correlation_id());
+    let expired = tenancy.expire_log(given.before, &request).await;
     store.close().await;
     let gone = match expired.map_err(of_database)? {
         Expired::Partitions(months) => counted(months, "monthly partition"),

@@ -11,7 +11,7 @@ use crate::ids::{Alias, OrganizationId, TenantId};
 use crate::json::{Object, Pointer, canonical_bytes, nesting, without_nulls};
 use crate::quotas::{MAX_RETENTION_DAYS, check_billing, check_policies, check_quotas};
 use crate::rules::check::consistency;
-use crate::tenant::{Labels, Profile, Wish};
+use crate::tenant::{DesiredState, Labels, Profile};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,7 @@ pub(super) fn tenant(declared: &Declared, document: &Value, findings: &mut Findi
         organization_id: organization_id.unwrap_or_else(|| OrganizationId::known("")),
         display_name: fields.text("display_name", MAX_DISPLAY_NAME_BYTES, findings),
         profile: fields.word("profile", Profile::WORDS, findings).unwrap_or(Profile::Standard),
-        desired_state: fields.word("desired_state", Wish::WORDS, findings),
+        desired_state: fields.word("desired_state", DesiredState::WORDS, findings),
         region: region.unwrap_or_default(),
         labels: read_labels(&mut fields, findings),
         aliases: read_aliases(&mut fields, findings),

@@ -1,9 +1,10 @@
 //! A change of a manifest: one new version of the tenant, and of each environment whose entry differs.
 
+use super::change_builder::ChangeBuilder;
 use super::gates::gates;
-use super::turn::Turn;
-use super::{Decision, said};
+use super::{Decision, redaction};
 use crate::changes::{Guard, Write};
+use crate::decision_context::DecisionContext;
 use crate::declared::Declared;
 use crate::environment::{Environment, EnvironmentVersion};
 use crate::error::{Error, Violation};
@@ -11,10 +12,9 @@ use crate::event::{Event, EventType};
 use crate::ids::TenantId;
 use crate::json::{Difference, Pointer, differences};
 use crate::manifest::{EnvironmentManifest, Manifest, WebhookManifest};
-use crate::moment::Moment;
 use crate::organization::Usage;
 use crate::quotas::counted_values;
-use crate::tenant::{Dossier, State, TenantVersion};
+use crate::tenant::{State, TenantSnapshot, TenantVersion};
 use crate::webhook::Webhook;
 use serde_json::{Value, json};
 
@@ -24,45 +24,45 @@ use serde_json::{Value, json};
 /// [`Error::Invalid`] for what cannot change, [`Error::Gated`], [`Error::NotNow`] for an archived tenant.
 pub fn change(
     declared: &Declared,
-    dossier: &Dossier,
+    snapshot: &TenantSnapshot,
     manifest: &Manifest,
     warnings: Vec<Violation>,
     allow: &[String],
-    moment: &mut Moment,
+    context: &mut DecisionContext,
 ) -> Result<Decision, Error> {
-    let before = Manifest::of(dossier);
+    let before = Manifest::of(snapshot);
     // A manifest that names no tenant is of the one it is applied to.
     let manifest = &Manifest { tenant_id: manifest.tenant_id.clone().or(before.tenant_id.clone()), ..manifest.clone() };
     let differences = differences(&before.document(), &manifest.document());
     if differences.is_empty() {
-        return Ok(Decision { dossier: dossier.clone(), changes: None, warnings });
+        return Ok(Decision { snapshot: snapshot.clone(), changes: None, warnings });
     }
     let fixed = immutable(&before, &manifest.document());
     if !fixed.is_empty() {
         return Err(Error::Invalid(fixed));
     }
-    if dossier.tenant.purged_at.is_some() {
-        let id = &dossier.tenant.tenant_id;
+    if snapshot.tenant.purged_at.is_some() {
+        let id = &snapshot.tenant.tenant_id;
         return Err(Error::NotNow(format!("{id} is purged: its id stays taken, register another")));
     }
-    if dossier.tenant.state == State::Archived {
-        let id = &dossier.tenant.tenant_id;
+    if snapshot.tenant.state == State::Archived {
+        let id = &snapshot.tenant.tenant_id;
         return Err(Error::NotNow(format!("{id} is Archived: undelete it before you change its manifest")));
     }
     let refused = gates(&before, manifest, allow);
     if !refused.is_empty() {
         return Err(Error::Gated(refused));
     }
-    let mut turn = Turn::new(declared, dossier, moment);
-    turn.cause = Some("manifest");
-    tenant_row(&mut turn, manifest, &differences);
-    usage(&mut turn, &before, manifest);
-    environments(&mut turn, manifest);
-    aliases(&mut turn, manifest);
-    webhooks(&mut turn, manifest);
-    let version = tenant_version(&turn.dossier, turn.moment);
-    turn.writes.push(Write::InsertTenantVersion(version));
-    turn.finish(warnings)
+    let mut builder = ChangeBuilder::new(declared, snapshot, context);
+    builder.cause = Some("manifest");
+    tenant_row(&mut builder, manifest, &differences);
+    usage(&mut builder, &before, manifest);
+    environments(&mut builder, manifest);
+    aliases(&mut builder, manifest);
+    webhooks(&mut builder, manifest);
+    let version = tenant_version(&builder.snapshot, builder.context);
+    builder.writes.push(Write::InsertTenantVersion(version));
+    builder.finish(warnings)
 }
 
 /// What a document says of a tenant that never changes. For who has yet to find out what else is wrong with it.
@@ -82,9 +82,9 @@ pub fn immutable(before: &Manifest, document: &Value) -> Vec<Violation> {
     violations
 }
 
-fn tenant_row(turn: &mut Turn<'_>, manifest: &Manifest, differences: &[Difference]) {
-    let now = turn.moment.now;
-    let tenant = &mut turn.dossier.tenant;
+fn tenant_row(builder: &mut ChangeBuilder<'_>, manifest: &Manifest, differences: &[Difference]) {
+    let now = builder.context.now;
+    let tenant = &mut builder.snapshot.tenant;
     tenant.display_name.clone_from(&manifest.display_name);
     tenant.profile = manifest.profile;
     tenant.desired_state = manifest.desired_state;
@@ -100,44 +100,49 @@ fn tenant_row(turn: &mut Turn<'_>, manifest: &Manifest, differences: &[Differenc
     // Environments and webhooks have events of their own.
     let has_events = |d: &&Difference| matches!(d.pointer.split('/').nth(1), Some("environments" | "webhooks"));
     let own: Vec<_> = differences.iter().filter(|d| !has_events(d)).cloned().collect();
-    let (changes, private) = said::changes(&turn.declared.quotas, &own);
-    turn.event(EventType::TenancyUpdated, json!({"version": row.version, "changes": changes}), private);
-    turn.writes.push(Write::UpdateTenantManifest(row));
+    let (changes, private) = redaction::changes(&builder.declared.quotas, &own);
+    builder.event(EventType::TenancyUpdated, json!({"version": row.version, "changes": changes}), private);
+    builder.writes.push(Write::UpdateTenantManifest(row));
 }
 
-fn usage(turn: &mut Turn<'_>, before: &Manifest, after: &Manifest) {
+fn usage(builder: &mut ChangeBuilder<'_>, before: &Manifest, after: &Manifest) {
     let usage = |manifest: &Manifest| Usage { tenants: 0, quotas: counted_values(&manifest.quotas) };
     let change = usage(before).until(&usage(after));
     if !change.is_nothing() {
-        turn.guards.push(Guard::OrganizationRoom(after.organization_id.clone(), change));
+        builder.guards.push(Guard::OrganizationRoom(after.organization_id.clone(), change));
     }
 }
 
-fn environments(turn: &mut Turn<'_>, manifest: &Manifest) {
-    let before = std::mem::take(&mut turn.dossier.environments);
+fn environments(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
+    let before = std::mem::take(&mut builder.snapshot.environments);
     for gone in before.iter().filter(|e| !manifest.environments.iter().any(|entry| entry.name == e.name)) {
-        turn.event(EventType::EnvironmentDeleted, json!({"env_id": gone.env_id, "name": gone.name}), Value::Null);
-        turn.writes.push(Write::DeleteEnvironment(gone.env_id.clone()));
+        builder.event(EventType::EnvironmentDeleted, json!({"env_id": gone.env_id, "name": gone.name}), Value::Null);
+        builder.writes.push(Write::DeleteEnvironment(gone.env_id.clone()));
     }
     for entry in &manifest.environments {
         let environment = match before.iter().find(|e| e.name == entry.name) {
-            Some(known) => changed_environment(turn, known, entry),
-            None => added_environment(turn, entry),
+            Some(known) => changed_environment(builder, known, entry),
+            None => added_environment(builder, entry),
         };
-        turn.dossier.environments.push(environment);
+        builder.snapshot.environments.push(environment);
     }
 }
 
-fn added_environment(turn: &mut Turn<'_>, entry: &EnvironmentManifest) -> Environment {
-    let environment = new_environment(&turn.dossier.tenant.tenant_id, turn.dossier.tenant.version, entry, turn.moment);
-    let event = environment_created(turn.declared, &environment, turn.moment);
-    turn.events.push(event);
-    turn.writes.push(Write::InsertEnvironment(environment.clone()));
-    turn.writes.push(Write::InsertEnvironmentVersion(environment_version(&environment, turn.moment)));
+fn added_environment(builder: &mut ChangeBuilder<'_>, entry: &EnvironmentManifest) -> Environment {
+    let environment =
+        new_environment(&builder.snapshot.tenant.tenant_id, builder.snapshot.tenant.version, entry, builder.context);
+    let event = environment_created(builder.declared, &environment, builder.context);
+    builder.events.push(event);
+    builder.writes.push(Write::InsertEnvironment(environment.clone()));
+    builder.writes.push(Write::InsertEnvironmentVersion(environment_version(&environment, builder.context)));
     environment
 }
 
-fn changed_environment(turn: &mut Turn<'_>, known: &Environment, entry: &EnvironmentManifest) -> Environment {
+fn changed_environment(
+    builder: &mut ChangeBuilder<'_>,
+    known: &Environment,
+    entry: &EnvironmentManifest,
+) -> Environment {
     let differences = differences(&environment_entry(known).document(), &entry.document());
     if differences.is_empty() {
         return known.clone();
@@ -148,61 +153,61 @@ fn changed_environment(turn: &mut Turn<'_>, known: &Environment, entry: &Environ
         quotas: entry.quotas.clone(),
         retention_days: entry.retention_days,
         version: known.version + 1,
-        updated_at: turn.moment.now,
+        updated_at: builder.context.now,
         ..known.clone()
     };
-    let (changes, private) = said::changes(&turn.declared.quotas, &differences);
+    let (changes, private) = redaction::changes(&builder.declared.quotas, &differences);
     let payload = json!({
         "env_id": environment.env_id,
         "name": environment.name,
         "version": environment.version,
         "changes": changes,
     });
-    turn.event(EventType::EnvironmentUpdated, payload, private);
-    turn.writes.push(Write::UpdateEnvironmentManifest(environment.clone()));
-    turn.writes.push(Write::InsertEnvironmentVersion(environment_version(&environment, turn.moment)));
+    builder.event(EventType::EnvironmentUpdated, payload, private);
+    builder.writes.push(Write::UpdateEnvironmentManifest(environment.clone()));
+    builder.writes.push(Write::InsertEnvironmentVersion(environment_version(&environment, builder.context)));
     environment
 }
 
-fn aliases(turn: &mut Turn<'_>, manifest: &Manifest) {
-    let before = std::mem::replace(&mut turn.dossier.aliases, manifest.aliases.iter().cloned().collect());
+fn aliases(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
+    let before = std::mem::replace(&mut builder.snapshot.aliases, manifest.aliases.iter().cloned().collect());
     for gone in before.iter().filter(|alias| !manifest.aliases.contains(alias)) {
-        turn.writes.push(Write::DeleteAlias(gone.clone()));
+        builder.writes.push(Write::DeleteAlias(gone.clone()));
     }
     for new in manifest.aliases.iter().filter(|alias| !before.contains(alias)) {
-        turn.guards.push(Guard::AliasUnused(new.clone()));
-        turn.writes.push(Write::InsertAlias(new.clone(), turn.tenant_id(), turn.moment.now));
+        builder.guards.push(Guard::AliasUnused(new.clone()));
+        builder.writes.push(Write::InsertAlias(new.clone(), builder.tenant_id(), builder.context.now));
     }
 }
 
-fn webhooks(turn: &mut Turn<'_>, manifest: &Manifest) {
-    let before = std::mem::take(&mut turn.dossier.webhooks);
-    let event = |turn: &mut Turn<'_>, webhook: &Webhook, change: &str| {
+fn webhooks(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
+    let before = std::mem::take(&mut builder.snapshot.webhooks);
+    let event = |builder: &mut ChangeBuilder<'_>, webhook: &Webhook, change: &str| {
         let payload = json!({"webhook_id": webhook.webhook_id, "name": webhook.name, "change": change});
-        turn.event(EventType::WebhookUpdated, payload, Value::Null);
+        builder.event(EventType::WebhookUpdated, payload, Value::Null);
     };
     for gone in before.iter().filter(|w| !manifest.webhooks.iter().any(|entry| entry.name == w.name)) {
-        event(turn, gone, "removed");
-        turn.writes.push(Write::DeleteWebhook(gone.webhook_id.clone()));
+        event(builder, gone, "removed");
+        builder.writes.push(Write::DeleteWebhook(gone.webhook_id.clone()));
     }
     for entry in &manifest.webhooks {
         let webhook = match before.iter().find(|w| w.name == entry.name) {
             Some(known) if &webhook_entry(known) == entry => known.clone(),
             Some(known) => {
-                let new = new_webhook(&turn.tenant_id(), entry, turn.moment);
+                let new = new_webhook(&builder.tenant_id(), entry, builder.context);
                 let webhook = Webhook { webhook_id: known.webhook_id.clone(), created_at: known.created_at, ..new };
-                event(turn, &webhook, "changed");
-                turn.writes.push(Write::UpdateWebhook(webhook.clone()));
+                event(builder, &webhook, "changed");
+                builder.writes.push(Write::UpdateWebhook(webhook.clone()));
                 webhook
             }
             None => {
-                let webhook = new_webhook(&turn.tenant_id(), entry, turn.moment);
-                event(turn, &webhook, "added");
-                turn.writes.push(Write::InsertWebhook(webhook.clone()));
+                let webhook = new_webhook(&builder.tenant_id(), entry, builder.context);
+                event(builder, &webhook, "added");
+                builder.writes.push(Write::InsertWebhook(webhook.clone()));
                 webhook
             }
         };
-        turn.dossier.webhooks.push(webhook);
+        builder.snapshot.webhooks.push(webhook);
     }
 }
 
@@ -227,27 +232,27 @@ pub fn webhook_entry(webhook: &Webhook) -> WebhookManifest {
     }
 }
 
-/// The kept version of the tenant as its dossier is now.
-pub(super) fn tenant_version(dossier: &Dossier, moment: &Moment) -> TenantVersion {
+/// The kept version of the tenant as its snapshot is now.
+pub(super) fn tenant_version(snapshot: &TenantSnapshot, context: &DecisionContext) -> TenantVersion {
     TenantVersion {
-        tenant_id: dossier.tenant.tenant_id.clone(),
-        version: dossier.tenant.version,
-        manifest: Manifest::of(dossier).into_document(),
-        actor: moment.actor.to_string(),
-        correlation_id: moment.correlation_id.clone(),
-        created_at: moment.now,
+        tenant_id: snapshot.tenant.tenant_id.clone(),
+        version: snapshot.tenant.version,
+        manifest: Manifest::of(snapshot).into_document(),
+        actor: context.actor.to_string(),
+        correlation_id: context.correlation_id.clone(),
+        created_at: context.now,
     }
 }
 
 /// The kept version of an environment as it is now.
-pub(super) fn environment_version(environment: &Environment, moment: &Moment) -> EnvironmentVersion {
+pub(super) fn environment_version(environment: &Environment, context: &DecisionContext) -> EnvironmentVersion {
     EnvironmentVersion {
         tenant_id: environment.tenant_id.clone(),
         env_id: environment.env_id.clone(),
         version: environment.version,
         manifest: environment_entry(environment).document(),
-        actor: moment.actor.to_string(),
-        created_at: moment.now,
+        actor: context.actor.to_string(),
+        created_at: context.now,
     }
 }
 
@@ -257,10 +262,10 @@ pub(super) fn new_environment(
     tenant_id: &TenantId,
     tenant_version: i64,
     entry: &EnvironmentManifest,
-    moment: &mut Moment,
+    context: &mut DecisionContext,
 ) -> Environment {
     Environment {
-        env_id: moment.environment_id(),
+        env_id: context.environment_id(),
         tenant_id: tenant_id.clone(),
         name: entry.name.clone(),
         region: entry.region.clone(),
@@ -270,34 +275,38 @@ pub(super) fn new_environment(
         version: tenant_version,
         state: State::Draft,
         provisioned_at: None,
-        created_at: moment.now,
-        updated_at: moment.now,
+        created_at: context.now,
+        updated_at: context.now,
     }
 }
 
 /// A new webhook.
-pub(super) fn new_webhook(tenant_id: &TenantId, entry: &WebhookManifest, moment: &mut Moment) -> Webhook {
+pub(super) fn new_webhook(tenant_id: &TenantId, entry: &WebhookManifest, context: &mut DecisionContext) -> Webhook {
     Webhook {
-        webhook_id: moment.webhook_id(),
+        webhook_id: context.webhook_id(),
         tenant_id: tenant_id.clone(),
         name: entry.name.clone(),
         url: entry.url.clone(),
         events: entry.events.clone(),
         retry_policy: entry.retry_policy.clone(),
-        created_at: moment.now,
-        updated_at: moment.now,
+        created_at: context.now,
+        updated_at: context.now,
     }
 }
 
 /// The event of a new environment.
-pub(super) fn environment_created(declared: &Declared, environment: &Environment, moment: &mut Moment) -> Event {
-    let (manifest, private) = said::environment(&declared.quotas, &environment_entry(environment));
+pub(super) fn environment_created(
+    declared: &Declared,
+    environment: &Environment,
+    context: &mut DecisionContext,
+) -> Event {
+    let (manifest, private) = redaction::environment(&declared.quotas, &environment_entry(environment));
     let payload = json!({
         "env_id": environment.env_id,
         "name": environment.name,
         "version": environment.version,
         "manifest": manifest,
     });
-    Event::new(moment, Some(&environment.tenant_id), EventType::EnvironmentCreated, payload)
-        .with_private(moment, private)
+    Event::new(context, Some(&environment.tenant_id), EventType::EnvironmentCreated, payload)
+        .with_private(context, private)
 }

@@ -1,9 +1,10 @@
 //! Holds placed and released, and transitions asked for.
 
 use super::Decision;
+use super::change_builder::ChangeBuilder;
 use super::outcome::make_way;
-use super::turn::Turn;
 use crate::changes::Write;
+use crate::decision_context::{DecisionContext, cut};
 use crate::declared::Declared;
 use crate::document::{self, Findings, one_of};
 use crate::error::Error;
@@ -11,8 +12,7 @@ use crate::event::EventType;
 use crate::hold::{Held, Hold, MAX_REASON_LENGTH_BYTES};
 use crate::json::Pointer;
 use crate::lifecycle::{Action, Situation, check, next_action, suspending_holds};
-use crate::moment::{Moment, cut};
-use crate::tenant::{Dossier, State, Wish};
+use crate::tenant::{DesiredState, State, TenantSnapshot};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -38,56 +38,56 @@ pub struct Suspension {
 /// and for a hold that is to keep data which a purge is destroying.
 pub fn suspend(
     declared: &Declared,
-    dossier: &Dossier,
+    snapshot: &TenantSnapshot,
     suspension: &Suspension,
-    moment: &mut Moment,
+    context: &mut DecisionContext,
 ) -> Result<Decision, Error> {
-    not_purged(dossier)?;
-    suspension.checked(declared, moment.now)?;
+    not_purged(snapshot)?;
+    suspension.checked(declared, context.now)?;
     let kind = suspension.kind();
-    let purge = dossier.open_job.as_ref().filter(|job| job.action == Action::Purge);
+    let purge = snapshot.open_job.as_ref().filter(|job| job.action == Action::Purge);
     if let Some(job) = purge.filter(|_| declared.keeps_data(kind)) {
         return Err(Error::NotNow(format!("hold {kind} cannot keep data that job {} (purge) destroys", job.job_id)));
     }
-    let mut turn = Turn::new(declared, dossier, moment);
+    let mut builder = ChangeBuilder::new(declared, snapshot, context);
     let until = suspension.until.map(cut);
-    let placed_by = turn.moment.actor.to_string();
-    match turn.dossier.holds.iter_mut().find(|hold| hold.kind == kind) {
+    let placed_by = builder.context.actor.to_string();
+    match builder.snapshot.holds.iter_mut().find(|hold| hold.kind == kind) {
         Some(hold) if hold.reason == suspension.reason && hold.until == until => {
-            make_way(&mut turn);
-            turn.cause = Some("request");
-            return turn.finish(Vec::new());
+            make_way(&mut builder);
+            builder.cause = Some("request");
+            return builder.finish(Vec::new());
         }
         Some(hold) => {
             hold.reason.clone_from(&suspension.reason);
             hold.until = until;
             hold.placed_by = placed_by;
-            turn.writes.push(Write::UpdateHold(hold.clone()));
+            builder.writes.push(Write::UpdateHold(hold.clone()));
         }
         None => {
             let hold = Hold {
-                hold_id: turn.moment.hold_id(),
-                held: Held::Tenant(turn.dossier.tenant.tenant_id.clone()),
+                hold_id: builder.context.hold_id(),
+                held: Held::Tenant(builder.snapshot.tenant.tenant_id.clone()),
                 kind: kind.to_owned(),
                 reason: suspension.reason.clone(),
                 placed_by,
                 until,
-                created_at: turn.moment.now,
+                created_at: builder.context.now,
             };
-            turn.writes.push(Write::InsertHold(hold.clone()));
-            turn.dossier.holds.push(hold);
-            turn.dossier.holds.sort_by(|a, b| a.kind.cmp(&b.kind));
+            builder.writes.push(Write::InsertHold(hold.clone()));
+            builder.snapshot.holds.push(hold);
+            builder.snapshot.holds.sort_by(|a, b| a.kind.cmp(&b.kind));
         }
     }
     let mut payload = json!({"hold": kind});
     if let Some(until) = until {
         payload["until"] = json!(until);
     }
-    turn.event(EventType::HoldPlaced, payload, json!({"reason": suspension.reason}));
-    make_way(&mut turn);
-    turn.facts_changed = true;
-    turn.cause = Some("hold");
-    turn.finish(Vec::new())
+    builder.event(EventType::HoldPlaced, payload, json!({"reason": suspension.reason}));
+    make_way(&mut builder);
+    builder.facts_changed = true;
+    builder.cause = Some("hold");
+    builder.finish(Vec::new())
 }
 
 impl Suspension {
@@ -142,51 +142,52 @@ impl Suspension {
 /// [`Error::NotNow`] when there is no such hold, when others or the manifest keep the tenant out of service.
 pub fn activate(
     declared: &Declared,
-    dossier: &Dossier,
+    snapshot: &TenantSnapshot,
     hold: Option<&str>,
-    moment: &mut Moment,
+    context: &mut DecisionContext,
 ) -> Result<Decision, Error> {
-    not_purged(dossier)?;
+    not_purged(snapshot)?;
     let kind = hold.unwrap_or(DEFAULT_HOLD);
-    let mut turn = Turn::new(declared, dossier, moment);
-    if let Some(index) = turn.dossier.holds.iter().position(|hold| hold.kind == kind) {
-        let released = turn.dossier.holds.remove(index);
-        turn.writes.push(Write::DeleteHold(released.hold_id));
-        turn.event(EventType::HoldReleased, json!({"hold": kind}), Value::Null);
-        turn.facts_changed = true;
-        turn.cause = Some("hold");
-        return turn.finish(Vec::new());
+    let mut builder = ChangeBuilder::new(declared, snapshot, context);
+    if let Some(index) = builder.snapshot.holds.iter().position(|hold| hold.kind == kind) {
+        let released = builder.snapshot.holds.remove(index);
+        builder.writes.push(Write::DeleteHold(released.hold_id));
+        builder.event(EventType::HoldReleased, json!({"hold": kind}), Value::Null);
+        builder.facts_changed = true;
+        builder.cause = Some("hold");
+        return builder.finish(Vec::new());
     }
     if let Some(kind) = hold {
-        return Err(Error::NotNow(format!("there is no hold {kind:?} on the tenant itself{}", standing(dossier))));
+        return Err(Error::NotNow(format!("there is no hold {kind:?} on the tenant itself{}", standing(snapshot))));
     }
-    if suspending_holds(declared, dossier).next().is_some() {
-        return Err(Error::NotNow(format!("name the hold to release{}", standing(dossier))));
+    if suspending_holds(declared, snapshot).next().is_some() {
+        return Err(Error::NotNow(format!("name the hold to release{}", standing(snapshot))));
     }
-    if dossier.tenant.desired_state == Some(Wish::Suspended) {
+    if snapshot.tenant.desired_state == Some(DesiredState::Suspended) {
         return Err(Error::NotNow("the manifest wishes Suspended: set desired_state: Active there".to_owned()));
     }
-    if let Some(next) = next_action(Situation::of(declared, dossier)) {
-        turn.queue(next, "request");
-    } else if dossier.tenant.state != State::Active && !under_way(dossier) {
-        check(declared, dossier, Action::Activate, turn.moment.now)?;
-        turn.queue(Action::Activate, "request");
+    if let Some(next) = next_action(Situation::of(declared, snapshot)) {
+        builder.queue(next, "request");
+    } else if snapshot.tenant.state != State::Active && !under_way(snapshot) {
+        check(declared, snapshot, Action::Activate, builder.context.now)?;
+        builder.queue(Action::Activate, "request");
     }
-    turn.finish(Vec::new())
+    builder.finish(Vec::new())
 }
 
 /// Whether a tenant that nothing keeps out of service gets there with its open job, or of itself after it.
-fn under_way(dossier: &Dossier) -> bool {
-    let wished = dossier.tenant.desired_state == Some(Wish::Active) || dossier.tenant.state == State::Suspended;
-    dossier.open_job.as_ref().is_some_and(|job| match job.action {
+fn under_way(snapshot: &TenantSnapshot) -> bool {
+    let desired =
+        snapshot.tenant.desired_state == Some(DesiredState::Active) || snapshot.tenant.state == State::Suspended;
+    snapshot.open_job.as_ref().is_some_and(|job| match job.action {
         Action::Activate => true,
-        Action::Create | Action::Update | Action::Suspend => wished,
+        Action::Create | Action::Update | Action::Suspend => desired,
         Action::Delete | Action::Undelete | Action::Purge => false,
     })
 }
 
-fn standing(dossier: &Dossier) -> String {
-    let holds: Vec<_> = dossier.all_holds().map(Hold::described).collect();
+fn standing(snapshot: &TenantSnapshot) -> String {
+    let holds: Vec<_> = snapshot.all_holds().map(Hold::described).collect();
     match holds.as_slice() {
         [] => "; none stands".to_owned(),
         holds => format!("; there stands {}", holds.join(", ")),
@@ -198,32 +199,37 @@ fn standing(dossier: &Dossier) -> String {
 ///
 /// # Errors
 /// [`Error::NotNow`] with every condition that is not met.
-pub fn request(declared: &Declared, dossier: &Dossier, action: Action, moment: &mut Moment) -> Result<Decision, Error> {
-    check(declared, dossier, action, moment.now)?;
-    let mut turn = Turn::new(declared, dossier, moment);
-    turn.queue(action, "request");
-    let stands = |kind: &str| dossier.holds.iter().any(|hold| hold.kind == kind);
-    if action == Action::Undelete && suspending_holds(declared, dossier).next().is_none() && !stands(DEFAULT_HOLD) {
+pub fn request(
+    declared: &Declared,
+    snapshot: &TenantSnapshot,
+    action: Action,
+    context: &mut DecisionContext,
+) -> Result<Decision, Error> {
+    check(declared, snapshot, action, context.now)?;
+    let mut builder = ChangeBuilder::new(declared, snapshot, context);
+    builder.queue(action, "request");
+    let stands = |kind: &str| snapshot.holds.iter().any(|hold| hold.kind == kind);
+    if action == Action::Undelete && suspending_holds(declared, snapshot).next().is_none() && !stands(DEFAULT_HOLD) {
         let hold = Hold {
-            hold_id: turn.moment.hold_id(),
-            held: Held::Tenant(turn.tenant_id()),
+            hold_id: builder.context.hold_id(),
+            held: Held::Tenant(builder.tenant_id()),
             kind: DEFAULT_HOLD.to_owned(),
             reason: Some("undeleted".to_owned()),
-            placed_by: turn.moment.actor.to_string(),
+            placed_by: builder.context.actor.to_string(),
             until: None,
-            created_at: turn.moment.now,
+            created_at: builder.context.now,
         };
-        turn.event(EventType::HoldPlaced, json!({"hold": DEFAULT_HOLD}), Value::Null);
-        turn.writes.push(Write::InsertHold(hold.clone()));
-        turn.dossier.holds.push(hold);
-        turn.dossier.holds.sort_by(|a, b| a.kind.cmp(&b.kind));
+        builder.event(EventType::HoldPlaced, json!({"hold": DEFAULT_HOLD}), Value::Null);
+        builder.writes.push(Write::InsertHold(hold.clone()));
+        builder.snapshot.holds.push(hold);
+        builder.snapshot.holds.sort_by(|a, b| a.kind.cmp(&b.kind));
     }
-    turn.finish(Vec::new())
+    builder.finish(Vec::new())
 }
 
-fn not_purged(dossier: &Dossier) -> Result<(), Error> {
-    match dossier.tenant.purged_at {
-        Some(_) => Err(Error::NotNow(format!("{} is purged: nothing can be done", dossier.tenant.tenant_id))),
+fn not_purged(snapshot: &TenantSnapshot) -> Result<(), Error> {
+    match snapshot.tenant.purged_at {
+        Some(_) => Err(Error::NotNow(format!("{} is purged: nothing can be done", snapshot.tenant.tenant_id))),
         None => Ok(()),
     }
 }

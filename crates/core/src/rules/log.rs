@@ -1,11 +1,11 @@
 //! The audit log: what has expired may go, whole months of it, and never without a record.
 
-use super::turn::changes;
+use super::change_builder::changes;
 use crate::changes::Changes;
+use crate::decision_context::DecisionContext;
 use crate::error::{Error, Violation};
 use crate::event::{Event, EventType};
 use crate::json::Pointer;
-use crate::moment::Moment;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
@@ -18,16 +18,16 @@ pub const LEAST_MONTHS_KEPT: i8 = 1;
 ///
 /// # Errors
 /// [`Error::Invalid`] when it is no first day of a month, or when too little would be left.
-pub fn expire(first_kept: Date, moment: &mut Moment) -> Result<(Timestamp, Option<Changes>), Error> {
+pub fn expire(first_kept: Date, context: &mut DecisionContext) -> Result<(Timestamp, Option<Changes>), Error> {
     let bad =
         |code, message: String| Error::Invalid(vec![Violation::at(&Pointer::root().key("before"), code, message)]);
-    let this_month = moment.now.to_zoned(TimeZone::UTC).date().first_of_month();
+    let this_month = context.now.to_zoned(TimeZone::UTC).date().first_of_month();
     let last = this_month.saturating_sub(LEAST_MONTHS_KEPT.months());
     if first_kept.day() != 1 || first_kept > last {
         let message = format!("must be the first day of a month, {last} at the latest, not {first_kept}");
         return Err(bad("out_of_range", message));
     }
     let start = first_kept.to_zoned(TimeZone::UTC).map_err(|error| bad("out_of_range", error.to_string()))?.timestamp();
-    let event = Event::new(moment, None, EventType::LogExpired, json!({"before": start}));
+    let event = Event::new(context, None, EventType::LogExpired, json!({"before": start}));
     Ok((start, changes(vec![event], Vec::new(), Vec::new())?))
 }

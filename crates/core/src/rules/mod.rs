@@ -1,6 +1,7 @@
 //! The rules: from what was loaded and a command to [`crate::changes::Changes`].
 
 pub mod change;
+mod change_builder;
 pub mod check;
 pub mod gates;
 pub mod keys;
@@ -9,19 +10,18 @@ pub mod log;
 pub mod organization_holds;
 pub mod organizations;
 pub mod outcome;
+mod redaction;
 pub mod register;
-mod said;
-mod turn;
 
 use crate::changes::Changes;
 use crate::error::Violation;
-use crate::tenant::Dossier;
+use crate::tenant::TenantSnapshot;
 
-/// What a rule decided on a tenant: what to commit, and the dossier as it is once that is committed.
+/// What a rule decided on a tenant: what to commit, and the snapshot as it is once that is committed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
-    /// The dossier afterwards.
-    pub dossier: Dossier,
+    /// The snapshot afterwards.
+    pub snapshot: TenantSnapshot,
     /// What to commit; `None` when nothing changes.
     pub changes: Option<Changes>,
     /// What was kept, though it looks like a slip.

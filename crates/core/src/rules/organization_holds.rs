@@ -4,20 +4,20 @@
 //! each in a commit of its own, by the rule that every commit of a tenant follows.
 
 use super::Decision;
+use super::change_builder::{ChangeBuilder, changes};
 use super::lifecycle::{DEFAULT_HOLD, Suspension};
 use super::organizations::{at, event};
 use super::outcome::make_way;
-use super::turn::{Turn, changes};
 use crate::changes::{Changes, Write};
+use crate::decision_context::{DecisionContext, cut};
 use crate::declared::Declared;
 use crate::error::Error;
 use crate::event::{Event, EventType};
 use crate::hold::{Held, Hold};
 use crate::job::{Job, JobState};
 use crate::lifecycle::{Situation, next_action};
-use crate::moment::{Moment, cut};
 use crate::organization::Organization;
-use crate::tenant::Dossier;
+use crate::tenant::TenantSnapshot;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -41,11 +41,11 @@ pub fn place(
     before: &Organization,
     holds: &[Hold],
     suspension: &Suspension,
-    moment: &mut Moment,
+    context: &mut DecisionContext,
 ) -> Result<HoldsDecision, Error> {
-    suspension.checked(declared, moment.now)?;
+    suspension.checked(declared, context.now)?;
     let kind = suspension.kind();
-    let (until, placed_by) = (suspension.until.map(cut), moment.actor.to_string());
+    let (until, placed_by) = (suspension.until.map(cut), context.actor.to_string());
     let mut holds = holds.to_vec();
     let write = match holds.iter_mut().find(|hold| hold.kind == kind) {
         Some(hold) if hold.reason == suspension.reason && hold.until == until => {
@@ -57,13 +57,13 @@ pub fn place(
         }
         None => {
             let hold = Hold {
-                hold_id: moment.hold_id(),
+                hold_id: context.hold_id(),
                 held: Held::Organization(before.organization_id.clone()),
                 kind: kind.to_owned(),
                 reason: suspension.reason.clone(),
                 placed_by,
                 until,
-                created_at: moment.now,
+                created_at: context.now,
             };
             holds.push(hold.clone());
             holds.sort_by(|a, b| a.kind.cmp(&b.kind));
@@ -75,8 +75,8 @@ pub fn place(
         payload["until"] = json!(until);
     }
     let private = json!({"reason": suspension.reason});
-    let event = event(EventType::OrganizationHoldPlaced, &before.organization_id, payload, private, moment);
-    moved(before, holds, write, event, moment)
+    let event = event(EventType::OrganizationHoldPlaced, &before.organization_id, payload, private, context);
+    moved(before, holds, write, event, context)
 }
 
 /// Releases a hold on an organization: the named one, or [`DEFAULT_HOLD`].
@@ -87,7 +87,7 @@ pub fn release(
     before: &Organization,
     holds: &[Hold],
     hold: Option<&str>,
-    moment: &mut Moment,
+    context: &mut DecisionContext,
 ) -> Result<HoldsDecision, Error> {
     let (kind, mut holds) = (hold.unwrap_or(DEFAULT_HOLD), holds.to_vec());
     let Some(index) = holds.iter().position(|hold| hold.kind == kind) else {
@@ -99,8 +99,8 @@ pub fn release(
     };
     let released = holds.remove(index);
     let id = &before.organization_id;
-    let event = event(EventType::OrganizationHoldReleased, id, json!({"hold": kind}), Value::Null, moment);
-    moved(before, holds, Write::DeleteHold(released.hold_id), event, moment)
+    let event = event(EventType::OrganizationHoldReleased, id, json!({"hold": kind}), Value::Null, context);
+    moved(before, holds, Write::DeleteHold(released.hold_id), event, context)
 }
 
 /// The counter goes up, and that is how it is known that tenants have yet to follow.
@@ -109,9 +109,9 @@ fn moved(
     holds: Vec<Hold>,
     write: Write,
     event: Event,
-    moment: &Moment,
+    context: &DecisionContext,
 ) -> Result<HoldsDecision, Error> {
-    let organization = Organization { counter: before.counter + 1, updated_at: moment.now, ..before.clone() };
+    let organization = Organization { counter: before.counter + 1, updated_at: context.now, ..before.clone() };
     let writes = vec![Write::UpdateOrganizationFacts(organization.clone()), write];
     let changes = changes(vec![event], vec![at(before)], writes)?;
     Ok(HoldsDecision { organization, holds, changes })
@@ -125,19 +125,19 @@ fn moved(
 /// None today.
 pub fn settle(
     declared: &Declared,
-    dossier: &Dossier,
+    snapshot: &TenantSnapshot,
     newest_job: Option<&Job>,
     changed_at: Timestamp,
-    moment: &mut Moment,
+    context: &mut DecisionContext,
 ) -> Result<Decision, Error> {
-    let mut turn = Turn::new(declared, dossier, moment);
-    make_way(&mut turn);
-    if let Some(action) = next_action(Situation::of(declared, &turn.dossier)) {
+    let mut builder = ChangeBuilder::new(declared, snapshot, context);
+    make_way(&mut builder);
+    if let Some(action) = next_action(Situation::of(declared, &builder.snapshot)) {
         let failed = newest_job
             .is_some_and(|job| job.action == action && job.state == JobState::Failed && job.created_at >= changed_at);
         if !failed {
-            turn.queue(action, "organization hold");
+            builder.queue(action, "organization hold");
         }
     }
-    turn.finish(Vec::new())
+    builder.finish(Vec::new())
 }

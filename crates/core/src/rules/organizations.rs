@@ -1,8 +1,9 @@
 //! Organizations: created, changed, closed.
 
-use super::said;
-use super::turn::changes;
+use super::change_builder::changes;
+use super::redaction;
 use crate::changes::{Changes, Guard, Write};
+use crate::decision_context::DecisionContext;
 use crate::declared::Declared;
 use crate::document::{Fields, Findings, one_of};
 use crate::error::{Error, Violation};
@@ -10,7 +11,6 @@ use crate::event::{Event, EventType};
 use crate::ids::OrganizationId;
 use crate::json::{Object, Pointer, differences, without_nulls};
 use crate::manifest::{MAX_DISPLAY_NAME_BYTES, read_labels};
-use crate::moment::Moment;
 use crate::organization::{Caps, Organization};
 use crate::quotas::{check_quotas, counted_values};
 use crate::tenant::Labels;
@@ -130,7 +130,7 @@ pub struct OrganizationDecision {
 ///
 /// # Errors
 /// [`Error::TooLarge`] when the audit event would be.
-pub fn create(manifest: &OrganizationManifest, moment: &mut Moment) -> Result<OrganizationDecision, Error> {
+pub fn create(manifest: &OrganizationManifest, context: &mut DecisionContext) -> Result<OrganizationDecision, Error> {
     let organization = Organization {
         organization_id: manifest.organization_id.clone(),
         display_name: manifest.display_name.clone(),
@@ -139,8 +139,8 @@ pub fn create(manifest: &OrganizationManifest, moment: &mut Moment) -> Result<Or
         version: 1,
         counter: 1,
         settled_counter: 1,
-        created_at: moment.now,
-        updated_at: moment.now,
+        created_at: context.now,
+        updated_at: context.now,
         closed_at: None,
     };
     let event = event(
@@ -148,7 +148,7 @@ pub fn create(manifest: &OrganizationManifest, moment: &mut Moment) -> Result<Or
         &organization.organization_id,
         json!({"version": 1, "caps": caps_document(&organization.caps)}),
         json!({"display_name": organization.display_name}),
-        moment,
+        context,
     );
     let guards = vec![Guard::OrganizationUnused(organization.organization_id.clone())];
     let changes = changes(vec![event], guards, vec![Write::InsertOrganization(organization.clone())])?;
@@ -169,7 +169,7 @@ pub fn immutable(before: &Organization, document: &Value) -> Option<Violation> {
 pub fn change(
     before: &Organization,
     manifest: &OrganizationManifest,
-    moment: &mut Moment,
+    context: &mut DecisionContext,
 ) -> Result<OrganizationDecision, Error> {
     if let Some(fixed) = immutable(before, &manifest.document()) {
         return Err(Error::Invalid(vec![fixed]));
@@ -183,17 +183,17 @@ pub fn change(
         labels: manifest.labels.clone(),
         caps: manifest.caps.clone(),
         version: before.version + 1,
-        updated_at: moment.now,
+        updated_at: context.now,
         ..before.clone()
     };
     // It has no quotas of its own: those that its caps name are declared.
-    let (said, private) = said::changes(&BTreeMap::new(), &differences);
+    let (said, private) = redaction::changes(&BTreeMap::new(), &differences);
     let event = event(
         EventType::OrganizationUpdated,
         &organization.organization_id,
         json!({"version": organization.version, "changes": said}),
         private,
-        moment,
+        context,
     );
     let changes =
         changes(vec![event], vec![at(before)], vec![Write::UpdateOrganizationManifest(organization.clone())])?;
@@ -204,18 +204,19 @@ pub fn change(
 ///
 /// # Errors
 /// None today.
-pub fn close(before: &Organization, moment: &mut Moment) -> Result<OrganizationDecision, Error> {
+pub fn close(before: &Organization, context: &mut DecisionContext) -> Result<OrganizationDecision, Error> {
     if before.closed_at.is_some() {
         return Ok(OrganizationDecision { organization: before.clone(), changes: None });
     }
     let organization = Organization {
-        closed_at: Some(moment.now),
+        closed_at: Some(context.now),
         counter: before.counter + 1,
-        updated_at: moment.now,
+        updated_at: context.now,
         ..before.clone()
     };
     let id = &organization.organization_id;
-    let event = event(EventType::OrganizationClosed, id, json!({"version": organization.version}), Value::Null, moment);
+    let event =
+        event(EventType::OrganizationClosed, id, json!({"version": organization.version}), Value::Null, context);
     let changes = changes(vec![event], vec![at(before)], vec![Write::UpdateOrganizationFacts(organization.clone())])?;
     Ok(OrganizationDecision { organization, changes })
 }
@@ -229,8 +230,8 @@ pub(super) fn event(
     id: &OrganizationId,
     mut payload: Value,
     private: Value,
-    moment: &mut Moment,
+    context: &mut DecisionContext,
 ) -> Event {
     payload["organization_id"] = json!(id);
-    Event::new(moment, None, event_type, payload).with_private(moment, private)
+    Event::new(context, None, event_type, payload).with_private(context, private)
 }

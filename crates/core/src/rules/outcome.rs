@@ -1,18 +1,18 @@
 //! What a job achieved, and its being cancelled.
 
 use super::Decision;
-use super::turn::Turn;
+use super::change_builder::ChangeBuilder;
 use crate::changes::{Guard, Write};
+use crate::decision_context::{DecisionContext, cut};
 use crate::declared::Declared;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::event::EventType;
 use crate::job::{Job, JobState, Step, StepState};
 use crate::lifecycle::{Action, Situation, TABLE, kept_from, next_action};
-use crate::moment::{Moment, cut};
 use crate::organization::Usage;
 use crate::quotas::{counted_values, purge_after_days};
-use crate::tenant::{Dossier, State};
+use crate::tenant::{State, TenantSnapshot};
 use serde_json::{Value, json};
 
 /// Longest message of a failed job, in bytes; what is longer is cut off.
@@ -37,26 +37,31 @@ pub struct Failure {
 ///
 /// # Errors
 /// [`Error::NotNow`] when the state table has no such transition any more.
-pub fn complete(declared: &Declared, dossier: &Dossier, job: &Job, moment: &mut Moment) -> Result<Decision, Error> {
-    let from = dossier.tenant.state;
+pub fn complete(
+    declared: &Declared,
+    snapshot: &TenantSnapshot,
+    job: &Job,
+    context: &mut DecisionContext,
+) -> Result<Decision, Error> {
+    let from = snapshot.tenant.state;
     let Some(line) = TABLE.iter().find(|line| line.from == from && line.action == job.action) else {
         return Err(Error::NotNow(format!("{} cannot end in a tenant that is {from}", job.action)));
     };
-    if let Some(held) = kept_from(declared, dossier, job.action) {
+    if let Some(held) = kept_from(declared, snapshot, job.action) {
         let message = format!("{held}: the record is kept, but what the job's steps have destroyed is gone");
-        return fail(declared, dossier, job, Failure { code: "data_held", message, step: None }, moment);
+        return fail(declared, snapshot, job, Failure { code: "data_held", message, step: None }, context);
     }
-    let mut turn = Turn::new(declared, dossier, moment);
+    let mut builder = ChangeBuilder::new(declared, snapshot, context);
     let steps = job.steps.iter().map(|step| Step { state: StepState::Done, ..step.clone() }).collect();
     end(
-        &mut turn,
+        &mut builder,
         Write::FinishJob,
         Job { state: JobState::Completed, progress: 1.0, steps, error_code: None, error: None, ..job.clone() },
     );
-    turn.event(job.action.done(), json!({"job_id": job.job_id, "from": from, "to": line.to}), Value::Null);
-    arrive(&mut turn, job, line.to);
-    turn.cause = Some("job");
-    turn.finish(Vec::new())
+    builder.event(job.action.done(), json!({"job_id": job.job_id, "from": from, "to": line.to}), Value::Null);
+    arrive(&mut builder, job, line.to);
+    builder.cause = Some("job");
+    builder.finish(Vec::new())
 }
 
 /// The job's bad end: it stays failed until it is asked for again, or until something changes that asks for it anew.
@@ -67,12 +72,12 @@ pub fn complete(declared: &Declared, dossier: &Dossier, job: &Job, moment: &mut 
 /// None today.
 pub fn fail(
     declared: &Declared,
-    dossier: &Dossier,
+    snapshot: &TenantSnapshot,
     job: &Job,
     failure: Failure,
-    moment: &mut Moment,
+    context: &mut DecisionContext,
 ) -> Result<Decision, Error> {
-    let mut turn = Turn::new(declared, dossier, moment);
+    let mut builder = ChangeBuilder::new(declared, snapshot, context);
     let mut payload = json!({"job_id": job.job_id, "action": job.action, "code": failure.code, "attempt": job.attempt});
     if let Some(step) = &failure.step {
         payload["step"] = json!(step);
@@ -83,13 +88,13 @@ pub fn fail(
     }
     let (code, message) = (Some(failure.code.to_owned()), Some(kept(&failure.message)));
     end(
-        &mut turn,
+        &mut builder,
         Write::FinishJob,
         Job { state: JobState::Failed, steps, error_code: code, error: message, ..job.clone() },
     );
-    turn.event(EventType::JobFailed, payload, Value::Null);
-    go_on_without(&mut turn, job.action);
-    turn.finish(Vec::new())
+    builder.event(EventType::JobFailed, payload, Value::Null);
+    go_on_without(&mut builder, job.action);
+    builder.finish(Vec::new())
 }
 
 /// Ends the open job, which is not wanted any more. What its steps have done stays. As after a failure, it is not tried
@@ -100,42 +105,42 @@ pub fn fail(
 /// [`Error::NotNow`] for a purge that was begun, and where no job is open.
 pub fn cancel(
     declared: &Declared,
-    dossier: &Dossier,
+    snapshot: &TenantSnapshot,
     reason: Option<&str>,
-    moment: &mut Moment,
+    context: &mut DecisionContext,
 ) -> Result<Decision, Error> {
-    let Some(job) = &dossier.open_job else {
+    let Some(job) = &snapshot.open_job else {
         return Err(Error::NotNow("no job is open: there is nothing to cancel".to_owned()));
     };
     if job.action == Action::Purge && job.attempt > 0 {
         return Err(Error::NotNow(format!("job {} (purge) was begun: the data may be gone already", job.job_id)));
     }
-    let mut turn = Turn::new(declared, dossier, moment);
-    let why = format!("cancelled by {}: ask for it again if it is wanted after all", turn.moment.actor);
-    cancelled(&mut turn, job, why, json!({"reason": reason}));
-    go_on_without(&mut turn, job.action);
-    turn.finish(Vec::new())
+    let mut builder = ChangeBuilder::new(declared, snapshot, context);
+    let why = format!("cancelled by {}: ask for it again if it is wanted after all", builder.context.actor);
+    cancelled(&mut builder, job, why, json!({"reason": reason}));
+    go_on_without(&mut builder, job.action);
+    builder.finish(Vec::new())
 }
 
 /// Cancels the open job if it only waits and is in the way of a hold: what it waits for may take days, and the tenant must
 /// be out of service now. One that does not wait yet must not have begun to when this is committed.
-pub(super) fn make_way(turn: &mut Turn<'_>) {
-    if !is_in_the_way(turn.declared, &turn.dossier) {
+pub(super) fn make_way(builder: &mut ChangeBuilder<'_>) {
+    if !is_in_the_way(builder.declared, &builder.snapshot) {
         return;
     }
-    let Some(job) = turn.dossier.open_job.clone() else { return };
+    let Some(job) = builder.snapshot.open_job.clone() else { return };
     if job.waiting_for.is_some() {
         let why = "cancelled: a hold that takes the tenant out of service did not let it wait any longer".to_owned();
-        cancelled(turn, &job, why, Value::Null);
+        cancelled(builder, &job, why, Value::Null);
     } else {
-        turn.guards.push(Guard::Lease(job.job_id, job.lease_epoch));
+        builder.guards.push(Guard::Lease(job.job_id, job.lease_epoch));
     }
 }
 
 /// Whether the open job keeps the tenant in service, or brings it there, against a hold.
-pub fn is_in_the_way(declared: &Declared, dossier: &Dossier) -> bool {
-    let without = Situation { open_job: false, ..Situation::of(declared, dossier) };
-    dossier.open_job.as_ref().is_some_and(|job| match job.action {
+pub fn is_in_the_way(declared: &Declared, snapshot: &TenantSnapshot) -> bool {
+    let without = Situation { open_job: false, ..Situation::of(declared, snapshot) };
+    snapshot.open_job.as_ref().is_some_and(|job| match job.action {
         Action::Activate => without.held,
         Action::Create | Action::Update | Action::Undelete => {
             without.held && next_action(without) == Some(Action::Suspend)
@@ -144,16 +149,16 @@ pub fn is_in_the_way(declared: &Declared, dossier: &Dossier) -> bool {
     })
 }
 
-fn cancelled(turn: &mut Turn<'_>, job: &Job, why: String, private: Value) {
+fn cancelled(builder: &mut ChangeBuilder<'_>, job: &Job, why: String, private: Value) {
     let (code, error) = (Some(CANCELLED.to_owned()), Some(why));
-    end(turn, Write::CancelJob, Job { state: JobState::Failed, error_code: code, error, ..job.clone() });
-    turn.event(EventType::JobCancelled, json!({"job_id": job.job_id, "action": job.action}), private);
+    end(builder, Write::CancelJob, Job { state: JobState::Failed, error_code: code, error, ..job.clone() });
+    builder.event(EventType::JobCancelled, json!({"job_id": job.job_id, "action": job.action}), private);
 }
 
 /// What is asked for once a job ended badly, if that is anything else.
-fn go_on_without(turn: &mut Turn<'_>, action: Action) {
-    if next_action(Situation::of(turn.declared, &turn.dossier)).is_some_and(|next| next != action) {
-        turn.cause = Some("job");
+fn go_on_without(builder: &mut ChangeBuilder<'_>, action: Action) {
+    if next_action(Situation::of(builder.declared, &builder.snapshot)).is_some_and(|next| next != action) {
+        builder.cause = Some("job");
     }
 }
 
@@ -164,18 +169,18 @@ pub fn kept(message: &str) -> String {
     text
 }
 
-fn end(turn: &mut Turn<'_>, write: fn(Job) -> Write, job: Job) {
-    let now = turn.moment.now;
-    turn.guards.push(Guard::Lease(job.job_id.clone(), job.lease_epoch));
-    turn.writes.push(write(Job { updated_at: now, finished_at: Some(now), waiting_for: None, ..job }));
-    turn.dossier.open_job = None;
-    turn.facts_changed = true;
+fn end(builder: &mut ChangeBuilder<'_>, write: fn(Job) -> Write, job: Job) {
+    let now = builder.context.now;
+    builder.guards.push(Guard::Lease(job.job_id.clone(), job.lease_epoch));
+    builder.writes.push(write(Job { updated_at: now, finished_at: Some(now), waiting_for: None, ..job }));
+    builder.snapshot.open_job = None;
+    builder.facts_changed = true;
 }
 
 /// Writes what being in the new state means for the tenant's row, its environments and its organization.
-fn arrive(turn: &mut Turn<'_>, job: &Job, to: State) {
-    let now = turn.moment.now;
-    let tenant = &mut turn.dossier.tenant;
+fn arrive(builder: &mut ChangeBuilder<'_>, job: &Job, to: State) {
+    let now = builder.context.now;
+    let tenant = &mut builder.snapshot.tenant;
     if tenant.state != to {
         tenant.state = to;
         tenant.state_since = now;
@@ -195,10 +200,10 @@ fn arrive(turn: &mut Turn<'_>, job: &Job, to: State) {
         Action::Activate | Action::Suspend => {}
     }
     if job.action == Action::Purge {
-        return empty(turn);
+        return empty(builder);
     }
     let provisions = matches!(job.action, Action::Create | Action::Update);
-    for environment in turn.dossier.environments.iter_mut().filter(|environment| touched(job, environment)) {
+    for environment in builder.snapshot.environments.iter_mut().filter(|environment| touched(job, environment)) {
         // One that took the place of another of its name while the job ran is not what the job provisioned.
         let provisions = provisions && environment.created_at <= job.created_at;
         let provisioned_at = environment.provisioned_at.or(provisions.then_some(now));
@@ -206,7 +211,7 @@ fn arrive(turn: &mut Turn<'_>, job: &Job, to: State) {
             environment.state = to;
             environment.provisioned_at = provisioned_at;
             environment.updated_at = now;
-            turn.writes.push(Write::UpdateEnvironmentState(environment.clone()));
+            builder.writes.push(Write::UpdateEnvironmentState(environment.clone()));
         }
     }
 }
@@ -219,20 +224,22 @@ fn touched(job: &Job, environment: &Environment) -> bool {
 /// Leaves a tombstone: what stood beside the tenant's row goes, its organization has its room back, and nothing stays
 /// that may be personal. Whose it was, its profile, state, times, version and counter stay, and so does the log, where a
 /// salted digest stands for what is gone.
-fn empty(turn: &mut Turn<'_>) {
-    let dossier = &mut turn.dossier;
-    turn.writes.extend(dossier.environments.drain(..).map(|environment| Write::DeleteEnvironment(environment.env_id)));
-    turn.writes.extend(dossier.holds.drain(..).map(|hold| Write::DeleteHold(hold.hold_id)));
-    turn.writes.extend(dossier.aliases.drain(..).map(Write::DeleteAlias));
-    turn.writes.extend(dossier.webhooks.drain(..).map(|webhook| Write::DeleteWebhook(webhook.webhook_id)));
-    let tenant = &dossier.tenant;
+fn empty(builder: &mut ChangeBuilder<'_>) {
+    let snapshot = &mut builder.snapshot;
+    builder
+        .writes
+        .extend(snapshot.environments.drain(..).map(|environment| Write::DeleteEnvironment(environment.env_id)));
+    builder.writes.extend(snapshot.holds.drain(..).map(|hold| Write::DeleteHold(hold.hold_id)));
+    builder.writes.extend(snapshot.aliases.drain(..).map(Write::DeleteAlias));
+    builder.writes.extend(snapshot.webhooks.drain(..).map(|webhook| Write::DeleteWebhook(webhook.webhook_id)));
+    let tenant = &snapshot.tenant;
     let used = Usage { tenants: 1, quotas: counted_values(&tenant.quotas) };
-    turn.guards.push(Guard::OrganizationRoom(tenant.organization_id.clone(), used.until(&Usage::default())));
-    let tenant = &mut dossier.tenant;
+    builder.guards.push(Guard::OrganizationRoom(tenant.organization_id.clone(), used.until(&Usage::default())));
+    let tenant = &mut snapshot.tenant;
     tenant.display_name = None;
     tenant.labels.clear();
     for terms in [&mut tenant.quotas, &mut tenant.policies, &mut tenant.billing] {
         terms.clear();
     }
-    turn.writes.push(Write::EraseTenant(tenant.clone()));
+    builder.writes.push(Write::EraseTenant(tenant.clone()));
 }

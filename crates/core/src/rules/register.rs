@@ -1,17 +1,17 @@
 //! Registration: a manifest becomes a tenant, a Draft whose creation is queued.
 
-use super::turn::{changes, new_job};
+use super::change_builder::{changes, new_job};
 use super::{Decision, change};
 use crate::changes::{Guard, Write};
+use crate::decision_context::DecisionContext;
 use crate::declared::Declared;
 use crate::error::{Error, Violation};
 use crate::event::{Event, EventType};
 use crate::lifecycle::Action;
 use crate::manifest::{Manifest, aliases_document};
-use crate::moment::Moment;
 use crate::organization::Usage;
 use crate::quotas::counted_values;
-use crate::tenant::{Dossier, State, Tenant};
+use crate::tenant::{State, Tenant, TenantSnapshot};
 use serde_json::json;
 
 /// Registers a tenant. Nothing has to be loaded: everything it depends on is a guard. Its organization's holds are not
@@ -23,38 +23,38 @@ pub fn register(
     declared: &Declared,
     manifest: &Manifest,
     warnings: Vec<Violation>,
-    moment: &mut Moment,
+    context: &mut DecisionContext,
 ) -> Result<Decision, Error> {
-    let mut dossier = draft(manifest, moment);
+    let mut snapshot = draft(manifest, context);
     let mut guards = vec![
         Guard::OrganizationRoom(
             manifest.organization_id.clone(),
             Usage { tenants: 1, quotas: counted_values(&manifest.quotas) },
         ),
-        Guard::TenantUnused(dossier.tenant.tenant_id.clone()),
+        Guard::TenantUnused(snapshot.tenant.tenant_id.clone()),
     ];
-    guards.extend(dossier.aliases.iter().cloned().map(Guard::AliasUnused));
-    let job = new_job(declared, Action::Create, &dossier, moment);
-    let mut events = vec![registered(&dossier, job.job_id.as_str(), moment)];
-    let mut writes = vec![Write::InsertTenant(dossier.tenant.clone())];
-    writes.push(Write::InsertTenantVersion(change::tenant_version(&dossier, moment)));
-    for environment in &dossier.environments {
-        events.push(change::environment_created(declared, environment, moment));
+    guards.extend(snapshot.aliases.iter().cloned().map(Guard::AliasUnused));
+    let job = new_job(declared, Action::Create, &snapshot, context);
+    let mut events = vec![registered(&snapshot, job.job_id.as_str(), context)];
+    let mut writes = vec![Write::InsertTenant(snapshot.tenant.clone())];
+    writes.push(Write::InsertTenantVersion(change::tenant_version(&snapshot, context)));
+    for environment in &snapshot.environments {
+        events.push(change::environment_created(declared, environment, context));
         writes.push(Write::InsertEnvironment(environment.clone()));
-        writes.push(Write::InsertEnvironmentVersion(change::environment_version(environment, moment)));
+        writes.push(Write::InsertEnvironmentVersion(change::environment_version(environment, context)));
     }
-    for alias in &dossier.aliases {
-        writes.push(Write::InsertAlias(alias.clone(), dossier.tenant.tenant_id.clone(), moment.now));
+    for alias in &snapshot.aliases {
+        writes.push(Write::InsertAlias(alias.clone(), snapshot.tenant.tenant_id.clone(), context.now));
     }
-    writes.extend(dossier.webhooks.iter().cloned().map(Write::InsertWebhook));
+    writes.extend(snapshot.webhooks.iter().cloned().map(Write::InsertWebhook));
     writes.push(Write::InsertJob(job.clone()));
-    dossier.open_job = Some(job);
+    snapshot.open_job = Some(job);
     let changes = changes(events, guards, writes)?;
-    Ok(Decision { dossier, changes, warnings })
+    Ok(Decision { snapshot, changes, warnings })
 }
 
-fn registered(dossier: &Dossier, job_id: &str, moment: &mut Moment) -> Event {
-    let tenant = &dossier.tenant;
+fn registered(snapshot: &TenantSnapshot, job_id: &str, context: &mut DecisionContext) -> Event {
+    let tenant = &snapshot.tenant;
     let payload = json!({
         "organization_id": tenant.organization_id,
         "profile": tenant.profile,
@@ -66,24 +66,24 @@ fn registered(dossier: &Dossier, job_id: &str, moment: &mut Moment) -> Event {
     if let Some(name) = &tenant.display_name {
         private.insert("display_name".to_owned(), json!(name));
     }
-    if !dossier.aliases.is_empty() {
-        private.insert("aliases".to_owned(), aliases_document(&dossier.aliases));
+    if !snapshot.aliases.is_empty() {
+        private.insert("aliases".to_owned(), aliases_document(&snapshot.aliases));
     }
-    Event::new(moment, Some(&tenant.tenant_id), EventType::TenancyRegistered, payload)
-        .with_private(moment, private.into())
+    Event::new(context, Some(&tenant.tenant_id), EventType::TenancyRegistered, payload)
+        .with_private(context, private.into())
 }
 
 /// The version that a tenant and its environments begin at.
 const FIRST_VERSION: i64 = 1;
 
-/// The dossier of a tenant that is registered now.
-fn draft(manifest: &Manifest, moment: &mut Moment) -> Dossier {
-    let tenant_id = manifest.tenant_id.clone().unwrap_or_else(|| moment.tenant_id());
+/// The snapshot of a tenant that is registered now.
+fn draft(manifest: &Manifest, context: &mut DecisionContext) -> TenantSnapshot {
+    let tenant_id = manifest.tenant_id.clone().unwrap_or_else(|| context.tenant_id());
     let environments = manifest.environments.iter();
     let environments =
-        environments.map(|entry| change::new_environment(&tenant_id, FIRST_VERSION, entry, moment)).collect();
-    let webhooks = manifest.webhooks.iter().map(|entry| change::new_webhook(&tenant_id, entry, moment)).collect();
-    let now = moment.now;
+        environments.map(|entry| change::new_environment(&tenant_id, FIRST_VERSION, entry, context)).collect();
+    let webhooks = manifest.webhooks.iter().map(|entry| change::new_webhook(&tenant_id, entry, context)).collect();
+    let now = context.now;
     let tenant = Tenant {
         tenant_id,
         organization_id: manifest.organization_id.clone(),
@@ -107,7 +107,7 @@ fn draft(manifest: &Manifest, moment: &mut Moment) -> Dossier {
         purge_after: None,
         purged_at: None,
     };
-    Dossier {
+    TenantSnapshot {
         tenant,
         environments,
         aliases: manifest.aliases.iter().cloned().collect(),

@@ -4,6 +4,7 @@ use crate::database::Database;
 use crate::spec::PERSONAL;
 use std::collections::BTreeMap;
 use tenancy_core::changes::Write;
+use tenancy_core::decision_context::MAX_ACTOR_LENGTH_BYTES;
 use tenancy_core::environment::Environment;
 use tenancy_core::event::MAX_PAYLOAD_BYTES;
 use tenancy_core::hold::Held;
@@ -11,26 +12,25 @@ use tenancy_core::ids::TenantId;
 use tenancy_core::json::canonical;
 use tenancy_core::lifecycle::TABLE;
 use tenancy_core::manifest::Manifest;
-use tenancy_core::moment::MAX_ACTOR_LENGTH_BYTES;
 use tenancy_core::organization::Usage;
 use tenancy_core::rules::change::environment_entry;
 use tenancy_core::rules::organization_holds::HoldsDecision;
 use tenancy_core::rules::{Decision, outcome};
-use tenancy_core::tenant::{Dossier, Tenant};
+use tenancy_core::tenant::{Tenant, TenantSnapshot};
 
 pub fn commit(before: &Database, after: &Database, id: &TenantId, decision: &Decision) {
     let changes = decision.changes.as_ref().expect("changes");
     assert_eq!(changes.tenant_id.as_ref(), Some(id));
-    let mut decided = decision.dossier.clone();
-    if before.dossier(id).is_none() {
+    let mut decided = decision.snapshot.clone();
+    if before.snapshot(id).is_none() {
         // A registration looks at nothing that is there, at its organization's holds neither.
         let above = Held::Organization(decided.tenant.organization_id.clone());
         decided.organization_holds = after.holds_of(&above);
     }
-    assert_eq!(after.dossier(id), Some(decided), "the writes are what was decided");
+    assert_eq!(after.snapshot(id), Some(decided), "the writes are what was decided");
     events(before, after, id);
-    let now = decision.dossier.clone();
-    let Some(was) = before.dossier(id) else { return };
+    let now = decision.snapshot.clone();
+    let Some(was) = before.snapshot(id) else { return };
     let manifests = changes.writes.iter().filter(|write| matches!(write, Write::UpdateTenantManifest(_))).count();
     assert!(manifests <= 1);
     assert_eq!(now.tenant.version - was.tenant.version, i64::try_from(manifests).unwrap());
@@ -83,14 +83,14 @@ fn events(before: &Database, after: &Database, id: &TenantId) {
 }
 
 /// All that the counter counts.
-fn facts(dossier: &Dossier) -> impl PartialEq + use<> {
-    let tenant = &dossier.tenant;
+fn facts(snapshot: &TenantSnapshot) -> impl PartialEq + use<> {
+    let tenant = &snapshot.tenant;
     let times = (tenant.state_since, tenant.provisioned_at, tenant.archived_at, tenant.purge_after, tenant.purged_at);
-    (tenant.state, times, dossier.holds.clone(), dossier.open_job.clone())
+    (tenant.state, times, snapshot.holds.clone(), snapshot.open_job.clone())
 }
 
 /// No manifest change writes states or holds.
-pub fn same_facts(before: &Dossier, after: &Dossier) {
+pub fn same_facts(before: &TenantSnapshot, after: &TenantSnapshot) {
     let (was, now) = (&before.tenant, &after.tenant);
     assert_eq!((was.state, was.state_since, was.provisioned_at), (now.state, now.state_since, now.provisioned_at));
     assert_eq!((was.archived_at, was.purge_after, was.purged_at), (now.archived_at, now.purge_after, now.purged_at));
@@ -118,20 +118,20 @@ fn environment_versions(database: &Database, tenant: &Tenant, environment: &Envi
 }
 
 /// The rows of a tenant agree with each other.
-pub fn record(database: &Database, dossier: &Dossier) {
-    let tenant = &dossier.tenant;
+pub fn record(database: &Database, snapshot: &TenantSnapshot) {
+    let tenant = &snapshot.tenant;
     let id = &tenant.tenant_id;
     let versions: Vec<_> = database.tenant_versions.keys().filter(|(of, _)| of == id).map(|(_, v)| *v).collect();
     assert_eq!(versions, (1..=tenant.version).collect::<Vec<_>>(), "every version is kept");
     if tenant.purged_at.is_none() {
         let kept = &database.tenant_versions[&(id.clone(), tenant.version)].manifest;
-        assert_eq!(canonical(kept), canonical(&Manifest::of(dossier).document()));
+        assert_eq!(canonical(kept), canonical(&Manifest::of(snapshot).document()));
     } else {
-        let nothing = dossier.environments.is_empty() && dossier.holds.is_empty();
-        assert!(nothing && dossier.aliases.is_empty() && dossier.webhooks.is_empty(), "a tombstone");
+        let nothing = snapshot.environments.is_empty() && snapshot.holds.is_empty();
+        assert!(nothing && snapshot.aliases.is_empty() && snapshot.webhooks.is_empty(), "a tombstone");
         emptied(database, tenant);
     }
-    for environment in &dossier.environments {
+    for environment in &snapshot.environments {
         environment_versions(database, tenant, environment);
         let kept = &database.environment_versions[&(environment.env_id.clone(), environment.version)].manifest;
         assert_eq!(kept, &environment_entry(environment).document());

@@ -11,7 +11,7 @@ use tenancy_core::ids::{Alias, EnvironmentId, HoldId, JobId, OrganizationId, Ten
 use tenancy_core::job::{Job, JobState};
 use tenancy_core::judge::{Found, FoundOrganization, Verdict, judge};
 use tenancy_core::organization::{Organization, Usage};
-use tenancy_core::tenant::{Dossier, Tenant, TenantVersion};
+use tenancy_core::tenant::{Tenant, TenantSnapshot, TenantVersion};
 use tenancy_core::webhook::Webhook;
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,8 +29,8 @@ pub struct Database {
 }
 
 impl Database {
-    /// A tenant's dossier, as a store reads it.
-    pub fn dossier(&self, id: &TenantId) -> Option<Dossier> {
+    /// A tenant's snapshot, as a store reads it.
+    pub fn snapshot(&self, id: &TenantId) -> Option<TenantSnapshot> {
         let tenant = self.tenants.get(id)?.clone();
         let mut environments: Vec<_> = self.environments.values().filter(|e| &e.tenant_id == id).cloned().collect();
         environments.sort_by(|a, b| a.name.cmp(&b.name));
@@ -39,7 +39,7 @@ impl Database {
         let mut open = self.jobs.values().filter(|job| &job.tenant_id == id && job.is_open());
         let open_job = open.next().cloned();
         assert!(open.next().is_none(), "one open job at most");
-        Some(Dossier {
+        Some(TenantSnapshot {
             environments,
             webhooks,
             aliases: self.aliases.iter().filter(|(_, owner)| *owner == id).map(|(alias, _)| alias.clone()).collect(),

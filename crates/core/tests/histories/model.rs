@@ -146,14 +146,14 @@ impl Tenant {
 
     /// What is missing to what is wished.
     pub fn wanted(&self) -> Option<&'static str> {
-        let out = self.is_held() || self.spec.wish == Some(false);
+        let out = self.is_held() || self.spec.desired == Some(false);
         let unready = !self.provisioned || self.places.values().any(|provisioned| !provisioned);
         match self.state {
             "Draft" if !self.provisioned => Some("create"),
             "Active" if out => Some("suspend"),
             "Archived" => None,
             _ if unready => Some("update"),
-            "Draft" if !out && self.spec.wish == Some(true) => Some("activate"),
+            "Draft" if !out && self.spec.desired == Some(true) => Some("activate"),
             "Suspended" if !out => Some("activate"),
             _ => None,
         }
@@ -214,13 +214,13 @@ impl Tenant {
             self.follow();
             return Changed;
         }
-        if kind.is_some() || self.is_held() || self.spec.wish == Some(false) {
+        if kind.is_some() || self.is_held() || self.spec.desired == Some(false) {
             return Refused;
         }
         if self.follow() {
             return Changed;
         }
-        let comes = self.spec.wish == Some(true) || self.state == "Suspended";
+        let comes = self.spec.desired == Some(true) || self.state == "Suspended";
         match (self.state, self.job.as_ref().map(|job| job.action)) {
             ("Active", _) | (_, Some("activate")) => Unchanged,
             (_, Some("create" | "update" | "suspend")) if comes => Unchanged,

@@ -13,7 +13,7 @@ const MOST_OF_A_QUOTA: i64 = 1 << 40;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
-    pub wish: Option<bool>,
+    pub desired: Option<bool>,
     pub region: bool,
     pub protection: bool,
     pub name: Option<u8>,
@@ -47,16 +47,16 @@ fn seats() -> impl Strategy<Value = Option<Value>> {
 }
 
 pub fn spec() -> impl Strategy<Value = Spec> {
-    let wish = prop::sample::select(vec![None, Some(true), Some(true), Some(true), Some(false)]);
+    let desired = prop::sample::select(vec![None, Some(true), Some(true), Some(true), Some(false)]);
     let policies = (option::weighted(0.2, prop::sample::select(vec![45i64, 90])), option::weighted(0.3, Just(0)));
     let environments = prop::collection::btree_map(prop::sample::select(vec!["dev", "stage", "prod"]), place(), 0..3);
     let webhooks = prop::collection::btree_map(prop::sample::select(vec!["main", "aux"]), 0..3u8, 0..2);
     let flags = (prop::bool::weighted(0.9), prop::bool::weighted(0.2));
     let personal = (option::weighted(0.3, 0..3u8), option::weighted(0.3, 0..3u8));
     let quotas = (option::weighted(0.7, 30..80i64), seats());
-    (wish, flags, personal, quotas, policies, environments, webhooks).prop_map(
+    (desired, flags, personal, quotas, policies, environments, webhooks).prop_map(
         |(
-            wish,
+            desired,
             (region, protection),
             (name, alias),
             (storage, seats),
@@ -65,7 +65,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             webhooks,
         )| {
             Spec {
-                wish,
+                desired,
                 region,
                 protection,
                 name,
@@ -110,7 +110,7 @@ impl Spec {
             "organization_id": "acme",
             "display_name": self.name.map(|n| format!("{PERSONAL} name {n}")),
             "profile": "mt-standard",
-            "desired_state": self.wish.map(|active| if active { "Active" } else { "Suspended" }),
+            "desired_state": self.desired.map(|active| if active { "Active" } else { "Suspended" }),
             "region": region,
             "labels": {format!("{PERSONAL}.team"): self.name.map(|n| format!("{PERSONAL} team {n}"))},
             "billing": {"plan": self.name.map(|n| format!("{PERSONAL} plan {n}")), format!("{PERSONAL}-to"): self.alias.map(|n| format!("{PERSONAL}-{n}@example.com"))},

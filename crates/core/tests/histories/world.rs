@@ -6,13 +6,13 @@ use crate::database::Database;
 use crate::model::{self, Expected, Hold, MOST_SEATS, MOST_STORAGE, MOST_TENANTS};
 use crate::spec::{PERSONAL, Spec};
 use serde_json::json;
+use tenancy_core::decision_context::{Actor, DecisionContext};
 use tenancy_core::declared::{Declared, QuotaKey};
 use tenancy_core::hold::Held;
 use tenancy_core::ids::{CorrelationId, OrganizationId, TenantId};
 use tenancy_core::job::JobState;
 use tenancy_core::lifecycle::{Action, Situation, next_action, waits_for};
 use tenancy_core::manifest::Manifest;
-use tenancy_core::moment::{Actor, Moment};
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::organizations::{OrganizationManifest, create};
 use tenancy_core::rules::outcome::{Failure, cancel, complete, fail};
@@ -39,17 +39,22 @@ impl World {
         let (manifest, _) = OrganizationManifest::parse(&declared, &document).expect("good");
         let model = model::World { seats_are_declared: true, ..model::World::default() };
         let mut world = Self { declared, database: Database::default(), model, commands: 0 };
-        let made = create(&manifest, &mut world.moment()).expect("made");
+        let made = create(&manifest, &mut world.context()).expect("made");
         world.database.commit(&made.changes.expect("changes")).expect("committed");
         world
     }
 
-    fn moment(&self) -> Moment {
+    fn context(&self) -> DecisionContext {
         let mut random = [0; 32];
         random[..8].copy_from_slice(&self.commands.to_le_bytes());
         let micros = 1_700_000_000_000_000 + self.model.now_hours * 3_600_000_000 + self.commands as i64;
         let actor = Actor::controller(&format!("a-very-long-name-of-a-process-{PERSONAL}-{}", "x".repeat(60)));
-        Moment::new(Timestamp::from_microsecond(micros).expect("in range"), random, actor, CorrelationId::known("c"))
+        DecisionContext::new(
+            Timestamp::from_microsecond(micros).expect("in range"),
+            random,
+            actor,
+            CorrelationId::known("c"),
+        )
     }
 
     pub fn run(&mut self, command: &Command) {
@@ -69,11 +74,11 @@ impl World {
                 let expected = self.expect(*who, |tenant, _| tenant.suspend(kind, hold));
                 let reason = reason.map(|n| format!("{PERSONAL} reason {n}"));
                 let suspension = Suspension { hold: Some((*kind).to_owned()), reason, until: until.map(hour) };
-                self.lifecycle(*who, expected, |d, dossier, moment| suspend(d, dossier, &suspension, moment));
+                self.lifecycle(*who, expected, |d, snapshot, context| suspend(d, snapshot, &suspension, context));
             }
             Command::Activate(who, kind) => {
                 let expected = self.expect(*who, |tenant, _| tenant.activate(*kind));
-                self.lifecycle(*who, expected, |d, dossier, moment| activate(d, dossier, *kind, moment));
+                self.lifecycle(*who, expected, |d, snapshot, context| activate(d, snapshot, *kind, context));
             }
             Command::Declare(seats_are_declared) => self.declare(*seats_are_declared),
             Command::HoldAll(kind, place) => self.hold_all(kind, *place),
@@ -81,14 +86,14 @@ impl World {
             Command::Request(who, action) => {
                 let expected = self.expect(*who, |tenant, now| tenant.request(action, now));
                 let action = Action::parse(action).expect("an action");
-                self.lifecycle(*who, expected, |d, dossier, moment| request(d, dossier, action, moment));
+                self.lifecycle(*who, expected, |d, snapshot, context| request(d, snapshot, action, context));
             }
             Command::Claim(who) => self.claim(*who),
             Command::Wait(who) => self.put_aside(*who),
             Command::Cancel(who) => {
                 let expected = self.expect(*who, |tenant, _| tenant.cancel());
                 let reason = format!("{PERSONAL} reason");
-                self.lifecycle(*who, expected, |d, dossier, moment| cancel(d, dossier, Some(&reason), moment));
+                self.lifecycle(*who, expected, |d, snapshot, context| cancel(d, snapshot, Some(&reason), context));
             }
             Command::Complete(who) => self.end(*who, true),
             Command::Fail(who) => self.end(*who, false),
@@ -113,7 +118,7 @@ impl World {
         let expected = self.model.register(id.as_str(), spec);
         let document = spec.document(id.as_str(), self.commands.is_multiple_of(2));
         let decided = Manifest::parse(&self.declared, &document)
-            .and_then(|(manifest, _)| register::register(&self.declared, &manifest, Vec::new(), &mut self.moment()));
+            .and_then(|(manifest, _)| register::register(&self.declared, &manifest, Vec::new(), &mut self.context()));
         self.commit(id, expected, decided);
     }
 
@@ -121,13 +126,15 @@ impl World {
         let expected = self.model.change(id.as_str(), spec, allow);
         let document = spec.document(id.as_str(), self.commands.is_multiple_of(2));
         let allow: Vec<_> = EVERY_GATE.into_iter().filter(|_| allow).map(str::to_owned).collect();
-        let before = self.database.dossier(id);
+        let before = self.database.snapshot(id);
         let decided = Manifest::parse(&self.declared, &document).and_then(|(manifest, _)| match &before {
             None => Err(Error::not_found("tenant", id.as_str())),
-            Some(dossier) => change::change(&self.declared, dossier, &manifest, Vec::new(), &allow, &mut self.moment()),
+            Some(snapshot) => {
+                change::change(&self.declared, snapshot, &manifest, Vec::new(), &allow, &mut self.context())
+            }
         });
         self.commit(id, expected, decided);
-        if let (Some(before), Some(after)) = (before, self.database.dossier(id)) {
+        if let (Some(before), Some(after)) = (before, self.database.snapshot(id)) {
             checks::same_facts(&before, &after);
         }
     }
@@ -141,13 +148,17 @@ impl World {
         &mut self,
         who: u8,
         expected: Expected,
-        decide: impl FnOnce(&Declared, &tenancy_core::tenant::Dossier, &mut Moment) -> Result<Decision, Error>,
+        decide: impl FnOnce(
+            &Declared,
+            &tenancy_core::tenant::TenantSnapshot,
+            &mut DecisionContext,
+        ) -> Result<Decision, Error>,
     ) {
         let id = id(who);
-        let Some(before) = self.database.dossier(&id) else { return assert_eq!(expected, Expected::Refused) };
-        let decided = decide(&self.declared, &before, &mut self.moment());
+        let Some(before) = self.database.snapshot(&id) else { return assert_eq!(expected, Expected::Refused) };
+        let decided = decide(&self.declared, &before, &mut self.context());
         self.commit(&id, expected, decided);
-        let after = self.database.dossier(&id).expect("there");
+        let after = self.database.snapshot(&id).expect("there");
         if after.tenant.purged_at.is_none() {
             assert_eq!(Manifest::of(&before), Manifest::of(&after), "no lifecycle change writes the manifest");
         }
@@ -155,16 +166,16 @@ impl World {
 
     fn hold_all(&mut self, kind: &'static str, place: Option<Option<u8>>) {
         let expected = self.model.hold_all(kind, place);
-        let (before, mut moment) = (self.database.clone(), self.moment());
+        let (before, mut context) = (self.database.clone(), self.context());
         let id = OrganizationId::known("acme");
         let (row, holds) = (&before.organizations[&id].0, before.holds_of(&Held::Organization(id.clone())));
         let decided = match place {
             Some(reason) => {
                 let reason = reason.map(|n| format!("{PERSONAL} reason {n}"));
                 let suspension = Suspension { hold: Some(kind.to_owned()), reason, until: None };
-                organization_holds::place(&self.declared, row, &holds, &suspension, &mut moment)
+                organization_holds::place(&self.declared, row, &holds, &suspension, &mut context)
             }
-            None => organization_holds::release(row, &holds, Some(kind), &mut moment),
+            None => organization_holds::release(row, &holds, Some(kind), &mut context),
         };
         let Ok(decided) = decided else { return assert_eq!(expected, Expected::Refused) };
         let Some(changes) = &decided.changes else { return assert_eq!(expected, Expected::Unchanged) };
@@ -180,14 +191,14 @@ impl World {
             None => return,
         };
         let newest = self.database.jobs.values().rfind(|job| job.tenant_id == id(who)).cloned();
-        self.lifecycle(who, expected, |d, dossier, moment| {
-            let changed_at = moment.now;
-            organization_holds::settle(d, dossier, newest.as_ref(), changed_at, moment)
+        self.lifecycle(who, expected, |d, snapshot, context| {
+            let changed_at = context.now;
+            organization_holds::settle(d, snapshot, newest.as_ref(), changed_at, context)
         });
     }
 
     fn claim(&mut self, who: u8) {
-        let Some(job) = self.database.dossier(&id(who)).and_then(|dossier| dossier.open_job) else { return };
+        let Some(job) = self.database.snapshot(&id(who)).and_then(|snapshot| snapshot.open_job) else { return };
         if job.state == JobState::Queued {
             self.database.claim(&job.job_id);
             self.expect(who, |tenant, _| {
@@ -199,7 +210,7 @@ impl World {
     }
 
     fn put_aside(&mut self, who: u8) {
-        let Some(job) = self.database.dossier(&id(who)).and_then(|dossier| dossier.open_job) else { return };
+        let Some(job) = self.database.snapshot(&id(who)).and_then(|snapshot| snapshot.open_job) else { return };
         if job.state == JobState::Running {
             self.database.put_aside(&job.job_id);
             self.expect(who, |tenant, _| {
@@ -211,7 +222,7 @@ impl World {
     }
 
     fn end(&mut self, who: u8, well: bool) {
-        let open = self.database.dossier(&id(who)).and_then(|dossier| dossier.open_job);
+        let open = self.database.snapshot(&id(who)).and_then(|snapshot| snapshot.open_job);
         let Some(job) = open.filter(|job| job.state == JobState::Running) else { return };
         let expected = self.expect(who, |tenant, now| {
             assert!(tenant.job.as_ref().is_some_and(|job| job.running));
@@ -225,9 +236,9 @@ impl World {
         let step = job.steps.first().map(|step| step.name.clone());
         let failure =
             Failure { code: "provisioner_failed", message: format!("{PERSONAL}{}", "no\0".repeat(9000)), step };
-        self.lifecycle(who, expected, |d, dossier, moment| match well {
-            true => complete(d, dossier, &job, moment),
-            false => fail(d, dossier, &job, failure, moment),
+        self.lifecycle(who, expected, |d, snapshot, context| match well {
+            true => complete(d, snapshot, &job, context),
+            false => fail(d, snapshot, &job, failure, context),
         });
     }
 
@@ -239,7 +250,7 @@ impl World {
             for kind in ended.map(|(kind, _)| *kind).collect::<Vec<_>>() {
                 self.commands += 1;
                 let expected = self.expect(who, |tenant, _| tenant.activate(Some(kind)));
-                self.lifecycle(who, expected, |d, dossier, moment| activate(d, dossier, Some(kind), moment));
+                self.lifecycle(who, expected, |d, snapshot, context| activate(d, snapshot, Some(kind), context));
             }
         }
     }
@@ -267,19 +278,19 @@ impl World {
     fn compare(&self) {
         assert_eq!(self.database.tenants.len(), self.model.tenants.len());
         for (name, model) in &self.model.tenants {
-            let dossier = self.database.dossier(&TenantId::known(name.as_str())).expect("there");
-            let tenant = &dossier.tenant;
-            let job = dossier.open_job.as_ref().map(|job| job.action.as_str());
+            let snapshot = self.database.snapshot(&TenantId::known(name.as_str())).expect("there");
+            let tenant = &snapshot.tenant;
+            let job = snapshot.open_job.as_ref().map(|job| job.action.as_str());
             assert_eq!((tenant.state.as_str(), tenant.version), (model.state, model.version), "{name}");
             assert_eq!(job, model.job.as_ref().map(|job| job.action), "{name}");
             assert_eq!(tenant.provisioned_at.is_some(), model.provisioned, "{name}");
             assert_eq!(tenant.purged_at.is_some(), model.purged, "{name}");
             assert_eq!(tenant.purge_after.is_some(), model.purge_at.is_some(), "{name}");
-            let holds: Vec<_> = dossier.holds.iter().map(|hold| hold.kind.as_str()).collect();
+            let holds: Vec<_> = snapshot.holds.iter().map(|hold| hold.kind.as_str()).collect();
             assert_eq!(holds, model.holds.keys().copied().collect::<Vec<_>>(), "{name}");
-            let places = dossier.environments.iter().map(|e| (e.name.as_str(), e.provisioned_at.is_some()));
+            let places = snapshot.environments.iter().map(|e| (e.name.as_str(), e.provisioned_at.is_some()));
             assert_eq!(places.collect::<Vec<_>>(), model.places.iter().map(|(n, p)| (*n, *p)).collect::<Vec<_>>());
-            checks::record(&self.database, &dossier);
+            checks::record(&self.database, &snapshot);
         }
         checks::usage(&self.database);
     }
@@ -298,20 +309,20 @@ impl World {
     /// With no job open, every tenant is as it is wished, or something is said to be in the way.
     pub fn check_rest(&self) {
         for (name, model) in &self.model.tenants {
-            let dossier = self.database.dossier(&TenantId::known(name.as_str())).expect("there");
-            assert!(dossier.open_job.is_none(), "{name} comes to rest");
-            let waits = waits_for(&self.declared, &dossier);
-            let next = next_action(Situation::of(&self.declared, &dossier));
+            let snapshot = self.database.snapshot(&TenantId::known(name.as_str())).expect("there");
+            assert!(snapshot.open_job.is_none(), "{name} comes to rest");
+            let waits = waits_for(&self.declared, &snapshot);
+            let next = next_action(Situation::of(&self.declared, &snapshot));
             let is_active = model.state == "Active";
             if model.failed.is_none() && model.state != "Archived" {
                 assert_eq!(next, None, "{name}");
-                assert!(dossier.environments.iter().all(|e| e.provisioned_at.is_some()), "{name}");
-                assert!(dossier.environments.iter().all(|e| e.state == dossier.tenant.state), "{name}");
-                let out = model.is_held() || model.spec.wish == Some(false);
+                assert!(snapshot.environments.iter().all(|e| e.provisioned_at.is_some()), "{name}");
+                assert!(snapshot.environments.iter().all(|e| e.state == snapshot.tenant.state), "{name}");
+                let out = model.is_held() || model.spec.desired == Some(false);
                 assert!(!(out && is_active), "{name}");
-                assert!(out || model.spec.wish.is_none() || is_active, "{name}");
+                assert!(out || model.spec.desired.is_none() || is_active, "{name}");
             }
-            let unfulfilled = model.spec.wish == Some(true) && !is_active && model.state != "Archived";
+            let unfulfilled = model.spec.desired == Some(true) && !is_active && model.state != "Archived";
             assert!(!unfulfilled || waits.is_some(), "{name} says for what it waits");
             assert!(next.is_none() || waits.is_some(), "{name}");
         }

@@ -1,13 +1,14 @@
 //! The one page of routes.
 
 use super::gate::without_route;
+use super::openapi;
 use super::problem::Problem;
 use super::route::{Needs, Route};
-use super::server::Server;
-use super::{
-    apply, audit, docs, environments, health, jobs, keys, lifecycle, openapi, organization_holds, organizations,
-    tenants, versions,
+use super::routes::{
+    apply, audit, docs, environments, health, jobs, keys, lifecycle, organization_holds, organizations, tenants,
+    versions,
 };
+use super::server::Server;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;

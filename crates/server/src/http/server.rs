@@ -1,7 +1,7 @@
 //! What handlers are given.
 
 use super::auth::SeenTokens;
-use super::rendered::Rendered;
+use super::response_cache::ResponseCache;
 use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::tenancy::Tenancy;
@@ -17,7 +17,7 @@ pub struct Server {
     /// Figures.
     pub metrics: Arc<Metrics>,
     /// Tenants as they were rendered last.
-    pub rendered: Rendered,
+    pub response_cache: ResponseCache,
     /// Whose requests may begin before their key is looked up.
     pub seen_tokens: SeenTokens,
     /// Cancelled when the server stops: whoever waits answers now.

@@ -10,7 +10,7 @@ use crate::answer::Answer;
 use crate::idempotency::IdempotencyKey;
 use crate::operations::{Command, Done, Keyed};
 use crate::precondition::Precondition;
-use crate::tenancy::{Asked, Tenancy};
+use crate::tenancy::{RequestContext, Tenancy};
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{HeaderMap, HeaderValue};
@@ -25,7 +25,7 @@ use tenancy_core::rules::gates::ALLOWED_BY_NAME;
 /// A request to change something.
 pub struct Write {
     /// Who asks, in which request.
-    pub asked: Asked,
+    pub request: RequestContext,
     /// What the caller may.
     pub role: Role,
     /// On what the change depends.
@@ -79,8 +79,8 @@ impl FromRequest<Arc<Server>> for Write {
                 Some(IdempotencyKey::new(id, value.as_bytes(), method, path, &body)?)
             }
         };
-        let asked = Asked::by_user(caller.asking, caller.correlation_id);
-        Ok(Self { asked, role: caller.key.role, precondition, allow, dry_run, key, headers: parts.headers, body })
+        let request = RequestContext::by_user(caller.asking, caller.correlation_id);
+        Ok(Self { request, role: caller.key.role, precondition, allow, dry_run, key, headers: parts.headers, body })
     }
 }
 
@@ -155,7 +155,7 @@ impl Write {
         }
         let keyed = self.key.map(|key| Keyed { key, answer: kept, keeps_unchanged: true });
         let tenancy = &server.tenancy;
-        Ok(match tenancy.carry_out(command, self.asked, keyed).await? {
+        Ok(match tenancy.carry_out(command, self.request, keyed).await? {
             Done::Now(outcome) => respond::answer(answer(tenancy, &outcome), false),
             Done::Before(first) => respond::answer(first, true),
         })

@@ -8,7 +8,7 @@ use super::plan::Ledger;
 use super::{Command, Done, Keyed};
 use crate::answer::Answer;
 use crate::idempotency::IdempotencyKey;
-use crate::tenancy::{Asked, Tenancy};
+use crate::tenancy::{RequestContext, Tenancy};
 use crate::view::applied::AppliedDocument;
 use crate::view::problem::{DocumentRef, ProblemView};
 use serde_json::Value;
@@ -51,7 +51,7 @@ impl Apply {
     pub async fn run(
         self,
         tenancy: &Tenancy,
-        asked: &Asked,
+        request: &RequestContext,
         key: Option<&IdempotencyKey>,
     ) -> Result<Vec<Value>, Refused> {
         if self.documents.len() > MAX_DOCUMENTS {
@@ -59,17 +59,17 @@ impl Apply {
             return Err(Refused { error, documents: Vec::new() });
         }
         let documents = self.documents.iter().enumerate().map(|(index, document)| describe(index, document)).collect();
-        self.applied(tenancy, asked, key).await.map_err(|error| Refused { error, documents })
+        self.applied(tenancy, request, key).await.map_err(|error| Refused { error, documents })
     }
 
     async fn applied(
         self,
         tenancy: &Tenancy,
-        asked: &Asked,
+        request: &RequestContext,
         key: Option<&IdempotencyKey>,
     ) -> Result<Vec<Value>, Error> {
         let (documents, unread) = documents(&tenancy.declared, self.documents, &self.allow);
-        let run = Run { tenancy, asked, key: key.filter(|_| !self.dry_run), gone: AtomicBool::new(false) };
+        let run = Run { tenancy, request, key: key.filter(|_| !self.dry_run), gone: AtomicBool::new(false) };
         let mut plan = run.plan(&documents, unread).await?;
         if !self.dry_run {
             run.write(&documents, &mut plan).await?;
@@ -99,7 +99,7 @@ impl Line {
 /// One run over a file.
 struct Run<'a> {
     tenancy: &'a Tenancy,
-    asked: &'a Asked,
+    request: &'a RequestContext,
     /// Of the whole request.
     key: Option<&'a IdempotencyKey>,
     /// The caller's key was revoked meanwhile: nothing more is done in its name.
@@ -172,7 +172,7 @@ impl Run<'_> {
     }
 
     async fn foresee(&self, document: &Document, ledger: &mut Ledger) -> Result<AppliedDocument, Error> {
-        let decided = document.decide(self.tenancy, &mut self.tenancy.moment(self.asked)?).await?;
+        let decided = document.decide(self.tenancy, &mut self.tenancy.context(self.request)?).await?;
         if let Some(changes) = &decided.changes {
             ledger.admit(self.tenancy, changes).await?;
         }
@@ -256,7 +256,7 @@ impl Run<'_> {
         }
         // A file is sent again to go on: what had nothing to change is looked at anew.
         let keyed = key.map(|key| Keyed { key, answer: kept_line, keeps_unchanged: false });
-        let done = self.tenancy.decide_and_commit(document, self.asked, keyed.as_ref()).await;
+        let done = self.tenancy.decide_and_commit(document, self.request, keyed.as_ref()).await;
         self.gone.fetch_or(matches!(done, Err(Error::Unauthenticated)), Ordering::Relaxed);
         done
     }
@@ -272,7 +272,7 @@ impl Run<'_> {
     fn line(&self, document: &Document, decided: Result<AppliedDocument, Error>) -> Line {
         Line::Of(Box::new(decided.unwrap_or_else(|error| AppliedDocument {
             result: "refused",
-            error: serde_json::to_value(ProblemView::of(&error, &[], self.asked.correlation_id.as_str())).ok(),
+            error: serde_json::to_value(ProblemView::of(&error, &[], self.request.correlation_id.as_str())).ok(),
             ..document.blank()
         })))
     }

@@ -19,7 +19,7 @@ pub async fn of_tenant(
     let filter = AuditFilter { tenant_id: Some(id.clone()), ..filter };
     let listed = tenancy.store.audit(&filter, page).await?;
     // A tenant that is there has events; only for an empty page is it worth asking.
-    if listed.items.is_empty() && tenancy.store.dossier(&id).await?.is_none() {
+    if listed.items.is_empty() && tenancy.store.snapshot(&id).await?.is_none() {
         return Err(Error::not_found("tenant", tenant));
     }
     Ok(listed)

@@ -3,33 +3,33 @@
 //! Another environment of the same tenant may move at the same moment: the tenant's version then moves under the
 //! decision, which is made again; only a moved version of this environment is the caller's.
 
-use super::facts::{ENVIRONMENT, take_version};
-use super::pointers::Entry;
+use super::documents::desired::{How, with};
+use super::documents::facts::{ENVIRONMENT, take_version};
+use super::documents::pointers::Entry;
 use super::tenants::{self, other_id};
-use super::wish::{How, with};
 use super::{Command, Decided};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use crate::view::environment::EnvironmentView;
 use serde_json::Value;
+use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::environment::Environment;
 use tenancy_core::json::{Object, Pointer, merge_patch};
 use tenancy_core::manifest::Manifest;
-use tenancy_core::moment::Moment;
 use tenancy_core::rules::change::change;
-use tenancy_core::tenant::Dossier;
+use tenancy_core::tenant::TenantSnapshot;
 use tenancy_core::{Error, Violation};
 
 /// The environment of that name or id.
 ///
 /// # Errors
 /// [`Error::NotFound`], with the nearest name.
-pub fn find<'a>(dossier: &'a Dossier, name: &str) -> Result<&'a Environment, Error> {
-    let found = dossier.environments.iter().find(|e| e.name == name || e.env_id.as_str() == name);
+pub fn find<'a>(snapshot: &'a TenantSnapshot, name: &str) -> Result<&'a Environment, Error> {
+    let found = snapshot.environments.iter().find(|e| e.name == name || e.env_id.as_str() == name);
     found.ok_or_else(|| Error::NotFound {
         kind: "environment",
-        id: format!("{}/{name}", dossier.tenant.tenant_id),
-        nearest: tenancy_core::nearest::nearest(name, dossier.environments.iter().map(|e| e.name.as_str()))
+        id: format!("{}/{name}", snapshot.tenant.tenant_id),
+        nearest: tenancy_core::nearest::nearest(name, snapshot.environments.iter().map(|e| e.name.as_str()))
             .map(str::to_owned),
     })
 }
@@ -65,22 +65,22 @@ pub struct Change {
 impl Command for Change {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
-        let dossier = tenants::find(tenancy, &self.tenant).await?;
-        let known = match find(&dossier, &self.environment) {
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
+        let snapshot = tenants::find(tenancy, &self.tenant).await?;
+        let known = match find(&snapshot, &self.environment) {
             Ok(known) => Some(known),
             Err(_) if self.precondition == Precondition::Nothing && self.how == How::Replace => None,
             Err(missing) => return Err(missing),
         };
         let name = known.map_or(self.environment.as_str(), |known| known.name.as_str());
         let (entry, wrong) = self.entry(name, known)?;
-        let mut document = Manifest::of(&dossier).document();
+        let mut document = Manifest::of(&snapshot).document();
         let sent = Entry { name, index: put(&mut document, name, Some(entry)) };
         let parsed = Manifest::parse(&tenancy.declared, &document).map_err(|error| sent.inside(error));
         let (manifest, warnings) = with(wrong, parsed)?;
-        let decision = change(&tenancy.declared, &dossier, &manifest, warnings, &self.allow, moment)
+        let decision = change(&tenancy.declared, &snapshot, &manifest, warnings, &self.allow, context)
             .map_err(|error| sent.inside(error))?;
-        let environment = find(&decision.dossier, name)?.clone();
+        let environment = find(&decision.snapshot, name)?.clone();
         let outcome = Written { environment, created: known.is_none(), warnings: sent.warnings(decision.warnings) };
         Ok(Decided { outcome, changes: decision.changes })
     }
@@ -140,14 +140,14 @@ pub struct Remove {
 impl Command for Remove {
     type Outcome = ();
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<()>, Error> {
-        let dossier = tenants::find(tenancy, &self.tenant).await?;
-        let known = find(&dossier, &self.environment)?;
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<()>, Error> {
+        let snapshot = tenants::find(tenancy, &self.tenant).await?;
+        let known = find(&snapshot, &self.environment)?;
         self.precondition.check(self.read_at, known.version)?;
-        let mut document = Manifest::of(&dossier).document();
+        let mut document = Manifest::of(&snapshot).document();
         let gone = Entry { name: &known.name, index: put(&mut document, &known.name, None) };
         let (manifest, warnings) = Manifest::parse(&tenancy.declared, &document)?;
-        let decision = change(&tenancy.declared, &dossier, &manifest, warnings, &self.allow, moment)
+        let decision = change(&tenancy.declared, &snapshot, &manifest, warnings, &self.allow, context)
             .map_err(|error| gone.inside(error))?;
         Ok(Decided { outcome: (), changes: decision.changes })
     }

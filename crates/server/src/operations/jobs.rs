@@ -7,9 +7,9 @@ use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use std::time::Duration;
 use tenancy_core::Error;
+use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::ids::JobId;
 use tenancy_core::job::Job;
-use tenancy_core::moment::Moment;
 use tenancy_core::rules::outcome::{CANCELLED, cancel};
 use tokio_util::sync::CancellationToken;
 
@@ -74,14 +74,14 @@ pub struct Cancel {
 impl Command for Cancel {
     type Outcome = Job;
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Job>, Error> {
-        let dossier = tenants::find(tenancy, &self.tenant).await?;
-        self.precondition.check_if_said(None, dossier.tenant.version)?;
-        let Some(job) = dossier.open_job.as_ref().filter(|open| open.job_id.as_str() == self.job) else {
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Job>, Error> {
+        let snapshot = tenants::find(tenancy, &self.tenant).await?;
+        self.precondition.check_if_said(None, snapshot.tenant.version)?;
+        let Some(job) = snapshot.open_job.as_ref().filter(|open| open.job_id.as_str() == self.job) else {
             let outcome = find(tenancy, &self.tenant, &self.job).await?;
             return is_cancelled(&outcome).map(|()| Decided { outcome, changes: None });
         };
-        let decision = cancel(&tenancy.declared, &dossier, self.reason.as_deref(), moment)?;
+        let decision = cancel(&tenancy.declared, &snapshot, self.reason.as_deref(), context)?;
         Ok(ended(decision.changes, job))
     }
 }

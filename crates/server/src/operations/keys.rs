@@ -1,13 +1,13 @@
 //! API keys: made, found, revoked.
 
 use super::{Command, Decided, Done};
-use crate::tenancy::{Asked, Tenancy, fresh_correlation_id};
+use crate::tenancy::{RequestContext, Tenancy, fresh_correlation_id};
 use crate::token::Token;
 use serde_json::{Value, json};
 use tenancy_core::apikey::{ApiKey, Role};
+use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::document;
 use tenancy_core::ids::KeyId;
-use tenancy_core::moment::Moment;
 use tenancy_core::permission::{Operation, may};
 use tenancy_core::rules::keys::{MAX_NAME_LENGTH_BYTES, create, revoke};
 use tenancy_core::{Error, Timestamp};
@@ -33,14 +33,14 @@ pub struct Create {
 impl Command for Create {
     type Outcome = NewKey;
 
-    async fn decide(&self, _: &Tenancy, moment: &mut Moment) -> Result<Decided<NewKey>, Error> {
-        let (name, role, expires_at) = read(&self.document, moment.now)?;
+    async fn decide(&self, _: &Tenancy, context: &mut DecisionContext) -> Result<Decided<NewKey>, Error> {
+        let (name, role, expires_at) = read(&self.document, context.now)?;
         let exceeds = |operation: &Operation| may(role, *operation) && !may(self.maker, *operation);
         if let Some((_, operation)) = Operation::WORDS.iter().find(|(_, operation)| exceeds(operation)) {
             return Err(Error::Forbidden(format!("a key of role {} cannot make one that may {operation}", self.maker)));
         }
         let token = Token::fresh()?;
-        let decision = create(&name, role, expires_at, token.digest(), moment)?;
+        let decision = create(&name, role, expires_at, token.digest(), context)?;
         Ok(Decided { outcome: NewKey { key: decision.key, token }, changes: decision.changes })
     }
 }
@@ -64,9 +64,9 @@ fn read(document: &Value, now: Timestamp) -> Result<(String, Role, Option<Timest
 /// # Errors
 /// [`Error::Conflict`] when a good key has this name.
 pub async fn make_first(tenancy: &Tenancy, name: &str, role: Role, part: &str) -> Result<NewKey, Error> {
-    let asked = Asked::by_system(part, fresh_correlation_id());
+    let request = RequestContext::by_system(part, fresh_correlation_id());
     let create = Create { document: json!({"name": name, "role": role}), maker: Role::Admin };
-    match tenancy.decide_and_commit(&create, &asked, None).await? {
+    match tenancy.decide_and_commit(&create, &request, None).await? {
         Done::Now(made) => Ok(made),
         Done::Before(_) => Err(Error::Internal("an answer without an Idempotency-Key".to_owned())),
     }
@@ -82,8 +82,8 @@ pub struct Revoke {
 impl Command for Revoke {
     type Outcome = ApiKey;
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<ApiKey>, Error> {
-        let decision = revoke(&find(tenancy, &self.key).await?, moment)?;
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<ApiKey>, Error> {
+        let decision = revoke(&find(tenancy, &self.key).await?, context)?;
         Ok(Decided { outcome: decision.key, changes: decision.changes })
     }
 }

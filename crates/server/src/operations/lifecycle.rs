@@ -6,8 +6,8 @@ use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use serde_json::Value;
 use tenancy_core::Error;
+use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::lifecycle::Action;
-use tenancy_core::moment::Moment;
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 
 /// Places a hold on a tenant.
@@ -24,11 +24,11 @@ pub struct Suspend {
 impl Command for Suspend {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
-        let suspension = Suspension::read(&tenancy.declared, &self.document, moment.now)?;
-        let dossier = tenants::find(tenancy, &self.tenant).await?;
-        self.precondition.check_if_said(None, dossier.tenant.version)?;
-        Ok(changed(suspend(&tenancy.declared, &dossier, &suspension, moment)?))
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
+        let suspension = Suspension::read(&tenancy.declared, &self.document, context.now)?;
+        let snapshot = tenants::find(tenancy, &self.tenant).await?;
+        self.precondition.check_if_said(None, snapshot.tenant.version)?;
+        Ok(changed(suspend(&tenancy.declared, &snapshot, &suspension, context)?))
     }
 }
 
@@ -46,10 +46,10 @@ pub struct Activate {
 impl Command for Activate {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
-        let dossier = tenants::find(tenancy, &self.tenant).await?;
-        self.precondition.check_if_said(None, dossier.tenant.version)?;
-        Ok(changed(activate(&tenancy.declared, &dossier, self.hold.as_deref(), moment)?))
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
+        let snapshot = tenants::find(tenancy, &self.tenant).await?;
+        self.precondition.check_if_said(None, snapshot.tenant.version)?;
+        Ok(changed(activate(&tenancy.declared, &snapshot, self.hold.as_deref(), context)?))
     }
 }
 
@@ -69,13 +69,13 @@ pub struct Request {
 impl Command for Request {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
-        let dossier = tenants::find(tenancy, &self.tenant).await?;
-        let version = dossier.tenant.version;
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
+        let snapshot = tenants::find(tenancy, &self.tenant).await?;
+        let version = snapshot.tenant.version;
         match self.action {
             Action::Delete => self.precondition.check(self.read_at, version)?,
             _ => self.precondition.check_if_said(self.read_at, version)?,
         }
-        Ok(changed(request(&tenancy.declared, &dossier, self.action, moment)?))
+        Ok(changed(request(&tenancy.declared, &snapshot, self.action, context)?))
     }
 }

@@ -1,10 +1,10 @@
 //! The audit log itself: what has expired goes.
 
 use super::{Command, Decided};
-use crate::tenancy::{Asked, Tenancy};
+use crate::tenancy::{RequestContext, Tenancy};
 use jiff::civil::Date;
 use tenancy_core::Error;
-use tenancy_core::moment::Moment;
+use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::rules::log::expire;
 use tenancy_store::upkeep::Expired;
 
@@ -18,8 +18,8 @@ pub struct Expire {
 impl Command for Expire {
     type Outcome = ();
 
-    async fn decide(&self, _: &Tenancy, moment: &mut Moment) -> Result<Decided<()>, Error> {
-        let (_, changes) = expire(self.first_kept, moment)?;
+    async fn decide(&self, _: &Tenancy, context: &mut DecisionContext) -> Result<Decided<()>, Error> {
+        let (_, changes) = expire(self.first_kept, context)?;
         Ok(Decided { outcome: (), changes })
     }
 }
@@ -31,10 +31,10 @@ impl Tenancy {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a day that is no first of a month, or too late; what the database refuses.
-    pub async fn expire_log(&self, first_kept: Date, asked: &Asked) -> Result<Expired, Error> {
-        let (start, _) = expire(first_kept, &mut self.moment(asked)?)?;
+    pub async fn expire_log(&self, first_kept: Date, request: &RequestContext) -> Result<Expired, Error> {
+        let (start, _) = expire(first_kept, &mut self.context(request)?)?;
         self.store.raise_log_floor(start).await?;
-        self.decide_and_commit(&Expire { first_kept }, asked, None).await?;
+        self.decide_and_commit(&Expire { first_kept }, request, None).await?;
         self.store.remove_expired_log(start).await
     }
 }

@@ -4,8 +4,8 @@
 
 pub mod apply;
 pub mod audit;
+pub mod documents;
 pub mod environments;
-pub mod facts;
 pub mod jobs;
 pub mod keys;
 pub mod lifecycle;
@@ -14,17 +14,15 @@ pub mod organization_holds;
 pub mod organizations;
 pub mod outcomes;
 pub mod plan;
-mod pointers;
 pub mod tenants;
-pub mod wish;
 
 use crate::answer::Answer;
 use crate::idempotency::IdempotencyKey;
-use crate::tenancy::{Asked, AskingKey, Tenancy};
+use crate::tenancy::{AskingKey, RequestContext, Tenancy};
 use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::changes::{Changes, Conflict};
-use tenancy_core::moment::Moment;
+use tenancy_core::decision_context::DecisionContext;
 
 /// How often an operation decides before it says that others keep changing what it stands on.
 const MAX_DECISIONS: usize = 16;
@@ -42,7 +40,7 @@ pub trait Command: Send + Sync + 'static {
     fn decide(
         &self,
         tenancy: &Tenancy,
-        moment: &mut Moment,
+        context: &mut DecisionContext,
     ) -> impl Future<Output = Result<Decided<Self::Outcome>, Error>> + Send;
 
     /// What has moved, if the conflict only says that the decision stood on something that has: then it is decided again,
@@ -88,11 +86,11 @@ impl Tenancy {
     pub async fn carry_out<C: Command>(
         self: &Arc<Self>,
         command: C,
-        asked: Asked,
+        request: RequestContext,
         keyed: Option<Keyed<C::Outcome>>,
     ) -> Result<Done<C::Outcome>, Error> {
         let tenancy = Arc::clone(self);
-        let work = async move { tenancy.decide_and_commit(&command, &asked, keyed.as_ref()).await };
+        let work = async move { tenancy.decide_and_commit(&command, &request, keyed.as_ref()).await };
         self.to_its_end(work).await
     }
 
@@ -103,7 +101,7 @@ impl Tenancy {
     pub async fn decide_and_commit<C: Command>(
         &self,
         command: &C,
-        asked: &Asked,
+        request: &RequestContext,
         keyed: Option<&Keyed<C::Outcome>>,
     ) -> Result<Done<C::Outcome>, Error> {
         if let Some(keyed) = keyed
@@ -113,27 +111,29 @@ impl Tenancy {
         }
         let mut turn = None;
         for lost in 0..MAX_DECISIONS {
-            let mut moment = self.moment(asked)?;
-            let decided = command.decide(self, &mut moment).await;
+            let mut context = self.context(request)?;
+            let decided = command.decide(self, &mut context).await;
             let Ok(Decided { outcome, changes: Some(mut changes) }) = decided else {
-                return self.uncommitted(decided.map(|decided| decided.outcome), asked, keyed).await;
+                return self.uncommitted(decided.map(|decided| decided.outcome), request, keyed).await;
             };
-            changes.guards.extend(asked.key.as_ref().map(AskingKey::guard));
+            changes.guards.extend(request.key.as_ref().map(AskingKey::guard));
             if let Some(keyed) = keyed {
-                changes.store_answer(keyed.key.record(&(keyed.answer)(self, &outcome), moment.now));
+                changes.store_answer(keyed.key.record(&(keyed.answer)(self, &outcome), context.now));
             }
             let ends_a_job = changes.finished_job().is_some();
             let done = self.store.commit(changes).await;
             self.commits.ended(&done);
             match (done, keyed) {
                 (Ok(_), _) => {
-                    asked.key.iter().for_each(AskingKey::has_held);
+                    request.key.iter().for_each(AskingKey::has_held);
                     if ends_a_job {
                         self.job_ended.notify_waiters();
                     }
                     return Ok(Done::Now(outcome));
                 }
-                (Err(Error::Conflict(conflict)), _) if asked.key.as_ref().is_some_and(|key| key.is_gone(&conflict)) => {
+                (Err(Error::Conflict(conflict)), _)
+                    if request.key.as_ref().is_some_and(|key| key.is_gone(&conflict)) =>
+                {
                     return Err(Error::Unauthenticated);
                 }
                 (Err(Error::Conflict(Conflict::IdempotencyKeyUsed(first))), Some(keyed)) => {
@@ -144,12 +144,12 @@ impl Tenancy {
                 }
                 (Err(Error::Conflict(ref conflict)), _) if let Some(id) = command.moved(conflict) => {
                     if lost >= MAX_LOST_WITHOUT_TURN {
-                        turn = Some(self.turns.wait(id, turn).await);
+                        turn = Some(self.contention.wait(id, turn).await);
                     }
                 }
                 (Err(error), _) => {
                     if error == Error::OutcomeUnknown {
-                        asked.key.iter().for_each(AskingKey::outcome_is_unknown);
+                        request.key.iter().for_each(AskingKey::outcome_is_unknown);
                     }
                     return Err(error);
                 }
@@ -163,11 +163,11 @@ impl Tenancy {
     async fn uncommitted<T>(
         &self,
         decided: Result<T, Error>,
-        asked: &Asked,
+        request: &RequestContext,
         keyed: Option<&Keyed<T>>,
     ) -> Result<Done<T>, Error> {
         let Some(keyed) = keyed else { return decided.map(Done::Now) };
-        let kept = match (&decided, &asked.key) {
+        let kept = match (&decided, &request.key) {
             (Ok(outcome), Some(caller)) if keyed.keeps_unchanged => {
                 Some((keyed.key.record(&(keyed.answer)(self, outcome), self.store.now()), caller.read_at()))
             }

@@ -5,9 +5,9 @@ use super::{Command, Decided};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use serde_json::Value;
+use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::lifecycle::{Situation, next_action};
-use tenancy_core::moment::Moment;
 use tenancy_core::organization::Usage;
 use tenancy_core::rules::lifecycle::Suspension;
 use tenancy_core::rules::organization_holds::{HoldsDecision, place, release, settle};
@@ -29,11 +29,11 @@ pub struct Suspend {
 impl Command for Suspend {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
-        let suspension = Suspension::read(&tenancy.declared, &self.document, moment.now)?;
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
+        let suspension = Suspension::read(&tenancy.declared, &self.document, context.now)?;
         let known = find(tenancy, &self.organization).await?;
         self.precondition.check_if_said(None, known.organization.version)?;
-        let decision = place(&tenancy.declared, &known.organization, &known.holds, &suspension, moment)?;
+        let decision = place(&tenancy.declared, &known.organization, &known.holds, &suspension, context)?;
         Ok(written(decision, known.usage))
     }
 }
@@ -52,10 +52,10 @@ pub struct Activate {
 impl Command for Activate {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
         let known = find(tenancy, &self.organization).await?;
         self.precondition.check_if_said(None, known.organization.version)?;
-        let decision = release(&known.organization, &known.holds, self.hold.as_deref(), moment)?;
+        let decision = release(&known.organization, &known.holds, self.hold.as_deref(), context)?;
         Ok(written(decision, known.usage))
     }
 }
@@ -77,13 +77,13 @@ pub struct ReleaseExpired {
 impl Command for ReleaseExpired {
     type Outcome = ();
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<()>, Error> {
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<()>, Error> {
         let known = find(tenancy, self.organization.as_str()).await?;
-        let over = |until: Timestamp| until <= moment.now;
+        let over = |until: Timestamp| until <= context.now;
         if !known.holds.iter().any(|hold| hold.kind == self.hold && hold.until.is_some_and(over)) {
             return Ok(Decided { outcome: (), changes: None });
         }
-        let decision = release(&known.organization, &known.holds, Some(&self.hold), moment)?;
+        let decision = release(&known.organization, &known.holds, Some(&self.hold), context)?;
         Ok(Decided { outcome: (), changes: decision.changes })
     }
 }
@@ -100,16 +100,16 @@ pub struct Settle {
 impl Command for Settle {
     type Outcome = ();
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<()>, Error> {
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<()>, Error> {
         let nothing = Decided { outcome: (), changes: None };
-        let Some(dossier) = tenancy.store.dossier(&self.tenant).await? else { return Ok(nothing) };
+        let Some(snapshot) = tenancy.store.snapshot(&self.tenant).await? else { return Ok(nothing) };
         let declared = &tenancy.declared;
-        if next_action(Situation::of(declared, &dossier)).is_none() && !is_in_the_way(declared, &dossier) {
+        if next_action(Situation::of(declared, &snapshot)).is_none() && !is_in_the_way(declared, &snapshot) {
             return Ok(nothing);
         }
         let filter = JobFilter { tenant_id: Some(self.tenant.clone()), ..JobFilter::default() };
         let jobs = tenancy.store.jobs(&filter, &Page { after: None, limit: 1 }).await?;
-        let decision = settle(&tenancy.declared, &dossier, jobs.items.first(), self.changed_at, moment)?;
+        let decision = settle(&tenancy.declared, &snapshot, jobs.items.first(), self.changed_at, context)?;
         Ok(Decided { outcome: (), changes: decision.changes })
     }
 }

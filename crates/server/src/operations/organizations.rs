@@ -1,19 +1,19 @@
 //! Organizations: found, created, changed, closed.
 
-use super::facts::{ORGANIZATION, take_kind, take_version};
+use super::documents::desired::{How, with};
+use super::documents::facts::{ORGANIZATION, take_kind, take_version};
 use super::tenants::other_id;
-use super::wish::{How, with};
 use super::{Command, Decided, made, moved};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use crate::view::organization::OrganizationView;
 use serde_json::Value;
 use tenancy_core::changes::Conflict;
+use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
 use tenancy_core::hold::Hold;
 use tenancy_core::ids::OrganizationId;
 use tenancy_core::json::{Pointer, merge_patch};
-use tenancy_core::moment::Moment;
 use tenancy_core::organization::{Organization, Usage};
 use tenancy_core::rules::organizations::{OrganizationManifest, change, close, create, immutable};
 use tenancy_core::{Error, Violation};
@@ -54,10 +54,10 @@ pub struct Create {
 impl Command for Create {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
         self.precondition.check_new()?;
-        let manifest = wished(&tenancy.declared, None, &self.document, How::Replace)?.manifest;
-        created(&manifest, moment)
+        let manifest = desired(&tenancy.declared, None, &self.document, How::Replace)?.manifest;
+        created(&manifest, context)
     }
 }
 
@@ -87,7 +87,7 @@ impl Command for Change {
         moved(conflict).or_else(|| made(conflict).filter(|_| self.creates()))
     }
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
         let mut document = self.document.clone();
         if let (Value::Object(object), How::Replace) = (&mut document, self.how) {
             object.entry("organization_id").or_insert_with(|| Value::String(self.organization.clone()));
@@ -96,14 +96,14 @@ impl Command for Change {
             Ok(known) => known,
             Err(Error::NotFound { .. }) if self.creates() => {
                 let other = other_id("organization_id", &self.organization, &document);
-                let wished = with(other, wished(&tenancy.declared, None, &document, self.how))?;
-                return created(&wished.manifest, moment);
+                let desired = with(other, desired(&tenancy.declared, None, &document, self.how))?;
+                return created(&desired.manifest, context);
             }
             Err(error) => return Err(error),
         };
         self.precondition.check_document(&document, known.organization.version)?;
-        let wished = wished(&tenancy.declared, Some(&known), &document, self.how)?;
-        let decision = change(&known.organization, &wished.manifest, moment)?;
+        let desired = desired(&tenancy.declared, Some(&known), &document, self.how)?;
+        let decision = change(&known.organization, &desired.manifest, context)?;
         let outcome =
             Written { organization: decision.organization, usage: known.usage, holds: known.holds, created: false };
         Ok(Decided { outcome, changes: decision.changes })
@@ -124,18 +124,18 @@ pub struct Close {
 impl Command for Close {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
         let known = find(tenancy, &self.organization).await?;
         self.precondition.check(self.read_at, known.organization.version)?;
-        let decision = close(&known.organization, moment)?;
+        let decision = close(&known.organization, context)?;
         let outcome =
             Written { organization: decision.organization, usage: known.usage, holds: known.holds, created: false };
         Ok(Decided { outcome, changes: decision.changes })
     }
 }
 
-fn created(manifest: &OrganizationManifest, moment: &mut Moment) -> Result<Decided<Written>, Error> {
-    let decision = create(manifest, moment)?;
+fn created(manifest: &OrganizationManifest, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
+    let decision = create(manifest, context)?;
     let outcome =
         Written { organization: decision.organization, usage: Usage::default(), holds: Vec::new(), created: true };
     Ok(Decided { outcome, changes: decision.changes })
@@ -143,7 +143,7 @@ fn created(manifest: &OrganizationManifest, moment: &mut Moment) -> Result<Decid
 
 /// What a document wishes for an organization.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Wished {
+pub struct Desired {
     /// The whole manifest.
     pub manifest: OrganizationManifest,
     /// What looks like a slip.
@@ -154,12 +154,12 @@ pub struct Wished {
 ///
 /// # Errors
 /// [`Error::Invalid`] with all that is wrong with it.
-pub fn wished(
+pub fn desired(
     declared: &Declared,
     known: Option<&OrganizationRecord>,
     document: &Value,
     how: How,
-) -> Result<Wished, Error> {
+) -> Result<Desired, Error> {
     let mut violations = Vec::new();
     let mut document = document.clone();
     if let Value::Object(object) = &mut document {
@@ -182,5 +182,5 @@ pub fn wished(
         violations.extend(immutable(&known.organization, &document));
     }
     let (manifest, warnings) = with(violations, OrganizationManifest::parse(declared, &document))?;
-    Ok(Wished { manifest, warnings })
+    Ok(Desired { manifest, warnings })
 }

@@ -4,12 +4,12 @@ use super::{Command, Decided};
 use crate::tenancy::Tenancy;
 use tenancy_core::Error;
 use tenancy_core::changes::{Changes, Conflict};
+use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::ids::TenantId;
 use tenancy_core::job::Job;
-use tenancy_core::moment::Moment;
 use tenancy_core::rules::lifecycle::activate;
 use tenancy_core::rules::outcome::{Failure, complete, fail};
-use tenancy_core::tenant::Dossier;
+use tenancy_core::tenant::TenantSnapshot;
 
 /// How the work on a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,24 +32,24 @@ pub struct End {
 impl Command for End {
     type Outcome = Job;
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Job>, Error> {
-        let dossier = load(tenancy, &self.job.tenant_id).await?;
-        let current = dossier.open_job.as_ref().filter(|open| open.job_id == self.job.job_id);
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Job>, Error> {
+        let snapshot = load(tenancy, &self.job.tenant_id).await?;
+        let current = snapshot.open_job.as_ref().filter(|open| open.job_id == self.job.job_id);
         if current.is_none_or(|open| open.lease_epoch != self.job.lease_epoch) {
             return Err(Conflict::LeaseLost(self.job.job_id.clone()).into());
         }
         let (declared, job) = (&tenancy.declared, &self.job);
         let decision = match &self.outcome {
-            Outcome::Completed => match complete(declared, &dossier, job, moment) {
+            Outcome::Completed => match complete(declared, &snapshot, job, context) {
                 // The state table has no such transition any more: the job has failed, whatever was done.
                 Err(Error::NotNow(why)) => {
                     let message = format!("{why}: look at the tenant's audit log for what came in between");
                     let failure = Failure { code: "not_in_this_state", message, step: None };
-                    fail(declared, &dossier, job, failure, moment)?
+                    fail(declared, &snapshot, job, failure, context)?
                 }
                 decision => decision?,
             },
-            Outcome::Failed(failure) => fail(declared, &dossier, job, failure.clone(), moment)?,
+            Outcome::Failed(failure) => fail(declared, &snapshot, job, failure.clone(), context)?,
         };
         Ok(ended(decision.changes, &self.job))
     }
@@ -73,19 +73,19 @@ pub struct ReleaseExpired {
 impl Command for ReleaseExpired {
     type Outcome = ();
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<()>, Error> {
-        let dossier = load(tenancy, &self.tenant).await?;
-        let over = |until: tenancy_core::Timestamp| until <= moment.now;
-        let due = dossier.holds.iter().any(|hold| hold.kind == self.hold && hold.until.is_some_and(over));
-        if !due || dossier.tenant.purged_at.is_some() {
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<()>, Error> {
+        let snapshot = load(tenancy, &self.tenant).await?;
+        let over = |until: tenancy_core::Timestamp| until <= context.now;
+        let due = snapshot.holds.iter().any(|hold| hold.kind == self.hold && hold.until.is_some_and(over));
+        if !due || snapshot.tenant.purged_at.is_some() {
             return Ok(Decided { outcome: (), changes: None });
         }
-        let decision = activate(&tenancy.declared, &dossier, Some(&self.hold), moment)?;
+        let decision = activate(&tenancy.declared, &snapshot, Some(&self.hold), context)?;
         Ok(Decided { outcome: (), changes: decision.changes })
     }
 }
 
-async fn load(tenancy: &Tenancy, id: &TenantId) -> Result<Dossier, Error> {
-    let found = tenancy.store.dossier(id).await?;
+async fn load(tenancy: &Tenancy, id: &TenantId) -> Result<TenantSnapshot, Error> {
+    let found = tenancy.store.snapshot(id).await?;
     found.ok_or_else(|| Error::not_found("tenant", id.as_str()))
 }

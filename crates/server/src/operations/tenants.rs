@@ -1,25 +1,25 @@
 //! Tenants: found, registered, changed.
 
-use super::pointers::in_sent;
-use super::wish::{How, of_known, of_new, with};
+use super::documents::desired::{How, of_known, of_new, with};
+use super::documents::pointers::in_sent;
 use super::{Command, Decided, made, moved};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use serde_json::Value;
 use tenancy_core::changes::Conflict;
+use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::ids::{Alias, TenantId};
-use tenancy_core::moment::Moment;
 use tenancy_core::rules::Decision;
 use tenancy_core::rules::change::change;
 use tenancy_core::rules::register::register;
-use tenancy_core::tenant::Dossier;
+use tenancy_core::tenant::TenantSnapshot;
 use tenancy_core::{Error, Violation};
 
 /// What there is after a write of a tenant.
 #[derive(Debug)]
 pub struct Written {
     /// All that is kept of it.
-    pub dossier: Dossier,
+    pub snapshot: TenantSnapshot,
     /// It was not there before.
     pub created: bool,
     /// What looks like a slip.
@@ -43,9 +43,9 @@ pub async fn tenant_id(tenancy: &Tenancy, name: &str) -> Result<TenantId, Error>
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub async fn find(tenancy: &Tenancy, name: &str) -> Result<Dossier, Error> {
+pub async fn find(tenancy: &Tenancy, name: &str) -> Result<TenantSnapshot, Error> {
     let id = tenant_id(tenancy, name).await?;
-    tenancy.store.dossier(&id).await?.ok_or_else(|| Error::not_found("tenant", name))
+    tenancy.store.snapshot(&id).await?.ok_or_else(|| Error::not_found("tenant", name))
 }
 
 /// Registers a tenant.
@@ -60,10 +60,10 @@ pub struct Register {
 impl Command for Register {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
         self.precondition.check_new()?;
-        let wished = of_new(&tenancy.declared, &self.document)?;
-        Ok(created(register(&tenancy.declared, &wished.manifest, wished.warnings, moment)?))
+        let desired = of_new(&tenancy.declared, &self.document)?;
+        Ok(created(register(&tenancy.declared, &desired.manifest, desired.warnings, context)?))
     }
 }
 
@@ -89,16 +89,16 @@ impl Command for Change {
         moved(conflict).or_else(|| made(conflict).filter(|_| self.creates()))
     }
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
-        let dossier = match find(tenancy, &self.tenant).await {
-            Ok(dossier) => dossier,
-            Err(Error::NotFound { .. }) if self.creates() => return self.create(tenancy, moment),
+    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
+        let snapshot = match find(tenancy, &self.tenant).await {
+            Ok(snapshot) => snapshot,
+            Err(Error::NotFound { .. }) if self.creates() => return self.create(tenancy, context),
             Err(error) => return Err(error),
         };
-        self.precondition.check_document(&self.document, dossier.tenant.version)?;
-        let wished = of_known(&tenancy.declared, &dossier, &self.document, self.how)?;
-        let (declared, manifest) = (&tenancy.declared, &wished.manifest);
-        let decided = change(declared, &dossier, manifest, wished.warnings, &self.allow, moment);
+        self.precondition.check_document(&self.document, snapshot.tenant.version)?;
+        let desired = of_known(&tenancy.declared, &snapshot, &self.document, self.how)?;
+        let (declared, manifest) = (&tenancy.declared, &desired.manifest);
+        let decided = change(declared, &snapshot, manifest, desired.warnings, &self.allow, context);
         Ok(changed(decided.map_err(|error| in_sent(error, &self.document))?))
     }
 }
@@ -108,14 +108,14 @@ impl Change {
         self.precondition == Precondition::Nothing && self.how == How::Replace
     }
 
-    fn create(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<Written>, Error> {
+    fn create(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
         let id = TenantId::parse(&self.tenant).map_err(|_| Error::not_found("tenant", &self.tenant))?;
         let mut document = self.document.clone();
         if let Value::Object(object) = &mut document {
             object.entry("tenant_id").or_insert_with(|| Value::String(id.to_string()));
         }
-        let wished = with(other_id("tenant_id", id.as_str(), &document), of_new(&tenancy.declared, &document))?;
-        Ok(created(register(&tenancy.declared, &wished.manifest, wished.warnings, moment)?))
+        let desired = with(other_id("tenant_id", id.as_str(), &document), of_new(&tenancy.declared, &document))?;
+        Ok(created(register(&tenancy.declared, &desired.manifest, desired.warnings, context)?))
     }
 }
 
@@ -127,11 +127,11 @@ pub(super) fn other_id(field: &str, id: &str, document: &Value) -> Vec<Violation
 }
 
 pub(super) fn created(decision: Decision) -> Decided<Written> {
-    let Decision { dossier, changes, warnings } = decision;
-    Decided { outcome: Written { dossier, created: true, warnings }, changes }
+    let Decision { snapshot, changes, warnings } = decision;
+    Decided { outcome: Written { snapshot, created: true, warnings }, changes }
 }
 
 pub(super) fn changed(decision: Decision) -> Decided<Written> {
-    let Decision { dossier, changes, warnings } = decision;
-    Decided { outcome: Written { dossier, created: false, warnings }, changes }
+    let Decision { snapshot, changes, warnings } = decision;
+    Decided { outcome: Written { snapshot, created: false, warnings }, changes }
 }

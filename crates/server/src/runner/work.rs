@@ -6,18 +6,18 @@ use super::under_way::Ended;
 use crate::operations::Done;
 use crate::operations::outcomes::{End, Outcome};
 use crate::provisioner::{StepEnd, StepFailed, Work};
-use crate::tenancy::Asked;
+use crate::tenancy::RequestContext;
 use futures_util::FutureExt;
 use jiff::SignedDuration;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use tenancy_core::changes::Conflict;
+use tenancy_core::decision_context::Actor;
 use tenancy_core::ids::CorrelationId;
 use tenancy_core::job::{Job, StepState};
 use tenancy_core::lifecycle::{TABLE, kept_from};
-use tenancy_core::moment::Actor;
 use tenancy_core::rules::outcome::{CANCELLED, Failure, is_in_the_way, kept};
-use tenancy_core::tenant::Dossier;
+use tenancy_core::tenant::TenantSnapshot;
 use tenancy_core::{Error, Timestamp};
 use tenancy_store::upkeep::{Lease, Progress};
 
@@ -74,14 +74,14 @@ impl Runner {
 
     /// Works the steps that are not done yet.
     async fn steps(&self, job: &mut Job, lease: &Lease, hold: &Hold) -> Result<Stopped, Error> {
-        let Some(dossier) = self.tenancy.store.dossier(&job.tenant_id).await? else { return Ok(Stopped::Lost) };
-        if dossier.open_job.as_ref().is_none_or(|open| open.job_id != job.job_id) {
+        let Some(snapshot) = self.tenancy.store.snapshot(&job.tenant_id).await? else { return Ok(Stopped::Lost) };
+        if snapshot.open_job.as_ref().is_none_or(|open| open.job_id != job.job_id) {
             return Ok(Stopped::Lost);
         }
-        if let Some(failure) = not_in_this_state(job, &dossier) {
+        if let Some(failure) = not_in_this_state(job, &snapshot) {
             return Ok(Stopped::Ended(Outcome::Failed(failure)));
         }
-        if let Some(message) = kept_from(&self.tenancy.declared, &dossier, job.action) {
+        if let Some(message) = kept_from(&self.tenancy.declared, &snapshot, job.action) {
             let failure = Failure { code: "data_held", message, step: None };
             return Ok(Stopped::Ended(Outcome::Failed(failure)));
         }
@@ -92,7 +92,7 @@ impl Runner {
             if self.stop.is_cancelled() {
                 return Ok(Stopped::GivenBack);
             }
-            let result = match self.step(job, index, &dossier, hold).await {
+            let result = match self.step(job, index, &snapshot, hold).await {
                 Ok(result) => result,
                 Err(stopped) => return Ok(stopped),
             };
@@ -142,15 +142,15 @@ impl Runner {
     ) -> Result<Stopped, Error> {
         let store = &self.tenancy.store;
         loop {
-            let Some(dossier) = store.dossier(&job.tenant_id).await? else { return Ok(Stopped::Lost) };
+            let Some(snapshot) = store.snapshot(&job.tenant_id).await? else { return Ok(Stopped::Lost) };
             let is_ours = |open: &Job| (&open.job_id, open.lease_epoch) == (&lease.0, lease.1);
-            if !dossier.open_job.as_ref().is_some_and(is_ours) {
+            if !snapshot.open_job.as_ref().is_some_and(is_ours) {
                 return Ok(Stopped::Lost);
             }
-            if is_in_the_way(&self.tenancy.declared, &dossier) {
+            if is_in_the_way(&self.tenancy.declared, &snapshot) {
                 return Ok(Stopped::Ended(Outcome::Failed(makes_way(&job.steps[index].name))));
             }
-            if store.put_aside(lease, &dossier.tenant, what, until).await? {
+            if store.put_aside(lease, &snapshot.tenant, what, until).await? {
                 return Ok(Stopped::Waits);
             }
             // The tenant has moved since: it is looked at again.
@@ -177,11 +177,11 @@ impl Runner {
         &self,
         job: &Job,
         index: usize,
-        dossier: &Dossier,
+        snapshot: &TenantSnapshot,
         hold: &Hold,
     ) -> Result<Result<StepEnd, StepFailed>, Stopped> {
         let (job_id, action, attempt, step) = (&job.job_id, job.action, job.attempt, &job.steps[index].name);
-        let work = Work { job_id, action, step, attempt, dossier };
+        let work = Work { job_id, action, step, attempt, snapshot };
         // A panic is the provisioner's slip and this job's end: nobody would look at it again, and its lease would be kept.
         let asked = AssertUnwindSafe(async { self.provisioner.step(work).await }).catch_unwind();
         tokio::select! {
@@ -205,8 +205,11 @@ impl Runner {
 
     /// Commits what the job achieved; tries again as long as the lease holds. `None` when the process stops before it could.
     async fn end(&self, job: Job, outcome: Outcome, hold: &Hold) -> Option<Ended> {
-        let asked =
-            Asked { actor: Actor::controller(&self.holder), correlation_id: job.correlation_id.clone(), key: None };
+        let asked = RequestContext {
+            actor: Actor::controller(&self.holder),
+            correlation_id: job.correlation_id.clone(),
+            key: None,
+        };
         let end = End { job, outcome };
         let mut wait = Duration::from_millis(50);
         loop {
@@ -253,8 +256,8 @@ fn makes_way(step: &str) -> Failure {
 }
 
 /// The state table has no such transition any more.
-fn not_in_this_state(job: &Job, dossier: &Dossier) -> Option<Failure> {
-    let state = dossier.tenant.state;
+fn not_in_this_state(job: &Job, snapshot: &TenantSnapshot) -> Option<Failure> {
+    let state = snapshot.tenant.state;
     if TABLE.iter().any(|line| line.from == state && line.action == job.action) {
         return None;
     }

@@ -23,7 +23,7 @@ pub struct TenantManifest {
     #[schema(schema_with = super::schema::profile)]
     pub profile: Option<String>,
     /// The wish; jobs bring it about. Left out: as it is.
-    #[schema(schema_with = super::schema::wish)]
+    #[schema(schema_with = super::schema::desired)]
     pub desired_state: Option<String>,
     /// The home region, declared.
     pub region: String,

@@ -5,7 +5,7 @@ use tenancy_core::environment::IsolationLevel;
 use tenancy_core::event::EventType;
 use tenancy_core::job::JobState;
 use tenancy_core::lifecycle::Action;
-use tenancy_core::tenant::{Profile, State, Wish};
+use tenancy_core::tenant::{DesiredState, Profile, State};
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
 fn words<T>(words: &[(&'static str, T)]) -> Object {
@@ -21,8 +21,8 @@ pub fn state() -> Object {
 }
 
 /// `tenants.desired_state`.
-pub fn wish() -> Object {
-    words(Wish::WORDS)
+pub fn desired() -> Object {
+    words(DesiredState::WORDS)
 }
 
 /// `tenants.profile`.

@@ -11,7 +11,7 @@ use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::json::Object;
 use tenancy_core::lifecycle::waits_for;
 use tenancy_core::manifest::aliases_document;
-use tenancy_core::tenant::{Dossier, Labels, Profile, State, Tenant, Wish};
+use tenancy_core::tenant::{DesiredState, Labels, Profile, State, Tenant, TenantSnapshot};
 use tenancy_core::webhook::Webhook;
 use utoipa::ToSchema;
 
@@ -33,8 +33,8 @@ pub struct TenantRow<'a> {
     pub profile: Profile,
     /// The wish in the manifest; left out: as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = super::schema::wish)]
-    pub desired_state: Option<Wish>,
+    #[schema(schema_with = super::schema::desired)]
+    pub desired_state: Option<DesiredState>,
     /// The home region.
     #[schema(example = "eu-west-1")]
     pub region: &'a str,
@@ -200,16 +200,16 @@ impl<'a> TenantRow<'a> {
 
 impl<'a> TenantView<'a> {
     /// Of all that is kept of a tenant.
-    pub fn of(declared: &Declared, dossier: &'a Dossier) -> Self {
-        let aliases = if dossier.aliases.is_empty() { Value::Null } else { aliases_document(&dossier.aliases) };
+    pub fn of(declared: &Declared, snapshot: &'a TenantSnapshot) -> Self {
+        let aliases = if snapshot.aliases.is_empty() { Value::Null } else { aliases_document(&snapshot.aliases) };
         Self {
-            row: TenantRow::of(&dossier.tenant),
+            row: TenantRow::of(&snapshot.tenant),
             aliases,
-            environments: dossier.environments.iter().map(EnvironmentEntry::of).collect(),
-            webhooks: dossier.webhooks.iter().map(WebhookEntry::of).collect(),
-            holds: dossier.all_holds().map(HoldView::of).collect(),
-            open_job: dossier.open_job.as_ref().map(OpenJob::of),
-            waits_for: waits_for(declared, dossier),
+            environments: snapshot.environments.iter().map(EnvironmentEntry::of).collect(),
+            webhooks: snapshot.webhooks.iter().map(WebhookEntry::of).collect(),
+            holds: snapshot.all_holds().map(HoldView::of).collect(),
+            open_job: snapshot.open_job.as_ref().map(OpenJob::of),
+            waits_for: waits_for(declared, snapshot),
         }
     }
 }
@@ -242,8 +242,8 @@ impl<'a> HoldView<'a> {
 
 impl<'a> AcceptedView<'a> {
     /// Of all that is kept of a tenant.
-    pub fn of(declared: &Declared, dossier: &'a Dossier) -> Self {
-        Self { tenant: TenantView::of(declared, dossier), job: dossier.open_job.as_ref().map(OpenJob::of) }
+    pub fn of(declared: &Declared, snapshot: &'a TenantSnapshot) -> Self {
+        Self { tenant: TenantView::of(declared, snapshot), job: snapshot.open_job.as_ref().map(OpenJob::of) }
     }
 }
 
@@ -255,13 +255,13 @@ pub fn etag(tenant: &Tenant) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operations::facts;
+    use crate::operations::documents::facts;
     use serde_json::json;
+    use tenancy_core::decision_context::{Actor, DecisionContext};
     use tenancy_core::ids::CorrelationId;
     use tenancy_core::manifest::Manifest;
-    use tenancy_core::moment::{Actor, Moment};
 
-    fn whole() -> Dossier {
+    fn whole() -> TenantSnapshot {
         let declared = Declared::default();
         let document = json!({
             "tenant_id": "acme-eu", "organization_id": "acme", "display_name": "Acme", "profile": "mt-standard",
@@ -273,34 +273,34 @@ mod tests {
         });
         let (manifest, warnings) = Manifest::parse(&declared, &document).expect("a manifest");
         let now = Timestamp::from_second(1_800_000_000).expect("a time");
-        let mut moment = Moment::new(now, [7; 32], Actor::system("test"), CorrelationId::known("c"));
-        tenancy_core::rules::register::register(&declared, &manifest, warnings, &mut moment)
+        let mut context = DecisionContext::new(now, [7; 32], Actor::system("test"), CorrelationId::known("c"));
+        tenancy_core::rules::register::register(&declared, &manifest, warnings, &mut context)
             .expect("registered")
-            .dossier
+            .snapshot
     }
 
     /// The manifest's fields are answered exactly as the manifest writes them, and whatever else is answered is a fact
     /// that [`facts`] knows: so what is read can be edited and sent back.
     #[test]
     fn must_answer_the_manifest_and_known_facts() {
-        let dossier = whole();
-        let view = serde_json::to_value(TenantView::of(&Declared::default(), &dossier)).expect("json");
+        let snapshot = whole();
+        let view = serde_json::to_value(TenantView::of(&Declared::default(), &snapshot)).expect("json");
         let document = view.as_object().cloned().expect("an object");
-        let wished = crate::operations::wish::of_known(
+        let desired = crate::operations::documents::desired::of_known(
             &Declared::default(),
-            &dossier,
+            &snapshot,
             &Value::Object(document.clone()),
-            crate::operations::wish::How::Replace,
+            crate::operations::documents::desired::How::Replace,
         );
-        let wished = wished.expect("what is read is taken back");
-        assert_eq!(wished.manifest.document(), Manifest::of(&dossier).document());
-        for (name, value) in Manifest::of(&dossier).document().as_object().expect("an object") {
+        let desired = desired.expect("what is read is taken back");
+        assert_eq!(desired.manifest.document(), Manifest::of(&snapshot).document());
+        for (name, value) in Manifest::of(&snapshot).document().as_object().expect("an object") {
             if name != "environments" {
                 assert_eq!(&document[name], value, "{name}");
             }
         }
         let known = |name: &str| facts::TENANT.fixed.contains(&name) || facts::TENANT.moving.contains(&name);
-        let manifest = Manifest::of(&dossier).document();
+        let manifest = Manifest::of(&snapshot).document();
         for name in document.keys() {
             assert!(known(name) || name == "version" || manifest.get(name).is_some(), "{name}");
         }
@@ -308,13 +308,13 @@ mod tests {
 
     #[test]
     fn must_refuse_an_edited_fact_by_name() {
-        let dossier = whole();
-        let view = serde_json::to_value(TenantView::of(&Declared::default(), &dossier)).expect("json");
+        let snapshot = whole();
+        let view = serde_json::to_value(TenantView::of(&Declared::default(), &snapshot)).expect("json");
         let mut edited = view.clone();
         edited["state"] = json!("Active");
         edited["environments"][1]["env_id"] = json!("env_x");
-        let how = crate::operations::wish::How::Replace;
-        let refused = crate::operations::wish::of_known(&Declared::default(), &dossier, &edited, how);
+        let how = crate::operations::documents::desired::How::Replace;
+        let refused = crate::operations::documents::desired::of_known(&Declared::default(), &snapshot, &edited, how);
         let Err(tenancy_core::Error::Invalid(violations)) = refused else { panic!("{refused:?}") };
         let places: Vec<_> = violations.iter().map(|v| (v.code, v.pointer.as_str())).collect();
         assert_eq!(places, [("read_only", "/state"), ("read_only", "/environments/1/env_id")]);

@@ -10,7 +10,7 @@ use tenancy_core::rules::keys;
 use tenancy_server::http::route::{Needs, Route};
 use tenancy_server::http::router::all;
 use tenancy_server::provisioner::Recorder;
-use tenancy_server::tenancy::Asked;
+use tenancy_server::tenancy::RequestContext;
 use tenancy_server::token::token_digest;
 use tenancy_store::page::Page;
 use tokio::sync::OnceCell;
@@ -307,8 +307,8 @@ async fn revoke_elsewhere(house: &House, key_id: &str) {
     let tenancy = &house.server.tenancy;
     let found = tenancy.store.api_keys(&Page { limit: 500, ..Page::default() }).await.expect("readable").items;
     let key = found.iter().find(|key| key.key_id.as_str() == key_id).expect("the key");
-    let asked = Asked::by_system("elsewhere", CorrelationId::known("elsewhere"));
-    let revoked = keys::revoke(key, &mut tenancy.moment(&asked).expect("a moment")).expect("decided");
+    let request = RequestContext::by_system("elsewhere", CorrelationId::known("elsewhere"));
+    let revoked = keys::revoke(key, &mut tenancy.context(&request).expect("a moment")).expect("decided");
     tenancy.store.commit(revoked.changes.expect("a change")).await.expect("committed");
 }
 

@@ -10,7 +10,7 @@ use tenancy_core::apikey::Role;
 use tenancy_core::declared::Declared;
 use tenancy_server::config::{Jobs, Limits};
 use tenancy_server::http::auth::SeenTokens;
-use tenancy_server::http::rendered::Rendered;
+use tenancy_server::http::response_cache::ResponseCache;
 use tenancy_server::http::router::router;
 use tenancy_server::http::server::Server;
 use tenancy_server::metrics::Metrics;
@@ -230,7 +230,7 @@ impl House {
             tenancy,
             limits: Limits::default(),
             metrics,
-            rendered: Rendered::new(1 << 20),
+            response_cache: ResponseCache::new(1 << 20),
             seen_tokens: SeenTokens::default(),
             stop,
         });

@@ -218,7 +218,7 @@ async fn a_running_job_must_be_cancelled_and_its_worker_write_nothing_more(on: O
     assert!(!store.progress(&lease, progress).await.expect("asked"));
     let second = Duration::from_secs(1);
     assert_eq!(store.heartbeat(std::slice::from_ref(&lease), second, 5 * second).await.expect("asked"), []);
-    let seen = store.dossier(&job.tenant_id).await.expect("readable").expect("there").tenant;
+    let seen = store.snapshot(&job.tenant_id).await.expect("readable").expect("there").tenant;
     assert!(!store.put_aside(&lease, &seen, "nothing", Timestamp::MAX).await.expect("asked"));
     let before = (house.events("").await, newest(&house).await);
     provisioner.let_on.add_permits(1);

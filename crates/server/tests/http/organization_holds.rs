@@ -10,11 +10,11 @@ use tenancy_core::ids::{CorrelationId, TenantId};
 use tenancy_core::lifecycle::{Situation, next_action};
 use tenancy_core::rules::lifecycle::activate;
 use tenancy_core::rules::outcome::complete;
-use tenancy_core::tenant::{Dossier, State};
+use tenancy_core::tenant::{State, TenantSnapshot};
 use tenancy_server::config::Jobs;
 use tenancy_server::provisioner::{Provisioner, StepEnd, StepFailed, StepFuture, Work};
-use tenancy_server::tenancy::Asked;
-use tenancy_server::{expiry, settling};
+use tenancy_server::tenancy::RequestContext;
+use tenancy_server::{expiry, hold_reconciler};
 use tokio::sync::Semaphore;
 
 on_both!(
@@ -29,7 +29,7 @@ on_both!(
 );
 
 async fn settle(house: &House) -> usize {
-    settling::run_once(&house.server.tenancy).await.expect("settled")
+    hold_reconciler::run_once(&house.server.tenancy).await.expect("settled")
 }
 
 async fn come_to_rest(house: &House) {
@@ -38,9 +38,9 @@ async fn come_to_rest(house: &House) {
     assert_eq!(settle(house).await, 0, "nothing is left to settle");
 }
 
-async fn register(house: &House, id: &str, organization: &str, wish: Value) {
+async fn register(house: &House, id: &str, organization: &str, desired: Value) {
     let manifest = json!({"tenant_id": id, "organization_id": organization, "region": "eu-west-1",
-                          "desired_state": wish, "environments": [{"name": "prod"}]});
+                          "desired_state": desired, "environments": [{"name": "prod"}]});
     house.post("/v1/tenants", manifest).await.ok(201);
 }
 
@@ -53,16 +53,16 @@ async fn states(house: &House, ids: &[&str]) -> Vec<String> {
     states
 }
 
-async fn dossier(house: &House, id: &str) -> Dossier {
-    house.server.tenancy.store.dossier(&TenantId::known(id)).await.expect("readable").expect("there")
+async fn snapshot(house: &House, id: &str) -> TenantSnapshot {
+    house.server.tenancy.store.snapshot(&TenantId::known(id)).await.expect("readable").expect("there")
 }
 
 async fn commit(house: &House, changes: Option<Changes>) -> Result<(), Error> {
     house.server.tenancy.store.commit(changes.expect("changes")).await.map(drop)
 }
 
-fn asked() -> Asked {
-    Asked::by_system("test", CorrelationId::known("late"))
+fn request() -> RequestContext {
+    RequestContext::by_system("test", CorrelationId::known("late"))
 }
 
 /// Asks for the hold twice: it is placed once, and said.
@@ -106,10 +106,10 @@ async fn a_hold_on_an_organization_must_hold_all_its_tenants_and_no_others(on: O
     assert_eq!((&now.body["holds"][0]["organization"], &now.body["version"]), (&json!(true), &tenant.body["version"]));
     let refused = house.post("/v1/tenants/acme-eu/activate", json!({"hold": "billing"})).await.ok(409);
     assert!(refused.body["detail"].as_str().expect("text").contains("billing on organization acme"), "{refused:?}");
-    let asked = house.events("event_type=TENANCY_SUSPENSION_REQUESTED").await;
-    let asked = asked.iter().find(|event| event["tenant_id"] == "acme-eu").expect("asked for");
+    let request = house.events("event_type=TENANCY_SUSPENSION_REQUESTED").await;
+    let request = request.iter().find(|event| event["tenant_id"] == "acme-eu").expect("asked for");
     assert_eq!(
-        (&asked["payload"]["cause"], &asked["actor"]),
+        (&request["payload"]["cause"], &request["actor"]),
         (&json!("organization hold"), &json!("system:organization-holds"))
     );
     house.send("PUT", "/v1/tenants/acme-eu", &[("if-match", "*")], acme_eu()).await.ok(200);
@@ -159,10 +159,10 @@ async fn about_to_be_active(on: On) -> (House, Option<Changes>) {
     register(&house, "t-1", "acme", json!("Active")).await;
     assert_eq!(house.runner.run_once().await.expect("created"), 1);
     let claimed = house.server.tenancy.store.claim("a test", 1, Duration::from_secs(60)).await.expect("claimed");
-    let (before, moment) =
-        (dossier(&house, "t-1").await, &mut house.server.tenancy.moment(&asked()).expect("a moment"));
-    let ended = complete(&house.server.tenancy.declared, &before, &claimed[0], moment).expect("decided");
-    assert_eq!((ended.dossier.tenant.state, &ended.dossier.open_job), (State::Active, &None));
+    let (before, context) =
+        (snapshot(&house, "t-1").await, &mut house.server.tenancy.context(&request()).expect("a moment"));
+    let ended = complete(&house.server.tenancy.declared, &before, &claimed[0], context).expect("decided");
+    assert_eq!((ended.snapshot.tenant.state, &ended.snapshot.open_job), (State::Active, &None));
     house.post("/v1/organizations/acme/suspend", ()).await.ok(200);
     (house, ended.changes)
 }
@@ -171,7 +171,7 @@ async fn the_end_of_a_job_that_was_decided_before_a_hold_must_not_outlive_it(on:
     // Committed before the tenants are looked at: the hold was not seen, and that is found.
     let (house, ended) = about_to_be_active(on).await;
     commit(&house, ended).await.expect("what was decided before the hold may come after it");
-    assert_eq!(dossier(&house, "t-1").await.open_job, None, "nobody has noticed yet");
+    assert_eq!(snapshot(&house, "t-1").await.open_job, None, "nobody has noticed yet");
     come_to_rest(&house).await;
     assert_eq!(states(&house, &["t-1"]).await, ["Suspended"]);
 
@@ -180,9 +180,10 @@ async fn the_end_of_a_job_that_was_decided_before_a_hold_must_not_outlive_it(on:
     assert_eq!(settle(&house).await, 1);
     let refused = commit(&house, ended).await;
     assert!(matches!(refused, Err(Error::Conflict(Conflict::TenantMoved { .. }))), "{refused:?}");
-    let (now, moment) = (dossier(&house, "t-1").await, &mut house.server.tenancy.moment(&asked()).expect("a moment"));
+    let (now, context) =
+        (snapshot(&house, "t-1").await, &mut house.server.tenancy.context(&request()).expect("a moment"));
     let job = now.open_job.clone().expect("still open");
-    let again = complete(&house.server.tenancy.declared, &now, &job, moment).expect("decided");
+    let again = complete(&house.server.tenancy.declared, &now, &job, context).expect("decided");
     commit(&house, again.changes).await.expect("committed");
     come_to_rest(&house).await;
     assert_eq!(states(&house, &["t-1"]).await, ["Suspended"]);
@@ -195,9 +196,10 @@ async fn about_to_be_released(on: On) -> (House, Option<Changes>) {
     house.post("/v1/tenants/acme-eu/suspend", ()).await.ok(202);
     house.post("/v1/organizations/acme/suspend", ()).await.ok(200);
     come_to_rest(&house).await;
-    let (before, moment) = (dossier(&house, "acme-eu").await, &mut house.server.tenancy.moment(&asked()).expect("one"));
-    let released = activate(&house.server.tenancy.declared, &before, None, moment).expect("decided");
-    assert_eq!(released.dossier.open_job, None, "the other hold stands");
+    let (before, context) =
+        (snapshot(&house, "acme-eu").await, &mut house.server.tenancy.context(&request()).expect("one"));
+    let released = activate(&house.server.tenancy.declared, &before, None, context).expect("decided");
+    assert_eq!(released.snapshot.open_job, None, "the other hold stands");
     house.post("/v1/organizations/acme/activate", ()).await.ok(200);
     (house, released.changes)
 }
@@ -205,7 +207,7 @@ async fn about_to_be_released(on: On) -> (House, Option<Changes>) {
 async fn what_was_decided_under_a_hold_must_not_outlive_its_release(on: On) {
     let (house, released) = about_to_be_released(on).await;
     commit(&house, released).await.expect("what was decided before the release may come after it");
-    assert_eq!(dossier(&house, "acme-eu").await.open_job, None, "nobody has noticed yet");
+    assert_eq!(snapshot(&house, "acme-eu").await.open_job, None, "nobody has noticed yet");
     come_to_rest(&house).await;
     assert_eq!(states(&house, &["acme-eu"]).await, ["Active"]);
 
@@ -228,7 +230,7 @@ async fn a_settling_that_is_cut_off_anywhere_must_go_on_and_do_nothing_twice(on:
     house.work().await;
     house.post("/v1/organizations/acme/suspend", ()).await.ok(200);
     for microseconds in (0..6000).step_by(300) {
-        let cut = settling::run_once(&house.server.tenancy);
+        let cut = hold_reconciler::run_once(&house.server.tenancy);
         // What is dropped at a point where it waits has come no further than a process that is killed there.
         let _ = tokio::time::timeout(Duration::from_micros(microseconds), cut).await;
         if microseconds % 900 == 0 {
@@ -270,7 +272,7 @@ async fn what_failed_must_be_tried_once_for_a_change(on: On) {
                 tenant: TenantId::known("acme-eu"),
                 changed_at: since,
             };
-            house.server.tenancy.decide_and_commit(&command, &asked(), None).await.expect("settled");
+            house.server.tenancy.decide_and_commit(&command, &request(), None).await.expect("settled");
             house.work().await;
         }
         come_to_rest(&house).await;
@@ -311,8 +313,8 @@ async fn tenants_must_come_to_rest_whatever_comes_at_the_same_time(on: On) {
                     1 | 4 | 6 => drop(house.post(&format!("/v1/tenants/{id}/suspend"), ()).await),
                     2 | 5 | 7 => drop(house.post(&format!("/v1/tenants/{id}/activate"), ()).await),
                     _ => {
-                        let wish = json!({"desired_state": if number % 2 == 0 { "Active" } else { "Suspended" }});
-                        house.send("PATCH", &format!("/v1/tenants/{id}"), &[("if-match", "*")], wish).await.ok(200);
+                        let desired = json!({"desired_state": if number % 2 == 0 { "Active" } else { "Suspended" }});
+                        house.send("PATCH", &format!("/v1/tenants/{id}"), &[("if-match", "*")], desired).await.ok(200);
                     }
                 }
                 changed.add_permits(1);
@@ -345,13 +347,13 @@ async fn tenants_must_come_to_rest_whatever_comes_at_the_same_time(on: On) {
 async fn at_rest(house: &House, among: &[&str]) {
     come_to_rest(house).await;
     for number in 0..6 {
-        let dossier = dossier(house, &format!("t-{number}")).await;
-        assert_eq!(dossier.open_job, None);
-        let next = next_action(Situation::of(&house.server.tenancy.declared, &dossier));
-        assert_eq!(next, None, "{dossier:#?}");
+        let snapshot = snapshot(house, &format!("t-{number}")).await;
+        assert_eq!(snapshot.open_job, None);
+        let next = next_action(Situation::of(&house.server.tenancy.declared, &snapshot));
+        assert_eq!(next, None, "{snapshot:#?}");
     }
     for number in 0..6 {
-        let tenant = dossier(house, &format!("t-{number}")).await.tenant;
+        let tenant = snapshot(house, &format!("t-{number}")).await.tenant;
         assert!(among.contains(&tenant.state.as_str()), "{tenant:?}");
     }
 }

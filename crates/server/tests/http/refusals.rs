@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tenancy_core::apikey::Role;
+use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::ids::CorrelationId;
-use tenancy_core::moment::Moment;
 use tenancy_core::permission::Operation;
 use tenancy_core::rules::keys;
 use tenancy_server::http::auth::Caller;
 use tenancy_server::http::gate::{Gate, gate};
 use tenancy_server::http::route::Needs;
-use tenancy_server::tenancy::Asked;
+use tenancy_server::tenancy::RequestContext;
 use tenancy_server::token::token_digest;
 use tower::ServiceExt as _;
 
@@ -229,10 +229,11 @@ async fn a_key_must_be_refused_from_its_end_on_also_while_it_is_remembered(on: O
     let tenancy = &house.server.tenancy;
     let make = async |name: &str, hours: i64| {
         let hours_on = |hours: i64| tenancy.store.now() + jiff::SignedDuration::from_hours(hours);
-        let asked = Asked::by_system("test", CorrelationId::known("test"));
-        let mut moment = Moment::new(hours_on(-2), [hours.unsigned_abs() as u8; 32], asked.actor, asked.correlation_id);
+        let request = RequestContext::by_system("test", CorrelationId::known("test"));
+        let mut context =
+            DecisionContext::new(hours_on(-2), [hours.unsigned_abs() as u8; 32], request.actor, request.correlation_id);
         let made =
-            keys::create(name, Role::Admin, Some(hours_on(hours)), token_digest(name), &mut moment).expect("made");
+            keys::create(name, Role::Admin, Some(hours_on(hours)), token_digest(name), &mut context).expect("made");
         tenancy.store.commit(made.changes.expect("a change")).await.expect("committed");
         house.server.seen_tokens.add(token_digest(name), Arc::new(made.key));
         format!("Bearer {name}")

@@ -8,7 +8,7 @@ use crate::sql::Sql;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use tenancy_core::moment::cut;
+use tenancy_core::decision_context::cut;
 use tenancy_core::{Error, Timestamp};
 
 /// An offset beyond this is not ready.

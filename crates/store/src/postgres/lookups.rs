@@ -4,14 +4,14 @@ use super::connection::{Connection, Sent, answered, texts, together};
 use super::fault::{away, failed};
 use super::one_read::{OneRead, placed};
 use super::target::Target;
-use crate::keyed::{DOSSIER, Dossiers, ROWS};
+use crate::keyed::{ROWS, SNAPSHOT, TenantSnapshots};
 use crate::list::corrupt;
 use crate::rows::{Dialect, Value};
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use tenancy_core::Error;
 use tenancy_core::ids::TenantId;
-use tenancy_core::tenant::Dossier;
+use tenancy_core::tenant::TenantSnapshot;
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Row;
 
@@ -22,7 +22,7 @@ const MAX_TOGETHER: usize = 512;
 
 enum Ask {
     Row { index: usize, key: String, answer: oneshot::Sender<Result<Option<Vec<Value>>, Error>> },
-    Dossier { id: TenantId, answer: oneshot::Sender<Result<Option<Dossier>, Error>> },
+    TenantSnapshot { id: TenantId, answer: oneshot::Sender<Result<Option<TenantSnapshot>, Error>> },
 }
 
 /// The way to the reads.
@@ -36,7 +36,7 @@ impl Lookups {
         let fetcher = Fetcher {
             target,
             connection: None,
-            statements: ROWS.iter().chain(&DOSSIER).map(|read| read.sql(Dialect::Postgres)).collect(),
+            statements: ROWS.iter().chain(&SNAPSHOT).map(|read| read.sql(Dialect::Postgres)).collect(),
         };
         (Self(sender), fetcher.run(asks))
     }
@@ -48,10 +48,10 @@ impl Lookups {
         answered.await.unwrap_or(Err(Error::Unavailable))
     }
 
-    /// A tenant's dossier, if it is there.
-    pub async fn dossier(&self, id: &TenantId) -> Result<Option<Dossier>, Error> {
+    /// A tenant's snapshot, if it is there.
+    pub async fn snapshot(&self, id: &TenantId) -> Result<Option<TenantSnapshot>, Error> {
         let (answer, answered) = oneshot::channel();
-        self.ask(Ask::Dossier { id: id.clone(), answer })?;
+        self.ask(Ask::TenantSnapshot { id: id.clone(), answer })?;
         answered.await.unwrap_or(Err(Error::Unavailable))
     }
 
@@ -67,13 +67,13 @@ impl Lookups {
 #[derive(Default)]
 struct Fetched {
     rows: HashMap<(usize, String), Vec<Value>>,
-    dossiers: Dossiers,
+    snapshots: TenantSnapshots,
 }
 
 struct Fetcher {
     target: Target,
     connection: Option<Connection>,
-    /// Those of [`ROWS`], then those of [`DOSSIER`].
+    /// Those of [`ROWS`], then those of [`SNAPSHOT`].
     statements: Vec<String>,
 }
 
@@ -125,7 +125,7 @@ impl Fetcher {
         for ask in asks {
             match ask {
                 Ask::Row { index, key, .. } => drop(keys[*index].insert(key.as_str())),
-                Ask::Dossier { id, .. } => drop(ids.insert(id.as_str())),
+                Ask::TenantSnapshot { id, .. } => drop(ids.insert(id.as_str())),
             }
         }
         let mut one = OneRead::default();
@@ -157,7 +157,7 @@ impl Fetcher {
 impl Fetched {
     fn add(&mut self, place: usize, row: Vec<Value>) -> Result<(), Error> {
         if place >= ROWS.len() {
-            return self.dossiers.add(place - ROWS.len(), vec![row]).map_err(corrupt);
+            return self.snapshots.add(place - ROWS.len(), vec![row]).map_err(corrupt);
         }
         if let Some(key) = ROWS[place].key_of(&row) {
             self.rows.insert((place, key.to_owned()), row);
@@ -172,13 +172,13 @@ fn answer(ask: Ask, fetched: &Result<Fetched, Error>) {
         (Ask::Row { index, key, answer }, Ok(fetched)) => {
             let _ = answer.send(Ok(fetched.rows.get(&(index, key)).cloned()));
         }
-        (Ask::Dossier { id, answer }, Ok(fetched)) => {
-            let _ = answer.send(Ok(fetched.dossiers.get(&id)));
+        (Ask::TenantSnapshot { id, answer }, Ok(fetched)) => {
+            let _ = answer.send(Ok(fetched.snapshots.get(&id)));
         }
         (Ask::Row { answer, .. }, Err(error)) => {
             let _ = answer.send(Err(error.clone()));
         }
-        (Ask::Dossier { answer, .. }, Err(error)) => {
+        (Ask::TenantSnapshot { answer, .. }, Err(error)) => {
             let _ = answer.send(Err(error.clone()));
         }
     }

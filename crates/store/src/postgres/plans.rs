@@ -9,7 +9,7 @@ use super::one_statement::OneStatement;
 use super::target::Target;
 use crate::database::Database;
 use crate::found::READS;
-use crate::keyed::{DOSSIER, ROWS};
+use crate::keyed::{ROWS, SNAPSHOT};
 use crate::list::log_sql;
 use crate::page::AuditFilter;
 use crate::rows::{Dialect, KINDS, PLATFORM_AUDIT, TENANT_AUDIT, Type};
@@ -20,7 +20,7 @@ const ONE_ROW: [&str; 2] = ["log_head", "log_batches"];
 
 fn statements() -> Vec<String> {
     let reads = READS.iter().map(|read| read.postgres());
-    let keyed = ROWS.iter().chain(&DOSSIER).map(|by| by.sql(Dialect::Postgres));
+    let keyed = ROWS.iter().chain(&SNAPSHOT).map(|by| by.sql(Dialect::Postgres));
     let writes = KINDS.iter().map(|kind| kind.postgres());
     let log = [LOCK_HEAD.to_owned(), append_log(TENANT_AUDIT), append_log(PLATFORM_AUDIT), APPEND_BATCH.to_owned()];
     let inserts = KINDS.iter().filter(|kind| kind.inserts()).map(|kind| kind.postgres());

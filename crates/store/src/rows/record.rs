@@ -17,7 +17,7 @@ use tenancy_core::json::Object;
 use tenancy_core::lifecycle::Action;
 use tenancy_core::organization::{Caps, Organization};
 use tenancy_core::rules::organizations::caps_document;
-use tenancy_core::tenant::{Labels, Profile, State, Tenant, TenantVersion, Wish};
+use tenancy_core::tenant::{DesiredState, Labels, Profile, State, Tenant, TenantVersion};
 use tenancy_core::webhook::Webhook;
 
 described!(
@@ -67,7 +67,7 @@ described!(
         display_name: Option<String>,
         profile: Profile,
         state: State,
-        desired_state: Option<Wish>,
+        desired_state: Option<DesiredState>,
         region: String,
         labels: Labels,
         quotas: Object,

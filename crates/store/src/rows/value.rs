@@ -204,7 +204,7 @@ macro_rules! word {
 word!(
     tenancy_core::tenant::Profile,
     tenancy_core::tenant::State,
-    tenancy_core::tenant::Wish,
+    tenancy_core::tenant::DesiredState,
     tenancy_core::environment::IsolationLevel,
     tenancy_core::job::JobState,
     tenancy_core::lifecycle::Action,

@@ -10,7 +10,7 @@ pub use migrate::{is_marked, look, migrate};
 pub use readers::Readers;
 use writer::Writer;
 
-use crate::keyed::{self, DOSSIER, ROWS, Statement};
+use crate::keyed::{self, ROWS, SNAPSHOT, Statement};
 use crate::queue::{self, Queue};
 use crate::rows::{Dialect, Type, Value};
 use crate::sql::Sql;
@@ -40,7 +40,7 @@ const THREAD: &str = "sqlite-writer";
 /// Texts of the reads by key, made once.
 struct Statements {
     rows: Vec<Statement>,
-    dossier: Vec<Statement>,
+    snapshot: Vec<Statement>,
 }
 
 impl Sqlite {
@@ -63,7 +63,7 @@ impl Sqlite {
         let readers = Arc::new(Readers::new(path));
         let statements = Statements {
             rows: keyed::statements(&ROWS, Dialect::Sqlite),
-            dossier: keyed::statements(&DOSSIER, Dialect::Sqlite),
+            snapshot: keyed::statements(&SNAPSHOT, Dialect::Sqlite),
         };
         Ok(Self {
             queue,
@@ -86,13 +86,13 @@ impl Sqlite {
         self.readers.with(|connection| connection::rows(connection, sql, &[key], types)).map(|mut rows| rows.pop())
     }
 
-    /// The rows of each of [`DOSSIER`]'s parts, in place and on one snapshot.
-    pub fn dossier(&self, id: &Value) -> Result<Vec<Vec<Vec<Value>>>, Error> {
+    /// The rows of each of [`SNAPSHOT`]'s parts, in place and on one snapshot.
+    pub fn snapshot(&self, id: &Value) -> Result<Vec<Vec<Vec<Value>>>, Error> {
         self.readers.snapshot(|connection| {
             let one = |Statement { sql, types }: &Statement| {
                 connection::rows(connection, sql, std::slice::from_ref(id), types)
             };
-            self.statements.dossier.iter().map(one).collect()
+            self.statements.snapshot.iter().map(one).collect()
         })
     }
 

@@ -5,7 +5,7 @@ use crate::list::corrupt;
 use crate::rows::{Field, Type, Value};
 use crate::sql::Sql;
 use crate::{Engine, Store};
-use tenancy_core::moment::least_audit_id;
+use tenancy_core::decision_context::least_audit_id;
 use tenancy_core::{Error, Timestamp};
 
 /// What has gone from the log.

@@ -10,7 +10,7 @@ use tenancy_core::lifecycle::Action;
 use tenancy_core::rules::lifecycle::{Suspension, request, suspend};
 use tenancy_core::rules::organizations::{OrganizationManifest, change};
 use tenancy_core::rules::outcome::{self, Failure};
-use tenancy_core::tenant::{Dossier, State};
+use tenancy_core::tenant::{State, TenantSnapshot};
 use tenancy_store::database::Database;
 use tenancy_store::page::{AuditFilter, LoggedEvent, Page};
 use tenancy_store::upkeep::Progress;
@@ -115,14 +115,14 @@ async fn must_empty_what_may_be_personal_with_a_purge(database: &Database, table
     assert_eq!(standing(&before, PERSONAL), expected, "it stands in all of them, and not in the log");
     assert_eq!(standing(&before, CUSTOMER), BTreeSet::from(["audit_private", "organizations"]), "nor does this");
 
-    let dossier = bench.dossier("acme-eu").await;
-    let asked = request(&bench.declared, &dossier, Action::Purge, &mut bench.moment()).unwrap();
+    let snapshot = bench.snapshot("acme-eu").await;
+    let asked = request(&bench.declared, &snapshot, Action::Purge, &mut bench.context()).unwrap();
     bench.commit(asked.changes).await.unwrap();
     let job = bench.claim().await.remove(0);
     let progress = Progress { progress: 0.5, steps: job.steps.clone(), log: format!("destroyed {PERSONAL}\n") };
     assert!(bench.store.progress(&(job.job_id.clone(), job.lease_epoch), progress).await.unwrap());
-    let dossier = bench.dossier("acme-eu").await;
-    let purged = outcome::complete(&bench.declared, &dossier, &job, &mut bench.moment()).unwrap();
+    let snapshot = bench.snapshot("acme-eu").await;
+    let purged = outcome::complete(&bench.declared, &snapshot, &job, &mut bench.context()).unwrap();
     bench.commit(purged.changes).await.unwrap();
 
     let after = tables();
@@ -134,9 +134,9 @@ async fn must_empty_what_may_be_personal_with_a_purge(database: &Database, table
     assert_eq!(standing(&tables(), PERSONAL), BTreeSet::new());
     assert_eq!(others(&after), others(&before), "nobody else's rows");
     assert!(!standing(&after, "Another Name").is_empty());
-    assert_eq!(bench.dossier("acme-eu").await, purged.dossier);
+    assert_eq!(bench.snapshot("acme-eu").await, purged.snapshot);
     the_log_stays(&said, &log(&bench).await);
-    a_tombstone_stays(&bench, &purged.dossier).await;
+    a_tombstone_stays(&bench, &purged.snapshot).await;
 }
 
 /// Labelled, and labelled otherwise.
@@ -145,7 +145,7 @@ async fn label_the_organization(bench: &Bench) {
         let document = json!({"organization_id": "acme", "caps": {"tenants": 2}, "labels": {"contact": label}});
         let (manifest, _) = OrganizationManifest::parse(&bench.declared, &document).unwrap();
         let known = bench.store.organization(&organization("acme")).await.unwrap().unwrap();
-        let labelled = change(&known.organization, &manifest, &mut bench.moment()).unwrap();
+        let labelled = change(&known.organization, &manifest, &mut bench.context()).unwrap();
         bench.commit(labelled.changes).await.unwrap();
     }
 }
@@ -173,11 +173,11 @@ async fn lead_a_life(bench: &Bench) {
     merge_patch(&mut document, &more);
     document["environments"][0]["quotas"]["odd"] = json!({PERSONAL: format!("{PERSONAL}!")});
     document["environments"][0]["quotas"][PERSONAL] = json!(8);
-    let changed = bench.change(&bench.dossier("acme-eu").await, &document, &[]).unwrap();
+    let changed = bench.change(&bench.snapshot("acme-eu").await, &document, &[]).unwrap();
     bench.commit(changed.changes).await.unwrap();
     for kind in ["operator", "billing"] {
         let hold = Suspension { hold: Some(kind.to_owned()), reason: Some(format!("{PERSONAL} said so")), until: None };
-        let held = suspend(&bench.declared, &bench.dossier("acme-eu").await, &hold, &mut bench.moment()).unwrap();
+        let held = suspend(&bench.declared, &bench.snapshot("acme-eu").await, &hold, &mut bench.context()).unwrap();
         bench.commit(held.changes).await.unwrap();
         for job in bench.claim().await {
             let progress =
@@ -185,19 +185,19 @@ async fn lead_a_life(bench: &Bench) {
             assert!(bench.store.progress(&(job.job_id.clone(), job.lease_epoch), progress).await.unwrap());
             let step = Some(job.steps[0].name.clone());
             let failure = Failure { code: "provisioner_failed", message: format!("{PERSONAL} is logged in"), step };
-            let dossier = bench.dossier("acme-eu").await;
-            let failed = outcome::fail(&bench.declared, &dossier, &job, failure, &mut bench.moment()).unwrap();
+            let snapshot = bench.snapshot("acme-eu").await;
+            let failed = outcome::fail(&bench.declared, &snapshot, &job, failure, &mut bench.context()).unwrap();
             bench.commit(failed.changes).await.unwrap();
         }
     }
     // Said again, the suspension is asked for again.
     let hold = Suspension { hold: None, reason: Some(format!("{PERSONAL} said so")), until: None };
-    let held = suspend(&bench.declared, &bench.dossier("acme-eu").await, &hold, &mut bench.moment()).unwrap();
+    let held = suspend(&bench.declared, &bench.snapshot("acme-eu").await, &hold, &mut bench.context()).unwrap();
     bench.commit(held.changes).await.unwrap();
     bench.drain().await;
-    let dossier = bench.dossier("acme-eu").await;
-    assert_eq!((dossier.tenant.state, dossier.tenant.version, dossier.holds.len()), (State::Suspended, 2, 2));
-    let asked = request(&bench.declared, &dossier, Action::Delete, &mut bench.moment()).unwrap();
+    let snapshot = bench.snapshot("acme-eu").await;
+    assert_eq!((snapshot.tenant.state, snapshot.tenant.version, snapshot.holds.len()), (State::Suspended, 2, 2));
+    let asked = request(&bench.declared, &snapshot, Action::Delete, &mut bench.context()).unwrap();
     bench.commit(asked.changes).await.unwrap();
     bench.drain().await;
 }
@@ -219,7 +219,7 @@ fn the_log_stays(before: &[LoggedEvent], after: &[LoggedEvent]) {
     assert_eq!(emptied, 6, "registered with an environment, both changed, held twice");
 }
 
-async fn a_tombstone_stays(bench: &Bench, purged: &Dossier) {
+async fn a_tombstone_stays(bench: &Bench, purged: &TenantSnapshot) {
     let row = &purged.tenant;
     assert!(row.display_name.is_none() && row.labels.is_empty() && row.billing.is_empty());
     assert!(row.quotas.is_empty() && row.policies.is_empty() && row.purged_at.is_some());

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::changes::Changes;
+use tenancy_core::decision_context::{Actor, DecisionContext};
 use tenancy_core::declared::Declared;
 use tenancy_core::ids::{CorrelationId, OrganizationId, TenantId};
 use tenancy_core::job::Job;
 use tenancy_core::manifest::Manifest;
-use tenancy_core::moment::{Actor, Moment};
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
 use tenancy_core::rules::{Decision, change, outcome, register};
-use tenancy_core::tenant::Dossier;
+use tenancy_core::tenant::TenantSnapshot;
 use tenancy_store::database::Database;
 use tenancy_store::{Receipt, Store};
 use tenancy_testkit::PgBouncer;
@@ -109,11 +109,11 @@ impl Bench {
         Self { name, store, declared: Declared::default(), moments, _directory: None }
     }
 
-    pub fn moment(&self) -> Moment {
+    pub fn context(&self) -> DecisionContext {
         let number = self.moments.fetch_add(1, Ordering::Relaxed);
         let mut random = [0; 32];
         random[..8].copy_from_slice(&number.to_le_bytes());
-        Moment::new(self.store.now(), random, Actor::system("test"), CorrelationId::known("corr-1"))
+        DecisionContext::new(self.store.now(), random, Actor::system("test"), CorrelationId::known("corr-1"))
     }
 
     pub async fn commit(&self, changes: Option<Changes>) -> Result<Receipt, Error> {
@@ -124,7 +124,7 @@ impl Bench {
     pub async fn organization(&self, id: &str, caps: Value) {
         let document = json!({"organization_id": id, "caps": caps});
         let (manifest, _) = OrganizationManifest::parse(&self.declared, &document).expect("good");
-        let made = organizations::create(&manifest, &mut self.moment()).expect("made");
+        let made = organizations::create(&manifest, &mut self.context()).expect("made");
         self.commit(made.changes).await.expect("committed");
     }
 
@@ -133,23 +133,23 @@ impl Bench {
     }
 
     pub fn registration(&self, document: &Value) -> Decision {
-        register::register(&self.declared, &self.manifest(document), Vec::new(), &mut self.moment()).expect("decided")
+        register::register(&self.declared, &self.manifest(document), Vec::new(), &mut self.context()).expect("decided")
     }
 
-    pub async fn register(&self, document: &Value) -> Result<Dossier, Error> {
+    pub async fn register(&self, document: &Value) -> Result<TenantSnapshot, Error> {
         let decision = self.registration(document);
         self.commit(decision.changes).await?;
-        Ok(decision.dossier)
+        Ok(decision.snapshot)
     }
 
-    pub fn change(&self, dossier: &Dossier, document: &Value, allow: &[&str]) -> Result<Decision, Error> {
+    pub fn change(&self, snapshot: &TenantSnapshot, document: &Value, allow: &[&str]) -> Result<Decision, Error> {
         let allow: Vec<_> = allow.iter().map(|word| (*word).to_owned()).collect();
         let manifest = self.manifest(document);
-        change::change(&self.declared, dossier, &manifest, Vec::new(), &allow, &mut self.moment())
+        change::change(&self.declared, snapshot, &manifest, Vec::new(), &allow, &mut self.context())
     }
 
-    pub async fn dossier(&self, id: &str) -> Dossier {
-        self.store.dossier(&tenant(id)).await.expect("readable").expect("there")
+    pub async fn snapshot(&self, id: &str) -> TenantSnapshot {
+        self.store.snapshot(&tenant(id)).await.expect("readable").expect("there")
     }
 
     pub async fn claim(&self) -> Vec<Job> {
@@ -164,8 +164,8 @@ impl Bench {
                 return;
             }
             for job in jobs {
-                let dossier = self.dossier(job.tenant_id.as_str()).await;
-                let done = outcome::complete(&self.declared, &dossier, &job, &mut self.moment()).expect("decided");
+                let snapshot = self.snapshot(job.tenant_id.as_str()).await;
+                let done = outcome::complete(&self.declared, &snapshot, &job, &mut self.context()).expect("decided");
                 self.commit(done.changes).await.expect("committed");
             }
         }

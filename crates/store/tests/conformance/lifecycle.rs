@@ -5,9 +5,9 @@ use serde_json::json;
 use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::changes::Conflict;
+use tenancy_core::decision_context::cut;
 use tenancy_core::job::{JobState, StepState};
 use tenancy_core::lifecycle::Action;
-use tenancy_core::moment::cut;
 use tenancy_core::rules::lifecycle::{Suspension, activate, suspend};
 use tenancy_core::rules::outcome;
 use tenancy_core::tenant::State;
@@ -40,21 +40,21 @@ async fn must_bring_a_tenant_to_its_wish_and_back(bench: Bench) {
     bench.organization("acme", json!({})).await;
     bench.register(&full("acme-eu", "acme")).await.unwrap();
     bench.drain().await;
-    let active = bench.dossier("acme-eu").await;
+    let active = bench.snapshot("acme-eu").await;
     assert_eq!((active.tenant.state, active.open_job.is_some()), (State::Active, false));
     assert!(active.environments.iter().all(|e| e.state == State::Active && e.provisioned_at.is_some()));
     let hold = Suspension { hold: Some("billing".to_owned()), reason: Some("unpaid".to_owned()), until: None };
-    let held = suspend(&bench.declared, &active, &hold, &mut bench.moment()).unwrap();
+    let held = suspend(&bench.declared, &active, &hold, &mut bench.context()).unwrap();
     bench.commit(held.changes).await.unwrap();
     bench.drain().await;
-    let suspended = bench.dossier("acme-eu").await;
+    let suspended = bench.snapshot("acme-eu").await;
     assert_eq!(suspended.tenant.state, State::Suspended);
     assert_eq!(suspended.holds[0].reason.as_deref(), Some("unpaid"));
     assert_eq!(suspended.tenant.version, 1, "a lifecycle change is no version");
-    let freed = activate(&bench.declared, &suspended, Some("billing"), &mut bench.moment()).unwrap();
+    let freed = activate(&bench.declared, &suspended, Some("billing"), &mut bench.context()).unwrap();
     bench.commit(freed.changes).await.unwrap();
     bench.drain().await;
-    assert_eq!(bench.dossier("acme-eu").await.tenant.state, State::Active);
+    assert_eq!(bench.snapshot("acme-eu").await.tenant.state, State::Active);
 }
 
 async fn must_claim_each_job_once_and_not_more_than_asked(bench: Bench) {
@@ -88,13 +88,13 @@ async fn must_refuse_the_outcome_of_a_lost_lease(bench: Bench) {
     let first = bench.store.claim("dead", 1, Duration::ZERO).await.unwrap().remove(0);
     let second = bench.claim().await.remove(0);
     assert_eq!((first.job_id.clone(), first.lease_epoch + 1), (second.job_id.clone(), second.lease_epoch));
-    let dossier = bench.dossier("t-1").await;
-    let late = outcome::complete(&bench.declared, &dossier, &first, &mut bench.moment()).unwrap();
+    let snapshot = bench.snapshot("t-1").await;
+    let late = outcome::complete(&bench.declared, &snapshot, &first, &mut bench.context()).unwrap();
     let refused = bench.commit(late.changes).await;
     assert_eq!(refused, Err(Error::Conflict(Conflict::LeaseLost(first.job_id))));
-    let good = outcome::complete(&bench.declared, &dossier, &second, &mut bench.moment()).unwrap();
+    let good = outcome::complete(&bench.declared, &snapshot, &second, &mut bench.context()).unwrap();
     bench.commit(good.changes).await.unwrap();
-    assert!(bench.dossier("t-1").await.tenant.provisioned_at.is_some());
+    assert!(bench.snapshot("t-1").await.tenant.provisioned_at.is_some());
 }
 
 async fn must_keep_what_a_job_had_done_when_it_is_cancelled(bench: Bench) {
@@ -102,8 +102,8 @@ async fn must_keep_what_a_job_had_done_when_it_is_cancelled(bench: Bench) {
     bench.register(&full("t-1", "acme")).await.unwrap();
     let mut job = bench.claim().await.remove(0);
     // Whoever cancels has read the job before its worker writes on.
-    let dossier = bench.dossier("t-1").await;
-    let cancelled = outcome::cancel(&bench.declared, &dossier, None, &mut bench.moment()).unwrap();
+    let snapshot = bench.snapshot("t-1").await;
+    let cancelled = outcome::cancel(&bench.declared, &snapshot, None, &mut bench.context()).unwrap();
     job.steps[0].state = StepState::Done;
     let progress = Progress { progress: 0.5, steps: job.steps.clone(), log: "done\n".to_owned() };
     assert!(bench.store.progress(&(job.job_id.clone(), job.lease_epoch), progress).await.unwrap());
@@ -160,8 +160,8 @@ async fn must_give_a_lease_back(bench: Bench) {
     let job = bench.claim().await.remove(0);
     assert!(bench.claim().await.is_empty());
     bench.store.release(&[(job.job_id.clone(), job.lease_epoch)]).await.unwrap();
-    let dossier = bench.dossier("t-1").await;
-    let late = outcome::complete(&bench.declared, &dossier, &job, &mut bench.moment()).unwrap();
+    let snapshot = bench.snapshot("t-1").await;
+    let late = outcome::complete(&bench.declared, &snapshot, &job, &mut bench.context()).unwrap();
     assert_eq!(bench.commit(late.changes).await, Err(Error::Conflict(Conflict::LeaseLost(job.job_id.clone()))));
     let again = bench.claim().await.remove(0);
     assert_eq!((again.job_id, again.attempt), (job.job_id, 2));
@@ -174,15 +174,15 @@ async fn must_put_a_job_that_waits_aside_until_it_is_due(bench: Bench) {
     let job = bench.claim().await.remove(0);
     let lease = (job.job_id.clone(), job.lease_epoch);
     let later = cut(bench.store.now().checked_add(Duration::from_secs(3600)).unwrap());
-    let seen = bench.dossier("t-1").await.tenant;
+    let seen = bench.snapshot("t-1").await.tenant;
     assert!(bench.store.put_aside(&lease, &seen, "a certificate", later).await.unwrap());
     let aside = bench.store.job(&tenant("t-1"), &job.job_id).await.unwrap().unwrap();
     assert_eq!((aside.state, aside.due_at, aside.lease_holder), (JobState::Queued, later, None));
     assert_eq!(aside.waiting_for.as_deref(), Some("a certificate"));
     assert!(bench.claim().await.is_empty());
     assert!(!bench.store.put_aside(&lease, &seen, "late", later).await.unwrap(), "the lease is given up");
-    let dossier = bench.dossier("t-1").await;
-    let late = outcome::complete(&bench.declared, &dossier, &job, &mut bench.moment()).unwrap();
+    let snapshot = bench.snapshot("t-1").await;
+    let late = outcome::complete(&bench.declared, &snapshot, &job, &mut bench.context()).unwrap();
     assert_eq!(bench.commit(late.changes).await, Err(Error::Conflict(Conflict::LeaseLost(job.job_id))));
 }
 
@@ -190,18 +190,18 @@ async fn must_let_a_hold_or_a_job_that_begins_to_wait_be_first_and_the_other_loo
     bench.organization("acme", json!({})).await;
     bench.register(&full("acme-eu", "acme")).await.unwrap();
     let create = bench.claim().await.remove(0);
-    let draft = bench.dossier("acme-eu").await;
-    let created = outcome::complete(&bench.declared, &draft, &create, &mut bench.moment()).unwrap();
+    let draft = bench.snapshot("acme-eu").await;
+    let created = outcome::complete(&bench.declared, &draft, &create, &mut bench.context()).unwrap();
     bench.commit(created.changes).await.unwrap();
     // The hold is decided on while the job is not claimed yet, or while it is worked on.
     for (is_claimed, hold_is_first) in [(false, false), (true, false), (true, true)] {
-        let queued = bench.dossier("acme-eu").await;
+        let queued = bench.snapshot("acme-eu").await;
         let activate = bench.claim().await.remove(0);
         assert_eq!(activate.action, Action::Activate);
-        let (seen, lease) = (bench.dossier("acme-eu").await, (activate.job_id.clone(), activate.lease_epoch));
+        let (seen, lease) = (bench.snapshot("acme-eu").await, (activate.job_id.clone(), activate.lease_epoch));
         let hold = Suspension { hold: Some("security".to_owned()), ..Suspension::default() };
         let decided_on = if is_claimed { &seen } else { &queued };
-        let held = suspend(&bench.declared, decided_on, &hold, &mut bench.moment()).unwrap();
+        let held = suspend(&bench.declared, decided_on, &hold, &mut bench.context()).unwrap();
         let aside = || bench.store.put_aside(&lease, &seen.tenant, "a certificate", bench.store.now());
         if hold_is_first {
             bench.commit(held.changes).await.unwrap();
@@ -219,7 +219,7 @@ async fn must_be_claimed_again_when_what_it_waited_for_is_due(bench: Bench) {
     bench.register(&small("t-1", "acme")).await.unwrap();
     let job = bench.claim().await.remove(0);
     let lease = (job.job_id.clone(), job.lease_epoch);
-    let seen = bench.dossier("t-1").await.tenant;
+    let seen = bench.snapshot("t-1").await.tenant;
     assert!(bench.store.put_aside(&lease, &seen, "nothing long", bench.store.now()).await.unwrap());
     let again = bench.claim().await.remove(0);
     assert_eq!((again.state, again.waiting_for, again.attempt), (JobState::Running, None, 2));

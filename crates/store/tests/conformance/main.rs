@@ -3,8 +3,8 @@
 
 mod erasure;
 mod harness;
+mod hold_reconciler;
 mod lifecycle;
 mod log;
 mod record;
 mod roles;
-mod settling;

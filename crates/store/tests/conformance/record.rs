@@ -56,10 +56,10 @@ on_model!(
 async fn must_read_back_what_was_registered(bench: Bench) {
     bench.organization("acme", json!({})).await;
     let decided = bench.register(&full("acme-eu", "acme")).await.unwrap();
-    assert_eq!(bench.dossier("acme-eu").await, decided);
+    assert_eq!(bench.snapshot("acme-eu").await, decided);
     let alias = Alias::parse("stripe:cus_acme-eu").unwrap();
     assert_eq!(bench.store.aliased(&alias).await.unwrap(), Some(tenant("acme-eu")));
-    assert_eq!(bench.store.dossier(&tenant("acme-us")).await.unwrap(), None);
+    assert_eq!(bench.store.snapshot(&tenant("acme-us")).await.unwrap(), None);
     let record = bench.store.organization(&organization("acme")).await.unwrap().unwrap();
     assert_eq!((record.usage.tenants, record.usage.quotas["storageGiB"]), (1, 500));
 }
@@ -76,20 +76,20 @@ async fn must_refuse_an_id_that_is_taken(bench: Bench) {
 async fn must_refuse_a_tenant_of_no_organization(bench: Bench) {
     let refused = bench.register(&small("acme-eu", "nobody")).await;
     assert_eq!(refused, Err(Error::Conflict(Conflict::OrganizationMissing(organization("nobody")))));
-    assert_eq!(bench.store.dossier(&tenant("acme-eu")).await.unwrap(), None);
+    assert_eq!(bench.store.snapshot(&tenant("acme-eu")).await.unwrap(), None);
 }
 
 /// Any number of changes in its name ride in one batch, up to its revocation; behind that, in the same batch or later, none.
 async fn must_commit_nothing_in_the_name_of_a_key_that_is_revoked(bench: Bench) {
     bench.organization("acme", json!({})).await;
-    let made = keys::create("gateway", Role::Operator, None, sha256_hex(&[b"gateway"]), &mut bench.moment()).unwrap();
+    let made = keys::create("gateway", Role::Operator, None, sha256_hex(&[b"gateway"]), &mut bench.context()).unwrap();
     bench.commit(made.changes).await.unwrap();
     let in_its_name = |id: &str| {
         let mut changes = bench.registration(&small(id, "acme")).changes.unwrap();
         changes.guard(Guard::CallerAt(made.key.key_id.clone(), made.key.version));
         changes
     };
-    let revocation = keys::revoke(&made.key, &mut bench.moment()).unwrap().changes.unwrap();
+    let revocation = keys::revoke(&made.key, &mut bench.context()).unwrap().changes.unwrap();
     let members = [in_its_name("t-1"), in_its_name("t-2"), revocation, in_its_name("t-3"), in_its_name("t-4")];
     let answers = bench.store.commit_together(members.to_vec()).await;
     let revoked = Err(Error::Conflict(Conflict::ApiKeyMoved(made.key.key_id.clone())));
@@ -98,14 +98,14 @@ async fn must_commit_nothing_in_the_name_of_a_key_that_is_revoked(bench: Bench) 
     assert_eq!(answers[3..], [revoked.clone(), revoked.clone()]);
     assert_eq!(bench.store.commit(in_its_name("t-5")).await, revoked);
     // A key may revoke itself, once.
-    let made = keys::create("itself", Role::Admin, None, sha256_hex(&[b"itself"]), &mut bench.moment()).unwrap();
+    let made = keys::create("itself", Role::Admin, None, sha256_hex(&[b"itself"]), &mut bench.context()).unwrap();
     bench.commit(made.changes).await.unwrap();
-    let mut revocation = keys::revoke(&made.key, &mut bench.moment()).unwrap().changes.unwrap();
+    let mut revocation = keys::revoke(&made.key, &mut bench.context()).unwrap().changes.unwrap();
     revocation.guard(Guard::CallerAt(made.key.key_id.clone(), made.key.version));
-    let again = keys::revoke(&made.key, &mut bench.moment()).unwrap().changes.unwrap();
+    let again = keys::revoke(&made.key, &mut bench.context()).unwrap().changes.unwrap();
     assert!(bench.store.commit(revocation).await.is_ok());
     assert_eq!(bench.store.commit(again).await, Err(Error::Conflict(Conflict::ApiKeyMoved(made.key.key_id.clone()))));
-    assert_eq!(bench.store.dossier(&tenant("t-3")).await.unwrap(), None);
+    assert_eq!(bench.store.snapshot(&tenant("t-3")).await.unwrap(), None);
 }
 
 async fn must_keep_caps_exact_under_concurrent_registrations(bench: Bench) {
@@ -138,12 +138,12 @@ async fn must_keep_caps_exact_under_concurrent_registrations(bench: Bench) {
 
 async fn must_let_exactly_one_of_many_writers_on_one_version_win(bench: Bench) {
     bench.organization("acme", json!({})).await;
-    let dossier = bench.register(&small("acme-eu", "acme")).await.unwrap();
+    let snapshot = bench.register(&small("acme-eu", "acme")).await.unwrap();
     let mut writers = Vec::new();
     for number in 0..32 {
         let mut document = small("acme-eu", "acme");
         document["display_name"] = json!(format!("name {number}"));
-        let changes = bench.change(&dossier, &document, &[]).unwrap().changes.unwrap();
+        let changes = bench.change(&snapshot, &document, &[]).unwrap().changes.unwrap();
         let store = bench.store.clone();
         writers.push(tokio::spawn(async move { (number, store.commit(changes).await) }));
     }
@@ -156,20 +156,20 @@ async fn must_let_exactly_one_of_many_writers_on_one_version_win(bench: Bench) {
         }
     }
     assert_eq!(winners.len(), 1);
-    let now = bench.dossier("acme-eu").await;
+    let now = bench.snapshot("acme-eu").await;
     assert_eq!((now.tenant.version, now.tenant.display_name), (2, Some(format!("name {}", winners[0]))));
 }
 
 async fn must_keep_every_version(bench: Bench) {
     bench.organization("acme", json!({})).await;
-    let mut dossier = bench.register(&full("acme-eu", "acme")).await.unwrap();
+    let mut snapshot = bench.register(&full("acme-eu", "acme")).await.unwrap();
     for days in [300, 200] {
         let mut document = full("acme-eu", "acme");
         document["environments"][1]["retention_days"] = json!(days);
-        let decision = bench.change(&dossier, &document, &["less-retention"]).unwrap();
+        let decision = bench.change(&snapshot, &document, &["less-retention"]).unwrap();
         bench.commit(decision.changes).await.unwrap();
-        dossier = decision.dossier;
-        assert_eq!(bench.dossier("acme-eu").await, dossier);
+        snapshot = decision.snapshot;
+        assert_eq!(bench.snapshot("acme-eu").await, snapshot);
     }
     let versions = bench.store.tenant_versions(&tenant("acme-eu"), &Page::default()).await.unwrap().items;
     let kept: Vec<_> = versions
@@ -177,7 +177,7 @@ async fn must_keep_every_version(bench: Bench) {
         .map(|row| (row.version, row.manifest["environments"][1]["retention_days"].as_i64().unwrap()))
         .collect();
     assert_eq!(kept, [(3, 200), (2, 300), (1, 365)]);
-    let prod = dossier.environments.iter().find(|environment| environment.name == "prod").unwrap();
+    let prod = snapshot.environments.iter().find(|environment| environment.name == "prod").unwrap();
     let versions = bench.store.environment_versions(&tenant("acme-eu"), &prod.env_id, &Page::default()).await.unwrap();
     assert_eq!(versions.items.iter().map(|row| row.version).collect::<Vec<_>>(), [3, 2, 1]);
     let first = bench.store.tenant_version(&tenant("acme-eu"), 1).await.unwrap().unwrap();
@@ -186,14 +186,14 @@ async fn must_keep_every_version(bench: Bench) {
 
 async fn must_release_an_alias_that_a_manifest_drops(bench: Bench) {
     bench.organization("acme", json!({})).await;
-    let dossier = bench.register(&full("acme-eu", "acme")).await.unwrap();
+    let snapshot = bench.register(&full("acme-eu", "acme")).await.unwrap();
     let mut other = full("acme-us", "acme");
     other["aliases"] = json!({"stripe": "cus_acme-eu"});
     let alias = Alias::parse("stripe:cus_acme-eu").unwrap();
     assert_eq!(bench.register(&other).await, Err(Error::Conflict(Conflict::AliasTaken(alias.clone()))));
     let mut without = full("acme-eu", "acme");
     without["aliases"] = json!({});
-    let decision = bench.change(&dossier, &without, &[]).unwrap();
+    let decision = bench.change(&snapshot, &without, &[]).unwrap();
     bench.commit(decision.changes).await.unwrap();
     bench.register(&other).await.unwrap();
     assert_eq!(bench.store.aliased(&alias).await.unwrap(), Some(tenant("acme-us")));
@@ -267,12 +267,12 @@ async fn must_end_a_page_whose_items_are_large(bench: Bench) {
     let webhook = |n: usize| json!({"name": format!("w{n}"), "url": url, "events": ["TENANCY_CREATED"]});
     let mut document = small("large", "acme");
     document["webhooks"] = (0..64).map(webhook).collect();
-    let mut dossier = bench.register(&document).await.unwrap();
+    let mut snapshot = bench.register(&document).await.unwrap();
     for version in 2..=60 {
         document["display_name"] = json!(version.to_string());
-        let decided = bench.change(&dossier, &document, &[]).unwrap();
+        let decided = bench.change(&snapshot, &document, &[]).unwrap();
         bench.commit(decided.changes).await.unwrap();
-        dossier = decided.dossier;
+        snapshot = decided.snapshot;
     }
     let (mut after, mut versions, mut pages) = (None, Vec::new(), 0);
     loop {
@@ -317,7 +317,7 @@ fn answer(bench: &Bench, digest: &str, body: &str, hours: i64) -> IdempotencyRec
 }
 
 async fn must_keep_one_answer_to_what_changed_nothing_and_none_for_a_key_that_moved(bench: Bench) {
-    let made = keys::create("gateway", Role::Admin, None, "token".into(), &mut bench.moment()).unwrap();
+    let made = keys::create("gateway", Role::Admin, None, "token".into(), &mut bench.context()).unwrap();
     bench.commit(made.changes).await.unwrap();
     let keep = async |digest: &str, body: &str, version: i64| {
         bench.store.keep_answer(answer(&bench, digest, body, 1), &made.key.key_id, version).await.unwrap()
@@ -334,7 +334,7 @@ async fn must_keep_one_answer_to_what_changed_nothing_and_none_for_a_key_that_mo
     }
     assert_eq!(bench.store.answer("expired").await.unwrap().unwrap().body, "now");
 
-    let mut changes = keys::revoke(&made.key, &mut bench.moment()).unwrap().changes.unwrap();
+    let mut changes = keys::revoke(&made.key, &mut bench.context()).unwrap().changes.unwrap();
     changes.store_answer(answer(&bench, "committed", "", 1));
     bench.commit(Some(changes)).await.unwrap();
     assert_eq!(keep("late", "", 1).await, None);

@@ -3,7 +3,7 @@
 use crate::harness::{Bench, small};
 use serde_json::json;
 use tenancy_core::Error;
-use tenancy_core::moment::least_audit_id;
+use tenancy_core::decision_context::least_audit_id;
 use tenancy_store::Condition;
 use tenancy_store::database::Database;
 use tenancy_store::upkeep::Expired;

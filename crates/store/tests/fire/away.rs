@@ -16,7 +16,7 @@ const NEVER: Duration = Duration::from_secs(600);
 
 fn registered(bench: &Bench, id: &str) -> Member {
     let decision = bench.registration(&small(id, "acme"));
-    Member { changes: decision.changes.unwrap(), after: Some(decision.dossier) }
+    Member { changes: decision.changes.unwrap(), after: Some(decision.snapshot) }
 }
 
 /// The connection that commits goes silent, and the server is there.
@@ -76,7 +76,7 @@ async fn must_say_unavailable_while_it_is_not_let_in() {
             [1, 2, 3].map(|number| registered(&bench, &format!("{number}-{}", shut.to_lowercase().replace(' ', "-"))));
         let answers = together(&bench.store, &members).await;
         assert!(answers.iter().all(|answer| *answer == Err(Error::Unavailable)), "{shut}: {answers:?}");
-        assert_eq!(bench.store.dossier(&there.tenant.tenant_id).await, Err(Error::Unavailable), "{shut}");
+        assert_eq!(bench.store.snapshot(&there.tenant.tenant_id).await, Err(Error::Unavailable), "{shut}");
         assert_eq!(bench.store.condition().await, Err(Error::Unavailable), "{shut}");
         database.execute(&format!("ALTER ROLE serving {opened}"));
         let answers = together(&bench.store, &members).await;

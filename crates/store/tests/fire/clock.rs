@@ -32,7 +32,7 @@ async fn must_bind_the_databases_time_cut_to_microseconds() {
         assert_eq!(bench.store.now().subsec_nanosecond() % 1000, 0);
         bench.organization("acme", json!({})).await;
         let made = bench.register(&small("t-1", "acme")).await.unwrap().tenant.created_at;
-        assert_eq!(bench.dossier("t-1").await.tenant.created_at, made, "nothing is cut off on the way");
+        assert_eq!(bench.snapshot("t-1").await.tenant.created_at, made, "nothing is cut off on the way");
         assert!((made.duration_since(Timestamp::now()).as_secs_f64() - wanted).abs() < 1.5, "{made}");
         // Due by the database's time.
         let jobs = bench.store.claim("us", 1, Duration::from_secs(10)).await.unwrap();

@@ -77,11 +77,11 @@ fn registrations(bench: &Bench, integers_end: bool) -> Vec<Member> {
 async fn updates(bench: &Bench) -> Vec<Member> {
     let mut members = Vec::new();
     for id in ["version-off", "counter-off", "epoch-off"] {
-        let dossier = bench.register(&small(id, "acme")).await.unwrap();
+        let snapshot = bench.register(&small(id, "acme")).await.unwrap();
         let mut document = small(id, "acme");
         document["display_name"] = json!("changed");
-        let mut changes = bench.change(&dossier, &document, &[]).unwrap().changes.unwrap();
-        let (tenant, job) = (dossier.tenant, dossier.open_job.unwrap());
+        let mut changes = bench.change(&snapshot, &document, &[]).unwrap().changes.unwrap();
+        let (tenant, job) = (snapshot.tenant, snapshot.open_job.unwrap());
         changes.guards = vec![
             Guard::TenantAt(tenant.tenant_id.clone(), tenant.version, tenant.counter),
             Guard::Lease(job.job_id.clone(), job.lease_epoch),
@@ -122,13 +122,13 @@ async fn run(bench: Bench, integers_end: bool) {
             let good = bench.registration(&small(&format!("good-{number}-{place}"), "acme")).changes.unwrap();
             members.push(Member { changes: good, after: None });
         }
-        records.push(bench.store.dossier(member.changes.tenant_id.as_ref().unwrap()).await.unwrap());
+        records.push(bench.store.snapshot(member.changes.tenant_id.as_ref().unwrap()).await.unwrap());
         members.push(member);
     }
     let answers = together(&bench.store, &members).await;
     for (place, (member, answer)) in members.iter().zip(&answers).enumerate() {
         let id = member.changes.tenant_id.as_ref().unwrap();
-        let record = bench.store.dossier(id).await.unwrap();
+        let record = bench.store.snapshot(id).await.unwrap();
         if place % 3 == 2 {
             assert!(matches!(answer, Err(Error::Internal(_) | Error::Busy)), "{id}: {answer:?}");
             assert_eq!(record, records[place / 3], "{id} is left as it was");
@@ -159,13 +159,13 @@ async fn must_fail_only_who_needs_a_row_that_somebody_keeps() {
     url.migrate(false).await.unwrap();
     let bench = Bench::on(&url).await;
     bench.organization("acme", json!({})).await;
-    let dossier = bench.register(&small("kept", "acme")).await.unwrap();
+    let snapshot = bench.register(&small("kept", "acme")).await.unwrap();
     let mut other = database.connect().await;
     let transaction = other.transaction().await.unwrap();
     transaction.query("SELECT 1 FROM tenants WHERE tenant_id = 'kept' FOR UPDATE", &[]).await.unwrap();
     let mut document = small("kept", "acme");
     document["display_name"] = json!("changed");
-    let change = bench.change(&dossier, &document, &[]).unwrap().changes.unwrap();
+    let change = bench.change(&snapshot, &document, &[]).unwrap().changes.unwrap();
     let registration = |number| bench.registration(&small(&format!("t-{number}"), "acme")).changes.unwrap();
     let members = [registration(1), change.clone(), registration(2), registration(3)];
     let members: Vec<_> = members.into_iter().map(|changes| Member { changes, after: None }).collect();
@@ -189,7 +189,7 @@ async fn must_let_who_needs_a_row_that_somebody_keeps_come_last() {
     let registered = |(id, of)| Member { changes: bench.registration(&small(id, of)).changes.unwrap(), after: None };
     let members = [("t-1", "kept"), ("t-2", "kept"), ("t-3", "kept"), ("t-4", "acme")].map(registered);
     let kept = async {
-        while bench.store.dossier(&tenant("t-4")).await.unwrap().is_none() {
+        while bench.store.snapshot(&tenant("t-4")).await.unwrap().is_none() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         transaction.rollback().await.unwrap();

@@ -15,12 +15,12 @@ use tenancy_core::rules::{Decision, keys};
 use tenancy_testkit::{Armed, Chance, Fault, Message};
 
 fn member(decision: Decision) -> Member {
-    Member { after: Some(decision.dossier), changes: decision.changes.unwrap() }
+    Member { after: Some(decision.snapshot), changes: decision.changes.unwrap() }
 }
 
 /// A batch with every kind of verdict: seven that are in, and three that are refused.
 async fn batch(bench: &Bench, beside: &Bench, number: u64) -> Vec<Member> {
-    let base = beside.dossier("base").await;
+    let base = beside.snapshot("base").await;
     let change = |name: &str| {
         let mut document = small("base", "acme");
         document["display_name"] = json!(format!("{name} {number}"));
@@ -28,17 +28,17 @@ async fn batch(bench: &Bench, beside: &Bench, number: u64) -> Vec<Member> {
     };
     let organization = json!({"organization_id": format!("org-{number}")});
     let organization = OrganizationManifest::parse(&bench.declared, &organization).unwrap().0;
-    let organization = organizations::create(&organization, &mut bench.moment()).unwrap().changes.unwrap();
+    let organization = organizations::create(&organization, &mut bench.context()).unwrap().changes.unwrap();
     let key = keys::create(
         &format!("key {number}"),
         Role::Viewer,
         None,
         sha256_hex(&[&number.to_le_bytes()]),
-        &mut bench.moment(),
+        &mut bench.context(),
     );
     let stored = |id: &str| {
         let mut stored = member(bench.registration(&small(&format!("{id}-{number}"), "acme")));
-        stored.changes.store_answer(answer(&format!("{number}"), bench.moment().now, number));
+        stored.changes.store_answer(answer(&format!("{number}"), bench.context().now, number));
         stored
     };
     vec![
@@ -63,7 +63,7 @@ fn large(bench: &Bench, number: u64) -> Member {
 
 pub fn large_of(bench: &Bench, organization: &str, number: u64) -> Member {
     let mut large = member(bench.registration(&small(&format!("large-{number}"), organization)));
-    let answer = answer(&format!("large {number}"), bench.moment().now, number);
+    let answer = answer(&format!("large {number}"), bench.context().now, number);
     large.changes.store_answer(IdempotencyRecord { body: "n".repeat(1024 * 1024), ..answer });
     large
 }
@@ -116,7 +116,7 @@ async fn cut_before_every_message_of_two_that_are_presumed(part: u64) {
         rig.disarm();
         let organization = format!("org-{nth}");
         warm(&mut rig, &organization).await;
-        let base = rig.beside.dossier(&format!("{organization}-0")).await;
+        let base = rig.beside.snapshot(&format!("{organization}-0")).await;
         let mut renamed = small(&format!("{organization}-0"), &organization);
         renamed["display_name"] = json!("renamed");
         let renamed = member(rig.bench.change(&base, &renamed, &[]).unwrap());
@@ -238,9 +238,9 @@ async fn must_not_begin_a_batch_ahead_of_who_was_put_off() {
     let one = rig.bench.registration(&small("one", "acme"));
     // Of the same organization's row, which the first of them writes.
     let document = json!({"organization_id": "acme", "display_name": "Acme"});
-    let (wished, _) = OrganizationManifest::parse(&rig.bench.declared, &document).unwrap();
+    let (desired, _) = OrganizationManifest::parse(&rig.bench.declared, &document).unwrap();
     let record = rig.beside.store.organization(&OrganizationId::known("acme")).await.unwrap().unwrap();
-    let renamed = organizations::change(&record.organization, &wished, &mut rig.bench.moment()).unwrap();
+    let renamed = organizations::change(&record.organization, &desired, &mut rig.bench.context()).unwrap();
     let renamed = Member { changes: renamed.changes.unwrap(), after: None };
     let members = vec![renamed, member(one), large(&rig.bench, 1)];
     let behind = begins_behind(&mut rig, members).await;

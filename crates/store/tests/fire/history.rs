@@ -6,7 +6,7 @@ use tenancy_core::Error;
 use tenancy_core::changes::Changes;
 use tenancy_core::ids::TenantId;
 use tenancy_core::job::JobState;
-use tenancy_core::tenant::Dossier;
+use tenancy_core::tenant::TenantSnapshot;
 use tenancy_store::{Receipt, Store};
 use tenancy_testkit::Database;
 
@@ -54,7 +54,7 @@ impl History {
             let [id, position] = <[_; 2]>::try_from(row).unwrap().map(Option::unwrap);
             log.entry(id).or_default().push(position.parse().unwrap());
         }
-        let (mut expected, mut known) = (BTreeMap::<TenantId, (i64, &Dossier)>::new(), 0);
+        let (mut expected, mut known) = (BTreeMap::<TenantId, (i64, &TenantSnapshot)>::new(), 0);
         for (member, answer) in &self.asked {
             let places = places(&member.changes, &log);
             match (answer, &places) {
@@ -77,7 +77,7 @@ impl History {
         }
         assert!(log.len() >= known, "{} events, {known} known", log.len());
         for (id, (_, after)) in expected {
-            let found = store.dossier(&id).await.unwrap().unwrap();
+            let found = store.snapshot(&id).await.unwrap().unwrap();
             assert_eq!(sorted(found), sorted(after.clone()), "{id}");
         }
         whole(&self.database);
@@ -85,17 +85,17 @@ impl History {
 }
 
 /// Without what upkeep has written since: who has the job's lease.
-fn sorted(mut dossier: Dossier) -> Dossier {
-    if let Some(job) = &mut dossier.open_job {
+fn sorted(mut snapshot: TenantSnapshot) -> TenantSnapshot {
+    if let Some(job) = &mut snapshot.open_job {
         (job.state, job.due_at, job.attempt) = (JobState::Queued, job.created_at, 0);
         (job.lease_holder, job.lease_epoch) = (None, 0);
     }
-    dossier.environments.sort_by(|a, b| a.name.cmp(&b.name));
-    dossier.webhooks.sort_by(|a, b| a.name.cmp(&b.name));
-    dossier.aliases.sort();
+    snapshot.environments.sort_by(|a, b| a.name.cmp(&b.name));
+    snapshot.webhooks.sort_by(|a, b| a.name.cmp(&b.name));
+    snapshot.aliases.sort();
     // Not the tenant's: they come and go without it.
-    dossier.organization_holds.clear();
-    dossier
+    snapshot.organization_holds.clear();
+    snapshot
 }
 
 /// The position of the first event when all are there, in order, once; `None` when none is.

@@ -256,12 +256,12 @@ async fn must_go_on_when_another_release_migrates_under_it() {
     bench.organization("acme", json!({})).await;
     let members = |round: u32| -> Vec<Member> {
         let decision = |number| bench.registration(&small(&format!("t-{round}-{number}"), "acme"));
-        (0..3).map(decision).map(|d| Member { changes: d.changes.unwrap(), after: Some(d.dossier) }).collect()
+        (0..3).map(decision).map(|d| Member { changes: d.changes.unwrap(), after: Some(d.snapshot) }).collect()
     };
     for round in 0..3 {
         let answers = together(&bench.store, &members(round)).await;
         assert!(answers.iter().all(Result::is_ok), "round {round}: {answers:?}");
-        let there = bench.store.dossier(&crate::harness::tenant(&format!("t-{round}-0"))).await;
+        let there = bench.store.snapshot(&crate::harness::tenant(&format!("t-{round}-0"))).await;
         assert!(there.unwrap().is_some());
         bench.claim().await;
         let width = 100 + round;

@@ -22,16 +22,16 @@ async fn must_answer_when_the_network_says_nothing() {
     let mut rig = Rig::new("silent").await;
     rig.beside.organization("acme", json!({})).await;
     rig.beside.register(&small("there", "acme")).await.unwrap();
-    rig.bench.dossier("there").await;
+    rig.bench.snapshot("there").await;
     rig.proxy.freeze(true);
     let decision = rig.bench.registration(&small("asked", "acme"));
-    let member = Member { changes: decision.changes.unwrap(), after: Some(decision.dossier) };
+    let member = Member { changes: decision.changes.unwrap(), after: Some(decision.snapshot) };
     let within = tokio::time::timeout(std::time::Duration::from_secs(120), async {
         let there = tenant("there");
         let (committed, claimed, read) = tokio::join!(
             rig.bench.store.commit(member.changes.clone()),
             rig.bench.store.claim("us", 1, std::time::Duration::ZERO),
-            rig.bench.store.dossier(&there),
+            rig.bench.store.snapshot(&there),
         );
         assert_eq!(claimed, Err(Error::Unavailable));
         assert_eq!(read, Err(Error::Unavailable));
@@ -42,10 +42,10 @@ async fn must_answer_when_the_network_says_nothing() {
     rig.history.told(member, answer);
     rig.proxy.freeze(false);
     let decision = rig.bench.registration(&small("after", "acme"));
-    let member = Member { changes: decision.changes.unwrap(), after: Some(decision.dossier) };
+    let member = Member { changes: decision.changes.unwrap(), after: Some(decision.snapshot) };
     let answer = rig.bench.store.commit(member.changes.clone()).await;
     assert!(answer.is_ok(), "{answer:?}");
-    rig.bench.dossier("after").await;
+    rig.bench.snapshot("after").await;
     rig.history.told(member, answer);
     rig.check().await;
     assert!(!rig.bench.claim().await.is_empty());
@@ -59,7 +59,7 @@ async fn must_read_by_key_through_any_cut() {
     for fault in [Fault::cut_before, Fault::cut_after] {
         for nth in 1.. {
             let armed = rig.proxy.arm(fault().nth(nth));
-            assert_eq!(rig.bench.dossier("there").await, registered, "message {nth}");
+            assert_eq!(rig.bench.snapshot("there").await, registered, "message {nth}");
             if armed.fired() == 0 {
                 // Bind, execute and sync of the one statement.
                 assert_eq!(nth, 4);
@@ -82,7 +82,7 @@ async fn must_read_by_key_within_its_limits_behind_a_pooler() {
             .all(|word| message.sql_contains(word))
     };
     let armed = rig.proxy.arm(Fault::delay(Duration::ZERO).when(limited));
-    assert_eq!(rig.bench.dossier("there").await, registered);
+    assert_eq!(rig.bench.snapshot("there").await, registered);
     assert_eq!(armed.fired(), 1);
 }
 
@@ -153,7 +153,7 @@ async fn register(
     while !stop.load(Ordering::SeqCst) {
         let id = format!("c{client}-{}", number.fetch_add(1, Ordering::Relaxed));
         let decision = bench.registration(&small(&id, "acme"));
-        let member = Member { changes: decision.changes.unwrap(), after: Some(decision.dossier) };
+        let member = Member { changes: decision.changes.unwrap(), after: Some(decision.snapshot) };
         let answer = bench.store.commit(member.changes.clone()).await;
         told.send((member, answer)).unwrap();
     }

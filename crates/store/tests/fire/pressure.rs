@@ -42,8 +42,8 @@ async fn must_keep_leases_while_every_commit_takes_two_seconds() {
         commits.push(tokio::spawn(async move { store.commit(changes).await }));
         if number % 100 == 0 {
             let job = &jobs[number / 100];
-            let dossier = rig.beside.dossier(job.tenant_id.as_str()).await;
-            let done = outcome::complete(&rig.bench.declared, &dossier, job, &mut rig.bench.moment()).unwrap();
+            let snapshot = rig.beside.snapshot(job.tenant_id.as_str()).await;
+            let done = outcome::complete(&rig.bench.declared, &snapshot, job, &mut rig.bench.context()).unwrap();
             let store = rig.bench.store.clone();
             commits.push(tokio::spawn(async move { store.commit(done.changes.unwrap()).await }));
         }
@@ -82,7 +82,7 @@ async fn must_refuse_what_is_beyond_a_full_queue_at_once() {
     let new = |number: usize| {
         let document = json!({"organization_id": format!("org-{number}")});
         let manifest = OrganizationManifest::parse(&bench.declared, &document).unwrap().0;
-        organizations::create(&manifest, &mut bench.moment()).unwrap().changes.unwrap()
+        organizations::create(&manifest, &mut bench.context()).unwrap().changes.unwrap()
     };
     let held = bench.store.hold_commits().await;
     // The committer may have taken one off the queue to begin with.
@@ -112,7 +112,7 @@ async fn must_finish_what_a_caller_left_behind() {
     let after = bench.registration(&small("after", "acme"));
     let after = Member { changes: after.changes.unwrap(), after: None };
     together(&bench.store, &[after]).await.remove(0).unwrap();
-    assert!(bench.store.dossier(&tenant("left")).await.unwrap().is_some());
+    assert!(bench.store.snapshot(&tenant("left")).await.unwrap().is_some());
 }
 
 #[tokio::test]

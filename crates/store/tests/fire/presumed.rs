@@ -35,7 +35,7 @@ async fn acme(bench: &Bench) -> Organization {
 async fn raise(bench: &Bench, tenants: u32) {
     let document = json!({"organization_id": "acme", "caps": {"tenants": tenants}});
     let (raised, _) = OrganizationManifest::parse(&bench.declared, &document).unwrap();
-    let raised = organizations::change(&acme(bench).await, &raised, &mut bench.moment()).unwrap();
+    let raised = organizations::change(&acme(bench).await, &raised, &mut bench.context()).unwrap();
     bench.commit(raised.changes).await.unwrap();
 }
 
@@ -56,7 +56,7 @@ async fn must_count_what_another_process_added_though_the_rows_in_between_are_go
 #[tokio::test]
 async fn must_add_no_tenant_to_an_organization_that_another_process_closed() {
     let (database, [one, two]) = knowing("closed", 3).await;
-    let closed = organizations::close(&acme(&two).await, &mut two.moment()).unwrap();
+    let closed = organizations::close(&acme(&two).await, &mut two.context()).unwrap();
     two.commit(closed.changes).await.unwrap();
     assert_eq!(code(one.register(&small("t-3", "acme")).await), "organization_closed");
     whole(&database);
@@ -83,10 +83,10 @@ async fn must_register_no_tenant_that_another_process_has_registered() {
 #[tokio::test]
 async fn must_change_no_tenant_that_another_process_has_suspended() {
     let (database, [one, two]) = knowing("moved", 3).await;
-    let before = one.dossier("t-1").await;
+    let before = one.snapshot("t-1").await;
     // The counter moves, and the version stays.
     let suspension = Suspension { hold: None, reason: Some("unpaid".to_owned()), until: None };
-    let suspended = lifecycle::suspend(&two.declared, &before, &suspension, &mut two.moment()).unwrap();
+    let suspended = lifecycle::suspend(&two.declared, &before, &suspension, &mut two.context()).unwrap();
     two.commit(suspended.changes).await.unwrap();
     let mut renamed = small("t-1", "acme");
     renamed["display_name"] = json!("Another");
@@ -98,10 +98,10 @@ async fn must_change_no_tenant_that_another_process_has_suspended() {
 #[tokio::test]
 async fn must_revoke_no_key_that_another_process_has_revoked() {
     let (database, [one, two]) = knowing("revoked", 3).await;
-    let made = keys::create("once", Role::Viewer, None, sha256_hex(&[b"once"]), &mut one.moment()).unwrap();
+    let made = keys::create("once", Role::Viewer, None, sha256_hex(&[b"once"]), &mut one.context()).unwrap();
     one.commit(made.changes).await.unwrap();
-    let revoked = keys::revoke(&made.key, &mut one.moment()).unwrap();
-    two.commit(keys::revoke(&made.key, &mut two.moment()).unwrap().changes).await.unwrap();
+    let revoked = keys::revoke(&made.key, &mut one.context()).unwrap();
+    two.commit(keys::revoke(&made.key, &mut two.context()).unwrap().changes).await.unwrap();
     assert_eq!(code(one.commit(revoked.changes).await), "key_moved");
     whole(&database);
 }
@@ -115,7 +115,7 @@ async fn must_not_take_the_usage_of_another_process_for_that_of_a_batch_that_fai
     transaction.batch_execute("SELECT 1 FROM organizations FOR NO KEY UPDATE").await.unwrap();
     let behind = one.registration(&small("t-3", "acme"));
     let members =
-        vec![large_of(&one, "acme", 1), Member { changes: behind.changes.unwrap(), after: Some(behind.dossier) }];
+        vec![large_of(&one, "acme", 1), Member { changes: behind.changes.unwrap(), after: Some(behind.snapshot) }];
     let quicker = async {
         somebody_waits(&database).await;
         let add = "INSERT INTO organization_usage SELECT organization_id, serial + 1, tenants + 3, quotas \
@@ -145,7 +145,7 @@ async fn must_give_no_alias_to_who_comes_before_the_one_who_drops_it() {
     let takes = bench.registration(&aliased("t-3", "acme"));
     let drops = bench.change(&owner, &small("t-1", "acme"), &[]).unwrap();
     let members =
-        [takes, drops].map(|decision| Member { after: Some(decision.dossier), changes: decision.changes.unwrap() });
+        [takes, drops].map(|decision| Member { after: Some(decision.snapshot), changes: decision.changes.unwrap() });
     let answers = together(&bench.store, &members).await;
     assert_eq!(answers.into_iter().map(code).collect::<Vec<_>>(), ["alias_taken", "in"]);
     whole(&database);

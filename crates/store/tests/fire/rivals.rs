@@ -31,13 +31,13 @@ fn wanted(bench: &Bench, round: u32, against: bool) -> Vec<Member> {
     for number in 0..12 {
         let id = format!("t-{round}-{number:02}");
         let decision = bench.registration(&full(&id, "acme"));
-        members.push(Member { changes: decision.changes.unwrap(), after: Some(decision.dossier) });
+        members.push(Member { changes: decision.changes.unwrap(), after: Some(decision.snapshot) });
         let mut document = small(&format!("{id}-{}", u32::from(against)), "acme");
         document["aliases"] = json!({"wanted": format!("{round}-{number}")});
         let decision = bench.registration(&document);
-        members.push(Member { changes: decision.changes.unwrap(), after: Some(decision.dossier) });
+        members.push(Member { changes: decision.changes.unwrap(), after: Some(decision.snapshot) });
         let digest = sha256_hex(&[id.as_bytes(), &[u8::from(against)]]);
-        let key = keys::create(&format!("key {round} {number}"), Role::Viewer, None, digest, &mut bench.moment());
+        let key = keys::create(&format!("key {round} {number}"), Role::Viewer, None, digest, &mut bench.context());
         members.push(Member { changes: key.unwrap().changes.unwrap(), after: None });
     }
     if against {
@@ -93,11 +93,11 @@ async fn must_run_a_batch_again_that_was_the_victim_of_a_deadlock() {
     bench.organization("acme", json!({})).await;
     let mut members = Vec::new();
     for id in ["t-1", "t-2"] {
-        let dossier = bench.register(&small(id, "acme")).await.unwrap();
+        let snapshot = bench.register(&small(id, "acme")).await.unwrap();
         let mut document = small(id, "acme");
         document["display_name"] = json!("changed");
-        let decision = bench.change(&dossier, &document, &[]).unwrap();
-        members.push(Member { changes: decision.changes.unwrap(), after: Some(decision.dossier) });
+        let decision = bench.change(&snapshot, &document, &[]).unwrap();
+        members.push(Member { changes: decision.changes.unwrap(), after: Some(decision.snapshot) });
     }
     let mut other = database.connect().await;
     // Whoever looks for the deadlock first is its victim, and this one never looks.
@@ -123,7 +123,7 @@ async fn must_run_a_batch_again_that_was_the_victim_of_a_deadlock() {
 async fn revoked_meanwhile(hint: &str, in_its_name: &[bool]) {
     let (database, [bench]) = processes(hint).await;
     bench.organization("acme", json!({})).await;
-    let made = keys::create("gateway", Role::Operator, None, sha256_hex(&[b"gateway"]), &mut bench.moment()).unwrap();
+    let made = keys::create("gateway", Role::Operator, None, sha256_hex(&[b"gateway"]), &mut bench.context()).unwrap();
     bench.commit(made.changes).await.unwrap();
     let mut members = Vec::new();
     for (number, in_its_name) in in_its_name.iter().enumerate() {
@@ -132,7 +132,7 @@ async fn revoked_meanwhile(hint: &str, in_its_name: &[bool]) {
         if *in_its_name {
             changes.guard(Guard::CallerAt(made.key.key_id.clone(), made.key.version));
         }
-        members.push(Member { changes, after: Some(decision.dossier) });
+        members.push(Member { changes, after: Some(decision.snapshot) });
     }
     let mut other = database.connect().await;
     let transaction = other.transaction().await.unwrap();
@@ -174,7 +174,7 @@ async fn must_keep_to_its_own_isolation() {
         let asked = benches.each_ref().map(async |bench| {
             let members: Vec<_> = (0..10)
                 .map(|number| bench.registration(&small(&format!("t-{round}-{number}"), "acme")))
-                .map(|decision| Member { changes: decision.changes.unwrap(), after: Some(decision.dossier) })
+                .map(|decision| Member { changes: decision.changes.unwrap(), after: Some(decision.snapshot) })
                 .collect();
             let answers = together(&bench.store, &members).await;
             (members, answers)
@@ -205,12 +205,12 @@ async fn work(
             for job in jobs {
                 let new = claims.lock().unwrap().insert((job.job_id.to_string(), job.lease_epoch));
                 assert!(new, "claimed twice: {job:?}");
-                let dossier = bench.dossier(job.tenant_id.as_str()).await;
+                let snapshot = bench.snapshot(job.tenant_id.as_str()).await;
                 // It may have moved on since; then there is nothing to commit.
-                let Ok(done) = outcome::complete(&bench.declared, &dossier, &job, &mut bench.moment()) else {
+                let Ok(done) = outcome::complete(&bench.declared, &snapshot, &job, &mut bench.context()) else {
                     continue;
                 };
-                members.push(Member { changes: done.changes.unwrap(), after: Some(done.dossier) });
+                members.push(Member { changes: done.changes.unwrap(), after: Some(done.snapshot) });
             }
         }
         let answers = together(&bench.store, &members).await;

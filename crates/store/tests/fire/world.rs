@@ -13,7 +13,7 @@ use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
 use tenancy_core::rules::outcome::{self, Failure};
 use tenancy_core::rules::{Decision, keys, organization_holds};
-use tenancy_core::tenant::{Dossier, State};
+use tenancy_core::tenant::{State, TenantSnapshot};
 use tenancy_store::page::{OrganizationFilter, Page};
 use tenancy_store::read::OrganizationRecord;
 use tenancy_testkit::Chance;
@@ -23,17 +23,17 @@ const TENANTS: u64 = 8;
 /// How many aliases.
 const ALIASES: u64 = 5;
 
-/// A member to be, and the dossier that its tenant has once it is committed.
+/// A member to be, and the snapshot that its tenant has once it is committed.
 #[derive(Debug, Clone)]
 pub struct Member {
     pub changes: Changes,
-    pub after: Option<Dossier>,
+    pub after: Option<TenantSnapshot>,
 }
 
 /// What was read.
 #[derive(Debug)]
 pub struct World {
-    tenants: Vec<Dossier>,
+    tenants: Vec<TenantSnapshot>,
     organizations: Vec<OrganizationRecord>,
     keys: Vec<ApiKey>,
 }
@@ -42,7 +42,7 @@ impl World {
     pub async fn read(bench: &Bench) -> Self {
         let mut tenants = Vec::new();
         for number in 0..TENANTS {
-            tenants.extend(bench.store.dossier(&tenant(&format!("t-{number}"))).await.unwrap());
+            tenants.extend(bench.store.snapshot(&tenant(&format!("t-{number}"))).await.unwrap());
         }
         let page = Page::default();
         let mut organizations = Vec::new();
@@ -55,7 +55,7 @@ impl World {
 
     /// How many tenants are tombstones.
     pub fn purged(&self) -> usize {
-        self.tenants.iter().filter(|dossier| dossier.tenant.purged_at.is_some()).count()
+        self.tenants.iter().filter(|snapshot| snapshot.tenant.purged_at.is_some()).count()
     }
 
     /// So many members.
@@ -64,7 +64,7 @@ impl World {
         while members.len() < count {
             let Ok(Some(mut member)) = self.member(bench, chance) else { continue };
             if chance.one_in(4) {
-                let now = bench.moment().now;
+                let now = bench.context().now;
                 let record = answer(&format!("answer {}", chance.below(4)), now, chance.bits());
                 member.changes.store_answer(record);
             }
@@ -81,34 +81,34 @@ impl World {
         if chance.one_in(5) {
             return self.platform(bench, chance);
         }
-        let Some(dossier) = chance.pick(&self.tenants).filter(|_| !chance.clone().one_in(3)) else {
+        let Some(snapshot) = chance.pick(&self.tenants).filter(|_| !chance.clone().one_in(3)) else {
             return Ok(of(registration(bench, chance)));
         };
-        let moment = &mut bench.moment();
+        let context = &mut bench.context();
         let declared = &bench.declared;
         let kind = ["operator", "billing", "legal"][usize::try_from(chance.below(3)).unwrap()];
         let decision = match chance.below(8) {
-            0 | 1 => return change(bench, dossier, chance).map(of),
-            2 | 3 => match &dossier.open_job {
+            0 | 1 => return change(bench, snapshot, chance).map(of),
+            2 | 3 => match &snapshot.open_job {
                 Some(job) if chance.one_in(4) => {
                     let failure = Failure { code: "provisioner_failed", message: "odd".to_owned(), step: None };
-                    outcome::fail(declared, dossier, job, failure, moment)
+                    outcome::fail(declared, snapshot, job, failure, context)
                 }
-                Some(job) => outcome::complete(declared, dossier, job, moment),
+                Some(job) => outcome::complete(declared, snapshot, job, context),
                 None => return Ok(None),
             },
             4 | 5 => {
                 let reason = Some(format!("reason {}", chance.below(3)));
-                suspend(declared, dossier, &Suspension { hold: Some(kind.to_owned()), reason, until: None }, moment)
+                suspend(declared, snapshot, &Suspension { hold: Some(kind.to_owned()), reason, until: None }, context)
             }
-            6 => activate(declared, dossier, Some(kind), moment),
+            6 => activate(declared, snapshot, Some(kind), context),
             _ => {
-                let action = match dossier.tenant.state {
+                let action = match snapshot.tenant.state {
                     State::Archived if chance.one_in(4) => Action::Undelete,
                     State::Archived => Action::Purge,
                     _ => Action::Delete,
                 };
-                request(declared, dossier, action, moment)
+                request(declared, snapshot, action, context)
             }
         };
         decision.map(of)
@@ -116,27 +116,27 @@ impl World {
 
     /// A member that is no tenant's.
     fn platform(&self, bench: &Bench, chance: &mut Chance) -> Result<Option<Member>, Error> {
-        let moment = &mut bench.moment();
+        let context = &mut bench.context();
         let changes = match chance.below(5) {
             0 => {
                 let id = format!("org-{}", chance.below(3));
-                organizations::create(&organization(bench, &id, chance), moment)?.changes
+                organizations::create(&organization(bench, &id, chance), context)?.changes
             }
             1 | 2 => match chance.pick(&self.organizations) {
-                Some(known) if chance.one_in(12) => organizations::close(&known.organization, moment)?.changes,
+                Some(known) if chance.one_in(12) => organizations::close(&known.organization, context)?.changes,
                 Some(known) if chance.one_in(3) => held(bench, known, chance)?,
                 Some(known) => {
                     let manifest = organization(bench, known.organization.organization_id.as_str(), chance);
-                    organizations::change(&known.organization, &manifest, moment)?.changes
+                    organizations::change(&known.organization, &manifest, context)?.changes
                 }
                 None => None,
             },
             3 => {
                 let digest = sha256_hex(&[&chance.bits().to_le_bytes()]);
-                keys::create(&format!("key {}", chance.below(3)), Role::Viewer, None, digest, moment)?.changes
+                keys::create(&format!("key {}", chance.below(3)), Role::Viewer, None, digest, context)?.changes
             }
             _ => match chance.pick(&self.keys) {
-                Some(before) => keys::revoke(before, moment)?.changes,
+                Some(before) => keys::revoke(before, context)?.changes,
                 None => None,
             },
         };
@@ -146,19 +146,19 @@ impl World {
 
 /// A hold on all tenants of an organization, placed or released.
 fn held(bench: &Bench, known: &OrganizationRecord, chance: &mut Chance) -> Result<Option<Changes>, Error> {
-    let (moment, kind) = (&mut bench.moment(), if chance.one_in(2) { "billing" } else { "abuse" });
+    let (context, kind) = (&mut bench.context(), if chance.one_in(2) { "billing" } else { "abuse" });
     if chance.one_in(2) {
-        return Ok(organization_holds::release(&known.organization, &known.holds, Some(kind), moment)?.changes);
+        return Ok(organization_holds::release(&known.organization, &known.holds, Some(kind), context)?.changes);
     }
     let reason = Some(format!("reason {}", chance.below(3)));
     let suspension = Suspension { hold: Some(kind.to_owned()), reason, until: None };
-    let placed = organization_holds::place(&bench.declared, &known.organization, &known.holds, &suspension, moment)?;
+    let placed = organization_holds::place(&bench.declared, &known.organization, &known.holds, &suspension, context)?;
     Ok(placed.changes)
 }
 
 fn of(decision: Decision) -> Option<Member> {
-    let dossier = decision.dossier;
-    decision.changes.map(|changes| Member { changes, after: Some(dossier) })
+    let snapshot = decision.snapshot;
+    decision.changes.map(|changes| Member { changes, after: Some(snapshot) })
 }
 
 /// A stored answer.
@@ -209,8 +209,8 @@ fn distinct(mut document: Value) -> Value {
     document
 }
 
-fn change(bench: &Bench, dossier: &Dossier, chance: &mut Chance) -> Result<Decision, Error> {
-    let mut document = Manifest::of(dossier).document();
+fn change(bench: &Bench, snapshot: &TenantSnapshot, chance: &mut Chance) -> Result<Decision, Error> {
+    let mut document = Manifest::of(snapshot).document();
     document["display_name"] = json!(format!("name {}", chance.below(100)));
     if chance.one_in(2) {
         document["quotas"] = json!({"storageGiB": chance.below(4) * 20});
@@ -230,5 +230,5 @@ fn change(bench: &Bench, dossier: &Dossier, chance: &mut Chance) -> Result<Decis
             json!({"name": "main", "url": format!("https://h{}.example.com/", chance.below(3)), "events": ["*"]});
         document["webhooks"] = json!([webhook]);
     }
-    bench.change(dossier, &distinct(document), &["remove-environment", "less-retention", "move-isolation"])
+    bench.change(snapshot, &distinct(document), &["remove-environment", "less-retention", "move-isolation"])
 }

@@ -28,7 +28,7 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("upkeep.rs", "upkeep"),
     ("upkeep/answers.rs", "upkeep"),
     ("upkeep/log.rs", "upkeep"),
-    ("upkeep/settling.rs", "upkeep"),
+    ("upkeep/hold_reconciler.rs", "upkeep"),
     ("postgres/partition.rs", "upkeep"),
     ("postgres/connection.rs", "session"),
     ("postgres/committer.rs", "session: its transaction's end"),

@@ -1,19 +1,19 @@
 //! One document of a file: what it says it is, and what it would change.
 
-use crate::operations::facts::read_at;
-use crate::operations::pointers::in_sent;
-use crate::operations::wish::{How, of_known, of_new};
+use crate::operations::documents::desired::{How, of_known, of_new};
+use crate::operations::documents::facts::read_at;
+use crate::operations::documents::pointers::in_sent;
 use crate::operations::{Command, Decided, organizations};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use crate::view::applied::{AppliedDocument, AppliedJob};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
 use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::json::{Pointer, differences};
 use tenancy_core::manifest::Manifest;
-use tenancy_core::moment::Moment;
 use tenancy_core::rules::change::change;
 use tenancy_core::rules::organizations::OrganizationManifest;
 use tenancy_core::rules::register::register;
@@ -108,7 +108,7 @@ fn document(declared: &Declared, index: usize, content: Value, at: &Pointer) -> 
 /// say, nobody knows.
 fn else_wrong(declared: &Declared, kind: Kind, content: &Value, at: &Pointer) -> Vec<Violation> {
     let read = match kind {
-        Kind::Organization => organizations::wished(declared, None, content, How::Apply).map(drop),
+        Kind::Organization => organizations::desired(declared, None, content, How::Apply).map(drop),
         Kind::Tenant => of_new(declared, content).map(drop),
     };
     let Err(Error::Invalid(found)) = read else { return Vec::new() };
@@ -139,33 +139,37 @@ impl Document {
         }
     }
 
-    async fn tenant(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<AppliedDocument>, Error> {
+    async fn tenant(
+        &self,
+        tenancy: &Tenancy,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<AppliedDocument>, Error> {
         let declared = &tenancy.declared;
         let known = match TenantId::parse(&self.id) {
-            Ok(id) => tenancy.store.dossier(&id).await?,
+            Ok(id) => tenancy.store.snapshot(&id).await?,
             // The manifest's own check says what is wrong with it.
             Err(_) => None,
         };
         let (decision, differences) = match &known {
             None => {
-                let wished = of_new(declared, &self.content)?;
-                (register(declared, &wished.manifest, wished.warnings, moment)?, Vec::new())
+                let desired = of_new(declared, &self.content)?;
+                (register(declared, &desired.manifest, desired.warnings, context)?, Vec::new())
             }
-            Some(dossier) => {
-                Precondition::Unsaid.check_if_said(read_at(&self.content), dossier.tenant.version)?;
-                let wished = of_known(declared, dossier, &self.content, How::Apply)?;
-                let differences = differences(&Manifest::of(dossier).document(), &wished.manifest.document());
-                let decision = change(declared, dossier, &wished.manifest, wished.warnings, &self.allow, moment);
+            Some(snapshot) => {
+                Precondition::Unsaid.check_if_said(read_at(&self.content), snapshot.tenant.version)?;
+                let desired = of_known(declared, snapshot, &self.content, How::Apply)?;
+                let differences = differences(&Manifest::of(snapshot).document(), &desired.manifest.document());
+                let decision = change(declared, snapshot, &desired.manifest, desired.warnings, &self.allow, context);
                 (decision.map_err(|error| in_sent(error, &self.content))?, differences)
             }
         };
-        let after = &decision.dossier;
+        let after = &decision.snapshot;
         let outcome = AppliedDocument {
             result: result(known.is_none(), decision.changes.is_some()),
             changes: differences,
             version: Some(after.tenant.version),
             state: Some(after.tenant.state.as_str()),
-            desired_state: after.tenant.desired_state.map(|wish| wish.as_str()),
+            desired_state: after.tenant.desired_state.map(|desired| desired.as_str()),
             job: after
                 .open_job
                 .as_ref()
@@ -177,27 +181,31 @@ impl Document {
         Ok(Decided { outcome, changes: decision.changes })
     }
 
-    async fn organization(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<AppliedDocument>, Error> {
+    async fn organization(
+        &self,
+        tenancy: &Tenancy,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<AppliedDocument>, Error> {
         let known = match OrganizationId::parse(&self.id) {
             Ok(id) => tenancy.store.organization(&id).await?,
             Err(_) => None,
         };
-        let wished = organizations::wished(&tenancy.declared, known.as_ref(), &self.content, How::Apply)?;
+        let desired = organizations::desired(&tenancy.declared, known.as_ref(), &self.content, How::Apply)?;
         let (decision, differences) = match &known {
-            None => (tenancy_core::rules::organizations::create(&wished.manifest, moment)?, Vec::new()),
+            None => (tenancy_core::rules::organizations::create(&desired.manifest, context)?, Vec::new()),
             Some(known) => {
                 let before = &known.organization;
                 Precondition::Unsaid.check_if_said(read_at(&self.content), before.version)?;
                 let differences =
-                    differences(&OrganizationManifest::of(before).document(), &wished.manifest.document());
-                (tenancy_core::rules::organizations::change(before, &wished.manifest, moment)?, differences)
+                    differences(&OrganizationManifest::of(before).document(), &desired.manifest.document());
+                (tenancy_core::rules::organizations::change(before, &desired.manifest, context)?, differences)
             }
         };
         let outcome = AppliedDocument {
             result: result(known.is_none(), decision.changes.is_some()),
             changes: differences,
             version: Some(decision.organization.version),
-            warnings: wished.warnings,
+            warnings: desired.warnings,
             ..self.blank()
         };
         Ok(Decided { outcome, changes: decision.changes })
@@ -207,10 +215,14 @@ impl Document {
 impl Command for Document {
     type Outcome = AppliedDocument;
 
-    async fn decide(&self, tenancy: &Tenancy, moment: &mut Moment) -> Result<Decided<AppliedDocument>, Error> {
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<AppliedDocument>, Error> {
         match self.kind {
-            Kind::Organization => self.organization(tenancy, moment).await,
-            Kind::Tenant => self.tenant(tenancy, moment).await,
+            Kind::Organization => self.organization(tenancy, context).await,
+            Kind::Tenant => self.tenant(tenancy, context).await,
         }
     }
 }

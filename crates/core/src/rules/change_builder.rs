@@ -1,7 +1,8 @@
-//! One turn of a tenant: the dossier as it changes, and the changes that lead there.
+//! One turn of a tenant: the snapshot as it changes, and the changes that lead there.
 
 use super::Decision;
 use crate::changes::{Changes, Guard, Write};
+use crate::decision_context::DecisionContext;
 use crate::declared::Declared;
 use crate::error::{Error, Violation};
 use crate::event::{Event, EventType, MAX_PAYLOAD_BYTES};
@@ -9,15 +10,14 @@ use crate::ids::TenantId;
 use crate::job::{Job, JobState, steps};
 use crate::json::canonical_bytes;
 use crate::lifecycle::{Action, Situation, next_action};
-use crate::moment::Moment;
-use crate::tenant::Dossier;
+use crate::tenant::TenantSnapshot;
 use serde_json::{Value, json};
 
-/// A turn under way. Rules change `dossier` and add events and writes; [`Turn::finish`] adds what follows of itself.
-pub(super) struct Turn<'a> {
+/// A turn under way. Rules change `snapshot` and add events and writes; [`ChangeBuilder::finish`] adds what follows of itself.
+pub(super) struct ChangeBuilder<'a> {
     pub declared: &'a Declared,
-    pub moment: &'a mut Moment,
-    pub dossier: Dossier,
+    pub context: &'a mut DecisionContext,
+    pub snapshot: TenantSnapshot,
     pub writes: Vec<Write>,
     pub guards: Vec<Guard>,
     pub events: Vec<Event>,
@@ -27,15 +27,15 @@ pub(super) struct Turn<'a> {
     pub cause: Option<&'static str>,
 }
 
-impl<'a> Turn<'a> {
+impl<'a> ChangeBuilder<'a> {
     /// A turn from what was loaded.
-    pub fn new(declared: &'a Declared, dossier: &Dossier, moment: &'a mut Moment) -> Self {
-        let tenant = &dossier.tenant;
+    pub fn new(declared: &'a Declared, snapshot: &TenantSnapshot, context: &'a mut DecisionContext) -> Self {
+        let tenant = &snapshot.tenant;
         let guard = Guard::TenantAt(tenant.tenant_id.clone(), tenant.version, tenant.counter);
         Self {
             declared,
-            moment,
-            dossier: dossier.clone(),
+            context,
+            snapshot: snapshot.clone(),
             writes: Vec::new(),
             guards: vec![guard],
             events: Vec::new(),
@@ -46,39 +46,39 @@ impl<'a> Turn<'a> {
 
     /// Whose turn it is.
     pub fn tenant_id(&self) -> TenantId {
-        self.dossier.tenant.tenant_id.clone()
+        self.snapshot.tenant.tenant_id.clone()
     }
 
     /// Adds an event; what may be personal goes beside it.
     pub fn event(&mut self, event_type: EventType, payload: Value, private: Value) {
         let id = self.tenant_id();
-        let event = Event::new(self.moment, Some(&id), event_type, payload).with_private(self.moment, private);
+        let event = Event::new(self.context, Some(&id), event_type, payload).with_private(self.context, private);
         self.events.push(event);
     }
 
     /// Queues a job for `action`, and says so.
     pub fn queue(&mut self, action: Action, cause: &'static str) {
-        let job = new_job(self.declared, action, &self.dossier, self.moment);
+        let job = new_job(self.declared, action, &self.snapshot, self.context);
         self.event(action.requested(), json!({"job_id": job.job_id, "cause": cause}), Value::Null);
         self.writes.push(Write::InsertJob(job.clone()));
-        self.dossier.open_job = Some(job);
+        self.snapshot.open_job = Some(job);
         self.facts_changed = true;
     }
 
     /// Ends the turn: asks what happens next if something changed that it depends on, and writes the facts.
     pub fn finish(mut self, warnings: Vec<Violation>) -> Result<Decision, Error> {
         if let Some(cause) = self.cause
-            && let Some(action) = next_action(Situation::of(self.declared, &self.dossier))
+            && let Some(action) = next_action(Situation::of(self.declared, &self.snapshot))
         {
             self.queue(action, cause);
         }
         if self.facts_changed {
-            self.dossier.tenant.counter += 1;
-            self.dossier.tenant.updated_at = self.moment.now;
-            self.writes.push(Write::UpdateTenantFacts(self.dossier.tenant.clone()));
+            self.snapshot.tenant.counter += 1;
+            self.snapshot.tenant.updated_at = self.context.now;
+            self.writes.push(Write::UpdateTenantFacts(self.snapshot.tenant.clone()));
         }
         let changes = changes(self.events, self.guards, self.writes)?;
-        Ok(Decision { dossier: self.dossier, changes, warnings })
+        Ok(Decision { snapshot: self.snapshot, changes, warnings })
     }
 }
 
@@ -98,28 +98,33 @@ pub(super) fn changes(events: Vec<Event>, guards: Vec<Guard>, writes: Vec<Write>
 }
 
 /// A queued job for `action`, due now. Its steps go through the environments in their declared order.
-pub(super) fn new_job(declared: &Declared, action: Action, dossier: &Dossier, moment: &mut Moment) -> Job {
-    let mut environments: Vec<_> = dossier.environments.iter().collect();
+pub(super) fn new_job(
+    declared: &Declared,
+    action: Action,
+    snapshot: &TenantSnapshot,
+    context: &mut DecisionContext,
+) -> Job {
+    let mut environments: Vec<_> = snapshot.environments.iter().collect();
     environments.sort_by_key(|environment| declared.environment_order(&environment.name));
     Job {
-        job_id: moment.job_id(),
-        tenant_id: dossier.tenant.tenant_id.clone(),
+        job_id: context.job_id(),
+        tenant_id: snapshot.tenant.tenant_id.clone(),
         action,
         state: JobState::Queued,
         progress: 0.0,
         logs: String::new(),
         steps: steps(action, environments),
         waiting_for: None,
-        due_at: moment.now,
+        due_at: context.now,
         attempt: 0,
         lease_holder: None,
         lease_epoch: 0,
         error_code: None,
         error: None,
-        correlation_id: moment.correlation_id.clone(),
-        requested_by: moment.actor.to_string(),
-        created_at: moment.now,
-        updated_at: moment.now,
+        correlation_id: context.correlation_id.clone(),
+        requested_by: context.actor.to_string(),
+        created_at: context.now,
+        updated_at: context.now,
         finished_at: None,
     }
 }
@@ -127,16 +132,16 @@ pub(super) fn new_job(declared: &Declared, action: Action, dossier: &Dossier, mo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision_context::Actor;
     use crate::ids::CorrelationId;
-    use crate::moment::Actor;
 
     #[test]
     fn must_refuse_an_event_of_more_than_64_kib() {
         let actor = Actor::system("test");
-        let mut moment = Moment::new(jiff::Timestamp::UNIX_EPOCH, [7; 32], actor, CorrelationId::known("c"));
+        let mut context = DecisionContext::new(jiff::Timestamp::UNIX_EPOCH, [7; 32], actor, CorrelationId::known("c"));
         // With its quotes, braces and name it has 8 bytes more.
         for (length, is_refused) in [(64 * 1024 - 8, false), (64 * 1024 - 7, true)] {
-            let event = Event::new(&mut moment, None, EventType::KeyCreated, json!({"a": "x".repeat(length)}));
+            let event = Event::new(&mut context, None, EventType::KeyCreated, json!({"a": "x".repeat(length)}));
             let made = changes(vec![event], Vec::new(), Vec::new());
             assert_eq!(matches!(made, Err(Error::TooLarge(_))), is_refused, "{length}");
         }

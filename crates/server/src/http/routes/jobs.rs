@@ -1,12 +1,12 @@
 //! `/v1/jobs`, and those of a tenant.
 
-use super::path::Named;
-use super::problem::Problem;
-use super::query::Query;
-use super::respond::{json, text};
-use super::server::Server;
-use super::write::Write;
 use crate::answer::Answer;
+use crate::http::path::Named;
+use crate::http::problem::Problem;
+use crate::http::query::Query;
+use crate::http::respond::{json, text};
+use crate::http::server::Server;
+use crate::http::write::Write;
 use crate::operations::jobs::{Cancel, MAX_WAIT_SECONDS, find, wait};
 use crate::operations::tenants::tenant_id;
 use crate::tenancy::Tenancy;
@@ -56,7 +56,7 @@ pub async fn of_tenant(
     query: Query,
 ) -> Result<Response, Problem> {
     let id = tenant_id(&server.tenancy, &tenant).await?;
-    let exists = server.tenancy.store.dossier(&id).await?.is_some();
+    let exists = server.tenancy.store.snapshot(&id).await?.is_some();
     if !exists {
         return Err(Error::not_found("tenant", tenant).into());
     }

@@ -76,7 +76,7 @@ pub(crate) fn fitting(text: &str, max_bytes: usize) -> Cow<'_, str> {
 
 /// The moment of a decision: time, randomness, actor and request come in here and nowhere else.
 #[derive(Debug, Clone)]
-pub struct Moment {
+pub struct DecisionContext {
     /// The database's time, cut to microseconds.
     pub now: Timestamp,
     /// Who decides.
@@ -87,7 +87,7 @@ pub struct Moment {
     made: u16,
 }
 
-impl Moment {
+impl DecisionContext {
     /// A moment from what the outside gives; `random` is fresh: ids are made from its first
     /// eight bytes, salts from the others, so that no id gives a salt away.
     pub fn new(now: Timestamp, random: [u8; 32], actor: Actor, correlation_id: CorrelationId) -> Self {
@@ -119,7 +119,7 @@ impl Moment {
         EnvironmentId::known(format!("env_{}", self.uuid()))
     }
 
-    /// A fresh id whose time is [`Moment::now`].
+    /// A fresh id whose time is [`DecisionContext::now`].
     pub fn audit_id(&mut self) -> AuditId {
         AuditId::known(format!("{AUDIT_PREFIX}{}", self.uuid()))
     }
@@ -168,15 +168,15 @@ pub fn cut(time: Timestamp) -> Timestamp {
 mod tests {
     use super::*;
 
-    fn moment(micros: i64, random: u8) -> Moment {
+    fn context(micros: i64, random: u8) -> DecisionContext {
         let now = Timestamp::from_microsecond(micros).expect("in range");
-        Moment::new(now, [random; 32], Actor::system("test"), CorrelationId::known("c"))
+        DecisionContext::new(now, [random; 32], Actor::system("test"), CorrelationId::known("c"))
     }
 
     #[test]
     fn must_make_ids_that_sort_by_time_and_then_by_making() {
-        let mut early = moment(1_700_000_000_000_001, u8::MAX);
-        let mut late = moment(1_700_000_000_000_002, 0);
+        let mut early = context(1_700_000_000_000_001, u8::MAX);
+        let mut late = context(1_700_000_000_000_002, 0);
         let ids = [early.audit_id(), early.audit_id(), early.audit_id(), late.audit_id(), late.audit_id()];
         assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
         assert!(least_audit_id(early.now) <= ids[0]);
@@ -185,8 +185,8 @@ mod tests {
 
     #[test]
     fn must_make_ids_of_version_seven_with_the_time_in_them() {
-        let mut moment = moment(1_700_000_000_123_456, 42);
-        let text = moment.audit_id();
+        let mut context = context(1_700_000_000_123_456, 42);
+        let text = context.audit_id();
         let uuid = uuid::Uuid::parse_str(&text.as_str()[AUDIT_PREFIX.len()..]).expect("a uuid");
         assert_eq!(uuid.get_version_num(), 7);
         assert_eq!(uuid.get_variant(), uuid::Variant::RFC4122);
@@ -196,6 +196,6 @@ mod tests {
 
     #[test]
     fn must_differ_with_the_random_bits() {
-        assert_ne!(moment(1, 1).job_id(), moment(1, 2).job_id());
+        assert_ne!(context(1, 1).job_id(), context(1, 2).job_id());
     }
 }

@@ -1,10 +1,10 @@
 //! `/v1/tenants/{tenant_id}/versions` and those of environments: what was accepted, whole.
 
-use super::path::Named;
-use super::problem::Problem;
-use super::query::{NoQuery, Query};
-use super::respond::json;
-use super::server::Server;
+use crate::http::path::Named;
+use crate::http::problem::Problem;
+use crate::http::query::{NoQuery, Query};
+use crate::http::respond::json;
+use crate::http::server::Server;
 use crate::operations::environments;
 use crate::operations::tenants::{find, tenant_id};
 use crate::view::list::{List, page};
@@ -79,8 +79,8 @@ pub async fn of_environment(
 ) -> Result<Response, Problem> {
     let wanted = query.page()?;
     query.no_others()?;
-    let dossier = find(&server.tenancy, &tenant).await?;
-    let env_id = &environments::find(&dossier, &environment)?.env_id;
-    let listed = server.tenancy.store.environment_versions(&dossier.tenant.tenant_id, env_id, &wanted).await?;
+    let snapshot = find(&server.tenancy, &tenant).await?;
+    let env_id = &environments::find(&snapshot, &environment)?.env_id;
+    let listed = server.tenancy.store.environment_versions(&snapshot.tenant.tenant_id, env_id, &wanted).await?;
     json(&page(&listed.items, listed.next, EnvironmentVersionView::of))
 }

@@ -2,10 +2,10 @@
 
 use super::lifecycle::activation;
 use super::organizations::written;
-use super::path::Named;
-use super::problem::Problem;
-use super::server::Server;
-use super::write::Write;
+use crate::http::path::Named;
+use crate::http::problem::Problem;
+use crate::http::server::Server;
+use crate::http::write::Write;
 use crate::operations::organization_holds::{Activate, Suspend};
 use crate::view::document::{Activation, Suspension as SuspensionDocument};
 use crate::view::organization::OrganizationView;

@@ -3,8 +3,8 @@
 mod shape;
 
 use self::shape::{Schemas, escape, pretty, prose};
-use super::openapi;
-use super::respond::bytes;
+use crate::http::openapi;
+use crate::http::respond::bytes;
 use axum::http::header::{CONTENT_SECURITY_POLICY, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
@@ -30,7 +30,7 @@ pub async fn openapi() -> Response {
 /// The OpenAPI document, for people.
 #[utoipa::path(get, path = "/docs", tag = "docs", operation_id = "docs", responses((status = 200, body = String, content_type = "text/html")))]
 pub async fn docs() -> Response {
-    static TEXT: LazyLock<String> = LazyLock::new(|| html(&openapi::document(super::router::all())));
+    static TEXT: LazyLock<String> = LazyLock::new(|| html(&openapi::document(crate::http::router::all())));
     let mut response = bytes(StatusCode::OK, "text/html; charset=utf-8", TEXT.as_str());
     let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);

@@ -1,14 +1,14 @@
 //! `/v1/organizations`
 
-use super::path::Named;
-use super::problem::Problem;
-use super::query::{NoQuery, Query};
-use super::respond::{json, text, versioned};
-use super::server::Server;
-use super::write::Write;
 use crate::answer::Answer;
+use crate::http::path::Named;
+use crate::http::problem::Problem;
+use crate::http::query::{NoQuery, Query};
+use crate::http::respond::{json, text, versioned};
+use crate::http::server::Server;
+use crate::http::write::Write;
+use crate::operations::documents::desired::How;
 use crate::operations::organizations::{Change, Close, Create, Written, find};
-use crate::operations::wish::How;
 use crate::tenancy::Tenancy;
 use crate::view::document::{DecidedOn, OrganizationManifest};
 use crate::view::list::{List, page};

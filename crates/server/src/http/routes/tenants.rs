@@ -1,15 +1,15 @@
 //! `/v1/tenants`
 
-use super::path::Named;
-use super::problem::Problem;
-use super::query::{NoQuery, Query};
-use super::respond::text;
-use super::server::Server;
-use super::write::Write;
 use crate::answer::Answer;
+use crate::http::path::Named;
+use crate::http::problem::Problem;
+use crate::http::query::{NoQuery, Query};
 use crate::http::respond::json;
+use crate::http::respond::text;
+use crate::http::server::Server;
+use crate::http::write::Write;
+use crate::operations::documents::desired::How;
 use crate::operations::tenants::{Change, Register, Written};
-use crate::operations::wish::How;
 use crate::tenancy::Tenancy;
 use crate::view::document::TenantManifest;
 use crate::view::list::{List, page};
@@ -101,7 +101,7 @@ pub async fn get(
     Named(tenant): Named<String>,
     _: NoQuery,
 ) -> Result<Response, Problem> {
-    server.rendered.tenant(&server.tenancy, &tenant).await
+    server.response_cache.tenant(&server.tenancy, &tenant).await
 }
 
 /// Takes a tenant to a whole manifest; `If-None-Match: *` registers it under this id.
@@ -150,13 +150,13 @@ async fn change(server: &Server, tenant: String, how: How, mut write: Write) -> 
 }
 
 fn written(tenancy: &Tenancy, written: &Written) -> Answer {
-    let tenant = &written.dossier.tenant;
+    let tenant = &written.snapshot.tenant;
     Answer {
         status: if written.created { 201 } else { 200 },
         etag: Some(etag(tenant)),
         location: written.created.then(|| format!("/v1/tenants/{}", tenant.tenant_id)),
         body: text(&WrittenView {
-            view: TenantView::of(&tenancy.declared, &written.dossier),
+            view: TenantView::of(&tenancy.declared, &written.snapshot),
             warnings: written.warnings.clone(),
         }),
     }

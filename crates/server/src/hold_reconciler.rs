@@ -7,7 +7,7 @@
 //! looked at, none can come to stand where the holds do not allow it.
 
 use crate::operations::organization_holds::Settle;
-use crate::tenancy::{Asked, Tenancy, fresh_correlation_id};
+use crate::tenancy::{RequestContext, Tenancy, fresh_correlation_id};
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use std::sync::Arc;
@@ -69,9 +69,9 @@ async fn settle(tenancy: &Tenancy, organization: &Organization) -> Result<(), Er
 }
 
 async fn settle_tenant(tenancy: &Tenancy, tenant: TenantId, organization: &Organization) -> Result<(), Error> {
-    let asked = Asked::by_system(ACTOR, fresh_correlation_id());
+    let request = RequestContext::by_system(ACTOR, fresh_correlation_id());
     let command = Settle { tenant, changed_at: organization.updated_at };
-    tenancy.decide_and_commit(&command, &asked, None).await.map(drop)
+    tenancy.decide_and_commit(&command, &request, None).await.map(drop)
 }
 
 /// Goes on until `stop`. Being told that holds changed only makes it sooner.

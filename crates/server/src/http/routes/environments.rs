@@ -1,15 +1,15 @@
 //! `/v1/tenants/{tenant_id}/environments`
 
-use super::path::Named;
-use super::problem::Problem;
-use super::query::{NoQuery, Query};
-use super::respond::{json, text, versioned};
-use super::server::Server;
-use super::write::Write;
 use crate::answer::Answer;
+use crate::http::path::Named;
+use crate::http::problem::Problem;
+use crate::http::query::{NoQuery, Query};
+use crate::http::respond::{json, text, versioned};
+use crate::http::server::Server;
+use crate::http::write::Write;
+use crate::operations::documents::desired::How;
 use crate::operations::environments::{Change, Remove, Written, find};
 use crate::operations::tenants;
-use crate::operations::wish::How;
 use crate::tenancy::Tenancy;
 use crate::view::document::{DecidedOn, EnvironmentManifest};
 use crate::view::environment::EnvironmentView;
@@ -59,8 +59,8 @@ pub async fn get(
     Named((tenant, environment)): Named<(String, String)>,
     _: NoQuery,
 ) -> Result<Response, Problem> {
-    let dossier = tenants::find(&server.tenancy, &tenant).await?;
-    let environment = find(&dossier, &environment)?;
+    let snapshot = tenants::find(&server.tenancy, &tenant).await?;
+    let environment = find(&snapshot, &environment)?;
     versioned(&environment.version.to_string(), &EnvironmentView::of(environment))
 }
 

@@ -1,9 +1,9 @@
 //! `/v1/apply`: a file of manifests; `dry_run=true` is plan.
 
-use super::problem::Problem;
-use super::respond::json;
-use super::server::Server;
-use super::write::Write;
+use crate::http::problem::Problem;
+use crate::http::respond::json;
+use crate::http::server::Server;
+use crate::http::write::Write;
 use crate::operations::apply::Apply;
 use crate::view::applied::{AppliedDocument, AppliedView, DifferenceView};
 use crate::view::problem::ProblemError;
@@ -37,10 +37,10 @@ pub async fn apply(State(server): State<Arc<Server>>, mut write: Write) -> Resul
         return Err(Error::Forbidden(format!("a key of role {} may not write organizations", write.role)).into());
     }
     let (allow, dry_run, key) = (std::mem::take(&mut write.allow), write.dry_run, write.key);
-    let (asked, apply) = (write.asked, Apply { documents, allow, dry_run });
+    let (request, apply) = (write.request, Apply { documents, allow, dry_run });
     let tenancy = Arc::clone(&server.tenancy);
     // What is wrong with a file is an answer of the work, and no error that would stop it.
-    let work = async move { Ok(apply.run(&tenancy, &asked, key.as_ref()).await) };
+    let work = async move { Ok(apply.run(&tenancy, &request, key.as_ref()).await) };
     let results = server.tenancy.to_its_end(work).await??;
     json(&AppliedView { results, dry_run })
 }

@@ -18,7 +18,7 @@ on_both!(
 async fn hold(bench: &Bench, id: &str, kind: &str) -> i64 {
     let known = bench.store.organization(&organization(id)).await.unwrap().unwrap();
     let suspension = Suspension { hold: Some(kind.to_owned()), reason: Some("why".to_owned()), until: None };
-    let held = place(&bench.declared, &known.organization, &known.holds, &suspension, &mut bench.moment()).unwrap();
+    let held = place(&bench.declared, &known.organization, &known.holds, &suspension, &mut bench.context()).unwrap();
     bench.commit(held.changes).await.unwrap();
     let now = bench.store.organization(&organization(id)).await.unwrap().unwrap();
     assert_eq!((now.organization, now.holds), (held.organization.clone(), held.holds));
@@ -38,14 +38,14 @@ async fn must_keep_holds_on_an_organization(bench: Bench) {
     hold(&bench, "acme", "security").await;
     hold(&bench, "acme", "billing").await;
     let kinds = async |id: &str| {
-        let holds = bench.dossier(id).await.organization_holds;
+        let holds = bench.snapshot(id).await.organization_holds;
         assert!(holds.iter().all(|hold| hold.held == Held::Organization(organization("acme"))));
         holds.into_iter().map(|hold| hold.kind).collect::<Vec<_>>()
     };
     assert_eq!(kinds("t-1").await, ["billing", "security"]);
     assert_eq!(kinds("t-2").await, [""; 0]);
     let known = bench.store.organization(&organization("acme")).await.unwrap().unwrap();
-    let released = release(&known.organization, &known.holds, Some("security"), &mut bench.moment()).unwrap();
+    let released = release(&known.organization, &known.holds, Some("security"), &mut bench.context()).unwrap();
     bench.commit(released.changes).await.unwrap();
     assert_eq!(kinds("t-1").await, ["billing"]);
 }
@@ -76,7 +76,7 @@ async fn must_refuse_what_was_decided_before_the_tenants_were_moved(bench: Bench
     let change = async |id: &str, of: &str| {
         let mut document = small(id, of);
         document["display_name"] = json!("late");
-        bench.change(&bench.dossier(id).await, &document, &[]).unwrap().changes
+        bench.change(&bench.snapshot(id).await, &document, &[]).unwrap().changes
     };
     let (late, others) = (change("t-3", "acme").await, change("t-2", "other").await);
     let page = bench.store.move_tenants(&organization("acme"), None, 2).await.unwrap();
@@ -96,7 +96,7 @@ async fn must_let_one_of_two_who_hold_an_organization_decide_again(bench: Bench)
     let mut asked = Vec::new();
     for kind in ["billing", "abuse"] {
         let suspension = Suspension { hold: Some(kind.to_owned()), ..Suspension::default() };
-        let held = place(&bench.declared, &known.organization, &[], &suspension, &mut bench.moment()).unwrap();
+        let held = place(&bench.declared, &known.organization, &[], &suspension, &mut bench.context()).unwrap();
         let store = bench.store.clone();
         asked.push(tokio::spawn(async move { store.commit(held.changes.unwrap()).await }));
     }

@@ -15,7 +15,7 @@ use quick_cache::sync::Cache;
 use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::ids::TenantId;
-use tenancy_core::tenant::Dossier;
+use tenancy_core::tenant::TenantSnapshot;
 use tenancy_store::read::Stamp;
 
 /// About what an entry takes beside its body: its key, its stamp, the cache's own.
@@ -42,9 +42,9 @@ impl Weighter<TenantId, Arc<Answer>> for ByBytes {
 
 /// The answers that are kept.
 #[derive(Debug)]
-pub struct Rendered(Cache<TenantId, Arc<Answer>, ByBytes>);
+pub struct ResponseCache(Cache<TenantId, Arc<Answer>, ByBytes>);
 
-impl Rendered {
+impl ResponseCache {
     /// Keeps answers of so many bytes in all.
     pub fn new(max_bytes: u64) -> Self {
         let entries = usize::try_from(max_bytes / TYPICAL_BYTES).unwrap_or(usize::MAX);
@@ -65,25 +65,25 @@ impl Rendered {
             return Ok(kept.response());
         }
         // By its id, and not by its name once more: an alias may lead elsewhere by now.
-        let dossier = tenancy.store.dossier(&id).await?.ok_or_else(missing)?;
+        let snapshot = tenancy.store.snapshot(&id).await?.ok_or_else(missing)?;
         let answer = Arc::new(Answer {
-            etag: HeaderValue::from_str(&format!("\"{}\"", etag(&dossier.tenant)))
+            etag: HeaderValue::from_str(&format!("\"{}\"", etag(&snapshot.tenant)))
                 .map_err(|error| Error::Internal(error.to_string()))?,
-            body: Bytes::from(text(&TenantView::of(&tenancy.declared, &dossier))),
+            body: Bytes::from(text(&TenantView::of(&tenancy.declared, &snapshot))),
             stamp,
         });
-        if keeps(&dossier, &answer.stamp) {
+        if keeps(&snapshot, &answer.stamp) {
             self.0.insert(id, Arc::clone(&answer));
         }
         Ok(answer.response())
     }
 }
 
-/// Whether what was rendered is what the stamp stands for. The dossier was read after the stamp: if it has moved, the
+/// Whether what was rendered is what the stamp stands for. The snapshot was read after the stamp: if it has moved, the
 /// next read renders it. An open job moves on without moving the stamp.
-fn keeps(dossier: &Dossier, stamp: &Stamp) -> bool {
-    let tenant = &dossier.tenant;
-    dossier.open_job.is_none() && (tenant.version, tenant.counter) == (stamp.version, stamp.counter)
+fn keeps(snapshot: &TenantSnapshot, stamp: &Stamp) -> bool {
+    let tenant = &snapshot.tenant;
+    snapshot.open_job.is_none() && (tenant.version, tenant.counter) == (stamp.version, stamp.counter)
 }
 
 impl Answer {

@@ -1,13 +1,13 @@
 //! `/v1/keys`, and whose key this is.
 
-use super::auth::Caller;
-use super::path::Named;
-use super::problem::Problem;
-use super::query::{NoQuery, Query};
-use super::respond::{json, text};
-use super::server::Server;
-use super::write::Write;
 use crate::answer::Answer;
+use crate::http::auth::Caller;
+use crate::http::path::Named;
+use crate::http::problem::Problem;
+use crate::http::query::{NoQuery, Query};
+use crate::http::respond::{json, text};
+use crate::http::server::Server;
+use crate::http::write::Write;
 use crate::operations::keys::{Create, NewKey, Revoke, find};
 use crate::tenancy::Tenancy;
 use crate::view::document::KeyRequest;

@@ -1,10 +1,10 @@
 //! `/v1/audit`, and that of a tenant: what happened, in the one order.
 
-use super::path::Named;
-use super::problem::Problem;
-use super::query::Query;
-use super::respond::json;
-use super::server::Server;
+use crate::http::path::Named;
+use crate::http::problem::Problem;
+use crate::http::query::Query;
+use crate::http::respond::json;
+use crate::http::server::Server;
 use crate::operations::audit;
 use crate::view::event::EventView;
 use crate::view::list::{List, page};

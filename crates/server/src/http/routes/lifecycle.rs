@@ -1,11 +1,11 @@
 //! `/v1/tenants/{tenant_id}/activate` and the like: transitions are asked for, and answered with the job.
 
-use super::path::Named;
-use super::problem::Problem;
-use super::respond::text;
-use super::server::Server;
-use super::write::Write;
 use crate::answer::Answer;
+use crate::http::path::Named;
+use crate::http::problem::Problem;
+use crate::http::respond::text;
+use crate::http::server::Server;
+use crate::http::write::Write;
 use crate::operations::lifecycle::{Activate, Request, Suspend};
 use crate::operations::tenants::Written;
 use crate::tenancy::Tenancy;
@@ -113,9 +113,9 @@ async fn request(
 fn accepted(tenancy: &Tenancy, written: &Written) -> Answer {
     Answer {
         status: 202,
-        etag: Some(etag(&written.dossier.tenant)),
-        location: written.dossier.open_job.as_ref().map(location),
-        body: text(&AcceptedView::of(&tenancy.declared, &written.dossier)),
+        etag: Some(etag(&written.snapshot.tenant)),
+        location: written.snapshot.open_job.as_ref().map(location),
+        body: text(&AcceptedView::of(&tenancy.declared, &written.snapshot)),
     }
 }
 

@@ -7,7 +7,7 @@ use tenancy_core::declared::Declared;
 use tenancy_core::json::{Object, Pointer, merge_patch};
 use tenancy_core::manifest::Manifest;
 use tenancy_core::rules::change::immutable;
-use tenancy_core::tenant::Dossier;
+use tenancy_core::tenant::TenantSnapshot;
 use tenancy_core::{Error, Violation};
 
 /// How a document stands to what is there.
@@ -23,7 +23,7 @@ pub enum How {
 
 /// What a document wishes for a tenant.
 #[derive(Debug, PartialEq)]
-pub struct Wished {
+pub struct Desired {
     /// The whole manifest.
     pub manifest: Manifest,
     /// What looks like a slip.
@@ -34,7 +34,7 @@ pub struct Wished {
 ///
 /// # Errors
 /// [`Error::Invalid`] with all that is wrong with it.
-pub fn of_new(declared: &Declared, document: &Value) -> Result<Wished, Error> {
+pub fn of_new(declared: &Declared, document: &Value) -> Result<Desired, Error> {
     // Most documents come without a kind: they are read where they stand.
     let (mut without_kind, mut violations) = (None, Vec::new());
     if let Value::Object(object) = document
@@ -45,29 +45,29 @@ pub fn of_new(declared: &Declared, document: &Value) -> Result<Wished, Error> {
         without_kind = Some(Value::Object(object));
     }
     let (manifest, warnings) = with(violations, Manifest::parse(declared, without_kind.as_ref().unwrap_or(document)))?;
-    Ok(Wished { manifest, warnings })
+    Ok(Desired { manifest, warnings })
 }
 
 /// What `document` wishes for a tenant that is there.
 ///
 /// # Errors
 /// [`Error::Invalid`] with all that is wrong with it.
-pub fn of_known(declared: &Declared, dossier: &Dossier, document: &Value, how: How) -> Result<Wished, Error> {
+pub fn of_known(declared: &Declared, snapshot: &TenantSnapshot, document: &Value, how: How) -> Result<Desired, Error> {
     let Value::Object(mut document) = document.clone() else {
-        return Manifest::parse(declared, document).map(|(manifest, warnings)| Wished { manifest, warnings });
+        return Manifest::parse(declared, document).map(|(manifest, warnings)| Desired { manifest, warnings });
     };
     let mut violations = Vec::new();
     violations.extend(take_kind(&mut document, "Tenant").err());
     violations.extend(take_version(&mut document).err());
-    violations.extend(drop_facts(declared, dossier, &mut document));
+    violations.extend(drop_facts(declared, snapshot, &mut document));
     let whole = match how {
         How::Replace => {
-            let id = || Value::String(dossier.tenant.tenant_id.to_string());
+            let id = || Value::String(snapshot.tenant.tenant_id.to_string());
             document.entry("tenant_id").or_insert_with(id);
             Value::Object(document)
         }
         How::Merge | How::Apply => {
-            let mut whole = Manifest::of(dossier).document();
+            let mut whole = Manifest::of(snapshot).document();
             if how == How::Apply {
                 merge_entries(&whole, &mut document);
             }
@@ -75,13 +75,13 @@ pub fn of_known(declared: &Declared, dossier: &Dossier, document: &Value, how: H
             whole
         }
     };
-    violations.extend(immutable(&Manifest::of(dossier), &whole));
+    violations.extend(immutable(&Manifest::of(snapshot), &whole));
     let (manifest, warnings) = with(violations, Manifest::parse(declared, &whole))?;
-    Ok(Wished { manifest, warnings })
+    Ok(Desired { manifest, warnings })
 }
 
 /// What was read, if nothing else is wrong either; or else all of it.
-pub(super) fn with<T>(mut violations: Vec<Violation>, read: Result<T, Error>) -> Result<T, Error> {
+pub(crate) fn with<T>(mut violations: Vec<Violation>, read: Result<T, Error>) -> Result<T, Error> {
     match read {
         Ok(read) if violations.is_empty() => Ok(read),
         Ok(_) => Err(Error::Invalid(violations)),
@@ -94,7 +94,7 @@ pub(super) fn with<T>(mut violations: Vec<Violation>, read: Result<T, Error>) ->
 }
 
 /// Takes the facts out of a tenant's document and out of its environments' entries.
-fn drop_facts(declared: &Declared, dossier: &Dossier, document: &mut Object) -> Vec<Violation> {
+fn drop_facts(declared: &Declared, snapshot: &TenantSnapshot, document: &mut Object) -> Vec<Violation> {
     let in_entry = |entry: &Value| {
         entry.as_object().is_some_and(|entry| entry.contains_key("version") || ENVIRONMENT.any_in(entry))
     };
@@ -102,8 +102,8 @@ fn drop_facts(declared: &Declared, dossier: &Dossier, document: &mut Object) -> 
     if !TENANT.any_in(document) && !entries.is_some_and(|entries| entries.iter().any(in_entry)) {
         return Vec::new();
     }
-    let Ok(current) = serde_json::to_value(TenantView::of(declared, dossier)) else { return Vec::new() };
-    let same_moment = document.get("counter").is_none_or(|counter| *counter == dossier.tenant.counter);
+    let Ok(current) = serde_json::to_value(TenantView::of(declared, snapshot)) else { return Vec::new() };
+    let same_moment = document.get("counter").is_none_or(|counter| *counter == snapshot.tenant.counter);
     let mut violations = TENANT.drop(document, &current, same_moment, &Pointer::root());
     if let Some(Value::Array(entries)) = document.get_mut("environments") {
         for (index, entry) in entries.iter_mut().enumerate() {

@@ -1,8 +1,8 @@
 //! `/healthz`, `/readyz`, `/metrics`: open, and without a word of any tenant.
 
-use super::problem::Problem;
-use super::respond::{bytes, json};
-use super::server::Server;
+use crate::http::problem::Problem;
+use crate::http::respond::{bytes, json};
+use crate::http::server::Server;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;

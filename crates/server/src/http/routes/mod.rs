@@ -1,0 +1,14 @@
+//! The handlers, one file per noun: each takes a request, calls one operation and answers.
+
+pub mod apply;
+pub mod audit;
+pub mod docs;
+pub mod environments;
+pub mod health;
+pub mod jobs;
+pub mod keys;
+pub mod lifecycle;
+pub mod organization_holds;
+pub mod organizations;
+pub mod tenants;
+pub mod versions;
