@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// An organization as it was read under its lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundOrganization {
+pub struct CurrentOrganization {
     /// Its version.
     pub version: i64,
     /// Its counter.
@@ -25,9 +25,9 @@ pub struct FoundOrganization {
 /// Every row that the guards of a batch name, as read under their locks; callers' keys may be as they are asserted to be.
 /// What is absent is not there.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Found {
+pub struct CurrentRows {
     /// Organizations.
-    pub organizations: HashMap<OrganizationId, FoundOrganization>,
+    pub organizations: HashMap<OrganizationId, CurrentOrganization>,
     /// Version and counter of tenants.
     pub tenants: HashMap<TenantId, (i64, i64)>,
     /// Where aliases lead.
@@ -80,7 +80,7 @@ enum Row<'a> {
 
 /// Judges the members in order. Members that are in touch disjoint rows, but for the usage of organizations, which is
 /// added up member by member; so to write them all is to write one after the other.
-pub fn judge(members: &[&Changes], found: &Found) -> Judgement {
+pub fn judge(members: &[&Changes], found: &CurrentRows) -> Judgement {
     let mut touched = HashSet::new();
     let mut usages = BTreeMap::<OrganizationId, (i64, Usage)>::new();
     let verdicts = members
@@ -154,7 +154,7 @@ fn written(write: &Write) -> Option<Row<'_>> {
 }
 
 /// How a guard fails, if it does.
-fn fails(guard: &Guard, found: &Found, usages: &BTreeMap<OrganizationId, (i64, Usage)>) -> Option<Conflict> {
+fn fails(guard: &Guard, found: &CurrentRows, usages: &BTreeMap<OrganizationId, (i64, Usage)>) -> Option<Conflict> {
     match guard {
         Guard::IdempotencyKeyUnused(digest) => {
             found.answers.get(digest).map(|record| Conflict::IdempotencyKeyUsed(Box::new(record.clone())))
@@ -188,7 +188,7 @@ fn fails(guard: &Guard, found: &Found, usages: &BTreeMap<OrganizationId, (i64, U
 fn room(
     id: &OrganizationId,
     change: &Usage,
-    found: &Found,
+    found: &CurrentRows,
     usages: &BTreeMap<OrganizationId, (i64, Usage)>,
 ) -> Option<Conflict> {
     let Some(organization) = found.organizations.get(id) else {

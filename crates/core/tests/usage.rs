@@ -8,7 +8,7 @@ use tenancy_core::changes::{Changes, Conflict, Guard};
 use tenancy_core::decision_context::{Actor, DecisionContext};
 use tenancy_core::declared::{Declared, QuotaKey};
 use tenancy_core::ids::{CorrelationId, OrganizationId};
-use tenancy_core::judge::{Found, FoundOrganization, Verdict, judge};
+use tenancy_core::judge::{CurrentOrganization, CurrentRows, Verdict, judge};
 use tenancy_core::manifest::Manifest;
 use tenancy_core::organization::{Caps, MAX_QUOTA_KEYS, QUOTA_KEYS, Usage};
 use tenancy_core::rules::{change, register};
@@ -62,7 +62,7 @@ impl House {
 
     /// Commits a batch by the judge, whose only organization is this one.
     fn commit(&mut self, members: &[&Changes]) -> Vec<Result<(), Conflict>> {
-        let acme = FoundOrganization {
+        let acme = CurrentOrganization {
             version: 1,
             counter: 1,
             open: true,
@@ -75,10 +75,10 @@ impl House {
             Guard::TenantAt(id, version, counter) => Some((id.clone(), (*version, *counter))),
             _ => None,
         });
-        let found = Found {
+        let found = CurrentRows {
             organizations: HashMap::from([(OrganizationId::known("acme"), acme)]),
             tenants: tenants.collect(),
-            ..Found::default()
+            ..CurrentRows::default()
         };
         let judgement = judge(members, &found);
         if let Some((_, usage)) = judgement.usages.into_values().next() {

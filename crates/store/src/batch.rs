@@ -2,13 +2,13 @@
 
 use crate::queue::Waiting;
 use crate::rows::{
-    AuditRow, INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KINDS, KindIndex, PrivateRow, Record, UsageRow, Value, rows,
-    size,
+    AuditRow, INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KindIndex, PrivateRow, Record, UsageRow, Value, WRITES,
+    rows, size,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use tenancy_core::Timestamp;
 use tenancy_core::changes::{Changes, Guard};
-use tenancy_core::judge::{Found, Judgement, Verdict, judge};
+use tenancy_core::judge::{CurrentRows, Judgement, Verdict, judge};
 
 /// Most members of a batch.
 pub const MAX_MEMBERS: usize = 256;
@@ -56,7 +56,7 @@ fn event_row(event: &tenancy_core::event::Event) -> Vec<Value> {
 
 /// The keys that the guards of a batch name, each kind sorted.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Needs<'a> {
+pub struct ReadSet<'a> {
     /// Organizations.
     pub organizations: BTreeSet<&'a str>,
     /// Tenants.
@@ -81,7 +81,7 @@ pub struct Needs<'a> {
     pub receipts: BTreeSet<&'a str>,
 }
 
-impl<'a> Needs<'a> {
+impl<'a> ReadSet<'a> {
     /// Whether each caller's key may be taken to be at the version that is said of it, as long as that is asserted in the end:
     /// not in a batch that runs again, since that may be why.
     pub fn callers_hold(&self) -> bool {
@@ -135,7 +135,7 @@ impl<'a> Needs<'a> {
 /// What a judged batch writes.
 #[derive(Debug)]
 pub struct Flush<'a> {
-    /// For each kind of [`KINDS`], its rows in order of their keys.
+    /// For each kind of [`WRITES`], its rows in order of their keys.
     pub rows: Vec<Vec<&'a [Value]>>,
     /// For `tenant_audit`.
     pub tenant_events: Appended<'a>,
@@ -164,7 +164,7 @@ impl<'a> Appended<'a> {
 }
 
 /// What the judge says of a batch, over what was found.
-pub fn judged(members: &[Waiting], found: &Found) -> Judgement {
+pub fn judged(members: &[Waiting], found: &CurrentRows) -> Judgement {
     let changes: Vec<_> = members.iter().map(|waiting| &waiting.member.changes).collect();
     judge(&changes, found)
 }
@@ -184,7 +184,7 @@ impl<'a> Flush<'a> {
     /// The rows of those members that are in, with `usages` from [`usage_rows`].
     pub fn of(members: &'a [Waiting], judgement: &Judgement, usages: &'a [Vec<Value>]) -> Self {
         let mut flush = Self {
-            rows: vec![Vec::new(); KINDS.len()],
+            rows: vec![Vec::new(); WRITES.len()],
             tenant_events: Appended::default(),
             platform_events: Appended::default(),
             callers: BTreeMap::new(),

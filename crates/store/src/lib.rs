@@ -6,8 +6,8 @@
 mod batch;
 #[cfg(test)]
 mod catalog;
+mod current_rows;
 pub mod database;
-mod found;
 mod keyed;
 pub mod list;
 mod migration;

@@ -9,7 +9,7 @@ use tenancy_core::event::Event;
 use tenancy_core::hold::{Held, Hold};
 use tenancy_core::ids::{Alias, EnvironmentId, HoldId, JobId, OrganizationId, TenantId, WebhookId};
 use tenancy_core::job::{Job, JobState};
-use tenancy_core::judge::{Found, FoundOrganization, Verdict, judge};
+use tenancy_core::judge::{CurrentOrganization, CurrentRows, Verdict, judge};
 use tenancy_core::organization::{Organization, Usage};
 use tenancy_core::tenant::{Tenant, TenantSnapshot, TenantVersion};
 use tenancy_core::webhook::Webhook;
@@ -95,8 +95,8 @@ impl Database {
         Ok(())
     }
 
-    fn found(&self) -> Found {
-        let organization = |(row, usage): &(Organization, Usage)| FoundOrganization {
+    fn found(&self) -> CurrentRows {
+        let organization = |(row, usage): &(Organization, Usage)| CurrentOrganization {
             version: row.version,
             counter: row.counter,
             open: row.closed_at.is_none(),
@@ -104,13 +104,13 @@ impl Database {
             usage: usage.clone(),
             usage_serial: 0,
         };
-        Found {
+        CurrentRows {
             organizations: self.organizations.iter().map(|(id, row)| (id.clone(), organization(row))).collect(),
             tenants: self.tenants.iter().map(|(id, row)| (id.clone(), (row.version, row.counter))).collect(),
             aliases: self.aliases.keys().cloned().collect(),
             jobs: self.jobs.values().filter(|j| j.is_open()).map(|j| (j.job_id.clone(), j.lease_epoch)).collect(),
             api_keys: HashMap::new(),
-            ..Found::default()
+            ..CurrentRows::default()
         }
     }
 

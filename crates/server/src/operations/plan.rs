@@ -5,13 +5,13 @@ use crate::tenancy::Tenancy;
 use std::collections::BTreeSet;
 use tenancy_core::changes::{Changes, Guard, Write};
 use tenancy_core::ids::{Alias, OrganizationId};
-use tenancy_core::judge::{Found, FoundOrganization, Verdict, judge};
+use tenancy_core::judge::{CurrentOrganization, CurrentRows, Verdict, judge};
 use tenancy_core::{Error, organization::Organization};
 
 /// What is there, and what would be after the changes so far.
 #[derive(Default)]
 pub struct Ledger {
-    found: Found,
+    found: CurrentRows,
     organizations: BTreeSet<OrganizationId>,
     aliases: BTreeSet<Alias>,
 }
@@ -45,7 +45,7 @@ impl Ledger {
                 if self.organizations.insert(id.clone()) =>
             {
                 if let Some(record) = tenancy.store.organization(id).await? {
-                    let found = FoundOrganization { usage: record.usage, ..found(&record.organization) };
+                    let found = CurrentOrganization { usage: record.usage, ..found(&record.organization) };
                     self.found.organizations.insert(id.clone(), found);
                 }
             }
@@ -69,7 +69,7 @@ impl Ledger {
             }
             Write::UpdateOrganizationManifest(organization) => {
                 if let Some(known) = self.found.organizations.get_mut(&organization.organization_id) {
-                    *known = FoundOrganization { usage: std::mem::take(&mut known.usage), ..found(organization) };
+                    *known = CurrentOrganization { usage: std::mem::take(&mut known.usage), ..found(organization) };
                 }
             }
             Write::InsertAlias(alias, ..) => {
@@ -85,8 +85,8 @@ impl Ledger {
     }
 }
 
-fn found(organization: &Organization) -> FoundOrganization {
-    FoundOrganization {
+fn found(organization: &Organization) -> CurrentOrganization {
+    CurrentOrganization {
         version: organization.version,
         counter: organization.counter,
         open: organization.closed_at.is_none(),

@@ -4,17 +4,17 @@ mod rows;
 mod shift;
 mod together;
 
-use crate::batch::{Flush, MAX_MEMBERS, Needs, committed_at, judged, numbered, usage_rows};
-use crate::found::READS;
+use crate::batch::{Flush, MAX_MEMBERS, ReadSet, committed_at, judged, numbered, usage_rows};
+use crate::current_rows::READS;
 use crate::queue::{self, Intake, Queue, Waiting};
-use crate::rows::{KINDS, Kind, LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value};
+use crate::rows::{LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value, WRITES, WriteShape};
 use crate::sql::Sql;
 use crate::{Engine, Store};
 use rows::Rows;
 pub use shift::Shift;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenancy_core::Error;
-use tenancy_core::judge::{Found, Judgement};
+use tenancy_core::judge::{CurrentRows, Judgement};
 pub use together::Next;
 use tokio::sync::Notify;
 
@@ -69,7 +69,7 @@ fn settle(rows: &Mutex<Rows>, members: Vec<Waiting>, intake: &mut Intake) {
 
 /// One transaction: what is wrong leaves the rows as they are.
 fn attempt(rows: &mut Rows, members: &[Waiting]) -> Result<(Judgement, i64), String> {
-    let (needs, mut found) = (Needs::of(members, false), Found::default());
+    let (needs, mut found) = (ReadSet::of(members, false), CurrentRows::default());
     for read in READS {
         for key in (read.keys)(&needs) {
             for row in rows.query(&read.sqlite(), &[Value::Text((*key).to_owned())])? {
@@ -84,7 +84,7 @@ fn attempt(rows: &mut Rows, members: &[Waiting]) -> Result<(Judgement, i64), Str
         return Ok((judgement, 0));
     }
     let mut next = rows.clone();
-    for (kind, of_kind) in KINDS.iter().zip(&flush.rows) {
+    for (kind, of_kind) in WRITES.iter().zip(&flush.rows) {
         of_kind.iter().try_for_each(|row| next.write(*kind, row))?;
     }
     let newest = next.query("SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1", &[])?;
@@ -94,11 +94,11 @@ fn attempt(rows: &mut Rows, members: &[Waiting]) -> Result<(Judgement, i64), Str
     };
     for (table, events) in [(TENANT_AUDIT, &flush.tenant_events), (PLATFORM_AUDIT, &flush.platform_events)] {
         for (place, row) in events.iter() {
-            next.write(Kind::Insert(table), &numbered(row, last + place))?;
+            next.write(WriteShape::Insert(table), &numbered(row, last + place))?;
         }
     }
     let batch = [Value::Int(last + flush.events), Value::Int(last + 1), Value::Time(committed_at(members))];
-    next.write(Kind::Insert(LOG_BATCHES), &batch)?;
+    next.write(WriteShape::Insert(LOG_BATCHES), &batch)?;
     *rows = next;
     Ok((judgement, last + 1))
 }

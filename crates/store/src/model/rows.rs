@@ -1,7 +1,7 @@
 //! Tables as maps, the kinds of write, and queries of one table with plain conditions: those of the guards, the keyed
 //! reads and the plain lists, taken by the text that SQLite gets.
 
-use crate::rows::{Check, Column, Kind, TABLES, Table, Value};
+use crate::rows::{Check, Column, TABLES, Table, Value, WriteShape};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -22,13 +22,13 @@ impl Rows {
     }
 
     /// Writes exactly one row of its owner, or all of a kind that does not say how many.
-    pub fn write(&mut self, kind: Kind, row: &[Value]) -> Result<(), String> {
+    pub fn write(&mut self, kind: WriteShape, row: &[Value]) -> Result<(), String> {
         let (table, columns) = (kind.table(), kind.columns());
-        if let Kind::UpdateAll { by, .. } | Kind::DeleteAll { by, .. } = kind {
+        if let WriteShape::UpdateAll { by, .. } | WriteShape::DeleteAll { by, .. } = kind {
             let rows = self.0.entry(table.name).or_default();
             let found = |old: &Vec<Value>| old[at(table.columns, by)] == row[0];
             match kind {
-                Kind::DeleteAll { .. } => rows.retain(|_, old| !found(old)),
+                WriteShape::DeleteAll { .. } => rows.retain(|_, old| !found(old)),
                 _ => rows.values_mut().filter(|old| found(old)).for_each(|old| set(table, old, &columns, row)),
             }
             return Ok(());
@@ -36,15 +36,16 @@ impl Rows {
         let key = table.key.iter().map(|name| part(&row[at(&columns, name)])).collect::<Vec<_>>();
         let rows = self.0.entry(table.name).or_default();
         let there = rows.get_mut(&key);
-        if let (Kind::Update { .. } | Kind::Delete(_), Some(old), Some(owner)) = (kind, &there, table.owner())
+        if let (WriteShape::Update { .. } | WriteShape::Delete(_), Some(old), Some(owner)) =
+            (kind, &there, table.owner())
             && old[at(table.columns, owner)] != row[at(&columns, owner)]
         {
             return Err(format!("a row of {} is another's", table.name));
         }
         match (kind, there) {
-            (Kind::Insert(_) | Kind::Append(_), None) => drop(rows.insert(key, row.to_vec())),
-            (Kind::Delete(_), Some(_)) => drop(rows.remove(&key)),
-            (Kind::Update { check, .. }, Some(old)) => {
+            (WriteShape::Insert(_) | WriteShape::Append(_), None) => drop(rows.insert(key, row.to_vec())),
+            (WriteShape::Delete(_), Some(_)) => drop(rows.remove(&key)),
+            (WriteShape::Update { check, .. }, Some(old)) => {
                 let (was, is) = (|name| &old[at(table.columns, name)], |name| &row[at(&columns, name)]);
                 let holds = match check {
                     Check::None => true,

@@ -3,10 +3,10 @@
 
 use super::connection::{Param, numbers, texts};
 use super::one_read::OneRead;
-use crate::batch::Needs;
+use crate::batch::ReadSet;
 use crate::rows::{Field as _, Value};
 use std::collections::BTreeSet;
-use tenancy_core::judge::{Found, FoundOrganization};
+use tenancy_core::judge::{CurrentOrganization, CurrentRows};
 use tokio_postgres::types::Type;
 
 /// Rows that are locked, in order of their keys, and that must be as they are said to be.
@@ -57,16 +57,16 @@ impl Asserted {
     /// What locks the rows that the guards name and asserts that they are as in `found`: organizations first, everything else
     /// in a second statement, which sees what was committed while the first waited. What is to be new needs none: its key is
     /// unique. Callers' keys are asserted with the log.
-    pub fn statements<'a>(&self, needs: &Needs<'a>, found: &Found) -> impl Iterator<Item = OneRead<'a>> {
+    pub fn statements<'a>(&self, needs: &ReadSet<'a>, found: &CurrentRows) -> impl Iterator<Item = OneRead<'a>> {
         let organization = |id: &str| found.organizations.get(id);
-        let newest: [fn(&FoundOrganization) -> i64; 2] = [|now| now.usage_serial, |now| now.usage.tenants];
+        let newest: [fn(&CurrentOrganization) -> i64; 2] = [|now| now.usage_serial, |now| now.usage.tenants];
         let mut usages = said(&needs.organizations, organization, newest);
         if let Some(params) = &mut usages {
             let quotas = needs.organizations.iter().filter_map(|id| organization(id)).map(|now| now.usage.quotas.put());
             params.push(values_as_texts(quotas));
         }
         let said = [
-            said(&needs.organizations, organization, [|now: &FoundOrganization| now.version, |now| now.counter]),
+            said(&needs.organizations, organization, [|now: &CurrentOrganization| now.version, |now| now.counter]),
             usages,
             said(&needs.tenants, |id| found.tenants.get(id), [|now: &(i64, i64)| now.0, |now| now.1]),
             said(&needs.jobs, |id| found.jobs.get(id), [|epoch| *epoch]),

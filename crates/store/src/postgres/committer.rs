@@ -7,14 +7,14 @@ use super::fault::Fault;
 use super::flight::{Flight, Landed};
 use super::flushes::{Failure, Flushes};
 use super::target::{STATEMENT_TIMEOUT_SECONDS, Target};
-use crate::batch::{Needs, judged};
+use crate::batch::{ReadSet, judged};
 use crate::queue::{Intake, Waiting};
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tenancy_core::Error;
-use tenancy_core::judge::{Found, Verdict};
+use tenancy_core::judge::{CurrentRows, Verdict};
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 use tokio::time::Instant;
 
@@ -52,7 +52,7 @@ enum Stage {
     /// Nothing is sent.
     Taken(Vec<Waiting>),
     /// Its first flush is done.
-    Read(Vec<Waiting>, Box<Found>),
+    Read(Vec<Waiting>, Box<CurrentRows>),
     /// All of it is sent.
     Sent(Flight),
 }
@@ -178,8 +178,8 @@ impl Committer {
             // It ran before, so nothing is begun behind it.
             let alone = Batch { stage: Stage::Taken(vec![member]), course: Course { tries: 0, ..course } };
             if Box::pin(self.settle(alone)).await.refused == Some(Fault::Locked) {
-                let locked = Needs::of_guards(&guards);
-                let meets = |waiting: &Waiting| locked.meets(&Needs::of_guards(&waiting.member.changes.guards));
+                let locked = ReadSet::of_guards(&guards);
+                let meets = |waiting: &Waiting| locked.meets(&ReadSet::of_guards(&waiting.member.changes.guards));
                 members.make_contiguous().sort_by_key(meets);
             }
         }
@@ -218,7 +218,7 @@ impl Committer {
     async fn send(
         &mut self,
         members: Vec<Waiting>,
-        found: Option<Found>,
+        found: Option<CurrentRows>,
         again: bool,
     ) -> Result<Option<Flight>, Box<Failed>> {
         let (connection, is_new) = match self.connect().await {
@@ -233,7 +233,7 @@ impl Committer {
                     Ok(flight) => return Ok(Some(flight)),
                     Err(members) => members,
                 };
-                let needs = Needs::of(&members, again);
+                let needs = ReadSet::of(&members, again);
                 let found = Failure::unless_answered(false, self.flushes.first(&connection, &needs)).await;
                 (members, found)
             }
@@ -325,7 +325,7 @@ impl Committer {
         connection: &Connection,
     ) -> Result<Option<Batch>, Box<Failed>> {
         let flushes = Arc::clone(&self.flushes);
-        let needs = Needs::of(&next, false);
+        let needs = ReadSet::of(&next, false);
         let mut first = Box::pin(Failure::unless_answered(false, flushes.first(connection, &needs)));
         let looked = flight.land_or(first.as_mut()).await;
         let landed = flight.landed().await;

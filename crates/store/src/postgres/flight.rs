@@ -2,13 +2,13 @@
 
 use super::connection::Connection;
 use super::flushes::{Failure, Flushes};
-use crate::batch::{Flush, Needs, committed_at, usage_rows};
+use crate::batch::{Flush, ReadSet, committed_at, usage_rows};
 use crate::queue::Waiting;
 use futures_util::future::{Either, select};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use tenancy_core::judge::{Found, Judgement, Verdict};
+use tenancy_core::judge::{CurrentRows, Judgement, Verdict};
 use tokio::sync::Notify;
 
 /// A batch on its way. It is sent when it is first waited for.
@@ -41,7 +41,7 @@ impl Flight {
         flushes: &Arc<Flushes>,
         members: Vec<Waiting>,
         judgement: Judgement,
-        presumed: Option<Found>,
+        presumed: Option<CurrentRows>,
     ) -> Self {
         flushes.remembered.was_sent(&members, &judgement);
         let committing = judgement.verdicts.iter().filter(|verdict| **verdict == Verdict::In).count();
@@ -51,7 +51,7 @@ impl Flight {
         let landing = Box::pin(async move {
             let usages = usage_rows(&judgement);
             let flush = Flush::of(&members, &judgement, &usages);
-            let needs = presumed.as_ref().map(|found| (Needs::of(&members, false), found));
+            let needs = presumed.as_ref().map(|found| (ReadSet::of(&members, false), found));
             let presumed = needs.as_ref().map(|(needs, found)| (needs, *found));
             let second = flushes.second(&connection, presumed, &flush, committed_at(&members), &sent);
             let outcome = Failure::unless_answered(true, second).await;

@@ -7,13 +7,13 @@ use super::one_read::{OneRead, placed};
 use super::one_statement::OneStatement;
 use super::remembered::Remembered;
 use super::rows::Rows;
-use crate::batch::{Appended, Flush, Needs, key_text};
-use crate::found::{READS, ROUNDS, Read};
-use crate::rows::{Column, KINDS, PLATFORM_AUDIT, TENANT_AUDIT, Table, Value, unnest};
+use crate::batch::{Appended, Flush, ReadSet, key_text};
+use crate::current_rows::{READS, ROUNDS, Read};
+use crate::rows::{Column, PLATFORM_AUDIT, TENANT_AUDIT, Table, Value, WRITES, unnest};
 use std::future::Future;
 use tenancy_core::Timestamp;
 use tenancy_core::ids::KeyId;
-use tenancy_core::judge::Found;
+use tenancy_core::judge::CurrentRows;
 use tokio::sync::Notify;
 use tokio_postgres::Row;
 
@@ -109,8 +109,8 @@ impl Flushes {
     pub fn new() -> Self {
         Self {
             reads: READS.iter().map(|read| read.postgres()).collect(),
-            writes: KINDS.iter().map(|kind| kind.postgres()).collect(),
-            columns: KINDS.iter().map(|kind| kind.columns()).collect(),
+            writes: WRITES.iter().map(|kind| kind.postgres()).collect(),
+            columns: WRITES.iter().map(|kind| kind.columns()).collect(),
             tenant_log: append_log(TENANT_AUDIT),
             platform_log: append_log(PLATFORM_AUDIT),
             asserted: Asserted::new(),
@@ -120,7 +120,7 @@ impl Flushes {
 
     /// The first flush: begins, locks and reads every row that the guards name, but for callers' keys, as long as they are
     /// taken to be as is said.
-    pub async fn first(&self, connection: &Connection, needs: &Needs<'_>) -> Result<Found, Failure> {
+    pub async fn first(&self, connection: &Connection, needs: &ReadSet<'_>) -> Result<CurrentRows, Failure> {
         let mut planned = self.rounds(needs, |read| !(read.is_of_callers() && needs.callers_hold()));
         if !needs.receipts.is_empty() {
             // An earlier run of this batch may come through while a lock is waited for: all locks first, so that all is
@@ -133,7 +133,7 @@ impl Flushes {
             .map_err(|error| Failure::before(&error))?;
         let mut sent = vec![begun(connection)];
         sent.extend(planned.iter().map(|one| Box::pin(connection.query(&one.sql, &one.params)) as _));
-        let mut found = Found::default();
+        let mut found = CurrentRows::default();
         for answer in together(sent).await {
             for row in answer.map_err(|error| Failure::before(&error))? {
                 let (place, row) = placed(&row).map_err(|error| Failure::before(&error))?;
@@ -159,7 +159,7 @@ impl Flushes {
     }
 
     /// The reads that these needs ask for, a statement for each round of them.
-    fn rounds<'a>(&self, needs: &'a Needs<'a>, which: impl Fn(&Read) -> bool) -> Vec<OneRead<'a>> {
+    fn rounds<'a>(&self, needs: &'a ReadSet<'a>, which: impl Fn(&Read) -> bool) -> Vec<OneRead<'a>> {
         let mut rounds: [OneRead<'a>; ROUNDS] = Default::default();
         for (place, (read, sql)) in READS.iter().zip(&self.reads).enumerate() {
             if which(read) && !(read.keys)(needs).is_empty() {
@@ -169,7 +169,7 @@ impl Flushes {
         rounds.into_iter().filter(|one| !one.sql.is_empty()).collect()
     }
 
-    fn keys<'a>(&self, read: &Read, needs: &'a Needs<'a>) -> Vec<Param<'a>> {
+    fn keys<'a>(&self, read: &Read, needs: &'a ReadSet<'a>) -> Vec<Param<'a>> {
         let keys = || (read.keys)(needs).iter().copied();
         let keyed = texts(keys());
         if read.is_newest_only() { vec![keyed, numbers(self.remembered.least(keys()))] } else { vec![keyed] }
@@ -183,7 +183,7 @@ impl Flushes {
     pub async fn second(
         &self,
         connection: &Connection,
-        presumed: Option<(&Needs<'_>, &Found)>,
+        presumed: Option<(&ReadSet<'_>, &CurrentRows)>,
         flush: &Flush<'_>,
         now: Timestamp,
         is_sent: &Notify,
@@ -233,7 +233,7 @@ impl Flushes {
     fn writes<'a>(&'a self, connection: &Connection, flush: &'a Flush<'_>) -> Vec<OneStatement<'a>> {
         let mut planned: Vec<OneStatement<'a>> = Vec::new();
         let mut inserts_last = false;
-        for (((kind, sql), columns), rows) in KINDS.iter().zip(&self.writes).zip(&self.columns).zip(&flush.rows) {
+        for (((kind, sql), columns), rows) in WRITES.iter().zip(&self.writes).zip(&self.columns).zip(&flush.rows) {
             if rows.is_empty() {
                 continue;
             }

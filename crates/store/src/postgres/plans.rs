@@ -7,12 +7,12 @@ use super::flushes::{APPEND_BATCH, LOCK_HEAD, append_log};
 use super::one_read::OneRead;
 use super::one_statement::OneStatement;
 use super::target::Target;
+use crate::current_rows::READS;
 use crate::database::Database;
-use crate::found::READS;
 use crate::keyed::{ROWS, SNAPSHOT};
 use crate::list::log_sql;
 use crate::page::AuditFilter;
-use crate::rows::{Dialect, KINDS, PLATFORM_AUDIT, TENANT_AUDIT, Type};
+use crate::rows::{Dialect, PLATFORM_AUDIT, TENANT_AUDIT, Type, WRITES};
 use std::fmt::Write as _;
 
 /// What is read whole: the head is one row; the newest batch is the end of an index, one row of it.
@@ -21,9 +21,9 @@ const ONE_ROW: [&str; 2] = ["log_head", "log_batches"];
 fn statements() -> Vec<String> {
     let reads = READS.iter().map(|read| read.postgres());
     let keyed = ROWS.iter().chain(&SNAPSHOT).map(|by| by.sql(Dialect::Postgres));
-    let writes = KINDS.iter().map(|kind| kind.postgres());
+    let writes = WRITES.iter().map(|kind| kind.postgres());
     let log = [LOCK_HEAD.to_owned(), append_log(TENANT_AUDIT), append_log(PLATFORM_AUDIT), APPEND_BATCH.to_owned()];
-    let inserts = KINDS.iter().filter(|kind| kind.inserts()).map(|kind| kind.postgres());
+    let inserts = WRITES.iter().filter(|kind| kind.inserts()).map(|kind| kind.postgres());
     let together =
         [as_one(inserts), as_one(log[1..].iter().cloned()), one_read(reads.clone()), one_read(keyed.clone())];
     reads.chain(keyed).chain(writes).chain(log.clone()).chain(together).chain(Asserted::new().0).collect()

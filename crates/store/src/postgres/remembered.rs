@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tenancy_core::changes::{Guard, Write};
 use tenancy_core::ids::OrganizationId;
-use tenancy_core::judge::{Found, FoundOrganization, Judgement, Verdict};
+use tenancy_core::judge::{CurrentOrganization, CurrentRows, Judgement, Verdict};
 
 /// Most organizations that are remembered; then all are forgotten.
 const MAX_REMEMBERED: usize = 10_000;
@@ -21,7 +21,7 @@ pub struct Remembered(Mutex<Memory>);
 
 #[derive(Default)]
 struct Memory {
-    organizations: HashMap<OrganizationId, FoundOrganization>,
+    organizations: HashMap<OrganizationId, CurrentOrganization>,
     to_be_read: u32,
 }
 
@@ -40,9 +40,9 @@ impl Remembered {
 
     /// These were read, under their organizations' locks. False if the usage of one is older than was remembered: rows were
     /// put back under a connection that lasted, so all is forgotten, and what was read does not count.
-    pub fn was_read(&self, found: &Found) -> bool {
+    pub fn was_read(&self, found: &CurrentRows) -> bool {
         let known = &mut self.memory().organizations;
-        let older = |(id, organization): (&OrganizationId, &FoundOrganization)| {
+        let older = |(id, organization): (&OrganizationId, &CurrentOrganization)| {
             known.get(id).is_some_and(|before| organization.usage_serial < before.usage_serial)
         };
         if found.organizations.iter().any(older) {
@@ -77,13 +77,13 @@ impl Remembered {
     /// What these members would find if nothing has moved: each row as it is said to be by the first of them that names it,
     /// organizations as they are remembered, and nothing where something is to be new. `None` if one of their organizations
     /// is not remembered, or if batches are to be read first.
-    pub fn presumed(&self, members: &[Waiting]) -> Option<Found> {
+    pub fn presumed(&self, members: &[Waiting]) -> Option<CurrentRows> {
         let memory = &mut *self.memory();
         if memory.to_be_read > 0 {
             memory.to_be_read -= 1;
             return None;
         }
-        let mut found = Found::default();
+        let mut found = CurrentRows::default();
         // An alias that a member drops is there until then. Its rows go before others are inserted, so no unique key would tell.
         for write in members.iter().flat_map(|waiting| &waiting.member.changes.writes) {
             if let Write::DeleteAlias(alias) = write {
@@ -129,8 +129,8 @@ impl Remembered {
 mod tests {
     use super::*;
 
-    fn found(serial: i64) -> Found {
-        let organization = FoundOrganization {
+    fn found(serial: i64) -> CurrentRows {
+        let organization = CurrentOrganization {
             version: 1,
             counter: 1,
             open: true,
@@ -138,7 +138,10 @@ mod tests {
             usage: Default::default(),
             usage_serial: serial,
         };
-        Found { organizations: HashMap::from([(OrganizationId::known("acme"), organization)]), ..Found::default() }
+        CurrentRows {
+            organizations: HashMap::from([(OrganizationId::known("acme"), organization)]),
+            ..CurrentRows::default()
+        }
     }
 
     #[test]

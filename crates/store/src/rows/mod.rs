@@ -12,9 +12,9 @@ pub use record::{
     HOLDS as TABLE_HOLDS, IDEMPOTENCY_RECORDS as TABLE_IDEMPOTENCY_RECORDS, STAMPS, Stamp,
     TENANT_JOBS as TABLE_TENANT_JOBS, TENANT_WEBHOOKS as TABLE_TENANT_WEBHOOKS, TENANTS as TABLE_TENANTS, UsageRow,
 };
-pub use table::{Check, Column, Dialect, Kind, Record, Table, parameter_type, unnest};
+pub use table::{Check, Column, Dialect, Record, Table, WriteShape, parameter_type, unnest};
 pub use value::{Corrupt, Field, Type, Value, size};
-pub use writes::{INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KINDS, KindIndex, rows};
+pub use writes::{INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KindIndex, WRITES, rows};
 
 /// Every table that is described: for the test that holds descriptions against the catalogs, and for the model.
 #[cfg(any(test, feature = "model"))]

@@ -72,7 +72,7 @@ pub enum Check {
 
 /// A kind of write: one statement a batch, or a part of one, however many rows it carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum WriteShape {
     /// Inserts whole rows.
     Insert(&'static Table),
     /// Inserts the next row of a list, whose key ends with a number that goes up by one from 1, and of which the newest row
@@ -131,7 +131,7 @@ impl Table {
     }
 }
 
-impl Kind {
+impl WriteShape {
     /// Its table.
     pub fn table(self) -> &'static Table {
         match self {
@@ -206,7 +206,7 @@ impl Kind {
         }
     }
 
-    /// The values of [`Kind::columns`] out of the values of all columns.
+    /// The values of [`WriteShape::columns`] out of the values of all columns.
     pub fn pick(self, all: Vec<Value>) -> Vec<Value> {
         if self.inserts() {
             return all;
@@ -219,7 +219,7 @@ impl Kind {
             .collect()
     }
 
-    /// The statement for SQLite: one row, its values as parameters. If it [asserts](Kind::asserts), it must change exactly
+    /// The statement for SQLite: one row, its values as parameters. If it [asserts](WriteShape::asserts), it must change exactly
     /// one row.
     pub fn sqlite(self) -> String {
         let columns = self.columns();
@@ -263,7 +263,7 @@ impl Kind {
     }
 
     /// The statement for PostgreSQL: any number of rows, as one array of the table's own row type; what is not inserted
-    /// also takes the rows' first key column, as an array. An update or delete that [asserts](Kind::asserts) and does not
+    /// also takes the rows' first key column, as an array. An update or delete that [asserts](WriteShape::asserts) and does not
     /// meet every one of its rows fails (a division by zero), since its `COMMIT` is on the way already.
     pub fn postgres(self) -> String {
         let columns = self.columns();
@@ -323,11 +323,11 @@ pub fn parameter_type(ty: Type) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rows::KINDS;
+    use crate::rows::WRITES;
 
     #[test]
     fn a_change_of_a_tenants_row_must_name_the_tenant() {
-        let changes = KINDS.iter().filter(|kind| !kind.inserts());
+        let changes = WRITES.iter().filter(|kind| !kind.inserts());
         let of_tenants = changes.filter(|kind| kind.table().columns.iter().any(|column| column.name == OWNER));
         let mut seen = 0;
         for kind in of_tenants {

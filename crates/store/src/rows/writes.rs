@@ -5,30 +5,30 @@ use super::record::{
     ALIASES, API_KEYS, AliasRow, ENVIRONMENT_VERSIONS, ENVIRONMENTS, HOLDS, IDEMPOTENCY_RECORDS, ORGANIZATION_USAGE,
     ORGANIZATIONS, TENANT_JOBS, TENANT_VERSIONS, TENANT_WEBHOOKS, TENANTS,
 };
-use super::{Check, Field, Kind, Record, Value};
+use super::{Check, Field, Record, Value, WriteShape};
 use tenancy_core::changes::{Changes, Write};
 use tenancy_core::ids::TenantId;
 use tenancy_core::job::Step;
 use tenancy_core::json::Object;
 
-/// Place of a kind in [`KINDS`].
+/// Place of a kind in [`WRITES`].
 pub type KindIndex = usize;
 
-const fn update(table: &'static super::Table, set: &'static [&'static str], check: Check) -> Kind {
-    Kind::Update { table, set, check }
+const fn update(table: &'static super::Table, set: &'static [&'static str], check: Check) -> WriteShape {
+    WriteShape::Update { table, set, check }
 }
 
-const fn of_tenant(table: &'static super::Table, set: &'static [&'static str]) -> Kind {
-    Kind::UpdateAll { table, by: "tenant_id", set }
+const fn of_tenant(table: &'static super::Table, set: &'static [&'static str]) -> WriteShape {
+    WriteShape::UpdateAll { table, by: "tenant_id", set }
 }
 
 /// Every kind of write. What others refer to comes first; what is removed goes before what may take its place.
-pub const KINDS: &[Kind] = &[
-    Kind::Insert(ORGANIZATIONS),
+pub const WRITES: &[WriteShape] = &[
+    WriteShape::Insert(ORGANIZATIONS),
     update(ORGANIZATIONS, &["display_name", "labels", "caps", "version", "updated_at"], Check::OneLess("version")),
     update(ORGANIZATIONS, &["counter", "closed_at", "updated_at"], Check::OneLess("counter")),
-    Kind::Append(ORGANIZATION_USAGE),
-    Kind::Insert(TENANTS),
+    WriteShape::Append(ORGANIZATION_USAGE),
+    WriteShape::Insert(TENANTS),
     update(
         TENANTS,
         &[
@@ -51,23 +51,23 @@ pub const KINDS: &[Kind] = &[
         &["state", "counter", "state_since", "provisioned_at", "archived_at", "purge_after", "purged_at", "updated_at"],
         Check::OneLess("counter"),
     ),
-    Kind::Insert(TENANT_VERSIONS),
-    Kind::Delete(ENVIRONMENTS),
-    Kind::Insert(ENVIRONMENTS),
+    WriteShape::Insert(TENANT_VERSIONS),
+    WriteShape::Delete(ENVIRONMENTS),
+    WriteShape::Insert(ENVIRONMENTS),
     update(
         ENVIRONMENTS,
         &["region", "isolation_level", "quotas", "retention_days", "version", "updated_at"],
         Check::OneLess("version"),
     ),
     update(ENVIRONMENTS, &["state", "provisioned_at", "updated_at"], Check::None),
-    Kind::Insert(ENVIRONMENT_VERSIONS),
-    Kind::Delete(HOLDS),
-    Kind::Insert(HOLDS),
+    WriteShape::Insert(ENVIRONMENT_VERSIONS),
+    WriteShape::Delete(HOLDS),
+    WriteShape::Insert(HOLDS),
     update(HOLDS, &["reason", "placed_by", "until"], Check::None),
-    Kind::Delete(ALIASES),
-    Kind::Insert(ALIASES),
-    Kind::Delete(TENANT_WEBHOOKS),
-    Kind::Insert(TENANT_WEBHOOKS),
+    WriteShape::Delete(ALIASES),
+    WriteShape::Insert(ALIASES),
+    WriteShape::Delete(TENANT_WEBHOOKS),
+    WriteShape::Insert(TENANT_WEBHOOKS),
     update(TENANT_WEBHOOKS, &["url", "events", "retry_policy", "updated_at"], Check::None),
     update(
         TENANT_JOBS,
@@ -79,18 +79,18 @@ pub const KINDS: &[Kind] = &[
         &["state", "waiting_for", "due_at", "error_code", "error", "updated_at", "finished_at"],
         Check::Same("lease_epoch"),
     ),
-    Kind::Insert(TENANT_JOBS),
-    Kind::Insert(API_KEYS),
+    WriteShape::Insert(TENANT_JOBS),
+    WriteShape::Insert(API_KEYS),
     update(API_KEYS, &["version", "revoked_at"], Check::OneLess("version")),
-    Kind::Insert(IDEMPOTENCY_RECORDS),
-    Kind::Insert(AUDIT_PRIVATE),
+    WriteShape::Insert(IDEMPOTENCY_RECORDS),
+    WriteShape::Insert(AUDIT_PRIVATE),
     // A purge empties last, so that nothing of its own commit stays either. It leaves idempotency records alone: they
     // may hold answers with the tenant in them, belong to the key that asked, and are gone within their 24 hours.
     update(TENANTS, &["display_name", "labels", "quotas", "policies", "billing"], Check::None),
     of_tenant(TENANT_VERSIONS, &["manifest"]),
     of_tenant(ENVIRONMENT_VERSIONS, &["manifest"]),
     of_tenant(TENANT_JOBS, &["logs", "steps", "waiting_for", "error"]),
-    Kind::DeleteAll { table: AUDIT_PRIVATE, by: "tenant_id" },
+    WriteShape::DeleteAll { table: AUDIT_PRIVATE, by: "tenant_id" },
 ];
 
 const INSERT_ORGANIZATION: KindIndex = 0;
@@ -156,7 +156,7 @@ fn erased(id: &TenantId, tenant: (KindIndex, Vec<Value>)) -> Vec<(KindIndex, Vec
 fn row(write: &Write, tenant: Option<&TenantId>) -> (KindIndex, Vec<Value>) {
     let deleted = |kind, key: Value| (kind, vec![key, tenant.cloned().put()]);
     fn of<R: Record>(kind: KindIndex, record: &R) -> (KindIndex, Vec<Value>) {
-        (kind, KINDS[kind].pick(record.values()))
+        (kind, WRITES[kind].pick(record.values()))
     }
     match write {
         Write::InsertOrganization(row) => of(INSERT_ORGANIZATION, row),

@@ -1,7 +1,7 @@
 //! SQLite: one file, one process, one writer thread, readers in place.
 
 mod connection;
-mod found;
+mod current_rows;
 mod migrate;
 mod readers;
 mod writer;

@@ -1,10 +1,10 @@
 //! The one writer: a thread that commits batch after batch, and does upkeep between them.
 
 use super::connection::failed;
-use super::found;
-use crate::batch::{Flush, Needs, committed_at, judged, numbered, usage_rows};
+use super::current_rows;
+use crate::batch::{Flush, ReadSet, committed_at, judged, numbered, usage_rows};
 use crate::queue::{Intake, Waiting};
-use crate::rows::{KINDS, Kind, LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value};
+use crate::rows::{LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value, WRITES, WriteShape};
 use rusqlite::{Connection, TransactionBehavior};
 use std::sync::{Arc, Mutex, PoisonError};
 use tenancy_core::Error;
@@ -104,11 +104,11 @@ impl Writer {
             unsynced,
             intake,
             tasks,
-            reads: found::statements(),
-            writes: KINDS.iter().map(|kind| kind.sqlite()).collect(),
-            tenant_audit: Kind::Insert(TENANT_AUDIT).sqlite(),
-            platform_audit: Kind::Insert(PLATFORM_AUDIT).sqlite(),
-            log_batches: Kind::Insert(LOG_BATCHES).sqlite(),
+            reads: current_rows::statements(),
+            writes: WRITES.iter().map(|kind| kind.sqlite()).collect(),
+            tenant_audit: WriteShape::Insert(TENANT_AUDIT).sqlite(),
+            platform_audit: WriteShape::Insert(PLATFORM_AUDIT).sqlite(),
+            log_batches: WriteShape::Insert(LOG_BATCHES).sqlite(),
         }
     }
 
@@ -169,14 +169,14 @@ impl Writer {
     fn commit(&mut self, members: &[Waiting]) -> Result<(Judgement, i64), Error> {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| failed(&e))?;
-        let found = found::read(&transaction, &self.reads, &Needs::of(members, false))?;
+        let found = current_rows::read(&transaction, &self.reads, &ReadSet::of(members, false))?;
         let judgement = judged(members, &found);
         let usages = usage_rows(&judgement);
         let flush = Flush::of(members, &judgement, &usages);
         if flush.is_empty() {
             return Ok((judgement, 0));
         }
-        for ((kind, sql), rows) in KINDS.iter().zip(&self.writes).zip(&flush.rows) {
+        for ((kind, sql), rows) in WRITES.iter().zip(&self.writes).zip(&flush.rows) {
             each(&transaction, sql, kind.asserts(), rows.iter().copied())?;
         }
         let last: i64 = transaction

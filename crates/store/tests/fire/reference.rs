@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use tenancy_core::Error;
 use tenancy_core::changes::{Changes, Guard, Write};
 use tenancy_core::ids::KeyId;
-use tenancy_core::judge::{Found, FoundOrganization, Verdict, judge};
+use tenancy_core::judge::{CurrentOrganization, CurrentRows, Verdict, judge};
 use tenancy_core::organization::Usage;
 use tenancy_store::Receipt;
 
 /// All that guards can name, as it is now.
 #[derive(Debug, Default)]
 pub struct Reference {
-    found: Found,
+    found: CurrentRows,
     key_names: HashMap<KeyId, String>,
     last_position: i64,
     /// How many batches were written.
@@ -74,7 +74,7 @@ impl Reference {
         for write in &member.writes {
             match write {
                 Write::InsertOrganization(row) => {
-                    let organization = FoundOrganization {
+                    let organization = CurrentOrganization {
                         version: row.version,
                         counter: row.counter,
                         open: row.closed_at.is_none(),

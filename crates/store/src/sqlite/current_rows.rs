@@ -1,12 +1,12 @@
 //! What the guards of a batch name, read by the one writer: it needs no locks.
 
 use super::connection::{failed, rows_of};
-use crate::batch::Needs;
-use crate::found::READS;
+use crate::batch::ReadSet;
+use crate::current_rows::READS;
 use crate::rows::Value;
 use rusqlite::Connection;
 use tenancy_core::Error;
-use tenancy_core::judge::Found;
+use tenancy_core::judge::CurrentRows;
 
 /// The statements of [`READS`], in their order.
 pub fn statements() -> Vec<String> {
@@ -14,8 +14,8 @@ pub fn statements() -> Vec<String> {
 }
 
 /// Reads every row that a batch needs, by these [`statements`].
-pub fn read(connection: &Connection, statements: &[String], needs: &Needs<'_>) -> Result<Found, Error> {
-    let mut found = Found::default();
+pub fn read(connection: &Connection, statements: &[String], needs: &ReadSet<'_>) -> Result<CurrentRows, Error> {
+    let mut found = CurrentRows::default();
     for (read, sql) in READS.iter().zip(statements) {
         let keys = (read.keys)(needs);
         if keys.is_empty() {

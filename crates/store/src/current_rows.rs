@@ -1,12 +1,12 @@
 //! What is read for the judge: one description, from which both databases' statements are made.
 
-use crate::batch::Needs;
+use crate::batch::ReadSet;
 use crate::rows::{Corrupt, Field, Record, Type, Value};
 use std::collections::BTreeSet;
 use tenancy_core::changes::IdempotencyRecord;
 use tenancy_core::ids::{Alias, AuditId, JobId, KeyId, OrganizationId, TenantId};
 use tenancy_core::job::JobState;
-use tenancy_core::judge::{Found, FoundOrganization};
+use tenancy_core::judge::{CurrentOrganization, CurrentRows};
 use tenancy_core::organization::{Caps, Usage};
 
 /// One kind of row that guards name.
@@ -24,9 +24,9 @@ pub struct Read {
     /// Types of what is read.
     pub types: &'static [Type],
     /// Which keys.
-    pub keys: for<'a, 'b> fn(&'b Needs<'a>) -> &'b BTreeSet<&'a str>,
+    pub keys: for<'a, 'b> fn(&'b ReadSet<'a>) -> &'b BTreeSet<&'a str>,
     /// Where it goes.
-    pub put: fn(&mut Found, Vec<Value>) -> Result<(), Corrupt>,
+    pub put: fn(&mut CurrentRows, Vec<Value>) -> Result<(), Corrupt>,
 }
 
 impl Read {
@@ -184,7 +184,7 @@ pub const READS: &[Read] = &[
     receipts("platform_audit"),
 ];
 
-const fn key_version(lock: bool, keys: for<'a, 'b> fn(&'b Needs<'a>) -> &'b BTreeSet<&'a str>) -> Read {
+const fn key_version(lock: bool, keys: for<'a, 'b> fn(&'b ReadSet<'a>) -> &'b BTreeSet<&'a str>) -> Read {
     Read {
         columns: "key_id, version",
         table: "api_keys",
@@ -222,9 +222,9 @@ fn columns<const N: usize>(row: Vec<Value>) -> Result<[Value; N], Corrupt> {
     row.try_into().map_err(|row: Vec<Value>| Corrupt(format!("{N} columns expected, {} found", row.len())))
 }
 
-fn organization(found: &mut Found, row: Vec<Value>) -> Result<(), Corrupt> {
+fn organization(found: &mut CurrentRows, row: Vec<Value>) -> Result<(), Corrupt> {
     let [id, version, counter, open, caps] = columns(row)?;
-    let organization = FoundOrganization {
+    let organization = CurrentOrganization {
         version: i64::take(version)?,
         counter: i64::take(counter)?,
         open: bool::take(open)?,
@@ -236,7 +236,7 @@ fn organization(found: &mut Found, row: Vec<Value>) -> Result<(), Corrupt> {
     Ok(())
 }
 
-fn usage(found: &mut Found, row: Vec<Value>) -> Result<(), Corrupt> {
+fn usage(found: &mut CurrentRows, row: Vec<Value>) -> Result<(), Corrupt> {
     let [id, serial, tenants, quotas] = columns(row)?;
     if let Some(organization) = found.organizations.get_mut(&OrganizationId::take(id)?) {
         organization.usage_serial = i64::take(serial)?;
