@@ -1,10 +1,11 @@
 //! A batch: changes that commit together. What both databases and the model do alike with it is here.
 
 use crate::queue::Waiting;
-use crate::rows::{
-    AuditRow, INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KindIndex, PrivateRow, Record, UsageRow, Value, WRITES,
-    rows, size,
-};
+use crate::rows::{Record, Value, size};
+use crate::tables::audit::AuditRow;
+use crate::tables::audit_private::PrivateRow;
+use crate::tables::organization_usage::UsageRow;
+use crate::write_kind::{WRITES, WriteKind, rows};
 use std::collections::{BTreeMap, BTreeSet};
 use tenancy_core::Timestamp;
 use tenancy_core::changes::{Changes, Guard};
@@ -23,7 +24,7 @@ pub struct Member {
     /// What a rule decided.
     pub changes: Changes,
     /// Its rows, with their kinds.
-    pub rows: Vec<(KindIndex, Vec<Value>)>,
+    pub rows: Vec<(WriteKind, Vec<Value>)>,
     /// Its events as rows of the log, each with whether it is a tenant's.
     pub events: Vec<(bool, Vec<Value>)>,
     /// How large its rows are.
@@ -35,8 +36,8 @@ impl Member {
     pub fn new(changes: Changes) -> Self {
         let mut rows = rows(&changes);
         let private = changes.events().iter().filter_map(PrivateRow::of);
-        rows.extend(private.map(|private| (INSERT_PRIVATE, private.values())));
-        rows.extend(changes.answer.iter().map(|answer| (INSERT_ANSWER, answer.values())));
+        rows.extend(private.map(|private| (WriteKind::InsertPrivate, private.values())));
+        rows.extend(changes.answer.iter().map(|answer| (WriteKind::InsertAnswer, answer.values())));
         let events: Vec<_> =
             changes.events().iter().map(|event| (event.tenant_id.is_some(), event_row(event))).collect();
         let sizes = rows.iter().map(|(_, row)| size(row)).chain(events.iter().map(|(_, row)| size(row)));
@@ -191,7 +192,7 @@ impl<'a> Flush<'a> {
             events: 0,
         };
         let mut keys_at = BTreeSet::new();
-        flush.rows[INSERT_USAGE].extend(usages.iter().map(Vec::as_slice));
+        flush.rows[WriteKind::AppendUsage.index()].extend(usages.iter().map(Vec::as_slice));
         for (waiting, verdict) in members.iter().zip(&judgement.verdicts) {
             if *verdict != Verdict::In {
                 continue;
@@ -205,7 +206,7 @@ impl<'a> Flush<'a> {
                 }
             }
             for (kind, row) in &waiting.member.rows {
-                flush.rows[*kind].push(row);
+                flush.rows[kind.index()].push(row);
             }
             for (tenants, row) in &waiting.member.events {
                 flush.events += 1;

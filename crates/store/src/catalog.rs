@@ -1,7 +1,9 @@
 //! Holds the descriptions and the specification's table against the live catalogs of both databases.
 
 use crate::database::Database;
-use crate::rows::{TABLES, Type, WRITES};
+use crate::rows::Type;
+use crate::tables::TABLES;
+use crate::write_kind::WRITES;
 use std::collections::{BTreeMap, BTreeSet};
 use tenancy_core::environment::IsolationLevel;
 use tenancy_core::job::JobState;

@@ -9,10 +9,11 @@ mod catalog;
 mod current_rows;
 pub mod database;
 mod keyed;
-pub mod list;
+mod list;
 mod migration;
 #[cfg(feature = "model")]
 mod model;
+mod snapshot;
 #[cfg(feature = "model")]
 pub use model::Next;
 pub mod page;
@@ -22,7 +23,9 @@ pub mod read;
 mod rows;
 mod sql;
 mod sqlite;
+mod tables;
 pub mod upkeep;
+mod write_kind;
 
 use rows::{Dialect, Type, Value};
 use sql::Sql;

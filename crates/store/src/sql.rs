@@ -55,6 +55,14 @@ impl Sql {
         self
     }
 
+    /// A text in small letters, of which A to Z have some: for all others, every database and locale has its own.
+    pub fn lowered(&self, text: &str) -> String {
+        match self.dialect {
+            Dialect::Sqlite => format!("lower({text})"),
+            Dialect::Postgres => format!("lower({text} COLLATE \"C\")"),
+        }
+    }
+
     /// Adds order and limit.
     pub fn order(&mut self, order: &str, limit: usize) -> &mut Self {
         let limit = self.bind(Type::Int, Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)));

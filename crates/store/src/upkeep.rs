@@ -8,8 +8,9 @@ mod log;
 pub use log::Expired;
 
 use crate::list::corrupt;
-use crate::rows::{Dialect, Field, Record, TABLE_TENANT_JOBS, Type, Value};
+use crate::rows::{Dialect, Field, Record, Type, Value};
 use crate::sql::Sql;
+use crate::tables::jobs;
 use crate::{Engine, Store};
 use std::time::Duration;
 use tenancy_core::decision_context::cut;
@@ -75,7 +76,7 @@ impl Store {
                     .replace("lease_epoch = lease_epoch", "lease_epoch = j.lease_epoch")
             ),
         };
-        let types = TABLE_TENANT_JOBS.columns.iter().map(|column| column.ty).collect();
+        let types = jobs::TABLE.columns.iter().map(|column| column.ty).collect();
         let rows = self.write(sql, types).await?;
         rows.into_iter().map(Job::from_values).collect::<Result<_, _>>().map_err(corrupt)
     }
@@ -297,5 +298,5 @@ fn columns(prefix: &str, dialect: Dialect) -> String {
         (Dialect::Postgres, Type::Json) => format!("{prefix}{}::text", column.name),
         _ => format!("{prefix}{}", column.name),
     };
-    TABLE_TENANT_JOBS.columns.iter().map(read).collect::<Vec<_>>().join(", ")
+    jobs::TABLE.columns.iter().map(read).collect::<Vec<_>>().join(", ")
 }

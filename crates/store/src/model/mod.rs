@@ -7,8 +7,11 @@ mod together;
 use crate::batch::{Flush, MAX_MEMBERS, ReadSet, committed_at, judged, numbered, usage_rows};
 use crate::current_rows::READS;
 use crate::queue::{self, Intake, Queue, Waiting};
-use crate::rows::{LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value, WRITES, WriteShape};
+use crate::rows::{Value, WriteShape};
 use crate::sql::Sql;
+use crate::tables::audit::{PLATFORM_AUDIT, TENANT_AUDIT};
+use crate::tables::log_batches;
+use crate::write_kind::WRITES;
 use crate::{Engine, Store};
 use rows::Rows;
 pub use shift::Shift;
@@ -98,7 +101,7 @@ fn attempt(rows: &mut Rows, members: &[Waiting]) -> Result<(Judgement, i64), Str
         }
     }
     let batch = [Value::Int(last + flush.events), Value::Int(last + 1), Value::Time(committed_at(members))];
-    next.write(WriteShape::Insert(LOG_BATCHES), &batch)?;
+    next.write(WriteShape::Insert(log_batches::TABLE), &batch)?;
     *rows = next;
     Ok((judgement, last + 1))
 }

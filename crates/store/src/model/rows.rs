@@ -1,7 +1,8 @@
 //! Tables as maps, the kinds of write, and queries of one table with plain conditions: those of the guards, the keyed
 //! reads and the plain lists, taken by the text that SQLite gets.
 
-use crate::rows::{Check, Column, TABLES, Table, Value, WriteShape};
+use crate::rows::{Check, Column, Table, Value, WriteShape};
+use crate::tables::TABLES;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 

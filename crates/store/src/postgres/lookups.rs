@@ -4,9 +4,10 @@ use super::connection::{Connection, Sent, answered, texts, together};
 use super::fault::{away, failed};
 use super::one_read::{OneRead, placed};
 use super::target::Target;
-use crate::keyed::{ROWS, SNAPSHOT, TenantSnapshots};
+use crate::keyed::{KeyedRead, ROWS};
 use crate::list::corrupt;
 use crate::rows::{Dialect, Value};
+use crate::snapshot::{self, TenantSnapshots};
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use tenancy_core::Error;
@@ -21,8 +22,20 @@ const MAX_WAITING: usize = 4096;
 const MAX_TOGETHER: usize = 512;
 
 enum Ask {
-    Row { index: usize, key: String, answer: oneshot::Sender<Result<Option<Vec<Value>>, Error>> },
-    TenantSnapshot { id: TenantId, answer: oneshot::Sender<Result<Option<TenantSnapshot>, Error>> },
+    Row {
+        read: KeyedRead,
+        key: String,
+        answer: oneshot::Sender<Result<Option<Vec<Value>>, Error>>,
+    },
+    TenantSnapshot {
+        id: TenantId,
+        answer: oneshot::Sender<Result<Option<TenantSnapshot>, Error>>,
+    },
+    /// A test asks it to panic.
+    #[cfg(feature = "model")]
+    Panic {
+        _answer: oneshot::Sender<()>,
+    },
 }
 
 /// The way to the reads.
@@ -36,15 +49,15 @@ impl Lookups {
         let fetcher = Fetcher {
             target,
             connection: None,
-            statements: ROWS.iter().chain(&SNAPSHOT).map(|read| read.sql(Dialect::Postgres)).collect(),
+            statements: ROWS.iter().chain(snapshot::reads()).map(|read| read.sql(Dialect::Postgres)).collect(),
         };
         (Self(sender), fetcher.run(asks))
     }
 
-    /// The row of [`ROWS`]'s kind `index` that a key finds, if it is there.
-    pub async fn row(&self, index: usize, key: &str) -> Result<Option<Vec<Value>>, Error> {
+    /// The row that a key finds, if it is there.
+    pub async fn row(&self, read: KeyedRead, key: &str) -> Result<Option<Vec<Value>>, Error> {
         let (answer, answered) = oneshot::channel();
-        self.ask(Ask::Row { index, key: key.to_owned(), answer })?;
+        self.ask(Ask::Row { read, key: key.to_owned(), answer })?;
         answered.await.unwrap_or(Err(Error::Unavailable))
     }
 
@@ -53,6 +66,14 @@ impl Lookups {
         let (answer, answered) = oneshot::channel();
         self.ask(Ask::TenantSnapshot { id: id.clone(), answer })?;
         answered.await.unwrap_or(Err(Error::Unavailable))
+    }
+
+    /// Has the task at the other end panic, and waits until it has.
+    #[cfg(feature = "model")]
+    pub async fn panic(&self) {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.ask(Ask::Panic { _answer: answer });
+        let _ = answered.await;
     }
 
     fn ask(&self, ask: Ask) -> Result<(), Error> {
@@ -73,7 +94,7 @@ struct Fetched {
 struct Fetcher {
     target: Target,
     connection: Option<Connection>,
-    /// Those of [`ROWS`], then those of [`SNAPSHOT`].
+    /// Those of [`ROWS`], then those of a [snapshot's parts](snapshot::PARTS).
     statements: Vec<String>,
 }
 
@@ -124,8 +145,11 @@ impl Fetcher {
         let mut ids = BTreeSet::new();
         for ask in asks {
             match ask {
-                Ask::Row { index, key, .. } => drop(keys[*index].insert(key.as_str())),
+                Ask::Row { read, key, .. } => drop(keys[read.index()].insert(key.as_str())),
                 Ask::TenantSnapshot { id, .. } => drop(ids.insert(id.as_str())),
+                #[cfg(feature = "model")]
+                #[expect(clippy::panic, reason = "a test asks for it")]
+                Ask::Panic { .. } => std::panic::panic_any("a test has asked for it"),
             }
         }
         let mut one = OneRead::default();
@@ -157,7 +181,7 @@ impl Fetcher {
 impl Fetched {
     fn add(&mut self, place: usize, row: Vec<Value>) -> Result<(), Error> {
         if place >= ROWS.len() {
-            return self.snapshots.add(place - ROWS.len(), vec![row]).map_err(corrupt);
+            return self.snapshots.add(place - ROWS.len(), row).map_err(corrupt);
         }
         if let Some(key) = ROWS[place].key_of(&row) {
             self.rows.insert((place, key.to_owned()), row);
@@ -169,8 +193,8 @@ impl Fetched {
 /// Answers one who asked; who is gone needs no answer.
 fn answer(ask: Ask, fetched: &Result<Fetched, Error>) {
     match (ask, fetched) {
-        (Ask::Row { index, key, answer }, Ok(fetched)) => {
-            let _ = answer.send(Ok(fetched.rows.get(&(index, key)).cloned()));
+        (Ask::Row { read, key, answer }, Ok(fetched)) => {
+            let _ = answer.send(Ok(fetched.rows.get(&(read.index(), key)).cloned()));
         }
         (Ask::TenantSnapshot { id, answer }, Ok(fetched)) => {
             let _ = answer.send(Ok(fetched.snapshots.get(&id)));
@@ -181,5 +205,7 @@ fn answer(ask: Ask, fetched: &Result<Fetched, Error>) {
         (Ask::TenantSnapshot { answer, .. }, Err(error)) => {
             let _ = answer.send(Err(error.clone()));
         }
+        #[cfg(feature = "model")]
+        (Ask::Panic { .. }, _) => {}
     }
 }

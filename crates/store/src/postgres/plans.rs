@@ -9,10 +9,12 @@ use super::one_statement::OneStatement;
 use super::target::Target;
 use crate::current_rows::READS;
 use crate::database::Database;
-use crate::keyed::{ROWS, SNAPSHOT};
-use crate::list::log_sql;
+use crate::keyed::ROWS;
 use crate::page::AuditFilter;
-use crate::rows::{Dialect, PLATFORM_AUDIT, TENANT_AUDIT, Type, WRITES};
+use crate::rows::{Dialect, Type};
+use crate::snapshot;
+use crate::tables::audit::{PLATFORM_AUDIT, TENANT_AUDIT, log_sql};
+use crate::write_kind::WRITES;
 use std::fmt::Write as _;
 
 /// What is read whole: the head is one row; the newest batch is the end of an index, one row of it.
@@ -20,7 +22,7 @@ const ONE_ROW: [&str; 2] = ["log_head", "log_batches"];
 
 fn statements() -> Vec<String> {
     let reads = READS.iter().map(|read| read.postgres());
-    let keyed = ROWS.iter().chain(&SNAPSHOT).map(|by| by.sql(Dialect::Postgres));
+    let keyed = ROWS.iter().chain(snapshot::reads()).map(|by| by.sql(Dialect::Postgres));
     let writes = WRITES.iter().map(|kind| kind.postgres());
     let log = [LOCK_HEAD.to_owned(), append_log(TENANT_AUDIT), append_log(PLATFORM_AUDIT), APPEND_BATCH.to_owned()];
     let inserts = WRITES.iter().filter(|kind| kind.inserts()).map(|kind| kind.postgres());

@@ -1,41 +1,14 @@
-//! Each kind of row, described once: both databases' statements are made from these descriptions.
+//! What tables are described with: columns, values, and the statements that both databases get from a description.
 
-mod log;
-mod record;
+mod dialect;
 mod table;
 mod value;
-mod writes;
+mod write;
 
-pub use log::{AuditRow, LOG_BATCHES, PLATFORM_AUDIT, PrivateRow, TENANT_AUDIT};
-pub use record::{
-    ALIASES as TABLE_ALIASES, API_KEYS as TABLE_API_KEYS, AliasRow, ENVIRONMENTS as TABLE_ENVIRONMENTS,
-    HOLDS as TABLE_HOLDS, IDEMPOTENCY_RECORDS as TABLE_IDEMPOTENCY_RECORDS, STAMPS, Stamp,
-    TENANT_JOBS as TABLE_TENANT_JOBS, TENANT_WEBHOOKS as TABLE_TENANT_WEBHOOKS, TENANTS as TABLE_TENANTS, UsageRow,
-};
-pub use table::{Check, Column, Dialect, Record, Table, WriteShape, parameter_type, unnest};
+pub use dialect::{Dialect, parameter_type};
+pub use table::{Column, Record, Table};
 pub use value::{Corrupt, Field, Type, Value, size};
-pub use writes::{INSERT_ANSWER, INSERT_PRIVATE, INSERT_USAGE, KindIndex, WRITES, rows};
-
-/// Every table that is described: for the test that holds descriptions against the catalogs, and for the model.
-#[cfg(any(test, feature = "model"))]
-pub const TABLES: &[&Table] = &[
-    record::ORGANIZATIONS,
-    record::ORGANIZATION_USAGE,
-    record::TENANTS,
-    record::TENANT_VERSIONS,
-    record::ENVIRONMENTS,
-    record::ENVIRONMENT_VERSIONS,
-    record::HOLDS,
-    record::ALIASES,
-    record::TENANT_WEBHOOKS,
-    record::TENANT_JOBS,
-    record::IDEMPOTENCY_RECORDS,
-    record::API_KEYS,
-    log::TENANT_AUDIT,
-    log::PLATFORM_AUDIT,
-    log::AUDIT_PRIVATE,
-    log::LOG_BATCHES,
-];
+pub use write::{Check, WriteShape, unnest};
 
 /// Describes a table whose columns are the fields of a type.
 macro_rules! described {

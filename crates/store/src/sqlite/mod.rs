@@ -10,9 +10,10 @@ pub use migrate::{is_marked, look, migrate};
 pub use readers::Readers;
 use writer::Writer;
 
-use crate::keyed::{self, ROWS, SNAPSHOT, Statement};
+use crate::keyed::{self, KeyedRead, ROWS, Statement};
 use crate::queue::{self, Queue};
 use crate::rows::{Dialect, Type, Value};
+use crate::snapshot;
 use crate::sql::Sql;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,8 +63,8 @@ impl Sqlite {
             .map_err(|error| Error::Internal(error.to_string()))?;
         let readers = Arc::new(Readers::new(path));
         let statements = Statements {
-            rows: keyed::statements(&ROWS, Dialect::Sqlite),
-            snapshot: keyed::statements(&SNAPSHOT, Dialect::Sqlite),
+            rows: keyed::statements(ROWS, Dialect::Sqlite),
+            snapshot: keyed::statements(snapshot::reads(), Dialect::Sqlite),
         };
         Ok(Self {
             queue,
@@ -80,13 +81,13 @@ impl Sqlite {
         self.readers.with(|connection| connection::rows_within(connection, sql, types))
     }
 
-    /// The row of [`ROWS`]'s kind `index` that a key finds, if it is there; in place.
-    pub fn row(&self, index: usize, key: Value) -> Result<Option<Vec<Value>>, Error> {
-        let Statement { sql, types } = &self.statements.rows[index];
+    /// The row that a key finds, if it is there; in place.
+    pub fn row(&self, read: KeyedRead, key: Value) -> Result<Option<Vec<Value>>, Error> {
+        let Statement { sql, types } = &self.statements.rows[read.index()];
         self.readers.with(|connection| connection::rows(connection, sql, &[key], types)).map(|mut rows| rows.pop())
     }
 
-    /// The rows of each of [`SNAPSHOT`]'s parts, in place and on one snapshot.
+    /// The rows of each of a [snapshot's parts](snapshot::PARTS), in place and on one snapshot.
     pub fn snapshot(&self, id: &Value) -> Result<Vec<Vec<Vec<Value>>>, Error> {
         self.readers.snapshot(|connection| {
             let one = |Statement { sql, types }: &Statement| {

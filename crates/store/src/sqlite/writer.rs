@@ -4,7 +4,10 @@ use super::connection::failed;
 use super::current_rows;
 use crate::batch::{Flush, ReadSet, committed_at, judged, numbered, usage_rows};
 use crate::queue::{Intake, Waiting};
-use crate::rows::{LOG_BATCHES, PLATFORM_AUDIT, TENANT_AUDIT, Value, WRITES, WriteShape};
+use crate::rows::{Value, WriteShape};
+use crate::tables::audit::{PLATFORM_AUDIT, TENANT_AUDIT};
+use crate::tables::log_batches;
+use crate::write_kind::WRITES;
 use rusqlite::{Connection, TransactionBehavior};
 use std::sync::{Arc, Mutex, PoisonError};
 use tenancy_core::Error;
@@ -108,7 +111,7 @@ impl Writer {
             writes: WRITES.iter().map(|kind| kind.sqlite()).collect(),
             tenant_audit: WriteShape::Insert(TENANT_AUDIT).sqlite(),
             platform_audit: WriteShape::Insert(PLATFORM_AUDIT).sqlite(),
-            log_batches: WriteShape::Insert(LOG_BATCHES).sqlite(),
+            log_batches: WriteShape::Insert(log_batches::TABLE).sqlite(),
         }
     }
 

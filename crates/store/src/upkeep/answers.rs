@@ -1,8 +1,9 @@
 //! Upkeep of answers: those to requests that changed nothing (one to a change is committed with it), and those that expired.
 
 use crate::Store;
-use crate::rows::{Record, TABLE_API_KEYS, TABLE_IDEMPOTENCY_RECORDS, Type, Value};
+use crate::rows::{Record, Type, Value};
 use crate::sql::Sql;
+use crate::tables::{api_keys, idempotency_records};
 use tenancy_core::Error;
 use tenancy_core::changes::IdempotencyRecord;
 use tenancy_core::ids::KeyId;
@@ -21,14 +22,14 @@ impl Store {
         version: i64,
     ) -> Result<Option<IdempotencyRecord>, Error> {
         let digest = record.digest.clone();
-        let columns = TABLE_IDEMPOTENCY_RECORDS.columns;
+        let columns = idempotency_records::TABLE.columns;
         let mut sql = Sql::new(self.dialect(), "");
         let values = columns.iter().zip(record.values()).map(|(column, value)| sql.bind(column.ty, value));
         let values = values.collect::<Vec<_>>().join(", ");
         let key = sql.bind(Type::Text, Value::Text(caller.to_string()));
         let version = sql.bind(Type::Int, Value::Int(version));
         let names = columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
-        let (into, keys) = (TABLE_IDEMPOTENCY_RECORDS.name, TABLE_API_KEYS.name);
+        let (into, keys) = (idempotency_records::TABLE.name, api_keys::TABLE.name);
         let now = sql.bind(Type::Time, Value::Time(self.now()));
         let set =
             columns.iter().map(|column| format!("{0} = excluded.{0}", column.name)).collect::<Vec<_>>().join(", ");

@@ -1,0 +1,230 @@
+//! How rows are written: the shapes of statements that write, and the statements that are made from them.
+
+use super::{Column, Dialect, Table, Value};
+
+/// What repeats the guard in the `WHERE` of an update: the judge has seen it hold under the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// None beyond the key.
+    None,
+    /// The column is one less than it will be.
+    OneLess(&'static str),
+    /// The column is as the row says.
+    Same(&'static str),
+}
+
+/// A kind of write: one statement a batch, or a part of one, however many rows it carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteShape {
+    /// Inserts whole rows.
+    Insert(&'static Table),
+    /// Inserts the next row of a list, whose key ends with a number that goes up by one from 1, and of which the newest row
+    /// counts. On PostgreSQL the older ones stay until upkeep removes them: a row that is updated leaves its old versions under
+    /// anybody's snapshot. On SQLite nothing would be left, and the next takes the place of the one before.
+    Append(&'static Table),
+    /// Writes some columns of rows that are found by key and owner.
+    Update {
+        /// Of which table.
+        table: &'static Table,
+        /// Which columns.
+        set: &'static [&'static str],
+        /// What must hold besides.
+        check: Check,
+    },
+    /// Deletes rows that are found by key and owner.
+    Delete(&'static Table),
+    /// Writes some columns of every row that has a value in one column, however many these are.
+    UpdateAll {
+        /// Of which table.
+        table: &'static Table,
+        /// Found by which column.
+        by: &'static str,
+        /// Which columns.
+        set: &'static [&'static str],
+    },
+    /// Deletes every row that has a value in one column, however many these are.
+    DeleteAll {
+        /// Of which table.
+        table: &'static Table,
+        /// Found by which column.
+        by: &'static str,
+    },
+}
+
+impl WriteShape {
+    /// Its table.
+    pub fn table(self) -> &'static Table {
+        match self {
+            Self::Insert(table) | Self::Append(table) | Self::Delete(table) => table,
+            Self::Update { table, .. } | Self::UpdateAll { table, .. } | Self::DeleteAll { table, .. } => table,
+        }
+    }
+
+    /// Whether it carries whole rows, which are new.
+    pub fn inserts(self) -> bool {
+        matches!(self, Self::Insert(_) | Self::Append(_))
+    }
+
+    /// Whether each of its rows changes exactly one row, and a statement that changes fewer or more must fail.
+    pub fn asserts(self) -> bool {
+        !matches!(self, Self::UpdateAll { .. } | Self::DeleteAll { .. })
+    }
+
+    /// The columns that a row is found by; text comes first.
+    fn found_by(self) -> Vec<&'static str> {
+        match self {
+            Self::UpdateAll { by, .. } | Self::DeleteAll { by, .. } => vec![by],
+            other => other.table().key.iter().copied().chain(other.owner()).collect(),
+        }
+    }
+
+    /// The owner of a row that is found by its key.
+    fn owner(self) -> Option<&'static str> {
+        match self {
+            Self::Update { table, .. } | Self::Delete(table) => table.owner(),
+            Self::Insert(_) | Self::Append(_) | Self::UpdateAll { .. } | Self::DeleteAll { .. } => None,
+        }
+    }
+
+    /// The condition that finds rows: each column is what `value` makes of its name.
+    fn where_found(self, dialect: Dialect, value: impl Fn(&str) -> String) -> String {
+        let compared = |name| {
+            // The owner may be nobody.
+            let same = self.owner() == Some(name);
+            match dialect {
+                Dialect::Sqlite => format!("{name} {} {}", if same { "IS" } else { "=" }, value(name)),
+                Dialect::Postgres => {
+                    format!("t.{name} {} {}", if same { "IS NOT DISTINCT FROM" } else { "=" }, value(name))
+                }
+            }
+        };
+        self.found_by().into_iter().map(compared).collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// The columns whose values a row of this kind carries, in order: what rows are found by first, then what is set, then
+    /// the check.
+    pub fn columns(self) -> Vec<Column> {
+        let table = self.table();
+        match self {
+            Self::Insert(table) | Self::Append(table) => table.columns.to_vec(),
+            Self::Delete(_) | Self::DeleteAll { .. } => self.found_by().iter().map(|name| table.column(name)).collect(),
+            Self::UpdateAll { set, .. } => self.found_by().iter().chain(set).map(|name| table.column(name)).collect(),
+            Self::Update { set, check, .. } => {
+                let extra = match check {
+                    Check::Same(name) if !set.contains(&name) => Some(name),
+                    _ => None,
+                };
+                self.found_by().iter().chain(set).copied().chain(extra).map(|name| table.column(name)).collect()
+            }
+        }
+    }
+
+    fn check(self) -> Check {
+        match self {
+            Self::Update { check, .. } => check,
+            _ => Check::None,
+        }
+    }
+
+    /// The values of [`WriteShape::columns`] out of the values of all columns.
+    pub fn pick(self, all: Vec<Value>) -> Vec<Value> {
+        if self.inserts() {
+            return all;
+        }
+        let table = self.table();
+        let index = |name: &str| table.columns.iter().position(|column| column.name == name);
+        self.columns()
+            .iter()
+            .map(|column| index(column.name).and_then(|at| all.get(at)).cloned().unwrap_or(Value::Null))
+            .collect()
+    }
+
+    /// The statement for SQLite: one row, its values as parameters. If it [asserts](WriteShape::asserts), it must change exactly
+    /// one row.
+    pub fn sqlite(self) -> String {
+        let columns = self.columns();
+        let number = |name: &str| columns.iter().position(|column| column.name == name).map_or(0, |at| at + 1);
+        let table = self.table().name;
+        let by_key = self.where_found(Dialect::Sqlite, |name| format!("?{}", number(name)));
+        let names = || columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Insert(_) => {
+                let values: Vec<_> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
+                format!("INSERT INTO {table} ({}) VALUES ({})", names(), values.join(", "))
+            }
+            Self::Append(table) => {
+                // It is inserted as the row before it, and meets that one; the first meets none.
+                let number_in_list = table.key.last().copied();
+                let before = |name| {
+                    let value = format!("?{}", number(name));
+                    if number_in_list == Some(name) { format!("max({value} - 1, 1)") } else { value }
+                };
+                let values: Vec<_> = columns.iter().map(|column| before(column.name)).collect();
+                let set: Vec<_> =
+                    columns.iter().map(|column| format!("{} = ?{}", column.name, number(column.name))).collect();
+                let (values, key, set) = (values.join(", "), table.key.join(", "), set.join(", "));
+                format!(
+                    "INSERT INTO {0} ({1}) VALUES ({values}) ON CONFLICT ({key}) DO UPDATE SET {set}",
+                    table.name,
+                    names()
+                )
+            }
+            Self::Delete(_) | Self::DeleteAll { .. } => format!("DELETE FROM {table} WHERE {by_key}"),
+            Self::Update { set, .. } | Self::UpdateAll { set, .. } => {
+                let set: Vec<_> = set.iter().map(|name| format!("{name} = ?{}", number(name))).collect();
+                let check = match self.check() {
+                    Check::None => String::new(),
+                    Check::OneLess(name) => format!(" AND {name} = ?{} - 1", number(name)),
+                    Check::Same(name) => format!(" AND {name} = ?{}", number(name)),
+                };
+                format!("UPDATE {table} SET {} WHERE {by_key}{check}", set.join(", "))
+            }
+        }
+    }
+
+    /// The statement for PostgreSQL: any number of rows, as one array of the table's own row type; what is not inserted
+    /// also takes the rows' first key column, as an array. An update or delete that [asserts](WriteShape::asserts) and does not
+    /// meet every one of its rows fails (a division by zero), since its `COMMIT` is on the way already.
+    pub fn postgres(self) -> String {
+        let columns = self.columns();
+        let table = self.table().name;
+        let rows = unnest(self.table());
+        let by_key = self.where_found(Dialect::Postgres, |name| format!("u.{name}"));
+        // The first column of a key is text. That it is one of these says nothing new, but by it every plan begins at the
+        // key: a join alone reads the table whole while it is small, and from then on.
+        let by_key = format!("{by_key} AND t.{} = any($2::text[])", columns[0].name);
+        let all = |change: String| {
+            if !self.asserts() {
+                return change;
+            }
+            format!(
+                "WITH done AS ({change} RETURNING 1) \
+                 SELECT 1 / (count(*) = cardinality($1::{table}[]))::integer FROM done"
+            )
+        };
+        match self {
+            Self::Insert(_) | Self::Append(_) => {
+                let names: Vec<_> = columns.iter().map(|column| column.name).collect();
+                format!("INSERT INTO {table} ({}) SELECT u.{} FROM {rows}", names.join(", "), names.join(", u."))
+            }
+            Self::Delete(_) | Self::DeleteAll { .. } => {
+                all(format!("DELETE FROM {table} t USING {rows} WHERE {by_key}"))
+            }
+            Self::Update { set, .. } | Self::UpdateAll { set, .. } => {
+                let set: Vec<_> = set.iter().map(|name| format!("{name} = u.{name}")).collect();
+                let check = match self.check() {
+                    Check::None => String::new(),
+                    Check::OneLess(name) => format!(" AND t.{name} = u.{name} - 1"),
+                    Check::Same(name) => format!(" AND t.{name} = u.{name}"),
+                };
+                all(format!("UPDATE {table} t SET {} FROM {rows} WHERE {by_key}{check}", set.join(", ")))
+            }
+        }
+    }
+}
+
+/// The rows that a statement is given, as `u`: one array of the table's row type. An array for each column would cost the
+/// server about as much as inserting the rows does.
+pub fn unnest(table: &Table) -> String {
+    format!("unnest($1::{}[]) u", table.name)
+}

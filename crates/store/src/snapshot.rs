@@ -1,0 +1,154 @@
+//! Snapshots of tenants: a tenant with all that is kept beside its row, read from several tables as of one moment.
+
+use crate::keyed::ByKey;
+use crate::list::corrupt;
+use crate::rows::{Corrupt, Field, Record, Value};
+use crate::tables::aliases::AliasRow;
+use crate::tables::{aliases, environments, holds, jobs, tenants, webhooks};
+use crate::{Engine, Store};
+use std::collections::HashMap;
+use tenancy_core::Error;
+use tenancy_core::environment::Environment;
+use tenancy_core::hold::{Held, Hold};
+use tenancy_core::ids::{OrganizationId, TenantId};
+use tenancy_core::job::Job;
+use tenancy_core::tenant::{Tenant, TenantSnapshot};
+use tenancy_core::webhook::Webhook;
+
+/// A part of a snapshot.
+pub struct Part {
+    /// Its rows, found by the tenant's id.
+    pub by: ByKey,
+    /// Where a row goes.
+    add: fn(&mut TenantSnapshots, Vec<Value>) -> Result<(), Corrupt>,
+}
+
+/// Everything of a snapshot.
+pub const PARTS: &[Part] = &[
+    Part {
+        by: tenants::BY_ID,
+        add: |snapshots, row| {
+            let tenant = Tenant::from_values(row)?;
+            snapshots.tenants.insert(tenant.tenant_id.clone(), tenant);
+            Ok(())
+        },
+    },
+    Part {
+        by: environments::OF_TENANT,
+        add: |snapshots, row| push(&mut snapshots.environments, row, |row: &Environment| row.tenant_id.clone()),
+    },
+    Part {
+        by: aliases::OF_TENANT,
+        add: |snapshots, row| push(&mut snapshots.aliases, row, |row: &AliasRow| row.tenant_id.clone()),
+    },
+    Part {
+        by: webhooks::OF_TENANT,
+        add: |snapshots, row| push(&mut snapshots.webhooks, row, |row: &Webhook| row.tenant_id.clone()),
+    },
+    Part { by: holds::OF_TENANT, add: TenantSnapshots::add_hold },
+    Part { by: holds::OF_TENANTS_ORGANIZATION, add: TenantSnapshots::add_hold },
+    Part {
+        by: jobs::OPEN_OF_TENANT,
+        add: |snapshots, row| {
+            let job = Job::from_values(row)?;
+            snapshots.jobs.insert(job.tenant_id.clone(), job);
+            Ok(())
+        },
+    },
+];
+
+/// The reads of [`PARTS`], in their order.
+pub fn reads() -> impl Iterator<Item = &'static ByKey> + Clone {
+    PARTS.iter().map(|part| &part.by)
+}
+
+/// Snapshots as their parts come in.
+#[derive(Debug, Default)]
+pub struct TenantSnapshots {
+    tenants: HashMap<TenantId, Tenant>,
+    environments: HashMap<TenantId, Vec<Environment>>,
+    aliases: HashMap<TenantId, Vec<AliasRow>>,
+    webhooks: HashMap<TenantId, Vec<Webhook>>,
+    holds: HashMap<TenantId, Vec<Hold>>,
+    organization_holds: HashMap<OrganizationId, Vec<Hold>>,
+    jobs: HashMap<TenantId, Job>,
+}
+
+impl TenantSnapshots {
+    /// Adds a row of [`PARTS`]'s part `place`.
+    ///
+    /// # Errors
+    /// [`Corrupt`] for a row that is not as its table is described, or of no part.
+    pub fn add(&mut self, place: usize, row: Vec<Value>) -> Result<(), Corrupt> {
+        let part = PARTS.get(place).ok_or_else(|| Corrupt(format!("there is no part {place} of a snapshot")))?;
+        (part.add)(self, row)
+    }
+
+    fn add_hold(&mut self, row: Vec<Value>) -> Result<(), Corrupt> {
+        let hold = Hold::from_values(row)?;
+        match &hold.held {
+            Held::Tenant(id) => self.holds.entry(id.clone()).or_default().push(hold),
+            Held::Organization(id) => self.organization_holds.entry(id.clone()).or_default().push(hold),
+        }
+        Ok(())
+    }
+
+    /// The snapshot of a tenant, if it is there. Several may ask for one, so it is a copy.
+    pub fn get(&self, id: &TenantId) -> Option<TenantSnapshot> {
+        let tenant = self.tenants.get(id)?.clone();
+        let mut environments = self.environments.get(id).cloned().unwrap_or_default();
+        environments.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut aliases: Vec<_> = self.aliases.get(id).into_iter().flatten().map(|row| row.alias.clone()).collect();
+        aliases.sort();
+        let mut webhooks = self.webhooks.get(id).cloned().unwrap_or_default();
+        webhooks.sort_by(|a, b| a.name.cmp(&b.name));
+        let by_kind = |mut holds: Vec<Hold>| {
+            holds.sort_by(|a, b| a.kind.cmp(&b.kind));
+            holds
+        };
+        let organization_holds = self.organization_holds.get(&tenant.organization_id).cloned().unwrap_or_default();
+        Some(TenantSnapshot {
+            environments,
+            aliases,
+            webhooks,
+            holds: by_kind(self.holds.get(id).cloned().unwrap_or_default()),
+            organization_holds: by_kind(organization_holds),
+            open_job: self.jobs.get(id).cloned(),
+            tenant,
+        })
+    }
+}
+
+fn push<K: Eq + std::hash::Hash, R: Record>(
+    into: &mut HashMap<K, Vec<R>>,
+    row: Vec<Value>,
+    key: impl Fn(&R) -> K,
+) -> Result<(), Corrupt> {
+    let record = R::from_values(row)?;
+    into.entry(key(&record)).or_default().push(record);
+    Ok(())
+}
+
+impl Store {
+    /// A tenant with all that is kept beside its row, as of one moment.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database cannot be reached; so for every read.
+    pub async fn snapshot(&self, id: &TenantId) -> Result<Option<TenantSnapshot>, Error> {
+        let parts = match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.snapshot(&id.put())?,
+            // There snapshots that are asked for together are fetched together.
+            Engine::Postgres(postgres) => return postgres.lookups.snapshot(id).await,
+            #[cfg(feature = "model")]
+            Engine::Model(model) => {
+                let read = |by: &ByKey| model.query(&by.sql(crate::rows::Dialect::Sqlite), &[id.put()]);
+                reads().map(read).collect::<Result<_, _>>()?
+            }
+        };
+        let mut snapshots = TenantSnapshots::default();
+        for (place, rows) in parts.into_iter().enumerate() {
+            rows.into_iter().try_for_each(|row| snapshots.add(place, row)).map_err(corrupt)?;
+        }
+        Ok(snapshots.get(id))
+    }
+}

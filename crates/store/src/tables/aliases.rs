@@ -1,0 +1,65 @@
+//! Aliases: other names of tenants, each unique.
+
+use crate::Store;
+use crate::current_rows::{Read, columns};
+use crate::keyed::{ByKey, KeyedRead};
+use crate::rows::{Field, Type, WriteShape, described};
+use jiff::Timestamp;
+use tenancy_core::Error;
+use tenancy_core::ids::{Alias, TenantId};
+
+/// A row of `aliases`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AliasRow {
+    /// `kind:value`.
+    pub alias: Alias,
+    /// The tenant that it names.
+    pub tenant_id: TenantId,
+    /// When it was added.
+    pub created_at: Timestamp,
+}
+
+described!(
+    /// Aliases.
+    AliasRow as TABLE "aliases" [alias] {
+        alias: Alias,
+        tenant_id: TenantId,
+        created_at: Timestamp,
+    }
+);
+
+/// New aliases.
+pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
+/// Aliases that go.
+pub const DELETE: WriteShape = WriteShape::Delete(TABLE);
+
+/// An alias by its text.
+pub const BY_ALIAS: ByKey = ByKey { table: TABLE, condition: "alias = {}" };
+/// The aliases of a tenant.
+pub const OF_TENANT: ByKey = ByKey { table: TABLE, condition: "tenant_id = {}" };
+
+/// Which aliases are taken.
+pub const CURRENT: Read = Read {
+    columns: "alias",
+    table: "aliases",
+    key: "alias",
+    and: "",
+    lock: false,
+    types: &[Type::Text],
+    keys: |needs| &needs.aliases,
+    put: |found, row| {
+        let [alias] = columns(row)?;
+        found.aliases.insert(Alias::take(alias)?);
+        Ok(())
+    },
+};
+
+impl Store {
+    /// The tenant that an alias names.
+    ///
+    /// # Errors
+    /// As [`Store::snapshot`].
+    pub async fn aliased(&self, alias: &Alias) -> Result<Option<TenantId>, Error> {
+        Ok(self.by_key::<AliasRow>(KeyedRead::Alias, alias.as_str()).await?.map(|row| row.tenant_id))
+    }
+}

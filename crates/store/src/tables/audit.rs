@@ -1,0 +1,264 @@
+//! The log: `tenant_audit`, and `platform_audit` for events that are no tenant's.
+
+use crate::Store;
+use crate::current_rows::{Read, columns};
+use crate::list::{bad_cursor, corrupt, cursor, limit, number, place};
+use crate::page::{Listed, Page};
+use crate::rows::{Column, Corrupt, Dialect, Field, Record, Table, Type, Value, described};
+use crate::sql::Sql;
+use tenancy_core::decision_context::least_audit_id;
+use tenancy_core::event::{Event, EventType, Private};
+use tenancy_core::ids::{AuditId, CorrelationId, TenantId};
+use tenancy_core::json::Object;
+use tenancy_core::{Error, Timestamp};
+
+/// A row of `tenant_audit`. That of `platform_audit` is the same without a tenant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditRow {
+    /// Its id.
+    pub audit_id: AuditId,
+    /// Whose; `None` only in `platform_audit`.
+    pub tenant_id: Option<TenantId>,
+    /// What happened.
+    pub event_type: EventType,
+    /// Version of the payload's schema.
+    pub event_version: i64,
+    /// `kind:subject`.
+    pub actor: String,
+    /// For whom the actor acted.
+    pub on_behalf_of: Option<String>,
+    /// The particulars.
+    pub payload: Object,
+    /// In which request.
+    pub correlation_id: CorrelationId,
+    /// When.
+    pub occurred_at: Timestamp,
+    /// The place in the log. In a statement that writes: the place within the batch, from 1.
+    pub position: i64,
+}
+
+described!(
+    /// The log of tenants.
+    AuditRow as TENANT_AUDIT "tenant_audit" [audit_id] {
+        audit_id: AuditId,
+        tenant_id: Option<TenantId>,
+        event_type: EventType,
+        event_version: i64,
+        actor: String,
+        on_behalf_of: Option<String>,
+        payload: Object,
+        correlation_id: CorrelationId,
+        occurred_at: Timestamp,
+        position: i64,
+    }
+);
+
+/// The log of what is no tenant's: the same columns without `tenant_id`.
+pub const PLATFORM_AUDIT: &Table = &Table {
+    name: "platform_audit",
+    key: &["audit_id"],
+    columns: &[
+        Column { name: "audit_id", ty: Type::Text },
+        Column { name: "event_type", ty: Type::Text },
+        Column { name: "event_version", ty: Type::Int },
+        Column { name: "actor", ty: Type::Text },
+        Column { name: "on_behalf_of", ty: Type::Text },
+        Column { name: "payload", ty: Type::Json },
+        Column { name: "correlation_id", ty: Type::Text },
+        Column { name: "occurred_at", ty: Type::Time },
+        Column { name: "position", ty: Type::Int },
+    ],
+};
+
+impl AuditRow {
+    /// The row of an event at a place.
+    pub fn of(event: &Event, position: i64) -> Self {
+        Self {
+            audit_id: event.audit_id.clone(),
+            tenant_id: event.tenant_id.clone(),
+            event_type: event.event_type,
+            event_version: event.event_version,
+            actor: event.actor.clone(),
+            on_behalf_of: event.on_behalf_of.clone(),
+            payload: event.payload.clone(),
+            correlation_id: event.correlation_id.clone(),
+            occurred_at: event.occurred_at,
+            position,
+        }
+    }
+
+    /// The event, without what stands beside it.
+    pub fn into_event(self) -> Event {
+        Event {
+            audit_id: self.audit_id,
+            tenant_id: self.tenant_id,
+            event_type: self.event_type,
+            event_version: self.event_version,
+            actor: self.actor,
+            on_behalf_of: self.on_behalf_of,
+            payload: self.payload,
+            correlation_id: self.correlation_id,
+            occurred_at: self.occurred_at,
+            private: None,
+        }
+    }
+}
+
+/// Receipts in `tenant_audit`.
+pub const CURRENT_TENANT_RECEIPTS: Read = receipts("tenant_audit");
+/// Receipts in `platform_audit`.
+pub const CURRENT_PLATFORM_RECEIPTS: Read = receipts("platform_audit");
+
+const fn receipts(table: &'static str) -> Read {
+    Read {
+        columns: "audit_id",
+        table,
+        key: "audit_id",
+        and: "",
+        lock: false,
+        types: &[Type::Text],
+        keys: |needs| &needs.receipts,
+        put: |found, row| {
+            let [id] = columns(row)?;
+            found.receipts.insert(AuditId::take(id)?);
+            Ok(())
+        },
+    }
+}
+
+/// Which audit events; in order of their positions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Of this tenant.
+    pub tenant_id: Option<TenantId>,
+    /// Of these types; empty: of all.
+    pub event_types: Vec<EventType>,
+    /// In this request.
+    pub correlation_id: Option<CorrelationId>,
+    /// At this time or later.
+    pub since: Option<Timestamp>,
+    /// Before this time.
+    pub until: Option<Timestamp>,
+    /// Newest first.
+    pub newest_first: bool,
+}
+
+/// An event with its place in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoggedEvent {
+    /// Its place in the one order of all events.
+    pub position: i64,
+    /// The event, with what stands beside it as long as it is kept.
+    pub event: Event,
+}
+
+/// The log's order begins anew when a database is restored to an earlier time: cursors of another epoch are refused.
+const EPOCH: i64 = 1;
+
+impl Store {
+    /// Events in order of their positions: of one tenant, or of all and the platform's among them.
+    ///
+    /// # Errors
+    /// As [`Store::tenants`].
+    pub async fn audit(&self, filter: &AuditFilter, page: &Page) -> Result<Listed<LoggedEvent>, Error> {
+        let sql = log_sql(self.dialect(), filter, log_place(page)?, limit(page) + 1);
+        let mut types: Vec<_> = TENANT_AUDIT.columns.iter().map(|column| column.ty).collect();
+        types.extend([Type::Text, Type::Json]);
+        let (rows, more) = self.page(sql, types, page).await?;
+        let mut items = rows.into_iter().map(logged).collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
+        items.truncate(limit(page));
+        let place = |last: &LoggedEvent| cursor("log", &format!("{EPOCH}:{}", last.position));
+        let next = if more { items.last().map(place) } else { None };
+        Ok(Listed { items, next })
+    }
+}
+
+/// Of one table of the log where one tenant is asked for, else of both.
+pub(crate) fn log_sql(dialect: Dialect, filter: &AuditFilter, after: Option<i64>, limit: usize) -> Sql {
+    let (order, past) = if filter.newest_first { ("position DESC", "<") } else { ("position", ">") };
+    let mut params = Vec::new();
+    let mut one = |platform: bool| {
+        let mut sql = Sql::new(dialect, log_select(dialect, platform));
+        sql.params = std::mem::take(&mut params);
+        sql.and(&format!("position {past} {{}}"), after);
+        filter_log(&mut sql, filter, platform);
+        sql.order(order, limit);
+        params = std::mem::take(&mut sql.params);
+        sql.text
+    };
+    let tenants = one(false);
+    let text = match filter.tenant_id {
+        Some(_) => tenants,
+        None => {
+            let platform = one(true);
+            let all =
+                format!("SELECT * FROM (SELECT * FROM ({tenants}) AS t UNION ALL SELECT * FROM ({platform}) AS p)");
+            format!("{all} AS a ORDER BY {order} LIMIT {}", limit)
+        }
+    };
+    let mut sql = Sql::new(dialect, text);
+    sql.params = params;
+    sql
+}
+
+/// The columns of the log, the same for both its tables, and what stands beside each row.
+fn log_select(dialect: Dialect, platform: bool) -> String {
+    let table = if platform { PLATFORM_AUDIT } else { TENANT_AUDIT };
+    let column = |column: &Column| match (platform, column.name, dialect) {
+        (true, "tenant_id", Dialect::Postgres) => "NULL::text AS tenant_id".to_owned(),
+        (true, "tenant_id", Dialect::Sqlite) => "NULL AS tenant_id".to_owned(),
+        (_, "payload", Dialect::Postgres) => "l.payload::text AS payload".to_owned(),
+        (_, name, _) => format!("l.{name} AS {name}"),
+    };
+    let columns: Vec<_> = TENANT_AUDIT.columns.iter().map(column).collect();
+    let tenant = if platform { "''" } else { "l.tenant_id" };
+    format!(
+        "SELECT {}, p.salt AS salt, p.content AS content FROM {} l LEFT JOIN audit_private p \
+         ON p.tenant_id = {tenant} AND p.audit_id = l.audit_id",
+        columns.join(", "),
+        table.name
+    )
+}
+
+fn filter_log(sql: &mut Sql, filter: &AuditFilter, platform: bool) {
+    if !platform {
+        sql.and("l.tenant_id = {}", filter.tenant_id.clone());
+    }
+    sql.and("l.correlation_id = {}", filter.correlation_id.clone())
+        .and("l.occurred_at >= {}", filter.since)
+        .and("l.occurred_at < {}", filter.until)
+        // The id has the time in it, and the log is partitioned by it: old partitions are not touched.
+        .and("l.audit_id >= {}", filter.since.map(least_audit_id))
+        .and("l.audit_id < {}", filter.until.map(|time| least_audit_id(next_millisecond(time))));
+    if !filter.event_types.is_empty() {
+        let words: Vec<_> = filter
+            .event_types
+            .iter()
+            .map(|event_type| sql.bind(Type::Text, Value::Text(event_type.as_str().to_owned())))
+            .collect();
+        sql.also(&format!("l.event_type IN ({})", words.join(", ")));
+    }
+}
+
+/// An id is bounded by whole milliseconds.
+fn next_millisecond(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond() + 1).unwrap_or(time)
+}
+
+fn logged(mut row: Vec<Value>) -> Result<LoggedEvent, Corrupt> {
+    let content = <Option<serde_json::Value> as Field>::take(row.pop().unwrap_or(Value::Null))?;
+    let salt = <Option<String> as Field>::take(row.pop().unwrap_or(Value::Null))?;
+    let row = AuditRow::from_values(row)?;
+    let position = row.position;
+    let mut event = row.into_event();
+    event.private = salt.zip(content).map(|(salt, content)| Private { salt, content });
+    Ok(LoggedEvent { position, event })
+}
+
+fn log_place(page: &Page) -> Result<Option<i64>, Error> {
+    let Some(text) = place("log", page)? else { return Ok(None) };
+    match text.split_once(':') {
+        Some((epoch, position)) if epoch == EPOCH.to_string() => number(Some(position.to_owned())),
+        _ => Err(bad_cursor("is a place in a log that is gone: begin anew")),
+    }
+}

@@ -1,0 +1,56 @@
+//! Idempotency records: stored answers to requests that have an Idempotency-Key.
+
+use crate::Store;
+use crate::current_rows::Read;
+use crate::keyed::{ByKey, KeyedRead};
+use crate::rows::{Record, Type, WriteShape, described};
+use jiff::Timestamp;
+use tenancy_core::Error;
+use tenancy_core::changes::IdempotencyRecord;
+use tenancy_core::json::Object;
+
+described!(
+    /// Stored answers.
+    IdempotencyRecord as TABLE "idempotency_records" [digest] {
+        digest: String,
+        request_digest: String,
+        status: i64,
+        headers: Object,
+        body: String,
+        created_at: Timestamp,
+        expires_at: Timestamp,
+    }
+);
+
+/// New answers.
+pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
+
+/// An answer by its digest.
+pub const BY_DIGEST: ByKey = ByKey { table: TABLE, condition: "digest = {}" };
+
+/// Answers that are stored.
+pub const CURRENT: Read = Read {
+    columns: "digest, request_digest, status, headers, body, created_at, expires_at",
+    table: "idempotency_records",
+    key: "digest",
+    and: "",
+    lock: false,
+    types: &[Type::Text, Type::Text, Type::Int, Type::Json, Type::Text, Type::Time, Type::Time],
+    keys: |needs| &needs.answers,
+    put: |found, row| {
+        let record = IdempotencyRecord::from_values(row)?;
+        found.answers.insert(record.digest.clone(), record);
+        Ok(())
+    },
+};
+
+impl Store {
+    /// The stored answer of a digest, until it expires.
+    ///
+    /// # Errors
+    /// As [`Store::snapshot`].
+    pub async fn answer(&self, digest: &str) -> Result<Option<IdempotencyRecord>, Error> {
+        let kept: Option<IdempotencyRecord> = self.by_key(KeyedRead::Answer, digest).await?;
+        Ok(kept.filter(|record| record.answers(self.now())))
+    }
+}

@@ -1,0 +1,113 @@
+//! Jobs on tenants. Their leases are upkeep.
+
+use crate::Store;
+use crate::current_rows::{Read, columns};
+use crate::keyed::ByKey;
+use crate::list::{limit, place};
+use crate::page::{Listed, Page};
+use crate::rows::{Check, Field, Type, WriteShape, described};
+use jiff::Timestamp;
+use tenancy_core::Error;
+use tenancy_core::ids::{CorrelationId, JobId, TenantId};
+use tenancy_core::job::{Job, JobState, Step};
+use tenancy_core::lifecycle::Action;
+
+described!(
+    /// Jobs.
+    Job as TABLE "tenant_jobs" [job_id] {
+        job_id: JobId,
+        tenant_id: TenantId,
+        action: Action,
+        state: JobState,
+        progress: f64,
+        logs: String,
+        steps: Vec<Step>,
+        waiting_for: Option<String>,
+        due_at: Timestamp,
+        attempt: i64,
+        lease_holder: Option<String>,
+        lease_epoch: i64,
+        error_code: Option<String>,
+        error: Option<String>,
+        correlation_id: CorrelationId,
+        requested_by: String,
+        created_at: Timestamp,
+        updated_at: Timestamp,
+        finished_at: Option<Timestamp>,
+    }
+);
+
+/// New jobs.
+pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
+/// Jobs that end.
+pub const FINISH: WriteShape = WriteShape::Update {
+    table: TABLE,
+    set: &["state", "progress", "steps", "waiting_for", "due_at", "error_code", "error", "updated_at", "finished_at"],
+    check: Check::Same("lease_epoch"),
+};
+/// Jobs that are cancelled: how far they came stays as it is.
+pub const CANCEL: WriteShape = WriteShape::Update {
+    table: TABLE,
+    set: &["state", "waiting_for", "due_at", "error_code", "error", "updated_at", "finished_at"],
+    check: Check::Same("lease_epoch"),
+};
+/// All jobs of a tenant that is purged: what they say in words is emptied.
+pub const EMPTY_OF_TENANT: WriteShape =
+    WriteShape::UpdateAll { table: TABLE, by: "tenant_id", set: &["logs", "steps", "waiting_for", "error"] };
+
+/// The open job of a tenant.
+pub const OPEN_OF_TENANT: ByKey =
+    ByKey { table: TABLE, condition: "tenant_id = {} AND state IN ('queued', 'running')" };
+
+/// Lease epochs of open jobs.
+pub const CURRENT: Read = Read {
+    // Not `AND state IN (…)`: while the table is small the planner would take the index of all open jobs.
+    columns: "job_id, lease_epoch, state",
+    table: "tenant_jobs",
+    key: "job_id",
+    and: "",
+    lock: true,
+    types: &[Type::Text, Type::Int, Type::Text],
+    keys: |needs| &needs.jobs,
+    put: |found, row| {
+        let [id, epoch, state] = columns(row)?;
+        if matches!(JobState::take(state)?, JobState::Queued | JobState::Running) {
+            found.jobs.insert(JobId::take(id)?, i64::take(epoch)?);
+        }
+        Ok(())
+    },
+};
+
+/// Which jobs; newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// On this tenant.
+    pub tenant_id: Option<TenantId>,
+    /// In this state.
+    pub state: Option<JobState>,
+}
+
+impl Store {
+    /// Jobs, newest first.
+    ///
+    /// # Errors
+    /// As [`Store::tenants`].
+    pub async fn jobs(&self, filter: &JobFilter, page: &Page) -> Result<Listed<Job>, Error> {
+        let mut sql = self.select::<Job>();
+        sql.and("tenant_id = {}", filter.tenant_id.clone())
+            .and("state = {}", filter.state)
+            .and("job_id < {}", place("jobs", page)?)
+            .order("job_id DESC", limit(page) + 1);
+        self.list("jobs", sql, page, |job: &Job| job.job_id.to_string()).await
+    }
+
+    /// A job of a tenant.
+    ///
+    /// # Errors
+    /// As [`Store::snapshot`].
+    pub async fn job(&self, tenant: &TenantId, id: &JobId) -> Result<Option<Job>, Error> {
+        let mut sql = self.select::<Job>();
+        sql.and("job_id = {}", Some(id.clone())).and("tenant_id = {}", Some(tenant.clone()));
+        self.one(sql).await
+    }
+}

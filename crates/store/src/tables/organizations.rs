@@ -1,0 +1,147 @@
+//! Organizations.
+
+use super::organization_usage::UsageRow;
+use crate::Store;
+use crate::current_rows::{Read, columns};
+use crate::list::{limit, place};
+use crate::page::{Listed, Page};
+use crate::rows::{Check, Corrupt, Field, Type, Value, WriteShape, described};
+use jiff::Timestamp;
+use serde_json::Value as Json;
+use tenancy_core::Error;
+use tenancy_core::hold::Hold;
+use tenancy_core::ids::OrganizationId;
+use tenancy_core::json::Object;
+use tenancy_core::judge::CurrentOrganization;
+use tenancy_core::organization::{Caps, Organization, Usage};
+use tenancy_core::rules::organizations::caps_document;
+use tenancy_core::tenant::Labels;
+
+described!(
+    /// Organizations.
+    Organization as TABLE "organizations" [organization_id] {
+        organization_id: OrganizationId,
+        display_name: Option<String>,
+        labels: Labels,
+        caps: Caps,
+        version: i64,
+        counter: i64,
+        settled_counter: i64,
+        created_at: Timestamp,
+        updated_at: Timestamp,
+        closed_at: Option<Timestamp>,
+    }
+);
+
+/// New organizations.
+pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
+/// What a manifest says of an organization.
+pub const UPDATE_MANIFEST: WriteShape = WriteShape::Update {
+    table: TABLE,
+    set: &["display_name", "labels", "caps", "version", "updated_at"],
+    check: Check::OneLess("version"),
+};
+/// What no manifest says.
+pub const UPDATE_FACTS: WriteShape =
+    WriteShape::Update { table: TABLE, set: &["counter", "closed_at", "updated_at"], check: Check::OneLess("counter") };
+
+/// Organizations without their usage, which is read under their locks.
+pub const CURRENT: Read = Read {
+    columns: "organization_id, version, counter, closed_at IS NULL, caps",
+    table: "organizations",
+    key: "organization_id",
+    and: "",
+    lock: true,
+    types: &[Type::Text, Type::Int, Type::Int, Type::Bool, Type::Json],
+    keys: |needs| &needs.organizations,
+    put: |found, row| {
+        let [id, version, counter, open, caps] = columns(row)?;
+        let organization = CurrentOrganization {
+            version: i64::take(version)?,
+            counter: i64::take(counter)?,
+            open: bool::take(open)?,
+            caps: Caps::take(caps)?,
+            usage: Usage::default(),
+            usage_serial: 0,
+        };
+        found.organizations.insert(OrganizationId::take(id)?, organization);
+        Ok(())
+    },
+};
+
+/// Caps as they are written in a manifest.
+impl Field for Caps {
+    const TYPE: Type = Type::Json;
+
+    fn put(&self) -> Value {
+        caps_document(self).put()
+    }
+
+    fn take(value: Value) -> Result<Self, Corrupt> {
+        // Most have none, and they are read in every batch.
+        if matches!(&value, Value::Text(text) if text == "{}") {
+            return Ok(Self::default());
+        }
+        let object = Object::take(value)?;
+        let quotas = object.get("quotas").and_then(Json::as_object).into_iter().flatten();
+        Ok(Self {
+            tenants: object.get("tenants").and_then(Json::as_i64),
+            quotas: quotas.filter_map(|(name, value)| Some((name.clone(), value.as_i64()?))).collect(),
+        })
+    }
+}
+
+/// Which organizations; in order of their ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OrganizationFilter {
+    /// Whose id or display name begins so.
+    pub q: Option<String>,
+}
+
+/// An organization with its usage and its holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OrganizationRecord {
+    /// The row.
+    pub organization: Organization,
+    /// The sums over its tenants.
+    pub usage: Usage,
+    /// Its holds, by kind.
+    pub holds: Vec<Hold>,
+}
+
+impl Store {
+    /// Organizations in order of their ids.
+    ///
+    /// # Errors
+    /// As [`Store::tenants`].
+    pub async fn organizations(&self, filter: &OrganizationFilter, page: &Page) -> Result<Listed<Organization>, Error> {
+        let mut sql = self.select::<Organization>();
+        sql.and("organization_id > {}", place("organizations", page)?);
+        if let Some(q) = &filter.q {
+            let n = q.chars().count();
+            let q = sql.bind(Type::Text, Value::Text(q.clone()));
+            let [name, given] = [format!("substr(display_name, 1, {n})"), q.clone()].map(|text| sql.lowered(&text));
+            sql.also(&format!("(substr(organization_id, 1, {n}) = {q} OR {name} = {given})"));
+        }
+        sql.order("organization_id", limit(page) + 1);
+        self.list("organizations", sql, page, |row: &Organization| row.organization_id.to_string()).await
+    }
+
+    /// An organization with its usage and its holds.
+    ///
+    /// # Errors
+    /// As [`Store::snapshot`].
+    pub async fn organization(&self, id: &OrganizationId) -> Result<Option<OrganizationRecord>, Error> {
+        let mut sql = self.select::<Organization>();
+        sql.and("organization_id = {}", Some(id.clone()));
+        let Some(organization) = self.one(sql).await? else { return Ok(None) };
+        let mut sql = self.select::<UsageRow>();
+        sql.and("organization_id = {}", Some(id.clone())).order("serial DESC", 1);
+        let usage = self.one::<UsageRow>(sql).await?;
+        let usage = usage.map(|row| Usage { tenants: row.tenants, quotas: row.quotas }).unwrap_or_default();
+        let mut sql = self.select::<Hold>();
+        sql.and("organization_id = {}", Some(id.clone())).order("kind", 256);
+        let holds = self.all(sql).await?;
+        Ok(Some(OrganizationRecord { organization, usage, holds }))
+    }
+}

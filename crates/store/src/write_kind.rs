@@ -1,0 +1,160 @@
+//! The kinds of write, in the order in which a batch writes them, and the rows that changes write.
+
+use crate::rows::{Field, Record, Value, WriteShape};
+use crate::tables::aliases::AliasRow;
+use crate::tables::{
+    aliases, api_keys, audit_private, environment_versions, environments, holds, idempotency_records, jobs,
+    organization_usage, organizations, tenant_versions, tenants, webhooks,
+};
+use tenancy_core::changes::{Changes, Write};
+use tenancy_core::ids::TenantId;
+use tenancy_core::job::Step;
+use tenancy_core::json::Object;
+
+/// Makes the enum and the list of its shapes from one list, so that a kind's number is its place in [`WRITES`].
+macro_rules! write_kinds {
+    ($($kind:ident: $shape:expr),+ $(,)?) => {
+        /// A kind of write.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum WriteKind {
+            $($kind),+
+        }
+
+        /// The shape of every [`WriteKind`], in the order in which a batch writes them.
+        pub const WRITES: &[WriteShape] = &[$($shape),+];
+    };
+}
+
+// What others refer to comes first; what is removed goes before what may take its place.
+write_kinds! {
+    InsertOrganization: organizations::INSERT,
+    UpdateOrganizationManifest: organizations::UPDATE_MANIFEST,
+    UpdateOrganizationFacts: organizations::UPDATE_FACTS,
+    AppendUsage: organization_usage::APPEND,
+    InsertTenant: tenants::INSERT,
+    UpdateTenantManifest: tenants::UPDATE_MANIFEST,
+    UpdateTenantFacts: tenants::UPDATE_FACTS,
+    InsertTenantVersion: tenant_versions::INSERT,
+    DeleteEnvironment: environments::DELETE,
+    InsertEnvironment: environments::INSERT,
+    UpdateEnvironmentManifest: environments::UPDATE_MANIFEST,
+    UpdateEnvironmentState: environments::UPDATE_STATE,
+    InsertEnvironmentVersion: environment_versions::INSERT,
+    DeleteHold: holds::DELETE,
+    InsertHold: holds::INSERT,
+    UpdateHold: holds::UPDATE,
+    DeleteAlias: aliases::DELETE,
+    InsertAlias: aliases::INSERT,
+    DeleteWebhook: webhooks::DELETE,
+    InsertWebhook: webhooks::INSERT,
+    UpdateWebhook: webhooks::UPDATE,
+    FinishJob: jobs::FINISH,
+    CancelJob: jobs::CANCEL,
+    InsertJob: jobs::INSERT,
+    InsertApiKey: api_keys::INSERT,
+    UpdateApiKey: api_keys::UPDATE,
+    InsertAnswer: idempotency_records::INSERT,
+    InsertPrivate: audit_private::INSERT,
+    // A purge empties last, so that nothing of its own commit stays either. It leaves idempotency records alone: they
+    // may hold answers with the tenant in them, belong to the key that asked, and are gone within their 24 hours.
+    EmptyTenant: tenants::EMPTY,
+    EmptyTenantVersions: tenant_versions::EMPTY_OF_TENANT,
+    EmptyEnvironmentVersions: environment_versions::EMPTY_OF_TENANT,
+    EmptyJobs: jobs::EMPTY_OF_TENANT,
+    DeletePrivate: audit_private::DELETE_OF_TENANT,
+}
+
+impl WriteKind {
+    /// Its place in [`WRITES`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// How it is written.
+    pub fn shape(self) -> WriteShape {
+        WRITES[self.index()]
+    }
+}
+
+/// The rows that changes write, with their kinds: one for each write, but for what empties a whole tenant.
+pub fn rows(changes: &Changes) -> Vec<(WriteKind, Vec<Value>)> {
+    let of = changes.tenant_id.as_ref();
+    let rows = |write: &Write| match write {
+        Write::EraseTenant(tenant) => erased(&tenant.tenant_id, row(write, of)),
+        _ => vec![row(write, of)],
+    };
+    changes.writes.iter().flat_map(rows).collect()
+}
+
+fn erased(id: &TenantId, tenant: (WriteKind, Vec<Value>)) -> Vec<(WriteKind, Vec<Value>)> {
+    let id = || id.put();
+    let (manifest, steps) = (|| Object::new().put(), Vec::<Step>::new().put());
+    vec![
+        tenant,
+        (WriteKind::EmptyTenantVersions, vec![id(), manifest()]),
+        (WriteKind::EmptyEnvironmentVersions, vec![id(), manifest()]),
+        (WriteKind::EmptyJobs, vec![id(), String::new().put(), steps, Value::Null, Value::Null]),
+        (WriteKind::DeletePrivate, vec![id()]),
+    ]
+}
+
+/// The kind of a write of this tenant's, or of nobody's, and its row.
+fn row(write: &Write, tenant: Option<&TenantId>) -> (WriteKind, Vec<Value>) {
+    let deleted = |kind, key: Value| (kind, vec![key, tenant.cloned().put()]);
+    fn of<R: Record>(kind: WriteKind, record: &R) -> (WriteKind, Vec<Value>) {
+        (kind, kind.shape().pick(record.values()))
+    }
+    match write {
+        Write::InsertOrganization(row) => of(WriteKind::InsertOrganization, row),
+        Write::UpdateOrganizationManifest(row) => of(WriteKind::UpdateOrganizationManifest, row),
+        Write::UpdateOrganizationFacts(row) => of(WriteKind::UpdateOrganizationFacts, row),
+        Write::InsertTenant(row) => of(WriteKind::InsertTenant, row),
+        Write::UpdateTenantManifest(row) => of(WriteKind::UpdateTenantManifest, row),
+        Write::UpdateTenantFacts(row) => of(WriteKind::UpdateTenantFacts, row),
+        Write::EraseTenant(row) => of(WriteKind::EmptyTenant, row),
+        Write::InsertTenantVersion(row) => of(WriteKind::InsertTenantVersion, row),
+        Write::InsertEnvironment(row) => of(WriteKind::InsertEnvironment, row),
+        Write::UpdateEnvironmentManifest(row) => of(WriteKind::UpdateEnvironmentManifest, row),
+        Write::UpdateEnvironmentState(row) => of(WriteKind::UpdateEnvironmentState, row),
+        Write::DeleteEnvironment(id) => deleted(WriteKind::DeleteEnvironment, id.put()),
+        Write::InsertEnvironmentVersion(row) => of(WriteKind::InsertEnvironmentVersion, row),
+        Write::InsertHold(row) => of(WriteKind::InsertHold, row),
+        Write::UpdateHold(row) => of(WriteKind::UpdateHold, row),
+        Write::DeleteHold(id) => deleted(WriteKind::DeleteHold, id.put()),
+        Write::InsertAlias(alias, tenant_id, created_at) => {
+            let row = AliasRow { alias: alias.clone(), tenant_id: tenant_id.clone(), created_at: *created_at };
+            of(WriteKind::InsertAlias, &row)
+        }
+        Write::DeleteAlias(alias) => deleted(WriteKind::DeleteAlias, alias.put()),
+        Write::InsertWebhook(row) => of(WriteKind::InsertWebhook, row),
+        Write::UpdateWebhook(row) => of(WriteKind::UpdateWebhook, row),
+        Write::DeleteWebhook(id) => deleted(WriteKind::DeleteWebhook, id.put()),
+        Write::InsertJob(row) => of(WriteKind::InsertJob, row),
+        Write::FinishJob(row) => of(WriteKind::FinishJob, row),
+        Write::CancelJob(row) => of(WriteKind::CancelJob, row),
+        Write::InsertApiKey(row) => of(WriteKind::InsertApiKey, row),
+        Write::UpdateApiKey(row) => of(WriteKind::UpdateApiKey, row),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWNER: &str = "tenant_id";
+
+    #[test]
+    fn a_change_of_a_tenants_row_must_name_the_tenant() {
+        let changes = WRITES.iter().filter(|kind| !kind.inserts());
+        let of_tenants = changes.filter(|kind| kind.table().columns.iter().any(|column| column.name == OWNER));
+        let mut seen = 0;
+        for kind in of_tenants {
+            for text in [kind.sqlite(), kind.postgres()] {
+                let condition = text.split_once(" WHERE ").map(|(_, condition)| condition);
+                assert!(condition.is_some_and(|condition| condition.contains(OWNER)), "{text}");
+            }
+            seen += 1;
+        }
+        assert!(seen > 10, "{seen}");
+    }
+}
