@@ -1,7 +1,7 @@
 //! API keys: a role, and the digest of a token that nobody keeps.
 
 use crate::ids::KeyId;
-use crate::tenant::words;
+use crate::words::words;
 use jiff::Timestamp;
 
 words!(

@@ -2,7 +2,6 @@
 
 use crate::apikey::ApiKey;
 use crate::environment::{Environment, EnvironmentVersion};
-use crate::error::Violation;
 use crate::event::Event;
 use crate::hold::Hold;
 use crate::ids::{Alias, AuditId, EnvironmentId, HoldId, JobId, KeyId, OrganizationId, TenantId, WebhookId};
@@ -10,6 +9,7 @@ use crate::job::Job;
 use crate::json::Pointer;
 use crate::organization::{CapExceeded, Organization, Usage};
 use crate::tenant::{Tenant, TenantVersion};
+use crate::violation::Violation;
 use crate::webhook::Webhook;
 use jiff::Timestamp;
 

@@ -1,78 +1,8 @@
 //! When, by whom and in which request something is decided: all that a rule may know of the outside.
 
+use crate::actor::Actor;
 use crate::ids::{AuditId, CorrelationId, EnvironmentId, HoldId, JobId, KeyId, TenantId, WebhookId};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
-use std::fmt;
-
-/// Kind of an [`Actor`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ActorKind {
-    /// A person or a service with a key.
-    User,
-    /// Tenancy itself: schedules, reconcilers, the first start.
-    System,
-    /// A controller that works a job.
-    Controller,
-}
-
-/// Longest actor as it stands in the log, in bytes: the width of its column.
-pub const MAX_ACTOR_LENGTH_BYTES: usize = 64;
-
-/// Who acted, and for whom.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Actor {
-    /// What kind of subject it is.
-    pub kind: ActorKind,
-    /// The subject's id; never a name.
-    pub subject: String,
-    /// For whom the subject acted, by id.
-    pub on_behalf_of: Option<String>,
-}
-
-impl Actor {
-    /// A key's bearer.
-    pub fn user(key: &KeyId) -> Self {
-        Self { kind: ActorKind::User, subject: key.to_string(), on_behalf_of: None }
-    }
-
-    /// A part of Tenancy, by its name.
-    pub fn system(part: &str) -> Self {
-        Self { kind: ActorKind::System, subject: part.to_owned(), on_behalf_of: None }
-    }
-
-    /// A controller, by the name of its process.
-    pub fn controller(name: &str) -> Self {
-        Self { kind: ActorKind::Controller, subject: name.to_owned(), on_behalf_of: None }
-    }
-}
-
-/// `kind:subject`, as it stands in the log: at most [`MAX_ACTOR_LENGTH_BYTES`]. A longer subject is cut, and ends in a
-/// digest of the whole, so that two of them stay two.
-impl fmt::Display for Actor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            ActorKind::User => "user",
-            ActorKind::System => "system",
-            ActorKind::Controller => "controller",
-        };
-        write!(f, "{kind}:{}", fitting(&self.subject, MAX_ACTOR_LENGTH_BYTES - kind.len() - 1))
-    }
-}
-
-/// The text, or, where it is longer than `max_bytes`, its beginning and a digest of the whole.
-pub(crate) fn fitting(text: &str, max_bytes: usize) -> Cow<'_, str> {
-    const DIGEST_BYTES: usize = 12;
-    if text.len() <= max_bytes && !text.contains('\0') {
-        return Cow::Borrowed(text);
-    }
-    let plain: String = text.chars().filter(|c| *c != '\0').collect();
-    let beginning = plain.floor_char_boundary(max_bytes.saturating_sub(DIGEST_BYTES + 1));
-    let digest = crate::json::sha256_hex(&[text.as_bytes()]);
-    Cow::Owned(format!("{}~{}", &plain[..beginning], &digest[..DIGEST_BYTES]))
-}
 
 /// The moment of a decision: time, randomness, actor and request come in here and nowhere else.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! What is declared, not coded: environment names, quota keys, regions, hold kinds.
 
-use crate::rules::lifecycle::DEFAULT_HOLD;
+use crate::hold::DEFAULT_HOLD;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 

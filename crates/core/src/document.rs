@@ -1,9 +1,10 @@
 //! Reading a JSON document field by field, so that all that is wrong with it is said at once.
 
-use crate::error::Violation;
+use crate::error::Error;
 use crate::ids::BadName;
 use crate::json::{Object, Pointer};
 use crate::nearest::nearest;
+use crate::violation::Violation;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -40,15 +41,15 @@ impl Findings {
     /// `value`, if nothing was wrong.
     ///
     /// # Errors
-    /// [`crate::Error::Invalid`] with every violation; [`crate::Error::Internal`] when there is neither a value nor one of
+    /// [`Error::Invalid`] with every violation; [`Error::Internal`] when there is neither a value nor one of
     /// these, so that nobody is told of problems without a single one.
-    pub fn finish<T>(self, value: Option<T>) -> Result<(T, Vec<Violation>), crate::Error> {
+    pub fn finish<T>(self, value: Option<T>) -> Result<(T, Vec<Violation>), Error> {
         match value {
             Some(value) if self.violations.is_empty() => Ok((value, self.warnings)),
             None if self.violations.is_empty() => {
-                Err(crate::Error::Internal("a document was not taken, and nothing was found wrong with it".to_owned()))
+                Err(Error::Internal("a document was not taken, and nothing was found wrong with it".to_owned()))
             }
-            _ => Err(crate::Error::Invalid(self.violations)),
+            _ => Err(Error::Invalid(self.violations)),
         }
     }
 }
@@ -57,11 +58,8 @@ impl Findings {
 /// only where it has found something wrong.
 ///
 /// # Errors
-/// [`crate::Error::Invalid`] with every violation.
-pub fn read<T>(
-    document: &Value,
-    take: impl FnOnce(&mut Fields<'_>, &mut Findings) -> Option<T>,
-) -> Result<T, crate::Error> {
+/// [`Error::Invalid`] with every violation.
+pub fn read<T>(document: &Value, take: impl FnOnce(&mut Fields<'_>, &mut Findings) -> Option<T>) -> Result<T, Error> {
     let mut findings = Findings::default();
     let taken = Fields::of(document, Pointer::root(), &mut findings).and_then(|mut fields| {
         let taken = take(&mut fields, &mut findings);

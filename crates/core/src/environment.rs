@@ -2,7 +2,8 @@
 
 use crate::ids::{EnvironmentId, TenantId};
 use crate::json::Object;
-use crate::tenant::{State, words};
+use crate::tenant::State;
+use crate::words::words;
 use jiff::Timestamp;
 use serde_json::Value;
 

@@ -1,36 +1,8 @@
 //! The one error of the product: stable codes, and sentences that say what to do.
 
 use crate::changes::Conflict;
-use crate::json::Pointer;
-
-/// One thing that is wrong with a document, at one place in it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Violation {
-    /// Stable, machine-readable: `unknown_field`, `required`, `out_of_range`, …
-    pub code: &'static str,
-    /// JSON Pointer (RFC 6901) of the field in the document as it was sent.
-    pub pointer: String,
-    /// A sentence for a person.
-    pub message: String,
-}
-
-impl Violation {
-    /// A violation at `pointer`.
-    pub fn at(pointer: &Pointer, code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, pointer: pointer.to_string(), message: message.into() }
-    }
-}
-
-/// A change that could destroy data and was not allowed by name.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Gate {
-    /// The name to pass in `allow`: `remove-environment`, `move-region`, …
-    pub allow: &'static str,
-    /// The field that asks for it, as in a difference: a JSON Pointer in which an environment stands by its name.
-    pub pointer: String,
-    /// What would happen.
-    pub message: String,
-}
+use crate::gated_change::GatedChange;
+use crate::violation::Violation;
 
 /// Why an operation did not happen. Every variant has one stable code, see [`Error::code`].
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -43,7 +15,7 @@ pub enum Error {
     Invalid(Vec<Violation>),
     /// A write that may destroy data was not allowed by name.
     #[error("this needs to be allowed by name: {}", .0.iter().map(|g| format!("{} ({})", g.allow, g.message)).collect::<Vec<_>>().join("; "))]
-    Gated(Vec<Gate>),
+    Gated(Vec<GatedChange>),
     /// There is no such thing, or the caller may not see it.
     #[error("there is no {kind} {id:?}{}", nearest.as_ref().map(|n| format!("; did you mean {n:?}?")).unwrap_or_default())]
     NotFound {

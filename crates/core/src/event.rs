@@ -1,9 +1,10 @@
 //! Audit events: one closed list of types, each with a version and the fields of its payload.
 
-use crate::decision_context::{DecisionContext, MAX_ACTOR_LENGTH_BYTES, fitting};
+use crate::actor::{MAX_ACTOR_LENGTH_BYTES, fitting};
+use crate::decision_context::DecisionContext;
 use crate::ids::{AuditId, CorrelationId, TenantId};
 use crate::json::{Object, canonical, sha256_hex};
-use crate::tenant::words;
+use crate::words::words;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

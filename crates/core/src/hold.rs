@@ -6,6 +6,9 @@ use jiff::Timestamp;
 /// Longest reason of a hold, in bytes.
 pub const MAX_REASON_LENGTH_BYTES: usize = 1024;
 
+/// The hold that `suspend` places and `activate` releases when they name none.
+pub const DEFAULT_HOLD: &str = "operator";
+
 /// On whom a hold stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Held {

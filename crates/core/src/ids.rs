@@ -1,4 +1,4 @@
-//! Names of things: chosen by the client, or made from a [`crate::decision_context::DecisionContext`].
+//! Ids and names: chosen by the client, or made when a row is created.
 
 use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;

@@ -1,9 +1,9 @@
 //! Jobs: one lifecycle action on a tenant, worked in steps.
 
+use crate::action::Action;
 use crate::environment::Environment;
 use crate::ids::{CorrelationId, JobId, TenantId};
-use crate::lifecycle::Action;
-use crate::tenant::words;
+use crate::words::words;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

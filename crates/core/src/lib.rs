@@ -4,6 +4,8 @@
 //! command, and returns [`changes::Changes`]: the rows to write, the guards they depend on, and an audit event for
 //! each thing that happened. Time, ids and actor come in through a [`decision_context::DecisionContext`].
 
+pub mod action;
+pub mod actor;
 pub mod apikey;
 pub mod changes;
 pub mod decision_context;
@@ -12,6 +14,7 @@ pub mod document;
 pub mod environment;
 pub mod error;
 pub mod event;
+pub mod gated_change;
 pub mod hold;
 pub mod ids;
 pub mod job;
@@ -24,8 +27,12 @@ pub mod organization;
 pub mod permission;
 pub mod quotas;
 pub mod rules;
+pub mod snapshot;
 pub mod tenant;
+pub mod violation;
 pub mod webhook;
+mod words;
 
-pub use error::{Error, Violation};
+pub use error::Error;
 pub use jiff::Timestamp;
+pub use violation::Violation;

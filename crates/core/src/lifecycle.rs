@@ -1,31 +1,12 @@
 //! The state table, and the one rule that says what happens next.
 
+use crate::action::Action;
 use crate::declared::Declared;
 use crate::error::Error;
-use crate::event::EventType;
 use crate::hold::Hold;
-use crate::tenant::{DesiredState, State, TenantSnapshot, words};
+use crate::snapshot::TenantSnapshot;
+use crate::tenant::{DesiredState, State};
 use jiff::Timestamp;
-
-words!(
-    /// A lifecycle action: what a job does.
-    Action {
-        /// Provisions a registered tenant.
-        Create = "create",
-        /// Provisions what was added to the manifest since.
-        Update = "update",
-        /// Puts it in service.
-        Activate = "activate",
-        /// Takes it out of service.
-        Suspend = "suspend",
-        /// Archives it.
-        Delete = "delete",
-        /// Takes it out of the archive.
-        Undelete = "undelete",
-        /// Destroys its data and leaves a tombstone.
-        Purge = "purge",
-    }
-);
 
 /// What must be true before an action may be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,34 +59,6 @@ pub const TABLE: &[Transition] = {
         line(Archived, Purge, Archived, &[DataNotHeld, GraceOver]),
     ]
 };
-
-impl Action {
-    /// The event of its being asked for. The first time, a creation is asked for by a registration.
-    pub fn requested(self) -> EventType {
-        match self {
-            Self::Create => EventType::CreationRequested,
-            Self::Update => EventType::TenancyUpdateRequested,
-            Self::Activate => EventType::ActivationRequested,
-            Self::Suspend => EventType::SuspensionRequested,
-            Self::Delete => EventType::DeletionRequested,
-            Self::Undelete => EventType::UndeletionRequested,
-            Self::Purge => EventType::PurgeRequested,
-        }
-    }
-
-    /// The event of its good end.
-    pub fn done(self) -> EventType {
-        match self {
-            Self::Create => EventType::TenancyCreated,
-            Self::Update => EventType::TenancyProvisioned,
-            Self::Activate => EventType::Activated,
-            Self::Suspend => EventType::Suspended,
-            Self::Delete => EventType::Deleted,
-            Self::Undelete => EventType::Undeleted,
-            Self::Purge => EventType::Purged,
-        }
-    }
-}
 
 /// All that [`next_action`] looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Organizations: the customers, who own tenants, with caps on how much.
 
-use crate::error::Violation;
 use crate::ids::OrganizationId;
 use crate::json::Pointer;
 use crate::tenant::Labels;
+use crate::violation::Violation;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 

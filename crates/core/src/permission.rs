@@ -1,7 +1,7 @@
 //! Who may do what: one table.
 
 use crate::apikey::Role;
-use crate::tenant::words;
+use crate::words::words;
 
 words!(
     /// Everything that can be asked of the server with a credential. A route names the one it needs.

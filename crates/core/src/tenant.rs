@@ -1,54 +1,14 @@
-//! The tenant: one isolated customer instance, and all that is kept beside its row.
+//! The tenant: one isolated customer instance.
 
-use crate::environment::Environment;
-use crate::hold::Hold;
-use crate::ids::{Alias, OrganizationId, TenantId};
-use crate::job::Job;
+use crate::ids::{CorrelationId, OrganizationId, TenantId};
 use crate::json::Object;
-use crate::webhook::Webhook;
+use crate::words::words;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Free text a client sorts its tenants by; keys under `internal/` are for us alone.
 pub type Labels = BTreeMap<String, String>;
-
-/// A closed list of words that stand in the database, in JSON and in Rust alike.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant),+ }
-
-        impl $name {
-            /// Every word with its variant.
-            pub const WORDS: &'static [(&'static str, $name)] = &[$(($word, $name::$variant)),+];
-
-            /// The word.
-            pub fn as_str(self) -> &'static str {
-                match self { $($name::$variant => $word),+ }
-            }
-
-            /// The variant of a word.
-            pub fn parse(text: &str) -> Option<Self> {
-                Self::WORDS.iter().find(|(word, _)| *word == text).map(|(_, variant)| *variant)
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.as_str())
-            }
-        }
-    };
-}
-pub(crate) use words;
 
 words!(
     /// One logical schema; a rule of the profile where they differ.
@@ -132,32 +92,6 @@ pub struct Tenant {
     pub purged_at: Option<Timestamp>,
 }
 
-/// All that is kept beside a tenant's row and that a rule decides on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TenantSnapshot {
-    /// The row.
-    pub tenant: Tenant,
-    /// By name.
-    pub environments: Vec<Environment>,
-    /// Sorted.
-    pub aliases: Vec<Alias>,
-    /// By name.
-    pub webhooks: Vec<Webhook>,
-    /// The tenant's own holds, by kind.
-    pub holds: Vec<Hold>,
-    /// Its organization's holds, by kind.
-    pub organization_holds: Vec<Hold>,
-    /// The one lifecycle job that is queued or running.
-    pub open_job: Option<Job>,
-}
-
-impl TenantSnapshot {
-    /// The tenant's own holds, then its organization's.
-    pub fn all_holds(&self) -> impl Iterator<Item = &Hold> {
-        self.holds.iter().chain(&self.organization_holds)
-    }
-}
-
 /// A kept version of a tenant: the whole manifest that was accepted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TenantVersion {
@@ -170,7 +104,7 @@ pub struct TenantVersion {
     /// Who had it accepted.
     pub actor: String,
     /// In which request.
-    pub correlation_id: crate::ids::CorrelationId,
+    pub correlation_id: CorrelationId,
     /// When.
     pub created_at: Timestamp,
 }

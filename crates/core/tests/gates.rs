@@ -2,14 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use serde_json::{Value, json};
-use tenancy_core::decision_context::{Actor, DecisionContext};
+use tenancy_core::actor::Actor;
+use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
 use tenancy_core::ids::CorrelationId;
 use tenancy_core::json::merge_patch;
 use tenancy_core::manifest::Manifest;
 use tenancy_core::rules::gates::ALLOWED_BY_NAME;
 use tenancy_core::rules::{Decision, change as rule, register as first};
-use tenancy_core::tenant::TenantSnapshot;
+use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::{Error, Timestamp};
 
 fn context() -> DecisionContext {

@@ -2,19 +2,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use serde_json::{Value, json};
+use tenancy_core::action::Action;
+use tenancy_core::actor::Actor;
 use tenancy_core::changes::{Changes, Guard};
-use tenancy_core::decision_context::{Actor, DecisionContext};
+use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
 use tenancy_core::event::EventType;
 use tenancy_core::hold::{Held, Hold};
 use tenancy_core::ids::{CorrelationId, HoldId};
 use tenancy_core::job::{Job, JobState};
-use tenancy_core::lifecycle::Action;
 use tenancy_core::manifest::Manifest;
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::outcome::{Failure, cancel, complete, fail};
 use tenancy_core::rules::{Decision, change, organization_holds, register};
-use tenancy_core::tenant::{State, TenantSnapshot};
+use tenancy_core::snapshot::TenantSnapshot;
+use tenancy_core::tenant::State;
 use tenancy_core::{Error, Timestamp};
 
 /// One tenant, decided on and on: each decision is the next one's snapshot.

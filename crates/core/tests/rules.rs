@@ -3,21 +3,24 @@
 
 use serde_json::{Map, Value, json};
 use std::cell::Cell;
+use tenancy_core::action::Action;
+use tenancy_core::actor::{Actor, MAX_ACTOR_LENGTH_BYTES};
 use tenancy_core::changes::{Guard, Write};
-use tenancy_core::decision_context::{Actor, DecisionContext, MAX_ACTOR_LENGTH_BYTES};
+use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
 use tenancy_core::event::{EventType, MAX_PAYLOAD_BYTES};
 use tenancy_core::hold::{Held, Hold};
 use tenancy_core::ids::{CorrelationId, HoldId};
 use tenancy_core::job::Job;
 use tenancy_core::json::merge_patch;
-use tenancy_core::lifecycle::{Action, waits_for};
+use tenancy_core::lifecycle::waits_for;
 use tenancy_core::manifest::{MAX_MEMBERS_BYTES, Manifest};
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
 use tenancy_core::rules::outcome::{Failure, complete, fail};
 use tenancy_core::rules::{Decision, change, log, register};
-use tenancy_core::tenant::{DesiredState, State, TenantSnapshot};
+use tenancy_core::snapshot::TenantSnapshot;
+use tenancy_core::tenant::{DesiredState, State};
 use tenancy_core::{Error, Timestamp};
 
 /// One tenant, decided on and on: each decision is the next one's snapshot.

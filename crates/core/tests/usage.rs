@@ -4,15 +4,16 @@
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use tenancy_core::Timestamp;
+use tenancy_core::actor::Actor;
 use tenancy_core::changes::{Changes, Conflict, Guard};
-use tenancy_core::decision_context::{Actor, DecisionContext};
+use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::{Declared, QuotaKey};
 use tenancy_core::ids::{CorrelationId, OrganizationId};
 use tenancy_core::judge::{CurrentOrganization, CurrentRows, Verdict, judge};
 use tenancy_core::manifest::Manifest;
 use tenancy_core::organization::{Caps, MAX_QUOTA_KEYS, QUOTA_KEYS, Usage};
 use tenancy_core::rules::{change, register};
-use tenancy_core::tenant::TenantSnapshot;
+use tenancy_core::snapshot::TenantSnapshot;
 
 fn context() -> DecisionContext {
     let now = Timestamp::from_second(1_700_000_000).expect("in range");

@@ -2,9 +2,9 @@
 
 use std::pin::Pin;
 use tenancy_core::Timestamp;
+use tenancy_core::action::Action;
 use tenancy_core::ids::{JobId, TenantId};
-use tenancy_core::lifecycle::Action;
-use tenancy_core::tenant::TenantSnapshot;
+use tenancy_core::snapshot::TenantSnapshot;
 
 /// One step of a job, to be brought about.
 #[derive(Debug, Clone, Copy)]

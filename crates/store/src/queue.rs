@@ -254,8 +254,9 @@ impl Intake {
 mod tests {
     use super::*;
     use tenancy_core::Timestamp;
+    use tenancy_core::actor::Actor;
     use tenancy_core::changes::IdempotencyRecord;
-    use tenancy_core::decision_context::{Actor, DecisionContext};
+    use tenancy_core::decision_context::DecisionContext;
     use tenancy_core::event::{Event, EventType};
     use tenancy_core::ids::CorrelationId;
 

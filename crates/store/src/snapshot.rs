@@ -12,7 +12,8 @@ use tenancy_core::environment::Environment;
 use tenancy_core::hold::{Held, Hold};
 use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::job::Job;
-use tenancy_core::tenant::{Tenant, TenantSnapshot};
+use tenancy_core::snapshot::TenantSnapshot;
+use tenancy_core::tenant::Tenant;
 use tenancy_core::webhook::Webhook;
 
 /// A part of a snapshot.

@@ -1,21 +1,48 @@
 //! Reading a manifest: everything that is wrong with it, each at its place in the document as it was sent.
 
-use super::{
+use super::check::consistency;
+use super::document::{
     EnvironmentManifest, MAX_ALIASES, MAX_DISPLAY_NAME_BYTES, MAX_ENVIRONMENTS, MAX_LABELS, MAX_MEMBERS,
-    MAX_MEMBERS_BYTES, MAX_NESTING, MAX_WEBHOOKS, Manifest, webhook::webhook,
+    MAX_MEMBERS_BYTES, MAX_NESTING, MAX_WEBHOOKS, Manifest,
 };
+use super::webhook::webhook;
 use crate::declared::Declared;
 use crate::document::{Fields, Findings, one_of};
 use crate::environment::IsolationLevel;
+use crate::error::Error;
 use crate::ids::{Alias, OrganizationId, TenantId};
 use crate::json::{Object, Pointer, canonical_bytes, nesting, without_nulls};
 use crate::quotas::{MAX_RETENTION_DAYS, check_billing, check_policies, check_quotas};
-use crate::rules::check::consistency;
 use crate::tenant::{DesiredState, Labels, Profile};
+use crate::violation::Violation;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) fn tenant(declared: &Declared, document: &Value, findings: &mut Findings) -> Option<Manifest> {
+impl Manifest {
+    /// Reads a whole manifest and says everything that is wrong with it, and what looks like a slip.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with every violation.
+    pub fn parse(declared: &Declared, document: &Value) -> Result<(Self, Vec<Violation>), Error> {
+        let mut findings = Findings::default();
+        let manifest = tenant(declared, document, &mut findings);
+        findings.finish(manifest)
+    }
+}
+
+impl EnvironmentManifest {
+    /// Reads one environment's entry, on its own.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with every violation.
+    pub fn parse(declared: &Declared, document: &Value, tenant_region: &str) -> Result<(Self, Vec<Violation>), Error> {
+        let mut findings = Findings::default();
+        let entry = environment(declared, document, Pointer::root(), Some(tenant_region), &mut findings);
+        findings.finish(entry)
+    }
+}
+
+fn tenant(declared: &Declared, document: &Value, findings: &mut Findings) -> Option<Manifest> {
     let mut fields = Fields::of(document, Pointer::root(), findings)?;
     let tenant_id = fields.name("tenant_id", findings, TenantId::parse);
     fields.required("organization_id", "organization_id is required: who owns the tenant", findings);
@@ -56,7 +83,7 @@ pub(super) fn tenant(declared: &Declared, document: &Value, findings: &mut Findi
 }
 
 /// Reads one environment's entry. What is missing is empty in it, and a violation.
-pub(super) fn environment(
+fn environment(
     declared: &Declared,
     document: &Value,
     at: Pointer,

@@ -1,6 +1,6 @@
 //! Reading a webhook's entry.
 
-use super::WebhookManifest;
+use super::document::WebhookManifest;
 use crate::document::{Fields, Findings, shown};
 use crate::event::{EventType, is_pattern};
 use crate::ids::WebhookName;

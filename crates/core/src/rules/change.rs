@@ -7,14 +7,16 @@ use crate::changes::{Guard, Write};
 use crate::decision_context::DecisionContext;
 use crate::declared::Declared;
 use crate::environment::{Environment, EnvironmentVersion};
-use crate::error::{Error, Violation};
+use crate::error::Error;
 use crate::event::{Event, EventType};
 use crate::ids::TenantId;
 use crate::json::{Difference, Pointer, differences};
 use crate::manifest::{EnvironmentManifest, Manifest, WebhookManifest};
 use crate::organization::Usage;
 use crate::quotas::counted_values;
-use crate::tenant::{State, TenantSnapshot, TenantVersion};
+use crate::snapshot::TenantSnapshot;
+use crate::tenant::{State, TenantVersion};
+use crate::violation::Violation;
 use crate::webhook::Webhook;
 use serde_json::{Value, json};
 

@@ -1,16 +1,18 @@
 //! One turn of a tenant: the snapshot as it changes, and the changes that lead there.
 
 use super::Decision;
+use crate::action::Action;
 use crate::changes::{Changes, Guard, Write};
 use crate::decision_context::DecisionContext;
 use crate::declared::Declared;
-use crate::error::{Error, Violation};
+use crate::error::Error;
 use crate::event::{Event, EventType, MAX_PAYLOAD_BYTES};
 use crate::ids::TenantId;
 use crate::job::{Job, JobState, steps};
 use crate::json::canonical_bytes;
-use crate::lifecycle::{Action, Situation, next_action};
-use crate::tenant::TenantSnapshot;
+use crate::lifecycle::{Situation, next_action};
+use crate::snapshot::TenantSnapshot;
+use crate::violation::Violation;
 use serde_json::{Value, json};
 
 /// A turn under way. Rules change `snapshot` and add events and writes; [`ChangeBuilder::finish`] adds what follows of itself.
@@ -132,7 +134,7 @@ pub(super) fn new_job(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision_context::Actor;
+    use crate::actor::Actor;
     use crate::ids::CorrelationId;
 
     #[test]

@@ -1,6 +1,6 @@
 //! Gated changes: what may destroy data is done only when it is allowed by name.
 
-use crate::error::Gate;
+use crate::gated_change::GatedChange;
 use crate::json::Pointer;
 use crate::manifest::{EnvironmentManifest, Manifest};
 use crate::quotas::retention_days;
@@ -10,10 +10,10 @@ pub const ALLOWED_BY_NAME: [&str; 6] =
     ["move-profile", "move-region", "move-isolation", "less-retention", "remove-environment", "protection-off"];
 
 /// Every gated change from `before` to `after` that `allow` does not name.
-pub(super) fn gates(before: &Manifest, after: &Manifest, allow: &[String]) -> Vec<Gate> {
+pub(super) fn gates(before: &Manifest, after: &Manifest, allow: &[String]) -> Vec<GatedChange> {
     let mut found = Vec::new();
     let mut gate = |allow: &'static str, at: Pointer, message: String| {
-        found.push(Gate { allow, pointer: at.to_string(), message });
+        found.push(GatedChange { allow, pointer: at.to_string(), message });
     };
     let root = Pointer::root();
     if before.profile != after.profile {

@@ -4,9 +4,10 @@ use super::change_builder::changes;
 use crate::apikey::{ApiKey, Role};
 use crate::changes::{Changes, Guard, Write};
 use crate::decision_context::DecisionContext;
-use crate::error::{Error, Violation};
+use crate::error::Error;
 use crate::event::{Event, EventType};
 use crate::json::Pointer;
+use crate::violation::Violation;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

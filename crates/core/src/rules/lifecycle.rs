@@ -3,21 +3,20 @@
 use super::Decision;
 use super::change_builder::ChangeBuilder;
 use super::outcome::make_way;
+use crate::action::Action;
 use crate::changes::Write;
 use crate::decision_context::{DecisionContext, cut};
 use crate::declared::Declared;
 use crate::document::{self, Findings, one_of};
 use crate::error::Error;
 use crate::event::EventType;
-use crate::hold::{Held, Hold, MAX_REASON_LENGTH_BYTES};
+use crate::hold::{DEFAULT_HOLD, Held, Hold, MAX_REASON_LENGTH_BYTES};
 use crate::json::Pointer;
-use crate::lifecycle::{Action, Situation, check, next_action, suspending_holds};
-use crate::tenant::{DesiredState, State, TenantSnapshot};
+use crate::lifecycle::{Situation, check, next_action, suspending_holds};
+use crate::snapshot::TenantSnapshot;
+use crate::tenant::{DesiredState, State};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-
-/// The hold that `suspend` places and `activate` releases when they name none.
-pub const DEFAULT_HOLD: &str = "operator";
 
 /// What `suspend` says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

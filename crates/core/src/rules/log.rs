@@ -3,9 +3,10 @@
 use super::change_builder::changes;
 use crate::changes::Changes;
 use crate::decision_context::DecisionContext;
-use crate::error::{Error, Violation};
+use crate::error::Error;
 use crate::event::{Event, EventType};
 use crate::json::Pointer;
+use crate::violation::Violation;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};

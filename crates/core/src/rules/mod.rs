@@ -2,7 +2,6 @@
 
 pub mod change;
 mod change_builder;
-pub mod check;
 pub mod gates;
 pub mod keys;
 pub mod lifecycle;
@@ -14,8 +13,8 @@ mod redaction;
 pub mod register;
 
 use crate::changes::Changes;
-use crate::error::Violation;
-use crate::tenant::TenantSnapshot;
+use crate::snapshot::TenantSnapshot;
+use crate::violation::Violation;
 
 /// What a rule decided on a tenant: what to commit, and the snapshot as it is once that is committed.
 #[derive(Debug, Clone, PartialEq)]

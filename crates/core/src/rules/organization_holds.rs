@@ -5,7 +5,7 @@
 
 use super::Decision;
 use super::change_builder::{ChangeBuilder, changes};
-use super::lifecycle::{DEFAULT_HOLD, Suspension};
+use super::lifecycle::Suspension;
 use super::organizations::{at, event};
 use super::outcome::make_way;
 use crate::changes::{Changes, Write};
@@ -13,11 +13,11 @@ use crate::decision_context::{DecisionContext, cut};
 use crate::declared::Declared;
 use crate::error::Error;
 use crate::event::{Event, EventType};
-use crate::hold::{Held, Hold};
+use crate::hold::{DEFAULT_HOLD, Held, Hold};
 use crate::job::{Job, JobState};
 use crate::lifecycle::{Situation, next_action};
 use crate::organization::Organization;
-use crate::tenant::TenantSnapshot;
+use crate::snapshot::TenantSnapshot;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

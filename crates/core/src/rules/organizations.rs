@@ -6,7 +6,7 @@ use crate::changes::{Changes, Guard, Write};
 use crate::decision_context::DecisionContext;
 use crate::declared::Declared;
 use crate::document::{Fields, Findings, one_of};
-use crate::error::{Error, Violation};
+use crate::error::Error;
 use crate::event::{Event, EventType};
 use crate::ids::OrganizationId;
 use crate::json::{Object, Pointer, differences, without_nulls};
@@ -14,6 +14,7 @@ use crate::manifest::{MAX_DISPLAY_NAME_BYTES, read_labels};
 use crate::organization::{Caps, Organization};
 use crate::quotas::{check_quotas, counted_values};
 use crate::tenant::Labels;
+use crate::violation::Violation;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

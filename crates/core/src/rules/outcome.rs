@@ -2,6 +2,7 @@
 
 use super::Decision;
 use super::change_builder::ChangeBuilder;
+use crate::action::Action;
 use crate::changes::{Guard, Write};
 use crate::decision_context::{DecisionContext, cut};
 use crate::declared::Declared;
@@ -9,10 +10,11 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::event::EventType;
 use crate::job::{Job, JobState, Step, StepState};
-use crate::lifecycle::{Action, Situation, TABLE, kept_from, next_action};
+use crate::lifecycle::{Situation, TABLE, kept_from, next_action};
 use crate::organization::Usage;
 use crate::quotas::{counted_values, purge_after_days};
-use crate::tenant::{State, TenantSnapshot};
+use crate::snapshot::TenantSnapshot;
+use crate::tenant::State;
 use serde_json::{Value, json};
 
 /// Longest message of a failed job, in bytes; what is longer is cut off.

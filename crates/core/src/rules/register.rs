@@ -2,16 +2,18 @@
 
 use super::change_builder::{changes, new_job};
 use super::{Decision, change};
+use crate::action::Action;
 use crate::changes::{Guard, Write};
 use crate::decision_context::DecisionContext;
 use crate::declared::Declared;
-use crate::error::{Error, Violation};
+use crate::error::Error;
 use crate::event::{Event, EventType};
-use crate::lifecycle::Action;
 use crate::manifest::{Manifest, aliases_document};
 use crate::organization::Usage;
 use crate::quotas::counted_values;
-use crate::tenant::{State, Tenant, TenantSnapshot};
+use crate::snapshot::TenantSnapshot;
+use crate::tenant::{State, Tenant};
+use crate::violation::Violation;
 use serde_json::json;
 
 /// Registers a tenant. Nothing has to be loaded: everything it depends on is a guard. Its organization's holds are not

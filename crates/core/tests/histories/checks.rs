@@ -3,8 +3,8 @@
 use crate::database::Database;
 use crate::spec::PERSONAL;
 use std::collections::BTreeMap;
+use tenancy_core::actor::MAX_ACTOR_LENGTH_BYTES;
 use tenancy_core::changes::Write;
-use tenancy_core::decision_context::MAX_ACTOR_LENGTH_BYTES;
 use tenancy_core::environment::Environment;
 use tenancy_core::event::MAX_PAYLOAD_BYTES;
 use tenancy_core::hold::Held;
@@ -16,7 +16,8 @@ use tenancy_core::organization::Usage;
 use tenancy_core::rules::change::environment_entry;
 use tenancy_core::rules::organization_holds::HoldsDecision;
 use tenancy_core::rules::{Decision, outcome};
-use tenancy_core::tenant::{Tenant, TenantSnapshot};
+use tenancy_core::snapshot::TenantSnapshot;
+use tenancy_core::tenant::Tenant;
 
 pub fn commit(before: &Database, after: &Database, id: &TenantId, decision: &Decision) {
     let changes = decision.changes.as_ref().expect("changes");

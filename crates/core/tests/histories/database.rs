@@ -11,7 +11,8 @@ use tenancy_core::ids::{Alias, EnvironmentId, HoldId, JobId, OrganizationId, Ten
 use tenancy_core::job::{Job, JobState};
 use tenancy_core::judge::{CurrentOrganization, CurrentRows, Verdict, judge};
 use tenancy_core::organization::{Organization, Usage};
-use tenancy_core::tenant::{Tenant, TenantSnapshot, TenantVersion};
+use tenancy_core::snapshot::TenantSnapshot;
+use tenancy_core::tenant::{Tenant, TenantVersion};
 use tenancy_core::webhook::Webhook;
 
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -6,12 +6,14 @@ use crate::database::Database;
 use crate::model::{self, Expected, Hold, MOST_SEATS, MOST_STORAGE, MOST_TENANTS};
 use crate::spec::{PERSONAL, Spec};
 use serde_json::json;
-use tenancy_core::decision_context::{Actor, DecisionContext};
+use tenancy_core::action::Action;
+use tenancy_core::actor::Actor;
+use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::{Declared, QuotaKey};
 use tenancy_core::hold::Held;
 use tenancy_core::ids::{CorrelationId, OrganizationId, TenantId};
 use tenancy_core::job::JobState;
-use tenancy_core::lifecycle::{Action, Situation, next_action, waits_for};
+use tenancy_core::lifecycle::{Situation, next_action, waits_for};
 use tenancy_core::manifest::Manifest;
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::organizations::{OrganizationManifest, create};
@@ -150,7 +152,7 @@ impl World {
         expected: Expected,
         decide: impl FnOnce(
             &Declared,
-            &tenancy_core::tenant::TenantSnapshot,
+            &tenancy_core::snapshot::TenantSnapshot,
             &mut DecisionContext,
         ) -> Result<Decision, Error>,
     ) {

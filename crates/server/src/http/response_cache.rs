@@ -15,7 +15,7 @@ use quick_cache::sync::Cache;
 use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::ids::TenantId;
-use tenancy_core::tenant::TenantSnapshot;
+use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_store::read::Stamp;
 
 /// About what an entry takes beside its body: its key, its stamp, the cache's own.

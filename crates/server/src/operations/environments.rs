@@ -17,7 +17,7 @@ use tenancy_core::environment::Environment;
 use tenancy_core::json::{Object, Pointer, merge_patch};
 use tenancy_core::manifest::Manifest;
 use tenancy_core::rules::change::change;
-use tenancy_core::tenant::TenantSnapshot;
+use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::{Error, Violation};
 
 /// The environment of that name or id.

@@ -6,8 +6,8 @@ use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use serde_json::Value;
 use tenancy_core::Error;
+use tenancy_core::action::Action;
 use tenancy_core::decision_context::DecisionContext;
-use tenancy_core::lifecycle::Action;
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 
 /// Places a hold on a tenant.

@@ -9,7 +9,7 @@ use tenancy_core::ids::TenantId;
 use tenancy_core::job::Job;
 use tenancy_core::rules::lifecycle::activate;
 use tenancy_core::rules::outcome::{Failure, complete, fail};
-use tenancy_core::tenant::TenantSnapshot;
+use tenancy_core::snapshot::TenantSnapshot;
 
 /// How the work on a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use tenancy_core::ids::{Alias, TenantId};
 use tenancy_core::rules::Decision;
 use tenancy_core::rules::change::change;
 use tenancy_core::rules::register::register;
-use tenancy_core::tenant::TenantSnapshot;
+use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::{Error, Violation};
 
 /// What there is after a write of a tenant.

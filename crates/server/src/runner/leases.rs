@@ -85,9 +85,9 @@ mod tests {
     use futures_util::FutureExt;
     use std::time::Duration;
     use tenancy_core::Timestamp;
+    use tenancy_core::action::Action;
     use tenancy_core::ids::{CorrelationId, TenantId};
     use tenancy_core::job::JobState;
-    use tenancy_core::lifecycle::Action;
 
     const LEASE: Duration = Duration::from_secs(3600);
 

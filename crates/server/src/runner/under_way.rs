@@ -2,9 +2,9 @@
 
 use super::Runner;
 use std::sync::Arc;
+use tenancy_core::action::Action;
 use tenancy_core::ids::{CorrelationId, TenantId};
 use tenancy_core::job::{Job, JobState};
-use tenancy_core::lifecycle::Action;
 use tenancy_core::rules::outcome::CANCELLED;
 use tenancy_store::upkeep::Lease;
 

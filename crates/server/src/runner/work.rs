@@ -11,13 +11,13 @@ use futures_util::FutureExt;
 use jiff::SignedDuration;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
+use tenancy_core::actor::Actor;
 use tenancy_core::changes::Conflict;
-use tenancy_core::decision_context::Actor;
 use tenancy_core::ids::CorrelationId;
 use tenancy_core::job::{Job, StepState};
 use tenancy_core::lifecycle::{TABLE, kept_from};
 use tenancy_core::rules::outcome::{CANCELLED, Failure, is_in_the_way, kept};
-use tenancy_core::tenant::TenantSnapshot;
+use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::{Error, Timestamp};
 use tenancy_store::upkeep::{Lease, Progress};
 

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 use tenancy_core::Timestamp;
+use tenancy_core::action::Action;
 use tenancy_core::ids::{CorrelationId, JobId, TenantId};
 use tenancy_core::job::{Job, JobState, Step};
-use tenancy_core::lifecycle::Action;
 use utoipa::ToSchema;
 
 /// The open job of a tenant, in short.

@@ -109,7 +109,7 @@ fn in_document(mut error: Value, documents: &[DocumentRef]) -> Value {
 mod tests {
     use super::*;
     use tenancy_core::Violation;
-    use tenancy_core::error::Gate;
+    use tenancy_core::gated_change::GatedChange;
 
     #[test]
     fn must_list_what_is_wrong_and_in_which_document() {
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn must_say_what_to_send_next() {
-        let gate = Gate { allow: "move-region", pointer: "/region".into(), message: "moves".into() };
+        let gate = GatedChange { allow: "move-region", pointer: "/region".into(), message: "moves".into() };
         let problem = serde_json::to_value(ProblemView::of(&Error::Gated(vec![gate]), &[], "c")).expect("json");
         assert_eq!((&problem["status"], &problem["errors"][0]["allow"]), (&json!(409), &json!("move-region")));
         let stale = Error::StaleVersion { expected: 3, current: 7 };

@@ -1,10 +1,10 @@
 //! Schemas of words: the closed lists of core, as OpenAPI says them.
 
+use tenancy_core::action::Action;
 use tenancy_core::apikey::Role;
 use tenancy_core::environment::IsolationLevel;
 use tenancy_core::event::EventType;
 use tenancy_core::job::JobState;
-use tenancy_core::lifecycle::Action;
 use tenancy_core::tenant::{DesiredState, Profile, State};
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 

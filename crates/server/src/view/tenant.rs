@@ -11,7 +11,8 @@ use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::json::Object;
 use tenancy_core::lifecycle::waits_for;
 use tenancy_core::manifest::aliases_document;
-use tenancy_core::tenant::{DesiredState, Labels, Profile, State, Tenant, TenantSnapshot};
+use tenancy_core::snapshot::TenantSnapshot;
+use tenancy_core::tenant::{DesiredState, Labels, Profile, State, Tenant};
 use tenancy_core::webhook::Webhook;
 use utoipa::ToSchema;
 
@@ -257,7 +258,8 @@ mod tests {
     use super::*;
     use crate::operations::documents::facts;
     use serde_json::json;
-    use tenancy_core::decision_context::{Actor, DecisionContext};
+    use tenancy_core::actor::Actor;
+    use tenancy_core::decision_context::DecisionContext;
     use tenancy_core::ids::CorrelationId;
     use tenancy_core::manifest::Manifest;
 

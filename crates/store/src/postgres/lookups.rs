@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use tenancy_core::Error;
 use tenancy_core::ids::TenantId;
-use tenancy_core::tenant::TenantSnapshot;
+use tenancy_core::snapshot::TenantSnapshot;
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Row;
 

@@ -207,7 +207,7 @@ word!(
     tenancy_core::tenant::DesiredState,
     tenancy_core::environment::IsolationLevel,
     tenancy_core::job::JobState,
-    tenancy_core::lifecycle::Action,
+    tenancy_core::action::Action,
     tenancy_core::event::EventType,
     tenancy_core::apikey::Role,
 );

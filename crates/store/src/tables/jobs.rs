@@ -8,9 +8,9 @@ use crate::page::{Listed, Page};
 use crate::rows::{Check, Field, Type, WriteShape, described};
 use jiff::Timestamp;
 use tenancy_core::Error;
+use tenancy_core::action::Action;
 use tenancy_core::ids::{CorrelationId, JobId, TenantId};
 use tenancy_core::job::{Job, JobState, Step};
-use tenancy_core::lifecycle::Action;
 
 described!(
     /// Jobs.

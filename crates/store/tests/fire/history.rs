@@ -6,7 +6,7 @@ use tenancy_core::Error;
 use tenancy_core::changes::Changes;
 use tenancy_core::ids::TenantId;
 use tenancy_core::job::JobState;
-use tenancy_core::tenant::TenantSnapshot;
+use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_store::{Receipt, Store};
 use tenancy_testkit::Database;
 

@@ -17,8 +17,8 @@ use axum::response::Response;
 use serde_json::Value;
 use std::sync::Arc;
 use tenancy_core::Error;
+use tenancy_core::action::Action;
 use tenancy_core::document;
-use tenancy_core::lifecycle::Action;
 
 /// Asks for a tenant to be archived; its data goes with a purge, after the grace period.
 #[utoipa::path(

@@ -7,7 +7,7 @@ use tenancy_core::declared::Declared;
 use tenancy_core::json::{Object, Pointer, merge_patch};
 use tenancy_core::manifest::Manifest;
 use tenancy_core::rules::change::immutable;
-use tenancy_core::tenant::TenantSnapshot;
+use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::{Error, Violation};
 
 /// How a document stands to what is there.

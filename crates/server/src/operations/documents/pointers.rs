@@ -1,7 +1,7 @@
 //! Pointers into the document as it was sent, where a rule points into the manifest that it became part of.
 
 use serde_json::Value;
-use tenancy_core::error::Gate;
+use tenancy_core::gated_change::GatedChange;
 use tenancy_core::json::Pointer;
 use tenancy_core::{Error, Violation};
 
@@ -27,7 +27,7 @@ impl Entry<'_> {
                 Error::Invalid(violations.into_iter().map(inside).collect())
             }
             Error::Gated(gates) => {
-                let inside = |gate: Gate| Gate { pointer: self.at(gate.pointer), ..gate };
+                let inside = |gate: GatedChange| GatedChange { pointer: self.at(gate.pointer), ..gate };
                 Error::Gated(gates.into_iter().map(inside).collect())
             }
             error => error,
@@ -55,7 +55,7 @@ impl Entry<'_> {
 /// place and not under its name. One that the document leaves out is pointed at by the list that is without it.
 pub fn in_sent(error: Error, document: &Value) -> Error {
     let Error::Gated(gates) = error else { return error };
-    let sent = |gate: Gate| Gate { pointer: sent(gate.pointer, document), ..gate };
+    let sent = |gate: GatedChange| GatedChange { pointer: sent(gate.pointer, document), ..gate };
     Error::Gated(gates.into_iter().map(sent).collect())
 }
 

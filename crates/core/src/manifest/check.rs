@@ -1,17 +1,17 @@
 //! What must hold across the fields of a manifest.
 
+use super::document::{EnvironmentManifest, Manifest};
 use crate::declared::Declared;
 use crate::document::Findings;
 use crate::environment::IsolationLevel;
 use crate::json::{Object, Pointer};
-use crate::manifest::{EnvironmentManifest, Manifest};
 use crate::quotas::{counted, retention_days};
 use crate::tenant::Profile;
 use serde_json::Value;
 
 /// Finds everything in which the fields of a manifest contradict each other. `sent` is every entry of an environment
 /// with its position in the document as it was sent.
-pub(crate) fn consistency(
+pub(super) fn consistency(
     declared: &Declared,
     manifest: &Manifest,
     sent: &[(usize, EnvironmentManifest)],
