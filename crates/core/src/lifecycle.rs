@@ -81,10 +81,10 @@ impl Situation {
     /// The situation of a tenant.
     pub fn of(declared: &Declared, snapshot: &TenantSnapshot) -> Self {
         Self {
-            state: snapshot.tenant.state,
-            desired: snapshot.tenant.desired_state,
+            state: snapshot.tenant.facts.state,
+            desired: snapshot.tenant.terms.desired_state,
             held: suspending_holds(declared, snapshot).next().is_some(),
-            provisioned: snapshot.tenant.provisioned_at.is_some(),
+            provisioned: snapshot.tenant.facts.provisioned_at.is_some(),
             unprovisioned_environment: snapshot.environments.iter().any(|e| e.provisioned_at.is_none()),
             open_job: snapshot.open_job.is_some(),
         }
@@ -140,13 +140,13 @@ pub fn waits_for(declared: &Declared, snapshot: &TenantSnapshot) -> Option<Strin
         let waiting = job.waiting_for.as_ref().map(|what| format!(", which waits for {what}")).unwrap_or_default();
         return Some(format!("job {} ({}, {}){waiting}", job.job_id, job.action, job.state));
     }
-    if snapshot.tenant.state == State::Archived {
-        let comes_back =
-            snapshot.tenant.desired_state == Some(DesiredState::Active) && snapshot.tenant.purged_at.is_none();
+    if snapshot.tenant.facts.state == State::Archived {
+        let comes_back = snapshot.tenant.terms.desired_state == Some(DesiredState::Active)
+            && snapshot.tenant.facts.purged_at.is_none();
         return comes_back.then(|| "its undeletion".to_owned());
     }
     let holds: Vec<_> = suspending_holds(declared, snapshot).map(Hold::described).collect();
-    let kept_from_service = match (snapshot.tenant.state, snapshot.tenant.desired_state) {
+    let kept_from_service = match (snapshot.tenant.facts.state, snapshot.tenant.terms.desired_state) {
         (State::Draft, desired) => desired == Some(DesiredState::Active),
         (State::Suspended, desired) => desired != Some(DesiredState::Suspended),
         (State::Active | State::Archived, _) => false,
@@ -169,18 +169,18 @@ pub fn check(
     now: Timestamp,
 ) -> Result<&'static Transition, Error> {
     let tenant = &snapshot.tenant;
-    if tenant.purged_at.is_some() {
+    if tenant.facts.purged_at.is_some() {
         return Err(Error::NotNow(format!(
             "{} is purged: its id stays taken, and nothing can be done",
             tenant.tenant_id
         )));
     }
-    let Some(transition) = TABLE.iter().find(|line| line.from == tenant.state && line.action == action) else {
+    let Some(transition) = TABLE.iter().find(|line| line.from == tenant.facts.state && line.action == action) else {
         let from: Vec<_> = TABLE.iter().filter(|line| line.action == action).map(|line| line.from.as_str()).collect();
         let need = from.join(" or ");
         return Err(Error::NotNow(format!(
             "{action} needs a tenant that is {need}; {} is {}",
-            tenant.tenant_id, tenant.state
+            tenant.tenant_id, tenant.facts.state
         )));
     };
     if let Some(job) = &snapshot.open_job {
@@ -196,17 +196,19 @@ impl Condition {
         let tenant = &snapshot.tenant;
         match self {
             Self::Unprotected => tenant
+                .terms
                 .deletion_protection
                 .then(|| "deletion_protection is on: turn it off in the manifest first".to_owned()),
             Self::DataNotHeld => kept_from(declared, snapshot, Action::Purge),
             Self::NotHeld => described(suspending_holds(declared, snapshot))
                 .map(|holds| format!("hold {holds} keeps it suspended: release it")),
-            Self::GraceOver => match tenant.purge_after {
+            Self::GraceOver => match tenant.facts.purge_after {
                 Some(at) if now >= at => None,
                 Some(at) => Some(format!("its grace period ends at {at}")),
                 None => Some("it has no grace period: it was not deleted".to_owned()),
             },
             Self::Provisioned => tenant
+                .facts
                 .provisioned_at
                 .is_none()
                 .then(|| "it is not provisioned: its last job has not ended well".to_owned()),

@@ -44,19 +44,30 @@ words!(
     }
 );
 
-/// A row of `tenants`.
+/// A row of `tenants`: what never changes, what the manifest says, and what it does not say.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tenant {
     /// Global, never used twice.
     pub tenant_id: TenantId,
     /// The owner.
     pub organization_id: OrganizationId,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// When the row last changed: an update of the terms sets it, and one of the facts.
+    pub updated_at: Timestamp,
+    /// What the manifest says.
+    pub terms: Terms,
+    /// What the manifest does not say.
+    pub facts: Facts,
+}
+
+/// The columns of a tenant that are written when a manifest is accepted, and by nothing else but its purge.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Terms {
     /// For people.
     pub display_name: Option<String>,
     /// The profile.
     pub profile: Profile,
-    /// What is.
-    pub state: State,
     /// What the manifest wishes; `None`: as it is.
     pub desired_state: Option<DesiredState>,
     /// The home region.
@@ -73,13 +84,27 @@ pub struct Tenant {
     pub deletion_protection: bool,
     /// Up by one per accepted manifest change, and by nothing else.
     pub version: i64,
+}
+
+impl Terms {
+    /// Removes what may be personal.
+    pub fn erase(&mut self) {
+        self.display_name = None;
+        self.labels.clear();
+        for object in [&mut self.quotas, &mut self.policies, &mut self.billing] {
+            object.clear();
+        }
+    }
+}
+
+/// The columns of a tenant that no manifest writes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// What is.
+    pub state: State,
     /// Up by one per commit that changes something outside the manifest: state, holds, jobs; and when its organization's
     /// holds changed, so that nothing that was decided before can be committed after.
     pub counter: i64,
-    /// When it was registered.
-    pub created_at: Timestamp,
-    /// When the row last changed.
-    pub updated_at: Timestamp,
     /// When `state` last changed.
     pub state_since: Timestamp,
     /// When its `create` job ended well.
@@ -90,6 +115,21 @@ pub struct Tenant {
     pub purge_after: Option<Timestamp>,
     /// When it was purged: the row is a tombstone.
     pub purged_at: Option<Timestamp>,
+}
+
+impl Facts {
+    /// The facts of a tenant that is registered now.
+    pub fn draft(now: Timestamp) -> Self {
+        Self {
+            state: State::Draft,
+            counter: 1,
+            state_since: now,
+            provisioned_at: None,
+            archived_at: None,
+            purge_after: None,
+            purged_at: None,
+        }
+    }
 }
 
 /// A kept version of a tenant: the whole manifest that was accepted.

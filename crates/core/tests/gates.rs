@@ -57,7 +57,7 @@ fn must_refuse_all_that_may_destroy_data_together_unless_it_is_allowed_by_name()
     );
     assert!(gates.iter().all(|gate| ALLOWED_BY_NAME.contains(&gate.allow)), "{gates:?}");
     let changed = change(&tenant, &after, &ALLOWED_BY_NAME).expect("allowed");
-    assert_eq!(changed.snapshot.tenant.version, 2);
+    assert_eq!(changed.snapshot.tenant.terms.version, 2);
 }
 
 #[test]

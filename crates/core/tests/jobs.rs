@@ -196,9 +196,13 @@ fn must_cancel_a_job_that_is_open_however_far_it_is_and_fence_its_worker() {
         assert!(ended.finished_at.is_some() && ended.waiting_for.is_none());
         assert_eq!((tenant.events(), tenant.job()), (vec![EventType::JobCancelled], None), "not the same at once");
         let changes = tenant.changes.as_ref().unwrap();
-        let at = Guard::TenantAt(before.tenant_id.clone(), before.version, before.counter);
+        let at = Guard::TenantAt(before.tenant_id.clone(), before.terms.version, before.facts.counter);
         assert_eq!(changes.guards, [at, Guard::Lease(job.job_id, attempt)]);
-        assert_eq!(tenant.snapshot.tenant.counter, before.counter + 1, "who decided on this tenant decides again");
+        assert_eq!(
+            tenant.snapshot.tenant.facts.counter,
+            before.facts.counter + 1,
+            "who decided on this tenant decides again"
+        );
         let event = &changes.events()[0];
         assert_eq!(event.private.as_ref().map(|private| &private.content), Some(&json!({"reason": "zz-personal"})));
         assert!(!serde_json::to_string(&event.payload).unwrap().contains("zz-personal"));
@@ -218,7 +222,7 @@ fn must_go_on_after_a_cancelled_job_with_anything_else_that_is_asked_for() {
     assert_eq!(tenant.events(), [EventType::JobCancelled, EventType::SuspensionRequested]);
     tenant.complete(Action::Suspend);
     tenant.cancel().unwrap();
-    assert_eq!((tenant.snapshot.tenant.state, tenant.job()), (State::Suspended, None));
+    assert_eq!((tenant.snapshot.tenant.facts.state, tenant.job()), (State::Suspended, None));
     tenant.activate(Some("security")).unwrap();
     assert_eq!(tenant.job(), Some(Action::Update));
 }
@@ -337,9 +341,9 @@ fn must_not_empty_a_record_that_a_hold_on_the_organization_keeps_by_now() {
     let error = job.error.unwrap();
     assert!(error.contains("hold legal on organization acme keeps its data") && error.contains("is gone"), "{error}");
     assert_eq!((tenant.events(), tenant.job()), (vec![EventType::JobFailed], None));
-    assert_eq!((tenant.snapshot.tenant.purged_at, tenant.snapshot.environments.len()), (None, 1));
+    assert_eq!((tenant.snapshot.tenant.facts.purged_at, tenant.snapshot.environments.len()), (None, 1));
     tenant.snapshot.organization_holds.clear();
     tenant.ask(Action::Purge);
     tenant.complete(Action::Purge);
-    assert!(tenant.snapshot.tenant.purged_at.is_some());
+    assert!(tenant.snapshot.tenant.facts.purged_at.is_some());
 }

@@ -113,7 +113,7 @@ impl Tenant {
     }
 
     fn state(&self) -> State {
-        self.snapshot.tenant.state
+        self.snapshot.tenant.facts.state
     }
 }
 
@@ -245,7 +245,7 @@ fn must_leave_a_tombstone_and_nothing_beside_it() {
             .contains("undelete")
     );
     assert_eq!(waits_for(&tenant.declared, &tenant.snapshot), None, "nobody wishes it back");
-    tenant.snapshot.tenant.desired_state = Some(DesiredState::Active);
+    tenant.snapshot.tenant.terms.desired_state = Some(DesiredState::Active);
     assert_eq!(waits_for(&tenant.declared, &tenant.snapshot).as_deref(), Some("its undeletion"));
     assert!(refusal(tenant.ask(Action::Purge)).contains("grace period"));
     tenant.hours.set(tenant.hours.get() + 24);
@@ -328,7 +328,7 @@ fn must_begin_an_environments_versions_above_all_that_an_earlier_one_of_its_name
     tenant.change(&document(json!({"environments": without})), &["remove-environment"]).expect("removed");
     tenant.change(&document(json!({"environments": with(60)})), &[]).expect("added again");
     let later = tenant.snapshot.environments[0].clone();
-    assert_eq!((earlier.version, later.version, tenant.snapshot.tenant.version), (2, 4, 4));
+    assert_eq!((earlier.version, later.version, tenant.snapshot.tenant.terms.version), (2, 4, 4));
     assert_ne!(earlier.env_id, later.env_id);
 }
 
@@ -375,7 +375,7 @@ fn must_be_able_to_change_the_largest_manifest_part_by_part() {
             assert!(payload.len() <= MAX_PAYLOAD_BYTES && event.event_type.accepts(&event.payload), "{part}");
         }
     }
-    assert_eq!(tenant.snapshot.tenant.version, 9);
+    assert_eq!(tenant.snapshot.tenant.terms.version, 9);
 }
 
 #[test]

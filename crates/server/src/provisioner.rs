@@ -80,7 +80,7 @@ impl Provisioner for Recorder {
                 "would {} of {} ({}, {}, {})",
                 work.step,
                 work.tenant_id(),
-                work.snapshot.tenant.profile,
+                work.snapshot.tenant.terms.profile,
                 environment.region,
                 environment.isolation_level
             ),

@@ -4,9 +4,8 @@ use crate::Store;
 use crate::page::{Listed, MAX_PAGE_BYTES, MAX_PAGE_ITEMS, Page};
 use crate::rows::{Corrupt, Record, Type, Value, size};
 use crate::sql::Sql;
-use tenancy_core::Error;
-use tenancy_core::Violation;
 use tenancy_core::json::{Pointer, hex};
+use tenancy_core::{Error, Violation};
 
 /// A cursor: opaque text, which says of which list it is.
 pub fn cursor(list: &str, place: &str) -> String {

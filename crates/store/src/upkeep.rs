@@ -154,7 +154,7 @@ impl Store {
         let id = sql.bind(Type::Text, job_id.put());
         let epoch = sql.bind(Type::Int, Value::Int(*epoch));
         let tenant = sql.bind(Type::Text, seen.tenant_id.put());
-        let counter = sql.bind(Type::Int, Value::Int(seen.counter));
+        let counter = sql.bind(Type::Int, Value::Int(seen.facts.counter));
         let share = match self.dialect() {
             Dialect::Sqlite => "",
             Dialect::Postgres => " FOR SHARE",

@@ -4,7 +4,7 @@ use crate::environment::IsolationLevel;
 use crate::ids::{Alias, OrganizationId, TenantId, WebhookName};
 use crate::json::Object;
 use crate::snapshot::TenantSnapshot;
-use crate::tenant::{DesiredState, Labels, Profile};
+use crate::tenant::{DesiredState, Labels, Profile, Terms};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,7 +91,7 @@ pub struct Manifest {
 impl Manifest {
     /// The manifest that a tenant is at.
     pub fn of(snapshot: &TenantSnapshot) -> Self {
-        let tenant = &snapshot.tenant;
+        let (tenant, terms) = (&snapshot.tenant, &snapshot.tenant.terms);
         let environments = snapshot.environments.iter().map(|e| EnvironmentManifest {
             name: e.name.clone(),
             region: e.region.clone(),
@@ -108,18 +108,34 @@ impl Manifest {
         Self {
             tenant_id: Some(tenant.tenant_id.clone()),
             organization_id: tenant.organization_id.clone(),
-            display_name: tenant.display_name.clone(),
-            profile: tenant.profile,
-            desired_state: tenant.desired_state,
-            region: tenant.region.clone(),
-            labels: tenant.labels.clone(),
+            display_name: terms.display_name.clone(),
+            profile: terms.profile,
+            desired_state: terms.desired_state,
+            region: terms.region.clone(),
+            labels: terms.labels.clone(),
             aliases: snapshot.aliases.iter().cloned().collect(),
-            quotas: tenant.quotas.clone(),
-            policies: tenant.policies.clone(),
-            billing: tenant.billing.clone(),
-            deletion_protection: tenant.deletion_protection,
+            quotas: terms.quotas.clone(),
+            policies: terms.policies.clone(),
+            billing: terms.billing.clone(),
+            deletion_protection: terms.deletion_protection,
             environments: environments.collect(),
             webhooks: webhooks.collect(),
+        }
+    }
+
+    /// What it says of the tenant's own row, as `version`.
+    pub fn terms(&self, version: i64) -> Terms {
+        Terms {
+            display_name: self.display_name.clone(),
+            profile: self.profile,
+            desired_state: self.desired_state,
+            region: self.region.clone(),
+            labels: self.labels.clone(),
+            quotas: self.quotas.clone(),
+            policies: self.policies.clone(),
+            billing: self.billing.clone(),
+            deletion_protection: self.deletion_protection,
+            version,
         }
     }
 

@@ -43,11 +43,11 @@ pub fn change(
     if !fixed.is_empty() {
         return Err(Error::Invalid(fixed));
     }
-    if snapshot.tenant.purged_at.is_some() {
+    if snapshot.tenant.facts.purged_at.is_some() {
         let id = &snapshot.tenant.tenant_id;
         return Err(Error::NotNow(format!("{id} is purged: its id stays taken, register another")));
     }
-    if snapshot.tenant.state == State::Archived {
+    if snapshot.tenant.facts.state == State::Archived {
         let id = &snapshot.tenant.tenant_id;
         return Err(Error::NotNow(format!("{id} is Archived: undelete it before you change its manifest")));
     }
@@ -87,23 +87,14 @@ pub fn immutable(before: &Manifest, document: &Value) -> Vec<Violation> {
 fn tenant_row(builder: &mut ChangeBuilder<'_>, manifest: &Manifest, differences: &[Difference]) {
     let now = builder.context.now;
     let tenant = &mut builder.snapshot.tenant;
-    tenant.display_name.clone_from(&manifest.display_name);
-    tenant.profile = manifest.profile;
-    tenant.desired_state = manifest.desired_state;
-    tenant.region.clone_from(&manifest.region);
-    tenant.labels.clone_from(&manifest.labels);
-    tenant.quotas.clone_from(&manifest.quotas);
-    tenant.policies.clone_from(&manifest.policies);
-    tenant.billing.clone_from(&manifest.billing);
-    tenant.deletion_protection = manifest.deletion_protection;
-    tenant.version += 1;
+    tenant.terms = manifest.terms(tenant.terms.version + 1);
     tenant.updated_at = now;
     let row = tenant.clone();
     // Environments and webhooks have events of their own.
     let has_events = |d: &&Difference| matches!(d.pointer.split('/').nth(1), Some("environments" | "webhooks"));
     let own: Vec<_> = differences.iter().filter(|d| !has_events(d)).cloned().collect();
     let (changes, private) = redaction::changes(&builder.declared.quotas, &own);
-    builder.event(EventType::TenancyUpdated, json!({"version": row.version, "changes": changes}), private);
+    builder.event(EventType::TenancyUpdated, json!({"version": row.terms.version, "changes": changes}), private);
     builder.writes.push(Write::UpdateTenantManifest(row));
 }
 
@@ -131,8 +122,12 @@ fn environments(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
 }
 
 fn added_environment(builder: &mut ChangeBuilder<'_>, entry: &EnvironmentManifest) -> Environment {
-    let environment =
-        new_environment(&builder.snapshot.tenant.tenant_id, builder.snapshot.tenant.version, entry, builder.context);
+    let environment = new_environment(
+        &builder.snapshot.tenant.tenant_id,
+        builder.snapshot.tenant.terms.version,
+        entry,
+        builder.context,
+    );
     let event = environment_created(builder.declared, &environment, builder.context);
     builder.events.push(event);
     builder.writes.push(Write::InsertEnvironment(environment.clone()));
@@ -238,7 +233,7 @@ pub fn webhook_entry(webhook: &Webhook) -> WebhookManifest {
 pub(super) fn tenant_version(snapshot: &TenantSnapshot, context: &DecisionContext) -> TenantVersion {
     TenantVersion {
         tenant_id: snapshot.tenant.tenant_id.clone(),
-        version: snapshot.tenant.version,
+        version: snapshot.tenant.terms.version,
         manifest: Manifest::of(snapshot).into_document(),
         actor: context.actor.to_string(),
         correlation_id: context.correlation_id.clone(),

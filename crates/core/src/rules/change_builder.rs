@@ -33,7 +33,7 @@ impl<'a> ChangeBuilder<'a> {
     /// A turn from what was loaded.
     pub fn new(declared: &'a Declared, snapshot: &TenantSnapshot, context: &'a mut DecisionContext) -> Self {
         let tenant = &snapshot.tenant;
-        let guard = Guard::TenantAt(tenant.tenant_id.clone(), tenant.version, tenant.counter);
+        let guard = Guard::TenantAt(tenant.tenant_id.clone(), tenant.terms.version, tenant.facts.counter);
         Self {
             declared,
             context,
@@ -75,7 +75,7 @@ impl<'a> ChangeBuilder<'a> {
             self.queue(action, cause);
         }
         if self.facts_changed {
-            self.snapshot.tenant.counter += 1;
+            self.snapshot.tenant.facts.counter += 1;
             self.snapshot.tenant.updated_at = self.context.now;
             self.writes.push(Write::UpdateTenantFacts(self.snapshot.tenant.clone()));
         }

@@ -162,12 +162,12 @@ pub fn activate(
     if suspending_holds(declared, snapshot).next().is_some() {
         return Err(Error::NotNow(format!("name the hold to release{}", standing(snapshot))));
     }
-    if snapshot.tenant.desired_state == Some(DesiredState::Suspended) {
+    if snapshot.tenant.terms.desired_state == Some(DesiredState::Suspended) {
         return Err(Error::NotNow("the manifest wishes Suspended: set desired_state: Active there".to_owned()));
     }
     if let Some(next) = next_action(Situation::of(declared, snapshot)) {
         builder.queue(next, "request");
-    } else if snapshot.tenant.state != State::Active && !under_way(snapshot) {
+    } else if snapshot.tenant.facts.state != State::Active && !under_way(snapshot) {
         check(declared, snapshot, Action::Activate, builder.context.now)?;
         builder.queue(Action::Activate, "request");
     }
@@ -176,8 +176,8 @@ pub fn activate(
 
 /// Whether a tenant that nothing keeps out of service gets there with its open job, or of itself after it.
 fn under_way(snapshot: &TenantSnapshot) -> bool {
-    let desired =
-        snapshot.tenant.desired_state == Some(DesiredState::Active) || snapshot.tenant.state == State::Suspended;
+    let desired = snapshot.tenant.terms.desired_state == Some(DesiredState::Active)
+        || snapshot.tenant.facts.state == State::Suspended;
     snapshot.open_job.as_ref().is_some_and(|job| match job.action {
         Action::Activate => true,
         Action::Create | Action::Update | Action::Suspend => desired,
@@ -227,7 +227,7 @@ pub fn request(
 }
 
 fn not_purged(snapshot: &TenantSnapshot) -> Result<(), Error> {
-    match snapshot.tenant.purged_at {
+    match snapshot.tenant.facts.purged_at {
         Some(_) => Err(Error::NotNow(format!("{} is purged: nothing can be done", snapshot.tenant.tenant_id))),
         None => Ok(()),
     }

@@ -45,7 +45,7 @@ pub fn complete(
     job: &Job,
     context: &mut DecisionContext,
 ) -> Result<Decision, Error> {
-    let from = snapshot.tenant.state;
+    let from = snapshot.tenant.facts.state;
     let Some(line) = TABLE.iter().find(|line| line.from == from && line.action == job.action) else {
         return Err(Error::NotNow(format!("{} cannot end in a tenant that is {from}", job.action)));
     };
@@ -183,22 +183,22 @@ fn end(builder: &mut ChangeBuilder<'_>, write: fn(Job) -> Write, job: Job) {
 fn arrive(builder: &mut ChangeBuilder<'_>, job: &Job, to: State) {
     let now = builder.context.now;
     let tenant = &mut builder.snapshot.tenant;
-    if tenant.state != to {
-        tenant.state = to;
-        tenant.state_since = now;
+    if tenant.facts.state != to {
+        tenant.facts.state = to;
+        tenant.facts.state_since = now;
     }
     match job.action {
-        Action::Create | Action::Update => tenant.provisioned_at = tenant.provisioned_at.or(Some(now)),
+        Action::Create | Action::Update => tenant.facts.provisioned_at = tenant.facts.provisioned_at.or(Some(now)),
         Action::Delete => {
-            tenant.archived_at = Some(now);
-            let grace = jiff::SignedDuration::from_hours(24 * purge_after_days(&tenant.policies));
-            tenant.purge_after = Some(cut(now.checked_add(grace).unwrap_or(jiff::Timestamp::MAX)));
+            tenant.facts.archived_at = Some(now);
+            let grace = jiff::SignedDuration::from_hours(24 * purge_after_days(&tenant.terms.policies));
+            tenant.facts.purge_after = Some(cut(now.checked_add(grace).unwrap_or(jiff::Timestamp::MAX)));
         }
         Action::Undelete => {
-            tenant.archived_at = None;
-            tenant.purge_after = None;
+            tenant.facts.archived_at = None;
+            tenant.facts.purge_after = None;
         }
-        Action::Purge => tenant.purged_at = Some(now),
+        Action::Purge => tenant.facts.purged_at = Some(now),
         Action::Activate | Action::Suspend => {}
     }
     if job.action == Action::Purge {
@@ -235,13 +235,9 @@ fn empty(builder: &mut ChangeBuilder<'_>) {
     builder.writes.extend(snapshot.aliases.drain(..).map(Write::DeleteAlias));
     builder.writes.extend(snapshot.webhooks.drain(..).map(|webhook| Write::DeleteWebhook(webhook.webhook_id)));
     let tenant = &snapshot.tenant;
-    let used = Usage { tenants: 1, quotas: counted_values(&tenant.quotas) };
+    let used = Usage { tenants: 1, quotas: counted_values(&tenant.terms.quotas) };
     builder.guards.push(Guard::OrganizationRoom(tenant.organization_id.clone(), used.until(&Usage::default())));
     let tenant = &mut snapshot.tenant;
-    tenant.display_name = None;
-    tenant.labels.clear();
-    for terms in [&mut tenant.quotas, &mut tenant.policies, &mut tenant.billing] {
-        terms.clear();
-    }
+    tenant.terms.erase();
     builder.writes.push(Write::EraseTenant(tenant.clone()));
 }

@@ -12,7 +12,7 @@ use crate::manifest::{Manifest, aliases_document};
 use crate::organization::Usage;
 use crate::quotas::counted_values;
 use crate::snapshot::TenantSnapshot;
-use crate::tenant::{State, Tenant};
+use crate::tenant::{Facts, Tenant};
 use crate::violation::Violation;
 use serde_json::json;
 
@@ -59,13 +59,13 @@ fn registered(snapshot: &TenantSnapshot, job_id: &str, context: &mut DecisionCon
     let tenant = &snapshot.tenant;
     let payload = json!({
         "organization_id": tenant.organization_id,
-        "profile": tenant.profile,
-        "region": tenant.region,
-        "version": tenant.version,
+        "profile": tenant.terms.profile,
+        "region": tenant.terms.region,
+        "version": tenant.terms.version,
         "job_id": job_id,
     });
     let mut private = serde_json::Map::new();
-    if let Some(name) = &tenant.display_name {
+    if let Some(name) = &tenant.terms.display_name {
         private.insert("display_name".to_owned(), json!(name));
     }
     if !snapshot.aliases.is_empty() {
@@ -89,25 +89,10 @@ fn draft(manifest: &Manifest, context: &mut DecisionContext) -> TenantSnapshot {
     let tenant = Tenant {
         tenant_id,
         organization_id: manifest.organization_id.clone(),
-        display_name: manifest.display_name.clone(),
-        profile: manifest.profile,
-        state: State::Draft,
-        desired_state: manifest.desired_state,
-        region: manifest.region.clone(),
-        labels: manifest.labels.clone(),
-        quotas: manifest.quotas.clone(),
-        policies: manifest.policies.clone(),
-        billing: manifest.billing.clone(),
-        deletion_protection: manifest.deletion_protection,
-        version: FIRST_VERSION,
-        counter: 1,
         created_at: now,
         updated_at: now,
-        state_since: now,
-        provisioned_at: None,
-        archived_at: None,
-        purge_after: None,
-        purged_at: None,
+        terms: manifest.terms(FIRST_VERSION),
+        facts: Facts::draft(now),
     };
     TenantSnapshot {
         tenant,

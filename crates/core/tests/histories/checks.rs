@@ -34,17 +34,22 @@ pub fn commit(before: &Database, after: &Database, id: &TenantId, decision: &Dec
     let Some(was) = before.snapshot(id) else { return };
     let manifests = changes.writes.iter().filter(|write| matches!(write, Write::UpdateTenantManifest(_))).count();
     assert!(manifests <= 1);
-    assert_eq!(now.tenant.version - was.tenant.version, i64::try_from(manifests).unwrap());
-    let changed =
-        was.tenant.purged_at.is_none() && now.tenant.purged_at.is_none() && Manifest::of(&was) != Manifest::of(&now);
+    assert_eq!(now.tenant.terms.version - was.tenant.terms.version, i64::try_from(manifests).unwrap());
+    let changed = was.tenant.facts.purged_at.is_none()
+        && now.tenant.facts.purged_at.is_none()
+        && Manifest::of(&was) != Manifest::of(&now);
     assert_eq!(changed, manifests == 1, "a version for each accepted change, and for nothing else");
-    assert_eq!(now.tenant.counter - was.tenant.counter, i64::from(facts(&was) != facts(&now)), "counted once");
-    if was.tenant.state != now.tenant.state {
+    assert_eq!(
+        now.tenant.facts.counter - was.tenant.facts.counter,
+        i64::from(facts(&was) != facts(&now)),
+        "counted once"
+    );
+    if was.tenant.facts.state != now.tenant.facts.state {
         let ended = was.open_job.as_ref().expect("only jobs move a tenant");
-        let known = TABLE
-            .iter()
-            .any(|line| (line.from, line.action, line.to) == (was.tenant.state, ended.action, now.tenant.state));
-        assert!(known, "{} by {} to {}", was.tenant.state, ended.action, now.tenant.state);
+        let known = TABLE.iter().any(|line| {
+            (line.from, line.action, line.to) == (was.tenant.facts.state, ended.action, now.tenant.facts.state)
+        });
+        assert!(known, "{} by {} to {}", was.tenant.facts.state, ended.action, now.tenant.facts.state);
     }
     for (name, row) in &before.tenants {
         assert!(name == id || after.tenants.get(name) == Some(row), "one tenant only");
@@ -86,15 +91,27 @@ fn events(before: &Database, after: &Database, id: &TenantId) {
 /// All that the counter counts.
 fn facts(snapshot: &TenantSnapshot) -> impl PartialEq + use<> {
     let tenant = &snapshot.tenant;
-    let times = (tenant.state_since, tenant.provisioned_at, tenant.archived_at, tenant.purge_after, tenant.purged_at);
-    (tenant.state, times, snapshot.holds.clone(), snapshot.open_job.clone())
+    let times = (
+        tenant.facts.state_since,
+        tenant.facts.provisioned_at,
+        tenant.facts.archived_at,
+        tenant.facts.purge_after,
+        tenant.facts.purged_at,
+    );
+    (tenant.facts.state, times, snapshot.holds.clone(), snapshot.open_job.clone())
 }
 
 /// No manifest change writes states or holds.
 pub fn same_facts(before: &TenantSnapshot, after: &TenantSnapshot) {
     let (was, now) = (&before.tenant, &after.tenant);
-    assert_eq!((was.state, was.state_since, was.provisioned_at), (now.state, now.state_since, now.provisioned_at));
-    assert_eq!((was.archived_at, was.purge_after, was.purged_at), (now.archived_at, now.purge_after, now.purged_at));
+    assert_eq!(
+        (was.facts.state, was.facts.state_since, was.facts.provisioned_at),
+        (now.facts.state, now.facts.state_since, now.facts.provisioned_at)
+    );
+    assert_eq!(
+        (was.facts.archived_at, was.facts.purge_after, was.facts.purged_at),
+        (now.facts.archived_at, now.facts.purge_after, now.facts.purged_at)
+    );
     assert_eq!(before.holds, after.holds);
     for environment in &after.environments {
         if let Some(was) = before.environments.iter().find(|e| e.env_id == environment.env_id) {
@@ -105,7 +122,7 @@ pub fn same_facts(before: &TenantSnapshot, after: &TenantSnapshot) {
 
 /// Every version of an environment is kept, and all are above those of earlier ones of its name.
 fn environment_versions(database: &Database, tenant: &Tenant, environment: &Environment) {
-    assert!(environment.version <= tenant.version, "each change of it is one of its tenant");
+    assert!(environment.version <= tenant.terms.version, "each change of it is one of its tenant");
     let (mut versions, mut earlier) = (Vec::new(), 0);
     for (id, kept) in database.environment_versions.iter().filter(|(_, kept)| kept.tenant_id == tenant.tenant_id) {
         match id.0 == environment.env_id {
@@ -123,9 +140,9 @@ pub fn record(database: &Database, snapshot: &TenantSnapshot) {
     let tenant = &snapshot.tenant;
     let id = &tenant.tenant_id;
     let versions: Vec<_> = database.tenant_versions.keys().filter(|(of, _)| of == id).map(|(_, v)| *v).collect();
-    assert_eq!(versions, (1..=tenant.version).collect::<Vec<_>>(), "every version is kept");
-    if tenant.purged_at.is_none() {
-        let kept = &database.tenant_versions[&(id.clone(), tenant.version)].manifest;
+    assert_eq!(versions, (1..=tenant.terms.version).collect::<Vec<_>>(), "every version is kept");
+    if tenant.facts.purged_at.is_none() {
+        let kept = &database.tenant_versions[&(id.clone(), tenant.terms.version)].manifest;
         assert_eq!(canonical(kept), canonical(&Manifest::of(snapshot).document()));
     } else {
         let nothing = snapshot.environments.is_empty() && snapshot.holds.is_empty();
@@ -155,17 +172,17 @@ fn emptied(database: &Database, tenant: &Tenant) {
     assert!(!events.is_empty() && !jobs.is_empty());
     let rows = format!("{tenant:?} {versions:?} {places:?} {jobs:?} {events:?}");
     assert!(!rows.contains(PERSONAL), "{rows}");
-    assert!(tenant.quotas.is_empty() && tenant.policies.is_empty(), "the terms go, too");
+    assert!(tenant.terms.quotas.is_empty() && tenant.terms.policies.is_empty(), "the terms go, too");
 }
 
 /// An organization's usage is the sum over its tenants that are not purged.
 pub fn usage(database: &Database) {
     for (id, (_, usage)) in &database.organizations {
-        let living = database.tenants.values().filter(|t| &t.organization_id == id && t.purged_at.is_none());
+        let living = database.tenants.values().filter(|t| &t.organization_id == id && t.facts.purged_at.is_none());
         let mut sum = Usage::default();
         for tenant in living {
             let number = |value: &serde_json::Value| value.as_i64().filter(|number| (0..=1 << 40).contains(number));
-            let quotas = tenant.quotas.iter().filter_map(|(name, value)| Some((name.clone(), number(value)?)));
+            let quotas = tenant.terms.quotas.iter().filter_map(|(name, value)| Some((name.clone(), number(value)?)));
             sum.add(&Usage { tenants: 1, quotas: quotas.collect::<BTreeMap<_, _>>() });
         }
         assert_eq!(usage, &sum);

@@ -107,7 +107,11 @@ impl Database {
         };
         CurrentRows {
             organizations: self.organizations.iter().map(|(id, row)| (id.clone(), organization(row))).collect(),
-            tenants: self.tenants.iter().map(|(id, row)| (id.clone(), (row.version, row.counter))).collect(),
+            tenants: self
+                .tenants
+                .iter()
+                .map(|(id, row)| (id.clone(), (row.terms.version, row.facts.counter)))
+                .collect(),
             aliases: self.aliases.keys().cloned().collect(),
             jobs: self.jobs.values().filter(|j| j.is_open()).map(|j| (j.job_id.clone(), j.lease_epoch)).collect(),
             api_keys: HashMap::new(),
@@ -131,7 +135,7 @@ impl Database {
                 };
             }
             Write::InsertTenant(row) => insert(&mut self.tenants, row.tenant_id.clone(), row.clone()),
-            Write::UpdateTenantManifest(row) => manifest_columns(there(&mut self.tenants, &row.tenant_id), row),
+            Write::UpdateTenantManifest(row) => terms_columns(there(&mut self.tenants, &row.tenant_id), row),
             Write::UpdateTenantFacts(row) => facts_columns(there(&mut self.tenants, &row.tenant_id), row),
             Write::InsertTenantVersion(row) => {
                 insert(&mut self.tenant_versions, (row.tenant_id.clone(), row.version), row.clone());
@@ -185,8 +189,7 @@ impl Database {
         let Write::EraseTenant(row) = write else { return };
         let id = &row.tenant_id;
         let now = there(&mut self.tenants, id);
-        (now.display_name, now.labels) = (row.display_name.clone(), row.labels.clone());
-        (now.quotas, now.policies, now.billing) = (row.quotas.clone(), row.policies.clone(), row.billing.clone());
+        now.terms = row.terms.clone();
         let nothing = || serde_json::json!({});
         self.tenant_versions.values_mut().filter(|v| &v.tenant_id == id).for_each(|v| v.manifest = nothing());
         self.environment_versions.values_mut().filter(|v| &v.tenant_id == id).for_each(|v| v.manifest = nothing());
@@ -204,37 +207,14 @@ fn is_delete(write: &Write) -> bool {
     )
 }
 
-fn manifest_columns(now: &mut Tenant, row: &Tenant) {
-    assert_eq!(now.version + 1, row.version, "one more");
-    *now = Tenant {
-        display_name: row.display_name.clone(),
-        profile: row.profile,
-        desired_state: row.desired_state,
-        region: row.region.clone(),
-        labels: row.labels.clone(),
-        quotas: row.quotas.clone(),
-        policies: row.policies.clone(),
-        billing: row.billing.clone(),
-        deletion_protection: row.deletion_protection,
-        version: row.version,
-        updated_at: row.updated_at,
-        ..now.clone()
-    };
+fn terms_columns(now: &mut Tenant, row: &Tenant) {
+    assert_eq!(now.terms.version + 1, row.terms.version, "one more");
+    (now.terms, now.updated_at) = (row.terms.clone(), row.updated_at);
 }
 
 fn facts_columns(now: &mut Tenant, row: &Tenant) {
-    assert_eq!(now.counter + 1, row.counter, "one more");
-    *now = Tenant {
-        state: row.state,
-        counter: row.counter,
-        state_since: row.state_since,
-        provisioned_at: row.provisioned_at,
-        archived_at: row.archived_at,
-        purge_after: row.purge_after,
-        purged_at: row.purged_at,
-        updated_at: row.updated_at,
-        ..now.clone()
-    };
+    assert_eq!(now.facts.counter + 1, row.facts.counter, "one more");
+    (now.facts, now.updated_at) = (row.facts.clone(), row.updated_at);
 }
 
 fn outcome_columns(now: &mut Job, row: &Job) {

@@ -161,7 +161,7 @@ impl World {
         let decided = decide(&self.declared, &before, &mut self.context());
         self.commit(&id, expected, decided);
         let after = self.database.snapshot(&id).expect("there");
-        if after.tenant.purged_at.is_none() {
+        if after.tenant.facts.purged_at.is_none() {
             assert_eq!(Manifest::of(&before), Manifest::of(&after), "no lifecycle change writes the manifest");
         }
     }
@@ -283,11 +283,11 @@ impl World {
             let snapshot = self.database.snapshot(&TenantId::known(name.as_str())).expect("there");
             let tenant = &snapshot.tenant;
             let job = snapshot.open_job.as_ref().map(|job| job.action.as_str());
-            assert_eq!((tenant.state.as_str(), tenant.version), (model.state, model.version), "{name}");
+            assert_eq!((tenant.facts.state.as_str(), tenant.terms.version), (model.state, model.version), "{name}");
             assert_eq!(job, model.job.as_ref().map(|job| job.action), "{name}");
-            assert_eq!(tenant.provisioned_at.is_some(), model.provisioned, "{name}");
-            assert_eq!(tenant.purged_at.is_some(), model.purged, "{name}");
-            assert_eq!(tenant.purge_after.is_some(), model.purge_at.is_some(), "{name}");
+            assert_eq!(tenant.facts.provisioned_at.is_some(), model.provisioned, "{name}");
+            assert_eq!(tenant.facts.purged_at.is_some(), model.purged, "{name}");
+            assert_eq!(tenant.facts.purge_after.is_some(), model.purge_at.is_some(), "{name}");
             let holds: Vec<_> = snapshot.holds.iter().map(|hold| hold.kind.as_str()).collect();
             assert_eq!(holds, model.holds.keys().copied().collect::<Vec<_>>(), "{name}");
             let places = snapshot.environments.iter().map(|e| (e.name.as_str(), e.provisioned_at.is_some()));
@@ -319,7 +319,7 @@ impl World {
             if model.failed.is_none() && model.state != "Archived" {
                 assert_eq!(next, None, "{name}");
                 assert!(snapshot.environments.iter().all(|e| e.provisioned_at.is_some()), "{name}");
-                assert!(snapshot.environments.iter().all(|e| e.state == snapshot.tenant.state), "{name}");
+                assert!(snapshot.environments.iter().all(|e| e.state == snapshot.tenant.facts.state), "{name}");
                 let out = model.is_held() || model.spec.desired == Some(false);
                 assert!(!(out && is_active), "{name}");
                 assert!(out || model.spec.desired.is_none() || is_active, "{name}");

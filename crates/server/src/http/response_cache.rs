@@ -83,7 +83,7 @@ impl ResponseCache {
 /// next read renders it. An open job moves on without moving the stamp.
 fn keeps(snapshot: &TenantSnapshot, stamp: &Stamp) -> bool {
     let tenant = &snapshot.tenant;
-    snapshot.open_job.is_none() && (tenant.version, tenant.counter) == (stamp.version, stamp.counter)
+    snapshot.open_job.is_none() && (tenant.terms.version, tenant.facts.counter) == (stamp.version, stamp.counter)
 }
 
 impl Answer {

@@ -76,7 +76,7 @@ impl Command for Cancel {
 
     async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Job>, Error> {
         let snapshot = tenants::find(tenancy, &self.tenant).await?;
-        self.precondition.check_if_said(None, snapshot.tenant.version)?;
+        self.precondition.check_if_said(None, snapshot.tenant.terms.version)?;
         let Some(job) = snapshot.open_job.as_ref().filter(|open| open.job_id.as_str() == self.job) else {
             let outcome = find(tenancy, &self.tenant, &self.job).await?;
             return is_cancelled(&outcome).map(|()| Decided { outcome, changes: None });

@@ -27,7 +27,7 @@ impl Command for Suspend {
     async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
         let suspension = Suspension::read(&tenancy.declared, &self.document, context.now)?;
         let snapshot = tenants::find(tenancy, &self.tenant).await?;
-        self.precondition.check_if_said(None, snapshot.tenant.version)?;
+        self.precondition.check_if_said(None, snapshot.tenant.terms.version)?;
         Ok(changed(suspend(&tenancy.declared, &snapshot, &suspension, context)?))
     }
 }
@@ -48,7 +48,7 @@ impl Command for Activate {
 
     async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
         let snapshot = tenants::find(tenancy, &self.tenant).await?;
-        self.precondition.check_if_said(None, snapshot.tenant.version)?;
+        self.precondition.check_if_said(None, snapshot.tenant.terms.version)?;
         Ok(changed(activate(&tenancy.declared, &snapshot, self.hold.as_deref(), context)?))
     }
 }
@@ -71,7 +71,7 @@ impl Command for Request {
 
     async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
         let snapshot = tenants::find(tenancy, &self.tenant).await?;
-        let version = snapshot.tenant.version;
+        let version = snapshot.tenant.terms.version;
         match self.action {
             Action::Delete => self.precondition.check(self.read_at, version)?,
             _ => self.precondition.check_if_said(self.read_at, version)?,

@@ -77,7 +77,7 @@ impl Command for ReleaseExpired {
         let snapshot = load(tenancy, &self.tenant).await?;
         let over = |until: tenancy_core::Timestamp| until <= context.now;
         let due = snapshot.holds.iter().any(|hold| hold.kind == self.hold && hold.until.is_some_and(over));
-        if !due || snapshot.tenant.purged_at.is_some() {
+        if !due || snapshot.tenant.facts.purged_at.is_some() {
             return Ok(Decided { outcome: (), changes: None });
         }
         let decision = activate(&tenancy.declared, &snapshot, Some(&self.hold), context)?;

@@ -95,7 +95,7 @@ impl Command for Change {
             Err(Error::NotFound { .. }) if self.creates() => return self.create(tenancy, context),
             Err(error) => return Err(error),
         };
-        self.precondition.check_document(&self.document, snapshot.tenant.version)?;
+        self.precondition.check_document(&self.document, snapshot.tenant.terms.version)?;
         let desired = of_known(&tenancy.declared, &snapshot, &self.document, self.how)?;
         let (declared, manifest) = (&tenancy.declared, &desired.manifest);
         let decided = change(declared, &snapshot, manifest, desired.warnings, &self.allow, context);

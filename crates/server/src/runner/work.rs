@@ -257,7 +257,7 @@ fn makes_way(step: &str) -> Failure {
 
 /// The state table has no such transition any more.
 fn not_in_this_state(job: &Job, snapshot: &TenantSnapshot) -> Option<Failure> {
-    let state = snapshot.tenant.state;
+    let state = snapshot.tenant.facts.state;
     if TABLE.iter().any(|line| line.from == state && line.action == job.action) {
         return None;
     }

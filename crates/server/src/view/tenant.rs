@@ -176,25 +176,25 @@ impl<'a> TenantRow<'a> {
         Self {
             tenant_id: &tenant.tenant_id,
             organization_id: &tenant.organization_id,
-            display_name: tenant.display_name.as_deref(),
-            profile: tenant.profile,
-            desired_state: tenant.desired_state,
-            region: &tenant.region,
-            labels: &tenant.labels,
-            quotas: &tenant.quotas,
-            policies: &tenant.policies,
-            billing: &tenant.billing,
-            deletion_protection: tenant.deletion_protection,
-            state: tenant.state,
-            state_since: tenant.state_since,
-            version: tenant.version,
-            counter: tenant.counter,
+            display_name: tenant.terms.display_name.as_deref(),
+            profile: tenant.terms.profile,
+            desired_state: tenant.terms.desired_state,
+            region: &tenant.terms.region,
+            labels: &tenant.terms.labels,
+            quotas: &tenant.terms.quotas,
+            policies: &tenant.terms.policies,
+            billing: &tenant.terms.billing,
+            deletion_protection: tenant.terms.deletion_protection,
+            state: tenant.facts.state,
+            state_since: tenant.facts.state_since,
+            version: tenant.terms.version,
+            counter: tenant.facts.counter,
             created_at: tenant.created_at,
             updated_at: tenant.updated_at,
-            provisioned_at: tenant.provisioned_at,
-            archived_at: tenant.archived_at,
-            purge_after: tenant.purge_after,
-            purged_at: tenant.purged_at,
+            provisioned_at: tenant.facts.provisioned_at,
+            archived_at: tenant.facts.archived_at,
+            purge_after: tenant.facts.purge_after,
+            purged_at: tenant.facts.purged_at,
         }
     }
 }
@@ -250,7 +250,7 @@ impl<'a> AcceptedView<'a> {
 
 /// `ETag`: the version, and the counter of everything else.
 pub fn etag(tenant: &Tenant) -> String {
-    format!("{}.{}", tenant.version, tenant.counter)
+    format!("{}.{}", tenant.terms.version, tenant.facts.counter)
 }
 
 #[cfg(test)]

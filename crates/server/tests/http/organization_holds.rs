@@ -163,7 +163,7 @@ async fn about_to_be_active(on: On) -> (House, Option<Changes>) {
     let (before, context) =
         (snapshot(&house, "t-1").await, &mut house.server.tenancy.context(&request()).expect("a moment"));
     let ended = complete(&house.server.tenancy.declared, &before, &claimed[0], context).expect("decided");
-    assert_eq!((ended.snapshot.tenant.state, &ended.snapshot.open_job), (State::Active, &None));
+    assert_eq!((ended.snapshot.tenant.facts.state, &ended.snapshot.open_job), (State::Active, &None));
     house.post("/v1/organizations/acme/suspend", ()).await.ok(200);
     (house, ended.changes)
 }
@@ -355,7 +355,7 @@ async fn at_rest(house: &House, among: &[&str]) {
     }
     for number in 0..6 {
         let tenant = snapshot(house, &format!("t-{number}")).await.tenant;
-        assert!(among.contains(&tenant.state.as_str()), "{tenant:?}");
+        assert!(among.contains(&tenant.facts.state.as_str()), "{tenant:?}");
     }
 }
 

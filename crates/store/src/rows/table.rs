@@ -1,6 +1,6 @@
 //! Descriptions of tables.
 
-use super::{Corrupt, Dialect, Type, Value};
+use super::{Corrupt, Dialect, Field, Type, Value};
 
 /// A column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +9,13 @@ pub struct Column {
     pub name: &'static str,
     /// Its type.
     pub ty: Type,
+}
+
+impl Column {
+    /// The column of a field.
+    pub const fn of<T: Field>(name: &'static str) -> Self {
+        Self { name, ty: T::TYPE }
+    }
 }
 
 /// A table: its columns in the order in which they are read and written.
@@ -30,6 +37,11 @@ pub trait Record: Sized {
     fn values(&self) -> Vec<Value>;
     /// From the values of [`Table::columns`].
     fn from_values(values: Vec<Value>) -> Result<Self, Corrupt>;
+}
+
+/// The next value of a row of `table`, which stands in `column`.
+pub fn take<T: Field>(values: &mut impl Iterator<Item = Value>, table: &str, column: &str) -> Result<T, Corrupt> {
+    T::take(values.next().unwrap_or(Value::Null)).map_err(|error| Corrupt(format!("{table}.{column}: {}", error.0)))
 }
 
 /// The column that says to which tenant a row belongs.

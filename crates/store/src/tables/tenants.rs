@@ -11,16 +11,19 @@ use jiff::Timestamp;
 use tenancy_core::Error;
 use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::json::Object;
-use tenancy_core::tenant::{DesiredState, Labels, Profile, State, Tenant};
+use tenancy_core::tenant::{DesiredState, Facts, Labels, Profile, State, Tenant, Terms};
 
 described!(
     /// Tenants.
     Tenant as TABLE "tenants" [tenant_id] {
         tenant_id: TenantId,
         organization_id: OrganizationId,
+        created_at: Timestamp,
+        updated_at: Timestamp,
+    }
+    terms: Terms {
         display_name: Option<String>,
         profile: Profile,
-        state: State,
         desired_state: Option<DesiredState>,
         region: String,
         labels: Labels,
@@ -29,9 +32,10 @@ described!(
         billing: Object,
         deletion_protection: bool,
         version: i64,
+    }
+    facts: Facts {
+        state: State,
         counter: i64,
-        created_at: Timestamp,
-        updated_at: Timestamp,
         state_since: Timestamp,
         provisioned_at: Option<Timestamp>,
         archived_at: Option<Timestamp>,

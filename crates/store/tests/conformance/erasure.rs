@@ -197,7 +197,10 @@ async fn lead_a_life(bench: &Bench) {
     bench.commit(held.changes).await.unwrap();
     bench.drain().await;
     let snapshot = bench.snapshot("acme-eu").await;
-    assert_eq!((snapshot.tenant.state, snapshot.tenant.version, snapshot.holds.len()), (State::Suspended, 2, 2));
+    assert_eq!(
+        (snapshot.tenant.facts.state, snapshot.tenant.terms.version, snapshot.holds.len()),
+        (State::Suspended, 2, 2)
+    );
     let asked = request(&bench.declared, &snapshot, Action::Delete, &mut bench.context()).unwrap();
     bench.commit(asked.changes).await.unwrap();
     bench.drain().await;
@@ -222,9 +225,9 @@ fn the_log_stays(before: &[LoggedEvent], after: &[LoggedEvent]) {
 
 async fn a_tombstone_stays(bench: &Bench, purged: &TenantSnapshot) {
     let row = &purged.tenant;
-    assert!(row.display_name.is_none() && row.labels.is_empty() && row.billing.is_empty());
-    assert!(row.quotas.is_empty() && row.policies.is_empty() && row.purged_at.is_some());
-    assert_eq!((row.state, row.version, row.organization_id.as_str()), (State::Archived, 2, "acme"));
+    assert!(row.terms.display_name.is_none() && row.terms.labels.is_empty() && row.terms.billing.is_empty());
+    assert!(row.terms.quotas.is_empty() && row.terms.policies.is_empty() && row.facts.purged_at.is_some());
+    assert_eq!((row.facts.state, row.terms.version, row.organization_id.as_str()), (State::Archived, 2, "acme"));
     let versions = bench.store.tenant_versions(&tenant("acme-eu"), &Page::default()).await.unwrap().items;
     let versions: Vec<_> = versions.into_iter().map(|version| (version.version, version.manifest)).collect();
     assert_eq!(versions, [(2, json!({})), (1, json!({}))], "that there were two versions stays");

@@ -41,20 +41,20 @@ async fn must_bring_a_tenant_to_its_wish_and_back(bench: Bench) {
     bench.register(&full("acme-eu", "acme")).await.unwrap();
     bench.drain().await;
     let active = bench.snapshot("acme-eu").await;
-    assert_eq!((active.tenant.state, active.open_job.is_some()), (State::Active, false));
+    assert_eq!((active.tenant.facts.state, active.open_job.is_some()), (State::Active, false));
     assert!(active.environments.iter().all(|e| e.state == State::Active && e.provisioned_at.is_some()));
     let hold = Suspension { hold: Some("billing".to_owned()), reason: Some("unpaid".to_owned()), until: None };
     let held = suspend(&bench.declared, &active, &hold, &mut bench.context()).unwrap();
     bench.commit(held.changes).await.unwrap();
     bench.drain().await;
     let suspended = bench.snapshot("acme-eu").await;
-    assert_eq!(suspended.tenant.state, State::Suspended);
+    assert_eq!(suspended.tenant.facts.state, State::Suspended);
     assert_eq!(suspended.holds[0].reason.as_deref(), Some("unpaid"));
-    assert_eq!(suspended.tenant.version, 1, "a lifecycle change is no version");
+    assert_eq!(suspended.tenant.terms.version, 1, "a lifecycle change is no version");
     let freed = activate(&bench.declared, &suspended, Some("billing"), &mut bench.context()).unwrap();
     bench.commit(freed.changes).await.unwrap();
     bench.drain().await;
-    assert_eq!(bench.snapshot("acme-eu").await.tenant.state, State::Active);
+    assert_eq!(bench.snapshot("acme-eu").await.tenant.facts.state, State::Active);
 }
 
 async fn must_claim_each_job_once_and_not_more_than_asked(bench: Bench) {
@@ -94,7 +94,7 @@ async fn must_refuse_the_outcome_of_a_lost_lease(bench: Bench) {
     assert_eq!(refused, Err(Error::Conflict(Conflict::LeaseLost(first.job_id))));
     let good = outcome::complete(&bench.declared, &snapshot, &second, &mut bench.context()).unwrap();
     bench.commit(good.changes).await.unwrap();
-    assert!(bench.snapshot("t-1").await.tenant.provisioned_at.is_some());
+    assert!(bench.snapshot("t-1").await.tenant.facts.provisioned_at.is_some());
 }
 
 async fn must_keep_what_a_job_had_done_when_it_is_cancelled(bench: Bench) {

@@ -157,7 +157,7 @@ async fn must_let_exactly_one_of_many_writers_on_one_version_win(bench: Bench) {
     }
     assert_eq!(winners.len(), 1);
     let now = bench.snapshot("acme-eu").await;
-    assert_eq!((now.tenant.version, now.tenant.display_name), (2, Some(format!("name {}", winners[0]))));
+    assert_eq!((now.tenant.terms.version, now.tenant.terms.display_name), (2, Some(format!("name {}", winners[0]))));
 }
 
 async fn must_keep_every_version(bench: Bench) {

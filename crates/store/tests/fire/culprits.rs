@@ -12,7 +12,7 @@ use tenancy_core::changes::{Changes, Guard, Write};
 use tenancy_core::hold::{Held, Hold};
 use tenancy_core::ids::{Alias, HoldId};
 use tenancy_core::job::{Job, JobState};
-use tenancy_core::tenant::Tenant;
+use tenancy_core::tenant::{Facts, Tenant, Terms};
 use tenancy_store::database::Database;
 use tenancy_testkit::Postgres;
 
@@ -49,7 +49,7 @@ fn registrations(bench: &Bench, integers_end: bool) -> Vec<Member> {
         }
     };
     let mut members = vec![
-        spoilt(bench, "too-long", |changes| tenants_row(changes, &|row| row.region = "x".repeat(65))),
+        spoilt(bench, "too-long", |changes| tenants_row(changes, &|row| row.terms.region = "x".repeat(65))),
         spoilt(bench, "hold-of-nobody", |changes| changes.write(Write::InsertHold(hold("hld_1", "nobody")))),
         spoilt(bench, "update-of-nothing", |changes| changes.write(Write::UpdateHold(hold("hld_2", "t-0")))),
         spoilt(bench, "delete-of-nothing", |changes| changes.write(Write::DeleteHold(HoldId::known("hld_3")))),
@@ -67,7 +67,7 @@ fn registrations(bench: &Bench, integers_end: bool) -> Vec<Member> {
     ];
     if integers_end {
         // It cannot even be sent.
-        let beyond = |changes: &mut Changes| tenants_row(changes, &|row| row.version = i64::MAX);
+        let beyond = |changes: &mut Changes| tenants_row(changes, &|row| row.terms.version = i64::MAX);
         members.push(spoilt(bench, "beyond-integer", beyond));
     }
     members
@@ -83,12 +83,18 @@ async fn updates(bench: &Bench) -> Vec<Member> {
         let mut changes = bench.change(&snapshot, &document, &[]).unwrap().changes.unwrap();
         let (tenant, job) = (snapshot.tenant, snapshot.open_job.unwrap());
         changes.guards = vec![
-            Guard::TenantAt(tenant.tenant_id.clone(), tenant.version, tenant.counter),
+            Guard::TenantAt(tenant.tenant_id.clone(), tenant.terms.version, tenant.facts.counter),
             Guard::Lease(job.job_id.clone(), job.lease_epoch),
         ];
         changes.writes = vec![match id {
-            "version-off" => Write::UpdateTenantManifest(Tenant { version: tenant.version + 2, ..tenant }),
-            "counter-off" => Write::UpdateTenantFacts(Tenant { counter: tenant.counter + 2, ..tenant }),
+            "version-off" => Write::UpdateTenantManifest(Tenant {
+                terms: Terms { version: tenant.terms.version + 2, ..tenant.terms },
+                ..tenant
+            }),
+            "counter-off" => Write::UpdateTenantFacts(Tenant {
+                facts: Facts { counter: tenant.facts.counter + 2, ..tenant.facts },
+                ..tenant
+            }),
             _ => Write::FinishJob(Job {
                 lease_epoch: job.lease_epoch + 1,
                 state: JobState::Completed,

@@ -56,7 +56,7 @@ impl World {
 
     /// How many tenants are tombstones.
     pub fn purged(&self) -> usize {
-        self.tenants.iter().filter(|snapshot| snapshot.tenant.purged_at.is_some()).count()
+        self.tenants.iter().filter(|snapshot| snapshot.tenant.facts.purged_at.is_some()).count()
     }
 
     /// So many members.
@@ -104,7 +104,7 @@ impl World {
             }
             6 => activate(declared, snapshot, Some(kind), context),
             _ => {
-                let action = match snapshot.tenant.state {
+                let action = match snapshot.tenant.facts.state {
                     State::Archived if chance.one_in(4) => Action::Undelete,
                     State::Archived => Action::Purge,
                     _ => Action::Delete,

@@ -156,7 +156,7 @@ impl Document {
                 (register(declared, &desired.manifest, desired.warnings, context)?, Vec::new())
             }
             Some(snapshot) => {
-                Precondition::Unsaid.check_if_said(read_at(&self.content), snapshot.tenant.version)?;
+                Precondition::Unsaid.check_if_said(read_at(&self.content), snapshot.tenant.terms.version)?;
                 let desired = of_known(declared, snapshot, &self.content, How::Apply)?;
                 let differences = differences(&Manifest::of(snapshot).document(), &desired.manifest.document());
                 let decision = change(declared, snapshot, &desired.manifest, desired.warnings, &self.allow, context);
@@ -167,9 +167,9 @@ impl Document {
         let outcome = AppliedDocument {
             result: result(known.is_none(), decision.changes.is_some()),
             changes: differences,
-            version: Some(after.tenant.version),
-            state: Some(after.tenant.state.as_str()),
-            desired_state: after.tenant.desired_state.map(|desired| desired.as_str()),
+            version: Some(after.tenant.terms.version),
+            state: Some(after.tenant.facts.state.as_str()),
+            desired_state: after.tenant.terms.desired_state.map(|desired| desired.as_str()),
             job: after
                 .open_job
                 .as_ref()

@@ -103,7 +103,7 @@ fn drop_facts(declared: &Declared, snapshot: &TenantSnapshot, document: &mut Obj
         return Vec::new();
     }
     let Ok(current) = serde_json::to_value(TenantView::of(declared, snapshot)) else { return Vec::new() };
-    let same_moment = document.get("counter").is_none_or(|counter| *counter == snapshot.tenant.counter);
+    let same_moment = document.get("counter").is_none_or(|counter| *counter == snapshot.tenant.facts.counter);
     let mut violations = TENANT.drop(document, &current, same_moment, &Pointer::root());
     if let Some(Value::Array(entries)) = document.get_mut("environments") {
         for (index, entry) in entries.iter_mut().enumerate() {
