@@ -8,7 +8,7 @@ use crate::ids::{Alias, AuditId, EnvironmentId, HoldId, JobId, KeyId, Organizati
 use crate::job::Job;
 use crate::json::Pointer;
 use crate::organization::{CapExceeded, Organization, Usage};
-use crate::tenant::{Tenant, TenantVersion};
+use crate::tenant::{Facts, Tenant, TenantVersion, Terms};
 use crate::violation::Violation;
 use crate::webhook::Webhook;
 use jiff::Timestamp;
@@ -40,7 +40,8 @@ pub enum Guard {
     CallerAt(KeyId, i64),
 }
 
-/// A row to write. A manifest's columns and those of the facts are different kinds of write: no value can name both.
+/// A row to write. What a manifest says and what it does not say are written by different kinds of write; of a tenant they have
+/// different types, so that no value names both.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {
     /// Inserts the row.
@@ -51,14 +52,15 @@ pub enum Write {
     UpdateOrganizationFacts(Organization),
     /// Inserts the row.
     InsertTenant(Tenant),
-    /// Writes the manifest's columns.
-    UpdateTenantManifest(Tenant),
-    /// Writes the facts' columns: state, counter and times.
-    UpdateTenantFacts(Tenant),
-    /// Empties what may be personal of a tenant that is purged: in its row the terms and the name; in its kept versions
-    /// and its environments' the manifests; in its jobs steps, logs and errors; and all that stands beside its events.
+    /// Writes the terms, and when the row changed.
+    UpdateTenantTerms(TenantId, Terms, Timestamp),
+    /// Writes the facts, and when the row changed.
+    UpdateTenantFacts(TenantId, Facts, Timestamp),
+    /// Empties what may be personal of a tenant that is purged. Writes its terms, from which that has been removed; empties
+    /// the manifests in its kept versions and its environments', and steps, logs and errors in its jobs; deletes all that
+    /// stands beside its events.
     /// What guards or other writes name is deleted by writes of its own.
-    EraseTenant(Tenant),
+    EraseTenant(TenantId, Terms, Timestamp),
     /// Inserts the row.
     InsertTenantVersion(TenantVersion),
     /// Inserts the row.

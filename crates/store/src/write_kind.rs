@@ -1,11 +1,12 @@
 //! The kinds of write, in the order in which a batch writes them, and the rows that changes write.
 
-use crate::rows::{Field, Record, Value, WriteShape};
+use crate::rows::{Field, Part, Record, Value, WriteShape};
 use crate::tables::aliases::AliasRow;
 use crate::tables::{
     aliases, api_keys, audit_private, environment_versions, environments, holds, idempotency_records, jobs,
     organization_usage, organizations, tenant_versions, tenants, webhooks,
 };
+use jiff::Timestamp;
 use tenancy_core::changes::{Changes, Write};
 use tenancy_core::ids::TenantId;
 use tenancy_core::job::Step;
@@ -32,7 +33,7 @@ write_kinds! {
     UpdateOrganizationFacts: organizations::UPDATE_FACTS,
     AppendUsage: organization_usage::APPEND,
     InsertTenant: tenants::INSERT,
-    UpdateTenantManifest: tenants::UPDATE_MANIFEST,
+    UpdateTenantTerms: tenants::UPDATE_TERMS,
     UpdateTenantFacts: tenants::UPDATE_FACTS,
     InsertTenantVersion: tenant_versions::INSERT,
     DeleteEnvironment: environments::DELETE,
@@ -80,7 +81,7 @@ impl WriteKind {
 pub fn rows(changes: &Changes) -> Vec<(WriteKind, Vec<Value>)> {
     let of = changes.tenant_id.as_ref();
     let rows = |write: &Write| match write {
-        Write::EraseTenant(tenant) => erased(&tenant.tenant_id, row(write, of)),
+        Write::EraseTenant(id, ..) => erased(id, row(write, of)),
         _ => vec![row(write, of)],
     };
     changes.writes.iter().flat_map(rows).collect()
@@ -98,6 +99,11 @@ fn erased(id: &TenantId, tenant: (WriteKind, Vec<Value>)) -> Vec<(WriteKind, Vec
     ]
 }
 
+/// The row of an update of some columns of a tenant: its id, these, and when it changed.
+fn part(kind: WriteKind, id: &TenantId, part: &impl Part, at: Timestamp) -> (WriteKind, Vec<Value>) {
+    (kind, [vec![id.put()], part.values(), vec![at.put()]].concat())
+}
+
 /// The kind of a write of this tenant's, or of nobody's, and its row.
 fn row(write: &Write, tenant: Option<&TenantId>) -> (WriteKind, Vec<Value>) {
     let deleted = |kind, key: Value| (kind, vec![key, tenant.cloned().put()]);
@@ -109,9 +115,9 @@ fn row(write: &Write, tenant: Option<&TenantId>) -> (WriteKind, Vec<Value>) {
         Write::UpdateOrganizationManifest(row) => of(WriteKind::UpdateOrganizationManifest, row),
         Write::UpdateOrganizationFacts(row) => of(WriteKind::UpdateOrganizationFacts, row),
         Write::InsertTenant(row) => of(WriteKind::InsertTenant, row),
-        Write::UpdateTenantManifest(row) => of(WriteKind::UpdateTenantManifest, row),
-        Write::UpdateTenantFacts(row) => of(WriteKind::UpdateTenantFacts, row),
-        Write::EraseTenant(row) => of(WriteKind::EmptyTenant, row),
+        Write::UpdateTenantTerms(id, terms, at) => part(WriteKind::UpdateTenantTerms, id, terms, *at),
+        Write::UpdateTenantFacts(id, facts, at) => part(WriteKind::UpdateTenantFacts, id, facts, *at),
+        Write::EraseTenant(id, terms, at) => part(WriteKind::EmptyTenant, id, terms, *at),
         Write::InsertTenantVersion(row) => of(WriteKind::InsertTenantVersion, row),
         Write::InsertEnvironment(row) => of(WriteKind::InsertEnvironment, row),
         Write::UpdateEnvironmentManifest(row) => of(WriteKind::UpdateEnvironmentManifest, row),

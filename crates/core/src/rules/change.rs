@@ -89,13 +89,14 @@ fn tenant_row(builder: &mut ChangeBuilder<'_>, manifest: &Manifest, differences:
     let tenant = &mut builder.snapshot.tenant;
     tenant.terms = manifest.terms(tenant.terms.version + 1);
     tenant.updated_at = now;
-    let row = tenant.clone();
+    let write = Write::UpdateTenantTerms(tenant.tenant_id.clone(), tenant.terms.clone(), now);
+    let version = tenant.terms.version;
     // Environments and webhooks have events of their own.
     let has_events = |d: &&Difference| matches!(d.pointer.split('/').nth(1), Some("environments" | "webhooks"));
     let own: Vec<_> = differences.iter().filter(|d| !has_events(d)).cloned().collect();
     let (changes, private) = redaction::changes(&builder.declared.quotas, &own);
-    builder.event(EventType::TenancyUpdated, json!({"version": row.terms.version, "changes": changes}), private);
-    builder.writes.push(Write::UpdateTenantManifest(row));
+    builder.event(EventType::TenancyUpdated, json!({"version": version, "changes": changes}), private);
+    builder.writes.push(write);
 }
 
 fn usage(builder: &mut ChangeBuilder<'_>, before: &Manifest, after: &Manifest) {

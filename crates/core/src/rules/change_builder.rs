@@ -75,9 +75,10 @@ impl<'a> ChangeBuilder<'a> {
             self.queue(action, cause);
         }
         if self.facts_changed {
-            self.snapshot.tenant.facts.counter += 1;
-            self.snapshot.tenant.updated_at = self.context.now;
-            self.writes.push(Write::UpdateTenantFacts(self.snapshot.tenant.clone()));
+            let (tenant, now) = (&mut self.snapshot.tenant, self.context.now);
+            tenant.facts.counter += 1;
+            tenant.updated_at = now;
+            self.writes.push(Write::UpdateTenantFacts(tenant.tenant_id.clone(), tenant.facts.clone(), now));
         }
         let changes = changes(self.events, self.guards, self.writes)?;
         Ok(Decision { snapshot: self.snapshot, changes, warnings })

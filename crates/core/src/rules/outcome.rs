@@ -239,5 +239,5 @@ fn empty(builder: &mut ChangeBuilder<'_>) {
     builder.guards.push(Guard::OrganizationRoom(tenant.organization_id.clone(), used.until(&Usage::default())));
     let tenant = &mut snapshot.tenant;
     tenant.terms.erase();
-    builder.writes.push(Write::EraseTenant(tenant.clone()));
+    builder.writes.push(Write::EraseTenant(tenant.tenant_id.clone(), tenant.terms.clone(), builder.context.now));
 }

@@ -32,7 +32,7 @@ pub fn commit(before: &Database, after: &Database, id: &TenantId, decision: &Dec
     events(before, after, id);
     let now = decision.snapshot.clone();
     let Some(was) = before.snapshot(id) else { return };
-    let manifests = changes.writes.iter().filter(|write| matches!(write, Write::UpdateTenantManifest(_))).count();
+    let manifests = changes.writes.iter().filter(|write| matches!(write, Write::UpdateTenantTerms(..))).count();
     assert!(manifests <= 1);
     assert_eq!(now.tenant.terms.version - was.tenant.terms.version, i64::try_from(manifests).unwrap());
     let changed = was.tenant.facts.purged_at.is_none()

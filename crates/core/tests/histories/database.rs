@@ -3,6 +3,7 @@
 
 use crate::spec::PERSONAL;
 use std::collections::{BTreeMap, HashMap};
+use tenancy_core::Timestamp;
 use tenancy_core::changes::{Changes, Conflict, Write};
 use tenancy_core::environment::{Environment, EnvironmentVersion};
 use tenancy_core::event::Event;
@@ -12,7 +13,7 @@ use tenancy_core::job::{Job, JobState};
 use tenancy_core::judge::{CurrentOrganization, CurrentRows, Verdict, judge};
 use tenancy_core::organization::{Organization, Usage};
 use tenancy_core::snapshot::TenantSnapshot;
-use tenancy_core::tenant::{Tenant, TenantVersion};
+use tenancy_core::tenant::{Facts, Tenant, TenantVersion, Terms};
 use tenancy_core::webhook::Webhook;
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -135,8 +136,8 @@ impl Database {
                 };
             }
             Write::InsertTenant(row) => insert(&mut self.tenants, row.tenant_id.clone(), row.clone()),
-            Write::UpdateTenantManifest(row) => terms_columns(there(&mut self.tenants, &row.tenant_id), row),
-            Write::UpdateTenantFacts(row) => facts_columns(there(&mut self.tenants, &row.tenant_id), row),
+            Write::UpdateTenantTerms(id, terms, at) => terms_columns(there(&mut self.tenants, id), terms, *at),
+            Write::UpdateTenantFacts(id, facts, at) => facts_columns(there(&mut self.tenants, id), facts, *at),
             Write::InsertTenantVersion(row) => {
                 insert(&mut self.tenant_versions, (row.tenant_id.clone(), row.version), row.clone());
             }
@@ -177,7 +178,7 @@ impl Database {
                 let (progress, steps) = (now.progress, now.steps.clone());
                 outcome_columns(now, &Job { progress, steps, ..row.clone() });
             }
-            Write::EraseTenant(_) => {}
+            Write::EraseTenant(..) => {}
             other => panic!("not of this world: {other:?}"),
         }
     }
@@ -186,10 +187,9 @@ impl Database {
 impl Database {
     /// What a purge empties, after everything else of its commit.
     fn erase(&mut self, write: &Write) {
-        let Write::EraseTenant(row) = write else { return };
-        let id = &row.tenant_id;
+        let Write::EraseTenant(id, terms, at) = write else { return };
         let now = there(&mut self.tenants, id);
-        now.terms = row.terms.clone();
+        (now.terms, now.updated_at) = (terms.clone(), *at);
         let nothing = || serde_json::json!({});
         self.tenant_versions.values_mut().filter(|v| &v.tenant_id == id).for_each(|v| v.manifest = nothing());
         self.environment_versions.values_mut().filter(|v| &v.tenant_id == id).for_each(|v| v.manifest = nothing());
@@ -207,14 +207,14 @@ fn is_delete(write: &Write) -> bool {
     )
 }
 
-fn terms_columns(now: &mut Tenant, row: &Tenant) {
-    assert_eq!(now.terms.version + 1, row.terms.version, "one more");
-    (now.terms, now.updated_at) = (row.terms.clone(), row.updated_at);
+fn terms_columns(now: &mut Tenant, terms: &Terms, at: Timestamp) {
+    assert_eq!(now.terms.version + 1, terms.version, "one more");
+    (now.terms, now.updated_at) = (terms.clone(), at);
 }
 
-fn facts_columns(now: &mut Tenant, row: &Tenant) {
-    assert_eq!(now.facts.counter + 1, row.facts.counter, "one more");
-    (now.facts, now.updated_at) = (row.facts.clone(), row.updated_at);
+fn facts_columns(now: &mut Tenant, facts: &Facts, at: Timestamp) {
+    assert_eq!(now.facts.counter + 1, facts.counter, "one more");
+    (now.facts, now.updated_at) = (facts.clone(), at);
 }
 
 fn outcome_columns(now: &mut Job, row: &Job) {

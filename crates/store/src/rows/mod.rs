@@ -6,15 +6,16 @@ mod value;
 mod write;
 
 pub use dialect::{Dialect, parameter_type};
-pub use table::{Column, Record, Table, take};
+pub use table::{Column, Part, Record, Table, take};
 pub use value::{Corrupt, Field, Type, Value, size};
 pub use write::{Check, WriteShape, unnest};
 
-/// Describes a table whose columns are the fields of a type, and then the fields of its parts.
+/// Describes a table whose columns are the fields of a type, and then the fields of its parts. An update of a part sets the
+/// part's columns, and those of the row that are named behind `with`: the list of them is made from the description.
 macro_rules! described {
     (
         $(#[$doc:meta])* $rust:ty as $TABLE:ident $name:literal [$($key:ident),+] { $($field:ident: $ty:ty),+ $(,)? }
-        $($part:ident: $part_type:ident { $($inner:ident: $inner_type:ty),+ $(,)? })*
+        $($part:ident: $part_type:ident as $SET:ident with $with:ident { $($inner:ident: $inner_type:ty),+ $(,)? })*
     ) => {
         $(#[$doc])*
         pub const $TABLE: &$crate::rows::Table = &$crate::rows::Table {
@@ -25,6 +26,17 @@ macro_rules! described {
                 $($($crate::rows::Column::of::<$inner_type>(stringify!($inner)),)+)*
             ],
         };
+
+        $(
+            /// The columns that an update of this part sets, in the order of their values.
+            const $SET: &[&str] = &[$(stringify!($inner),)+ stringify!($with)];
+
+            impl $crate::rows::Part for $part_type {
+                fn values(&self) -> Vec<$crate::rows::Value> {
+                    vec![$($crate::rows::Field::put(&self.$inner),)+]
+                }
+            }
+        )*
 
         impl $crate::rows::Record for $rust {
             const TABLE: &'static $crate::rows::Table = $TABLE;

@@ -39,6 +39,12 @@ pub trait Record: Sized {
     fn from_values(values: Vec<Value>) -> Result<Self, Corrupt>;
 }
 
+/// A type of Rust that is some columns of a row, which an update writes together.
+pub trait Part {
+    /// The values of its columns.
+    fn values(&self) -> Vec<Value>;
+}
+
 /// The next value of a row of `table`, which stands in `column`.
 pub fn take<T: Field>(values: &mut impl Iterator<Item = Value>, table: &str, column: &str) -> Result<T, Corrupt> {
     T::take(values.next().unwrap_or(Value::Null)).map_err(|error| Corrupt(format!("{table}.{column}: {}", error.0)))

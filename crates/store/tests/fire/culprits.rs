@@ -87,14 +87,14 @@ async fn updates(bench: &Bench) -> Vec<Member> {
             Guard::Lease(job.job_id.clone(), job.lease_epoch),
         ];
         changes.writes = vec![match id {
-            "version-off" => Write::UpdateTenantManifest(Tenant {
-                terms: Terms { version: tenant.terms.version + 2, ..tenant.terms },
-                ..tenant
-            }),
-            "counter-off" => Write::UpdateTenantFacts(Tenant {
-                facts: Facts { counter: tenant.facts.counter + 2, ..tenant.facts },
-                ..tenant
-            }),
+            "version-off" => {
+                let terms = Terms { version: tenant.terms.version + 2, ..tenant.terms };
+                Write::UpdateTenantTerms(tenant.tenant_id, terms, tenant.updated_at)
+            }
+            "counter-off" => {
+                let facts = Facts { counter: tenant.facts.counter + 2, ..tenant.facts };
+                Write::UpdateTenantFacts(tenant.tenant_id, facts, tenant.updated_at)
+            }
             _ => Write::FinishJob(Job {
                 lease_epoch: job.lease_epoch + 1,
                 state: JobState::Completed,

@@ -97,10 +97,8 @@ impl Reference {
                 Write::InsertTenant(row) => {
                     found.tenants.insert(row.tenant_id.clone(), (row.terms.version, row.facts.counter));
                 }
-                Write::UpdateTenantManifest(row) => {
-                    found.tenants.get_mut(&row.tenant_id).unwrap().0 = row.terms.version
-                }
-                Write::UpdateTenantFacts(row) => found.tenants.get_mut(&row.tenant_id).unwrap().1 = row.facts.counter,
+                Write::UpdateTenantTerms(id, terms, _) => found.tenants.get_mut(id).unwrap().0 = terms.version,
+                Write::UpdateTenantFacts(id, facts, _) => found.tenants.get_mut(id).unwrap().1 = facts.counter,
                 Write::InsertAlias(alias, ..) => assert!(found.aliases.insert(alias.clone())),
                 Write::DeleteAlias(alias) => assert!(found.aliases.remove(alias)),
                 Write::InsertJob(row) => drop(found.jobs.insert(row.job_id.clone(), row.lease_epoch)),
