@@ -9,10 +9,12 @@ const WITH_SQL: [&str; 3] = ["store", "testkit", "bench"];
 
 /// Where in the store statements are, and what for.
 const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
-    ("rows/table.rs", "description: kinds of write"),
-    ("rows/record.rs", "description: a tenant's stamp"),
-    ("found.rs", "description: what the judge needs to see"),
-    ("keyed.rs", "description: reads by key"),
+    ("rows/table.rs", "description: what is read of a row"),
+    ("rows/write.rs", "description: kinds of write"),
+    ("tables/tenants.rs", "description: a tenant's stamp, and lists"),
+    ("tables/holds.rs", "description: reads by key"),
+    ("tables/audit.rs", "read: lists"),
+    ("current_rows.rs", "description: what the judge needs to see"),
     ("postgres/rows.rs", "description: the types that rows have there"),
     ("postgres/asserted.rs", "commit: what was presumed"),
     ("postgres/flushes.rs", "commit: the log"),
@@ -23,7 +25,6 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("postgres/one_statement.rs", "read"),
     ("postgres/lookups.rs", "read: its transaction"),
     ("sqlite/readers.rs", "read: its transaction"),
-    ("list.rs", "read: lists"),
     ("lib.rs", "read: whether anybody answers"),
     ("upkeep.rs", "upkeep"),
     ("upkeep/answers.rs", "upkeep"),
