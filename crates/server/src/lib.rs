@@ -19,7 +19,6 @@ pub mod runner;
 pub mod serve;
 pub mod tenancy;
 pub mod token;
-pub mod view;
 pub mod yaml;
 
 pub use config::{Config, Flags};

@@ -3,9 +3,9 @@
 //! What holds for every route is said here once: who may, how writes are made safe to repeat, what a refusal looks like.
 
 use super::route::{Needs, Route};
-use crate::view::problem::{DocumentRef, ProblemError, ProblemView};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use tenancy_api::problem::{DocumentRef, Problem as ProblemView, ProblemError};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
@@ -17,8 +17,8 @@ use utoipa_axum::router::OpenApiRouter;
         ProblemView,
         ProblemError,
         DocumentRef,
-        crate::view::applied::AppliedDocument,
-        crate::view::applied::DifferenceView,
+        tenancy_api::applied::AppliedDocument,
+        tenancy_api::applied::Difference,
     ))
 )]
 struct Head;

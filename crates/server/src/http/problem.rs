@@ -2,10 +2,10 @@
 
 use super::respond::bytes;
 use crate::operations::apply::Refused;
-use crate::view::problem::{DocumentRef, ProblemView};
 use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use tenancy_api::problem::{DocumentRef, Problem as ProblemView};
 use tenancy_core::Error;
 use tenancy_core::ids::CorrelationId;
 
@@ -59,16 +59,10 @@ impl Problem {
         let view = match self {
             Self::Refused(error) => ProblemView::of(error, &[], correlation_id.as_str()),
             Self::File(error, documents) => ProblemView::of(error, documents, correlation_id.as_str()),
-            Self::Http(status, code, detail) => ProblemView {
-                kind: "about:blank",
-                title: status.canonical_reason().unwrap_or("Refused"),
-                status: status.as_u16(),
-                code,
-                detail: detail.clone(),
-                errors: Vec::new(),
-                current_version: None,
-                correlation_id: correlation_id.as_str(),
-            },
+            Self::Http(status, code, detail) => {
+                let title = status.canonical_reason().unwrap_or("Refused");
+                ProblemView::plain(status.as_u16(), title, code, detail.clone(), correlation_id.as_str())
+            }
         };
         if let Self::Refused(Error::Internal(what)) | Self::File(Error::Internal(what), _) = self {
             tracing::error!(correlation_id = correlation_id.as_str(), "internal: {what}");
@@ -97,6 +91,28 @@ impl Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn must_title_a_problem_with_the_words_of_its_status() {
+        let errors = [
+            Error::Malformed(String::new()),
+            Error::Unauthenticated,
+            Error::Forbidden(String::new()),
+            Error::not_found("tenant", "x"),
+            Error::NotNow(String::new()),
+            Error::StaleVersion { expected: 1, current: 2 },
+            Error::TooLarge(String::new()),
+            Error::Invalid(Vec::new()),
+            Error::VersionRequired { current: 1 },
+            Error::Internal(String::new()),
+            Error::Busy,
+        ];
+        for error in errors {
+            let problem = ProblemView::of(&error, &[], "c");
+            let status = StatusCode::from_u16(problem.status).expect("a status");
+            assert_eq!(Some(&*problem.title), status.canonical_reason(), "{error:?}");
+        }
+    }
 
     #[tokio::test]
     async fn must_say_when_to_come_again_and_who_to_be() {

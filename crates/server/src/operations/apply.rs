@@ -9,11 +9,11 @@ use super::{Command, Done, Keyed};
 use crate::answer::Answer;
 use crate::idempotency::IdempotencyKey;
 use crate::tenancy::{RequestContext, Tenancy};
-use crate::view::applied::AppliedDocument;
-use crate::view::problem::{DocumentRef, ProblemView};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tenancy_api::applied::{AppliedDocument, Outcome};
+use tenancy_api::problem::{DocumentRef, Problem as ProblemView};
 use tenancy_core::document::MAX_FINDINGS;
 use tenancy_core::{Error, Violation};
 
@@ -271,8 +271,8 @@ impl Run<'_> {
 
     fn line(&self, document: &Document, decided: Result<AppliedDocument, Error>) -> Line {
         Line::Of(Box::new(decided.unwrap_or_else(|error| AppliedDocument {
-            result: "refused",
-            error: serde_json::to_value(ProblemView::of(&error, &[], self.request.correlation_id.as_str())).ok(),
+            result: Outcome::Refused.into(),
+            error: Some(Box::new(ProblemView::of(&error, &[], self.request.correlation_id.as_str()))),
             ..document.blank()
         })))
     }

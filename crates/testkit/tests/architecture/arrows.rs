@@ -1,4 +1,4 @@
-//! cli → server → store → core: which crate may name which.
+//! cli → server → store → core, and api → core beside: which crate may name which.
 
 use toml::{Table, Value};
 
@@ -6,10 +6,11 @@ use crate::assert_none;
 use crate::source::{crates, read};
 
 /// The crates of ours that each names in `[dependencies]`, and no others. A new crate has to be entered here.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     ("core", &[]),
+    ("api", &["tenancy-core"]),
     ("store", &["tenancy-core"]),
-    ("server", &["tenancy-core", "tenancy-store"]),
+    ("server", &["tenancy-api", "tenancy-core", "tenancy-store"]),
     ("cli", &["tenancy-core", "tenancy-server", "tenancy-store"]),
     ("testkit", &[]),
     ("bench", &["tenancy-core", "tenancy-server", "tenancy-store", "tenancy-testkit"]),
@@ -17,6 +18,9 @@ const ARROWS: [(&str, &[&str]); 6] = [
 
 /// All that the core depends on: none of it reads or writes, waits, or draws lots.
 const IN_CORE: [&str; 6] = ["jiff", "serde", "serde_json", "sha2", "thiserror", "uuid"];
+
+/// All that the wire types depend on: a client has no use for the server's runtime.
+const IN_API: [&str; 4] = ["serde", "serde_json", "tenancy-core", "utoipa"];
 
 /// The ways to a database, and who has them.
 const DATABASES: [&str; 3] = ["rusqlite", "tokio-postgres", "tokio-postgres-rustls"];
@@ -80,6 +84,12 @@ fn crates_must_follow_the_arrows() {
 fn core_must_depend_on_no_more_than_is_allowed_and_on_all_of_it() {
     let named = dependencies(&read("crates/core/Cargo.toml"), &read("Cargo.toml"));
     assert_eq!(named, IN_CORE, "what is allowed is what is there");
+}
+
+#[test]
+fn api_must_depend_on_no_more_than_is_allowed_and_on_all_of_it() {
+    let named = dependencies(&read("crates/api/Cargo.toml"), &read("Cargo.toml"));
+    assert_eq!(named, IN_API, "what is allowed is what is there");
 }
 
 const WORKSPACE: &str = r#"

@@ -5,12 +5,12 @@ use crate::http::respond::json;
 use crate::http::server::Server;
 use crate::http::write::Write;
 use crate::operations::apply::Apply;
-use crate::view::applied::{AppliedDocument, AppliedView, DifferenceView};
-use crate::view::problem::ProblemError;
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::Value;
 use std::sync::Arc;
+use tenancy_api::applied::{Applied as AppliedView, AppliedDocument, Difference as DifferenceView};
+use tenancy_api::problem::ProblemError;
 use tenancy_core::Error;
 use tenancy_core::permission::{Operation, may};
 

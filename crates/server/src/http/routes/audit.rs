@@ -6,11 +6,11 @@ use crate::http::query::Query;
 use crate::http::respond::json;
 use crate::http::server::Server;
 use crate::operations::audit;
-use crate::view::event::EventView;
-use crate::view::list::{List, page};
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
+use tenancy_api::event::AuditEvent as EventView;
+use tenancy_api::list::{List, page};
 use tenancy_core::Error;
 use tenancy_core::event::EventType;
 use tenancy_core::ids::CorrelationId;
@@ -33,7 +33,7 @@ use tenancy_store::page::{AuditFilter, Page};
 pub async fn list(State(server): State<Arc<Server>>, query: Query) -> Result<Response, Problem> {
     let (filter, wanted) = read(query)?;
     let listed = server.tenancy.store.audit(&filter, &wanted).await?;
-    json(&page(&listed.items, listed.next, EventView::of))
+    json(&page(&listed.items, listed.next, |logged| EventView::of(logged.position, &logged.event)))
 }
 
 /// Audit events of a tenant, in order of their positions.
@@ -58,7 +58,7 @@ pub async fn of_tenant(
 ) -> Result<Response, Problem> {
     let (filter, wanted) = read(query)?;
     let listed = audit::of_tenant(&server.tenancy, &tenant, filter, &wanted).await?;
-    json(&page(&listed.items, listed.next, EventView::of))
+    json(&page(&listed.items, listed.next, |logged| EventView::of(logged.position, &logged.event)))
 }
 
 fn read(mut query: Query) -> Result<(AuditFilter, Page), Error> {

@@ -11,13 +11,13 @@ use crate::operations::documents::desired::How;
 use crate::operations::environments::{Change, Remove, Written, find};
 use crate::operations::tenants;
 use crate::tenancy::Tenancy;
-use crate::view::document::{DecidedOn, EnvironmentManifest};
-use crate::view::environment::EnvironmentView;
-use crate::view::list::{List, page};
-use crate::view::written::Written as WrittenView;
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
+use tenancy_api::document::{DecidedOn, EnvironmentManifest};
+use tenancy_api::environment::Environment as EnvironmentView;
+use tenancy_api::list::{List, page};
+use tenancy_api::written::Written as WrittenView;
 
 /// The environments of a tenant, in order of their names.
 #[utoipa::path(
@@ -144,6 +144,6 @@ fn written(_: &Tenancy, written: &Written) -> Answer {
         status: if written.created { 201 } else { 200 },
         etag: Some(environment.version.to_string()),
         location: written.created.then(location),
-        body: text(&WrittenView { view: EnvironmentView::of(environment), warnings: written.warnings.clone() }),
+        body: text(&WrittenView::of(EnvironmentView::of(environment), &written.warnings)),
     }
 }

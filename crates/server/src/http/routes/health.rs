@@ -6,15 +6,15 @@ use crate::http::server::Server;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::json;
 use std::sync::Arc;
+use tenancy_api::health::{Health, Readiness};
 use tenancy_core::Error;
 use tenancy_store::Condition;
 
 /// The process runs.
 #[utoipa::path(get, path = "/healthz", tag = "health", operation_id = "healthz", responses((status = 200, body = Object)))]
 pub async fn healthz() -> Result<Response, Problem> {
-    json(&json!({"status": "ok"}))
+    json(&Health { status: Health::OK.to_owned() })
 }
 
 /// The server can do its work: the database answers, and the server is not stopping.
@@ -30,9 +30,9 @@ pub async fn readyz(State(server): State<Arc<Server>>) -> Result<Response, Probl
     if server.stop.is_cancelled() {
         wrong.push("the server is stopping".to_owned());
     }
-    let status = if wrong.is_empty() { "ok" } else { "not ready" };
-    let mut response = json(&json!({"status": status, "wrong": wrong, "warnings": warnings}))?;
-    if !wrong.is_empty() {
+    let readiness = Readiness::of(wrong, warnings);
+    let mut response = json(&readiness)?;
+    if !readiness.is_ready() {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     Ok(response)

@@ -10,12 +10,12 @@ use crate::http::server::Server;
 use crate::http::write::Write;
 use crate::operations::keys::{Create, NewKey, Revoke, find};
 use crate::tenancy::Tenancy;
-use crate::view::document::KeyRequest;
-use crate::view::key::{KeyView, NewKeyView, WhoAmIView};
-use crate::view::list::{List, page};
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use std::sync::Arc;
+use tenancy_api::document::KeyRequest;
+use tenancy_api::key::{Key as KeyView, NewKey as NewKeyView, WhoAmI as WhoAmIView};
+use tenancy_api::list::{List, page};
 use tenancy_core::apikey::ApiKey;
 
 /// Whose credential this is.
@@ -25,7 +25,7 @@ use tenancy_core::apikey::ApiKey;
 )]
 pub async fn whoami(Extension(caller): Extension<Caller>, _: NoQuery) -> Result<Response, Problem> {
     let key = &caller.key;
-    json(&WhoAmIView { key_id: &key.key_id, name: &key.name, role: key.role })
+    json(&WhoAmIView::of(key))
 }
 
 /// API keys, in order of their ids.
@@ -97,7 +97,7 @@ fn new_key(made: &NewKey, token: Option<&str>) -> Answer {
     Answer {
         status: 201,
         location: Some(format!("/v1/keys/{}", made.key.key_id)),
-        body: text(&NewKeyView { key: KeyView::of(&made.key), token }),
+        body: text(&NewKeyView::of(&made.key, token)),
         etag: None,
     }
 }

@@ -7,11 +7,11 @@ use crate::http::problem::Problem;
 use crate::http::server::Server;
 use crate::http::write::Write;
 use crate::operations::organization_holds::{Activate, Suspend};
-use crate::view::document::{Activation, Suspension as SuspensionDocument};
-use crate::view::organization::OrganizationView;
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
+use tenancy_api::document::{Activation, Suspension as SuspensionDocument};
+use tenancy_api::organization::Organization as OrganizationView;
 
 /// Places a hold on all tenants of an organization, which keeps them out of service until it is released. They follow one
 /// after the other.

@@ -10,12 +10,12 @@ use crate::http::write::Write;
 use crate::operations::documents::desired::How;
 use crate::operations::organizations::{Change, Close, Create, Written, find};
 use crate::tenancy::Tenancy;
-use crate::view::document::{DecidedOn, OrganizationManifest};
-use crate::view::list::{List, page};
-use crate::view::organization::{OrganizationView, etag};
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
+use tenancy_api::document::{DecidedOn, OrganizationManifest};
+use tenancy_api::list::{List, page};
+use tenancy_api::organization::{Organization as OrganizationView, etag};
 use tenancy_store::page::OrganizationFilter;
 
 /// Organizations, in order of their ids.

@@ -11,13 +11,13 @@ use crate::http::write::Write;
 use crate::operations::documents::desired::How;
 use crate::operations::tenants::{Change, Register, Written};
 use crate::tenancy::Tenancy;
-use crate::view::document::TenantManifest;
-use crate::view::list::{List, page};
-use crate::view::tenant::{TenantRow, TenantView, etag};
-use crate::view::written::Written as WrittenView;
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
+use tenancy_api::document::TenantManifest;
+use tenancy_api::list::{List, page};
+use tenancy_api::tenant::{Tenant as TenantView, TenantRow, etag};
+use tenancy_api::written::Written as WrittenView;
 use tenancy_core::Error;
 use tenancy_core::ids::OrganizationId;
 use tenancy_core::manifest::{LABEL_KEY_RULE, MAX_LABELS, is_label_key};
@@ -155,9 +155,6 @@ fn written(tenancy: &Tenancy, written: &Written) -> Answer {
         status: if written.created { 201 } else { 200 },
         etag: Some(etag(tenant)),
         location: written.created.then(|| format!("/v1/tenants/{}", tenant.tenant_id)),
-        body: text(&WrittenView {
-            view: TenantView::of(&tenancy.declared, &written.snapshot),
-            warnings: written.warnings.clone(),
-        }),
+        body: text(&WrittenView::of(TenantView::of(&tenancy.declared, &written.snapshot), &written.warnings)),
     }
 }

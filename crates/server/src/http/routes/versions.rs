@@ -7,11 +7,11 @@ use crate::http::respond::json;
 use crate::http::server::Server;
 use crate::operations::environments;
 use crate::operations::tenants::{find, tenant_id};
-use crate::view::list::{List, page};
-use crate::view::version::{EnvironmentVersionView, TenantVersionView};
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
+use tenancy_api::list::{List, page};
+use tenancy_api::version::{EnvironmentVersion as EnvironmentVersionView, TenantVersion as TenantVersionView};
 use tenancy_core::Error;
 
 /// Kept versions of a tenant, newest first.

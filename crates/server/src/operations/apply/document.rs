@@ -6,9 +6,10 @@ use crate::operations::documents::pointers::in_sent;
 use crate::operations::{Command, Decided, organizations};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
-use crate::view::applied::{AppliedDocument, AppliedJob};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use tenancy_api::Word;
+use tenancy_api::applied::{AppliedDocument, AppliedJob, Outcome};
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
 use tenancy_core::ids::{OrganizationId, TenantId};
@@ -131,12 +132,7 @@ impl Document {
 
     /// Its line in the answer, before anything is known.
     pub fn blank(&self) -> AppliedDocument {
-        AppliedDocument {
-            index: self.index,
-            kind: self.kind.as_str(),
-            id: self.id.clone(),
-            ..AppliedDocument::default()
-        }
+        AppliedDocument::unchanged(self.index, self.kind.as_str(), self.id.clone())
     }
 
     async fn tenant(
@@ -166,16 +162,16 @@ impl Document {
         let after = &decision.snapshot;
         let outcome = AppliedDocument {
             result: result(known.is_none(), decision.changes.is_some()),
-            changes: differences,
+            changes: differences.into_iter().map(Into::into).collect(),
             version: Some(after.tenant.terms.version),
-            state: Some(after.tenant.facts.state.as_str()),
-            desired_state: after.tenant.terms.desired_state.map(|desired| desired.as_str()),
+            state: Some(after.tenant.facts.state.into()),
+            desired_state: after.tenant.terms.desired_state.map(Into::into),
             job: after
                 .open_job
                 .as_ref()
-                .map(|job| AppliedJob { job_id: job.job_id.to_string(), action: job.action.as_str() }),
+                .map(|job| AppliedJob { job_id: job.job_id.to_string(), action: job.action.into() }),
             waits_for: tenancy_core::lifecycle::waits_for(declared, after),
-            warnings: decision.warnings,
+            warnings: decision.warnings.into_iter().map(Into::into).collect(),
             ..self.blank()
         };
         Ok(Decided { outcome, changes: decision.changes })
@@ -203,9 +199,9 @@ impl Document {
         };
         let outcome = AppliedDocument {
             result: result(known.is_none(), decision.changes.is_some()),
-            changes: differences,
+            changes: differences.into_iter().map(Into::into).collect(),
             version: Some(decision.organization.version),
-            warnings: desired.warnings,
+            warnings: desired.warnings.into_iter().map(Into::into).collect(),
             ..self.blank()
         };
         Ok(Decided { outcome, changes: decision.changes })
@@ -227,10 +223,11 @@ impl Command for Document {
     }
 }
 
-fn result(created: bool, changed: bool) -> &'static str {
-    match (created, changed) {
-        (true, _) => "created",
-        (false, true) => "changed",
-        (false, false) => "unchanged",
-    }
+fn result(created: bool, changed: bool) -> Word<Outcome> {
+    let outcome = match (created, changed) {
+        (true, _) => Outcome::Created,
+        (false, true) => Outcome::Changed,
+        (false, false) => Outcome::Unchanged,
+    };
+    outcome.into()
 }

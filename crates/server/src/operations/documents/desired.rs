@@ -1,8 +1,8 @@
 //! From what a caller sends to the whole manifest that it wishes.
 
 use super::facts::{ENVIRONMENT, TENANT, take_kind, take_version};
-use crate::view::tenant::TenantView;
 use serde_json::Value;
+use tenancy_api::tenant::Tenant as TenantView;
 use tenancy_core::declared::Declared;
 use tenancy_core::json::{Object, Pointer, merge_patch};
 use tenancy_core::manifest::Manifest;

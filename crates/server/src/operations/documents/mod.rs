@@ -3,3 +3,6 @@
 pub mod desired;
 pub mod facts;
 pub mod pointers;
+
+#[cfg(test)]
+mod read_back;

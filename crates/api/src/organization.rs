@@ -1,51 +1,49 @@
 //! Organizations, as they are read.
 
-use super::tenant::HoldView;
-use serde::Serialize;
-use serde_json::Value;
+use crate::document::Caps;
+use crate::tenant::Hold;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use tenancy_core::Timestamp;
-use tenancy_core::hold::Hold;
-use tenancy_core::ids::OrganizationId;
-use tenancy_core::organization::{Organization, Usage};
-use tenancy_core::rules::organizations::caps_document;
+use tenancy_core::hold;
+use tenancy_core::organization as core;
 use tenancy_core::tenant::Labels;
 use utoipa::ToSchema;
 
 /// What an organization's tenants are in sum.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Usage)]
-pub struct UsageView<'a> {
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Usage<'a> {
     /// How many tenants; what is not purged counts.
     pub tenants: i64,
     /// Sums of quotas, declared or not; those that are 0 are left out.
-    pub quotas: &'a BTreeMap<String, i64>,
+    pub quotas: Cow<'a, BTreeMap<String, i64>>,
 }
 
 /// An organization.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Organization)]
-pub struct OrganizationView<'a> {
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Organization<'a> {
     /// Global, chosen by the client.
     #[schema(value_type = String, example = "acme")]
-    pub organization_id: &'a OrganizationId,
+    pub organization_id: Cow<'a, str>,
     /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub display_name: Option<&'a str>,
+    #[schema(value_type = Option<String>)]
+    pub display_name: Option<Cow<'a, str>>,
     /// Labels.
-    #[serde(skip_serializing_if = "Labels::is_empty")]
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
     #[schema(value_type = Object)]
-    pub labels: &'a Labels,
+    pub labels: Cow<'a, Labels>,
     /// What its tenants may be at most: `{"tenants": 10, "quotas": {"storageGiB": 1000}}`.
-    #[serde(skip_serializing_if = "Value::is_null")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    pub caps: Value,
+    pub caps: Option<Caps>,
     /// What its tenants are in sum; left out in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub usage: Option<UsageView<'a>>,
+    pub usage: Option<Usage<'a>>,
     /// The holds that stand on it, and so on all its tenants; left out in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub holds: Option<Vec<HoldView<'a>>>,
+    pub holds: Option<Vec<Hold<'a>>>,
     /// Up by one per accepted manifest change.
     pub version: i64,
     /// Up by one per change of anything else.
@@ -62,27 +60,25 @@ pub struct OrganizationView<'a> {
     pub closed_at: Option<Timestamp>,
 }
 
-impl<'a> OrganizationView<'a> {
+impl<'a> Organization<'a> {
     /// Of a row, its holds, and what its tenants are in sum.
-    pub fn whole(organization: &'a Organization, usage: &'a Usage, holds: &'a [Hold]) -> Self {
+    pub fn whole(organization: &'a core::Organization, usage: &'a core::Usage, holds: &'a [hold::Hold]) -> Self {
         Self {
-            usage: Some(UsageView { tenants: usage.tenants, quotas: &usage.quotas }),
-            holds: Some(holds.iter().map(HoldView::of).collect()),
+            usage: Some(Usage { tenants: usage.tenants, quotas: Cow::Borrowed(&usage.quotas) }),
+            holds: Some(holds.iter().map(Hold::of).collect()),
             ..Self::of(organization)
         }
     }
 
     /// Of a row.
-    pub fn of(organization: &'a Organization) -> Self {
-        let caps = match caps_document(&organization.caps) {
-            Value::Object(caps) if caps.is_empty() => Value::Null,
-            caps => caps,
-        };
+    pub fn of(organization: &'a core::Organization) -> Self {
+        let core::Caps { tenants, quotas } = &organization.caps;
+        let caps = Caps { quotas: (!quotas.is_empty()).then(|| quotas.clone()), tenants: *tenants };
         Self {
-            organization_id: &organization.organization_id,
-            display_name: organization.display_name.as_deref(),
-            labels: &organization.labels,
-            caps,
+            organization_id: organization.organization_id.as_str().into(),
+            display_name: organization.display_name.as_deref().map(Cow::Borrowed),
+            labels: Cow::Borrowed(&organization.labels),
+            caps: (caps != Caps::default()).then_some(caps),
             usage: None,
             holds: None,
             version: organization.version,
@@ -95,6 +91,6 @@ impl<'a> OrganizationView<'a> {
 }
 
 /// `ETag`: the version, and the counter of everything else.
-pub fn etag(organization: &Organization) -> String {
+pub fn etag(organization: &core::Organization) -> String {
     format!("{}.{}", organization.version, organization.counter)
 }

@@ -1,67 +1,67 @@
 //! Jobs, as they are read.
 
-use serde::Serialize;
+use crate::word::Word;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use tenancy_core::Timestamp;
 use tenancy_core::action::Action;
-use tenancy_core::ids::{CorrelationId, JobId, TenantId};
-use tenancy_core::job::{Job, JobState, Step};
+use tenancy_core::job::{self as core, JobState, StepState};
 use utoipa::ToSchema;
 
 /// The open job of a tenant, in short.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = OpenJob)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct OpenJob<'a> {
     /// Its id.
     #[schema(value_type = String)]
-    pub job_id: &'a JobId,
+    pub job_id: Cow<'a, str>,
     /// What it does.
     #[schema(schema_with = super::schema::action)]
-    pub action: Action,
+    pub action: Word<Action>,
     /// How far it is.
     #[schema(schema_with = super::schema::job_state)]
-    pub state: JobState,
+    pub state: Word<JobState>,
     /// From 0 to 1.
     pub progress: f64,
 }
 
 /// One step of a job.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Step)]
-pub struct StepView<'a> {
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Step<'a> {
     /// Unique within the job.
-    #[schema(example = "provision dev")]
-    pub name: &'a str,
+    #[schema(value_type = String, example = "provision dev")]
+    pub name: Cow<'a, str>,
     /// How far it is.
     #[schema(schema_with = super::schema::step_state)]
-    pub state: tenancy_core::job::StepState,
+    pub state: Word<StepState>,
 }
 
 /// A job.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Job)]
-pub struct JobView<'a> {
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Job<'a> {
     /// Its id.
     #[schema(value_type = String)]
-    pub job_id: &'a JobId,
+    pub job_id: Cow<'a, str>,
     /// On whom.
     #[schema(value_type = String)]
-    pub tenant_id: &'a TenantId,
+    pub tenant_id: Cow<'a, str>,
     /// What it does.
     #[schema(schema_with = super::schema::action)]
-    pub action: Action,
+    pub action: Word<Action>,
     /// How far it is.
     #[schema(schema_with = super::schema::job_state)]
-    pub state: JobState,
+    pub state: Word<JobState>,
     /// From 0 to 1.
     pub progress: f64,
     /// Its steps, in order.
-    pub steps: Vec<StepView<'a>>,
+    pub steps: Vec<Step<'a>>,
     /// Lines for people; left out in lists, and when it is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub logs: Option<&'a str>,
+    #[schema(value_type = Option<String>)]
+    pub logs: Option<Cow<'a, str>>,
     /// For what it waits, while it is queued.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub waiting_for: Option<&'a str>,
+    #[schema(value_type = Option<String>)]
+    pub waiting_for: Option<Cow<'a, str>>,
     /// Queued: not before; running: until when its lease holds.
     #[schema(value_type = String, format = DateTime)]
     pub due_at: Timestamp,
@@ -69,15 +69,18 @@ pub struct JobView<'a> {
     pub attempt: i64,
     /// How it failed: stable.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error_code: Option<&'a str>,
+    #[schema(value_type = Option<String>)]
+    pub error_code: Option<Cow<'a, str>>,
     /// How it failed, with what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<&'a str>,
+    #[schema(value_type = Option<String>)]
+    pub error: Option<Cow<'a, str>>,
     /// In which request it was asked for.
     #[schema(value_type = String)]
-    pub correlation_id: &'a CorrelationId,
+    pub correlation_id: Cow<'a, str>,
     /// Who asked for it.
-    pub requested_by: &'a str,
+    #[schema(value_type = String)]
+    pub requested_by: Cow<'a, str>,
     /// When it was queued.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -92,40 +95,45 @@ pub struct JobView<'a> {
 
 impl<'a> OpenJob<'a> {
     /// Of a row.
-    pub fn of(job: &'a Job) -> Self {
-        Self { job_id: &job.job_id, action: job.action, state: job.state, progress: job.progress }
+    pub fn of(job: &'a core::Job) -> Self {
+        Self {
+            job_id: job.job_id.as_str().into(),
+            action: job.action.into(),
+            state: job.state.into(),
+            progress: job.progress,
+        }
     }
 }
 
-impl<'a> StepView<'a> {
-    fn of(step: &'a Step) -> Self {
-        Self { name: &step.name, state: step.state }
+impl<'a> Step<'a> {
+    fn of(step: &'a core::Step) -> Self {
+        Self { name: step.name.as_str().into(), state: step.state.into() }
     }
 }
 
-impl<'a> JobView<'a> {
+impl<'a> Job<'a> {
     /// Of a row.
-    pub fn of(job: &'a Job) -> Self {
-        Self { logs: Some(&job.logs), ..Self::row(job) }
+    pub fn of(job: &'a core::Job) -> Self {
+        Self { logs: Some(job.logs.as_str().into()), ..Self::row(job) }
     }
 
     /// Of a row, for a list: without its log.
-    pub fn row(job: &'a Job) -> Self {
+    pub fn row(job: &'a core::Job) -> Self {
         Self {
-            job_id: &job.job_id,
-            tenant_id: &job.tenant_id,
-            action: job.action,
-            state: job.state,
+            job_id: job.job_id.as_str().into(),
+            tenant_id: job.tenant_id.as_str().into(),
+            action: job.action.into(),
+            state: job.state.into(),
             progress: job.progress,
-            steps: job.steps.iter().map(StepView::of).collect(),
+            steps: job.steps.iter().map(Step::of).collect(),
             logs: None,
-            waiting_for: job.waiting_for.as_deref(),
+            waiting_for: job.waiting_for.as_deref().map(Cow::Borrowed),
             due_at: job.due_at,
             attempt: job.attempt,
-            error_code: job.error_code.as_deref(),
-            error: job.error.as_deref(),
-            correlation_id: &job.correlation_id,
-            requested_by: &job.requested_by,
+            error_code: job.error_code.as_deref().map(Cow::Borrowed),
+            error: job.error.as_deref().map(Cow::Borrowed),
+            correlation_id: job.correlation_id.as_str().into(),
+            requested_by: job.requested_by.as_str().into(),
             created_at: job.created_at,
             updated_at: job.updated_at,
             finished_at: job.finished_at,
@@ -134,6 +142,6 @@ impl<'a> JobView<'a> {
 }
 
 /// Where a job is read.
-pub fn location(job: &Job) -> String {
+pub fn location(job: &core::Job) -> String {
     format!("/v1/tenants/{}/jobs/{}", job.tenant_id, job.job_id)
 }

@@ -1,66 +1,67 @@
 //! Tenants, as they are read.
 
-use super::environment::EnvironmentEntry;
-use super::job::OpenJob;
-use serde::Serialize;
+use crate::environment::EnvironmentEntry;
+use crate::job::OpenJob;
+use crate::word::Word;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::borrow::Cow;
 use tenancy_core::Timestamp;
 use tenancy_core::declared::Declared;
-use tenancy_core::hold::{Held, Hold};
-use tenancy_core::ids::{OrganizationId, TenantId};
+use tenancy_core::hold::{self, Held};
 use tenancy_core::json::Object;
 use tenancy_core::lifecycle::waits_for;
 use tenancy_core::manifest::aliases_document;
 use tenancy_core::snapshot::TenantSnapshot;
-use tenancy_core::tenant::{DesiredState, Labels, Profile, State, Tenant};
-use tenancy_core::webhook::Webhook;
+use tenancy_core::tenant::{self as core, DesiredState, Labels, Profile, State};
+use tenancy_core::webhook;
 use utoipa::ToSchema;
 
 /// What stands in a tenant's row: the row of a list.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = TenantRow)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TenantRow<'a> {
     /// Global, never used twice.
     #[schema(value_type = String, example = "acme-eu")]
-    pub tenant_id: &'a TenantId,
+    pub tenant_id: Cow<'a, str>,
     /// The owner.
     #[schema(value_type = String, example = "acme")]
-    pub organization_id: &'a OrganizationId,
+    pub organization_id: Cow<'a, str>,
     /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub display_name: Option<&'a str>,
+    #[schema(value_type = Option<String>)]
+    pub display_name: Option<Cow<'a, str>>,
     /// One logical schema; `st-dedicated` has its own placement.
     #[schema(schema_with = super::schema::profile)]
-    pub profile: Profile,
+    pub profile: Word<Profile>,
     /// The wish in the manifest; left out: as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = super::schema::desired)]
-    pub desired_state: Option<DesiredState>,
+    pub desired_state: Option<Word<DesiredState>>,
     /// The home region.
-    #[schema(example = "eu-west-1")]
-    pub region: &'a str,
+    #[schema(value_type = String, example = "eu-west-1")]
+    pub region: Cow<'a, str>,
     /// Labels.
-    #[serde(skip_serializing_if = "Labels::is_empty")]
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
     #[schema(value_type = Object)]
-    pub labels: &'a Labels,
+    pub labels: Cow<'a, Labels>,
     /// Quotas.
-    #[serde(skip_serializing_if = "Object::is_empty")]
+    #[serde(default, skip_serializing_if = "Object::is_empty")]
     #[schema(value_type = Object)]
-    pub quotas: &'a Object,
+    pub quotas: Cow<'a, Object>,
     /// Policies.
-    #[serde(skip_serializing_if = "Object::is_empty")]
+    #[serde(default, skip_serializing_if = "Object::is_empty")]
     #[schema(value_type = Object)]
-    pub policies: &'a Object,
+    pub policies: Cow<'a, Object>,
     /// Billing references.
-    #[serde(skip_serializing_if = "Object::is_empty")]
+    #[serde(default, skip_serializing_if = "Object::is_empty")]
     #[schema(value_type = Object)]
-    pub billing: &'a Object,
+    pub billing: Cow<'a, Object>,
     /// While it stands, the tenant cannot be deleted.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deletion_protection: bool,
     /// What is. Only jobs write it.
     #[schema(schema_with = super::schema::state)]
-    pub state: State,
+    pub state: Word<State>,
     /// When `state` last changed.
     #[schema(value_type = String, format = DateTime)]
     pub state_since: Timestamp,
@@ -93,24 +94,23 @@ pub struct TenantRow<'a> {
 }
 
 /// A tenant: its manifest's own fields, and facts.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Tenant)]
-pub struct TenantView<'a> {
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Tenant<'a> {
     /// What stands in its row.
     #[serde(flatten)]
     pub row: TenantRow<'a>,
     /// Names elsewhere that lead to it: `{"stripe": "cus_9s6"}`, or a list where a kind has several.
-    #[serde(skip_serializing_if = "Value::is_null")]
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     #[schema(value_type = Option<Object>)]
     pub aliases: Value,
     /// In order of their names.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub environments: Vec<EnvironmentEntry<'a>>,
     /// By name.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub webhooks: Vec<WebhookEntry<'a>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub webhooks: Vec<Webhook<'a>>,
     /// The holds that stand on it, its organization's among them.
-    pub holds: Vec<HoldView<'a>>,
+    pub holds: Vec<Hold<'a>>,
     /// The one lifecycle job that is queued or running.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub open_job: Option<OpenJob<'a>>,
@@ -121,33 +121,36 @@ pub struct TenantView<'a> {
 }
 
 /// A webhook of a tenant.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Webhook)]
-pub struct WebhookEntry<'a> {
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Webhook<'a> {
     /// Unique within the tenant.
-    pub name: &'a str,
+    #[schema(value_type = String)]
+    pub name: Cow<'a, str>,
     /// Where events go.
-    pub url: &'a str,
+    #[schema(value_type = String)]
+    pub url: Cow<'a, str>,
     /// Event types; one may end in `*`.
-    pub events: &'a [String],
+    #[schema(value_type = Vec<String>)]
+    pub events: Cow<'a, [String]>,
     /// `backoff` and `max_retries`.
-    #[serde(skip_serializing_if = "Object::is_empty")]
+    #[serde(default, skip_serializing_if = "Object::is_empty")]
     #[schema(value_type = Object)]
-    pub retry_policy: &'a Object,
+    pub retry_policy: Cow<'a, Object>,
 }
 
 /// A hold.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Hold)]
-pub struct HoldView<'a> {
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Hold<'a> {
     /// Its kind.
-    #[schema(example = "billing")]
-    pub hold: &'a str,
+    #[schema(value_type = String, example = "billing")]
+    pub hold: Cow<'a, str>,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'a str>,
+    #[schema(value_type = Option<String>)]
+    pub reason: Option<Cow<'a, str>>,
     /// Who placed it.
-    pub placed_by: &'a str,
+    #[schema(value_type = String)]
+    pub placed_by: Cow<'a, str>,
     /// When it ends by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -160,11 +163,10 @@ pub struct HoldView<'a> {
 }
 
 /// A tenant and the job that brings about what was asked for.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Accepted)]
-pub struct AcceptedView<'a> {
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Accepted<'a> {
     /// The tenant.
-    pub tenant: TenantView<'a>,
+    pub tenant: Tenant<'a>,
     /// The job that was queued, or is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<OpenJob<'a>>,
@@ -172,20 +174,20 @@ pub struct AcceptedView<'a> {
 
 impl<'a> TenantRow<'a> {
     /// Of a row.
-    pub fn of(tenant: &'a Tenant) -> Self {
+    pub fn of(tenant: &'a core::Tenant) -> Self {
         Self {
-            tenant_id: &tenant.tenant_id,
-            organization_id: &tenant.organization_id,
-            display_name: tenant.terms.display_name.as_deref(),
-            profile: tenant.terms.profile,
-            desired_state: tenant.terms.desired_state,
-            region: &tenant.terms.region,
-            labels: &tenant.terms.labels,
-            quotas: &tenant.terms.quotas,
-            policies: &tenant.terms.policies,
-            billing: &tenant.terms.billing,
+            tenant_id: tenant.tenant_id.as_str().into(),
+            organization_id: tenant.organization_id.as_str().into(),
+            display_name: tenant.terms.display_name.as_deref().map(Cow::Borrowed),
+            profile: tenant.terms.profile.into(),
+            desired_state: tenant.terms.desired_state.map(Word::Known),
+            region: tenant.terms.region.as_str().into(),
+            labels: Cow::Borrowed(&tenant.terms.labels),
+            quotas: Cow::Borrowed(&tenant.terms.quotas),
+            policies: Cow::Borrowed(&tenant.terms.policies),
+            billing: Cow::Borrowed(&tenant.terms.billing),
             deletion_protection: tenant.terms.deletion_protection,
-            state: tenant.facts.state,
+            state: tenant.facts.state.into(),
             state_since: tenant.facts.state_since,
             version: tenant.terms.version,
             counter: tenant.facts.counter,
@@ -199,7 +201,7 @@ impl<'a> TenantRow<'a> {
     }
 }
 
-impl<'a> TenantView<'a> {
+impl<'a> Tenant<'a> {
     /// Of all that is kept of a tenant.
     pub fn of(declared: &Declared, snapshot: &'a TenantSnapshot) -> Self {
         let aliases = if snapshot.aliases.is_empty() { Value::Null } else { aliases_document(&snapshot.aliases) };
@@ -207,33 +209,33 @@ impl<'a> TenantView<'a> {
             row: TenantRow::of(&snapshot.tenant),
             aliases,
             environments: snapshot.environments.iter().map(EnvironmentEntry::of).collect(),
-            webhooks: snapshot.webhooks.iter().map(WebhookEntry::of).collect(),
-            holds: snapshot.all_holds().map(HoldView::of).collect(),
+            webhooks: snapshot.webhooks.iter().map(Webhook::of).collect(),
+            holds: snapshot.all_holds().map(Hold::of).collect(),
             open_job: snapshot.open_job.as_ref().map(OpenJob::of),
             waits_for: waits_for(declared, snapshot),
         }
     }
 }
 
-impl<'a> WebhookEntry<'a> {
+impl<'a> Webhook<'a> {
     /// Of a row.
-    pub fn of(webhook: &'a Webhook) -> Self {
+    pub fn of(webhook: &'a webhook::Webhook) -> Self {
         Self {
-            name: webhook.name.as_str(),
-            url: &webhook.url,
-            events: &webhook.events,
-            retry_policy: &webhook.retry_policy,
+            name: webhook.name.as_str().into(),
+            url: webhook.url.as_str().into(),
+            events: Cow::Borrowed(&webhook.events),
+            retry_policy: Cow::Borrowed(&webhook.retry_policy),
         }
     }
 }
 
-impl<'a> HoldView<'a> {
+impl<'a> Hold<'a> {
     /// Of a row.
-    pub fn of(hold: &'a Hold) -> Self {
+    pub fn of(hold: &'a hold::Hold) -> Self {
         Self {
-            hold: &hold.kind,
-            reason: hold.reason.as_deref(),
-            placed_by: &hold.placed_by,
+            hold: hold.kind.as_str().into(),
+            reason: hold.reason.as_deref().map(Cow::Borrowed),
+            placed_by: hold.placed_by.as_str().into(),
             until: hold.until,
             created_at: hold.created_at,
             organization: matches!(hold.held, Held::Organization(_)),
@@ -241,84 +243,61 @@ impl<'a> HoldView<'a> {
     }
 }
 
-impl<'a> AcceptedView<'a> {
+impl<'a> Accepted<'a> {
     /// Of all that is kept of a tenant.
     pub fn of(declared: &Declared, snapshot: &'a TenantSnapshot) -> Self {
-        Self { tenant: TenantView::of(declared, snapshot), job: snapshot.open_job.as_ref().map(OpenJob::of) }
+        Self { tenant: Tenant::of(declared, snapshot), job: snapshot.open_job.as_ref().map(OpenJob::of) }
     }
 }
 
 /// `ETag`: the version, and the counter of everything else.
-pub fn etag(tenant: &Tenant) -> String {
+pub fn etag(tenant: &core::Tenant) -> String {
     format!("{}.{}", tenant.terms.version, tenant.facts.counter)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operations::documents::facts;
     use serde_json::json;
     use tenancy_core::actor::Actor;
     use tenancy_core::decision_context::DecisionContext;
     use tenancy_core::ids::CorrelationId;
     use tenancy_core::manifest::Manifest;
 
-    fn whole() -> TenantSnapshot {
+    fn answer() -> String {
         let declared = Declared::default();
         let document = json!({
             "tenant_id": "acme-eu", "organization_id": "acme", "display_name": "Acme", "profile": "mt-standard",
             "desired_state": "Active", "region": "eu-west-1", "labels": {"tier": "gold"}, "deletion_protection": true,
-            "aliases": {"stripe": "cus_9s6", "host": ["a.example", "b.example"]}, "quotas": {"storageGiB": 5},
-            "policies": {"retentionDays": 30}, "billing": {"plan": "x"},
+            "aliases": {"stripe": "cus_9s6"}, "quotas": {"storageGiB": 5}, "policies": {"retentionDays": 30},
             "environments": [{"name": "dev", "quotas": {"storageGiB": 1}, "retention_days": 3}, {"name": "prod"}],
-            "webhooks": [{"name": "main", "url": "https://x", "events": ["TENANCY_*"], "retry_policy": {"max_retries": 1}}],
+            "webhooks": [{"name": "main", "url": "https://x", "events": ["TENANCY_*"]}],
         });
         let (manifest, warnings) = Manifest::parse(&declared, &document).expect("a manifest");
         let now = Timestamp::from_second(1_800_000_000).expect("a time");
         let mut context = DecisionContext::new(now, [7; 32], Actor::system("test"), CorrelationId::known("c"));
-        tenancy_core::rules::register::register(&declared, &manifest, warnings, &mut context)
-            .expect("registered")
-            .snapshot
-    }
-
-    /// The manifest's fields are answered exactly as the manifest writes them, and whatever else is answered is a fact
-    /// that [`facts`] knows: so what is read can be edited and sent back.
-    #[test]
-    fn must_answer_the_manifest_and_known_facts() {
-        let snapshot = whole();
-        let view = serde_json::to_value(TenantView::of(&Declared::default(), &snapshot)).expect("json");
-        let document = view.as_object().cloned().expect("an object");
-        let desired = crate::operations::documents::desired::of_known(
-            &Declared::default(),
-            &snapshot,
-            &Value::Object(document.clone()),
-            crate::operations::documents::desired::How::Replace,
-        );
-        let desired = desired.expect("what is read is taken back");
-        assert_eq!(desired.manifest.document(), Manifest::of(&snapshot).document());
-        for (name, value) in Manifest::of(&snapshot).document().as_object().expect("an object") {
-            if name != "environments" {
-                assert_eq!(&document[name], value, "{name}");
-            }
-        }
-        let known = |name: &str| facts::TENANT.fixed.contains(&name) || facts::TENANT.moving.contains(&name);
-        let manifest = Manifest::of(&snapshot).document();
-        for name in document.keys() {
-            assert!(known(name) || name == "version" || manifest.get(name).is_some(), "{name}");
-        }
+        let decision = tenancy_core::rules::register::register(&declared, &manifest, warnings, &mut context);
+        let snapshot = decision.expect("registered").snapshot;
+        serde_json::to_string(&Tenant::of(&declared, &snapshot)).expect("json")
     }
 
     #[test]
-    fn must_refuse_an_edited_fact_by_name() {
-        let snapshot = whole();
-        let view = serde_json::to_value(TenantView::of(&Declared::default(), &snapshot)).expect("json");
-        let mut edited = view.clone();
-        edited["state"] = json!("Active");
-        edited["environments"][1]["env_id"] = json!("env_x");
-        let how = crate::operations::documents::desired::How::Replace;
-        let refused = crate::operations::documents::desired::of_known(&Declared::default(), &snapshot, &edited, how);
-        let Err(tenancy_core::Error::Invalid(violations)) = refused else { panic!("{refused:?}") };
-        let places: Vec<_> = violations.iter().map(|v| (v.code, v.pointer.as_str())).collect();
-        assert_eq!(places, [("read_only", "/state"), ("read_only", "/environments/1/env_id")]);
+    fn must_be_read_as_it_was_written() {
+        let read: Tenant<'static> = serde_json::from_str(&answer()).expect("a tenant");
+        assert_eq!(read.row.state, Word::Known(State::Draft));
+        assert_eq!(read.environments[1].name, "prod");
+        assert_eq!(serde_json::to_string(&read).expect("json"), answer());
+        let row: TenantRow<'static> = serde_json::from_str(&answer()).expect("a row");
+        assert_eq!(row.tenant_id, "acme-eu");
+    }
+
+    #[test]
+    fn must_be_read_from_a_newer_server() {
+        let mut newer: Value = serde_json::from_str(&answer()).expect("json");
+        newer["state"] = json!("Hibernating");
+        newer["environments"][0]["temperature"] = json!("cold");
+        newer["placement"] = json!({"name": "pg-7"});
+        let read: Tenant<'static> = serde_json::from_value(newer).expect("a tenant");
+        assert_eq!(read.row.state.as_str(), "Hibernating");
     }
 }

@@ -1,23 +1,24 @@
 //! API keys, as they are read: without their tokens, which nobody keeps.
 
-use serde::Serialize;
+use crate::word::Word;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use tenancy_core::Timestamp;
 use tenancy_core::apikey::{ApiKey, Role};
-use tenancy_core::ids::KeyId;
 use utoipa::ToSchema;
 
 /// An API key.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Key)]
-pub struct KeyView<'a> {
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Key<'a> {
     /// Its id.
     #[schema(value_type = String)]
-    pub key_id: &'a KeyId,
+    pub key_id: Cow<'a, str>,
     /// For people.
-    pub name: &'a str,
+    #[schema(value_type = String)]
+    pub name: Cow<'a, str>,
     /// What it may.
     #[schema(schema_with = super::schema::role)]
-    pub role: Role,
+    pub role: Word<Role>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -32,41 +33,55 @@ pub struct KeyView<'a> {
 }
 
 /// A key that was made just now.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = NewKey)]
-pub struct NewKeyView<'a> {
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct NewKey<'a> {
     /// The key.
     #[serde(flatten)]
-    pub key: KeyView<'a>,
+    pub key: Key<'a>,
     /// Its token: shown this once, and left out when the answer is one that was kept for an Idempotency-Key.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub token: Option<&'a str>,
+    #[schema(value_type = Option<String>)]
+    pub token: Option<Cow<'a, str>>,
 }
 
 /// Whose credential this is.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = WhoAmI)]
-pub struct WhoAmIView<'a> {
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct WhoAmI<'a> {
     /// The key's id.
     #[schema(value_type = String)]
-    pub key_id: &'a KeyId,
+    pub key_id: Cow<'a, str>,
     /// The key's name.
-    pub name: &'a str,
+    #[schema(value_type = String)]
+    pub name: Cow<'a, str>,
     /// What it may.
     #[schema(schema_with = super::schema::role)]
-    pub role: Role,
+    pub role: Word<Role>,
 }
 
-impl<'a> KeyView<'a> {
+impl<'a> Key<'a> {
     /// Of a row.
     pub fn of(key: &'a ApiKey) -> Self {
         Self {
-            key_id: &key.key_id,
-            name: &key.name,
-            role: key.role,
+            key_id: key.key_id.as_str().into(),
+            name: key.name.as_str().into(),
+            role: key.role.into(),
             created_at: key.created_at,
             expires_at: key.expires_at,
             revoked_at: key.revoked_at,
         }
+    }
+}
+
+impl<'a> NewKey<'a> {
+    /// Of a row and its token.
+    pub fn of(key: &'a ApiKey, token: Option<&'a str>) -> Self {
+        Self { key: Key::of(key), token: token.map(Cow::Borrowed) }
+    }
+}
+
+impl<'a> WhoAmI<'a> {
+    /// Of the row of a caller's key.
+    pub fn of(key: &'a ApiKey) -> Self {
+        Self { key_id: key.key_id.as_str().into(), name: key.name.as_str().into(), role: key.role.into() }
     }
 }

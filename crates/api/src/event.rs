@@ -1,0 +1,68 @@
+//! Audit events, as they are read.
+
+use crate::word::Word;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::borrow::Cow;
+use tenancy_core::Timestamp;
+use tenancy_core::event::{self as core, EventType};
+use tenancy_core::json::Object;
+use utoipa::ToSchema;
+
+/// What happened.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct AuditEvent<'a> {
+    /// Its place in the one order of all events.
+    pub position: i64,
+    /// Its id.
+    #[schema(value_type = String)]
+    pub audit_id: Cow<'a, str>,
+    /// Whose; left out for what is no tenant's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub tenant_id: Option<Cow<'a, str>>,
+    /// What happened.
+    #[schema(schema_with = super::schema::event_type)]
+    pub event_type: Word<EventType>,
+    /// Version of the payload's schema.
+    pub event_version: i64,
+    /// `kind:subject`.
+    #[schema(value_type = String)]
+    pub actor: Cow<'a, str>,
+    /// For whom the actor acted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub on_behalf_of: Option<Cow<'a, str>>,
+    /// The particulars.
+    #[schema(value_type = Object)]
+    pub payload: Cow<'a, Object>,
+    /// Names, aliases, reasons: what stands beside the log until a purge empties it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub private: Option<Cow<'a, Value>>,
+    /// In which request.
+    #[schema(value_type = String)]
+    pub correlation_id: Cow<'a, str>,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub occurred_at: Timestamp,
+}
+
+impl<'a> AuditEvent<'a> {
+    /// Of an event at its position in the log.
+    pub fn of(position: i64, event: &'a core::Event) -> Self {
+        Self {
+            position,
+            audit_id: event.audit_id.as_str().into(),
+            tenant_id: event.tenant_id.as_ref().map(|id| id.as_str().into()),
+            event_type: event.event_type.into(),
+            event_version: event.event_version,
+            actor: event.actor.as_str().into(),
+            on_behalf_of: event.on_behalf_of.as_deref().map(Cow::Borrowed),
+            payload: Cow::Borrowed(&event.payload),
+            private: event.private.as_ref().map(|private| Cow::Borrowed(&private.content)),
+            correlation_id: event.correlation_id.as_str().into(),
+            occurred_at: event.occurred_at,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The wire types: what the server answers and takes, as JSON. The server writes them, clients read them, and the OpenAPI
+//! document is generated from them.
+//!
+//! Texts are `Cow`: the server borrows them from what it read, a client owns them (`Tenant<'static>`). They are not
+//! `#[serde(borrow)]`, because a type that borrows from its input cannot be read from a body that is dropped afterwards.
+//! A client ignores fields that it does not know, and keeps words that it does not know ([`word::Word`]).
+
+pub mod applied;
+pub mod document;
+pub mod environment;
+pub mod event;
+pub mod health;
+pub mod job;
+pub mod key;
+pub mod list;
+pub mod organization;
+pub mod problem;
+pub mod schema;
+pub mod tenant;
+pub mod version;
+pub mod word;
+pub mod written;
+
+pub use list::List;
+pub use problem::{Problem, ProblemError};
+pub use tenancy_core::Timestamp;
+pub use word::Word;

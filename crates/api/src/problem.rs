@@ -1,0 +1,198 @@
+//! Refusals, as RFC 9457 writes them.
+
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use tenancy_core::changes::Conflict;
+use tenancy_core::error::NO_VERSION;
+use tenancy_core::gated_change::GatedChange;
+use tenancy_core::{Error, Violation};
+use utoipa::ToSchema;
+
+/// Why a request was refused, `application/problem+json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// A class of problems; there is none beyond `code`.
+    #[serde(rename = "type")]
+    #[schema(value_type = String, example = "about:blank")]
+    pub kind: Cow<'static, str>,
+    /// The status in words.
+    #[schema(value_type = String, example = "Unprocessable Entity")]
+    pub title: Cow<'static, str>,
+    /// The HTTP status.
+    #[schema(example = 422)]
+    pub status: u16,
+    /// Stable: what clients may switch on.
+    #[schema(value_type = String, example = "invalid")]
+    pub code: Cow<'static, str>,
+    /// What is wrong and what to do, for people.
+    pub detail: String,
+    /// Every bad field of a document, or every change that must be allowed by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<ProblemError>,
+    /// The version there is now, where the request named another or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current_version: Option<i64>,
+    /// Under which the server's log has more.
+    pub correlation_id: String,
+}
+
+/// One thing that is wrong with a document, or one change that must be allowed by name.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ProblemError {
+    /// The name to pass in `allow`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow: Option<String>,
+    /// Stable: `unknown_field`, `required`, `out_of_range`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Which document of many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<DocumentRef>,
+    /// A sentence for a person.
+    pub message: String,
+    /// JSON Pointer (RFC 6901) into the document as it was sent; what it leaves out is pointed at where it would stand, an
+    /// environment that it removes at the list.
+    pub pointer: String,
+}
+
+/// What was kept, though it looks like a slip. OpenAPI describes it as a [`ProblemError`], of which it has three fields.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Warning {
+    /// Stable: `undeclared_key`, …
+    pub code: Cow<'static, str>,
+    /// JSON Pointer (RFC 6901) into the document as it was sent.
+    pub pointer: String,
+    /// A sentence for a person.
+    pub message: String,
+}
+
+/// A document of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DocumentRef {
+    /// The how-manieth, from 0.
+    pub index: usize,
+    /// What it says it is.
+    pub kind: Option<String>,
+    /// Its id.
+    pub name: Option<String>,
+}
+
+impl Problem {
+    /// Of an error: the one mapping there is. `documents` are those that pointers lead into, where there are many.
+    pub fn of(error: &Error, documents: &[DocumentRef], correlation_id: &str) -> Self {
+        let status = error.status();
+        let mut errors: Vec<ProblemError> = match error {
+            Error::Invalid(violations) => violations.iter().map(ProblemError::from).collect(),
+            Error::Gated(gates) => gates.iter().map(ProblemError::from).collect(),
+            Error::Conflict(conflict) => conflict.fields().iter().map(ProblemError::from).collect(),
+            _ => Vec::new(),
+        };
+        errors.iter_mut().for_each(|error| error.document = document_of(&error.pointer, documents));
+        let current_version = match error {
+            Error::StaleVersion { current: NO_VERSION, .. } => None,
+            Error::StaleVersion { current, .. } | Error::VersionRequired { current } => Some(*current),
+            Error::Conflict(Conflict::TenantMoved { version, .. } | Conflict::OrganizationMoved { version, .. }) => {
+                Some(*version)
+            }
+            _ => None,
+        };
+        Self {
+            errors,
+            current_version,
+            ..Self::plain(status, title(status), error.code(), error.to_string(), correlation_id)
+        }
+    }
+
+    /// One without particulars; `title` is the status in words.
+    pub fn plain(status: u16, title: &'static str, code: &'static str, detail: String, correlation_id: &str) -> Self {
+        Self {
+            kind: "about:blank".into(),
+            title: title.into(),
+            status,
+            code: code.into(),
+            detail,
+            errors: Vec::new(),
+            current_version: None,
+            correlation_id: correlation_id.to_owned(),
+        }
+    }
+}
+
+/// The statuses that errors have, in the words of RFC 9110.
+fn title(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        409 => "Conflict",
+        412 => "Precondition Failed",
+        413 => "Payload Too Large",
+        422 => "Unprocessable Entity",
+        428 => "Precondition Required",
+        500 => "Internal Server Error",
+        503 => "Service Unavailable",
+        _ => "Refused",
+    }
+}
+
+/// The document that a pointer leads into.
+fn document_of(pointer: &str, documents: &[DocumentRef]) -> Option<DocumentRef> {
+    let index = pointer.split('/').nth(1)?.parse::<usize>().ok()?;
+    documents.get(index).cloned()
+}
+
+impl From<&Violation> for ProblemError {
+    fn from(violation: &Violation) -> Self {
+        let Violation { code, pointer, message } = violation.clone();
+        Self { code: Some(code.to_owned()), pointer, message, ..Self::default() }
+    }
+}
+
+impl From<&GatedChange> for ProblemError {
+    fn from(gate: &GatedChange) -> Self {
+        let GatedChange { allow, pointer, message } = gate.clone();
+        Self { allow: Some(allow.to_owned()), pointer, message, ..Self::default() }
+    }
+}
+
+impl From<Violation> for Warning {
+    fn from(violation: Violation) -> Self {
+        let Violation { code, pointer, message } = violation;
+        Self { code: code.into(), pointer, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn must_list_what_is_wrong_and_in_which_document() {
+        let violation =
+            Violation { code: "required", pointer: "/1/region".into(), message: "region is required".into() };
+        let error = Error::Invalid(vec![violation]);
+        let documents: Vec<_> =
+            (0..2).map(|index| DocumentRef { index, kind: Some("Tenant".into()), name: None }).collect();
+        let problem = serde_json::to_value(Problem::of(&error, &documents, "c")).expect("json");
+        assert_eq!(problem["status"], 422);
+        assert_eq!((&problem["code"], &problem["title"]), (&json!("invalid"), &json!("Unprocessable Entity")));
+        assert_eq!(problem["errors"][0]["document"], json!({"index": 1, "kind": "Tenant", "name": null}));
+        assert_eq!(problem["errors"][0]["pointer"], "/1/region");
+    }
+
+    #[test]
+    fn must_say_what_to_send_next() {
+        let gate = GatedChange { allow: "move-region", pointer: "/region".into(), message: "moves".into() };
+        let problem = serde_json::to_value(Problem::of(&Error::Gated(vec![gate]), &[], "c")).expect("json");
+        assert_eq!((&problem["status"], &problem["errors"][0]["allow"]), (&json!(409), &json!("move-region")));
+        let stale = Error::StaleVersion { expected: 3, current: 7 };
+        let problem = serde_json::to_value(Problem::of(&stale, &[], "c")).expect("json");
+        assert_eq!((&problem["status"], &problem["current_version"]), (&json!(412), &json!(7)));
+        assert!(problem["detail"].as_str().expect("text").contains("If-Match: \"7\""));
+        let internal = Error::Internal("the secret of the house".into());
+        let problem = serde_json::to_string(&Problem::of(&internal, &[], "c")).expect("json");
+        assert!(!problem.contains("secret"));
+    }
+}
