@@ -76,7 +76,7 @@ enum Command {
     Audit(OnServer<command::audit::Audit>),
     /// Print the log of a job, or of a tenant's newest job
     Logs(OnServer<command::logs::Logs>),
-    /// Wait until a tenant is as wished, or a job ended
+    /// Wait until a tenant is in its desired state, or a job ended
     Wait(OnServer<command::wait::Wait>),
     /// Say which server this is, who we are to it, and what is there
     Status(OnServer<command::status::Status>),

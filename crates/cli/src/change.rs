@@ -2,7 +2,8 @@
 
 use crate::kinds::shown;
 use crate::terminal::{Colour, plain};
-use serde_json::Value;
+use tenancy_api::applied::Difference;
+use tenancy_api::problem::Warning;
 
 /// `/quotas/apiRateLimit` as `quotas.apiRateLimit`, the way `set` takes it.
 pub fn place(pointer: &str) -> String {
@@ -10,13 +11,13 @@ pub fn place(pointer: &str) -> String {
 }
 
 /// A line for each change: `+` what came, `-` what went, `~` what became something else.
-pub fn lines(changes: &[Value], indent: &str, colours: bool) -> Vec<String> {
+pub fn lines(changes: &[Difference], indent: &str, colours: bool) -> Vec<String> {
     changes.iter().map(|change| line(change, indent, colours)).collect()
 }
 
-fn line(change: &Value, indent: &str, colours: bool) -> String {
-    let place = place(change["pointer"].as_str().unwrap_or_default());
-    let (from, to) = (&change["from"], &change["to"]);
+fn line(change: &Difference, indent: &str, colours: bool) -> String {
+    let Difference { pointer, from, to } = change;
+    let place = place(pointer);
     let (colour, text) = match (from.is_null(), to.is_null()) {
         (true, false) => (Colour::Green, format!("+ {place}: {}", shown(to))),
         (false, true) => (Colour::Red, format!("- {place}: {}", shown(from))),
@@ -25,15 +26,13 @@ fn line(change: &Value, indent: &str, colours: bool) -> String {
     format!("{indent}{}", colour.paint(&plain(&text).replace('\n', " "), colours))
 }
 
-/// A line for each warning that the answer of a write has: what was kept, though it looks like a slip.
-pub fn warnings(answer: &Value, indent: &str, colours: bool) -> Vec<String> {
-    let warnings = answer["warnings"].as_array().into_iter().flatten();
-    let line = |warning: &Value| {
-        let field = |name| warning[name].as_str().unwrap_or_default();
-        let text = format!("{indent}warning: {}: {}", place(field("pointer")), field("message"));
+/// A line for each warning of the answer to a write: what was kept, though it looks like a slip.
+pub fn warnings(warnings: &[Warning], indent: &str, colours: bool) -> Vec<String> {
+    let line = |warning: &Warning| {
+        let text = format!("{indent}warning: {}: {}", place(&warning.pointer), warning.message);
         Colour::Yellow.paint(&plain(&text).replace('\n', " "), colours).into_owned()
     };
-    warnings.map(line).collect()
+    warnings.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -48,6 +47,7 @@ mod tests {
             json!({"pointer": "/labels/app~1tier", "from": null, "to": "gold"}),
             json!({"pointer": "/environments/dev", "from": {"name": "dev"}, "to": null}),
         ];
+        let changes = changes.map(|change| serde_json::from_value(change).expect("a difference"));
         assert_eq!(
             lines(&changes, "  ", false),
             [
@@ -60,9 +60,9 @@ mod tests {
 
     #[test]
     fn must_say_what_looks_like_a_slip_and_nothing_where_nothing_does() {
-        let answer =
-            json!({"warnings": [{"code": "undeclared_key", "pointer": "/quotas/seats", "message": "not declared"}]});
-        assert_eq!(warnings(&answer, "  ", false), ["  warning: quotas.seats: not declared"]);
-        assert!(warnings(&json!({"tenant_id": "acme-eu"}), "", false).is_empty());
+        let (pointer, message) = ("/quotas/seats".to_owned(), "not declared".to_owned());
+        let warning = Warning { code: "undeclared_key".into(), pointer, message };
+        assert_eq!(warnings(&[warning], "  ", false), ["  warning: quotas.seats: not declared"]);
+        assert!(warnings(&[], "", false).is_empty());
     }
 }

@@ -4,9 +4,11 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::reach::Server;
 use crate::sending::PAUSES_MILLIS;
+use crate::wire::Received;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH};
-use serde_json::Value;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -25,15 +27,6 @@ pub struct Client {
     pub(crate) was_there: Arc<AtomicBool>,
     /// The pauses between the tries of a request whose connection broke.
     pub(crate) pauses: &'static [u64],
-}
-
-/// What the server answered, when it was a success.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// The body; `null` when there is none.
-    pub body: Value,
-    /// The version part of the ETag.
-    pub version: Option<i64>,
 }
 
 /// A request that is being put together.
@@ -99,9 +92,9 @@ impl Client {
     /// A GET under `/v1`.
     ///
     /// # Errors
-    /// As [`Request::send`].
-    pub async fn get(&self, segments: &[&str]) -> Result<Answer, Failure> {
-        self.request(Method::GET, &v1(segments)).send().await
+    /// As [`Request::receive`].
+    pub async fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<Received<T>, Failure> {
+        self.request(Method::GET, &v1(segments)).receive().await
     }
 
     /// A request under `/v1`.
@@ -165,8 +158,9 @@ impl Request<'_> {
 
     /// A JSON body.
     #[must_use]
-    pub fn json(self, body: &Value) -> Self {
-        self.text("application/json", body.to_string())
+    pub fn json(self, body: &impl Serialize) -> Self {
+        // No body has a map with keys that are not text, which is all that could fail.
+        self.text("application/json", serde_json::to_vec(body).unwrap_or_default())
     }
 
     /// A body of another type.

@@ -3,8 +3,8 @@
 use crate::exit::Exit;
 use crate::program;
 use crate::terminal::{Colour, plain};
-use serde_json::Value;
 use std::fmt::Write as _;
+use tenancy_api::{Problem, ProblemError};
 
 /// Particulars that are printed; beyond, only how many there are.
 const MAX_DETAILS: usize = 20;
@@ -72,28 +72,27 @@ impl Failure {
         self
     }
 
-    /// What the server answered, when it was no success.
-    pub fn of_answer(status: u16, body: &Value) -> Self {
-        let text = |name: &str| body.get(name).and_then(Value::as_str);
-        let code = text("code").unwrap_or_default();
-        let errors = body.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let detail = text("detail").or(text("title")).map(str::to_owned);
-        let detail = detail.unwrap_or_else(|| format!("the server answered {status}"));
+    /// A refusal of the server.
+    pub fn of_problem(problem: &Problem) -> Self {
+        let Problem { status, code, detail, errors, correlation_id, .. } = problem;
         // The server's sentence repeats what `errors` lists; here each gets its own line instead.
         let message = match detail.split_once(": ") {
-            Some((sentence, _)) if !errors.is_empty() => sentence.to_owned(),
+            Some((sentence, _)) if !errors.is_empty() => sentence,
             _ => detail,
         };
-        let mut failure = Self::new(Exit::of_problem(status, code), message);
+        let mut failure = Self::new(Exit::of_problem(*status, code), message);
         failure.details = errors.iter().map(detail_line).collect();
-        failure.code = (!code.is_empty()).then(|| code.to_owned());
-        if status >= 500
-            && let Some(id) = text("correlation_id")
-        {
-            failure.details.push(format!("correlation id {id}"));
+        failure.code = Some(code.to_string());
+        if *status >= 500 {
+            failure.details.push(format!("correlation id {correlation_id}"));
         }
         failure.next = next_of(code, errors);
         failure
+    }
+
+    /// An answer that is no success and no problem of a Tenancy server.
+    pub fn of_status(status: u16) -> Self {
+        Self::new(Exit::of_problem(status, ""), format!("the server answered {status}"))
     }
 
     /// The lines for a person, on standard error.
@@ -114,35 +113,33 @@ impl Failure {
 }
 
 /// One violation or gate, with its place.
-fn detail_line(error: &Value) -> String {
-    let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
-    let mut pointer = text("pointer");
+fn detail_line(error: &ProblemError) -> String {
+    let mut pointer = error.pointer.as_str();
     let mut of = String::new();
-    if let Some(document) = error.get("document") {
-        let part = |name: &str| document.get(name).and_then(Value::as_str).unwrap_or_default();
-        of = format!("{} {}", part("kind"), part("name")).trim().to_owned();
-        let index = document.get("index").and_then(Value::as_u64).unwrap_or_default();
+    if let Some(document) = &error.document {
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        of = format!("{} {}", part(&document.kind), part(&document.name)).trim().to_owned();
         // Which document is said in words, or as a count from one where it has no name.
         if of.is_empty() {
-            of = format!("document {}", index + 1);
+            of = format!("document {}", document.index + 1);
         }
-        pointer = pointer.strip_prefix(&format!("/{index}")).unwrap_or(pointer);
+        pointer = pointer.strip_prefix(&format!("/{}", document.index)).unwrap_or(pointer);
     }
     let place = format!("{of} {pointer}").trim().to_owned();
     let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
-    match text("allow") {
-        "" => format!("{place}{}", text("message")),
-        allow => format!("{place}{} (--allow {allow})", text("message")),
+    match &error.allow {
+        None => format!("{place}{}", error.message),
+        Some(allow) => format!("{place}{} (--allow {allow})", error.message),
     }
 }
 
-fn next_of(code: &str, errors: &[Value]) -> Option<String> {
+fn next_of(code: &str, errors: &[ProblemError]) -> Option<String> {
     match code {
         "stale_version" | "key_moved" => {
             Some("somebody else changed it meanwhile: run the same command again".to_owned())
         }
         "not_allowed_by_name" => {
-            let mut kinds: Vec<_> = errors.iter().filter_map(|error| error.get("allow")?.as_str()).collect();
+            let mut kinds: Vec<_> = errors.iter().filter_map(|error| error.allow.as_deref()).collect();
             kinds.sort_unstable();
             kinds.dedup();
             let flags: Vec<_> = kinds.iter().map(|kind| format!("--allow {kind}")).collect();
@@ -172,13 +169,14 @@ impl From<std::io::Error> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::wire::samples::problem;
+    use serde_json::{Value, json};
 
     #[test]
     fn must_give_each_violation_its_own_line_with_its_place() {
-        let failure = Failure::of_answer(
+        let failure = Failure::of_problem(&problem(
             422,
-            &json!({
+            json!({
                 "code": "invalid",
                 "detail": "the document has 2 problems to mend: /0/region: must be declared; /1/x: there is no field \"x\"",
                 "errors": [
@@ -188,7 +186,7 @@ mod tests {
                      "document": {"index": 1, "kind": null, "name": null}},
                 ],
             }),
-        );
+        ));
         assert_eq!(
             failure.render(false),
             "error: the document has 2 problems to mend\n  Tenant acme-eu /region: must be declared\n  \
@@ -199,14 +197,14 @@ mod tests {
 
     #[test]
     fn must_say_how_to_allow_what_is_gated() {
-        let failure = Failure::of_answer(
+        let failure = Failure::of_problem(&problem(
             409,
-            &json!({
+            json!({
                 "code": "not_allowed_by_name",
                 "detail": "this needs to be allowed by name: remove-environment (removes environment dev)",
                 "errors": [{"allow": "remove-environment", "pointer": "/environments/dev", "message": "removes environment dev"}],
             }),
-        );
+        ));
         assert_eq!(
             failure.render(false),
             "error: this needs to be allowed by name\n  /environments/dev: removes environment dev (--allow remove-environment)\n\
@@ -216,13 +214,13 @@ mod tests {
 
     #[test]
     fn must_keep_the_sentence_of_a_problem_without_a_list() {
-        let failure = Failure::of_answer(
+        let failure = Failure::of_problem(&problem(
             404,
-            &json!({"code": "not_found", "detail": "there is no tenant \"acme-ue\"; did you mean \"acme-eu\"?"}),
-        );
+            json!({"code": "not_found", "detail": "there is no tenant \"acme-ue\"; did you mean \"acme-eu\"?"}),
+        ));
         assert_eq!(failure.render(false), "error: there is no tenant \"acme-ue\"; did you mean \"acme-eu\"?\n");
         assert_eq!(failure.exit, Exit::NotFound);
-        let bare = Failure::of_answer(502, &Value::Null);
+        let bare = Failure::of_status(502);
         assert_eq!((bare.exit, bare.message.as_str()), (Exit::NoServer, "the server answered 502"));
     }
 
@@ -241,9 +239,9 @@ mod tests {
         let hold = json!({"code": "unknown_word", "pointer": "/hold", "message": "no such hold"});
         let until = json!({"code": "past", "pointer": "/until", "message": "is over"});
         let flags = [("/hold", "--hold"), ("/until", "--until")];
-        let one = Failure::of_answer(422, &body(json!([hold]))).of_flags(&flags);
+        let one = Failure::of_problem(&problem(422, body(json!([hold])))).of_flags(&flags);
         assert_eq!(one.render(false), "error: --hold: no such hold\n");
-        let two = Failure::of_answer(422, &body(json!([hold, until]))).of_flags(&flags);
+        let two = Failure::of_problem(&problem(422, body(json!([hold, until])))).of_flags(&flags);
         assert_eq!(two.details, ["--hold: no such hold", "--until: is over"]);
     }
 }

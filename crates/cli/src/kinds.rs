@@ -1,14 +1,14 @@
 //! The kinds of things, and which of their fields stand in a table.
 
-use crate::output::{Column, Kind, Shown};
+use crate::output::Kind;
 use crate::table::Cell;
-use crate::time::{age, short};
+use crate::time::age;
+use crate::wire::{Environment, Job, Key, Organization, Tenant, TenantRow, TenantVersion};
+use serde::Deserialize;
 use serde_json::Value;
-
-/// A text field.
-pub fn text<'a>(item: &'a Value, field: &str) -> Option<&'a str> {
-    item.get(field).and_then(Value::as_str)
-}
+use tenancy_api::document::Caps;
+use tenancy_api::tenant::Webhook;
+use tenancy_api::word::{ClosedList, Word};
 
 /// A field as it shows in a line: a text without quotes, the rest as JSON.
 pub fn shown(value: &Value) -> String {
@@ -20,34 +20,48 @@ pub fn shown(value: &Value) -> String {
 }
 
 /// An object as `a=1, b=2`.
-pub fn pairs(value: Option<&Value>) -> String {
-    let object = value.and_then(Value::as_object).into_iter().flatten();
-    object.map(|(key, value)| format!("{key}={}", shown(value))).collect::<Vec<_>>().join(", ")
+pub fn pairs<'a>(object: impl IntoIterator<Item = (&'a String, &'a Value)>) -> String {
+    joined(object.into_iter().map(|(key, value)| format!("{key}={}", shown(value))))
 }
 
-/// The parts of a list of objects, joined.
-pub fn names(value: Option<&Value>, field: &str) -> String {
-    let items = value.and_then(Value::as_array).into_iter().flatten();
-    items.filter_map(|item| text(item, field)).collect::<Vec<_>>().join(", ")
+/// Labels as `a=1, b=2`.
+pub fn labels<'a>(labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
+    joined(labels.into_iter().map(|(key, value)| format!("{key}={value}")))
 }
 
-/// A list of texts, joined.
-pub fn words(value: Option<&Value>) -> String {
-    let items = value.and_then(Value::as_array).into_iter().flatten();
-    items.filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+/// Texts with commas between.
+pub fn joined<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
+    let mut all = String::new();
+    for text in texts {
+        all.push_str(if all.is_empty() { "" } else { ", " });
+        all.push_str(text.as_ref());
+    }
+    all
 }
 
+/// Days that data is kept.
+pub fn days(days: Option<i64>) -> Option<String> {
+    days.map(|days| format!("{days}d"))
+}
+
+/// A state, in its colour.
+pub fn state<T: ClosedList>(word: &Word<T>) -> Cell {
+    Cell::state(Some(word.as_str()))
+}
+
+/// A column of a table.
 macro_rules! column {
     ($title:literal, $cell:expr) => {
-        Column { title: $title, shown: Shown::Always, cell: $cell }
+        $crate::output::Column { title: $title, shown: $crate::output::Shown::Always, cell: $cell }
     };
     ($title:literal, wide, $cell:expr) => {
-        Column { title: $title, shown: Shown::Wide, cell: $cell }
+        $crate::output::Column { title: $title, shown: $crate::output::Shown::Wide, cell: $cell }
     };
     ($title:literal, narrow, $cell:expr) => {
-        Column { title: $title, shown: Shown::Narrow, cell: $cell }
+        $crate::output::Column { title: $title, shown: $crate::output::Shown::Narrow, cell: $cell }
     };
 }
+pub(crate) use column;
 
 /// An actor so short that a line fits: `user:key_…e1740d`. Whole with `-o wide`.
 pub fn brief(actor: &str) -> String {
@@ -59,198 +73,153 @@ pub fn brief(actor: &str) -> String {
     }
 }
 
-fn actor(item: &Value) -> Cell {
-    Cell::maybe(text(item, "actor"))
-}
-
-fn brief_actor(item: &Value) -> Cell {
-    Cell::maybe(text(item, "actor").map(brief))
-}
-
 /// Tenants, as a list has them.
-pub const TENANTS: Kind = Kind {
+pub const TENANTS: Kind<TenantRow> = Kind {
     plural: "tenants",
-    name: |t| text(t, "tenant_id").unwrap_or_default().to_owned(),
+    name: |t| t.tenant_id.to_string(),
     columns: &[
-        column!("TENANT", |t, _| Cell::maybe(text(t, "tenant_id"))),
-        column!("STATE", |t, _| Cell::state(text(t, "state"))),
-        column!("WISH", |t, _| Cell::maybe(text(t, "desired_state"))),
-        column!("REGION", |t, _| Cell::maybe(text(t, "region"))),
-        column!("PROFILE", |t, _| Cell::maybe(text(t, "profile"))),
-        column!("ORGANIZATION", |t, _| Cell::maybe(text(t, "organization_id"))),
-        column!("AGE", |t, now| Cell::new(age(text(t, "created_at").unwrap_or_default(), now))),
-        column!("VERSION", wide, |t, _| Cell::new(shown(&t["version"]))),
-        column!("IN STATE", wide, |t, now| Cell::new(age(text(t, "state_since").unwrap_or_default(), now))),
-        column!("LABELS", wide, |t, _| Cell::new(pairs(t.get("labels")))),
-        column!("DISPLAY NAME", wide, |t, _| Cell::maybe(text(t, "display_name"))),
+        column!("TENANT", |t, _| Cell::new(&*t.tenant_id)),
+        column!("STATE", |t, _| state(&t.state)),
+        column!("DESIRED", |t, _| Cell::maybe(t.desired_state.as_ref().map(Word::as_str))),
+        column!("REGION", |t, _| Cell::new(&*t.region)),
+        column!("PROFILE", |t, _| Cell::new(t.profile.as_str())),
+        column!("ORGANIZATION", |t, _| Cell::new(&*t.organization_id)),
+        column!("AGE", |t, now| Cell::new(age(t.created_at, now))),
+        column!("VERSION", wide, |t, _| Cell::new(t.version.to_string())),
+        column!("IN STATE", wide, |t, now| Cell::new(age(t.state_since, now))),
+        column!("LABELS", wide, |t, _| Cell::new(labels(&*t.labels))),
+        column!("DISPLAY NAME", wide, |t, _| Cell::maybe(t.display_name.as_deref())),
     ],
 };
 
 /// Tenants whole.
-pub const OVERVIEW: Kind = Kind {
+pub const OVERVIEW: Kind<Tenant> = Kind {
     plural: "tenants",
-    name: TENANTS.name,
+    name: |t| t.row.tenant_id.to_string(),
     columns: &[
-        column!("TENANT", |t, _| Cell::maybe(text(t, "tenant_id"))),
-        column!("STATE", |t, _| Cell::state(text(t, "state"))),
-        column!("WISH", |t, _| Cell::maybe(text(t, "desired_state"))),
-        column!("ENVIRONMENTS", |t, _| Cell::new(names(t.get("environments"), "name"))),
-        column!("REGION", |t, _| Cell::maybe(text(t, "region"))),
-        column!("PROFILE", |t, _| Cell::maybe(text(t, "profile"))),
+        column!("TENANT", |t, _| Cell::new(&*t.row.tenant_id)),
+        column!("STATE", |t, _| state(&t.row.state)),
+        column!("DESIRED", |t, _| Cell::maybe(t.row.desired_state.as_ref().map(Word::as_str))),
+        column!("ENVIRONMENTS", |t, _| Cell::new(joined(t.environments.iter().map(|entry| &entry.name)))),
+        column!("REGION", |t, _| Cell::new(&*t.row.region)),
+        column!("PROFILE", |t, _| Cell::new(t.row.profile.as_str())),
     ],
 };
 
 /// Organizations.
-pub const ORGANIZATIONS: Kind = Kind {
+pub const ORGANIZATIONS: Kind<Organization> = Kind {
     plural: "organizations",
-    name: |o| text(o, "organization_id").unwrap_or_default().to_owned(),
+    name: |o| o.organization_id.to_string(),
     columns: &[
-        column!("ORGANIZATION", |o, _| Cell::maybe(text(o, "organization_id"))),
-        column!("DISPLAY NAME", |o, _| Cell::maybe(text(o, "display_name"))),
-        column!("CAPS", |o, _| Cell::new(caps(o))),
-        column!("VERSION", wide, |o, _| Cell::new(shown(&o["version"]))),
-        column!("LABELS", wide, |o, _| Cell::new(pairs(o.get("labels")))),
-        column!("AGE", |o, now| Cell::new(age(text(o, "created_at").unwrap_or_default(), now))),
-        column!("CLOSED", |o, now| Cell::maybe(text(o, "closed_at").map(|at| age(at, now)))),
+        column!("ORGANIZATION", |o, _| Cell::new(&*o.organization_id)),
+        column!("DISPLAY NAME", |o, _| Cell::maybe(o.display_name.as_deref())),
+        column!("CAPS", |o, _| Cell::maybe(o.caps.as_ref().map(caps))),
+        column!("VERSION", wide, |o, _| Cell::new(o.version.to_string())),
+        column!("LABELS", wide, |o, _| Cell::new(labels(&*o.labels))),
+        column!("AGE", |o, now| Cell::new(age(o.created_at, now))),
+        column!("CLOSED", |o, now| Cell::maybe(o.closed_at.map(|at| age(at, now)))),
     ],
 };
 
 /// `tenants=10, storageGiB=500`
-fn caps(organization: &Value) -> String {
-    let tenants = organization["caps"]["tenants"].as_i64().map(|most| format!("tenants={most}"));
-    let quotas = Some(pairs(organization["caps"].get("quotas"))).filter(|text| !text.is_empty());
-    tenants.into_iter().chain(quotas).collect::<Vec<_>>().join(", ")
+fn caps(caps: &Caps) -> String {
+    let tenants = caps.tenants.map(|most| format!("tenants={most}"));
+    let quotas = caps.quotas.iter().flatten().map(|(name, most)| format!("{name}={most}"));
+    joined(tenants.into_iter().chain(quotas))
 }
 
 /// Environments of a tenant.
-pub const ENVIRONMENTS: Kind = Kind {
+pub const ENVIRONMENTS: Kind<Environment> = Kind {
     plural: "environments",
-    name: |e| format!("{}/{}", text(e, "tenant_id").unwrap_or_default(), text(e, "name").unwrap_or_default()),
+    name: |e| format!("{}/{}", e.tenant_id, e.entry.name),
     columns: &[
         column!("ENVIRONMENT", |e, _| Cell::new((ENVIRONMENTS.name)(e))),
-        column!("STATE", |e, _| Cell::state(text(e, "state"))),
-        column!("ISOLATION", |e, _| Cell::maybe(text(e, "isolation_level"))),
-        column!("REGION", |e, _| Cell::maybe(text(e, "region"))),
-        column!("RETENTION", |e, _| Cell::maybe(e["retention_days"].as_i64().map(|days| format!("{days}d")))),
-        column!("QUOTAS", |e, _| Cell::new(pairs(e.get("quotas")))),
-        column!("VERSION", wide, |e, _| Cell::new(shown(&e["version"]))),
-        column!("ID", wide, |e, _| Cell::maybe(text(e, "env_id"))),
-        column!("AGE", |e, now| Cell::new(age(text(e, "created_at").unwrap_or_default(), now))),
+        column!("STATE", |e, _| state(&e.entry.state)),
+        column!("ISOLATION", |e, _| Cell::new(e.entry.isolation_level.as_str())),
+        column!("REGION", |e, _| Cell::new(&*e.entry.region)),
+        column!("RETENTION", |e, _| Cell::maybe(days(e.entry.retention_days))),
+        column!("QUOTAS", |e, _| Cell::new(pairs(&*e.entry.quotas))),
+        column!("VERSION", wide, |e, _| Cell::new(e.entry.version.to_string())),
+        column!("ID", wide, |e, _| Cell::new(&*e.entry.env_id)),
+        column!("AGE", |e, now| Cell::new(age(e.created_at, now))),
     ],
 };
 
+/// A webhook, with the tenant that has it: the server sends it inside of that.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TenantWebhook {
+    /// The tenant's id.
+    pub tenant_id: String,
+    /// The webhook.
+    #[serde(flatten)]
+    pub webhook: Webhook<'static>,
+}
+
 /// Webhooks of a tenant.
-pub const WEBHOOKS: Kind = Kind {
+pub const WEBHOOKS: Kind<TenantWebhook> = Kind {
     plural: "webhooks",
-    name: |w| format!("{}/{}", text(w, "tenant_id").unwrap_or_default(), text(w, "name").unwrap_or_default()),
+    name: |w| format!("{}/{}", w.tenant_id, w.webhook.name),
     columns: &[
         column!("WEBHOOK", |w, _| Cell::new((WEBHOOKS.name)(w))),
-        column!("URL", |w, _| Cell::maybe(text(w, "url"))),
-        column!("EVENTS", |w, _| Cell::new(words(w.get("events")))),
-        column!("RETRIES", |w, _| Cell::new(pairs(w.get("retry_policy")))),
+        column!("URL", |w, _| Cell::new(&*w.webhook.url)),
+        column!("EVENTS", |w, _| Cell::new(joined(&*w.webhook.events))),
+        column!("RETRIES", |w, _| Cell::new(pairs(&*w.webhook.retry_policy))),
     ],
 };
 
 /// Jobs.
-pub const JOBS: Kind = Kind {
+pub const JOBS: Kind<Job> = Kind {
     plural: "jobs",
-    name: |j| text(j, "job_id").unwrap_or_default().to_owned(),
+    name: |j| j.job_id.to_string(),
     columns: &[
-        column!("JOB", |j, _| Cell::maybe(text(j, "job_id"))),
-        column!("TENANT", |j, _| Cell::maybe(text(j, "tenant_id"))),
-        column!("ACTION", |j, _| Cell::maybe(text(j, "action"))),
-        column!("STATE", |j, _| Cell::state(text(j, "state"))),
-        column!("DONE", |j, _| Cell::new(percent(j))),
-        column!("AGE", |j, now| Cell::new(age(text(j, "created_at").unwrap_or_default(), now))),
-        column!("WAITS FOR", |j, _| Cell::maybe(text(j, "waiting_for").or(text(j, "error_code")))),
-        column!("ATTEMPT", wide, |j, _| Cell::new(shown(&j["attempt"]))),
-        column!("ASKED BY", wide, |j, _| Cell::maybe(text(j, "requested_by"))),
-        column!("CORRELATION ID", wide, |j, _| Cell::maybe(text(j, "correlation_id"))),
+        column!("JOB", |j, _| Cell::new(&*j.job_id)),
+        column!("TENANT", |j, _| Cell::new(&*j.tenant_id)),
+        column!("ACTION", |j, _| Cell::new(j.action.as_str())),
+        column!("STATE", |j, _| state(&j.state)),
+        column!("DONE", |j, _| Cell::new(percent(j.progress))),
+        column!("AGE", |j, now| Cell::new(age(j.created_at, now))),
+        column!("WAITING FOR", |j, _| Cell::maybe(j.waiting_for.as_deref().or(j.error_code.as_deref()))),
+        column!("ATTEMPT", wide, |j, _| Cell::new(j.attempt.to_string())),
+        column!("ASKED BY", wide, |j, _| Cell::new(&*j.requested_by)),
+        column!("CORRELATION ID", wide, |j, _| Cell::new(&*j.correlation_id)),
     ],
 };
 
 /// How far a job is.
-pub fn percent(job: &Value) -> String {
-    job["progress"].as_f64().map(|done| format!("{:.0}%", done * 100.0)).unwrap_or_default()
+pub fn percent(progress: f64) -> String {
+    format!("{:.0}%", progress * 100.0)
 }
 
 /// Keys.
-pub const KEYS: Kind = Kind {
+pub const KEYS: Kind<Key> = Kind {
     plural: "keys",
-    name: |k| text(k, "key_id").unwrap_or_default().to_owned(),
+    name: |k| k.key_id.to_string(),
     columns: &[
-        column!("KEY", |k, _| Cell::maybe(text(k, "key_id"))),
-        column!("NAME", |k, _| Cell::maybe(text(k, "name"))),
-        column!("ROLE", |k, _| Cell::maybe(text(k, "role"))),
-        column!("AGE", |k, now| Cell::new(age(text(k, "created_at").unwrap_or_default(), now))),
-        column!("EXPIRES", |k, now| Cell::maybe(text(k, "expires_at").map(|at| age(at, now)))),
-        column!("REVOKED", |k, now| Cell::maybe(text(k, "revoked_at").map(|at| age(at, now)))),
+        column!("KEY", |k, _| Cell::new(&*k.key_id)),
+        column!("NAME", |k, _| Cell::new(&*k.name)),
+        column!("ROLE", |k, _| Cell::new(k.role.as_str())),
+        column!("AGE", |k, now| Cell::new(age(k.created_at, now))),
+        column!("EXPIRES", |k, now| Cell::maybe(k.expires_at.map(|at| age(at, now)))),
+        column!("REVOKED", |k, now| Cell::maybe(k.revoked_at.map(|at| age(at, now)))),
     ],
 };
 
 /// Kept versions of a tenant.
-pub const VERSIONS: Kind = Kind {
+pub const VERSIONS: Kind<TenantVersion> = Kind {
     plural: "versions",
-    name: |v| shown(&v["version"]),
+    name: |v| v.version.to_string(),
     columns: &[
-        column!("VERSION", |v, _| Cell::new(shown(&v["version"]))),
-        column!("ACTOR", narrow, |v, _| brief_actor(v)),
-        column!("ACTOR", wide, |v, _| actor(v)),
-        column!("AGE", |v, now| Cell::new(age(text(v, "created_at").unwrap_or_default(), now))),
-        column!("CORRELATION ID", wide, |v, _| Cell::maybe(text(v, "correlation_id"))),
+        column!("VERSION", |v, _| Cell::new(v.version.to_string())),
+        column!("ACTOR", narrow, |v, _| Cell::new(brief(&v.actor))),
+        column!("ACTOR", wide, |v, _| Cell::new(&*v.actor)),
+        column!("AGE", |v, now| Cell::new(age(v.created_at, now))),
+        column!("CORRELATION ID", wide, |v, _| Cell::new(&*v.correlation_id)),
     ],
 };
-
-/// Audit events.
-pub const EVENTS: Kind = Kind {
-    plural: "events",
-    name: |e| text(e, "audit_id").unwrap_or_default().to_owned(),
-    columns: &[
-        column!("TIME", |e, _| Cell::new(short(text(e, "occurred_at").unwrap_or_default()))),
-        column!("TENANT", |e, _| Cell::maybe(text(e, "tenant_id"))),
-        column!("EVENT", |e, _| Cell::maybe(text(e, "event_type"))),
-        column!("ACTOR", narrow, |e, _| brief_actor(e)),
-        column!("ACTOR", wide, |e, _| actor(e)),
-        column!("POSITION", wide, |e, _| Cell::new(shown(&e["position"]))),
-        column!("CORRELATION ID", wide, |e, _| Cell::maybe(text(e, "correlation_id"))),
-        column!("WHAT", |e, _| Cell::new(what(e))),
-    ],
-};
-
-/// The payload in a line, with what stands beside the log; digests and ids of jobs say nothing to a reader.
-fn what(event: &Value) -> String {
-    let both = [event.get("payload"), event.get("private")];
-    let members = both.into_iter().flatten().filter_map(Value::as_object).flatten();
-    let said = members.filter(|(key, _)| !matches!(key.as_str(), "private_digest" | "job_id" | "env_id" | "manifest"));
-    // What is personal stands in the payload by its place alone, and beside the log with what it was and is.
-    let beside = event["private"]["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let is_told =
-        |change: &Value| change.get("to").is_some() || !beside.iter().any(|b| b["pointer"] == change["pointer"]);
-    let parts = said.map(|(key, value)| match (key.as_str(), value.as_array()) {
-        ("changes", Some(changes)) => names_of_changes(changes.iter().filter(|change| is_told(change))),
-        _ => format!("{key}={}", shown(value)),
-    });
-    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
-}
-
-fn names_of_changes<'v>(changes: impl Iterator<Item = &'v Value>) -> String {
-    let lines = changes.map(|change| match text(change, "pointer") {
-        Some(pointer) if change.get("to").is_some_and(Value::is_null) => {
-            format!("{} cleared", crate::change::place(pointer))
-        }
-        Some(pointer) if change.get("to").is_some() => {
-            format!("{} -> {}", crate::change::place(pointer), shown(&change["to"]))
-        }
-        Some(pointer) => crate::change::place(pointer),
-        None => shown(change),
-    });
-    lines.collect::<Vec<_>>().join(", ")
-}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn must_shorten_an_actor_and_leave_a_short_one() {
@@ -258,25 +227,5 @@ mod tests {
         assert_eq!(brief("controller:runner-3507-6458904fe812cbbf"), "controller:runner-…12cbbf");
         assert_eq!(brief("system:dev"), "system:dev");
         assert_eq!(brief("nobody"), "nobody");
-    }
-
-    #[test]
-    fn must_say_in_a_line_what_an_event_is_about() {
-        let event = json!({
-            "payload": {"version": 2, "private_digest": "x", "changes": [
-                {"pointer": "/quotas/apiRateLimit", "from": 200, "to": 400}, {"pointer": "/display_name"},
-                {"pointer": "/labels/tier", "from": "gold", "to": null},
-            ]},
-            "private": {"reason": "not paid"},
-        });
-        assert_eq!(
-            what(&event),
-            "quotas.apiRateLimit -> 400, display_name, labels.tier cleared, version=2, reason=not paid"
-        );
-        let personal = json!({
-            "payload": {"version": 4, "changes": [{"pointer": "/labels/tier"}]},
-            "private": {"changes": [{"pointer": "/labels/tier", "from": null, "to": "gold"}]},
-        });
-        assert_eq!(what(&personal), "version=4, labels.tier -> gold");
     }
 }

@@ -2,13 +2,17 @@
 
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::wire::Received;
 use reqwest::Method;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 /// Items asked for at once.
 const PAGE_ITEMS: usize = 200;
 /// Most pages that are looked through for one thing: beyond, a list is no way to find it.
 pub const MAX_SEARCHED_ITEMS: usize = 10_000;
+
+/// A page with its items as they came.
+type Page<T> = tenancy_api::List<Received<T>>;
 
 /// A list, with its filters.
 pub struct List<'a> {
@@ -44,10 +48,10 @@ impl<'a> List<'a> {
     ///
     /// # Errors
     /// What the server says, and what `each` does.
-    pub async fn pages(
+    pub async fn pages<T: DeserializeOwned>(
         &self,
         client: &Client,
-        mut each: impl FnMut(Vec<Value>) -> Result<bool, Failure>,
+        mut each: impl FnMut(Vec<Received<T>>) -> Result<bool, Failure>,
     ) -> Result<bool, Failure> {
         let mut after: Option<String> = None;
         let mut left = self.limit.unwrap_or(usize::MAX);
@@ -56,13 +60,11 @@ impl<'a> List<'a> {
             for (name, value) in &self.query {
                 request = request.query(name, value.clone());
             }
-            let mut answer = request.query_if("after", after.take()).send().await?;
-            let Value::Array(mut items) = answer.body["items"].take() else {
-                return Err(client.no_tenancy());
-            };
+            let page = request.query_if("after", after.take()).receive::<Page<T>>().await?.value;
+            let mut items = page.items;
             items.truncate(left);
             left -= items.len();
-            after = answer.body["next"].as_str().map(str::to_owned);
+            after = page.next;
             if !each(items)? {
                 return Ok(true);
             }
@@ -77,7 +79,7 @@ impl<'a> List<'a> {
     ///
     /// # Errors
     /// As [`List::pages`].
-    pub async fn all(&self, client: &Client) -> Result<Vec<Value>, Failure> {
+    pub async fn all<T: DeserializeOwned>(&self, client: &Client) -> Result<Vec<Received<T>>, Failure> {
         let mut all = Vec::new();
         self.pages(client, |items| {
             all.extend(items);
@@ -91,12 +93,16 @@ impl<'a> List<'a> {
     ///
     /// # Errors
     /// As [`List::pages`].
-    pub async fn find(self, client: &Client, wanted: impl Fn(&Value) -> bool) -> Result<Option<Value>, Failure> {
+    pub async fn find<T: DeserializeOwned>(
+        self,
+        client: &Client,
+        wanted: impl Fn(&T) -> bool,
+    ) -> Result<Option<Received<T>>, Failure> {
         let mut found = None;
         let bounded = Self { limit: Some(MAX_SEARCHED_ITEMS), ..self };
         bounded
             .pages(client, |items| {
-                found = items.into_iter().find(|item| wanted(item));
+                found = items.into_iter().find(|item: &Received<T>| wanted(&item.value));
                 Ok(found.is_none())
             })
             .await?;

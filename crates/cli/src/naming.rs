@@ -3,10 +3,12 @@
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::text;
+use crate::kinds::TenantWebhook;
 use crate::listing::{List, MAX_SEARCHED_ITEMS};
 use crate::program::quoted;
-use serde_json::Value;
+use crate::wire::{Job, Key, Received};
+use serde::Deserialize;
+use serde_json::{Map, Value};
 use tenancy_core::nearest::nearest;
 
 /// `acme-eu`, `stripe:cus_9s6`, or `acme-eu/prod`.
@@ -50,43 +52,51 @@ pub fn is_job(text: &str) -> bool {
 ///
 /// # Errors
 /// When it is not found.
-pub async fn job(client: &Client, id: &str) -> Result<Value, Failure> {
+pub async fn job(client: &Client, id: &str) -> Result<Received<Job>, Failure> {
     if let Name::Environment(tenant, id) = name(id) {
-        return Ok(client.get(&["tenants", tenant, "jobs", id]).await?.body);
+        return client.get(&["tenants", tenant, "jobs", id]).await;
     }
-    let found = List::of(&["jobs"]).find(client, |job| text(job, "job_id") == Some(id)).await?;
-    let Some(tenant) = found.as_ref().and_then(|job| text(job, "tenant_id")) else {
+    let Some(found) = List::of(&["jobs"]).find(client, |job: &Job| job.job_id == id).await? else {
         let failure = Failure::new(Exit::NotFound, format!("there is no job {id:?} among the newest"));
         return Err(failure.and_type("get jobs"));
     };
-    Ok(client.get(&["tenants", tenant, "jobs", id]).await?.body)
+    client.get(&["tenants", &found.value.tenant_id, "jobs", id]).await
+}
+
+/// A tenant's webhooks as they came.
+#[derive(Deserialize)]
+struct TenantOfWebhooks {
+    tenant_id: String,
+    #[serde(default)]
+    webhooks: Vec<Map<String, Value>>,
 }
 
 /// The webhooks of a tenant, each with its tenant's id.
 ///
 /// # Errors
 /// What the server says.
-pub async fn webhooks(client: &Client, tenant: &str) -> Result<Vec<Value>, Failure> {
-    let mut tenant = client.get(&["tenants", tenant]).await?.body;
-    let id = tenant["tenant_id"].clone();
-    let Value::Array(mut webhooks) = tenant["webhooks"].take() else { return Ok(Vec::new()) };
-    webhooks.iter_mut().for_each(|webhook| webhook["tenant_id"] = id.clone());
-    Ok(webhooks)
+pub async fn webhooks(client: &Client, tenant: &str) -> Result<Vec<Received<TenantWebhook>>, Failure> {
+    let tenant: TenantOfWebhooks = client.get(&["tenants", tenant]).await?.value;
+    let owned = tenant.webhooks.into_iter().map(|mut webhook| {
+        webhook.insert("tenant_id".to_owned(), tenant.tenant_id.clone().into());
+        Received::of(Value::Object(webhook))
+    });
+    owned.collect::<Result<_, _>>().map_err(|error| Failure::refused(format!("a webhook cannot be read: {error}")))
 }
 
 /// A webhook, as `acme-eu/main`.
 ///
 /// # Errors
 /// When there is none of that name, with the nearest.
-pub async fn webhook(client: &Client, wanted: &str) -> Result<Value, Failure> {
+pub async fn webhook(client: &Client, wanted: &str) -> Result<Received<TenantWebhook>, Failure> {
     let Name::Environment(tenant, wanted) = name(wanted) else {
         return Err(Failure::usage(format!("a webhook is written tenant/webhook, not {wanted:?}")));
     };
     let mut webhooks = webhooks(client, tenant).await?;
-    if let Some(at) = webhooks.iter().position(|webhook| text(webhook, "name") == Some(wanted)) {
+    if let Some(at) = webhooks.iter().position(|webhook| webhook.value.webhook.name == wanted) {
         return Ok(webhooks.swap_remove(at));
     }
-    let near = nearest(wanted, webhooks.iter().filter_map(|webhook| text(webhook, "name")));
+    let near = nearest(wanted, webhooks.iter().map(|webhook| &*webhook.value.webhook.name));
     let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
     let failure = Failure::new(Exit::NotFound, format!("{tenant} has no webhook {wanted:?}{near}"));
     Err(failure.and_type(&format!("get webhooks {}", quoted(tenant))))
@@ -96,14 +106,14 @@ pub async fn webhook(client: &Client, wanted: &str) -> Result<Value, Failure> {
 ///
 /// # Errors
 /// When it is not found, with the nearest name.
-pub async fn key(client: &Client, wanted: &str) -> Result<Value, Failure> {
-    let mut keys = List::of(&["keys"]).at_most(Some(MAX_SEARCHED_ITEMS)).all(client).await?;
-    let is_good = |key: &Value| text(key, "revoked_at").is_none();
-    let is = |key: &Value| text(key, "key_id") == Some(wanted) || (text(key, "name") == Some(wanted) && is_good(key));
+pub async fn key(client: &Client, wanted: &str) -> Result<Received<Key>, Failure> {
+    let mut keys: Vec<Received<Key>> = List::of(&["keys"]).at_most(Some(MAX_SEARCHED_ITEMS)).all(client).await?;
+    let is_good = |key: &Key| key.revoked_at.is_none();
+    let is = |key: &Received<Key>| key.value.key_id == wanted || (key.value.name == wanted && is_good(&key.value));
     if let Some(at) = keys.iter().position(is) {
         return Ok(keys.swap_remove(at));
     }
-    let names = keys.iter().filter(|key| is_good(key)).filter_map(|key| text(key, "name"));
+    let names = keys.iter().filter(|key| is_good(&key.value)).map(|key| &*key.value.name);
     let near = nearest(wanted, names).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
     let message = format!("there is no key {wanted:?} that is good{near}");
     Err(Failure::new(Exit::NotFound, message).and_type("key list"))
@@ -113,11 +123,11 @@ pub async fn key(client: &Client, wanted: &str) -> Result<Value, Failure> {
 ///
 /// # Errors
 /// What the server says.
-pub async fn newest_job(client: &Client, tenant: &str) -> Result<Option<Value>, Failure> {
+pub async fn newest_job(client: &Client, tenant: &str) -> Result<Option<Received<Job>>, Failure> {
     let segments = ["tenants", tenant, "jobs"];
-    let newest = List::of(&segments).at_most(Some(1)).all(client).await?;
-    let Some(id) = newest.first().and_then(|job| text(job, "job_id")) else { return Ok(None) };
-    Ok(Some(client.get(&["tenants", tenant, "jobs", id]).await?.body))
+    let newest: Vec<Received<Job>> = List::of(&segments).at_most(Some(1)).all(client).await?;
+    let Some(job) = newest.first() else { return Ok(None) };
+    client.get(&["tenants", tenant, "jobs", &job.value.job_id]).await.map(Some)
 }
 
 #[cfg(test)]

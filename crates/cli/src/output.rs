@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::table::{Cell, Table};
 use crate::terminal::{colours, say, write};
+use crate::wire::Received;
 use crate::yaml;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
@@ -33,13 +34,13 @@ pub struct Output {
 }
 
 /// One column of a kind of thing.
-pub struct Column {
+pub struct Column<T> {
     /// Its title.
     pub title: &'static str,
     /// In which of the two tables.
     pub shown: Shown,
     /// The cell of a thing.
-    pub cell: fn(&Value, Timestamp) -> Cell,
+    pub cell: fn(&T, Timestamp) -> Cell,
 }
 
 /// In which tables a column stands.
@@ -54,26 +55,26 @@ pub enum Shown {
 }
 
 /// A kind of thing that is listed.
-pub struct Kind {
+pub struct Kind<T: 'static> {
     /// In the plural: what is said when there are none.
     pub plural: &'static str,
     /// What stands on the lines of `-o name`, and can be given to other commands.
-    pub name: fn(&Value) -> String,
+    pub name: fn(&T) -> String,
     /// Its columns.
-    pub columns: &'static [Column],
+    pub columns: &'static [Column<T>],
 }
 
 /// Prints things as they come, page by page.
-pub struct Printer<'k> {
-    kind: &'k Kind,
+pub struct Printer<'k, T: 'static> {
+    kind: &'k Kind<T>,
     format: Format,
     table: Table,
     printed: usize,
 }
 
-impl<'k> Printer<'k> {
+impl<'k, T> Printer<'k, T> {
     /// A printer of a kind of thing.
-    pub fn new(kind: &'k Kind, format: Format) -> Self {
+    pub fn new(kind: &'k Kind<T>, format: Format) -> Self {
         let titles: Vec<_> = shown(kind, format).map(|column| column.title).collect();
         Self { kind, format, table: Table::new(titles, colours()), printed: 0 }
     }
@@ -82,7 +83,12 @@ impl<'k> Printer<'k> {
     ///
     /// # Errors
     /// When they cannot be written.
-    pub fn page(&mut self, items: &[Value]) -> Result<(), Failure> {
+    pub fn page(&mut self, items: &[Received<T>]) -> Result<(), Failure> {
+        let items: Vec<_> = items.iter().map(|item| (&item.value, &item.raw)).collect();
+        self.items(&items)
+    }
+
+    fn items(&mut self, items: &[(&T, &Value)]) -> Result<(), Failure> {
         if items.is_empty() {
             return Ok(());
         }
@@ -91,23 +97,25 @@ impl<'k> Printer<'k> {
         write(&text)
     }
 
-    fn render(&mut self, items: &[Value], now: Timestamp) -> Result<String, Failure> {
+    fn render(&mut self, items: &[(&T, &Value)], now: Timestamp) -> Result<String, Failure> {
         let mut text = String::new();
         match self.format {
             Format::Table | Format::Wide => {
-                let row = |item| shown(self.kind, self.format).map(|column| (column.cell)(item, now)).collect();
+                let row = |(item, _): &(&T, _)| {
+                    shown(self.kind, self.format).map(|column| (column.cell)(item, now)).collect()
+                };
                 let rows: Vec<Vec<Cell>> = items.iter().map(row).collect();
                 text = self.table.render(&rows);
             }
-            Format::Name => items.iter().for_each(|item| text.push_str(&format!("{}\n", (self.kind.name)(item)))),
+            Format::Name => items.iter().for_each(|(item, _)| text.push_str(&format!("{}\n", (self.kind.name)(item)))),
             Format::Yaml => {
-                for (index, item) in items.iter().enumerate() {
+                for (index, (_, item)) in items.iter().enumerate() {
                     text.push_str(if self.printed + index > 0 { "---\n" } else { "" });
                     text.push_str(&yaml::yaml(item)?);
                 }
             }
             Format::Json => {
-                for (index, item) in items.iter().enumerate() {
+                for (index, (_, item)) in items.iter().enumerate() {
                     text.push_str(if self.printed + index > 0 { ",\n" } else { "[\n" });
                     let lines = yaml::json(item)?;
                     let lines: Vec<_> = lines.lines().map(|line| format!("  {line}")).collect();
@@ -135,7 +143,7 @@ impl<'k> Printer<'k> {
     }
 }
 
-fn shown(kind: &Kind, format: Format) -> impl Iterator<Item = &'static Column> + use<> {
+fn shown<T>(kind: &Kind<T>, format: Format) -> impl Iterator<Item = &'static Column<T>> + use<T> {
     let not = if format == Format::Wide { Shown::Narrow } else { Shown::Wide };
     kind.columns.iter().filter(move |column| column.shown != not)
 }
@@ -144,12 +152,20 @@ fn shown(kind: &Kind, format: Format) -> impl Iterator<Item = &'static Column> +
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn one(kind: &Kind, item: &Value, format: Format) -> Result<(), Failure> {
+pub fn one<T>(kind: &Kind<T>, item: &Received<T>, format: Format) -> Result<(), Failure> {
+    one_of(kind, &item.value, &item.raw, format)
+}
+
+/// Prints one thing whole, of which `kind` shows a part.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn one_of<T>(kind: &Kind<T>, item: &T, raw: &Value, format: Format) -> Result<(), Failure> {
     match format {
-        Format::Json => write(&yaml::json(item)?),
+        Format::Json => write(&yaml::json(raw)?),
         _ => {
             let mut printer = Printer::new(kind, format);
-            printer.page(std::slice::from_ref(item))?;
+            printer.items(&[(item, raw)])?;
             printer.finish()
         }
     }
@@ -160,12 +176,18 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const THINGS: Kind = Kind {
+    #[derive(serde::Deserialize)]
+    struct Thing {
+        id: String,
+        note: Option<String>,
+    }
+
+    const THINGS: Kind<Thing> = Kind {
         plural: "things",
-        name: |item| item["id"].as_str().unwrap_or_default().to_owned(),
+        name: |item| item.id.clone(),
         columns: &[
-            Column { title: "NAME", shown: Shown::Always, cell: |item, _| Cell::maybe(item["id"].as_str()) },
-            Column { title: "NOTE", shown: Shown::Wide, cell: |item, _| Cell::maybe(item["note"].as_str()) },
+            Column { title: "NAME", shown: Shown::Always, cell: |item, _| Cell::new(&item.id) },
+            Column { title: "NOTE", shown: Shown::Wide, cell: |item, _| Cell::maybe(item.note.as_deref()) },
         ],
     };
 
@@ -173,8 +195,10 @@ mod tests {
         let mut printer = Printer::new(&THINGS, format);
         let mut text = String::new();
         for page in [[json!({"id": "a", "note": "x"})], [json!({"id": "b"})]] {
-            text.push_str(&printer.render(&page, Timestamp::UNIX_EPOCH).expect("rendered"));
-            printer.printed += page.len();
+            let items: Vec<_> = page.into_iter().map(|raw| Received::of(raw).expect("a thing")).collect();
+            let items: Vec<_> = items.iter().map(|item: &Received<Thing>| (&item.value, &item.raw)).collect();
+            text.push_str(&printer.render(&items, Timestamp::UNIX_EPOCH).expect("rendered"));
+            printer.printed += items.len();
         }
         text
     }

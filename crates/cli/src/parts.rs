@@ -6,8 +6,9 @@
 use crate::documents::{Document, Documents};
 use crate::failure::Failure;
 use crate::program::command;
-use serde_json::Value;
+use crate::wire::Received;
 use std::collections::{BTreeMap, BTreeSet};
+use tenancy_api::applied::AppliedDocument;
 use tenancy_server::operations::apply::MAX_DOCUMENTS;
 use tenancy_server::yaml::MAX_NODES;
 
@@ -67,10 +68,12 @@ impl Part {
     }
 
     /// The lines of the part's answer, as lines of the whole.
-    pub fn lines(&self, mut answer: Value) -> Vec<Value> {
-        let Value::Array(lines) = answer["results"].take() else { return Vec::new() };
+    pub fn lines(&self, lines: Vec<Received<AppliedDocument>>) -> Vec<Received<AppliedDocument>> {
         let of_whole = lines.into_iter().zip(&self.origin).filter_map(|(mut line, origin)| {
-            line["index"] = (*origin)?.into();
+            line.value.index = (*origin)?;
+            if let Some(raw) = line.raw.as_object_mut() {
+                raw.insert("index".to_owned(), line.value.index.into());
+            }
             Some(line)
         });
         of_whole.collect()
@@ -193,8 +196,11 @@ mod tests {
     #[test]
     fn must_give_back_the_lines_of_the_whole_and_none_twice() {
         let parts = three_tenants().parts(Room { documents: 3, bytes: MUCH, nodes: MUCH }).expect("parts");
-        let answer = json!({"results": [{"index": 0, "id": "b"}, {"index": 1, "id": "b-1"}]});
-        assert_eq!(parts[1].lines(answer), [json!({"index": 3, "id": "b-1"})]);
+        let line = |index: usize, id: &str| json!({"index": index, "kind": "Tenant", "id": id, "result": "created", "changes": [], "warnings": []});
+        let answer = [line(0, "b"), line(1, "b-1")].map(|line| Received::of(line).expect("a line"));
+        let lines = parts[1].lines(answer.into());
+        assert_eq!(lines.iter().map(|line| &line.raw).collect::<Vec<_>>(), [&line(3, "b-1")]);
+        assert_eq!(lines[0].value.index, 3);
     }
 
     #[test]

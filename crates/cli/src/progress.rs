@@ -1,13 +1,16 @@
 //! How far jobs are: a bar on a terminal, a line for each change elsewhere.
 
-use crate::kinds::{percent, text};
+use crate::kinds::percent;
 use crate::terminal::remark;
+use crate::wire::Job;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tenancy_api::Word;
+use tenancy_core::action::Action;
+use tenancy_core::job::StepState;
 
 /// Parts of the bar for each tenant.
 const PARTS: u64 = 1000;
@@ -52,22 +55,21 @@ impl Progress {
     }
 
     /// A job is so far.
-    pub fn job(&self, tenant: &str, job: &Value) {
-        let said = |field: &str| text(job, field).unwrap_or_default();
-        let waits = text(job, "waiting_for").map(|what| format!(", waits for {what}")).unwrap_or_default();
+    pub fn job(&self, tenant: &str, job: &Job) {
+        let waits = job.waiting_for.as_ref().map(|what| format!(", waiting for {what}")).unwrap_or_default();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = seen.entry(tenant.to_owned()).or_default();
-        let parts = parts(said("action"), job["progress"].as_f64().unwrap_or_default());
+        let parts = parts(&job.action, job.progress);
         let gained = parts.saturating_sub(seen.parts);
         seen.parts = seen.parts.max(parts);
         match &self.bar {
             Some(bar) => {
                 bar.inc(gained);
                 let step = step(job).map(|step| format!(", {step}")).unwrap_or_default();
-                bar.set_message(format!("{tenant}: {} {}{step}{waits}", said("action"), percent(job)));
+                bar.set_message(format!("{tenant}: {} {}{step}{waits}", job.action, percent(job.progress)));
             }
             None => {
-                let line = format!("{tenant}: {} {}{waits}", said("action"), said("state"));
+                let line = format!("{tenant}: {} {}{waits}", job.action, job.state);
                 if line != seen.line {
                     remark(&line);
                     seen.line = line;
@@ -103,12 +105,9 @@ fn bar(tenants: usize, target: ProgressDrawTarget) -> ProgressBar {
 }
 
 /// How much of a tenant's way is done. Creating is the first half of the way into service; the bar never goes back.
-fn parts(action: &str, progress: f64) -> u64 {
+fn parts(action: &Word<Action>, progress: f64) -> u64 {
     let progress = progress.clamp(0.0, 1.0);
-    let done = match action {
-        "create" => progress / 2.0,
-        _ => 0.5 + progress / 2.0,
-    };
+    let done = if *action == Action::Create { progress / 2.0 } else { 0.5 + progress / 2.0 };
     // The last of it is gained when the tenant is at rest.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1, times 1000")]
     let parts = (done * (PARTS - 1) as f64) as u64;
@@ -116,14 +115,14 @@ fn parts(action: &str, progress: f64) -> u64 {
 }
 
 /// The step that is under way.
-fn step(job: &Value) -> Option<&str> {
-    let steps = job["steps"].as_array()?;
-    text(steps.iter().find(|step| text(step, "state") == Some("pending"))?, "name")
+fn step(job: &Job) -> Option<&str> {
+    job.steps.iter().find(|step| step.state == StepState::Pending).map(|step| &*step.name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::samples::job;
     use indicatif::TermLike;
     use serde_json::json;
     use std::io;
@@ -179,7 +178,7 @@ mod tests {
         let progress = Progress { bar: Some(bar), seen: Mutex::default() };
         let steps = json!([{"name": "provision dev", "state": "done"}, {"name": "record", "state": "pending"}]);
         progress.settled("acme-us");
-        progress.job("acme-eu", &json!({"action": "activate", "state": "running", "progress": 0.5, "steps": steps}));
+        progress.job("acme-eu", &job(json!({"action": "activate", "progress": 0.5, "steps": steps})).value);
         let shown = kept.0.lock().expect("not poisoned").clone();
         for part in ["=====>", " 87%", "acme-eu: activate 50%, record"] {
             assert!(shown.contains(part), "{part} in {shown:?}");
@@ -188,15 +187,16 @@ mod tests {
 
     #[test]
     fn must_only_go_forward_over_a_chain_of_jobs() {
-        let way = [parts("create", 0.0), parts("create", 1.0), parts("activate", 0.2), parts("activate", 1.0)];
+        let (create, activate) = (Action::Create.into(), Action::Activate.into());
+        let way = [parts(&create, 0.0), parts(&create, 1.0), parts(&activate, 0.2), parts(&activate, 1.0)];
         assert!(way.is_sorted() && way[3] < PARTS, "{way:?}");
-        assert_eq!(parts("suspend", f64::NAN.max(7.0)), PARTS - 1);
+        assert_eq!(parts(&Action::Suspend.into(), f64::NAN.max(7.0)), PARTS - 1);
     }
 
     #[test]
     fn must_name_the_step_that_is_under_way() {
         let steps = json!([{"name": "provision dev", "state": "done"}, {"name": "record", "state": "pending"}]);
-        assert_eq!(step(&json!({"steps": steps})), Some("record"));
-        assert_eq!(step(&json!({"steps": []})), None);
+        assert_eq!(step(&job(json!({"steps": steps})).value), Some("record"));
+        assert_eq!(step(&job(json!({})).value), None);
     }
 }

@@ -1,14 +1,18 @@
 //! Sending requests: what is tried again, and what is said when no answer comes.
 
-use crate::client::{Answer, Client, REQUEST_SECONDS, Request};
+use crate::client::{Client, REQUEST_SECONDS, Request};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::program::command;
-use reqwest::header::{ACCEPT, ETAG, HeaderMap, HeaderValue, RETRY_AFTER};
+use crate::wire::Received;
+use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use tenancy_api::Problem;
 use tenancy_core::json::hex;
 
 /// How often a request is sent at most to a server that asks for patience.
@@ -43,17 +47,32 @@ impl Client {
 }
 
 impl Request<'_> {
-    /// Sends it, again where that is safe: a GET, and a write, since it carries an Idempotency-Key of its own.
+    /// Sends it as [`Request::send`] does, and reads the answer.
+    ///
+    /// # Errors
+    /// As [`Request::send`], and when the answer does not have the shape of `T`.
+    pub async fn receive<T: DeserializeOwned>(self) -> Result<Received<T>, Failure> {
+        let client = self.client;
+        let body = self.send().await?;
+        Received::of(body).map_err(|error| {
+            let mut failure = client.no_tenancy();
+            failure.details.push(format!("its answer cannot be read: {error}"));
+            failure
+        })
+    }
+
+    /// Sends it, again where that is safe: a GET, and a write, since it carries an Idempotency-Key of its own. Answers the
+    /// body; `null` when there is none.
     ///
     /// # Errors
     /// What the server answered when it was no success; [`Exit::NoServer`] when none answered.
-    pub async fn send(mut self) -> Result<Answer, Failure> {
+    pub async fn send(mut self) -> Result<Value, Failure> {
         self.prepare()?;
         let (mut tries, mut pauses, mut broke) = (1, self.client.pauses.iter(), false);
         loop {
             match self.once().await {
                 Ok(got) => match self.read(&got) {
-                    Read::Answer(answer) => return Ok(answer),
+                    Read::Answer(body) => return Ok(body),
                     Read::Failure(failure, Some(pause)) if tries < MAX_TRIES => {
                         drop(failure);
                         tokio::time::sleep(pause).await;
@@ -141,20 +160,24 @@ impl Request<'_> {
                 format!("the server sends us elsewhere ({status}), and a key is not taken along: give its own URL");
             return Read::Failure(Failure::refused(message), None);
         }
-        let ours = body.as_ref().is_some_and(|body| status.is_success() || body.get("code").is_some());
+        let problem = body.as_ref().and_then(|body| Problem::deserialize(body).ok());
+        let ours = if status.is_success() { body.is_some() } else { problem.is_some() };
         // What stands between may answer in its own words, but it does not say that nothing is there.
         let theirs = status.is_success() && !got.bytes.is_empty()
             || matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
         if theirs && !ours {
             return Read::Failure(self.client.no_tenancy(), None);
         }
-        let body = body.unwrap_or_default();
         if status.is_success() {
-            return Read::Answer(Answer { body, version: header(ETAG).and_then(version_of) });
+            return Read::Answer(body.unwrap_or_default());
         }
         let again = status == StatusCode::SERVICE_UNAVAILABLE;
         let pause = again.then(|| Duration::from_secs(pause.min(MAX_PAUSE_SECONDS)));
-        Read::Failure(Failure::of_answer(status.as_u16(), &body), pause)
+        let failure = match &problem {
+            Some(problem) => Failure::of_problem(problem),
+            None => Failure::of_status(status.as_u16()),
+        };
+        Read::Failure(failure, pause)
     }
 }
 
@@ -166,15 +189,9 @@ struct Got {
 }
 
 enum Read {
-    Answer(Answer),
+    Answer(Value),
     /// With the pause after which it may be sent again.
     Failure(Failure, Option<Duration>),
-}
-
-/// `"7.42"` is version 7; weak or not.
-fn version_of(etag: &str) -> Option<i64> {
-    let text = etag.trim().trim_start_matches("W/").trim_matches('"');
-    text.split('.').next()?.parse().ok()
 }
 
 /// A fresh key, so that this request, and no other, may be sent twice.
@@ -226,9 +243,9 @@ mod tests {
     async fn must_survive_that_the_server_starts_again() {
         let client = breaking(2).await;
         let answer = client.v1(Method::POST, &["tenants"]).json(&Value::Null).send().await.expect("an answer");
-        assert_eq!(answer.body["good"], 1);
+        assert_eq!(answer["good"], 1);
         // From now on nobody listens; but somebody did, and may be on the way back.
-        let failure = client.get(&["tenants"]).await.expect_err("none");
+        let failure = client.get::<Value>(&["tenants"]).await.expect_err("none");
         assert!(
             failure.message.contains("no server answers") && failure.next.is_some_and(|next| next.ends_with("dev"))
         );
@@ -247,14 +264,7 @@ mod tests {
     async fn must_not_build_a_path_of_what_is_no_name() {
         let client = breaking(0).await;
         for name in ["", ".", ".."] {
-            assert_eq!(client.get(&["tenants", name]).await.expect_err(name).exit, Exit::Usage);
-        }
-    }
-
-    #[test]
-    fn must_read_the_version_of_an_etag() {
-        for (etag, version) in [("\"7.42\"", Some(7)), ("W/\"7.42\"", Some(7)), ("\"3\"", Some(3)), ("\"x\"", None)] {
-            assert_eq!(version_of(etag), version, "{etag}");
+            assert_eq!(client.get::<Value>(&["tenants", name]).await.expect_err(name).exit, Exit::Usage);
         }
     }
 }

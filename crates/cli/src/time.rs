@@ -4,8 +4,7 @@ use crate::failure::Failure;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
 /// How long ago, in one unit: `12s`, `3m`, `5h`, `8d`.
-pub fn age(then: &str, now: Timestamp) -> String {
-    let Ok(then) = then.parse::<Timestamp>() else { return then.to_owned() };
+pub fn age(then: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(then).as_secs();
     // Something in the future: the end of a grace period, of a hold, of a key. What was set to 14 days a moment ago
     // shall not read as 13.
@@ -22,11 +21,8 @@ fn span_text(seconds: i64) -> String {
 }
 
 /// A time without its fraction, for a line of a log.
-pub fn short(time: &str) -> String {
-    match time.parse::<Timestamp>().map(|time| time.round(jiff::Unit::Second)) {
-        Ok(Ok(time)) => time.to_string(),
-        _ => time.to_owned(),
-    }
+pub fn short(time: Timestamp) -> String {
+    time.round(jiff::Unit::Second).unwrap_or(time).to_string()
 }
 
 /// A time in the past: `2h`, `3d`, or as RFC 3339 writes it.
@@ -79,11 +75,10 @@ mod tests {
             ("2026-11-15T12:00:00Z", "8d"),
             ("2026-11-23T12:29:59Z", "in 30m"),
             ("2026-12-07T11:59:58Z", "in 14d"),
-            ("nonsense", "nonsense"),
         ] {
-            assert_eq!(age(then, now), shown, "{then}");
+            assert_eq!(age(time(then), now), shown, "{then}");
         }
-        assert_eq!(short("2026-11-23T12:00:00.123456Z"), "2026-11-23T12:00:00Z");
+        assert_eq!(short(time("2026-11-23T12:00:00.123456Z")), "2026-11-23T12:00:00Z");
     }
 
     #[test]

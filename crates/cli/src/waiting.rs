@@ -1,18 +1,19 @@
-//! Waiting until a tenant is at rest: as wished, kept from it by a hold, or with a job that failed.
+//! Waiting until a tenant is at rest: in its desired state, kept from it by a hold, or with a job that failed.
 
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::text;
 use crate::naming::newest_job;
 use crate::program::{command, quoted};
 use crate::progress::Progress;
+use crate::standing::Standing;
+use crate::wire::{Job, Received, Tenant};
 use clap::{Args, value_parser};
 use reqwest::Method;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tenancy_core::job::JobState;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -46,9 +47,9 @@ impl Patience {
 #[derive(Debug, Clone)]
 pub struct Settled {
     /// As it is.
-    pub tenant: Value,
-    /// The job that failed, and is why it is not as wished.
-    pub failed: Option<Value>,
+    pub tenant: Received<Tenant>,
+    /// The job that failed, and is why it is not in its desired state.
+    pub failed: Option<Job>,
     /// Whether a job is still under way.
     pub timed_out: bool,
 }
@@ -58,17 +59,16 @@ pub struct Settled {
 /// # Errors
 /// What the server says.
 pub async fn settle(client: &Client, id: &str, deadline: Instant, progress: &Progress) -> Result<Settled, Failure> {
-    let mut last: Option<Value> = None;
+    let mut last: Option<Job> = None;
     loop {
-        let tenant = client.get(&["tenants", id]).await?.body;
-        let open = tenant.get("open_job").and_then(|job| text(job, "job_id")).map(str::to_owned);
-        let Some(job) = open else {
+        let tenant: Received<Tenant> = client.get(&["tenants", id]).await?;
+        let Some(open) = &tenant.value.open_job else {
             progress.settled(id);
-            // What failed before we came counts too, where the wish is not fulfilled.
-            if last.is_none() && !as_wished(&tenant) {
-                last = newest_job(client, id).await?;
+            // What failed before we came counts too, where the desired state is not reached.
+            if last.is_none() && !Standing::of(&tenant.value).is_reached() {
+                last = newest_job(client, id).await?.map(|job| job.value);
             }
-            let failed = last.filter(|job| text(job, "state") == Some("failed"));
+            let failed = last.filter(|job| job.state == JobState::Failed);
             return Ok(Settled { tenant, failed, timed_out: false });
         };
         let left = deadline.saturating_duration_since(Instant::now());
@@ -76,8 +76,8 @@ pub async fn settle(client: &Client, id: &str, deadline: Instant, progress: &Pro
             return Ok(Settled { tenant, failed: None, timed_out: true });
         }
         let seconds = SERVER_WAIT_SECONDS.min(left.as_secs() + 1);
-        let request = client.v1(Method::GET, &["tenants", id, "jobs", &job]);
-        let job = request.query("wait_seconds", seconds.to_string()).send().await?.body;
+        let request = client.v1(Method::GET, &["tenants", id, "jobs", &open.job_id]);
+        let job: Job = request.query("wait_seconds", seconds.to_string()).receive().await?.value;
         progress.job(id, &job);
         last = Some(job);
     }
@@ -116,130 +116,59 @@ pub async fn settle_all(
     Ok(settled)
 }
 
-/// Whether a tenant's state is its wish. Without a wish it is as it is; a Draft has never been in service, so it is as good
-/// as Suspended.
-pub fn as_wished(tenant: &Value) -> bool {
-    let state = text(tenant, "state");
-    match text(tenant, "desired_state") {
-        Some("Suspended") if state == Some("Draft") => true,
-        wish => wish.is_none() || wish == state,
-    }
-}
-
 impl Settled {
     /// What a person is told, and what a script: `Ok` with a line, or the failure.
     ///
     /// # Errors
     /// When its job failed, or is not over.
     pub fn verdict(&self, timeout_seconds: u64) -> Result<String, Failure> {
-        let field = |name| text(&self.tenant, name);
-        let id = field("tenant_id").unwrap_or_default();
-        let state = field("state").unwrap_or_default();
+        let standing = self.standing();
+        let tenant = &self.tenant.value.row;
+        let id = &tenant.tenant_id;
         if self.timed_out {
-            let waits = field("waits_for").map(|what| format!(": waits for {what}")).unwrap_or_default();
-            let message = format!("{id} is still {state} after {timeout_seconds} s{waits}");
+            let obstacle = standing.obstacle().map(|obstacle| format!("; {obstacle}")).unwrap_or_default();
+            let message = format!("{id} is still {} after {timeout_seconds} s{obstacle}", tenant.state);
             let next = self.remedy().unwrap_or_else(|| command(&format!("wait {}", quoted(id))));
             return Err(Failure::new(Exit::TimedOut, message).and(next));
         }
         if let Some(job) = &self.failed {
-            let action = text(job, "action").unwrap_or_default();
-            let error = text(job, "error").or(text(job, "error_code")).unwrap_or("no reason was given");
-            let message = format!("{id} is {state}: its {action} job failed: {error}");
+            let message = format!("{id} is {}: its {} job failed: {}", tenant.state, job.action, why(job));
             return Err(Failure::new(Exit::JobFailed, message).and_type(&format!("logs {}", quoted(id))));
         }
-        Ok(match (field("desired_state"), field("waits_for")) {
-            (Some(wish), Some(what)) if wish != state => format!("{id} is {state}, wished {wish}: waits for {what}"),
-            _ => format!("{id} is {state}"),
-        })
+        Ok(standing.sentence())
     }
 
-    /// The command that ends what keeps a tenant from its wish: releases the hold, where there is exactly one, or takes it
-    /// out of the archive.
-    pub fn remedy(&self) -> Option<String> {
-        if as_wished(&self.tenant) {
-            return None;
-        }
-        let waits_for = text(&self.tenant, "waits_for")?;
-        if text(&self.tenant, "state") == Some("Archived") && !waits_for.starts_with("job ") {
-            return Some(command(&format!("undelete {}", quoted(text(&self.tenant, "tenant_id")?))));
-        }
-        let holds = self.tenant["holds"].as_array()?.iter();
-        let named: Vec<_> = holds
-            .filter_map(|hold| Some((text(hold, "hold")?, hold["organization"].as_bool() == Some(true))))
-            .filter(|(hold, _)| waits_for.split([' ', ',']).any(|word| word == *hold))
-            .collect();
-        let [(hold, above)] = named.as_slice() else { return None };
-        let whose = match above {
-            true => format!("{} --organization", quoted(text(&self.tenant, "organization_id")?)),
-            false => quoted(text(&self.tenant, "tenant_id")?).into_owned(),
-        };
-        Some(command(&match *hold {
-            "operator" => format!("activate {whose}"),
-            hold => format!("activate {whose} --hold {}", quoted(hold)),
-        }))
+    /// How the tenant stands to its desired state.
+    pub fn standing(&self) -> Standing<'_> {
+        Standing::of(&self.tenant.value)
     }
+
+    /// The command that removes what keeps the tenant from its desired state.
+    pub fn remedy(&self) -> Option<String> {
+        self.standing().remedy()
+    }
+}
+
+/// Why a job failed.
+pub fn why(job: &Job) -> &str {
+    job.error.as_deref().or(job.error_code.as_deref()).unwrap_or("no reason was given")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::samples::{job, tenant};
     use serde_json::json;
-
-    fn settled(tenant: Value) -> Settled {
-        Settled { tenant, failed: None, timed_out: false }
-    }
-
-    #[test]
-    fn must_take_a_draft_for_as_good_as_suspended_and_for_nothing_else() {
-        for (state, wish, reached) in [
-            ("Draft", json!(null), true),
-            ("Draft", json!("Suspended"), true),
-            ("Draft", json!("Active"), false),
-            ("Active", json!("Suspended"), false),
-            ("Archived", json!("Suspended"), false),
-            ("Suspended", json!("Suspended"), true),
-        ] {
-            let tenant = json!({"state": state, "desired_state": wish});
-            assert_eq!(as_wished(&tenant), reached, "{tenant}");
-        }
-    }
-
-    #[test]
-    fn must_say_what_keeps_a_tenant_from_its_wish() {
-        let held = settled(json!({
-            "tenant_id": "acme-eu", "state": "Suspended", "desired_state": "Active",
-            "waits_for": "the release of hold billing", "holds": [{"hold": "billing", "organization": false}],
-        }));
-        assert_eq!(
-            held.verdict(1).expect("no failure"),
-            "acme-eu is Suspended, wished Active: waits for the release of hold billing"
-        );
-        assert!(held.remedy().expect("a command").ends_with("activate acme-eu --hold billing"));
-        let above = settled(json!({
-            "tenant_id": "acme-eu", "organization_id": "acme", "state": "Suspended", "desired_state": "Active",
-            "waits_for": "the release of hold billing on organization acme",
-            "holds": [{"hold": "legal", "organization": false}, {"hold": "billing", "organization": true}],
-        }));
-        assert!(above.remedy().expect("a command").ends_with("activate acme --organization --hold billing"));
-        let archived = settled(json!({
-            "tenant_id": "acme-eu", "state": "Archived", "desired_state": "Active", "waits_for": "its undeletion",
-        }));
-        assert_eq!(
-            archived.verdict(1).expect("no failure"),
-            "acme-eu is Archived, wished Active: waits for its undeletion"
-        );
-        assert!(archived.remedy().expect("a command").ends_with("undelete acme-eu"));
-        let wished = settled(json!({"tenant_id": "acme-eu", "state": "Active", "desired_state": "Active"}));
-        assert_eq!((wished.verdict(1).expect("no failure").as_str(), wished.remedy()), ("acme-eu is Active", None));
-    }
 
     #[test]
     fn must_fail_by_what_kept_it() {
-        let tenant = json!({"tenant_id": "acme-eu", "state": "Draft", "desired_state": "Active", "waits_for": "job x"});
-        let late = Settled { timed_out: true, ..settled(tenant.clone()) };
-        assert_eq!(late.verdict(5).expect_err("late").exit, Exit::TimedOut);
-        let job = json!({"action": "create", "state": "failed", "error": "no room: add a database"});
-        let failed = Settled { failed: Some(job), ..settled(tenant) }.verdict(5).expect_err("failed");
+        let tenant = tenant(json!({"state": "Draft", "desired_state": "Active", "waits_for": "job x"}));
+        let settled = Settled { tenant, failed: None, timed_out: false };
+        let late = Settled { timed_out: true, ..settled.clone() }.verdict(5).expect_err("late");
+        assert_eq!(late.exit, Exit::TimedOut);
+        assert_eq!(late.message, "acme-eu is still Draft after 5 s; waiting for job x");
+        let job = job(json!({"state": "failed", "error": "no room: add a database"}));
+        let failed = Settled { failed: Some(job.value), ..settled }.verdict(5).expect_err("failed");
         assert_eq!(failed.exit, Exit::JobFailed);
         assert_eq!(failed.message, "acme-eu is Draft: its create job failed: no room: add a database");
     }

@@ -9,7 +9,7 @@ use crate::output::Output;
 use crate::waiting::Patience;
 use clap::Args;
 use reqwest::Method;
-use serde_json::json;
+use tenancy_api::document::Activation;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,7 +17,7 @@ Examples:
   tenancy activate acme-eu --hold billing   release what billing placed
   tenancy activate acme --organization --hold billing   release what holds all tenants of acme
 
-A tenant is Active when its manifest wishes it and no hold keeps it suspended.";
+A tenant is Active when its desired state is Active and no hold keeps it suspended.";
 
 /// Arguments of `activate`.
 #[derive(Args, Debug)]
@@ -43,7 +43,7 @@ pub struct Activate {
 /// # Errors
 /// What the server says, or the job that failed.
 pub async fn run(client: &Client, given: Activate) -> Result<Exit, Failure> {
-    let body = given.hold.map_or_else(|| json!({}), |hold| json!({"hold": hold}));
+    let body = Activation { hold: given.hold };
     let of_flags = |failure: Failure| failure.of_flags(&[("/hold", "--hold")]);
     if given.organization {
         let request = client.v1(Method::POST, &["organizations", &given.name, "activate"]).json(&body);

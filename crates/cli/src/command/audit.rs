@@ -1,17 +1,17 @@
 //! `audit`: what happened, when, and by whom.
 
 use crate::client::Client;
+use crate::events::EVENTS;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::EVENTS;
 use crate::listing::List;
 use crate::naming;
 use crate::output::{Format, Output, Printer};
 use crate::terminal::remark;
 use crate::time::ago;
+use crate::wire::{AuditEvent, Received};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 use std::time::Duration;
 
 /// Events that are shown when nothing is said: the newest.
@@ -79,7 +79,8 @@ pub async fn run(client: &Client, given: Audit) -> Result<Exit, Failure> {
     let mut printer = Printer::new(&EVENTS, given.output.output);
     // The newest are asked for, and shown in the order in which they happened.
     let limit = given.limit;
-    let mut newest = list(since, "desc").at_most(Some(limit.saturating_add(1))).all(client).await?;
+    let mut newest: Vec<Received<AuditEvent>> =
+        list(since, "desc").at_most(Some(limit.saturating_add(1))).all(client).await?;
     let more = newest.len() > limit;
     newest.truncate(limit);
     newest.reverse();
@@ -91,23 +92,15 @@ pub async fn run(client: &Client, given: Audit) -> Result<Exit, Failure> {
         printer.finish()?;
         return Ok(Exit::Done);
     }
-    let mut last = newest.iter().filter_map(position).max().unwrap_or_default();
-    let mut newest_time = newest.iter().filter_map(time).max().or(since).unwrap_or(now);
+    let mut last = newest.iter().map(|event| event.value.position).max().unwrap_or_default();
+    let mut newest_time = newest.iter().map(|event| event.value.occurred_at).max().or(since).unwrap_or(now);
     loop {
         tokio::time::sleep(Duration::from_secs(FOLLOW_SECONDS)).await;
         let from = newest_time.checked_sub(SignedDuration::from_secs(LATE_SECONDS)).unwrap_or(newest_time);
-        let found = list(Some(from), "asc").all(client).await?;
-        let fresh: Vec<_> = found.into_iter().filter(|event| position(event) > Some(last)).collect();
-        last = fresh.iter().filter_map(position).max().unwrap_or(last);
-        newest_time = fresh.iter().filter_map(time).max().unwrap_or(newest_time).max(newest_time);
+        let mut fresh: Vec<Received<AuditEvent>> = list(Some(from), "asc").all(client).await?;
+        fresh.retain(|event| event.value.position > last);
+        last = fresh.iter().map(|event| event.value.position).max().unwrap_or(last);
+        newest_time = fresh.iter().map(|event| event.value.occurred_at).max().unwrap_or(newest_time).max(newest_time);
         printer.page(&fresh)?;
     }
-}
-
-fn position(event: &Value) -> Option<i64> {
-    event["position"].as_i64()
-}
-
-fn time(event: &Value) -> Option<Timestamp> {
-    event["occurred_at"].as_str()?.parse().ok()
 }

@@ -4,13 +4,15 @@ use crate::client::Client;
 use crate::command::lifecycle::{ask_for, confirm};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::{names, text};
+use crate::kinds::joined;
 use crate::naming;
 use crate::output::Output;
 use crate::program::quoted;
 use crate::waiting::Patience;
+use crate::wire::{Tenant, TenantRow};
 use clap::Args;
 use reqwest::Method;
+use tenancy_core::tenant::State;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,19 +45,16 @@ pub struct Delete {
 pub async fn run(client: &Client, given: Delete) -> Result<Exit, Failure> {
     let name = naming::tenant(&given.name)?;
     let segments = ["tenants", name];
-    let found = client.get(&segments).await?;
-    let tenant = &found.body;
-    let id = text(tenant, "tenant_id").unwrap_or(name);
-    let environments = names(tenant.get("environments"), "name");
+    let tenant: Tenant = client.get(&segments).await?.value;
+    let TenantRow { tenant_id: id, state, version, .. } = &tenant.row;
+    let environments = joined(tenant.environments.iter().map(|entry| &entry.name));
     let with = if environments.is_empty() { String::new() } else { format!(", with {environments}") };
-    let state = text(tenant, "state").unwrap_or_default();
     confirm(&format!("archive {id} ({state}{with})?"), given.yes)?;
     // The version that was looked at: whoever changed it meanwhile is not deleted unseen.
-    let version = found.version.or_else(|| tenant["version"].as_i64()).unwrap_or_default();
-    let request = client.v1(Method::DELETE, &segments).on_version(version);
+    let request = client.v1(Method::DELETE, &segments).on_version(*version);
     let outcome = ask_for(client, request, given.patience, given.output.output).await;
     outcome.map_err(|failure| match failure.code.as_deref() {
-        Some("not_in_this_state") if state == "Active" => {
+        Some("not_in_this_state") if *state == State::Active => {
             failure.and_type(&format!("suspend {} --reason 'to be deleted'", quoted(id)))
         }
         _ => failure,

@@ -3,17 +3,22 @@
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::{ENVIRONMENTS, JOBS, KEYS, ORGANIZATIONS, TENANTS, WEBHOOKS};
-use crate::kinds::{brief, names, pairs, percent, shown, text, words};
+use crate::kinds::{self, ENVIRONMENTS, JOBS, KEYS, ORGANIZATIONS, TENANTS, TenantWebhook, WEBHOOKS};
+use crate::kinds::{brief, days, joined, labels, pairs, percent, shown};
 use crate::listing::List;
 use crate::naming::{self, Name};
-use crate::output::{Format, Kind, Output, one};
+use crate::output::{Format, Kind, Output, one, one_of};
+use crate::standing::Standing;
 use crate::table::{Cell, Table, state_colour};
 use crate::terminal::{Colour, colours, write};
 use crate::time::{age, short};
+use crate::wire::{AuditEvent, Environment, Hold, Job, Key, Organization, Received, Tenant};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use tenancy_api::Word;
 
 /// Newest events that are shown with a tenant.
 const EVENTS_SHOWN: usize = 5;
@@ -64,39 +69,48 @@ enum What {
 pub async fn run(client: &Client, given: Describe) -> Result<Exit, Failure> {
     let name = given.name.as_str();
     let now = Timestamp::now();
-    let (kind, item): (&Kind, Value) = match (given.what, naming::name(name)) {
-        (What::Tenant, Name::Tenant(tenant)) => (&TENANTS, client.get(&["tenants", tenant]).await?.body),
+    let format = given.output.output;
+    match (given.what, naming::name(name)) {
+        (What::Tenant, Name::Tenant(tenant)) => {
+            let tenant: Received<Tenant> = client.get(&["tenants", tenant]).await?;
+            if !is_page(format) {
+                return one_of(&TENANTS, &tenant.value.row, &tenant.raw, format).map(|()| Exit::Done);
+            }
+            let segments = ["tenants", &*tenant.value.row.tenant_id, "audit"];
+            let newest = List::of(&segments).filter("order", Some("desc")).at_most(Some(EVENTS_SHOWN));
+            let mut page = Page::new(now, colours());
+            page.tenant(&tenant.value);
+            page.events(&newest.all(client).await?);
+            write(&page.text).map(|()| Exit::Done)
+        }
         (What::Environment | What::Tenant, Name::Environment(tenant, environment)) => {
-            (&ENVIRONMENTS, client.get(&["tenants", tenant, "environments", environment]).await?.body)
+            let segments = ["tenants", tenant, "environments", environment];
+            show(&ENVIRONMENTS, &client.get(&segments).await?, format, Page::environment)
         }
         (What::Environment, Name::Tenant(_)) => {
-            return Err(Failure::usage(format!("an environment is written tenant/environment, not {name:?}")));
+            Err(Failure::usage(format!("an environment is written tenant/environment, not {name:?}")))
         }
-        (What::Organization, _) => (&ORGANIZATIONS, client.get(&["organizations", name]).await?.body),
-        (What::Job, _) => (&JOBS, naming::job(client, name).await?),
-        (What::Webhook, _) => (&WEBHOOKS, naming::webhook(client, name).await?),
-        (What::Key, _) => (&KEYS, naming::key(client, name).await?),
-    };
-    if !matches!(given.output.output, Format::Table | Format::Wide) {
-        return one(kind, &item, given.output.output).map(|()| Exit::Done);
-    }
-    let mut page = Page::new(now, colours());
-    match given.what {
-        What::Tenant if text(&item, "env_id").is_none() => {
-            let id = text(&item, "tenant_id").unwrap_or(name);
-            let segments = ["tenants", id, "audit"];
-            let newest = List::of(&segments).filter("order", Some("desc")).at_most(Some(EVENTS_SHOWN));
-            page.tenant(&item);
-            page.events(&newest.all(client).await?);
+        (What::Organization, _) => {
+            show(&ORGANIZATIONS, &client.get(&["organizations", name]).await?, format, Page::organization)
         }
-        What::Job => page.job(&item),
-        What::Organization => page.organization(&item),
-        What::Webhook => page.webhook(&item),
-        What::Key => page.key(&item),
-        _ => page.environment(&item),
+        (What::Job, _) => show(&JOBS, &naming::job(client, name).await?, format, Page::job),
+        (What::Webhook, _) => show(&WEBHOOKS, &naming::webhook(client, name).await?, format, Page::webhook),
+        (What::Key, _) => show(&KEYS, &naming::key(client, name).await?, format, Page::key),
     }
-    write(&page.text)?;
-    Ok(Exit::Done)
+}
+
+/// Whether a page for people is asked for.
+fn is_page(format: Format) -> bool {
+    matches!(format, Format::Table | Format::Wide)
+}
+
+fn show<T>(kind: &Kind<T>, item: &Received<T>, format: Format, write_to: fn(&mut Page, &T)) -> Result<Exit, Failure> {
+    if !is_page(format) {
+        return one(kind, item, format).map(|()| Exit::Done);
+    }
+    let mut page = Page::new(Timestamp::now(), colours());
+    write_to(&mut page, &item.value);
+    write(&page.text).map(|()| Exit::Done)
 }
 
 /// A page of titles and what stands under them.
@@ -122,117 +136,104 @@ impl Page {
         self.text.push_str(&Table::untitled(2, self.colours).render(&rows));
     }
 
-    fn ages(&self, item: &Value, field: &str) -> String {
-        text(item, field).map(|at| format!("{} ({})", age(at, self.now), short(at))).unwrap_or_default()
+    fn ages(&self, at: Option<Timestamp>) -> String {
+        at.map(|at| format!("{} ({})", age(at, self.now), short(at))).unwrap_or_default()
     }
 
-    fn tenant(&mut self, t: &Value) {
-        let field = |name: &str| text(t, name).unwrap_or_default().to_owned();
-        let state = text(t, "state").unwrap_or_default();
+    fn tenant(&mut self, tenant: &Tenant) {
+        let t = &tenant.row;
+        let state = t.state.as_str();
         let state = state_colour(state).unwrap_or(Colour::Bold).paint(state, self.colours);
-        let name = Colour::Bold.paint(text(t, "tenant_id").unwrap_or_default(), self.colours).into_owned();
+        let name = Colour::Bold.paint(&t.tenant_id, self.colours);
         self.text.push_str(&format!("{name}  {state}\n"));
-        let since = self.ages(t, "state_since");
-        let created = self.ages(t, "created_at");
-        let purge = self.ages(t, "purge_after");
+        let obstacle = Standing::of(tenant).obstacle();
+        let desired = t.desired_state.as_ref().map(Word::to_string);
         self.facts(vec![
-            ("waits for", field("waits_for")),
-            ("wish", field("desired_state")),
-            ("in this state", since),
-            ("display name", field("display_name")),
-            ("organization", field("organization_id")),
-            ("profile", field("profile")),
-            ("region", field("region")),
-            ("labels", pairs(t.get("labels"))),
-            ("aliases", aliases(&t["aliases"])),
-            ("quotas", pairs(t.get("quotas"))),
-            ("policies", pairs(t.get("policies"))),
-            ("billing", pairs(t.get("billing"))),
-            ("protected", if t["deletion_protection"] == true { "from deletion".to_owned() } else { String::new() }),
-            ("version", shown(&t["version"])),
-            ("registered", created),
-            ("may be purged", purge),
-            ("webhooks", names(t.get("webhooks"), "name")),
+            ("desired", desired.into_iter().chain(obstacle).collect::<Vec<_>>().join("; ")),
+            ("in this state", self.ages(Some(t.state_since))),
+            ("display name", text(&t.display_name)),
+            ("organization", t.organization_id.to_string()),
+            ("profile", t.profile.to_string()),
+            ("region", t.region.to_string()),
+            ("labels", labels(&*t.labels)),
+            ("aliases", aliases(&tenant.aliases)),
+            ("quotas", pairs(&*t.quotas)),
+            ("policies", pairs(&*t.policies)),
+            ("billing", pairs(&*t.billing)),
+            ("protected", if t.deletion_protection { "from deletion".to_owned() } else { String::new() }),
+            ("version", t.version.to_string()),
+            ("registered", self.ages(Some(t.created_at))),
+            ("may be purged", self.ages(t.purge_after)),
+            ("webhooks", joined(tenant.webhooks.iter().map(|webhook| &webhook.name))),
         ]);
-        self.list(
-            "Environments",
-            &t["environments"],
-            &["NAME", "STATE", "ISOLATION", "REGION", "RETENTION", "QUOTAS"],
-            |e, _| {
-                vec![
-                    Cell::maybe(text(e, "name")),
-                    Cell::state(text(e, "state")),
-                    Cell::maybe(text(e, "isolation_level")),
-                    Cell::maybe(text(e, "region")),
-                    Cell::maybe(e["retention_days"].as_i64().map(|days| format!("{days}d"))),
-                    Cell::new(pairs(e.get("quotas"))),
-                ]
-            },
-        );
-        self.list("Holds", &t["holds"], HOLD_TITLES, hold);
-        if let Some(job) = t.get("open_job").filter(|job| job.is_object()) {
+        let titles = &["NAME", "STATE", "ISOLATION", "REGION", "RETENTION", "QUOTAS"];
+        self.list("Environments", &tenant.environments, titles, |e, _| {
+            vec![
+                Cell::new(&*e.name),
+                kinds::state(&e.state),
+                Cell::new(e.isolation_level.as_str()),
+                Cell::new(&*e.region),
+                Cell::maybe(days(e.retention_days)),
+                Cell::new(pairs(&*e.quotas)),
+            ]
+        });
+        self.list("Holds", &tenant.holds, HOLD_TITLES, hold);
+        if let Some(job) = &tenant.open_job {
             self.title("Job");
-            let field = |name: &str| text(job, name).unwrap_or_default().to_owned();
             self.facts(vec![
-                ("job", field("job_id")),
-                ("action", field("action")),
-                ("state", field("state")),
-                ("done", percent(job)),
+                ("job", job.job_id.to_string()),
+                ("action", job.action.to_string()),
+                ("state", job.state.to_string()),
+                ("done", percent(job.progress)),
             ]);
         }
     }
 
-    fn list(
+    fn list<T>(
         &mut self,
         title: &str,
-        items: &Value,
+        items: &[T],
         titles: &'static [&'static str],
-        row: fn(&Value, Timestamp) -> Vec<Cell>,
+        row: fn(&T, Timestamp) -> Vec<Cell>,
     ) {
-        let rows: Vec<_> = items.as_array().into_iter().flatten().map(|item| row(item, self.now)).collect();
+        let rows: Vec<_> = items.iter().map(|item| row(item, self.now)).collect();
         if !rows.is_empty() {
             self.title(title);
             self.text.push_str(&Table::new(titles.iter().copied(), self.colours).render(&rows));
         }
     }
 
-    fn events(&mut self, events: &[Value]) {
-        let rows = events.iter().map(|event| {
+    fn events(&mut self, events: &[Received<AuditEvent>]) {
+        let titles = &["AGE", "EVENT", "ACTOR"];
+        self.list("Newest events", events, titles, |Received { value: event, .. }, now| {
             vec![
-                Cell::new(age(text(event, "occurred_at").unwrap_or_default(), self.now)),
-                Cell::maybe(text(event, "event_type")),
-                Cell::maybe(text(event, "actor").map(brief)),
+                Cell::new(age(event.occurred_at, now)),
+                Cell::new(event.event_type.as_str()),
+                Cell::new(brief(&event.actor)),
             ]
         });
-        let rows: Vec<_> = rows.collect();
-        if !rows.is_empty() {
-            self.title("Newest events");
-            self.text.push_str(&Table::new(["AGE", "EVENT", "ACTOR"], self.colours).render(&rows));
-        }
     }
 
-    fn job(&mut self, job: &Value) {
-        let field = |name: &str| text(job, name).unwrap_or_default().to_owned();
-        let times = [("queued", self.ages(job, "created_at")), ("ended", self.ages(job, "finished_at"))];
-        let mut facts = vec![
-            ("job", field("job_id")),
-            ("tenant", field("tenant_id")),
-            ("action", field("action")),
-            ("state", field("state")),
-            ("done", percent(job)),
-            ("waits for", field("waiting_for")),
-            ("failed by", field("error_code")),
-            ("error", field("error")),
-            ("attempt", shown(&job["attempt"])),
-            ("asked for by", field("requested_by")),
-            ("correlation id", field("correlation_id")),
-        ];
-        facts.extend(times);
-        self.facts(facts);
-        self.list("Steps", &job["steps"], &["STEP", "STATE"], |step, _| {
-            vec![Cell::maybe(text(step, "name")), Cell::state(text(step, "state"))]
+    fn job(&mut self, job: &Job) {
+        self.facts(vec![
+            ("job", job.job_id.to_string()),
+            ("tenant", job.tenant_id.to_string()),
+            ("action", job.action.to_string()),
+            ("state", job.state.to_string()),
+            ("done", percent(job.progress)),
+            ("waiting for", text(&job.waiting_for)),
+            ("failed by", text(&job.error_code)),
+            ("error", text(&job.error)),
+            ("attempt", job.attempt.to_string()),
+            ("asked for by", job.requested_by.to_string()),
+            ("correlation id", job.correlation_id.to_string()),
+            ("queued", self.ages(Some(job.created_at))),
+            ("ended", self.ages(job.finished_at)),
+        ]);
+        self.list("Steps", &job.steps, &["STEP", "STATE"], |step, _| {
+            vec![Cell::new(&*step.name), kinds::state(&step.state)]
         });
-        if let Some(logs) = text(job, "logs").filter(|logs| !logs.is_empty()) {
+        if let Some(logs) = job.logs.as_deref().filter(|logs| !logs.is_empty()) {
             self.title("Log");
             self.text.push_str(&crate::terminal::plain(logs));
             if !logs.ends_with('\n') {
@@ -241,69 +242,65 @@ impl Page {
         }
     }
 
-    fn organization(&mut self, o: &Value) {
-        let field = |name: &str| text(o, name).unwrap_or_default().to_owned();
-        let (created, closed) = (self.ages(o, "created_at"), self.ages(o, "closed_at"));
+    fn organization(&mut self, o: &Organization) {
         self.facts(vec![
-            ("organization", field("organization_id")),
-            ("display name", field("display_name")),
-            ("labels", pairs(o.get("labels"))),
-            ("version", shown(&o["version"])),
-            ("created", created),
-            ("closed", closed),
+            ("organization", o.organization_id.to_string()),
+            ("display name", text(&o.display_name)),
+            ("labels", labels(&*o.labels)),
+            ("version", o.version.to_string()),
+            ("created", self.ages(Some(o.created_at))),
+            ("closed", self.ages(o.closed_at)),
         ]);
-        let (used, caps) = (&o["usage"], &o["caps"]);
-        let quotas = [used, caps].into_iter().filter_map(|of| of["quotas"].as_object()).flatten();
-        let names: std::collections::BTreeSet<_> = quotas.map(|(name, _)| name.as_str()).collect();
-        let row = |name: &str, used: &Value, cap: &Value| {
-            vec![Cell::new(name), Cell::new(used.as_i64().unwrap_or_default().to_string()), Cell::new(shown(cap))]
+        let none = BTreeMap::new();
+        let (used, usage) = o.usage.as_ref().map_or((0, &none), |usage| (usage.tenants, &*usage.quotas));
+        let caps = o.caps.clone().unwrap_or_default();
+        let limits = caps.quotas.unwrap_or_default();
+        let names: BTreeSet<_> = usage.keys().chain(limits.keys()).collect();
+        let row = |name: &str, used: i64, cap: Option<i64>| {
+            vec![Cell::new(name), Cell::new(used.to_string()), Cell::maybe(cap.map(|cap| cap.to_string()))]
         };
-        let tenants = row("tenants", &used["tenants"], &caps["tenants"]);
-        let quotas = names.iter().map(|name| row(name, &used["quotas"][*name], &caps["quotas"][*name]));
-        let rows: Vec<_> = std::iter::once(tenants).chain(quotas).collect();
+        let quotas = names
+            .into_iter()
+            .map(|name| row(name, usage.get(name).copied().unwrap_or_default(), limits.get(name).copied()));
+        let rows: Vec<_> = std::iter::once(row("tenants", used, caps.tenants)).chain(quotas).collect();
         self.title("Its tenants, in sum");
         self.text.push_str(&Table::new(["WHAT", "USED", "CAP"], self.colours).render(&rows));
-        self.list("Holds", &o["holds"], HOLD_TITLES, hold);
+        self.list("Holds", o.holds.as_deref().unwrap_or_default(), HOLD_TITLES, hold);
     }
 
-    fn webhook(&mut self, w: &Value) {
-        let field = |name: &str| text(w, name).unwrap_or_default().to_owned();
+    fn webhook(&mut self, w: &TenantWebhook) {
         self.facts(vec![
             ("webhook", (WEBHOOKS.name)(w)),
-            ("url", field("url")),
-            ("events", words(w.get("events"))),
-            ("retries", pairs(w.get("retry_policy"))),
+            ("url", w.webhook.url.to_string()),
+            ("events", joined(&*w.webhook.events)),
+            ("retries", pairs(&*w.webhook.retry_policy)),
         ]);
     }
 
-    fn key(&mut self, k: &Value) {
-        let field = |name: &str| text(k, name).unwrap_or_default().to_owned();
-        let times = ["created_at", "expires_at", "revoked_at"].map(|field| self.ages(k, field));
-        let [created, expires, revoked] = times;
+    fn key(&mut self, k: &Key) {
         self.facts(vec![
-            ("key", field("key_id")),
-            ("name", field("name")),
-            ("role", field("role")),
-            ("created", created),
-            ("expires", expires),
-            ("revoked", revoked),
+            ("key", k.key_id.to_string()),
+            ("name", k.name.to_string()),
+            ("role", k.role.to_string()),
+            ("created", self.ages(Some(k.created_at))),
+            ("expires", self.ages(k.expires_at)),
+            ("revoked", self.ages(k.revoked_at)),
         ]);
     }
 
-    fn environment(&mut self, e: &Value) {
-        let field = |name: &str| text(e, name).unwrap_or_default().to_owned();
-        let (created, provisioned) = (self.ages(e, "created_at"), self.ages(e, "provisioned_at"));
+    fn environment(&mut self, environment: &Environment) {
+        let e = &environment.entry;
         self.facts(vec![
-            ("environment", (ENVIRONMENTS.name)(e)),
-            ("state", field("state")),
-            ("isolation", field("isolation_level")),
-            ("region", field("region")),
-            ("quotas", pairs(e.get("quotas"))),
-            ("retention", e["retention_days"].as_i64().map(|days| format!("{days}d")).unwrap_or_default()),
-            ("version", shown(&e["version"])),
-            ("id", field("env_id")),
-            ("created", created),
-            ("provisioned", provisioned),
+            ("environment", (ENVIRONMENTS.name)(environment)),
+            ("state", e.state.to_string()),
+            ("isolation", e.isolation_level.to_string()),
+            ("region", e.region.to_string()),
+            ("quotas", pairs(&*e.quotas)),
+            ("retention", days(e.retention_days).unwrap_or_default()),
+            ("version", e.version.to_string()),
+            ("id", e.env_id.to_string()),
+            ("created", self.ages(Some(environment.created_at))),
+            ("provisioned", self.ages(e.provisioned_at)),
         ]);
     }
 }
@@ -311,15 +308,20 @@ impl Page {
 /// Titles of a list of holds.
 const HOLD_TITLES: &[&str] = &["HOLD", "ON", "SINCE", "UNTIL", "PLACED BY", "REASON"];
 
-fn hold(h: &Value, now: Timestamp) -> Vec<Cell> {
+fn hold(h: &Hold, now: Timestamp) -> Vec<Cell> {
     vec![
-        Cell::maybe(text(h, "hold")),
-        Cell::new(if h["organization"] == true { "organization" } else { "tenant" }),
-        Cell::new(age(text(h, "created_at").unwrap_or_default(), now)),
-        Cell::maybe(text(h, "until").map(|at| age(at, now))),
-        Cell::maybe(text(h, "placed_by").map(brief)),
-        Cell::maybe(text(h, "reason")),
+        Cell::new(&*h.hold),
+        Cell::new(if h.organization { "organization" } else { "tenant" }),
+        Cell::new(age(h.created_at, now)),
+        Cell::maybe(h.until.map(|at| age(at, now))),
+        Cell::new(brief(&h.placed_by)),
+        Cell::maybe(h.reason.as_deref()),
     ]
+}
+
+/// A text that may be missing.
+fn text(text: &Option<Cow<'_, str>>) -> String {
+    text.as_deref().unwrap_or_default().to_owned()
 }
 
 /// `host:acme.example.com, stripe:cus_9s6`
@@ -335,24 +337,26 @@ fn aliases(aliases: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::samples::tenant;
     use serde_json::json;
 
     #[test]
     fn must_say_everything_about_a_tenant() {
         let mut page = Page::new("2026-11-23T12:00:00Z".parse().expect("a time"), false);
-        page.tenant(&json!({
+        let tenant = tenant(json!({
             "tenant_id": "acme-eu", "organization_id": "acme", "profile": "mt-standard", "region": "eu-west-1",
             "state": "Suspended", "state_since": "2026-11-23T11:50:00Z", "desired_state": "Active", "version": 3,
             "created_at": "2026-11-20T12:00:00Z", "waits_for": "the release of hold billing",
             "aliases": {"host": ["a.example", "b.example"], "stripe": "cus_9s6"}, "quotas": {"storageGiB": 500},
-            "environments": [{"name": "prod", "state": "Suspended", "region": "eu-west-1", "isolation_level": "strict"}],
+            "environments": [{"name": "prod", "state": "Suspended", "region": "eu-west-1", "isolation_level": "strict",
+                              "env_id": "env_1", "version": 1}],
             "holds": [{"hold": "billing", "reason": "invoice\n1042", "placed_by": "user:key_1",
                        "created_at": "2026-11-23T11:50:00Z", "organization": false}],
         }));
+        page.tenant(&tenant.value);
         let expected = "\
 acme-eu  Suspended
-waits for      the release of hold billing
-wish           Active
+desired        Active; held by billing
 in this state  10m (2026-11-23T11:50:00Z)
 organization   acme
 profile        mt-standard

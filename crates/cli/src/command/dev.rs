@@ -1,7 +1,7 @@
 //! `dev`: a server to try things, ready in one command.
 
 use crate::client::Client;
-use crate::command::apply::{Applied, conclude, send};
+use crate::command::apply::{conclude, send};
 use crate::contexts::{Context, Contexts, read_toml, write_toml};
 use crate::documents::Documents;
 use crate::exit::Exit;
@@ -10,20 +10,22 @@ use crate::hosting::{
     LogFormat, bad_config, listen, log, make_data_directory, make_key, not_served, of_database, on_threads_for,
     reached, stop_on_signals,
 };
-use crate::kinds::{OVERVIEW, text};
+use crate::kinds::OVERVIEW;
 use crate::listing::List;
 use crate::output::{Format, Printer};
 use crate::program::{command, quoted};
 use crate::reach::{CLIENT_FILE, DATA_DIRECTORY, DEV_CONTEXT, Server};
 use crate::terminal::{Colour, colours, error_colours, remark, say};
-use crate::waiting::{Patience, Settled, as_wished};
+use crate::waiting::{Patience, Settled};
+use crate::wire::{Received, TenantRow};
 use clap::Args;
 use reqwest::Method;
-use serde_json::Value;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tenancy_api::health::Health;
 use tenancy_core::apikey::Role;
 use tenancy_server::token::token_digest;
 use tenancy_server::{Config, Flags};
@@ -221,7 +223,9 @@ async fn answers(context: Context) -> bool {
     let Ok(client) = client_of(Context { key: None, ..context }) else { return false };
     let asked = client.request(Method::GET, &["healthz"]).look();
     let answer = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS), asked).await;
-    answer.is_ok_and(|answer| answer.is_ok_and(|(_, body)| body["status"] == "ok"))
+    answer.is_ok_and(|answer| {
+        answer.is_ok_and(|(_, body)| Health::deserialize(&body).is_ok_and(|health| health.status == Health::OK))
+    })
 }
 
 /// Applies the manifests over the server's own API, and shows what is there.
@@ -229,7 +233,7 @@ async fn present(client: &Client, documents: Option<Documents>, directory: &Path
     let mut settled = BTreeMap::new();
     let mut outcome = Ok(());
     if let Some(documents) = documents {
-        let applied = Applied::of(send(client, documents, &[], false).await?);
+        let applied = send(client, documents, &[], false).await?;
         say("")?;
         applied.print(Format::Table)?;
         applied.refusal()?;
@@ -237,7 +241,7 @@ async fn present(client: &Client, documents: Option<Documents>, directory: &Path
         outcome = conclude(&settled, PATIENCE, |_| false);
     }
     let first = overview(client).await?;
-    for one in settled.values().filter(|one| !as_wished(&one.tenant)) {
+    for one in settled.values().filter(|one| !one.standing().is_reached()) {
         said(one)?;
     }
     // A job that failed can be looked at as long as the server runs.
@@ -266,14 +270,14 @@ fn said(one: &Settled) -> Result<(), Failure> {
 
 /// Prints what is there, and answers the first tenant.
 async fn overview(client: &Client) -> Result<Option<String>, Failure> {
-    let rows = List::of(&["tenants"]).at_most(Some(TENANTS_SHOWN)).all(client).await?;
+    let rows: Vec<Received<TenantRow>> = List::of(&["tenants"]).at_most(Some(TENANTS_SHOWN)).all(client).await?;
     if rows.is_empty() {
         return Ok(None);
     }
-    let mut whole: Vec<Value> = Vec::new();
+    let mut whole = Vec::new();
     for row in &rows {
         // A row of the list has no environments.
-        whole.push(client.get(&["tenants", text(row, "tenant_id").unwrap_or_default()]).await?.body);
+        whole.push(client.get(&["tenants", &row.value.tenant_id]).await?);
     }
     say("")?;
     let mut printer = Printer::new(&OVERVIEW, Format::Table);
@@ -282,7 +286,7 @@ async fn overview(client: &Client) -> Result<Option<String>, Failure> {
     if rows.len() == TENANTS_SHOWN {
         say(&format!("(the first {TENANTS_SHOWN})"))?;
     }
-    Ok(rows.first().and_then(|row| text(row, "tenant_id")).map(str::to_owned))
+    Ok(rows.first().map(|row| row.value.tenant_id.to_string()))
 }
 
 fn next_commands(tenant: Option<&str>, flag: &str) -> [String; 3] {

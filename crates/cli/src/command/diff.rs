@@ -8,9 +8,11 @@ use crate::naming;
 use crate::output::{Format, Output};
 use crate::program::quoted;
 use crate::terminal::{colours, say, write};
+use crate::wire::{Received, TenantRow, TenantVersion};
 use crate::yaml;
 use clap::Args;
 use serde_json::{Value, json};
+use tenancy_api::applied::Difference;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,7 +53,7 @@ pub async fn run(client: &Client, given: Diff) -> Result<Exit, Failure> {
         Format::Yaml => write(&yaml::yaml(&json!(changes))?)?,
         Format::Name => {
             for one in &changes {
-                say(&change::place(one["pointer"].as_str().unwrap_or_default()))?;
+                say(&change::place(&one.pointer))?;
             }
         }
         Format::Table | Format::Wide if changes.is_empty() => say("no difference")?,
@@ -69,11 +71,7 @@ pub async fn run(client: &Client, given: Diff) -> Result<Exit, Failure> {
 /// # Errors
 /// What the server says.
 pub async fn current_version(client: &Client, tenant: &str) -> Result<i64, Failure> {
-    let found = client.get(&["tenants", tenant]).await?;
-    found
-        .version
-        .or_else(|| found.body["version"].as_i64())
-        .ok_or_else(|| Failure::refused("the server does not say which version the tenant is at"))
+    Ok(client.get::<TenantRow>(&["tenants", tenant]).await?.value.version)
 }
 
 /// A kept manifest.
@@ -81,16 +79,16 @@ pub async fn current_version(client: &Client, tenant: &str) -> Result<i64, Failu
 /// # Errors
 /// What the server says.
 pub async fn manifest(client: &Client, tenant: &str, version: i64) -> Result<Value, Failure> {
-    Ok(kept_version(client, tenant, version).await?["manifest"].take())
+    Ok(kept_version(client, tenant, version).await?.value.manifest.into_owned())
 }
 
 /// A kept version whole.
 ///
 /// # Errors
 /// What the server says; where there is no such version, with the list of those that there are.
-pub async fn kept_version(client: &Client, tenant: &str, version: i64) -> Result<Value, Failure> {
+pub async fn kept_version(client: &Client, tenant: &str, version: i64) -> Result<Received<TenantVersion>, Failure> {
     let kept = client.get(&["tenants", tenant, "versions", &version.to_string()]).await;
-    kept.map(|answer| answer.body).map_err(|failure| match failure.message.strip_prefix("there is no version") {
+    kept.map_err(|failure| match failure.message.strip_prefix("there is no version") {
         Some(_) => Failure { message: format!("{tenant} has no version {version}"), ..failure }
             .and_type(&format!("get versions {}", quoted(tenant))),
         None => failure,
@@ -98,6 +96,6 @@ pub async fn kept_version(client: &Client, tenant: &str, version: i64) -> Result
 }
 
 /// The changes from one manifest to another, as the server writes them.
-pub fn between(from: &Value, to: &Value) -> Vec<Value> {
-    tenancy_core::json::differences(from, to).into_iter().map(|difference| json!(difference)).collect()
+pub fn between(from: &Value, to: &Value) -> Vec<Difference> {
+    tenancy_core::json::differences(from, to).into_iter().map(Difference::from).collect()
 }

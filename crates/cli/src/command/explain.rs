@@ -7,7 +7,8 @@ use crate::table::{Cell, Table};
 use crate::terminal::{Colour, colours, say, write};
 use crate::yaml;
 use clap::Args;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use tenancy_core::declared::Declared;
 
 const EXAMPLES: &str = "\
@@ -48,7 +49,7 @@ const FIELDS: &[(&str, &str, &str)] = &[
         "word",
         "mt-standard: shared placement (the default); st-dedicated: its own, every environment strict",
     ),
-    ("tenant.desired_state", "word", "the wish: Active or Suspended; left out: as it is. A hold can stand against it"),
+    ("tenant.desired_state", "word", "Active or Suspended; as it is when left out. A hold overrides it"),
     ("tenant.region", "word", "the home region; required"),
     ("tenant.labels", "text to text", "for your filters: get tenants -l tier=gold"),
     (
@@ -107,22 +108,30 @@ pub fn run(given: Explain) -> Result<Exit, Failure> {
     let text = page(&given.field, colours())?;
     let rows = || below(&given.field);
     match given.output.output {
-        Format::Json => write(&yaml::json(&rows().collect())?)?,
-        Format::Yaml => write(&yaml::yaml(&rows().collect())?)?,
-        Format::Name => rows().try_for_each(|row| say(row["field"].as_str().unwrap_or_default()))?,
+        Format::Json => write(&yaml::json(&json!(rows().collect::<Vec<_>>()))?)?,
+        Format::Yaml => write(&yaml::yaml(&json!(rows().collect::<Vec<_>>()))?)?,
+        Format::Name => rows().try_for_each(|row| say(&row.field))?,
         Format::Table | Format::Wide => write(&text)?,
     }
     Ok(Exit::Done)
 }
 
-/// A field and all below it, for programs.
-fn below(path: &str) -> impl Iterator<Item = Value> {
+/// A field, for programs.
+#[derive(Debug, Serialize)]
+struct Field {
+    field: String,
+    takes: String,
+    means: String,
+}
+
+/// A field and all below it.
+fn below(path: &str) -> impl Iterator<Item = Field> {
     let path = path.trim_end_matches('.').to_lowercase();
     let is_below = move |field: &str| {
         field.to_lowercase().strip_prefix(&path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
     let fields = all().into_iter().filter(move |(field, ..)| is_below(field));
-    fields.map(|(field, takes, means)| json!({"field": field, "takes": takes, "means": means}))
+    fields.map(|(field, takes, means)| Field { field, takes, means })
 }
 
 fn page(path: &str, colours: bool) -> Result<String, Failure> {

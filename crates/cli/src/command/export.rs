@@ -3,12 +3,13 @@
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::text;
 use crate::listing::List;
 use crate::terminal::{remark, write};
+use crate::wire::{Received, TenantRow};
 use crate::{naming, yaml};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
+use tenancy_core::tenant::State;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,30 +72,30 @@ pub async fn run(client: &Client, given: Export) -> Result<Exit, Failure> {
     let mut writer = Writer { format: given.output, written: 0 };
     if !given.names.is_empty() {
         for name in &given.names {
-            writer.write(&tenant(&client.get(&["tenants", naming::tenant(name)?]).await?.body))?;
+            writer.write(&tenant(&client.get::<Value>(&["tenants", naming::tenant(name)?]).await?.raw))?;
         }
         return writer.finish();
     }
     match &given.organization {
-        Some(name) => writer.write(&organization(&client.get(&["organizations", name]).await?.body))?,
+        Some(name) => writer.write(&organization(&client.get::<Value>(&["organizations", name]).await?.raw))?,
         None => {
-            let write = |items: Vec<Value>| items.iter().try_for_each(|item| writer.write(&organization(item)));
-            let mut write = write;
+            let mut write =
+                |items: Vec<Received<Value>>| items.iter().try_for_each(|item| writer.write(&organization(&item.raw)));
             List::of(&["organizations"]).pages(client, |items| write(items).map(|()| true)).await?;
         }
     }
     // A row of the list has no environments; each tenant is read whole, one after the other: an export may take its
     // time, and shall not take the server's.
-    let rows = List::of(&["tenants"]).filter("organization_id", given.organization).all(client).await?;
+    let rows: Vec<Received<TenantRow>> =
+        List::of(&["tenants"]).filter("organization_id", given.organization).all(client).await?;
     let mut archived = 0;
-    for row in &rows {
+    for Received { value: row, .. } in &rows {
         // Applied elsewhere, an archived tenant would come to life.
-        if text(row, "state") == Some("Archived") {
+        if row.state == State::Archived {
             archived += 1;
             continue;
         }
-        let id = text(row, "tenant_id").unwrap_or_default();
-        writer.write(&tenant(&client.get(&["tenants", id]).await?.body))?;
+        writer.write(&tenant(&client.get::<Value>(&["tenants", &row.tenant_id]).await?.raw))?;
     }
     if archived > 0 {
         remark(&format!("left out: {archived} archived; name them to export them"));
@@ -133,9 +134,7 @@ impl Writer {
 }
 
 fn organization(organization: &Value) -> Value {
-    let mut document = only(organization, ORGANIZATION);
-    document["kind"] = json!("Organization");
-    document
+    manifest("Organization", only(organization, ORGANIZATION))
 }
 
 /// The manifest of a tenant: what can be written, without what is.
@@ -143,15 +142,19 @@ pub fn tenant(tenant: &Value) -> Value {
     let mut document = only(tenant, TENANT);
     for (list, fields) in [("environments", ENVIRONMENT), ("webhooks", WEBHOOK)] {
         if let Some(items) = document.get_mut(list).and_then(Value::as_array_mut) {
-            items.iter_mut().for_each(|item| *item = only(item, fields));
+            items.iter_mut().for_each(|item| *item = Value::Object(only(item, fields)));
         }
     }
-    document["kind"] = json!("Tenant");
-    document
+    manifest("Tenant", document)
+}
+
+fn manifest(kind: &str, mut fields: Map<String, Value>) -> Value {
+    fields.insert("kind".to_owned(), json!(kind));
+    Value::Object(fields)
 }
 
 /// The fields that are named and set.
-fn only(item: &Value, fields: &[&str]) -> Value {
+fn only(item: &Value, fields: &[&str]) -> Map<String, Value> {
     let set = |value: &&Value| match value {
         Value::Null => false,
         Value::Object(object) => !object.is_empty(),
@@ -159,7 +162,7 @@ fn only(item: &Value, fields: &[&str]) -> Value {
         _ => true,
     };
     let kept = fields.iter().filter_map(|field| Some(((*field).to_owned(), item.get(field).filter(set)?.clone())));
-    Value::Object(kept.collect::<Map<_, _>>())
+    kept.collect()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::naming::{self, Name};
 use crate::output::{Format, Kind, Output, Printer, one};
 use crate::terminal::remark;
 use clap::{Args, ValueEnum};
+use serde::de::DeserializeOwned;
 use tenancy_core::job::JobState;
 use tenancy_core::nearest::nearest;
 use tenancy_core::tenant::State;
@@ -82,15 +83,15 @@ enum What {
 }
 
 impl What {
-    fn kind(self) -> &'static Kind {
+    fn plural(self) -> &'static str {
         match self {
-            Self::Tenants => &TENANTS,
-            Self::Organizations => &ORGANIZATIONS,
-            Self::Environments => &ENVIRONMENTS,
-            Self::Jobs => &JOBS,
-            Self::Keys => &KEYS,
-            Self::Versions => &VERSIONS,
-            Self::Webhooks => &WEBHOOKS,
+            Self::Tenants => TENANTS.plural,
+            Self::Organizations => ORGANIZATIONS.plural,
+            Self::Environments => ENVIRONMENTS.plural,
+            Self::Jobs => JOBS.plural,
+            Self::Keys => KEYS.plural,
+            Self::Versions => VERSIONS.plural,
+            Self::Webhooks => WEBHOOKS.plural,
         }
     }
 
@@ -121,27 +122,31 @@ pub async fn run(client: &Client, given: Get) -> Result<Exit, Failure> {
     check_filters(&given)?;
     let names: Vec<&str> = given.names.iter().map(String::as_str).collect();
     match (given.what, names.as_slice()) {
-        (What::Tenants, []) => list(client, &given, &["tenants"]).await,
-        (What::Organizations, []) => list(client, &given, &["organizations"]).await,
-        (What::Jobs, []) => list(client, &given, &["jobs"]).await,
-        (What::Keys, []) => list(client, &given, &["keys"]).await,
+        (What::Tenants, []) => list(client, &given, &TENANTS, &["tenants"]).await,
+        (What::Organizations, []) => list(client, &given, &ORGANIZATIONS, &["organizations"]).await,
+        (What::Jobs, []) => list(client, &given, &JOBS, &["jobs"]).await,
+        (What::Keys, []) => list(client, &given, &KEYS, &["keys"]).await,
         (What::Environments | What::Versions | What::Webhooks, []) => {
-            Err(Failure::usage(format!("whose? write: get {} TENANT", given.what.kind().plural)))
+            Err(Failure::usage(format!("whose? write: get {} TENANT", given.what.plural())))
         }
-        (What::Tenants, names) => each(client, &given, "tenants", names).await,
-        (What::Organizations, names) => each(client, &given, "organizations", names).await,
+        (What::Tenants, names) => each(client, &given, &TENANTS, names).await,
+        (What::Organizations, names) => each(client, &given, &ORGANIZATIONS, names).await,
         (What::Keys, [name]) => one(&KEYS, &naming::key(client, name).await?, given.output.output).map(|()| Exit::Done),
         (What::Environments, [tenant]) => match naming::name(tenant) {
-            Name::Tenant(tenant) => list(client, &given, &["tenants", tenant, "environments"]).await,
-            Name::Environment(tenant, name) => single(client, &given, &["tenants", tenant, "environments", name]).await,
+            Name::Tenant(tenant) => list(client, &given, &ENVIRONMENTS, &["tenants", tenant, "environments"]).await,
+            Name::Environment(tenant, name) => {
+                single(client, &given, &ENVIRONMENTS, &["tenants", tenant, "environments", name]).await
+            }
         },
         (What::Jobs, [name]) if naming::is_job(name) || matches!(naming::name(name), Name::Environment(..)) => {
             let job = naming::job(client, name).await?;
             one(&JOBS, &job, given.output.output).map(|()| Exit::Done)
         }
-        (What::Jobs, [tenant]) => list(client, &given, &["tenants", tenant, "jobs"]).await,
-        (What::Versions, [tenant]) => list(client, &given, &["tenants", naming::tenant(tenant)?, "versions"]).await,
-        (What::Jobs, [tenant, job]) => single(client, &given, &["tenants", tenant, "jobs", job]).await,
+        (What::Jobs, [tenant]) => list(client, &given, &JOBS, &["tenants", tenant, "jobs"]).await,
+        (What::Versions, [tenant]) => {
+            list(client, &given, &VERSIONS, &["tenants", naming::tenant(tenant)?, "versions"]).await
+        }
+        (What::Jobs, [tenant, job]) => single(client, &given, &JOBS, &["tenants", tenant, "jobs", job]).await,
         (What::Versions, [tenant, version]) => {
             let number = version.parse();
             let number = number.map_err(|_| Failure::usage(format!("a version is a number, not {version:?}")))?;
@@ -149,7 +154,7 @@ pub async fn run(client: &Client, given: Get) -> Result<Exit, Failure> {
             one(&VERSIONS, &kept, given.output.output).map(|()| Exit::Done)
         }
         (What::Webhooks, [name]) => webhooks(client, &given, name).await,
-        (what, _) => Err(Failure::usage(format!("too many names for get {}", what.kind().plural))),
+        (what, _) => Err(Failure::usage(format!("too many names for get {}", what.plural()))),
     }
 }
 
@@ -166,7 +171,7 @@ fn check_filters(given: &Get) -> Result<(), Failure> {
     let known = given.what.filters();
     // A filter that would be ignored is an answer to another question than was asked.
     if let Some((flag, _)) = set.iter().find(|(flag, set)| *set && !known.contains(flag)) {
-        return Err(Failure::usage(format!("{flag} does not apply to {}", given.what.kind().plural)));
+        return Err(Failure::usage(format!("{flag} does not apply to {}", given.what.plural())));
     }
     let (state, states) = (given.state.as_deref().unwrap_or_default(), given.what.states());
     if given.state.is_none() || states.contains(&state) {
@@ -187,7 +192,12 @@ async fn webhooks(client: &Client, given: &Get, name: &str) -> Result<Exit, Fail
     printer.finish().map(|()| Exit::Done)
 }
 
-async fn list(client: &Client, given: &Get, segments: &[&str]) -> Result<Exit, Failure> {
+async fn list<T: DeserializeOwned>(
+    client: &Client,
+    given: &Get,
+    kind: &Kind<T>,
+    segments: &[&str],
+) -> Result<Exit, Failure> {
     let mut list = List::of(segments)
         .filter("state", given.state.clone())
         .filter("region", given.region.clone())
@@ -202,7 +212,7 @@ async fn list(client: &Client, given: &Get, segments: &[&str]) -> Result<Exit, F
         }
         list = list.filter("label", Some(label.clone()));
     }
-    let mut printer = Printer::new(given.what.kind(), given.output.output);
+    let mut printer = Printer::new(kind, given.output.output);
     let more = list.pages(client, |items| printer.page(&items).map(|()| true)).await?;
     printer.finish()?;
     if more && matches!(given.output.output, Format::Table | Format::Wide) {
@@ -211,21 +221,30 @@ async fn list(client: &Client, given: &Get, segments: &[&str]) -> Result<Exit, F
     Ok(Exit::Done)
 }
 
-async fn single(client: &Client, given: &Get, segments: &[&str]) -> Result<Exit, Failure> {
-    let item = client.get(segments).await?.body;
-    one(given.what.kind(), &item, given.output.output)?;
+async fn single<T: DeserializeOwned>(
+    client: &Client,
+    given: &Get,
+    kind: &Kind<T>,
+    segments: &[&str],
+) -> Result<Exit, Failure> {
+    one(kind, &client.get(segments).await?, given.output.output)?;
     Ok(Exit::Done)
 }
 
-async fn each(client: &Client, given: &Get, list: &str, names: &[&str]) -> Result<Exit, Failure> {
+async fn each<T: DeserializeOwned>(
+    client: &Client,
+    given: &Get,
+    kind: &Kind<T>,
+    names: &[&str],
+) -> Result<Exit, Failure> {
     if let [name] = names {
-        return single(client, given, &[list, name]).await;
+        return single(client, given, kind, &[kind.plural, name]).await;
     }
-    let mut printer = Printer::new(given.what.kind(), given.output.output);
+    let mut printer = Printer::new(kind, given.output.output);
     let mut first: Option<Failure> = None;
     for name in names {
-        match client.get(&[list, name]).await {
-            Ok(answer) => printer.page(std::slice::from_ref(&answer.body))?,
+        match client.get(&[kind.plural, name]).await {
+            Ok(answer) => printer.page(std::slice::from_ref(&answer))?,
             // The others are still of use; the failure is told at the end.
             Err(failure) if failure.exit == Exit::NotFound => match &mut first {
                 Some(before) => before.details.push(failure.message),

@@ -3,14 +3,15 @@
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::{JOBS, text};
+use crate::kinds::JOBS;
 use crate::naming;
 use crate::output::{Format, Output, one};
 use crate::program::{command, quoted};
 use crate::terminal::{remark, say};
+use crate::wire::{Job, Received, Tenant};
 use clap::Args;
 use reqwest::Method;
-use serde_json::json;
+use tenancy_api::document::Cancellation;
 
 const CANCEL: &str = "\
 Examples:
@@ -46,25 +47,20 @@ pub async fn cancel(client: &Client, given: Cancel) -> Result<Exit, Failure> {
         Some(id) => id,
         None => open_job(client, name).await?,
     };
-    let mut body = json!({});
-    if let Some(reason) = given.reason {
-        body["reason"] = json!(reason);
-    }
-    let job = client.v1(Method::POST, &["tenants", name, "jobs", &id, "cancel"]).json(&body).send().await?.body;
+    let request = client.v1(Method::POST, &["tenants", name, "jobs", &id, "cancel"]);
+    let job: Received<Job> = request.json(&Cancellation { reason: given.reason }).receive().await?;
     if !matches!(given.output.output, Format::Table | Format::Wide) {
         return one(&JOBS, &job, given.output.output).map(|()| Exit::Done);
     }
-    let field = |name| text(&job, name).unwrap_or_default();
-    let tenant = field("tenant_id");
-    say(&format!("{tenant}: {} is cancelled ({})", field("action"), field("job_id")))?;
+    let Job { tenant_id: tenant, action, job_id, .. } = &job.value;
+    say(&format!("{tenant}: {action} is cancelled ({job_id})"))?;
     remark(&format!("next: {}", command(&format!("describe tenant {}", quoted(tenant)))));
     Ok(Exit::Done)
 }
 
 async fn open_job(client: &Client, name: &str) -> Result<String, Failure> {
-    let tenant = client.get(&["tenants", name]).await?.body;
-    let open = tenant.get("open_job").and_then(|job| text(job, "job_id"));
-    open.map(str::to_owned).ok_or_else(|| {
+    let tenant: Tenant = client.get(&["tenants", name]).await?.value;
+    tenant.open_job.map(|job| job.job_id.into_owned()).ok_or_else(|| {
         let failure = Failure::refused(format!("{name} has no job that is open: there is nothing to cancel"));
         failure.and_type(&format!("get jobs {}", quoted(name)))
     })

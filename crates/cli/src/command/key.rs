@@ -3,16 +3,18 @@
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::{KEYS, text};
-use crate::output::{Format, Output, Printer, one};
+use crate::kinds::KEYS;
+use crate::output::{Format, Output, Printer, one, one_of};
 use crate::program::quoted;
 use crate::terminal::{remark, say, write};
 use crate::time::ahead;
+use crate::wire::{Key, Received};
 use crate::{listing, naming, yaml};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use reqwest::Method;
-use serde_json::json;
+use tenancy_api::document::KeyRequest;
+use tenancy_api::key::NewKey;
 
 const CREATE: &str = "\
 Examples:
@@ -82,24 +84,24 @@ pub async fn create(client: &Client, given: Create) -> Result<Exit, Failure> {
         Role::Operator => "operator",
         Role::Viewer => "viewer",
     };
-    let mut body = json!({"name": given.name, "role": role});
-    if let Some(expires) = given.expires {
-        body["expires_at"] = json!(ahead(&expires, Timestamp::now())?.to_string());
-    }
-    let made = client.v1(Method::POST, &["keys"]).json(&body).send().await;
-    let key = made.map_err(|failure| failure.of_flags(&[("/name", "NAME"), ("/expires_at", "--expires")]))?.body;
-    let id = text(&key, "key_id").unwrap_or_default();
-    let Some(token) = text(&key, "token") else {
+    let expires = given.expires.map(|expires| ahead(&expires, Timestamp::now())).transpose()?;
+    let expires_at = expires.map(|expires| expires.to_string());
+    let body = KeyRequest { name: given.name, role: role.to_owned(), expires_at };
+    let made = client.v1(Method::POST, &["keys"]).json(&body).receive::<NewKey<'static>>().await;
+    let made = made.map_err(|failure| failure.of_flags(&[("/name", "NAME"), ("/expires_at", "--expires")]))?;
+    let NewKey { key, token } = &made.value;
+    let id = &key.key_id;
+    let Some(token) = token else {
         // The answer was lost, and what the server keeps of it has no token in it.
         let failure = Failure::refused(format!("{id} was made, but its token was lost on the way: make another"));
         return Err(failure.and_type(&format!("key revoke {}", quoted(id))));
     };
     match given.output.output {
         Format::Name => say(token)?,
-        Format::Json => write(&yaml::json(&key)?)?,
-        Format::Yaml => write(&yaml::yaml(&key)?)?,
+        Format::Json => write(&yaml::json(&made.raw)?)?,
+        Format::Yaml => write(&yaml::yaml(&made.raw)?)?,
         Format::Table | Format::Wide => {
-            one(&KEYS, &key, given.output.output)?;
+            one_of(&KEYS, key, &made.raw, given.output.output)?;
             say(&format!("\n{token}"))?;
             remark("this token is shown once and kept nowhere: store it now");
         }
@@ -125,12 +127,11 @@ pub async fn list(client: &Client, given: List) -> Result<Exit, Failure> {
 pub async fn revoke(client: &Client, given: Revoke) -> Result<Exit, Failure> {
     let name = given.name.as_str();
     let key = naming::key(client, name).await?;
-    let id = text(&key, "key_id").unwrap_or(name);
-    let answer = client.v1(Method::DELETE, &["keys", id]).send().await?;
+    let id = &*key.value.key_id;
+    let revoked: Received<Key> = client.v1(Method::DELETE, &["keys", id]).receive().await?;
     match given.output.output {
         Format::Table | Format::Wide => say(&format!("{id} is revoked"))?,
-        format if answer.body.is_object() => one(&KEYS, &answer.body, format)?,
-        _ => say(id)?,
+        format => one(&KEYS, &revoked, format)?,
     }
     Ok(Exit::Done)
 }

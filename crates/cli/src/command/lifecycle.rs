@@ -1,24 +1,34 @@
 //! What the verbs of the lifecycle have in common: asked for, accepted, waited for.
 
-use crate::client::{Answer, Request};
+use crate::client::{Client, Request};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::{ORGANIZATIONS, TENANTS, names, text};
-use crate::output::{Format, one};
+use crate::kinds::{ORGANIZATIONS, TENANTS, joined};
+use crate::output::{Format, one, one_of};
 use crate::program::quoted;
 use crate::terminal::{ask, can_ask, remark, say};
 use crate::waiting::{Patience, settle_all};
+use crate::wire::{OpenJob, Organization, Received, Tenant};
+use serde::Deserialize;
 use serde_json::Value;
+use tenancy_core::action::Action;
+
+/// A change of the lifecycle that was accepted, with the tenant as it came.
+#[derive(Deserialize)]
+struct Accepted {
+    tenant: Received<Tenant>,
+    job: Option<OpenJob>,
+}
 
 /// Sends what asks for a transition, and waits for the jobs it queues.
 pub async fn ask_for(
-    client: &crate::client::Client,
+    client: &Client,
     request: Request<'_>,
     patience: Patience,
     format: Format,
 ) -> Result<Exit, Failure> {
-    let answer = request.send().await?;
-    finish(client, answer, patience, format).await
+    let Accepted { tenant, job } = request.receive().await?.value;
+    finish(client, (&tenant.value, &tenant.raw), job.as_ref(), patience, format).await
 }
 
 /// Sends what places or releases a hold on an organization, and says which stand. Its tenants follow by themselves.
@@ -26,12 +36,12 @@ pub async fn ask_for(
 /// # Errors
 /// What the server says.
 pub async fn ask_organization(request: Request<'_>, format: Format) -> Result<Exit, Failure> {
-    let organization = request.send().await?.body;
+    let organization: Received<Organization> = request.receive().await?;
     if !matches!(format, Format::Table | Format::Wide) {
         return one(&ORGANIZATIONS, &organization, format).map(|()| Exit::Done);
     }
-    let id = text(&organization, "organization_id").unwrap_or_default();
-    say(&match names(organization.get("holds"), "hold").as_str() {
+    let Organization { organization_id: id, holds, .. } = &organization.value;
+    say(&match joined(holds.iter().flatten().map(|hold| &hold.hold)).as_str() {
         "" => format!("{id} has no hold: its tenants go where their own holds and manifests say"),
         holds => format!("{id} is held by {holds}, and all its tenants with it"),
     })?;
@@ -40,38 +50,37 @@ pub async fn ask_organization(request: Request<'_>, format: Format) -> Result<Ex
     Ok(Exit::Done)
 }
 
-/// Waits for the jobs of an accepted change, and says how the tenant is then.
+/// Waits for the jobs of an accepted change of a tenant, and says how the tenant is then. `asked_for` is the job of a change
+/// of the lifecycle.
 pub async fn finish(
-    client: &crate::client::Client,
-    answer: Answer,
+    client: &Client,
+    (tenant, raw): (&Tenant, &Value),
+    asked_for: Option<&OpenJob>,
     patience: Patience,
     format: Format,
 ) -> Result<Exit, Failure> {
-    let accepted = answer.body;
-    // A change of a manifest answers with the tenant itself, one of the lifecycle with the tenant in it.
-    let tenant = accepted.get("tenant").unwrap_or(&accepted);
-    let id = text(tenant, "tenant_id").unwrap_or_default().to_owned();
-    let job = accepted.get("job").or(tenant.get("open_job")).filter(|job| !job.is_null());
-    let asked_for = accepted.get("job").and_then(|job| text(job, "action"));
+    let id = tenant.row.tenant_id.to_string();
     if patience.no_wait {
-        return match (format, job) {
+        return match (format, asked_for.or(tenant.open_job.as_ref())) {
             (Format::Table | Format::Wide, Some(job)) => {
-                say(&format!("{id}: {}", queued(job)))?;
+                say(&format!("{id}: {} is {} ({})", job.action, job.state, job.job_id))?;
                 remark(&format!("next: {}", crate::program::command(&format!("wait {}", quoted(&id)))));
                 Ok(Exit::Done)
             }
-            (Format::Table | Format::Wide, None) => said(&id, tenant),
-            _ => one(&TENANTS, tenant, format).map(|()| Exit::Done),
+            (Format::Table | Format::Wide, None) => said(tenant),
+            _ => one_of(&TENANTS, &tenant.row, raw, format).map(|()| Exit::Done),
         };
     }
     let settled = settle_all(client, std::slice::from_ref(&id), patience.deadline()).await?;
-    let Some(settled) = settled.get(&id) else { return said(&id, tenant) };
+    let Some(settled) = settled.get(&id) else { return said(tenant) };
     let line = settled.verdict(patience.timeout)?;
     match format {
-        // Whoever archived it knows that it is not as its manifest wishes.
-        Format::Table | Format::Wide if asked_for == Some("delete") => return said(&id, &settled.tenant),
+        // A caller who archived the tenant knows that it is not in the desired state of its manifest.
+        Format::Table | Format::Wide if asked_for.is_some_and(|job| job.action == Action::Delete) => {
+            return said(&settled.tenant.value);
+        }
         Format::Table | Format::Wide => say(&line)?,
-        _ => one(&TENANTS, &settled.tenant, format)?,
+        _ => one_of(&TENANTS, &settled.tenant.value.row, &settled.tenant.raw, format)?,
     }
     if let Some(command) = settled.remedy() {
         remark(&format!("next: {command}"));
@@ -79,14 +88,9 @@ pub async fn finish(
     Ok(Exit::Done)
 }
 
-fn said(id: &str, tenant: &Value) -> Result<Exit, Failure> {
-    say(&format!("{id} is {}", text(tenant, "state").unwrap_or_default()))?;
+fn said(tenant: &Tenant) -> Result<Exit, Failure> {
+    say(&format!("{} is {}", tenant.row.tenant_id, tenant.row.state))?;
     Ok(Exit::Done)
-}
-
-fn queued(job: &Value) -> String {
-    let field = |name| text(job, name).unwrap_or_default();
-    format!("{} is {} ({})", field("action"), field("state"), field("job_id"))
 }
 
 /// Asks a person for a yes; where nobody can be asked, what was typed is the yes.

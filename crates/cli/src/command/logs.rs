@@ -3,10 +3,11 @@
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::{JOBS, percent, text};
+use crate::kinds::{JOBS, percent};
 use crate::naming;
 use crate::output::{Format, Output, one};
 use crate::terminal::{plain, remark, write};
+use crate::wire::Job;
 use clap::Args;
 
 const EXAMPLES: &str = "\
@@ -44,9 +45,9 @@ pub async fn run(client: &Client, given: Logs) -> Result<Exit, Failure> {
     if !matches!(given.output.output, Format::Table | Format::Wide) {
         return one(&JOBS, &job, given.output.output).map(|()| Exit::Done);
     }
-    let field = |field| text(&job, field).unwrap_or_default();
-    remark(&plain(&format!("{} of {}, {} ({})", field("action"), field("tenant_id"), field("state"), percent(&job))));
-    let logs = field("logs");
+    let Job { action, tenant_id, state, progress, logs, .. } = &job.value;
+    remark(&plain(&format!("{action} of {tenant_id}, {state} ({})", percent(*progress))));
+    let logs = logs.as_deref().unwrap_or_default();
     let end = if logs.is_empty() || logs.ends_with('\n') { "" } else { "\n" };
     write(&format!("{}{end}", plain(logs)))?;
     Ok(Exit::Done)

@@ -2,7 +2,7 @@
 
 use crate::allow::Allow;
 use crate::client::Client;
-use crate::command::apply::{Applied, send};
+use crate::command::apply::send;
 use crate::documents::{Documents, Files};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -37,7 +37,7 @@ pub struct Plan {
 /// What the server says, and what it would refuse.
 pub async fn run(client: &Client, given: Plan) -> Result<Exit, Failure> {
     let documents = Documents::read(&given.files.files)?;
-    let applied = Applied::of(send(client, documents, &given.allow.allow, true).await?);
+    let applied = send(client, documents, &given.allow.allow, true).await?;
     applied.print(given.output.output)?;
     if matches!(given.output.output, Format::Table | Format::Wide) {
         for (line, next) in applied.waiting() {

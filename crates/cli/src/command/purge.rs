@@ -4,11 +4,11 @@ use crate::client::Client;
 use crate::command::lifecycle::ask_for;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::text;
 use crate::naming;
 use crate::output::Output;
 use crate::terminal::{ask, can_ask};
 use crate::waiting::Patience;
+use crate::wire::TenantRow;
 use clap::Args;
 use reqwest::Method;
 use serde_json::json;
@@ -42,8 +42,8 @@ pub struct Purge {
 /// What the server says, or the job that failed.
 pub async fn run(client: &Client, given: Purge) -> Result<Exit, Failure> {
     let name = naming::tenant(&given.name)?;
-    let tenant = client.get(&["tenants", name]).await?.body;
-    let id = text(&tenant, "tenant_id").unwrap_or(name);
+    let tenant: TenantRow = client.get(&["tenants", name]).await?.value;
+    let id = &*tenant.tenant_id;
     // Nothing brings it back, so that, unlike elsewhere, silence is no yes.
     if !given.yes {
         if !can_ask() {

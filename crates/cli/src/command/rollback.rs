@@ -12,8 +12,10 @@ use crate::naming;
 use crate::output::{Format, Output, one};
 use crate::terminal::{error_colours, remark};
 use crate::waiting::Patience;
+use crate::wire::{Received, Tenant};
 use clap::Args;
 use reqwest::Method;
+use tenancy_api::written::Written;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,7 +57,7 @@ pub async fn run(client: &Client, given: Rollback) -> Result<Exit, Failure> {
     if changes.is_empty() {
         remark(&format!("unchanged: version {current} says the same as version {}", given.version));
         if !matches!(given.output.output, Format::Table | Format::Wide) {
-            one(&TENANTS, &client.get(&["tenants", tenant]).await?.body, given.output.output)?;
+            one(&TENANTS, &client.get(&["tenants", tenant]).await?, given.output.output)?;
         }
         return Ok(Exit::Done);
     }
@@ -65,7 +67,8 @@ pub async fn run(client: &Client, given: Rollback) -> Result<Exit, Failure> {
     // On the version that the plan was made for: what changed meanwhile is not undone unseen.
     let request =
         client.v1(Method::PUT, &["tenants", tenant]).on_version(current).allow(&given.allow.allow).json(&wanted);
-    let answer = request.send().await?;
-    change::warnings(&answer.body, "", error_colours()).iter().for_each(|line| remark(line));
-    finish(client, answer, given.patience, given.output.output).await
+    let after: Received<Written<Tenant>> = request.receive().await?;
+    let Written { view, warnings } = &after.value;
+    change::warnings(warnings, "", error_colours()).iter().for_each(|line| remark(line));
+    finish(client, (view, &after.raw), None, given.patience, given.output.output).await
 }

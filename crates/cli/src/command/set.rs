@@ -2,7 +2,7 @@
 
 use crate::allow::Allow;
 use crate::change;
-use crate::client::Client;
+use crate::client::{Client, Request};
 use crate::command::diff::between;
 use crate::command::export;
 use crate::command::lifecycle::finish;
@@ -12,9 +12,12 @@ use crate::naming::{self, Name};
 use crate::output::{Format, Output};
 use crate::terminal::{error_colours, remark, say};
 use crate::waiting::Patience;
+use crate::wire::{Environment, Received, Tenant, TenantRow};
 use clap::Args;
 use reqwest::Method;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use tenancy_api::written::Written;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,31 +55,49 @@ pub async fn run(client: &Client, given: Set) -> Result<Exit, Failure> {
     for field in &given.fields {
         add(&mut patch, field)?;
     }
-    let segments = match naming::name(&given.name) {
-        Name::Tenant(tenant) => vec!["tenants", tenant],
-        Name::Environment(tenant, environment) => vec!["tenants", tenant, "environments", environment],
-    };
-    let before = client.get(&segments).await?;
-    let version = before.version.or_else(|| before.body["version"].as_i64()).unwrap_or_default();
-    let request = client.v1(Method::PATCH, &segments).on_version(version).allow(&given.allow.allow);
-    let after = request.text("application/merge-patch+json", patch.to_string()).send().await?;
-    change::warnings(&after.body, "", error_colours()).iter().for_each(|line| remark(line));
+    match naming::name(&given.name) {
+        Name::Tenant(tenant) => {
+            let segments = ["tenants", tenant];
+            let before: Received<TenantRow> = client.get(&segments).await?;
+            let request = client.v1(Method::PATCH, &segments).on_version(before.value.version);
+            let Some(after) = patched::<Tenant>(request, &given, &patch, &before.raw).await? else {
+                return Ok(Exit::Done);
+            };
+            finish(client, (&after.value.view, &after.raw), None, given.patience, given.output.output).await
+        }
+        Name::Environment(tenant, environment) => {
+            let segments = ["tenants", tenant, "environments", environment];
+            let before: Received<Environment> = client.get(&segments).await?;
+            let request = client.v1(Method::PATCH, &segments).on_version(before.value.entry.version);
+            if patched::<Environment>(request, &given, &patch, &before.raw).await?.is_none() {
+                return Ok(Exit::Done);
+            }
+            // An environment's own answer does not have its tenant's job in it.
+            let tenant: Received<Tenant> = client.get(&["tenants", tenant]).await?;
+            finish(client, (&tenant.value, &tenant.raw), None, given.patience, given.output.output).await
+        }
+    }
+}
+
+/// Sends the patch and says what it changed; `None` when a person was told that it changed nothing.
+async fn patched<T: DeserializeOwned>(
+    request: Request<'_>,
+    given: &Set,
+    patch: &Value,
+    before: &Value,
+) -> Result<Option<Received<Written<T>>>, Failure> {
+    let request = request.allow(&given.allow.allow).text("application/merge-patch+json", patch.to_string());
+    let after: Received<Written<T>> = request.receive().await?;
+    change::warnings(&after.value.warnings, "", error_colours()).iter().for_each(|line| remark(line));
     if matches!(given.output.output, Format::Table | Format::Wide) {
-        let changes = between(&export::tenant(&before.body), &export::tenant(&after.body));
+        let changes = between(&export::tenant(before), &export::tenant(&after.raw));
         if changes.is_empty() {
             say("unchanged")?;
-            return Ok(Exit::Done);
+            return Ok(None);
         }
         change::lines(&changes, "", error_colours()).iter().for_each(|line| remark(line));
     }
-    match naming::name(&given.name) {
-        Name::Tenant(_) => finish(client, after, given.patience, given.output.output).await,
-        // An environment's own answer does not have its tenant's job in it.
-        Name::Environment(tenant, _) => {
-            let tenant = client.get(&["tenants", tenant]).await?;
-            finish(client, tenant, given.patience, given.output.output).await
-        }
-    }
+    Ok(Some(after))
 }
 
 /// Adds `quotas.apiRateLimit=400` to a merge patch.

@@ -3,16 +3,22 @@
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::text;
+use crate::kinds::joined;
 use crate::listing::List;
 use crate::output::{Format, Output};
 use crate::table::{Cell, Table};
 use crate::terminal::{colours, say, write};
+use crate::wire::{Job, Organization, Received, TenantRow};
 use crate::yaml;
 use clap::Args;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::json;
 use std::collections::BTreeMap;
+use tenancy_api::health::Readiness;
+use tenancy_api::key::WhoAmI;
+use tenancy_core::job::JobState;
 
 /// Most things that are counted one by one; beyond, "at least".
 const MAX_COUNTED: usize = 5_000;
@@ -37,112 +43,146 @@ pub struct Status {
 pub async fn run(client: &Client, given: Status) -> Result<Exit, Failure> {
     // Once, and not again: that it is not ready is an answer here.
     let (_, ready) = client.request(Method::GET, &["readyz"]).look().await?;
-    let Some(word) = text(&ready, "status").filter(|_| ready["wrong"].is_array()) else {
-        return Err(client.no_tenancy());
+    let Ok(ready) = Readiness::deserialize(&ready) else { return Err(client.no_tenancy()) };
+    let mut report = Report {
+        url: client.url().to_owned(),
+        found_by: client.found_by().to_owned(),
+        ready: ready.is_ready(),
+        not_ready_because: (!ready.is_ready()).then(|| ready.wrong.join("; ")),
+        warnings: ready.warnings,
+        has: None,
     };
-    let is_ready = word == "ok";
-    let mut status = json!({
-        "url": client.url(),
-        "found_by": client.found_by(),
-        "ready": is_ready,
-        "not_ready_because": (!is_ready).then(|| list(&ready["wrong"]).join("; ")),
-        "warnings": ready["warnings"],
-    });
     // A server that is not ready can say nothing of what it has.
-    if is_ready {
-        status["key"] = client.get(&["whoami"]).await?.body;
-        status["tenants"] = count(client, &["tenants"], "state").await?;
-        status["organizations"] = count(client, &["organizations"], "").await?;
-        status["open_jobs"] = open_jobs(client).await?;
+    if report.ready {
+        report.has = Some(Has {
+            key: client.get(&["whoami"]).await?,
+            tenants: count::<TenantRow>(client, &["tenants"], |tenant| Some(tenant.state.as_str())).await?,
+            organizations: count::<Organization>(client, &["organizations"], |_| None).await?,
+            open_jobs: open_jobs(client).await?,
+        });
     }
     match given.output.output {
-        Format::Json => write(&yaml::json(&status)?)?,
-        Format::Yaml => write(&yaml::yaml(&status)?)?,
+        Format::Json => write(&yaml::json(&json!(report))?)?,
+        Format::Yaml => write(&yaml::yaml(&json!(report))?)?,
         Format::Name => say(client.url())?,
-        Format::Table | Format::Wide => write(&render(&status, colours()))?,
+        Format::Table | Format::Wide => write(&render(&report, colours()))?,
     }
-    Ok(if is_ready { Exit::Done } else { Exit::NoServer })
+    Ok(if report.ready { Exit::Done } else { Exit::NoServer })
 }
 
-/// How many there are, in all and by the values of a field.
-async fn count(client: &Client, segments: &[&str], field: &str) -> Result<Value, Failure> {
-    let mut by = BTreeMap::<String, usize>::new();
-    let mut all = 0;
+/// What `status` says.
+#[derive(Debug, Serialize)]
+struct Report {
+    url: String,
+    found_by: String,
+    ready: bool,
+    not_ready_because: Option<String>,
+    warnings: Vec<String>,
+    #[serde(flatten)]
+    has: Option<Has>,
+}
+
+/// What a server that is ready says of itself.
+#[derive(Debug, Serialize)]
+struct Has {
+    #[serde(serialize_with = "as_it_came")]
+    key: Received<WhoAmI<'static>>,
+    tenants: Count,
+    organizations: Count,
+    open_jobs: Count,
+}
+
+fn as_it_came<T, S: Serializer>(received: &Received<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    received.raw.serialize(serializer)
+}
+
+/// How many there are, in all and by a word.
+#[derive(Debug, Default, Serialize)]
+struct Count {
+    count: usize,
+    at_least: bool,
+    by: BTreeMap<String, usize>,
+}
+
+async fn count<T: DeserializeOwned>(
+    client: &Client,
+    segments: &[&str],
+    word: impl Fn(&T) -> Option<&str>,
+) -> Result<Count, Failure> {
+    let mut counted = Count::default();
     let list = List::of(segments).at_most(Some(MAX_COUNTED));
-    let more = list.pages(client, |items| {
-        all += items.len();
-        for value in items.iter().filter_map(|item| text(item, field)) {
-            *by.entry(value.to_owned()).or_default() += 1;
+    let more = list.pages(client, |items: Vec<Received<T>>| {
+        counted.count += items.len();
+        for word in items.iter().filter_map(|item| word(&item.value)) {
+            *counted.by.entry(word.to_owned()).or_default() += 1;
         }
         Ok(true)
     });
-    let more = more.await?;
-    Ok(json!({"count": all, "at_least": more, "by": by}))
+    let at_least = more.await?;
+    Ok(Count { at_least, ..counted })
 }
 
-async fn open_jobs(client: &Client) -> Result<Value, Failure> {
-    let mut open = 0;
-    for state in ["queued", "running"] {
-        open += List::of(&["jobs"]).filter("state", Some(state)).at_most(Some(MAX_COUNTED)).all(client).await?.len();
+async fn open_jobs(client: &Client) -> Result<Count, Failure> {
+    let mut count = 0;
+    for state in [JobState::Queued, JobState::Running] {
+        let list = List::of(&["jobs"]).filter("state", Some(state.as_str())).at_most(Some(MAX_COUNTED));
+        count += list.all::<Job>(client).await?.len();
     }
-    Ok(json!({"count": open, "at_least": open >= MAX_COUNTED, "by": {}}))
+    Ok(Count { count, at_least: count >= MAX_COUNTED, ..Count::default() })
 }
 
-fn render(status: &Value, colours: bool) -> String {
-    let ready = match status["not_ready_because"].as_str() {
-        Some(why) => format!("no: {why}"),
-        None => match list(&status["warnings"]) {
-            warnings if warnings.is_empty() => "yes".to_owned(),
-            warnings => format!("yes, but {}", warnings.join("; ")),
-        },
+fn render(report: &Report, colours: bool) -> String {
+    let ready = match (&report.not_ready_because, report.warnings.as_slice()) {
+        (Some(why), _) => format!("no: {why}"),
+        (None, []) => "yes".to_owned(),
+        (None, warnings) => format!("yes, but {}", warnings.join("; ")),
     };
-    let key = &status["key"];
-    let field = |name| text(key, name).unwrap_or_default();
-    let mut rows = vec![
-        ("server", status["url"].as_str().unwrap_or_default().to_owned()),
-        ("found by", status["found_by"].as_str().unwrap_or_default().to_owned()),
-        ("ready", ready),
-    ];
-    if key.is_object() {
+    let mut rows = vec![("server", report.url.clone()), ("found by", report.found_by.clone()), ("ready", ready)];
+    if let Some(has) = &report.has {
+        let WhoAmI { key_id, name, role } = &has.key.value;
         rows.extend([
-            ("key", format!("{} ({}), {}", field("name"), field("key_id"), field("role"))),
-            ("organizations", counted(&status["organizations"])),
-            ("tenants", counted(&status["tenants"])),
-            ("open jobs", counted(&status["open_jobs"])),
+            ("key", format!("{name} ({key_id}), {role}")),
+            ("organizations", counted(&has.organizations)),
+            ("tenants", counted(&has.tenants)),
+            ("open jobs", counted(&has.open_jobs)),
         ]);
     }
     let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![Cell::new(name), Cell::new(value)]).collect();
     Table::untitled(2, colours).render(&rows)
 }
 
-fn list(texts: &Value) -> Vec<&str> {
-    texts.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
-}
-
 /// `3: 2 Active, 1 Suspended`
-fn counted(count: &Value) -> String {
-    let least = if count["at_least"] == true { "at least " } else { "" };
-    let by = count["by"].as_object().into_iter().flatten();
-    let parts: Vec<_> = by.map(|(value, count)| format!("{count} {value}")).collect();
-    let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
-    format!("{least}{}{parts}", count["count"])
+fn counted(count: &Count) -> String {
+    let least = if count.at_least { "at least " } else { "" };
+    let parts = joined(count.by.iter().map(|(word, count)| format!("{count} {word}")));
+    let parts = if parts.is_empty() { parts } else { format!(": {parts}") };
+    format!("{least}{}{parts}", count.count)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn ready(has: Option<Has>) -> Report {
+        Report {
+            url: "http://127.0.0.1:7300".to_owned(),
+            found_by: "context dev".to_owned(),
+            ready: true,
+            not_ready_because: None,
+            warnings: Vec::new(),
+            has,
+        }
+    }
+
     #[test]
     fn must_say_where_who_and_what() {
-        let status = json!({
-            "url": "http://127.0.0.1:7300", "found_by": "context dev", "ready": true, "not_ready_because": null,
-            "key": {"key_id": "key_1", "name": "dev", "role": "admin"},
-            "organizations": {"count": 1, "at_least": false, "by": {}},
-            "tenants": {"count": 3, "at_least": false, "by": {"Active": 2, "Suspended": 1}},
-            "open_jobs": {"count": 0, "at_least": false, "by": {}},
-        });
+        let key = Received::of(json!({"key_id": "key_1", "name": "dev", "role": "admin"})).expect("a key");
+        let by = BTreeMap::from([("Active".to_owned(), 2), ("Suspended".to_owned(), 1)]);
+        let tenants = Count { count: 3, at_least: false, by };
+        let organizations = Count { count: 1, ..Count::default() };
+        let report = ready(Some(Has { key, tenants, organizations, open_jobs: Count::default() }));
         assert_eq!(
-            render(&status, false),
+            render(&report, false),
             "server         http://127.0.0.1:7300\n\
              found by       context dev\n\
              ready          yes\n\
@@ -151,12 +191,18 @@ mod tests {
              tenants        3: 2 Active, 1 Suspended\n\
              open jobs      0\n"
         );
-        let warned = json!({"warnings": ["few partitions lie ahead"]});
+        let expected = json!({
+            "url": "http://127.0.0.1:7300", "found_by": "context dev", "ready": true, "not_ready_because": null,
+            "warnings": [], "key": {"key_id": "key_1", "name": "dev", "role": "admin"},
+            "organizations": {"count": 1, "at_least": false, "by": {}},
+            "tenants": {"count": 3, "at_least": false, "by": {"Active": 2, "Suspended": 1}},
+            "open_jobs": {"count": 0, "at_least": false, "by": {}},
+        });
+        assert_eq!(json!(report), expected);
+        let warned = Report { warnings: vec!["few partitions lie ahead".to_owned()], ..ready(None) };
         assert!(render(&warned, false).contains("yes, but few partitions lie ahead"));
-        let away = json!({"url": "u", "found_by": "--url", "not_ready_because": "the database cannot be reached"});
-        assert_eq!(
-            render(&away, false),
-            "server    u\nfound by  --url\nready     no: the database cannot be reached\n"
-        );
+        let why = "the database cannot be reached";
+        let away = Report { ready: false, not_ready_because: Some(why.to_owned()), ..ready(None) };
+        assert!(render(&away, false).ends_with("ready     no: the database cannot be reached\n"));
     }
 }

@@ -11,7 +11,7 @@ use crate::waiting::Patience;
 use clap::Args;
 use jiff::Timestamp;
 use reqwest::Method;
-use serde_json::json;
+use tenancy_api::document::Suspension;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,13 +51,9 @@ pub struct Suspend {
 /// # Errors
 /// What the server says, or the job that failed.
 pub async fn run(client: &Client, given: Suspend) -> Result<Exit, Failure> {
-    let mut body = json!({"reason": given.reason});
-    if let Some(hold) = given.hold {
-        body["hold"] = json!(hold);
-    }
-    if let Some(until) = given.until {
-        body["until"] = json!(ahead(&until, Timestamp::now())?.to_string());
-    }
+    let until = given.until.map(|until| ahead(&until, Timestamp::now())).transpose()?;
+    let until = until.map(|until| until.to_string());
+    let body = Suspension { hold: given.hold, reason: Some(given.reason), until };
     let of_flags =
         |failure: Failure| failure.of_flags(&[("/hold", "--hold"), ("/reason", "--reason"), ("/until", "--until")]);
     if given.organization {

@@ -15,7 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   tenancy undelete acme-eu
 
-It comes back Suspended, and goes into service from there if its manifest wishes it and no hold stands.";
+It comes back Suspended, and becomes Active from there if that is its desired state and no hold stands.";
 
 /// Arguments of `undelete`.
 #[derive(Args, Debug)]

@@ -1,16 +1,19 @@
-//! `wait`: until a tenant is as wished, or a job ended.
+//! `wait`: until a tenant is in its desired state, or a job ended.
 
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::kinds::{JOBS, TENANTS, text};
+use crate::kinds::{JOBS, TENANTS};
 use crate::naming;
-use crate::output::{Format, Output, one};
+use crate::output::{Format, Output, one, one_of};
 use crate::progress::Progress;
 use crate::terminal::{plain, say};
-use crate::waiting::{MOST_SECONDS, Patience, Settled, as_wished, settle};
+use crate::waiting::{MOST_SECONDS, Patience, Settled, settle, why};
+use crate::wire::{Job, Received};
 use clap::{Args, ValueEnum, value_parser};
 use std::time::Duration;
+use tenancy_api::Word;
+use tenancy_core::job::JobState;
 use tokio::time::{Instant, sleep};
 
 /// Pause between two looks at a tenant that waits for something outside, such as the release of a hold.
@@ -18,7 +21,7 @@ const LOOK_SECONDS: u64 = 1;
 
 const EXAMPLES: &str = "\
 Examples:
-  tenancy wait acme-eu                      until its state is its wish
+  tenancy wait acme-eu                      until it is in its desired state
   tenancy wait acme-eu --state Archived
   tenancy wait --job acme-eu/job_018f4e9a
   tenancy wait acme-eu -o json              and print it as it is then
@@ -35,7 +38,7 @@ pub struct Wait {
     /// Until this job ended
     #[arg(long, value_name = "JOB")]
     job: Option<String>,
-    /// Until the tenant is in this state, instead of the wished one
+    /// Until the tenant is in this state, instead of the desired one
     #[arg(long, value_enum, ignore_case = true, conflicts_with = "job")]
     state: Option<State>,
     /// Stop waiting after so long (exit code 7)
@@ -85,8 +88,8 @@ async fn for_tenant(client: &Client, name: &str, given: &Wait, deadline: Instant
     loop {
         let settled = settle(client, name, deadline, &progress).await?;
         let reached = match given.state {
-            Some(state) => text(&settled.tenant, "state") == Some(state.as_str()),
-            None => as_wished(&settled.tenant),
+            Some(state) => settled.tenant.value.row.state.as_str() == state.as_str(),
+            None => settled.standing().is_reached(),
         };
         let over = settled.failed.is_some() || settled.timed_out;
         if over || reached {
@@ -94,7 +97,7 @@ async fn for_tenant(client: &Client, name: &str, given: &Wait, deadline: Instant
             let line = settled.verdict(given.timeout)?;
             match given.output.output {
                 Format::Table | Format::Wide => say(&line)?,
-                format => one(&TENANTS, &settled.tenant, format)?,
+                format => one_of(&TENANTS, &settled.tenant.value.row, &settled.tenant.raw, format)?,
             }
             return Ok(Exit::Done);
         }
@@ -114,26 +117,22 @@ async fn for_tenant(client: &Client, name: &str, given: &Wait, deadline: Instant
 
 async fn for_job(client: &Client, name: &str, deadline: Instant, given: &Wait) -> Result<Exit, Failure> {
     let progress = Progress::of(1);
-    let mut job = naming::job(client, name).await?;
+    let mut job: Received<Job> = naming::job(client, name).await?;
     loop {
-        let field = |field| text(&job, field).unwrap_or_default();
-        let (tenant, id) = (field("tenant_id").to_owned(), field("job_id").to_owned());
-        progress.job(&tenant, &job);
-        match field("state") {
-            "completed" => {
+        let Job { tenant_id: tenant, job_id: id, action, state, .. } = &job.value;
+        progress.job(tenant, &job.value);
+        match state {
+            Word::Known(JobState::Completed) => {
                 progress.finish();
                 match given.output.output {
-                    Format::Table | Format::Wide => {
-                        say(&format!("{id} ({} of {tenant}) is completed", field("action")))?;
-                    }
+                    Format::Table | Format::Wide => say(&format!("{id} ({action} of {tenant}) is completed"))?,
                     format => one(&JOBS, &job, format)?,
                 }
                 return Ok(Exit::Done);
             }
-            "failed" => {
+            Word::Known(JobState::Failed) => {
                 progress.finish();
-                let why = text(&job, "error").or(text(&job, "error_code")).unwrap_or("no reason was given");
-                let message = format!("{id} ({} of {tenant}) failed: {why}", field("action"));
+                let message = format!("{id} ({action} of {tenant}) failed: {}", why(&job.value));
                 return Err(Failure::new(Exit::JobFailed, message).and_type(&format!("logs {tenant}/{id}")));
             }
             state if Instant::now() >= deadline => {
@@ -142,8 +141,8 @@ async fn for_job(client: &Client, name: &str, deadline: Instant, given: &Wait) -
             }
             _ => {}
         }
-        let request = client.v1(reqwest::Method::GET, &["tenants", &tenant, "jobs", &id]);
-        job = request.query("wait_seconds", "2").send().await?.body;
+        let request = client.v1(reqwest::Method::GET, &["tenants", tenant, "jobs", id]);
+        job = request.query("wait_seconds", "2").receive().await?;
     }
 }
 

@@ -12,7 +12,7 @@ fn must_list_and_describe() {
     let shell = Shell::new();
     let _dev = shell.dev(&["--apply", EXAMPLE]);
     let table = shell.good("get tenants");
-    assert!(table.starts_with("TENANT   STATE   WISH"), "{table}");
+    assert!(table.starts_with("TENANT   STATE   DESIRED"), "{table}");
     assert!(table.lines().all(|line| line.trim_end() == line) && !table.contains('\x1b'), "{table}");
     assert_eq!(shell.good("get tenants -o name"), "acme-eu\nacme-us\n");
     assert_eq!(shell.good("get tenants --limit 1 -o name"), "acme-eu\n");
@@ -48,13 +48,13 @@ fn must_list_and_describe() {
 }
 
 #[test]
-fn must_suspend_and_say_which_hold_keeps_a_tenant_from_its_wish() {
+fn must_suspend_and_say_which_hold_keeps_a_tenant_from_its_desired_state() {
     let shell = Shell::new();
     let dev = shell.dev(&["--apply", EXAMPLE]);
     let suspend = ["suspend", "acme-eu", "--reason", "not paid", "--hold", "billing"];
     let ran = shell.run_with(&suspend, &[], None);
     assert_eq!(ran.code, 0, "{ran:?}");
-    let waits = "acme-eu is Suspended, wished Active: waits for the release of hold billing";
+    let waits = "acme-eu is Suspended, desired: Active; held by billing";
     assert!(ran.out.contains(waits), "{ran:?}");
 
     let ran = shell.run_with(&["apply", "-f", EXAMPLE], &[], None);
@@ -88,12 +88,12 @@ fn must_archive_and_take_back() {
     shell.good("suspend acme-eu --reason ended --no-wait");
     shell.good("wait acme-eu --state Suspended");
     assert_eq!(shell.good("delete acme-eu --yes"), "acme-eu is Archived\n");
-    let waits = "acme-eu is Archived, wished Active: waits for its undeletion";
+    let waits = "acme-eu is Archived, desired: Active; undelete it first";
     for verb in ["plan", "apply"] {
         let ran = shell.run(&format!("{verb} -f {EXAMPLE}"));
         assert!(ran.out.contains(waits) && ran.err.contains("undelete acme-eu\n"), "{verb}: {ran:?}");
     }
-    assert!(shell.good("describe tenant acme-eu").contains("its undeletion"));
+    assert!(shell.good("describe tenant acme-eu").contains("undelete it first"));
     assert_eq!(shell.run("purge acme-eu").code, 2, "a purge is never asked of nobody");
     assert_eq!(shell.run("purge acme-eu --yes").code, 1, "the grace period is not over");
     assert!(shell.good("undelete acme-eu").contains("acme-eu is Suspended"));

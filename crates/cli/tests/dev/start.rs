@@ -26,9 +26,9 @@ fn show_and_go_on(arguments: &[&str]) {
         assert!(dev.shown.contains(row), "{row}\n{}", dev.shown);
     }
     for row in [
-        "TENANT   STATE   WISH    ENVIRONMENTS  REGION     PROFILE",
-        "acme-eu  Active  Active  dev, prod     eu-west-1  mt-standard",
-        "acme-us  Active  Active  prod          us-east-1  st-dedicated",
+        "TENANT   STATE   DESIRED  ENVIRONMENTS  REGION     PROFILE",
+        "acme-eu  Active  Active   dev, prod     eu-west-1  mt-standard",
+        "acme-us  Active  Active   prod          us-east-1  st-dedicated",
     ] {
         assert!(dev.shown.contains(row), "{row}\n{}", dev.shown);
     }
@@ -45,7 +45,7 @@ fn show_and_go_on(arguments: &[&str]) {
         "organization  acme     unchanged",
         "tenant        acme-eu  unchanged",
         "tenant        acme-us  unchanged",
-        "waits for the release of hold billing",
+        "held by billing",
     ] {
         assert!(dev.shown.contains(row), "{row}\n{}", dev.shown);
     }

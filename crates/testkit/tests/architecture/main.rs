@@ -11,6 +11,7 @@ mod shape;
 mod source;
 mod sql;
 mod statement;
+mod wire;
 
 /// Fails with one line for each finding.
 #[track_caller]

@@ -1,0 +1,99 @@
+//! Audit events, a line for each. A payload is free JSON, with fields of its own for each type of event.
+
+use crate::kinds::{brief, column, joined, shown};
+use crate::output::Kind;
+use crate::table::Cell;
+use crate::time::short;
+use crate::wire::AuditEvent;
+use serde_json::Value;
+
+/// Audit events.
+pub const EVENTS: Kind<AuditEvent> = Kind {
+    plural: "events",
+    name: |e| e.audit_id.to_string(),
+    columns: &[
+        column!("TIME", |e, _| Cell::new(short(e.occurred_at))),
+        column!("TENANT", |e, _| Cell::maybe(e.tenant_id.as_deref())),
+        column!("EVENT", |e, _| Cell::new(e.event_type.as_str())),
+        column!("ACTOR", narrow, |e, _| Cell::new(brief(&e.actor))),
+        column!("ACTOR", wide, |e, _| Cell::new(&*e.actor)),
+        column!("POSITION", wide, |e, _| Cell::new(e.position.to_string())),
+        column!("CORRELATION ID", wide, |e, _| Cell::new(&*e.correlation_id)),
+        column!("WHAT", |e, _| Cell::new(what(e))),
+    ],
+};
+
+/// Fields that say nothing to a reader: digests, and ids of jobs.
+const UNTOLD: [&str; 4] = ["private_digest", "job_id", "env_id", "manifest"];
+/// The field with the changed places of a document.
+const CHANGES: &str = "changes";
+
+/// The payload in a line, with what stands beside the log.
+fn what(event: &AuditEvent) -> String {
+    let private = event.private.as_deref().and_then(Value::as_object);
+    let members = event.payload.iter().chain(private.into_iter().flatten());
+    // What is personal stands in the payload by its place alone, and beside the log with what it was and is.
+    let beside = private.and_then(|private| private.get(CHANGES)?.as_array()).map(Vec::as_slice).unwrap_or_default();
+    let is_told = |change: &Value| to(change).is_some() || !beside.iter().any(|b| pointer(b) == pointer(change));
+    let parts = members.filter(|(key, _)| !UNTOLD.contains(&key.as_str())).map(|(key, value)| {
+        match (key.as_str(), value.as_array()) {
+            (CHANGES, Some(changes)) => joined(changes.iter().filter(|change| is_told(change)).map(name_of_change)),
+            _ => format!("{key}={}", shown(value)),
+        }
+    });
+    joined(parts.filter(|part| !part.is_empty()))
+}
+
+fn pointer(change: &Value) -> Option<&str> {
+    // reason: a payload is free JSON
+    change.get("pointer")?.as_str()
+}
+
+/// What stands there now: `null` when nothing does, `None` when the log does not say it.
+fn to(change: &Value) -> Option<&Value> {
+    // reason: a payload is free JSON, and `null` is not the same as left out
+    change.get("to")
+}
+
+fn name_of_change(change: &Value) -> String {
+    match (pointer(change), to(change)) {
+        (Some(pointer), Some(Value::Null)) => format!("{} cleared", crate::change::place(pointer)),
+        (Some(pointer), Some(to)) => format!("{} -> {}", crate::change::place(pointer), shown(to)),
+        (Some(pointer), None) => crate::change::place(pointer),
+        (None, _) => shown(change),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn event(payload: Value, private: Value) -> AuditEvent {
+        let event = json!({
+            "position": 1, "audit_id": "a", "event_type": "TENANCY_UPDATED", "event_version": 1, "actor": "user:x",
+            "payload": payload, "private": private, "correlation_id": "c", "occurred_at": "2026-11-20T12:00:00Z",
+        });
+        serde_json::from_value(event).expect("an event")
+    }
+
+    #[test]
+    fn must_say_in_a_line_what_an_event_is_about() {
+        let event = event(
+            json!({"version": 2, "private_digest": "x", "changes": [
+                {"pointer": "/quotas/apiRateLimit", "from": 200, "to": 400}, {"pointer": "/display_name"},
+                {"pointer": "/labels/tier", "from": "gold", "to": null},
+            ]}),
+            json!({"reason": "not paid"}),
+        );
+        assert_eq!(
+            what(&event),
+            "quotas.apiRateLimit -> 400, display_name, labels.tier cleared, version=2, reason=not paid"
+        );
+        let personal = self::event(
+            json!({"version": 4, "changes": [{"pointer": "/labels/tier"}]}),
+            json!({"changes": [{"pointer": "/labels/tier", "from": null, "to": "gold"}]}),
+        );
+        assert_eq!(what(&personal), "version=4, labels.tier -> gold");
+    }
+}
