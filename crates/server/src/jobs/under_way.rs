@@ -1,6 +1,6 @@
 //! A job under way in this process, and how the work on it ended here.
 
-use super::Runner;
+use super::engine::Runner;
 use std::sync::Arc;
 use tenancy_core::action::Action;
 use tenancy_core::ids::{CorrelationId, TenantId};

@@ -1,6 +1,6 @@
-//! The work on one job.
+//! The work on the steps of one lifecycle job.
 
-use super::Runner;
+use super::engine::Runner;
 use super::leases::Hold;
 use super::under_way::Ended;
 use crate::operations::Done;

@@ -1,18 +1,11 @@
-//! The job engine: claims due jobs by lease, works their steps through the provisioner, commits what they achieved.
-//!
-//! A lease holds for some seconds and is prolonged by heartbeats on a way of their own. All that a job writes is fenced
-//! by its lease: a process that was thought dead and comes back can write nothing of a job that another has taken over.
-//! What a step does outside is not fenced: so a process that cannot prolong a lease stops the step before the lease is over.
+//! The job engine: claims due jobs by lease and has each worked to its end.
 
-mod leases;
-mod under_way;
-mod work;
-
+use super::leases::Leases;
+use super::under_way::UnderWay;
 use crate::config::Jobs;
 use crate::metrics::Metrics;
 use crate::provisioner::Provisioner;
 use crate::tenancy::Tenancy;
-use leases::Leases;
 use std::sync::Arc;
 use std::time::Duration;
 use tenancy_core::Error;
@@ -21,20 +14,19 @@ use tenancy_core::json::hex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use under_way::UnderWay;
 
 /// Works jobs in one process.
 pub struct Runner {
-    tenancy: Arc<Tenancy>,
-    provisioner: Arc<dyn Provisioner>,
-    metrics: Arc<Metrics>,
-    jobs: Jobs,
+    pub(super) tenancy: Arc<Tenancy>,
+    pub(super) provisioner: Arc<dyn Provisioner>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) jobs: Jobs,
     /// Who this process is, in leases and in the log.
-    holder: String,
-    leases: Leases,
-    stop: CancellationToken,
+    pub(super) holder: String,
+    pub(super) leases: Leases,
+    pub(super) stop: CancellationToken,
     /// The stop has waited long enough for steps that are under way.
-    late: CancellationToken,
+    pub(super) late: CancellationToken,
 }
 
 impl Runner {
