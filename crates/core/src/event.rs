@@ -38,6 +38,8 @@ words!(
         TenancyProvisioned = "TENANCY_PROVISIONED",
         /// An environment was added to a manifest.
         EnvironmentCreated = "ENVIRONMENT_CREATED",
+        /// An environment was provisioned.
+        EnvironmentProvisioned = "ENVIRONMENT_PROVISIONED",
         /// An environment's entry changed.
         EnvironmentUpdated = "ENVIRONMENT_UPDATED",
         /// An environment was removed.
@@ -131,6 +133,7 @@ impl EventType {
             Self::EnvironmentUpdated => {
                 &[("env_id", Text), ("name", Text), ("version", Integer), ("changes", List), PRIVATE]
             }
+            Self::EnvironmentProvisioned => &[("env_id", Text), ("name", Text), ("job_id", Text)],
             Self::EnvironmentDeleted => &[("env_id", Text), ("name", Text)],
             Self::WebhookUpdated => &[("webhook_id", Text), ("name", Text), ("change", Text)],
             Self::CreationRequested

@@ -10,7 +10,6 @@ use crate::http::server::Server;
 use crate::http::unread::SaysWhatIsUnread;
 use crate::jobs::Runner;
 use crate::metrics::Metrics;
-use crate::provisioner::Recorder;
 use crate::tenancy::Tenancy;
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -62,7 +61,8 @@ fn background(
     let tasks = TaskTracker::new();
     if jobs.enabled {
         let (tenancy, metrics, stop) = (Arc::clone(tenancy), Arc::clone(metrics), stop.clone());
-        tasks.spawn(Runner::new(tenancy, Arc::new(Recorder), metrics, jobs.clone(), stop).run(drain));
+        let provisioner = jobs.provisioner.provisioner();
+        tasks.spawn(Runner::new(tenancy, provisioner, metrics, jobs.clone(), stop).run(drain));
     }
     let every = Duration::from_secs(jobs.expiry_seconds);
     tasks.spawn(expiry::run(Arc::clone(tenancy), every, stop.clone()));

@@ -11,6 +11,7 @@ pub mod organizations;
 pub mod outcome;
 mod redaction;
 pub mod register;
+pub mod step;
 
 use crate::changes::Changes;
 use crate::snapshot::TenantSnapshot;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::ids::JobId;
-use tenancy_core::job::Job;
-use tenancy_core::rules::outcome::{CANCELLED, cancel};
+use tenancy_core::job::{FailureCode, Job};
+use tenancy_core::rules::outcome::cancel;
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for a job's end.
@@ -88,7 +88,7 @@ impl Command for Cancel {
 
 /// That a job which cannot be cancelled any more was cancelled already.
 fn is_cancelled(job: &Job) -> Result<(), Error> {
-    if job.error_code.as_deref() == Some(CANCELLED) {
+    if job.error_code.as_deref() == Some(FailureCode::Cancelled.as_str()) {
         return Ok(());
     }
     Err(Error::NotNow(format!("job {} ({}) is {}: there is nothing to cancel", job.job_id, job.action, job.state)))

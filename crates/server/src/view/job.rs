@@ -27,10 +27,10 @@ pub struct OpenJob<'a> {
 /// One step of a job.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Step)]
-pub struct StepView<'a> {
+pub struct StepView {
     /// Unique within the job.
     #[schema(example = "provision dev")]
-    pub name: &'a str,
+    pub name: String,
     /// How far it is.
     #[schema(schema_with = super::schema::step_state)]
     pub state: tenancy_core::job::StepState,
@@ -55,7 +55,7 @@ pub struct JobView<'a> {
     /// From 0 to 1.
     pub progress: f64,
     /// Its steps, in order.
-    pub steps: Vec<StepView<'a>>,
+    pub steps: Vec<StepView>,
     /// Lines for people; left out in lists, and when it is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logs: Option<&'a str>,
@@ -97,9 +97,9 @@ impl<'a> OpenJob<'a> {
     }
 }
 
-impl<'a> StepView<'a> {
-    fn of(step: &'a Step) -> Self {
-        Self { name: &step.name, state: step.state }
+impl StepView {
+    fn of(step: &Step) -> Self {
+        Self { name: step.to_string(), state: step.state }
     }
 }
 

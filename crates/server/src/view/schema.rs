@@ -4,7 +4,7 @@ use tenancy_core::action::Action;
 use tenancy_core::apikey::Role;
 use tenancy_core::environment::IsolationLevel;
 use tenancy_core::event::EventType;
-use tenancy_core::job::JobState;
+use tenancy_core::job::{JobState, StepState};
 use tenancy_core::tenant::{DesiredState, Profile, State};
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
@@ -57,7 +57,7 @@ pub fn role() -> Object {
 
 /// How far a step is.
 pub fn step_state() -> Object {
-    words(&[("pending", ()), ("done", ()), ("failed", ())])
+    words(StepState::WORDS)
 }
 
 /// What became of a document.

@@ -39,6 +39,12 @@ described!(
 
 /// New jobs.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
+/// Jobs that run: how far they are, where that is committed together with what a step achieved.
+pub const ADVANCE: WriteShape = WriteShape::Update {
+    table: TABLE,
+    set: &["progress", "steps", "logs", "updated_at"],
+    check: Check::Same("lease_epoch"),
+};
 /// Jobs that end.
 pub const FINISH: WriteShape = WriteShape::Update {
     table: TABLE,
