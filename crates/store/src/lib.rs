@@ -24,6 +24,8 @@ mod rows;
 mod sql;
 mod sqlite;
 mod tables;
+mod topics;
+pub use topics::Topic;
 pub mod upkeep;
 mod write_kind;
 
@@ -33,13 +35,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tenancy_core::changes::Changes;
 use tenancy_core::{Error, Timestamp};
-use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use topics::Topics;
 
 /// A database, open. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     engine: Engine,
-    queued: Arc<Notify>,
+    topics: Arc<Topics>,
     /// The last change could not be written, through no fault of its own.
     refuses: Arc<AtomicBool>,
     #[cfg(feature = "model")]
@@ -77,10 +80,10 @@ fn ended(name: &str, is_finished: bool) -> Option<String> {
 }
 
 impl Store {
-    fn new(engine: Engine, queued: Arc<Notify>) -> Self {
+    fn new(engine: Engine, topics: Arc<Topics>) -> Self {
         Self {
             engine,
-            queued,
+            topics,
             refuses: Arc::default(),
             #[cfg(feature = "model")]
             shift: model::Shift::default(),
@@ -119,18 +122,19 @@ impl Store {
             Err(_) => {}
         }
         let receipt = committed?;
-        if queues {
-            self.queued.notify_one();
+        for topic in Topic::ALL.into_iter().filter(|topic| queues || *topic != Topic::Jobs) {
+            self.topics.tell(topic);
             if let Engine::Postgres(postgres) = &self.engine {
-                postgres.tell();
+                postgres.tell(topic);
             }
         }
         Ok(receipt)
     }
 
-    /// Resolves when a job may be due: queued in this process, or told by the database. Only a hint.
-    pub async fn job_queued(&self) {
-        self.queued.notified().await;
+    /// Resolves with the next hint on the topic after this call: of a commit in this process, or of another process that the
+    /// database passes on. Only a hint.
+    pub fn notified(&self, topic: Topic) -> Notified<'_> {
+        self.topics.notified(topic)
     }
 
     /// How many changes wait to be committed.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::job::Job;
 use tenancy_core::json::hex;
+use tenancy_store::Topic;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -59,7 +60,7 @@ impl Runner {
             }
             tokio::select! {
                 Some(_) = working.join_next(), if !working.is_empty() => {}
-                () = self.tenancy.store.job_queued(), if !full => {}
+                () = self.tenancy.store.notified(Topic::Jobs), if !full => {}
                 () = tokio::time::sleep(self.pause()), if !full => {}
                 () = self.stop.cancelled() => {}
             }

@@ -19,7 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenancy_core::Error;
 use tenancy_core::judge::{CurrentRows, Judgement};
 pub use together::Next;
-use tokio::sync::Notify;
 
 /// A database in memory. Cheap to clone.
 #[derive(Clone)]
@@ -35,7 +34,7 @@ impl Store {
         let (queue, intake) = queue::queue();
         let rows = Arc::new(Mutex::new(Rows::new()));
         tokio::spawn(run(Arc::clone(&rows), intake));
-        Self::new(Engine::Model(Model { queue, rows }), Arc::new(Notify::new()))
+        Self::new(Engine::Model(Model { queue, rows }), Arc::default())
     }
 }
 
