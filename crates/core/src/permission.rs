@@ -20,13 +20,20 @@ words!(
         ReadJobs = "read jobs",
         /// Read the audit log of tenants.
         ReadAudit = "read the audit log",
+        /// Read what runs in the background of the server.
+        ReadStatus = "read the server's status",
         /// Read, create and revoke keys.
         ManageKeys = "manage keys",
     }
 );
 
-const READS: &[Operation] =
-    &[Operation::ReadOrganizations, Operation::ReadTenants, Operation::ReadJobs, Operation::ReadAudit];
+const READS: &[Operation] = &[
+    Operation::ReadOrganizations,
+    Operation::ReadTenants,
+    Operation::ReadJobs,
+    Operation::ReadAudit,
+    Operation::ReadStatus,
+];
 const WRITES: &[Operation] = &[Operation::WriteOrganizations, Operation::WriteTenants, Operation::RunLifecycle];
 const KEYS: &[Operation] = &[Operation::ManageKeys];
 

@@ -5,6 +5,7 @@
 //! `apply` and the [`jobs`] call the same operations: there is never a second way to do a thing.
 
 pub mod answer;
+pub mod background;
 pub mod config;
 pub mod contention;
 pub mod expiry;

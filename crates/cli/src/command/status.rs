@@ -54,6 +54,7 @@ pub async fn run(client: &Client, given: Status) -> Result<Exit, Failure> {
         status["tenants"] = count(client, &["tenants"], "state").await?;
         status["organizations"] = count(client, &["organizations"], "").await?;
         status["open_jobs"] = open_jobs(client).await?;
+        status["background"] = background(client).await?;
     }
     match given.output.output {
         Format::Json => write(&yaml::json(&status)?)?,
@@ -88,6 +89,15 @@ async fn open_jobs(client: &Client) -> Result<Value, Failure> {
     Ok(json!({"count": open, "at_least": open >= MAX_COUNTED, "by": {}}))
 }
 
+/// The loops in the background of the server that answers; `null` where it has no such route yet, or this key may not read it.
+async fn background(client: &Client) -> Result<Value, Failure> {
+    match client.get(&["status"]).await {
+        Ok(answer) => Ok(answer.body["background"].clone()),
+        Err(failure) if matches!(failure.exit, Exit::NotFound | Exit::NotAllowed) => Ok(Value::Null),
+        Err(failure) => Err(failure),
+    }
+}
+
 fn render(status: &Value, colours: bool) -> String {
     let ready = match status["not_ready_because"].as_str() {
         Some(why) => format!("no: {why}"),
@@ -110,6 +120,7 @@ fn render(status: &Value, colours: bool) -> String {
             ("tenants", counted(&status["tenants"])),
             ("open jobs", counted(&status["open_jobs"])),
         ]);
+        rows.extend(status["background"].as_array().map(|loops| ("background", in_background(loops))));
     }
     let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![Cell::new(name), Cell::new(value)]).collect();
     Table::untitled(2, colours).render(&rows)
@@ -117,6 +128,19 @@ fn render(status: &Value, colours: bool) -> String {
 
 fn list(texts: &Value) -> Vec<&str> {
     texts.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// `5 loops, all well`, or each loop whose last run failed with its error.
+fn in_background(loops: &[Value]) -> String {
+    let failing = |one: &&Value| text(one, "last_error_at").is_some() && one["last_error_at"] == one["last_run_at"];
+    let said = |one: &Value| {
+        let field = |name| text(one, name).unwrap_or_default();
+        format!("{} failed at {}: {}", field("name"), field("last_error_at"), field("last_error"))
+    };
+    match loops.iter().filter(failing).map(said).collect::<Vec<_>>() {
+        failing if failing.is_empty() => format!("{} loops, all well", loops.len()),
+        failing => failing.join("; "),
+    }
 }
 
 /// `3: 2 Active, 1 Suspended`
@@ -140,6 +164,8 @@ mod tests {
             "organizations": {"count": 1, "at_least": false, "by": {}},
             "tenants": {"count": 3, "at_least": false, "by": {"Active": 2, "Suspended": 1}},
             "open_jobs": {"count": 0, "at_least": false, "by": {}},
+            "background": [{"name": "jobs", "last_run_at": "2026-07-01T00:00:02Z"},
+                {"name": "ended-holds", "last_run_at": "2026-07-01T00:00:02Z", "last_error_at": "2026-07-01T00:00:01Z"}],
         });
         assert_eq!(
             render(&status, false),
@@ -149,8 +175,11 @@ mod tests {
              key            dev (key_1), admin\n\
              organizations  1\n\
              tenants        3: 2 Active, 1 Suspended\n\
-             open jobs      0\n"
+             open jobs      0\n\
+             background     2 loops, all well\n"
         );
+        let failing = [json!({"name": "jobs", "last_run_at": "T1", "last_error_at": "T1", "last_error": "no answer"})];
+        assert_eq!(in_background(&failing), "jobs failed at T1: no answer");
         let warned = json!({"warnings": ["few partitions lie ahead"]});
         assert!(render(&warned, false).contains("yes, but few partitions lie ahead"));
         let away = json!({"url": "u", "found_by": "--url", "not_ready_because": "the database cannot be reached"});

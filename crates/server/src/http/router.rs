@@ -16,7 +16,8 @@ use axum::response::Response;
 use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::permission::Operation::{
-    ManageKeys, ReadAudit, ReadJobs, ReadOrganizations, ReadTenants, RunLifecycle, WriteOrganizations, WriteTenants,
+    ManageKeys, ReadAudit, ReadJobs, ReadOrganizations, ReadStatus, ReadTenants, RunLifecycle, WriteOrganizations,
+    WriteTenants,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Route> {
         open(routes!(health::readyz)),
         open(routes!(health::metrics)),
         key(routes!(keys::whoami)),
+        may(ReadStatus, routes!(health::status)),
         may(ReadOrganizations, routes!(organizations::list)),
         may(WriteOrganizations, routes!(organizations::create)),
         may(ReadOrganizations, routes!(organizations::get)),

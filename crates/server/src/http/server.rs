@@ -2,6 +2,7 @@
 
 use super::auth::SeenTokens;
 use super::response_cache::ResponseCache;
+use crate::background::Background;
 use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::tenancy::Tenancy;
@@ -20,6 +21,8 @@ pub struct Server {
     pub response_cache: ResponseCache,
     /// Whose requests may begin before their key is looked up.
     pub seen_tokens: SeenTokens,
+    /// What runs in the background.
+    pub background: Arc<Background>,
     /// Cancelled when the server stops: whoever waits answers now.
     pub stop: CancellationToken,
 }

@@ -2,6 +2,7 @@
 
 use super::leases::Leases;
 use super::under_way::UnderWay;
+use crate::background::LoopStatus;
 use crate::config::Jobs;
 use crate::metrics::Metrics;
 use crate::provisioner::Provisioner;
@@ -22,6 +23,8 @@ pub struct Runner {
     pub(super) provisioner: Arc<dyn Provisioner>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) jobs: Jobs,
+    /// How claiming goes.
+    status: Arc<LoopStatus>,
     /// Who this process is, in leases and in the log.
     pub(super) holder: String,
     pub(super) leases: Leases,
@@ -44,7 +47,13 @@ impl Runner {
         let _ = getrandom::fill(&mut random);
         let holder = format!("runner-{}-{}", std::process::id(), hex(&random));
         let (leases, late) = (Leases::default(), CancellationToken::new());
-        Arc::new(Self { tenancy, provisioner, metrics, jobs, holder, leases, stop, late })
+        let status = LoopStatus::new("jobs", Duration::from_millis(jobs.poll_milliseconds));
+        Arc::new(Self { tenancy, provisioner, metrics, jobs, status, holder, leases, stop, late })
+    }
+
+    /// How the claiming of jobs goes.
+    pub fn status(&self) -> Arc<LoopStatus> {
+        Arc::clone(&self.status)
     }
 
     /// Works until `stop`; then gives back what it holds, once each job's step under way is done, or `drain` is over. A step
@@ -93,17 +102,12 @@ impl Runner {
         if free == 0 {
             return 0;
         }
-        match self.claim(free).await {
-            Ok((jobs, until)) => {
-                let count = jobs.len();
-                self.start(jobs, until, working);
-                count
-            }
-            Err(error) => {
-                tracing::warn!(%error, "no jobs can be claimed");
-                0
-            }
-        }
+        let claimed = self.claim(free).await;
+        self.status.ended(&claimed, self.tenancy.store.now(), &self.metrics);
+        let Ok((jobs, until)) = claimed else { return 0 };
+        let count = jobs.len();
+        self.start(jobs, until, working);
+        count
     }
 
     /// Jobs, and until when their leases hold at least: that is counted from before they were asked for.

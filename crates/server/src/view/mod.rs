@@ -10,6 +10,7 @@ pub mod list;
 pub mod organization;
 pub mod problem;
 pub mod schema;
+pub mod status;
 pub mod tenant;
 pub mod version;
 pub mod written;

@@ -73,6 +73,7 @@ fn samples() -> Vec<Sample> {
         read("/readyz", "/readyz"),
         read("/metrics", "/metrics"),
         read("/v1/whoami", "/v1/whoami"),
+        read("/v1/status", "/v1/status"),
         read("/v1/organizations", "/v1/organizations"),
         write("POST", "/v1/organizations", "/v1/organizations", json!({"organization_id": "gamma"}), "ORGANIZATION_CREATED"),
         read(ORGANIZATION, "/v1/organizations/acme"),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tenancy_core::apikey::Role;
 use tenancy_core::declared::Declared;
+use tenancy_server::background::Background;
 use tenancy_server::config::{Jobs, Limits};
 use tenancy_server::http::auth::SeenTokens;
 use tenancy_server::http::response_cache::ResponseCache;
@@ -17,6 +18,7 @@ use tenancy_server::jobs::Runner;
 use tenancy_server::metrics::Metrics;
 use tenancy_server::operations::keys::make_first;
 use tenancy_server::provisioner::{Provisioner, Recorder};
+use tenancy_server::serve::loops;
 use tenancy_server::tenancy::Tenancy;
 use tenancy_store::Store;
 use tenancy_store::database::Database;
@@ -226,8 +228,11 @@ impl House {
         let (metrics, stop) = (Arc::new(Metrics::new(&tenancy.commits)), CancellationToken::new());
         let runner =
             Runner::new(Arc::clone(&tenancy), provisioner, Arc::clone(&metrics), Jobs::default(), stop.clone());
+        let background =
+            Background::new(Arc::clone(&tenancy), Arc::clone(&metrics), loops(&Jobs::default()), stop.clone());
         let server = Arc::new(Server {
             tenancy,
+            background: Arc::new(background.showing(runner.status())),
             limits: Limits::default(),
             metrics,
             response_cache: ResponseCache::new(1 << 20),

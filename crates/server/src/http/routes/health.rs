@@ -1,8 +1,11 @@
-//! `/healthz`, `/readyz`, `/metrics`: open, and without a word of any tenant.
+//! `/healthz`, `/readyz`, `/metrics`: open, and without a word of any tenant. `/v1/status`: for who may read it.
 
+use crate::background::LoopStatus;
 use crate::http::problem::Problem;
+use crate::http::query::NoQuery;
 use crate::http::respond::{bytes, json};
 use crate::http::server::Server;
+use crate::view::status::{LoopView, StatusView};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -36,6 +39,28 @@ pub async fn readyz(State(server): State<Arc<Server>>) -> Result<Response, Probl
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     Ok(response)
+}
+
+/// What runs in the background of the process that answers, and how it has gone since the process started.
+#[utoipa::path(
+    get, path = "/v1/status", tag = "health", operation_id = "status",
+    responses((status = 200, body = StatusView)),
+)]
+pub async fn status(State(server): State<Arc<Server>>, _: NoQuery) -> Result<Response, Problem> {
+    let view = |status: &LoopStatus| {
+        let figures = status.figures();
+        LoopView {
+            name: status.name,
+            period_seconds: status.period.as_secs_f64(),
+            runs: figures.runs,
+            errors: figures.errors,
+            last_run_at: figures.last_run_at,
+            last_success_at: figures.last_success_at,
+            last_error_at: figures.last_error_at,
+            last_error: figures.last_error,
+        }
+    };
+    json(&StatusView { background: server.background.status().map(view).collect() })
 }
 
 /// Figures for Prometheus.
