@@ -179,8 +179,30 @@ pub struct KeyRequest {
     /// What it may.
     #[schema(schema_with = super::schema::role)]
     pub role: String,
-    /// From when on it is refused.
+    /// What its bearer reaches: `all`, `organization:ID` or `tenant:ID`. Defaults to the scope of the key that makes it, which
+    /// it cannot exceed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "organization:acme")]
+    pub scope: Option<String>,
+    /// From when on it is refused. Defaults to the end of the key that makes it, which it cannot exceed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub expires_at: Option<String>,
+}
+
+/// For how long a rotated key takes its former token.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeyRotation {
+    /// For how long the former token works, in seconds: 0 to 2,592,000; one day when it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 86400, minimum = 0, maximum = 2_592_000)]
+    pub overlap_seconds: Option<i64>,
+}
+
+/// What is revoked with a key.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeyRevocation {
+    /// Also revoke the keys that it made, and those that these made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub with_children: Option<bool>,
 }

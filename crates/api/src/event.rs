@@ -1,5 +1,6 @@
 //! Audit events, as they are read.
 
+use crate::viewpoint::Viewpoint;
 use crate::word::Word;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,6 +30,10 @@ pub struct AuditEvent<'a> {
     /// `kind:subject`.
     #[schema(value_type = String)]
     pub actor: Cow<'a, str>,
+    /// The name of the key, where the actor is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub actor_name: Option<Cow<'a, str>>,
     /// For whom the actor acted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -50,17 +55,19 @@ pub struct AuditEvent<'a> {
 
 impl<'a> AuditEvent<'a> {
     /// Of an event at its position in the log.
-    pub fn of(position: i64, event: &'a core::Event) -> Self {
+    pub fn of(viewpoint: Viewpoint<'_>, position: i64, event: &'a core::Event) -> Self {
+        let (actor, actor_name) = viewpoint.actor(&event.actor);
         Self {
             position,
             audit_id: event.audit_id.as_str().into(),
             tenant_id: event.tenant_id.as_ref().map(|id| id.as_str().into()),
             event_type: event.event_type.into(),
             event_version: event.event_version,
-            actor: event.actor.as_str().into(),
-            on_behalf_of: event.on_behalf_of.as_deref().map(Cow::Borrowed),
-            payload: Cow::Borrowed(&event.payload),
-            private: event.private.as_ref().map(|private| Cow::Borrowed(&private.content)),
+            actor,
+            actor_name,
+            on_behalf_of: event.on_behalf_of.as_deref().and_then(|who| viewpoint.internal(Cow::Borrowed(who))),
+            payload: viewpoint.payload(&event.payload),
+            private: event.private.as_ref().and_then(|private| viewpoint.internal(Cow::Borrowed(&private.content))),
             correlation_id: event.correlation_id.as_str().into(),
             occurred_at: event.occurred_at,
         }

@@ -1,5 +1,6 @@
 //! Jobs, as they are read.
 
+use crate::viewpoint::Viewpoint;
 use crate::word::Word;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -81,6 +82,10 @@ pub struct Job<'a> {
     /// Who asked for it.
     #[schema(value_type = String)]
     pub requested_by: Cow<'a, str>,
+    /// The name of the key, where that is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub requested_by_name: Option<Cow<'a, str>>,
     /// When it was queued.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -105,20 +110,21 @@ impl<'a> OpenJob<'a> {
     }
 }
 
-impl<'a> Step<'a> {
-    fn of(step: &'a core::Step) -> Self {
-        Self { name: step.name.as_str().into(), state: step.state.into() }
+impl Step<'_> {
+    fn of(step: &core::Step) -> Self {
+        Self { name: step.to_string().into(), state: step.state.into() }
     }
 }
 
 impl<'a> Job<'a> {
     /// Of a row.
-    pub fn of(job: &'a core::Job) -> Self {
-        Self { logs: Some(job.logs.as_str().into()), ..Self::row(job) }
+    pub fn of(viewpoint: Viewpoint<'_>, job: &'a core::Job) -> Self {
+        Self { logs: Some(job.logs.as_str().into()), ..Self::row(viewpoint, job) }
     }
 
     /// Of a row, for a list: without its log.
-    pub fn row(job: &'a core::Job) -> Self {
+    pub fn row(viewpoint: Viewpoint<'_>, job: &'a core::Job) -> Self {
+        let (requested_by, requested_by_name) = viewpoint.actor(&job.requested_by);
         Self {
             job_id: job.job_id.as_str().into(),
             tenant_id: job.tenant_id.as_str().into(),
@@ -133,7 +139,8 @@ impl<'a> Job<'a> {
             error_code: job.error_code.as_deref().map(Cow::Borrowed),
             error: job.error.as_deref().map(Cow::Borrowed),
             correlation_id: job.correlation_id.as_str().into(),
-            requested_by: job.requested_by.as_str().into(),
+            requested_by,
+            requested_by_name,
             created_at: job.created_at,
             updated_at: job.updated_at,
             finished_at: job.finished_at,

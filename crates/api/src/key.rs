@@ -19,6 +19,13 @@ pub struct Key<'a> {
     /// What it may.
     #[schema(schema_with = super::schema::role)]
     pub role: Word<Role>,
+    /// What its bearer reaches: `all`, `organization:ID` or `tenant:ID`.
+    #[schema(example = "organization:acme")]
+    pub scope: String,
+    /// The key that made it; left out for a key that was made on the command line of the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub created_by: Option<Cow<'a, str>>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -30,6 +37,14 @@ pub struct Key<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub revoked_at: Option<Timestamp>,
+    /// When it was last used, to about a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_used_at: Option<Timestamp>,
+    /// Until when the token before the last rotation works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub previous_expires_at: Option<Timestamp>,
 }
 
 /// A key that was made just now.
@@ -56,6 +71,13 @@ pub struct WhoAmI<'a> {
     /// What it may.
     #[schema(schema_with = super::schema::role)]
     pub role: Word<Role>,
+    /// What its bearer reaches: `all`, `organization:ID` or `tenant:ID`.
+    #[schema(example = "all")]
+    pub scope: String,
+    /// When it stops working.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
 }
 
 impl<'a> Key<'a> {
@@ -65,9 +87,13 @@ impl<'a> Key<'a> {
             key_id: key.key_id.as_str().into(),
             name: key.name.as_str().into(),
             role: key.role.into(),
+            scope: key.scope.to_string(),
+            created_by: key.created_by.as_ref().map(|id| id.as_str().into()),
             created_at: key.created_at,
             expires_at: key.expires_at,
             revoked_at: key.revoked_at,
+            last_used_at: key.last_used_at,
+            previous_expires_at: key.previous_expires_at,
         }
     }
 }
@@ -82,6 +108,12 @@ impl<'a> NewKey<'a> {
 impl<'a> WhoAmI<'a> {
     /// Of the row of a caller's key.
     pub fn of(key: &'a ApiKey) -> Self {
-        Self { key_id: key.key_id.as_str().into(), name: key.name.as_str().into(), role: key.role.into() }
+        Self {
+            key_id: key.key_id.as_str().into(),
+            name: key.name.as_str().into(),
+            role: key.role.into(),
+            scope: key.scope.to_string(),
+            expires_at: key.expires_at,
+        }
     }
 }

@@ -16,12 +16,15 @@ pub mod list;
 pub mod organization;
 pub mod problem;
 pub mod schema;
+pub mod status;
 pub mod tenant;
 pub mod version;
+pub mod viewpoint;
 pub mod word;
 pub mod written;
 
 pub use list::List;
 pub use problem::{Problem, ProblemError};
 pub use tenancy_core::Timestamp;
+pub use viewpoint::Viewpoint;
 pub use word::Word;

@@ -2,6 +2,7 @@
 
 use crate::document::Caps;
 use crate::tenant::Hold;
+use crate::viewpoint::Viewpoint;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -62,22 +63,27 @@ pub struct Organization<'a> {
 
 impl<'a> Organization<'a> {
     /// Of a row, its holds, and what its tenants are in sum.
-    pub fn whole(organization: &'a core::Organization, usage: &'a core::Usage, holds: &'a [hold::Hold]) -> Self {
+    pub fn whole(
+        viewpoint: Viewpoint<'_>,
+        organization: &'a core::Organization,
+        usage: &'a core::Usage,
+        holds: &'a [hold::Hold],
+    ) -> Self {
         Self {
             usage: Some(Usage { tenants: usage.tenants, quotas: Cow::Borrowed(&usage.quotas) }),
-            holds: Some(holds.iter().map(Hold::of).collect()),
-            ..Self::of(organization)
+            holds: Some(holds.iter().map(|hold| Hold::of(viewpoint, hold)).collect()),
+            ..Self::of(viewpoint, organization)
         }
     }
 
     /// Of a row.
-    pub fn of(organization: &'a core::Organization) -> Self {
+    pub fn of(viewpoint: Viewpoint<'_>, organization: &'a core::Organization) -> Self {
         let core::Caps { tenants, quotas } = &organization.caps;
         let caps = Caps { quotas: (!quotas.is_empty()).then(|| quotas.clone()), tenants: *tenants };
         Self {
             organization_id: organization.organization_id.as_str().into(),
             display_name: organization.display_name.as_deref().map(Cow::Borrowed),
-            labels: Cow::Borrowed(&organization.labels),
+            labels: viewpoint.labels(&organization.labels),
             caps: (caps != Caps::default()).then_some(caps),
             usage: None,
             holds: None,

@@ -82,7 +82,9 @@ impl Problem {
     pub fn of(error: &Error, documents: &[DocumentRef], correlation_id: &str) -> Self {
         let status = error.status();
         let mut errors: Vec<ProblemError> = match error {
-            Error::Invalid(violations) => violations.iter().map(ProblemError::from).collect(),
+            Error::Invalid(violations) | Error::FieldsForbidden(violations) => {
+                violations.iter().map(ProblemError::from).collect()
+            }
             Error::Gated(gates) => gates.iter().map(ProblemError::from).collect(),
             Error::Conflict(conflict) => conflict.fields().iter().map(ProblemError::from).collect(),
             _ => Vec::new(),

@@ -2,6 +2,7 @@
 
 use crate::environment::EnvironmentEntry;
 use crate::job::OpenJob;
+use crate::viewpoint::Viewpoint;
 use crate::word::Word;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -151,6 +152,10 @@ pub struct Hold<'a> {
     /// Who placed it.
     #[schema(value_type = String)]
     pub placed_by: Cow<'a, str>,
+    /// The name of the key, where that is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub placed_by_name: Option<Cow<'a, str>>,
     /// When it ends by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -174,7 +179,7 @@ pub struct Accepted<'a> {
 
 impl<'a> TenantRow<'a> {
     /// Of a row.
-    pub fn of(tenant: &'a core::Tenant) -> Self {
+    pub fn of(viewpoint: Viewpoint<'_>, tenant: &'a core::Tenant) -> Self {
         Self {
             tenant_id: tenant.tenant_id.as_str().into(),
             organization_id: tenant.organization_id.as_str().into(),
@@ -182,10 +187,10 @@ impl<'a> TenantRow<'a> {
             profile: tenant.terms.profile.into(),
             desired_state: tenant.terms.desired_state.map(Word::Known),
             region: tenant.terms.region.as_str().into(),
-            labels: Cow::Borrowed(&tenant.terms.labels),
+            labels: viewpoint.labels(&tenant.terms.labels),
             quotas: Cow::Borrowed(&tenant.terms.quotas),
             policies: Cow::Borrowed(&tenant.terms.policies),
-            billing: Cow::Borrowed(&tenant.terms.billing),
+            billing: viewpoint.internal(Cow::Borrowed(&tenant.terms.billing)).unwrap_or_default(),
             deletion_protection: tenant.terms.deletion_protection,
             state: tenant.facts.state.into(),
             state_since: tenant.facts.state_since,
@@ -203,14 +208,14 @@ impl<'a> TenantRow<'a> {
 
 impl<'a> Tenant<'a> {
     /// Of all that is kept of a tenant.
-    pub fn of(declared: &Declared, snapshot: &'a TenantSnapshot) -> Self {
+    pub fn of(declared: &Declared, viewpoint: Viewpoint<'_>, snapshot: &'a TenantSnapshot) -> Self {
         let aliases = if snapshot.aliases.is_empty() { Value::Null } else { aliases_document(&snapshot.aliases) };
         Self {
-            row: TenantRow::of(&snapshot.tenant),
+            row: TenantRow::of(viewpoint, &snapshot.tenant),
             aliases,
             environments: snapshot.environments.iter().map(EnvironmentEntry::of).collect(),
             webhooks: snapshot.webhooks.iter().map(Webhook::of).collect(),
-            holds: snapshot.all_holds().map(Hold::of).collect(),
+            holds: snapshot.all_holds().map(|hold| Hold::of(viewpoint, hold)).collect(),
             open_job: snapshot.open_job.as_ref().map(OpenJob::of),
             waits_for: waits_for(declared, snapshot),
         }
@@ -231,11 +236,13 @@ impl<'a> Webhook<'a> {
 
 impl<'a> Hold<'a> {
     /// Of a row.
-    pub fn of(hold: &'a hold::Hold) -> Self {
+    pub fn of(viewpoint: Viewpoint<'_>, hold: &'a hold::Hold) -> Self {
+        let (placed_by, placed_by_name) = viewpoint.actor(&hold.placed_by);
         Self {
             hold: hold.kind.as_str().into(),
-            reason: hold.reason.as_deref().map(Cow::Borrowed),
-            placed_by: hold.placed_by.as_str().into(),
+            reason: hold.reason.as_deref().and_then(|reason| viewpoint.internal(Cow::Borrowed(reason))),
+            placed_by,
+            placed_by_name,
             until: hold.until,
             created_at: hold.created_at,
             organization: matches!(hold.held, Held::Organization(_)),
@@ -245,8 +252,8 @@ impl<'a> Hold<'a> {
 
 impl<'a> Accepted<'a> {
     /// Of all that is kept of a tenant.
-    pub fn of(declared: &Declared, snapshot: &'a TenantSnapshot) -> Self {
-        Self { tenant: Tenant::of(declared, snapshot), job: snapshot.open_job.as_ref().map(OpenJob::of) }
+    pub fn of(declared: &Declared, viewpoint: Viewpoint<'_>, snapshot: &'a TenantSnapshot) -> Self {
+        Self { tenant: Tenant::of(declared, viewpoint, snapshot), job: snapshot.open_job.as_ref().map(OpenJob::of) }
     }
 }
 
@@ -278,7 +285,8 @@ mod tests {
         let mut context = DecisionContext::new(now, [7; 32], Actor::system("test"), CorrelationId::known("c"));
         let decision = tenancy_core::rules::register::register(&declared, &manifest, warnings, &mut context);
         let snapshot = decision.expect("registered").snapshot;
-        serde_json::to_string(&Tenant::of(&declared, &snapshot)).expect("json")
+        let viewpoint = Viewpoint::nobody();
+        serde_json::to_string(&Tenant::of(&declared, viewpoint, &snapshot)).expect("json")
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Kept versions, as they are read.
 
+use crate::viewpoint::Viewpoint;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -21,6 +22,10 @@ pub struct TenantVersion<'a> {
     /// Who had it accepted.
     #[schema(value_type = String)]
     pub actor: Cow<'a, str>,
+    /// The name of the key, where the actor is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub actor_name: Option<Cow<'a, str>>,
     /// In which request.
     #[schema(value_type = String)]
     pub correlation_id: Cow<'a, str>,
@@ -46,6 +51,10 @@ pub struct EnvironmentVersion<'a> {
     /// Who had it accepted.
     #[schema(value_type = String)]
     pub actor: Cow<'a, str>,
+    /// The name of the key, where the actor is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub actor_name: Option<Cow<'a, str>>,
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -53,12 +62,14 @@ pub struct EnvironmentVersion<'a> {
 
 impl<'a> TenantVersion<'a> {
     /// Of a row.
-    pub fn of(version: &'a tenant::TenantVersion) -> Self {
+    pub fn of(viewpoint: Viewpoint<'_>, version: &'a tenant::TenantVersion) -> Self {
+        let (actor, actor_name) = viewpoint.actor(&version.actor);
         Self {
             tenant_id: version.tenant_id.as_str().into(),
             version: version.version,
-            manifest: Cow::Borrowed(&version.manifest),
-            actor: version.actor.as_str().into(),
+            manifest: viewpoint.manifest(&version.manifest),
+            actor,
+            actor_name,
             correlation_id: version.correlation_id.as_str().into(),
             created_at: version.created_at,
         }
@@ -67,13 +78,15 @@ impl<'a> TenantVersion<'a> {
 
 impl<'a> EnvironmentVersion<'a> {
     /// Of a row.
-    pub fn of(version: &'a environment::EnvironmentVersion) -> Self {
+    pub fn of(viewpoint: Viewpoint<'_>, version: &'a environment::EnvironmentVersion) -> Self {
+        let (actor, actor_name) = viewpoint.actor(&version.actor);
         Self {
             tenant_id: version.tenant_id.as_str().into(),
             env_id: version.env_id.as_str().into(),
             version: version.version,
             manifest: Cow::Borrowed(&version.manifest),
-            actor: version.actor.as_str().into(),
+            actor,
+            actor_name,
             created_at: version.created_at,
         }
     }

@@ -72,9 +72,10 @@ impl Product {
         config.jobs.enabled = false;
         let tenancy = Tenancy::new(store.clone(), config.declared.clone());
         let token = Token::fresh().expect("random");
-        let asked = RequestContext::by_system("bench", CorrelationId::known("bench"));
+        let asked = RequestContext::by_part("bench", CorrelationId::known("bench"));
         let mut context = tenancy.context(&asked).expect("a moment");
-        let key = keys::create("bench", Role::Admin, None, token.digest(), &mut context).expect("decided");
+        let key = keys::create("bench", keys::Rights::unlimited(Role::Admin), None, token.digest(), &mut context)
+            .expect("decided");
         store.commit(key.changes.expect("a change")).await.expect("committed");
         let stop = CancellationToken::new();
         let serving = {

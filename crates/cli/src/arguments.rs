@@ -118,11 +118,13 @@ enum Job {
 
 #[derive(Subcommand, Debug)]
 enum Key {
-    /// Make a key; its token is shown once
+    /// Create a key; its token is shown once
     Create(OnServer<command::key::Create>),
     /// List keys
     List(OnServer<command::key::List>),
-    /// Refuse a key from now on
+    /// Give a key a new token; the former one keeps working for a while
+    Rotate(OnServer<command::key::Rotate>),
+    /// Revoke a key
     Revoke(OnServer<command::key::Revoke>),
 }
 
@@ -176,6 +178,10 @@ impl Arguments {
             Command::Key(Key::List(given)) => {
                 let (client, arguments) = given.open(before)?;
                 command::key::list(&client, arguments).await
+            }
+            Command::Key(Key::Rotate(given)) => {
+                let (client, arguments) = given.open(before)?;
+                command::key::rotate(&client, arguments).await
             }
             Command::Key(Key::Revoke(given)) => {
                 let (client, arguments) = given.open(before)?;

@@ -1,6 +1,6 @@
 //! Audit events, a line for each. A payload is free JSON, with fields of its own for each type of event.
 
-use crate::kinds::{brief, column, joined, shown};
+use crate::kinds::{column, joined, shown, who};
 use crate::output::Kind;
 use crate::table::Cell;
 use crate::time::short;
@@ -15,7 +15,7 @@ pub const EVENTS: Kind<AuditEvent> = Kind {
         column!("TIME", |e, _| Cell::new(short(e.occurred_at))),
         column!("TENANT", |e, _| Cell::maybe(e.tenant_id.as_deref())),
         column!("EVENT", |e, _| Cell::new(e.event_type.as_str())),
-        column!("ACTOR", narrow, |e, _| Cell::new(brief(&e.actor))),
+        column!("ACTOR", narrow, |e, _| Cell::new(who(&e.actor, e.actor_name.as_deref()))),
         column!("ACTOR", wide, |e, _| Cell::new(&*e.actor)),
         column!("POSITION", wide, |e, _| Cell::new(e.position.to_string())),
         column!("CORRELATION ID", wide, |e, _| Cell::new(&*e.correlation_id)),

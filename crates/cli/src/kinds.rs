@@ -73,6 +73,11 @@ pub fn brief(actor: &str) -> String {
     }
 }
 
+/// Who acted, as a table shows it: a key by its name, where the server knows it.
+pub fn who(actor: &str, name: Option<&str>) -> String {
+    name.map_or_else(|| brief(actor), |name| format!("user:{name}"))
+}
+
 /// Tenants, as a list has them.
 pub const TENANTS: Kind<TenantRow> = Kind {
     plural: "tenants",
@@ -180,7 +185,7 @@ pub const JOBS: Kind<Job> = Kind {
         column!("AGE", |j, now| Cell::new(age(j.created_at, now))),
         column!("WAITING FOR", |j, _| Cell::maybe(j.waiting_for.as_deref().or(j.error_code.as_deref()))),
         column!("ATTEMPT", wide, |j, _| Cell::new(j.attempt.to_string())),
-        column!("ASKED BY", wide, |j, _| Cell::new(&*j.requested_by)),
+        column!("REQUESTED BY", wide, |j, _| Cell::new(who(&j.requested_by, j.requested_by_name.as_deref()))),
         column!("CORRELATION ID", wide, |j, _| Cell::new(&*j.correlation_id)),
     ],
 };
@@ -198,9 +203,13 @@ pub const KEYS: Kind<Key> = Kind {
         column!("KEY", |k, _| Cell::new(&*k.key_id)),
         column!("NAME", |k, _| Cell::new(&*k.name)),
         column!("ROLE", |k, _| Cell::new(k.role.as_str())),
+        column!("SCOPE", |k, _| Cell::new(&*k.scope)),
+        column!("LAST USED", |k, now| Cell::maybe(k.last_used_at.map(|at| age(at, now)))),
         column!("AGE", |k, now| Cell::new(age(k.created_at, now))),
         column!("EXPIRES", |k, now| Cell::maybe(k.expires_at.map(|at| age(at, now)))),
         column!("REVOKED", |k, now| Cell::maybe(k.revoked_at.map(|at| age(at, now)))),
+        column!("CREATED BY", wide, |k, _| Cell::maybe(k.created_by.as_deref())),
+        column!("FORMER TOKEN", wide, |k, now| Cell::maybe(k.previous_expires_at.map(|at| age(at, now)))),
     ],
 };
 
@@ -210,7 +219,7 @@ pub const VERSIONS: Kind<TenantVersion> = Kind {
     name: |v| v.version.to_string(),
     columns: &[
         column!("VERSION", |v, _| Cell::new(v.version.to_string())),
-        column!("ACTOR", narrow, |v, _| Cell::new(brief(&v.actor))),
+        column!("ACTOR", narrow, |v, _| Cell::new(who(&v.actor, v.actor_name.as_deref()))),
         column!("ACTOR", wide, |v, _| Cell::new(&*v.actor)),
         column!("AGE", |v, now| Cell::new(age(v.created_at, now))),
         column!("CORRELATION ID", wide, |v, _| Cell::new(&*v.correlation_id)),

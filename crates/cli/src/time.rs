@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+use std::time::Duration;
 
 /// How long ago, in one unit: `12s`, `3m`, `5h`, `8d`.
 pub fn age(then: Timestamp, now: Timestamp) -> String {
@@ -41,6 +42,17 @@ pub fn ahead(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     relative(text, now, |now, by| now.checked_add(by))
 }
 
+/// A length of time: `30m`, `2h`, `3d`.
+///
+/// # Errors
+/// A sentence for the command line when it is not one.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let days = SpanRelativeTo::days_are_24_hours();
+    let read = text.parse::<Span>().and_then(|span| span.to_duration(days)).ok();
+    let read = read.and_then(|duration| Duration::try_from(duration).ok());
+    read.ok_or_else(|| "must be a length of time, such as 30m, 2h or 3d".to_owned())
+}
+
 fn relative(
     text: &str,
     now: Timestamp,
@@ -59,6 +71,15 @@ fn relative(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn must_read_a_length_of_time() {
+        assert_eq!(duration("1d"), Ok(Duration::from_secs(86_400)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        for bad in ["", "1", "-1h", "soon"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
 
     fn time(text: &str) -> Timestamp {
         text.parse().expect("a time")

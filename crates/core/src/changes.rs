@@ -91,6 +91,8 @@ pub enum Write {
     DeleteWebhook(WebhookId),
     /// Inserts the row.
     InsertJob(Job),
+    /// Writes how far a running job is: steps, progress and log.
+    AdvanceJob(Job),
     /// Writes a job's outcome.
     FinishJob(Job),
     /// Writes a job's outcome; its progress and steps stay as whoever works on it has written them.

@@ -55,6 +55,9 @@ pub enum Error {
     /// The credential is good, and does not allow this.
     #[error("{0}")]
     Forbidden(String),
+    /// The document names fields that the caller may not write; all of them are listed.
+    #[error("this key may not write {}: {}", count(.0.len(), "field"), list(.0))]
+    FieldsForbidden(Vec<Violation>),
     /// Larger than a limit.
     #[error("{0}")]
     TooLarge(String),
@@ -115,6 +118,7 @@ impl Error {
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
+            Self::FieldsForbidden(_) => "fields_forbidden",
             Self::TooLarge(_) => "too_large",
             Self::Busy | Self::Overtaken => "busy",
             Self::Unavailable => "unavailable",
@@ -134,7 +138,7 @@ impl Error {
             Self::VersionRequired { .. } => 428,
             Self::Conflict(conflict) => conflict.status(),
             Self::Unauthenticated => 401,
-            Self::Forbidden(_) => 403,
+            Self::Forbidden(_) | Self::FieldsForbidden(_) => 403,
             Self::TooLarge(_) => 413,
             Self::Busy | Self::Overtaken | Self::Unavailable | Self::OutcomeUnknown => 503,
             Self::Internal(_) => 500,

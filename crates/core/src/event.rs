@@ -38,6 +38,8 @@ words!(
         TenancyProvisioned = "TENANCY_PROVISIONED",
         /// An environment was added to a manifest.
         EnvironmentCreated = "ENVIRONMENT_CREATED",
+        /// An environment was provisioned.
+        EnvironmentProvisioned = "ENVIRONMENT_PROVISIONED",
         /// An environment's entry changed.
         EnvironmentUpdated = "ENVIRONMENT_UPDATED",
         /// An environment was removed.
@@ -76,6 +78,8 @@ words!(
         JobCancelled = "JOB_CANCELLED",
         /// An API key was made.
         KeyCreated = "KEY_CREATED",
+        /// An API key got a new token.
+        KeyRotated = "KEY_ROTATED",
         /// An API key was revoked.
         KeyRevoked = "KEY_REVOKED",
         /// The removal of tenants' events of before a time was begun.
@@ -131,6 +135,7 @@ impl EventType {
             Self::EnvironmentUpdated => {
                 &[("env_id", Text), ("name", Text), ("version", Integer), ("changes", List), PRIVATE]
             }
+            Self::EnvironmentProvisioned => &[("env_id", Text), ("name", Text), ("job_id", Text)],
             Self::EnvironmentDeleted => &[("env_id", Text), ("name", Text)],
             Self::WebhookUpdated => &[("webhook_id", Text), ("name", Text), ("change", Text)],
             Self::CreationRequested
@@ -152,7 +157,8 @@ impl EventType {
             }
             Self::JobRetried => &[("job_id", Text), ("action", Text)],
             Self::JobCancelled => &[("job_id", Text), ("action", Text), PRIVATE],
-            Self::KeyCreated => &[("key_id", Text), ("role", Text), PRIVATE],
+            Self::KeyCreated => &[("key_id", Text), ("role", Text), ("scope?", Text), ("created_by?", Text), PRIVATE],
+            Self::KeyRotated => &[("key_id", Text), ("overlap_until?", Text)],
             Self::KeyRevoked => &[("key_id", Text)],
             Self::LogExpired => &[("before", Text)],
         }

@@ -147,7 +147,7 @@ fn written(write: &Write) -> Option<Row<'_>> {
     match write {
         Write::DeleteAlias(alias) => Some(Row::Alias(alias)),
         Write::UpdateApiKey(key) => Some(Row::ApiKeyName(&key.name)),
-        Write::FinishJob(job) | Write::CancelJob(job) => Some(Row::Job(&job.job_id)),
+        Write::AdvanceJob(job) | Write::FinishJob(job) | Write::CancelJob(job) => Some(Row::Job(&job.job_id)),
         Write::EraseTenant(id, ..) => Some(Row::Tenant(id)),
         _ => None,
     }

@@ -27,6 +27,7 @@ pub mod organization;
 pub mod permission;
 pub mod quotas;
 pub mod rules;
+pub mod scope;
 pub mod snapshot;
 pub mod tenant;
 pub mod violation;

@@ -10,10 +10,11 @@ use tenancy_core::declared::Declared;
 use tenancy_core::event::EventType;
 use tenancy_core::hold::{Held, Hold};
 use tenancy_core::ids::{CorrelationId, HoldId};
-use tenancy_core::job::{Job, JobState};
+use tenancy_core::job::{Failure, FailureCode, Job, JobState, StepState};
 use tenancy_core::manifest::Manifest;
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
-use tenancy_core::rules::outcome::{Failure, cancel, complete, fail};
+use tenancy_core::rules::outcome::{cancel, complete, fail};
+use tenancy_core::rules::step::{Achieved, ready, step_done};
 use tenancy_core::rules::{Decision, change, organization_holds, register};
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::tenant::State;
@@ -111,9 +112,24 @@ impl Tenant {
     }
 
     fn fail(&mut self, action: Action) {
-        let (job, code) = (self.open(action), "provisioner_failed");
+        let (job, code) = (self.open(action), FailureCode::ProvisionerFailed);
         let failure = Failure { code, message: "no room".to_owned(), step: None };
         self.decide(|declared, snapshot, context| fail(declared, snapshot, &job, failure, context)).unwrap();
+    }
+
+    /// The step of that place is done; returns the job as its worker has it then.
+    fn step(&mut self, action: Action, index: usize) -> Job {
+        let mut job = self.open(action);
+        job.steps[index].state = StepState::Done;
+        (job.progress, job.logs) = (0.5, "done".to_owned());
+        let done = (&job.steps[index].clone(), Achieved::of(job.steps[index].verb));
+        self.decide(|declared, snapshot, context| step_done(declared, snapshot, &job, done, context)).unwrap();
+        job
+    }
+
+    fn provisioned(&self) -> Vec<&str> {
+        let environments = self.snapshot.environments.iter().filter(|e| e.provisioned_at.is_some());
+        environments.map(|environment| environment.name.as_str()).collect()
     }
 
     fn open(&self, action: Action) -> Job {
@@ -346,4 +362,76 @@ fn must_not_empty_a_record_that_a_hold_on_the_organization_keeps_by_now() {
     tenant.ask(Action::Purge);
     tenant.complete(Action::Purge);
     assert!(tenant.snapshot.tenant.facts.purged_at.is_some());
+}
+
+#[test]
+fn must_commit_what_a_step_achieved_with_its_end_under_the_lease_of_its_job() {
+    let mut tenant = Tenant::in_service();
+    tenant.grow();
+    tenant.upkeep(1, JobState::Running, None);
+    let (before, open) = (tenant.snapshot.tenant.clone(), tenant.open(Action::Update));
+    let job = tenant.step(Action::Update, 0);
+    assert_eq!(tenant.events(), [EventType::EnvironmentProvisioned]);
+    let changes = tenant.changes.as_ref().unwrap();
+    let at = Guard::TenantAt(before.tenant_id.clone(), before.terms.version, before.facts.counter);
+    assert_eq!(changes.guards, [at, Guard::Lease(open.job_id.clone(), 1)]);
+    assert_eq!((changes.finished_job(), changes.queued_job()), (None, None));
+    assert_eq!(
+        tenant.snapshot.tenant.facts.counter,
+        before.facts.counter + 1,
+        "who decided on this tenant decides again"
+    );
+    let dev = tenant.snapshot.environments.iter().find(|environment| environment.name == "dev").unwrap();
+    assert_eq!((dev.state, dev.provisioned_at.is_some()), (State::Active, true), "its tenant is in service");
+    let written = tenant.open(Action::Update);
+    assert_eq!((&written.steps, written.progress, &written.logs), (&job.steps, 0.5, &job.logs));
+    tenant.complete(Action::Update);
+    assert_eq!((tenant.job(), tenant.provisioned()), (None, vec!["dev", "prod"]));
+}
+
+#[test]
+fn must_keep_what_the_steps_of_a_job_that_failed_had_achieved() {
+    let mut tenant = Tenant::new();
+    tenant.grow();
+    let failed = tenant.step(Action::Create, 0);
+    assert_eq!(failed.steps[0].to_string(), "provision prod");
+    tenant.fail(Action::Create);
+    assert_eq!(tenant.provisioned(), ["prod"]);
+    tenant.activate(None).unwrap();
+    let steps: Vec<_> = tenant.open(Action::Create).steps.iter().map(ToString::to_string).collect();
+    assert_eq!(steps, ["provision dev", "record"], "what is provisioned is not provisioned again");
+}
+
+#[test]
+fn must_have_nothing_to_keep_of_a_step_that_made_nothing_or_whose_environment_is_another() {
+    let mut tenant = Tenant::new();
+    tenant.complete(Action::Create);
+    tenant.step(Action::Activate, 0);
+    assert_eq!(tenant.changes, None);
+    let mut tenant = Tenant::in_service();
+    tenant.grow();
+    let open = tenant.open(Action::Update);
+    tenant.snapshot.environments.iter_mut().for_each(|environment| environment.created_at = context(99).now);
+    tenant.step(Action::Update, 0);
+    assert_eq!((tenant.changes.as_ref(), tenant.open(Action::Update)), (None, open), "it is another of that name");
+    tenant.snapshot.environments.clear();
+    tenant.step(Action::Update, 0);
+    assert_eq!(tenant.changes, None);
+}
+
+#[test]
+fn must_end_a_job_badly_that_may_not_run_any_more_before_its_steps_and_after_them() {
+    let mut tenant = Tenant::purged();
+    let mut job = tenant.open(Action::Purge);
+    assert!(ready(&tenant.declared, &tenant.snapshot, &job).is_ok());
+    tenant.hold_above("legal");
+    let failure = ready(&tenant.declared, &tenant.snapshot, &job).unwrap_err();
+    assert_eq!((failure.code, failure.message.contains("is gone")), (FailureCode::DataHeld, false));
+    job.steps[0].state = StepState::Done;
+    let failure = ready(&tenant.declared, &tenant.snapshot, &job).unwrap_err();
+    assert_eq!((failure.code, failure.message.contains("is gone")), (FailureCode::DataHeld, true));
+    tenant.snapshot.tenant.facts.state = State::Active;
+    tenant.complete(Action::Purge);
+    let ended = tenant.ended();
+    assert_eq!((ended.state, ended.error_code.as_deref()), (JobState::Failed, Some("not_in_this_state")));
 }

@@ -11,13 +11,13 @@ use tenancy_core::declared::Declared;
 use tenancy_core::event::{EventType, MAX_PAYLOAD_BYTES};
 use tenancy_core::hold::{Held, Hold};
 use tenancy_core::ids::{CorrelationId, HoldId};
-use tenancy_core::job::Job;
+use tenancy_core::job::{Failure, FailureCode, Job};
 use tenancy_core::json::merge_patch;
 use tenancy_core::lifecycle::waits_for;
 use tenancy_core::manifest::{MAX_MEMBERS_BYTES, Manifest};
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
-use tenancy_core::rules::outcome::{Failure, complete, fail};
+use tenancy_core::rules::outcome::{complete, fail};
 use tenancy_core::rules::{Decision, change, log, register};
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::tenant::{DesiredState, State};
@@ -107,7 +107,7 @@ impl Tenant {
     fn fail(&mut self, action: Action) {
         assert_eq!(self.job(), Some(action));
         let job: Job = self.snapshot.open_job.clone().expect("open");
-        let failure = Failure { code: "provisioner_failed", message: "no room".to_owned(), step: None };
+        let failure = Failure { code: FailureCode::ProvisionerFailed, message: "no room".to_owned(), step: None };
         let decided = fail(&self.declared, &self.snapshot, &job, failure, &mut self.context());
         self.take(decided).expect("failed");
     }
@@ -171,7 +171,7 @@ fn must_provision_only_what_a_job_has_steps_for() {
     let provisioned =
         |t: &Tenant| t.snapshot.environments.iter().map(|e| e.provisioned_at.is_some()).collect::<Vec<_>>();
     assert_eq!(provisioned(&tenant), [false, true], "dev came while prod was made");
-    let steps: Vec<_> = tenant.snapshot.open_job.iter().flat_map(|job| &job.steps).map(|s| s.name.as_str()).collect();
+    let steps: Vec<_> = tenant.snapshot.open_job.iter().flat_map(|job| &job.steps).map(ToString::to_string).collect();
     assert_eq!(steps, ["provision dev", "record"]);
     // One that takes the place of another of its name is another.
     tenant.change(&document(json!({})), &["remove-environment"]).expect("changed");
@@ -189,7 +189,7 @@ fn must_work_environments_in_their_declared_order() {
     let mut tenant = Tenant::new(names);
     let steps = |t: &Tenant| {
         let job = t.snapshot.open_job.clone().expect("open");
-        job.steps.into_iter().map(|step| step.name).collect::<Vec<_>>()
+        job.steps.into_iter().map(|step| step.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(steps(&tenant), ["provision dev", "provision stage", "provision prod", "record"]);
     tenant.complete(Action::Create);

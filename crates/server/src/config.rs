@@ -1,5 +1,6 @@
 //! The server's configuration: flags over environment over one TOML file over what is built in.
 
+use crate::provisioner::ProvisionerKind;
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -63,6 +64,8 @@ pub struct Limits {
 pub struct Jobs {
     /// Whether this process works jobs.
     pub enabled: bool,
+    /// What does the steps of jobs.
+    pub provisioner: ProvisionerKind,
     /// Most jobs worked at once.
     pub max_running: usize,
     /// How long a claim holds without a heartbeat.
@@ -110,6 +113,7 @@ impl Default for Jobs {
     fn default() -> Self {
         Self {
             enabled: true,
+            provisioner: ProvisionerKind::default(),
             max_running: 8,
             lease_seconds: 10,
             heartbeat_seconds: 3,
@@ -345,6 +349,13 @@ mod tests {
         for most in ["[limits]\nmax_connections = 1073741824\nmax_headers = 4096", "[jobs]\nlease_seconds = 31536000"] {
             assert!(read(most).is_ok(), "{most}");
         }
+    }
+
+    #[test]
+    fn must_refuse_a_provisioner_that_there_is_not_and_say_which_there_are() {
+        assert_eq!(read("[jobs]\nprovisioner = 'record'"), Ok(Config::default()));
+        let refused = read("[jobs]\nprovisioner = 'kubernetes'").expect_err("there is none").to_string();
+        assert!(refused.contains("kubernetes") && refused.contains("expected `record`"), "{refused}");
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! What time brings: holds whose time is over are released, answers that were kept long enough go, the log gets the
 //! partitions of the months ahead.
 
+use crate::background::{Loop, Run, Wake};
 use crate::operations::organization_holds;
 use crate::operations::outcomes::ReleaseExpired;
 use crate::tenancy::{RequestContext, Tenancy, fresh_correlation_id};
-use jiff::SignedDuration;
-use std::sync::Arc;
+use futures_util::FutureExt;
 use std::time::Duration;
+use tenancy_core::Error;
 use tenancy_core::hold::{Held, Hold};
-use tenancy_core::{Error, Timestamp};
 use tenancy_store::upkeep::MAX_REMOVED;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +28,7 @@ pub const ACTOR: &str = "holds";
 pub async fn release_holds(tenancy: &Tenancy) -> Result<usize, Error> {
     let ended = tenancy.store.ended_holds(MAX_HOLDS).await?;
     for hold in &ended {
-        let request = RequestContext::by_system(ACTOR, fresh_correlation_id());
+        let request = RequestContext::by_part(ACTOR, fresh_correlation_id());
         if let Err(error) = release(tenancy, hold, &request).await {
             let correlation_id = request.correlation_id.as_str();
             tracing::warn!(correlation_id, %error, code = error.code(), "a hold that ended was not released");
@@ -72,34 +72,17 @@ pub async fn remove_expired(tenancy: &Tenancy, stop: &CancellationToken) -> Resu
 }
 
 /// How often the log's partitions are looked at; months of them lie ahead.
-const TOP_UP_EVERY: SignedDuration = SignedDuration::from_hours(24);
+const TOP_UP_EVERY: Duration = Duration::from_hours(24);
 
-/// Does what time has brought. The log's partitions were looked at last when `topped_up` says.
-pub async fn run_once(tenancy: &Tenancy, topped_up: &mut Option<Timestamp>, stop: &CancellationToken) {
-    complain("holds that ended could not be looked for", release_holds(tenancy).await);
-    complain("what expired could not be removed", remove_expired(tenancy, stop).await);
-    let now = tenancy.store.now();
-    if topped_up.is_none_or(|at| now.duration_since(at) >= TOP_UP_EVERY) {
-        let done = tenancy.store.top_up_log().await;
-        *topped_up = done.is_ok().then_some(now);
-        complain("the log's next partitions could not be made", done);
-    }
-}
-
-/// Goes on until `stop`.
-pub async fn run(tenancy: Arc<Tenancy>, every: Duration, stop: CancellationToken) {
-    let mut topped_up = None;
-    while !stop.is_cancelled() {
-        run_once(&tenancy, &mut topped_up, &stop).await;
-        tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            () = stop.cancelled() => {}
-        }
-    }
-}
-
-fn complain<T>(what: &str, done: Result<T, Error>) {
-    if let Err(error) = done {
-        tracing::warn!(%error, "{what}");
-    }
+/// The loops that do it. What expires is looked for `every` so often.
+pub fn loops(every: Duration) -> [Loop; 3] {
+    let of = |name, period, run| Loop { name, period, wake: Wake::Never, run };
+    let holds: Run = |tenancy, _| async move { release_holds(&tenancy).await.map(drop) }.boxed();
+    let expired: Run = |tenancy, stop| async move { remove_expired(&tenancy, &stop).await.map(drop) }.boxed();
+    let partitions: Run = |tenancy, _| async move { tenancy.store.top_up_log().await.map(drop) }.boxed();
+    [
+        of("ended-holds", every, holds),
+        of("expired-rows", every, expired),
+        of("log-partitions", TOP_UP_EVERY, partitions),
+    ]
 }

@@ -6,16 +6,15 @@
 //! manifest) can no longer be committed, and is decided again on what holds now. So once all tenants were moved and
 //! looked at, none can come to stand where the holds do not allow it.
 
+use crate::background::{Loop, Run, Wake};
 use crate::operations::organization_holds::Settle;
 use crate::tenancy::{RequestContext, Tenancy, fresh_correlation_id};
-use futures_util::StreamExt;
 use futures_util::stream::iter;
-use std::sync::Arc;
+use futures_util::{FutureExt, StreamExt};
 use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::ids::TenantId;
 use tenancy_core::organization::Organization;
-use tokio_util::sync::CancellationToken;
 
 /// Most organizations that are read at once.
 const MAX_ORGANIZATIONS: usize = 64;
@@ -69,25 +68,13 @@ async fn settle(tenancy: &Tenancy, organization: &Organization) -> Result<(), Er
 }
 
 async fn settle_tenant(tenancy: &Tenancy, tenant: TenantId, organization: &Organization) -> Result<(), Error> {
-    let request = RequestContext::by_system(ACTOR, fresh_correlation_id());
+    let request = RequestContext::by_part(ACTOR, fresh_correlation_id());
     let command = Settle { tenant, changed_at: organization.updated_at };
     tenancy.decide_and_commit(&command, &request, None).await.map(drop)
 }
 
-/// Goes on until `stop`. Being told that holds changed only makes it sooner.
-pub async fn run(tenancy: Arc<Tenancy>, every: Duration, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        let done = tokio::select! {
-            done = run_once(&tenancy) => done,
-            () = stop.cancelled() => return,
-        };
-        if let Err(error) = done {
-            tracing::warn!(%error, "organizations whose holds changed could not be looked for");
-        }
-        tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            () = tenancy.holds_changed.notified() => {}
-            () = stop.cancelled() => {}
-        }
-    }
+/// The loop that does it. Being told that holds changed only makes it sooner.
+pub fn as_loop(every: Duration) -> Loop {
+    let run: Run = |tenancy, _| async move { run_once(&tenancy).await.map(drop) }.boxed();
+    Loop { name: ACTOR, period: every, wake: Wake::HoldsChanged, run }
 }

@@ -9,7 +9,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
-use tenancy_core::Error;
+use tenancy_core::{Error, Timestamp};
 
 /// What a request was.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,6 +40,22 @@ pub struct JobLabels {
     pub outcome: &'static str,
 }
 
+/// Which loop in the background.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LoopLabels {
+    /// Its name.
+    pub name: &'static str,
+}
+
+/// How a run of a loop in the background ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RunLabels {
+    /// The loop's name.
+    pub name: &'static str,
+    /// `ok` or `error`.
+    pub outcome: &'static str,
+}
+
 /// How a commit ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CommitLabels {
@@ -65,6 +81,8 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     jobs_ended: Family<JobLabels, Counter>,
+    background_runs: Family<RunLabels, Counter>,
+    background_last_success: Family<LoopLabels, Gauge>,
     /// Jobs that are worked now.
     pub jobs_running: Gauge,
     /// Connections that are open now.
@@ -92,6 +110,8 @@ impl Metrics {
             requests: Family::default(),
             seconds: Family::new_with_constructor(seconds),
             jobs_ended: Family::default(),
+            background_runs: Family::default(),
+            background_last_success: Family::default(),
             jobs_running: Gauge::default(),
             connections: Gauge::default(),
             commits_waiting: Gauge::default(),
@@ -100,6 +120,10 @@ impl Metrics {
         registry.register("http_requests", "Requests by route and status", metrics.requests.clone());
         registry.register("http_request_seconds", "Time to answer by route", metrics.seconds.clone());
         registry.register("jobs_ended", "Jobs by action and how they ended", metrics.jobs_ended.clone());
+        let (runs, success) = (metrics.background_runs.clone(), metrics.background_last_success.clone());
+        registry.register("background_runs", "Runs of the loops in the background by how they ended", runs);
+        let when = "Unix time of the last run of a loop in the background that did not fail";
+        registry.register("background_last_success_timestamp_seconds", when, success);
         registry.register("jobs_running", "Jobs that are worked now", metrics.jobs_running.clone());
         registry.register("http_connections", "Connections that are open now", metrics.connections.clone());
         registry.register("commits", "Commits by how they ended", commits.0.clone());
@@ -117,6 +141,15 @@ impl Metrics {
     /// Counts a job that ended.
     pub fn job_ended(&self, action: &'static str, outcome: &'static str) {
         self.jobs_ended.get_or_create(&JobLabels { action, outcome }).inc();
+    }
+
+    /// Counts a run of a loop in the background.
+    pub fn loop_ended(&self, name: &'static str, is_good: bool, now: Timestamp) {
+        let outcome = if is_good { "ok" } else { "error" };
+        self.background_runs.get_or_create(&RunLabels { name, outcome }).inc();
+        if is_good {
+            self.background_last_success.get_or_create(&LoopLabels { name }).set(now.as_second());
+        }
     }
 
     /// All of them, in the text format of OpenMetrics.

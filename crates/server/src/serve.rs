@@ -1,16 +1,17 @@
 //! The server's life: listen, serve, drain.
 
-use crate::config::{Config, Limits};
+use crate::authentication::Authentication;
+use crate::background::{Background, Loop};
+use crate::config::{Config, Jobs, Limits};
 use crate::expiry;
 use crate::hold_reconciler;
-use crate::http::auth::SeenTokens;
 use crate::http::response_cache::ResponseCache;
 use crate::http::router::router;
 use crate::http::server::Server;
 use crate::http::unread::SaysWhatIsUnread;
+use crate::jobs::Runner;
+use crate::key_usage;
 use crate::metrics::Metrics;
-use crate::provisioner::Recorder;
-use crate::runner::Runner;
 use crate::tenancy::Tenancy;
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -33,42 +34,52 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     let tenancy = Tenancy::new(store, config.declared);
     let metrics = Arc::new(Metrics::new(&tenancy.commits));
     let drain = Duration::from_secs(config.limits.drain_timeout_seconds);
-    let background = background(&tenancy, &metrics, &config.jobs, drain, &stop);
+    let tasks = TaskTracker::new();
+    let background = background(&tenancy, &metrics, &config.jobs, drain, &stop, &tasks);
     let server = Arc::new(Server {
         tenancy: Arc::clone(&tenancy),
         limits: config.limits.clone(),
         metrics,
         response_cache: ResponseCache::new(config.limits.max_rendered_bytes),
-        seen_tokens: SeenTokens::default(),
+        authentication: Authentication::default(),
+        background,
         stop: stop.clone(),
     });
     let address = listener.local_addr().map_err(|error| Error::Internal(format!("no local address: {error}")))?;
     tracing::info!(%address, "serving");
     accept(&server, listener, &config.limits, &stop).await;
     tenancy.drain().await;
-    background.wait().await;
+    tasks.wait().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The loops of every process.
+pub fn loops(jobs: &Jobs) -> Vec<Loop> {
+    let every = Duration::from_secs(jobs.expiry_seconds);
+    expiry::loops(every).into_iter().chain([hold_reconciler::as_loop(every), key_usage::as_loop()]).collect()
 }
 
 /// Starts what works without being asked.
 fn background(
     tenancy: &Arc<Tenancy>,
     metrics: &Arc<Metrics>,
-    jobs: &crate::config::Jobs,
+    jobs: &Jobs,
     drain: Duration,
     stop: &CancellationToken,
-) -> TaskTracker {
-    let tasks = TaskTracker::new();
+    tasks: &TaskTracker,
+) -> Arc<Background> {
+    let mut background = Background::new(Arc::clone(tenancy), Arc::clone(metrics), loops(jobs), stop.clone());
     if jobs.enabled {
         let (tenancy, metrics, stop) = (Arc::clone(tenancy), Arc::clone(metrics), stop.clone());
-        tasks.spawn(Runner::new(tenancy, Arc::new(Recorder), metrics, jobs.clone(), stop).run(drain));
+        let runner = Runner::new(tenancy, jobs.provisioner.provisioner(), metrics, jobs.clone(), stop);
+        background = background.showing(runner.status());
+        tasks.spawn(runner.run(drain));
     }
-    let every = Duration::from_secs(jobs.expiry_seconds);
-    tasks.spawn(expiry::run(Arc::clone(tenancy), every, stop.clone()));
-    tasks.spawn(hold_reconciler::run(Arc::clone(tenancy), every, stop.clone()));
+    let background = Arc::new(background);
+    background.start(tasks);
     tasks.close();
-    tasks
+    background
 }
 
 /// Accepts connections until `stop`, then waits for those that are open, up to the limit.

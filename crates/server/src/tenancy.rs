@@ -1,17 +1,16 @@
 //! What every operation stands on: the record, and what is declared.
 
+use crate::authentication::Caller;
 use crate::contention::Contention;
+use crate::key_names::KeyNames;
+use crate::key_usage::KeyUsage;
 use crate::metrics::Commits;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tenancy_core::Error;
-use tenancy_core::actor::Actor;
-use tenancy_core::apikey::ApiKey;
-use tenancy_core::changes::{Conflict, Guard};
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
-use tenancy_core::ids::{CorrelationId, KeyId};
+use tenancy_core::ids::CorrelationId;
 use tenancy_core::json::hex;
+use tenancy_core::{Error, Timestamp};
 use tenancy_store::Store;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
@@ -26,6 +25,10 @@ pub struct Tenancy {
     pub job_ended: Notify,
     /// Told whenever an organization's holds changed in this process: its tenants follow sooner.
     pub holds_changed: Notify,
+    /// Names of keys that acted.
+    pub key_names: KeyNames,
+    /// When keys were last used, as far as it is not written yet.
+    pub key_usage: KeyUsage,
     /// How commits ended.
     pub commits: Commits,
     /// Where those wait that lose to others again and again.
@@ -37,73 +40,15 @@ pub struct Tenancy {
 #[derive(Debug, Clone)]
 pub struct RequestContext {
     /// Who.
-    pub actor: Actor,
+    pub caller: Caller,
     /// In which request.
     pub correlation_id: CorrelationId,
-    /// In the name of which API key, if of any.
-    pub key: Option<AskingKey>,
 }
 
 impl RequestContext {
-    /// RequestContext by a part of Tenancy itself.
-    pub fn by_system(part: &str, correlation_id: CorrelationId) -> Self {
-        Self { actor: Actor::system(part), correlation_id, key: None }
-    }
-
-    /// RequestContext by whoever holds an API key.
-    pub fn by_user(key: AskingKey, correlation_id: CorrelationId) -> Self {
-        Self { actor: Actor::user(&key.key_id), correlation_id, key: Some(key) }
-    }
-}
-
-/// The API key in whose name something is asked for: no change is decided to be written once its key is seen to be revoked.
-#[derive(Debug, Clone)]
-pub struct AskingKey {
-    key_id: KeyId,
-    version: i64,
-    held: Arc<AtomicBool>,
-    is_unknown: Arc<AtomicBool>,
-}
-
-impl AskingKey {
-    /// A key as it was read.
-    pub fn of(key: &ApiKey) -> Self {
-        Self { key_id: key.key_id.clone(), version: key.version, held: Arc::default(), is_unknown: Arc::default() }
-    }
-
-    /// What a change in its name depends on.
-    pub fn guard(&self) -> Guard {
-        Guard::CallerAt(self.key_id.clone(), self.version)
-    }
-
-    /// Its id, and the version at which it was read.
-    pub fn read_at(&self) -> (&KeyId, i64) {
-        (&self.key_id, self.version)
-    }
-
-    /// Whether it is this key that moved since it was read: that is, it was revoked.
-    pub fn is_gone(&self, conflict: &Conflict) -> bool {
-        matches!(conflict, Conflict::ApiKeyMoved(key_id) if *key_id == self.key_id)
-    }
-
-    /// A change in its name was committed: it was good then.
-    pub fn has_held(&self) {
-        self.held.store(true, Ordering::Release);
-    }
-
-    /// Whether a change in its name was committed.
-    pub fn held(&self) -> bool {
-        self.held.load(Ordering::Acquire)
-    }
-
-    /// Nobody knows whether a change in its name was committed.
-    pub fn outcome_is_unknown(&self) {
-        self.is_unknown.store(true, Ordering::Release);
-    }
-
-    /// Whether that is so of any.
-    pub fn is_outcome_unknown(&self) -> bool {
-        self.is_unknown.load(Ordering::Acquire)
+    /// A part of the product asks.
+    pub fn by_part(part: &str, correlation_id: CorrelationId) -> Self {
+        Self { caller: Caller::part(part), correlation_id }
     }
 }
 
@@ -115,20 +60,27 @@ impl Tenancy {
             declared,
             job_ended: Notify::new(),
             holds_changed: Notify::new(),
+            key_names: KeyNames::default(),
+            key_usage: KeyUsage::default(),
             commits: Commits::default(),
             contention: Contention::default(),
             writes: TaskTracker::new(),
         })
     }
 
-    /// The moment of a decision, with fresh randomness.
+    /// The database's time.
+    pub fn now(&self) -> Timestamp {
+        self.store.now()
+    }
+
+    /// The context of a decision, with fresh randomness.
     ///
     /// # Errors
     /// [`Error::Internal`] when the system has no randomness.
     pub fn context(&self, request: &RequestContext) -> Result<DecisionContext, Error> {
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(|error| Error::Internal(format!("no randomness: {error}")))?;
-        Ok(DecisionContext::new(self.store.now(), random, request.actor.clone(), request.correlation_id.clone()))
+        Ok(DecisionContext::new(self.store.now(), random, request.caller.actor(), request.correlation_id.clone()))
     }
 
     /// Does `work` to its end, also when whoever waits for it goes away: a client that hangs up drops its handler's

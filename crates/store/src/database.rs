@@ -2,12 +2,12 @@
 
 use crate::postgres::{self, Postgres, Target};
 use crate::sqlite::{self, Sqlite};
-use crate::{Condition, Engine, Store};
+use crate::topics::Topics;
+use crate::{DatabaseHealth, Engine, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tenancy_core::decision_context::cut;
 use tenancy_core::{Error, Timestamp};
-use tokio::sync::Notify;
 
 /// Where the record is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,12 +84,12 @@ impl Database {
     /// [`Error::Unavailable`] when it cannot be reached, [`Error::NotNow`] when it is behind and must be migrated
     /// first, or when another process holds the file.
     pub async fn open(&self) -> Result<Store, Error> {
-        let queued = Arc::new(Notify::new());
+        let topics = Arc::new(Topics::default());
         match self {
-            Self::Sqlite(path) => Ok(Store::new(Engine::Sqlite(Sqlite::open(path)?), queued)),
+            Self::Sqlite(path) => Ok(Store::new(Engine::Sqlite(Sqlite::open(path)?), topics)),
             Self::Postgres(url) => {
-                let postgres = Postgres::open(Target::parse(url)?, &queued).await?;
-                Ok(Store::new(Engine::Postgres(Arc::new(postgres)), queued))
+                let postgres = Postgres::open(Target::parse(url)?, &topics).await?;
+                Ok(Store::new(Engine::Postgres(Arc::new(postgres)), topics))
             }
         }
     }
@@ -109,14 +109,14 @@ impl Database {
     ///
     /// # Errors
     /// As [`Database::open`], but for a file that another process holds.
-    pub async fn look(&self) -> Result<Condition, Error> {
+    pub async fn look(&self) -> Result<DatabaseHealth, Error> {
         match self {
             Self::Sqlite(path) => sqlite::look(path),
             Self::Postgres(_) => {
                 let store = self.open().await?;
-                let condition = store.condition().await;
+                let health = store.health().await;
                 store.close().await;
-                condition
+                health
             }
         }
     }

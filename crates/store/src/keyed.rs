@@ -74,6 +74,8 @@ macro_rules! keyed_reads {
 keyed_reads! {
     /// An API key by the digest of its token.
     ApiKey: api_keys::BY_TOKEN,
+    /// An API key by the digest of its token before the last rotation.
+    PreviousApiKey: api_keys::BY_PREVIOUS_TOKEN,
     /// A stored answer by its digest.
     Answer: idempotency_records::BY_DIGEST,
     /// An alias.

@@ -24,6 +24,8 @@ mod rows;
 mod sql;
 mod sqlite;
 mod tables;
+mod topics;
+pub use topics::Topic;
 pub mod upkeep;
 mod write_kind;
 
@@ -33,17 +35,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tenancy_core::changes::Changes;
 use tenancy_core::{Error, Timestamp};
-use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use topics::Topics;
 
 /// A database, open. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     engine: Engine,
-    queued: Arc<Notify>,
+    topics: Arc<Topics>,
     /// The last change could not be written, through no fault of its own.
     refuses: Arc<AtomicBool>,
     #[cfg(feature = "model")]
     shift: model::Shift,
+    #[cfg(feature = "model")]
+    reads: model::Reads,
 }
 
 /// The databases that there are: ours, and known when we compile.
@@ -64,7 +69,7 @@ pub struct Receipt {
 
 /// How a database is that answers; nothing stands here when all is well.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Condition {
+pub struct DatabaseHealth {
     /// Why nothing can be entrusted to it now.
     pub wrong: Vec<String>,
     /// What will go wrong if nobody looks after it.
@@ -77,13 +82,15 @@ fn ended(name: &str, is_finished: bool) -> Option<String> {
 }
 
 impl Store {
-    fn new(engine: Engine, queued: Arc<Notify>) -> Self {
+    fn new(engine: Engine, topics: Arc<Topics>) -> Self {
         Self {
             engine,
-            queued,
+            topics,
             refuses: Arc::default(),
             #[cfg(feature = "model")]
             shift: model::Shift::default(),
+            #[cfg(feature = "model")]
+            reads: model::Reads::default(),
         }
     }
 
@@ -119,18 +126,19 @@ impl Store {
             Err(_) => {}
         }
         let receipt = committed?;
-        if queues {
-            self.queued.notify_one();
+        for topic in Topic::ALL.into_iter().filter(|topic| queues || *topic != Topic::Jobs) {
+            self.topics.tell(topic);
             if let Engine::Postgres(postgres) = &self.engine {
-                postgres.tell();
+                postgres.tell(topic);
             }
         }
         Ok(receipt)
     }
 
-    /// Resolves when a job may be due: queued in this process, or told by the database. Only a hint.
-    pub async fn job_queued(&self) {
-        self.queued.notified().await;
+    /// Resolves with the next hint on the topic after this call: of a commit in this process, or of another process that the
+    /// database passes on. Only a hint.
+    pub fn notified(&self, topic: Topic) -> Notified<'_> {
+        self.topics.notified(topic)
     }
 
     /// How many changes wait to be committed.
@@ -147,22 +155,22 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when it does not answer.
-    pub async fn condition(&self) -> Result<Condition, Error> {
-        let mut condition = match &self.engine {
+    pub async fn health(&self) -> Result<DatabaseHealth, Error> {
+        let mut health = match &self.engine {
             Engine::Sqlite(sqlite) => {
                 sqlite.rows(&Sql::new(Dialect::Sqlite, "SELECT 1"), &[Type::Int])?;
-                Condition { wrong: sqlite.complaint().into_iter().collect(), warnings: Vec::new() }
+                DatabaseHealth { wrong: sqlite.complaint().into_iter().collect(), warnings: Vec::new() }
             }
-            Engine::Postgres(postgres) => postgres.condition().await?,
+            Engine::Postgres(postgres) => postgres.health().await?,
             #[cfg(feature = "model")]
-            Engine::Model(_) => Condition::default(),
+            Engine::Model(_) => DatabaseHealth::default(),
         };
         // No more than a warning: who is sent no changes for it would never find out that they are taken again.
         if self.refuses.load(Ordering::Relaxed) {
             let what = "the last change could not be written (a full disk?): the server's log says why";
-            condition.warnings.push(what.to_owned());
+            health.warnings.push(what.to_owned());
         }
-        Ok(condition)
+        Ok(health)
     }
 
     /// Waits for what is under way, and closes. Commits asked for afterwards are [`Error::Unavailable`].
@@ -179,6 +187,12 @@ impl Store {
         }
     }
 
+    /// Counts a read, for tests.
+    fn count_read(&self) {
+        #[cfg(feature = "model")]
+        self.reads.count();
+    }
+
     fn dialect(&self) -> Dialect {
         match &self.engine {
             Engine::Sqlite(_) => Dialect::Sqlite,
@@ -190,6 +204,7 @@ impl Store {
 
     /// Runs a query that only reads.
     async fn rows(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
+        self.count_read();
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.rows(&sql, &types),
             Engine::Postgres(postgres) => postgres.rows(&sql, &types).await,

@@ -20,12 +20,20 @@ pub struct Migration {
 }
 
 /// Every migration, in order. One that has landed in a release is never changed.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    name: "0001_record",
-    oldest_release: "0.1.0",
-    sqlite: include_str!("../migrations/0001_record.sqlite.sql"),
-    postgres: include_str!("../migrations/0001_record.postgres.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "0001_record",
+        oldest_release: "0.1.0",
+        sqlite: include_str!("../migrations/0001_record.sqlite.sql"),
+        postgres: include_str!("../migrations/0001_record.postgres.sql"),
+    },
+    Migration {
+        name: "0003_key_scopes",
+        oldest_release: "0.1.0",
+        sqlite: include_str!("../migrations/0003_key_scopes.sqlite.sql"),
+        postgres: include_str!("../migrations/0003_key_scopes.postgres.sql"),
+    },
+];
 
 /// A migration as its row in `schema_migrations` says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,6 +16,7 @@ use tenancy_core::Error;
 impl Store {
     /// The row that a key finds, if it is there.
     pub(crate) async fn by_key<R: Record>(&self, read: KeyedRead, key: &str) -> Result<Option<R>, Error> {
+        self.count_read();
         let row = match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.row(read, key.to_owned().put())?,
             Engine::Postgres(postgres) => postgres.lookups.row(read, key).await?,

@@ -136,6 +136,7 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] when the database cannot be reached; so for every read.
     pub async fn snapshot(&self, id: &TenantId) -> Result<Option<TenantSnapshot>, Error> {
+        self.count_read();
         let parts = match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.snapshot(&id.put())?,
             // There snapshots that are asked for together are fetched together.

@@ -3,6 +3,7 @@
 
 use crate::rows::Type;
 use crate::rows::{Dialect, Value, parameter_type};
+use tenancy_core::scope::Scope;
 
 /// A statement with its parameters.
 #[derive(Debug, Clone)]
@@ -45,6 +46,18 @@ impl Sql {
             self.also(&condition.replace("{}", &parameter));
         }
         self
+    }
+
+    /// Adds that the tenant named by `column` lies within a scope.
+    pub fn tenant_within(&mut self, column: &str, scope: &Scope) -> &mut Self {
+        match scope {
+            Scope::All => self,
+            Scope::Organization(id) => {
+                let inside = "IN (SELECT tenant_id FROM tenants WHERE organization_id = {})";
+                self.and(&format!("{column} {inside}"), Some(id.clone()))
+            }
+            Scope::Tenant(id) => self.and(&format!("{column} = {{}}"), Some(id.clone())),
+        }
     }
 
     /// Adds a condition.

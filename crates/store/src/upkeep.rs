@@ -12,10 +12,11 @@ use crate::rows::{Dialect, Field, Record, Type, Value};
 use crate::sql::Sql;
 use crate::tables::jobs;
 use crate::{Engine, Store};
+use jiff::SignedDuration;
 use std::time::Duration;
 use tenancy_core::decision_context::cut;
 use tenancy_core::hold::Hold;
-use tenancy_core::ids::JobId;
+use tenancy_core::ids::{JobId, KeyId};
 use tenancy_core::job::{Job, MAX_LOG_BYTES, Step};
 use tenancy_core::tenant::Tenant;
 use tenancy_core::{Error, Timestamp};
@@ -254,6 +255,26 @@ impl Store {
         );
         let removed = self.write(sql, vec![Type::Int]).await?.len();
         Ok(u64::try_from(removed).unwrap_or(u64::MAX))
+    }
+
+    /// Notes when keys were last used, where what is noted is older by at least `min_seconds`.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    pub async fn note_key_uses(&self, uses: &[(KeyId, Timestamp)], min_seconds: i64) -> Result<(), Error> {
+        let mut sql = Sql::new(self.dialect(), "");
+        let pair = |(id, at): &(KeyId, Timestamp)| {
+            let before = at.checked_sub(SignedDuration::from_secs(min_seconds)).unwrap_or(Timestamp::MIN);
+            let id = sql.bind(Type::Text, id.put());
+            let [at, before] = [*at, before].map(|time| sql.bind(Type::Time, Value::Time(time)));
+            format!("({id}, {at}, {before})")
+        };
+        let rows = uses.iter().map(pair).collect::<Vec<_>>().join(", ");
+        sql.text = format!(
+            "WITH used (id, at, before) AS (VALUES {rows}) UPDATE api_keys SET last_used_at = used.at FROM used \
+             WHERE key_id = used.id AND (last_used_at IS NULL OR last_used_at <= used.before) RETURNING key_id"
+        );
+        self.write(sql, vec![Type::Text]).await.map(drop)
     }
 
     /// Puts a mark on the database, once; [`crate::database::Database::is_marked`] finds it.

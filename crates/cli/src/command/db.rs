@@ -178,7 +178,7 @@ async fn expire_log(given: ExpireLog) -> Result<Exit, Failure> {
     reached(&database).await?;
     let store = database.open().await.map_err(of_database)?;
     let tenancy = Tenancy::new(store.clone(), config.declared);
-    let request = RequestContext::by_system("db", fresh_correlation_id());
+    let request = RequestContext::by_part("db", fresh_correlation_id());
     let expired = tenancy.expire_log(given.before, &request).await;
     store.close().await;
     let gone = match expired.map_err(of_database)? {

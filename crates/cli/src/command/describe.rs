@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::kinds::{self, ENVIRONMENTS, JOBS, KEYS, ORGANIZATIONS, TENANTS, TenantWebhook, WEBHOOKS};
-use crate::kinds::{brief, days, joined, labels, pairs, percent, shown};
+use crate::kinds::{days, joined, labels, pairs, percent, shown, who};
 use crate::listing::List;
 use crate::naming::{self, Name};
 use crate::output::{Format, Kind, Output, one, one_of};
@@ -209,7 +209,7 @@ impl Page {
             vec![
                 Cell::new(age(event.occurred_at, now)),
                 Cell::new(event.event_type.as_str()),
-                Cell::new(brief(&event.actor)),
+                Cell::new(who(&event.actor, event.actor_name.as_deref())),
             ]
         });
     }
@@ -225,7 +225,7 @@ impl Page {
             ("failed by", text(&job.error_code)),
             ("error", text(&job.error)),
             ("attempt", job.attempt.to_string()),
-            ("asked for by", job.requested_by.to_string()),
+            ("requested by", who(&job.requested_by, job.requested_by_name.as_deref())),
             ("correlation id", job.correlation_id.to_string()),
             ("queued", self.ages(Some(job.created_at))),
             ("ended", self.ages(job.finished_at)),
@@ -314,7 +314,7 @@ fn hold(h: &Hold, now: Timestamp) -> Vec<Cell> {
         Cell::new(if h.organization { "organization" } else { "tenant" }),
         Cell::new(age(h.created_at, now)),
         Cell::maybe(h.until.map(|at| age(at, now))),
-        Cell::new(brief(&h.placed_by)),
+        Cell::new(who(&h.placed_by, h.placed_by_name.as_deref())),
         Cell::maybe(h.reason.as_deref()),
     ]
 }

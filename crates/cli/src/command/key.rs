@@ -1,4 +1,4 @@
-//! `key`: makes, lists and revokes keys.
+//! `key`: creates, lists, rotates and revokes keys.
 
 use crate::client::Client;
 use crate::exit::Exit;
@@ -7,25 +7,34 @@ use crate::kinds::KEYS;
 use crate::output::{Format, Output, Printer, one, one_of};
 use crate::program::quoted;
 use crate::terminal::{remark, say, write};
-use crate::time::ahead;
+use crate::time::{ahead, duration};
 use crate::wire::{Key, Received};
 use crate::{listing, naming, yaml};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use reqwest::Method;
-use tenancy_api::document::KeyRequest;
+use std::time::Duration;
+use tenancy_api::document::{KeyRequest, KeyRevocation, KeyRotation};
 use tenancy_api::key::NewKey;
 
 const CREATE: &str = "\
 Examples:
   tenancy key create ci --role operator
   tenancy key create grafana --role viewer --expires 90d
+  tenancy key create acme-portal --role customer --organization acme
   TENANCY_TOKEN=$(tenancy key create ci --role operator -o name)   the bare token";
 
 const REVOKE: &str = "\
 Examples:
   tenancy key revoke ci
-  tenancy key revoke key_018f4e9a";
+  tenancy key revoke key_018f4e9a
+  tenancy key revoke ci --with-children";
+
+const ROTATE: &str = "\
+Examples:
+  tenancy key rotate ci
+  tenancy key rotate ci --overlap 1h
+  TENANCY_TOKEN=$(tenancy key rotate ci -o name)   the bare token";
 
 const LIST: &str = "\
 Examples:
@@ -38,10 +47,16 @@ Examples:
 pub struct Create {
     /// For people; unique among the keys that are not revoked
     name: String,
-    /// What it may: everything, everything about tenants, or read
+    /// What its bearer may do
     #[arg(long, value_enum)]
     role: Role,
-    /// From when on it is refused: 90d, or 2027-01-01T00:00:00Z; never when left out
+    /// Limit the key to one organization and its tenants
+    #[arg(long, value_name = "ORGANIZATION", conflicts_with = "tenant")]
+    organization: Option<String>,
+    /// Limit the key to one tenant
+    #[arg(long, value_name = "TENANT")]
+    tenant: Option<String>,
+    /// When the key expires: 90d, or 2027-01-01T00:00:00Z. Default: when your own key expires, or never
     #[arg(long, value_name = "TIME")]
     expires: Option<String>,
     #[command(flatten)]
@@ -50,15 +65,36 @@ pub struct Create {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Role {
+    /// Everything, keys included
     Admin,
+    /// Everything about organizations and tenants; no keys
     Operator,
+    /// Reads everything, the audit log and keys included
+    Auditor,
+    /// Reads; no keys
     Viewer,
+    /// For a customer's own staff: reads its own, and changes display name, labels and webhooks; needs a scope
+    Customer,
 }
 
 /// Arguments of `key list`.
 #[derive(Args, Debug)]
 #[command(after_help = LIST)]
 pub struct List {
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Arguments of `key rotate`.
+#[derive(Args, Debug)]
+#[command(after_help = ROTATE)]
+pub struct Rotate {
+    /// The key's id or name
+    #[arg(value_name = "KEY")]
+    name: String,
+    /// How long the former token keeps working: 0s to 30d
+    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = duration)]
+    overlap: Duration,
     #[command(flatten)]
     output: Output,
 }
@@ -70,6 +106,9 @@ pub struct Revoke {
     /// The key's id or name
     #[arg(value_name = "KEY")]
     name: String,
+    /// Also revoke the keys that this key created, and those that these created
+    #[arg(long)]
+    with_children: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -82,26 +121,39 @@ pub async fn create(client: &Client, given: Create) -> Result<Exit, Failure> {
     let role = match given.role {
         Role::Admin => "admin",
         Role::Operator => "operator",
+        Role::Auditor => "auditor",
         Role::Viewer => "viewer",
+        Role::Customer => "customer",
+    };
+    let scope = match (&given.organization, &given.tenant) {
+        (Some(id), _) => Some(format!("organization:{id}")),
+        (None, Some(id)) => Some(format!("tenant:{id}")),
+        (None, None) => None,
     };
     let expires = given.expires.map(|expires| ahead(&expires, Timestamp::now())).transpose()?;
     let expires_at = expires.map(|expires| expires.to_string());
-    let body = KeyRequest { name: given.name, role: role.to_owned(), expires_at };
+    let body = KeyRequest { name: given.name, role: role.to_owned(), scope, expires_at };
     let made = client.v1(Method::POST, &["keys"]).json(&body).receive::<NewKey<'static>>().await;
-    let made = made.map_err(|failure| failure.of_flags(&[("/name", "NAME"), ("/expires_at", "--expires")]))?;
+    let scope = if given.tenant.is_some() { "--tenant" } else { "--organization" };
+    let flags = [("/name", "NAME"), ("/expires_at", "--expires"), ("/scope", scope)];
+    let made = made.map_err(|failure| failure.of_flags(&flags))?;
+    let id = &made.value.key.key_id;
+    show(&made, given.output.output, || {
+        let failure = Failure::refused(format!("{id} was created, but its token was lost on the way: create another"));
+        failure.and_type(&format!("key revoke {}", quoted(id)))
+    })
+}
+
+/// Prints a key with its token, which is missing when the first answer was lost: what the server keeps of it has no token.
+fn show(made: &Received<NewKey<'static>>, format: Format, lost: impl FnOnce() -> Failure) -> Result<Exit, Failure> {
     let NewKey { key, token } = &made.value;
-    let id = &key.key_id;
-    let Some(token) = token else {
-        // The answer was lost, and what the server keeps of it has no token in it.
-        let failure = Failure::refused(format!("{id} was made, but its token was lost on the way: make another"));
-        return Err(failure.and_type(&format!("key revoke {}", quoted(id))));
-    };
-    match given.output.output {
+    let Some(token) = token else { return Err(lost()) };
+    match format {
         Format::Name => say(token)?,
         Format::Json => write(&yaml::json(&made.raw)?)?,
         Format::Yaml => write(&yaml::yaml(&made.raw)?)?,
         Format::Table | Format::Wide => {
-            one_of(&KEYS, key, &made.raw, given.output.output)?;
+            one_of(&KEYS, key, &made.raw, format)?;
             say(&format!("\n{token}"))?;
             remark("this token is shown once and kept nowhere: store it now");
         }
@@ -120,6 +172,24 @@ pub async fn list(client: &Client, given: List) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// Gives a key a new token.
+///
+/// # Errors
+/// What the server says.
+pub async fn rotate(client: &Client, given: Rotate) -> Result<Exit, Failure> {
+    let key = naming::key(client, &given.name).await?;
+    let id = &*key.value.key_id;
+    let overlap = i64::try_from(given.overlap.as_secs()).unwrap_or(i64::MAX);
+    let body = KeyRotation { overlap_seconds: Some(overlap) };
+    let rotated = client.v1(Method::POST, &["keys", id, "rotate"]).json(&body).receive::<NewKey<'static>>().await;
+    let rotated = rotated.map_err(|failure| failure.of_flags(&[("/overlap_seconds", "--overlap")]))?;
+    show(&rotated, given.output.output, || {
+        let failure =
+            Failure::refused(format!("{id} was rotated, but its new token was lost on the way: rotate again"));
+        failure.and_type(&format!("key rotate {}", quoted(id)))
+    })
+}
+
 /// Revokes a key.
 ///
 /// # Errors
@@ -128,7 +198,12 @@ pub async fn revoke(client: &Client, given: Revoke) -> Result<Exit, Failure> {
     let name = given.name.as_str();
     let key = naming::key(client, name).await?;
     let id = &*key.value.key_id;
-    let revoked: Received<Key> = client.v1(Method::DELETE, &["keys", id]).receive().await?;
+    let request = client.v1(Method::DELETE, &["keys", id]);
+    let request = match given.with_children {
+        true => request.json(&KeyRevocation { with_children: Some(true) }),
+        false => request,
+    };
+    let revoked: Received<Key> = request.receive().await?;
     match given.output.output {
         Format::Table | Format::Wide => say(&format!("{id} is revoked"))?,
         format => one(&KEYS, &revoked, format)?,

@@ -12,6 +12,7 @@ use clap::Args;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use tenancy_core::scope::Scope;
 use tenancy_server::{Config, Flags};
 use tenancy_store::Store;
 use tenancy_store::database::Database;
@@ -103,7 +104,7 @@ async fn serve(config: Config, database: Database, stop: CancellationToken) -> R
 /// Says so where nobody can be let in.
 async fn look_for_keys(store: &Store, database: &Database) -> Result<(), Failure> {
     let one = Page { after: None, limit: 1 };
-    if !store.api_keys(&one).await.map_err(of_database)?.items.is_empty() {
+    if !store.api_keys(&Scope::All, &one).await.map_err(of_database)?.items.is_empty() {
         return Ok(());
     }
     let make = command("db key NAME");

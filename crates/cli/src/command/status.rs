@@ -18,6 +18,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use tenancy_api::health::Readiness;
 use tenancy_api::key::WhoAmI;
+use tenancy_api::status::{BackgroundLoop, Status as ServerStatus};
 use tenancy_core::job::JobState;
 
 /// Most things that are counted one by one; beyond, "at least".
@@ -59,6 +60,7 @@ pub async fn run(client: &Client, given: Status) -> Result<Exit, Failure> {
             tenants: count::<TenantRow>(client, &["tenants"], |tenant| Some(tenant.state.as_str())).await?,
             organizations: count::<Organization>(client, &["organizations"], |_| None).await?,
             open_jobs: open_jobs(client).await?,
+            background: background(client).await?,
         });
     }
     match given.output.output {
@@ -90,6 +92,7 @@ struct Has {
     tenants: Count,
     organizations: Count,
     open_jobs: Count,
+    background: Option<Vec<BackgroundLoop<'static>>>,
 }
 
 fn as_it_came<T, S: Serializer>(received: &Received<T>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -131,6 +134,16 @@ async fn open_jobs(client: &Client) -> Result<Count, Failure> {
     Ok(Count { count, at_least: count >= MAX_COUNTED, ..Count::default() })
 }
 
+/// The loops in the background of the server that answers; `None` where it has no such route yet, or this key may not read
+/// it.
+async fn background(client: &Client) -> Result<Option<Vec<BackgroundLoop<'static>>>, Failure> {
+    match client.get::<ServerStatus<'static>>(&["status"]).await {
+        Ok(answer) => Ok(Some(answer.value.background)),
+        Err(failure) if matches!(failure.exit, Exit::NotFound | Exit::NotAllowed) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
 fn render(report: &Report, colours: bool) -> String {
     let ready = match (&report.not_ready_because, report.warnings.as_slice()) {
         (Some(why), _) => format!("no: {why}"),
@@ -139,16 +152,30 @@ fn render(report: &Report, colours: bool) -> String {
     };
     let mut rows = vec![("server", report.url.clone()), ("found by", report.found_by.clone()), ("ready", ready)];
     if let Some(has) = &report.has {
-        let WhoAmI { key_id, name, role } = &has.key.value;
+        let WhoAmI { key_id, name, role, scope, .. } = &has.key.value;
         rows.extend([
-            ("key", format!("{name} ({key_id}), {role}")),
+            ("key", format!("{name} ({key_id}), {role}, scope {scope}")),
             ("organizations", counted(&has.organizations)),
             ("tenants", counted(&has.tenants)),
             ("open jobs", counted(&has.open_jobs)),
         ]);
+        rows.extend(has.background.as_deref().map(|loops| ("background", in_background(loops))));
     }
     let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![Cell::new(name), Cell::new(value)]).collect();
     Table::untitled(2, colours).render(&rows)
+}
+
+/// `5 loops, all well`, or each loop whose last run failed, with its error.
+fn in_background(loops: &[BackgroundLoop<'_>]) -> String {
+    let is_failing = |one: &&BackgroundLoop<'_>| one.last_error_at.is_some() && one.last_error_at == one.last_run_at;
+    let said = |one: &BackgroundLoop<'_>| {
+        let at = one.last_error_at.map(|at| format!(" at {at}")).unwrap_or_default();
+        format!("{} failed{at}: {}", one.name, one.last_error.as_deref().unwrap_or_default())
+    };
+    match loops.iter().filter(is_failing).map(said).collect::<Vec<_>>() {
+        failing if failing.is_empty() => format!("{} loops, all well", loops.len()),
+        failing => failing.join("; "),
+    }
 }
 
 /// `3: 2 Active, 1 Suspended`
@@ -174,31 +201,53 @@ mod tests {
         }
     }
 
+    /// A loop that ran last at a certain time, and may have failed.
+    fn went(name: &'static str, failed_at: Option<&str>) -> BackgroundLoop<'static> {
+        let at = |text: &str| text.parse().expect("a time");
+        BackgroundLoop {
+            name: name.into(),
+            period_seconds: 1.0,
+            runs: 2,
+            errors: u64::from(failed_at.is_some()),
+            last_run_at: Some(at("2026-07-01T00:00:02Z")),
+            last_success_at: None,
+            last_error_at: failed_at.map(at),
+            last_error: failed_at.map(|_| "no answer".to_owned()),
+        }
+    }
+
     #[test]
     fn must_say_where_who_and_what() {
-        let key = Received::of(json!({"key_id": "key_1", "name": "dev", "role": "admin"})).expect("a key");
+        let key = json!({"key_id": "key_1", "name": "dev", "role": "admin", "scope": "all"});
+        let key = Received::of(key).expect("a key");
         let by = BTreeMap::from([("Active".to_owned(), 2), ("Suspended".to_owned(), 1)]);
         let tenants = Count { count: 3, at_least: false, by };
         let organizations = Count { count: 1, ..Count::default() };
-        let report = ready(Some(Has { key, tenants, organizations, open_jobs: Count::default() }));
+        let background = Some(vec![went("jobs", None), went("ended-holds", Some("2026-07-01T00:00:01Z"))]);
+        let report = ready(Some(Has { key, tenants, organizations, open_jobs: Count::default(), background }));
         assert_eq!(
             render(&report, false),
             "server         http://127.0.0.1:7300\n\
              found by       context dev\n\
              ready          yes\n\
-             key            dev (key_1), admin\n\
+             key            dev (key_1), admin, scope all\n\
              organizations  1\n\
              tenants        3: 2 Active, 1 Suspended\n\
-             open jobs      0\n"
+             open jobs      0\n\
+             background     2 loops, all well\n"
         );
         let expected = json!({
             "url": "http://127.0.0.1:7300", "found_by": "context dev", "ready": true, "not_ready_because": null,
-            "warnings": [], "key": {"key_id": "key_1", "name": "dev", "role": "admin"},
+            "warnings": [], "key": {"key_id": "key_1", "name": "dev", "role": "admin", "scope": "all"},
             "organizations": {"count": 1, "at_least": false, "by": {}},
             "tenants": {"count": 3, "at_least": false, "by": {"Active": 2, "Suspended": 1}},
             "open_jobs": {"count": 0, "at_least": false, "by": {}},
         });
-        assert_eq!(json!(report), expected);
+        let mut shown = json!(report);
+        assert!(shown.as_object_mut().and_then(|shown| shown.remove("background")).is_some());
+        assert_eq!(shown, expected);
+        let failing = [went("jobs", Some("2026-07-01T00:00:02Z"))];
+        assert_eq!(in_background(&failing), "jobs failed at 2026-07-01T00:00:02Z: no answer");
         let warned = Report { warnings: vec!["few partitions lie ahead".to_owned()], ..ready(None) };
         assert!(render(&warned, false).contains("yes, but few partitions lie ahead"));
         let why = "the database cannot be reached";

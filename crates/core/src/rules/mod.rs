@@ -2,6 +2,7 @@
 
 pub mod change;
 mod change_builder;
+pub mod fields;
 pub mod gates;
 pub mod keys;
 pub mod lifecycle;
@@ -11,6 +12,7 @@ pub mod organizations;
 pub mod outcome;
 mod redaction;
 pub mod register;
+pub mod step;
 
 use crate::changes::Changes;
 use crate::snapshot::TenantSnapshot;

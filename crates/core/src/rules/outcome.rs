@@ -1,7 +1,8 @@
-//! What a job achieved, and its being cancelled.
+//! How a job ends: well, badly, or cancelled.
 
 use super::Decision;
 use super::change_builder::ChangeBuilder;
+use super::step::{is_as_old_as, ready};
 use crate::action::Action;
 use crate::changes::{Guard, Write};
 use crate::decision_context::{DecisionContext, cut};
@@ -9,8 +10,8 @@ use crate::declared::Declared;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::event::EventType;
-use crate::job::{Job, JobState, Step, StepState};
-use crate::lifecycle::{Situation, TABLE, kept_from, next_action};
+use crate::job::{Failure, FailureCode, Job, JobState, Step, StepState};
+use crate::lifecycle::{Situation, next_action};
 use crate::organization::Usage;
 use crate::quotas::{counted_values, purge_after_days};
 use crate::snapshot::TenantSnapshot;
@@ -20,48 +21,28 @@ use serde_json::{Value, json};
 /// Longest message of a failed job, in bytes; what is longer is cut off.
 pub const MAX_ERROR_LENGTH_BYTES: usize = 4096;
 
-/// Code of a job that was cancelled.
-pub const CANCELLED: &str = "cancelled";
-
-/// How a job failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// Stable: `provisioner_failed`, `panicked`, `not_in_this_state`, `data_held`, `given_up`, …
-    pub code: &'static str,
-    /// For people, with what to do.
-    pub message: String,
-    /// At which step.
-    pub step: Option<String>,
-}
-
-/// The job's good end: the tenant is in the state that the table says, and what comes next is queued. A purge ends badly
-/// if the data is to be kept after all: a hold that was placed on the organization meanwhile keeps the record.
+/// The job's good end: the tenant is in the state that the table says, and what comes next is queued. If the job is not
+/// [`ready`] any more, it ends badly: a hold that was placed on the organization during a purge keeps the record.
 ///
 /// # Errors
-/// [`Error::NotNow`] when the state table has no such transition any more.
+/// None today.
 pub fn complete(
     declared: &Declared,
     snapshot: &TenantSnapshot,
     job: &Job,
     context: &mut DecisionContext,
 ) -> Result<Decision, Error> {
-    let from = snapshot.tenant.facts.state;
-    let Some(line) = TABLE.iter().find(|line| line.from == from && line.action == job.action) else {
-        return Err(Error::NotNow(format!("{} cannot end in a tenant that is {from}", job.action)));
-    };
-    if let Some(held) = kept_from(declared, snapshot, job.action) {
-        let message = format!("{held}: the record is kept, but what the job's steps have destroyed is gone");
-        return fail(declared, snapshot, job, Failure { code: "data_held", message, step: None }, context);
-    }
-    let mut builder = ChangeBuilder::new(declared, snapshot, context);
     let steps = job.steps.iter().map(|step| Step { state: StepState::Done, ..step.clone() }).collect();
-    end(
-        &mut builder,
-        Write::FinishJob,
-        Job { state: JobState::Completed, progress: 1.0, steps, error_code: None, error: None, ..job.clone() },
-    );
-    builder.event(job.action.done(), json!({"job_id": job.job_id, "from": from, "to": line.to}), Value::Null);
-    arrive(&mut builder, job, line.to);
+    let done = Job { state: JobState::Completed, progress: 1.0, steps, error_code: None, error: None, ..job.clone() };
+    let transition = match ready(declared, snapshot, &done) {
+        Ok(transition) => transition,
+        Err(failure) => return fail(declared, snapshot, job, failure, context),
+    };
+    let (from, to) = (transition.from, transition.to);
+    let mut builder = ChangeBuilder::new(declared, snapshot, context);
+    end(&mut builder, Write::FinishJob, done);
+    builder.event(job.action.done(), json!({"job_id": job.job_id, "from": from, "to": to}), Value::Null);
+    arrive(&mut builder, job, to);
     builder.cause = Some("job");
     builder.finish(Vec::new())
 }
@@ -81,14 +62,12 @@ pub fn fail(
 ) -> Result<Decision, Error> {
     let mut builder = ChangeBuilder::new(declared, snapshot, context);
     let mut payload = json!({"job_id": job.job_id, "action": job.action, "code": failure.code, "attempt": job.attempt});
-    if let Some(step) = &failure.step {
-        payload["step"] = json!(step);
-    }
     let mut steps = job.steps.clone();
-    for step in steps.iter_mut().filter(|step| Some(&step.name) == failure.step.as_ref()) {
+    if let Some(step) = failure.step.and_then(|index| steps.get_mut(index)) {
+        payload["step"] = json!(step.to_string());
         step.state = StepState::Failed;
     }
-    let (code, message) = (Some(failure.code.to_owned()), Some(kept(&failure.message)));
+    let (code, message) = (Some(failure.code.to_string()), Some(kept(&failure.message)));
     end(
         &mut builder,
         Write::FinishJob,
@@ -152,7 +131,7 @@ pub fn is_in_the_way(declared: &Declared, snapshot: &TenantSnapshot) -> bool {
 }
 
 fn cancelled(builder: &mut ChangeBuilder<'_>, job: &Job, why: String, private: Value) {
-    let (code, error) = (Some(CANCELLED.to_owned()), Some(why));
+    let (code, error) = (Some(FailureCode::Cancelled.to_string()), Some(why));
     end(builder, Write::CancelJob, Job { state: JobState::Failed, error_code: code, error, ..job.clone() });
     builder.event(EventType::JobCancelled, json!({"job_id": job.job_id, "action": job.action}), private);
 }
@@ -206,8 +185,7 @@ fn arrive(builder: &mut ChangeBuilder<'_>, job: &Job, to: State) {
     }
     let provisions = matches!(job.action, Action::Create | Action::Update);
     for environment in builder.snapshot.environments.iter_mut().filter(|environment| touched(job, environment)) {
-        // One that took the place of another of its name while the job ran is not what the job provisioned.
-        let provisions = provisions && environment.created_at <= job.created_at;
+        let provisions = provisions && is_as_old_as(job, environment);
         let provisioned_at = environment.provisioned_at.or(provisions.then_some(now));
         if (environment.state, environment.provisioned_at) != (to, provisioned_at) {
             environment.state = to;
@@ -220,7 +198,7 @@ fn arrive(builder: &mut ChangeBuilder<'_>, job: &Job, to: State) {
 
 /// Whether a step of the job was about the environment: one that was added while the job was open is not touched by it.
 fn touched(job: &Job, environment: &Environment) -> bool {
-    job.steps.iter().any(|step| step.name.split_once(' ').is_some_and(|(_, name)| name == environment.name))
+    job.steps.iter().any(|step| step.is_about(environment))
 }
 
 /// Leaves a tombstone: what stood beside the tenant's row goes, its organization has its room back, and nothing stays

@@ -77,6 +77,11 @@ impl Database {
         job.waiting_for = Some(format!("{PERSONAL} certificate"));
     }
 
+    /// What a worker writes of a job that the record has nothing else to keep of: upkeep, no commit.
+    pub fn progress(&mut self, job: &Job) {
+        progress_columns(self.jobs.get_mut(&job.job_id).expect("an open job"), job);
+    }
+
     /// Commits as the stores do.
     pub fn commit(&mut self, changes: &Changes) -> Result<(), Conflict> {
         let found = self.found();
@@ -172,12 +177,9 @@ impl Database {
             }
             Write::DeleteWebhook(id) => remove(&mut self.webhooks, id),
             Write::InsertJob(row) => insert(&mut self.jobs, row.job_id.clone(), row.clone()),
+            Write::AdvanceJob(row) => progress_columns(there(&mut self.jobs, &row.job_id), row),
             Write::FinishJob(row) => outcome_columns(there(&mut self.jobs, &row.job_id), row),
-            Write::CancelJob(row) => {
-                let now = there(&mut self.jobs, &row.job_id);
-                let (progress, steps) = (now.progress, now.steps.clone());
-                outcome_columns(now, &Job { progress, steps, ..row.clone() });
-            }
+            Write::CancelJob(row) => cancelled_columns(there(&mut self.jobs, &row.job_id), row),
             Write::EraseTenant(..) => {}
             other => panic!("not of this world: {other:?}"),
         }
@@ -215,6 +217,17 @@ fn terms_columns(now: &mut Tenant, terms: &Terms, at: Timestamp) {
 fn facts_columns(now: &mut Tenant, facts: &Facts, at: Timestamp) {
     assert_eq!(now.facts.counter + 1, facts.counter, "one more");
     (now.facts, now.updated_at) = (facts.clone(), at);
+}
+
+fn progress_columns(now: &mut Job, row: &Job) {
+    assert_eq!(now.lease_epoch, row.lease_epoch, "the same lease");
+    (now.progress, now.steps, now.logs) = (row.progress, row.steps.clone(), row.logs.clone());
+    now.updated_at = row.updated_at;
+}
+
+fn cancelled_columns(now: &mut Job, row: &Job) {
+    let (progress, steps) = (now.progress, now.steps.clone());
+    outcome_columns(now, &Job { progress, steps, ..row.clone() });
 }
 
 fn outcome_columns(now: &mut Job, row: &Job) {

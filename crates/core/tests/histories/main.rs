@@ -34,6 +34,8 @@ pub enum Command {
     /// The job that is worked is put aside, for something that it waits for.
     Wait(Who),
     Cancel(Who),
+    /// The next step of the job that is worked is done.
+    Step(Who),
     Complete(Who),
     Fail(Who),
     PassHours(i64),
@@ -58,6 +60,7 @@ fn turn() -> impl Strategy<Value = Vec<Command>> {
         4 => who().prop_map(Command::Claim),
         4 => who().prop_map(Command::Wait),
         2 => who().prop_map(Command::Cancel),
+        4 => who().prop_map(Command::Step),
         3 => who().prop_map(Command::Complete),
         2 => who().prop_map(Command::Fail),
         2 => (1..800i64).prop_map(Command::PassHours),
@@ -70,9 +73,9 @@ fn turn() -> impl Strategy<Value = Vec<Command>> {
     ]
 }
 
-/// The open job is worked to its end.
+/// The open job is worked to its end. Of its steps one is written down; the others are done by then, or never.
 fn work(who: Who, well: bool) -> Vec<Command> {
-    vec![Command::Claim(who), if well { Command::Complete(who) } else { Command::Fail(who) }]
+    vec![Command::Claim(who), Command::Step(who), if well { Command::Complete(who) } else { Command::Fail(who) }]
 }
 
 /// Whatever the tenant is at, it is most likely deleted, and then something is asked of it.

@@ -160,7 +160,8 @@ impl Tenant {
     }
 
     fn queue(&mut self, action: &'static str) {
-        let places = self.places.iter().filter(|(_, provisioned)| action != "update" || !**provisioned);
+        let provisions = ["create", "update"].contains(&action);
+        let places = self.places.iter().filter(|(_, provisioned)| !provisions || !**provisioned);
         let covers = places.map(|(name, _)| *name).collect();
         self.job = Some(Open { action, covers, running: false, begun: false, waits: false });
         self.failed = None;
@@ -253,6 +254,19 @@ impl Tenant {
     /// It follows its organization's holds.
     pub fn settle(&mut self) -> Expected {
         if self.make_way() | self.follow() { Changed } else { Unchanged }
+    }
+
+    /// A step of the open job is done in that environment.
+    pub fn step(&mut self, name: &str) -> Expected {
+        let job = self.job.as_ref().filter(|job| ["create", "update"].contains(&job.action));
+        let provisions = job.is_some_and(|job| job.covers.contains(name));
+        match self.places.get_mut(name) {
+            Some(provisioned) if provisions && !*provisioned => {
+                *provisioned = true;
+                Changed
+            }
+            _ => Unchanged,
+        }
     }
 
     /// The open job ends well, unless it is a purge of what is kept by now.

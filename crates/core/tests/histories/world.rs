@@ -12,12 +12,13 @@ use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::{Declared, QuotaKey};
 use tenancy_core::hold::Held;
 use tenancy_core::ids::{CorrelationId, OrganizationId, TenantId};
-use tenancy_core::job::JobState;
+use tenancy_core::job::{Failure, FailureCode, JobState, StepState, Target, Verb, append};
 use tenancy_core::lifecycle::{Situation, next_action, waits_for};
 use tenancy_core::manifest::Manifest;
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::organizations::{OrganizationManifest, create};
-use tenancy_core::rules::outcome::{Failure, cancel, complete, fail};
+use tenancy_core::rules::outcome::{cancel, complete, fail};
+use tenancy_core::rules::step::{Achieved, step_done};
 use tenancy_core::rules::{Decision, change, organization_holds, register};
 use tenancy_core::{Error, Timestamp};
 
@@ -97,6 +98,7 @@ impl World {
                 let reason = format!("{PERSONAL} reason");
                 self.lifecycle(*who, expected, |d, snapshot, context| cancel(d, snapshot, Some(&reason), context));
             }
+            Command::Step(who) => self.step(*who),
             Command::Complete(who) => self.end(*who, true),
             Command::Fail(who) => self.end(*who, false),
             Command::PassHours(hours) => {
@@ -223,6 +225,27 @@ impl World {
         }
     }
 
+    /// The next step is done: what it achieved is committed with its end, and the end of any other is progress.
+    fn step(&mut self, who: u8) {
+        let open = self.database.snapshot(&id(who)).and_then(|snapshot| snapshot.open_job);
+        let Some(mut job) = open.filter(|job| job.state == JobState::Running) else { return };
+        let is_next = |step: &tenancy_core::job::Step| step.state != StepState::Done && step.verb != Verb::Record;
+        let Some(next) = job.steps.iter_mut().find(|step| is_next(step)) else { return };
+        next.state = StepState::Done;
+        let step = next.clone();
+        job.progress += 0.125;
+        append(&mut job.logs, PERSONAL);
+        let Target::Environment(name) = &step.target else { panic!("only the record is the tenant's") };
+        let expected = self.expect(who, |tenant, _| tenant.step(name));
+        let done = (&step, Achieved::of(step.verb));
+        self.lifecycle(who, expected, |d, snapshot, context| step_done(d, snapshot, &job, done, context));
+        if expected == Expected::Unchanged {
+            self.database.progress(&job);
+        }
+        let written = self.database.jobs[&job.job_id].steps.clone();
+        assert_eq!(written, job.steps, "the end of a step is written, whatever it achieved");
+    }
+
     fn end(&mut self, who: u8, well: bool) {
         let open = self.database.snapshot(&id(who)).and_then(|snapshot| snapshot.open_job);
         let Some(job) = open.filter(|job| job.state == JobState::Running) else { return };
@@ -235,9 +258,8 @@ impl World {
             }
             Expected::Changed
         });
-        let step = job.steps.first().map(|step| step.name.clone());
-        let failure =
-            Failure { code: "provisioner_failed", message: format!("{PERSONAL}{}", "no\0".repeat(9000)), step };
+        let message = format!("{PERSONAL}{}", "no\0".repeat(9000));
+        let failure = Failure { code: FailureCode::ProvisionerFailed, message, step: Some(0) };
         self.lifecycle(who, expected, |d, snapshot, context| match well {
             true => complete(d, snapshot, &job, context),
             false => fail(d, snapshot, &job, failure, context),

@@ -1,12 +1,12 @@
 //! The gate before each route: who calls and whether they may, the correlation id, figures, one log line.
 
-use super::auth::{self, Caller};
+use super::auth;
 use super::correlation::{self, X_CORRELATION_ID};
 use super::problem::Problem;
-use super::route::Needs;
 use super::server::Server;
+use crate::authentication::{Caller, Requirement};
 use crate::metrics::RouteMetrics;
-use crate::tenancy::AskingKey;
+use crate::tenancy::RequestContext;
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::middleware::Next;
@@ -18,15 +18,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tenancy_core::Error;
-use tenancy_core::apikey::ApiKey;
 use tenancy_core::ids::{CorrelationId, KeyId};
 
 /// What stands before one route.
 pub struct Gate {
     /// The server's state.
     pub server: Arc<Server>,
-    /// What a caller needs.
-    pub needs: Needs,
+    /// What is required of a caller.
+    pub requirement: Requirement,
     /// The route's method.
     pub method: &'static str,
     /// The route's path, parameters unfilled.
@@ -55,22 +54,21 @@ async fn run(next: Next, request: Request) -> Response {
 /// A read that runs beside the check of its caller's key: the database is asked for both at once. What was read goes out
 /// only if the key is good.
 async fn beside(
-    key: impl Future<Output = Result<Arc<ApiKey>, Error>>,
+    check: impl Future<Output = Result<Caller, Error>>,
     read: impl Future<Output = Response>,
-) -> Result<(Arc<ApiKey>, Response), Error> {
-    match select(pin!(key), pin!(read)).await {
-        Either::Left((key, read)) => {
-            let key = key?;
-            Ok((key, read.await))
+) -> Result<Response, Error> {
+    match select(pin!(check), pin!(read)).await {
+        Either::Left((checked, read)) => {
+            checked?;
+            Ok(read.await)
         }
-        Either::Right((answer, key)) => Ok((key.await?, answer)),
+        Either::Right((answer, check)) => check.await.map(|_| answer),
     }
 }
 
 /// The request with who calls.
-fn of_caller(mut request: Request, key: &Arc<ApiKey>, asking: &AskingKey, correlation_id: &CorrelationId) -> Request {
-    let (key, asking, correlation_id) = (Arc::clone(key), asking.clone(), correlation_id.clone());
-    request.extensions_mut().insert(Caller { key, asking, correlation_id });
+fn of_caller(mut request: Request, caller: &Caller, correlation_id: &CorrelationId) -> Request {
+    request.extensions_mut().insert(RequestContext { caller: caller.clone(), correlation_id: correlation_id.clone() });
     request
 }
 
@@ -91,42 +89,45 @@ impl Gate {
         correlation_id: &CorrelationId,
         key_id: &mut Option<KeyId>,
     ) -> Result<Response, Error> {
-        if self.needs == Needs::Nothing {
+        if self.requirement == Requirement::Nothing {
             return Ok(run(next, request).await);
         }
-        let (tenancy, seen) = (&self.server.tenancy, &self.server.seen_tokens);
+        let (tenancy, authentication) = (&self.server.tenancy, &self.server.authentication);
         let digest = auth::shown(request.headers())?;
-        let known = seen.key(&digest).filter(|key| auth::allowed(key, tenancy.store.now(), self.needs).is_ok());
-        let checked = async { auth::key(tenancy, &digest, self.needs).await.inspect_err(|_| seen.remove(&digest)) };
-        let (key, answer) = match known {
-            Some(_) if self.only_reads() => beside(checked, run(next, request)).await?,
-            Some(key) => {
-                let asking = AskingKey::of(&key);
-                let answer = run(next, of_caller(request, &key, &asking, correlation_id)).await;
-                // A commit would have said that the key is good; where there was none, what is answered waits for it. That
-                // something failed here is nobody's secret, and may be that a change's outcome is unknown.
-                if !asking.held() && !answer.status().is_server_error() {
-                    let unknown = |error| if asking.is_outcome_unknown() { Error::OutcomeUnknown } else { error };
-                    let now = checked.await.map_err(unknown)?;
-                    seen.add(digest.clone(), now);
+        let now = tenancy.now();
+        let known = authentication.known(&digest, now, self.requirement);
+        let check = authentication.look_up(tenancy, &digest, self.requirement);
+        let (caller, answer) = match known {
+            Some(caller) if self.only_reads() => {
+                let read = run(next, of_caller(request, &caller, correlation_id));
+                let answer = beside(check, read).await?;
+                (caller, answer)
+            }
+            Some(caller) => {
+                let answer = run(next, of_caller(request, &caller, correlation_id)).await;
+                // A commit proves that the key is good; without one, the answer waits for the look-up. That something failed
+                // here is not secret, and may mean that the outcome of a change is unknown.
+                if caller.committed() {
+                    caller.key().inspect(|key| tenancy.key_usage.used(key, now));
+                } else if !answer.status().is_server_error() {
+                    let unknown = |error| if caller.is_outcome_unknown() { Error::OutcomeUnknown } else { error };
+                    check.await.map_err(unknown)?;
                 }
-                (key, answer)
+                (caller, answer)
             }
             None => {
-                let key = checked.await?;
-                seen.add(digest.clone(), Arc::clone(&key));
-                let asking = AskingKey::of(&key);
-                let answer = run(next, of_caller(request, &key, &asking, correlation_id)).await;
-                (key, answer)
+                let caller = check.await?;
+                let answer = run(next, of_caller(request, &caller, correlation_id)).await;
+                (caller, answer)
             }
         };
-        *key_id = Some(key.key_id.clone());
+        *key_id = caller.key().map(|key| key.key_id.clone());
         Ok(answer)
     }
 
     /// Whether the handler changes nothing, and asks for nothing of its caller.
     fn only_reads(&self) -> bool {
-        self.method == "GET" && matches!(self.needs, Needs::Permission(_))
+        self.method == "GET" && matches!(self.requirement, Requirement::Permission(_))
     }
 
     fn record(&self, response: &Response, begun: Instant, correlation_id: &CorrelationId, key_id: Option<&KeyId>) {

@@ -2,7 +2,8 @@
 //!
 //! What holds for every route is said here once: who may, how writes are made safe to repeat, what a refusal looks like.
 
-use super::route::{Needs, Route};
+use super::route::Route;
+use crate::authentication::Requirement;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use tenancy_api::problem::{DocumentRef, Problem as ProblemView, ProblemError};
@@ -33,7 +34,7 @@ pub fn head() -> utoipa::openapi::OpenApi {
 
 /// The whole document of these routes.
 pub fn document(routes: Vec<Route>) -> Value {
-    let needs: Vec<_> = routes.iter().map(|route| (route.path.clone(), route.method, route.needs)).collect();
+    let needs: Vec<_> = routes.iter().map(|route| (route.path.clone(), route.method, route.requirement)).collect();
     let router =
         routes.into_iter().fold(OpenApiRouter::with_openapi(head()), |router, route| router.routes(route.documented()));
     let mut document = serde_json::to_value(router.into_openapi()).unwrap_or_default();
@@ -78,11 +79,11 @@ fn named_by_path(document: &mut Value, path: &str) {
     }
 }
 
-fn security(operation: &mut Value, needs: Needs) {
+fn security(operation: &mut Value, needs: Requirement) {
     match needs {
-        Needs::Nothing => operation["security"] = json!([]),
-        Needs::Key => operation["security"] = json!([{"key": []}]),
-        Needs::Permission(permission) => {
+        Requirement::Nothing => operation["security"] = json!([]),
+        Requirement::Key => operation["security"] = json!([{"key": []}]),
+        Requirement::Permission(permission) => {
             operation["security"] = json!([{"key": []}]);
             operation["x-permission"] = json!(permission);
         }
@@ -121,8 +122,8 @@ fn request_headers(operation: &mut Value, method: &str, path: &str) {
 }
 
 /// What every answer of its kind has.
-fn responses(operation: &mut Value, method: &str, path: &str, needs: Needs) {
-    if needs != Needs::Nothing {
+fn responses(operation: &mut Value, method: &str, path: &str, needs: Requirement) {
+    if needs != Requirement::Nothing {
         operation["responses"]["default"] = json!({
             "description": "Why it was refused",
             "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -222,7 +223,7 @@ mod tests {
             let operation = &document["paths"][&route.path][route.method.to_lowercase()];
             let id = operation["operationId"].as_str().expect("an id").to_owned();
             assert!(ids.insert(id.clone()), "{id} twice");
-            assert_eq!(operation["security"] == json!([]), route.needs == Needs::Nothing, "{}", route.path);
+            assert_eq!(operation["security"] == json!([]), route.requirement == Requirement::Nothing, "{}", route.path);
         }
     }
 }

@@ -3,7 +3,8 @@
 
 use super::problem::Problem;
 use super::respond::{bytes, text};
-use crate::operations::tenants::tenant_id;
+use crate::authentication::Caller;
+use crate::operations::tenants;
 use crate::tenancy::Tenancy;
 use axum::body::Bytes;
 use axum::http::header::ETAG;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use tenancy_api::tenant::{Tenant as TenantView, etag};
 use tenancy_core::Error;
 use tenancy_core::ids::TenantId;
+use tenancy_core::scope::Scope;
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_store::read::Stamp;
 
@@ -34,15 +36,18 @@ struct Answer {
 #[derive(Debug, Clone)]
 struct ByBytes;
 
-impl Weighter<TenantId, Arc<Answer>> for ByBytes {
-    fn weight(&self, _: &TenantId, answer: &Arc<Answer>) -> u64 {
+/// What an answer depends on besides the tenant's stamp: which tenant, and what the caller reaches.
+type Key = (TenantId, Scope);
+
+impl Weighter<Key, Arc<Answer>> for ByBytes {
+    fn weight(&self, _: &Key, answer: &Arc<Answer>) -> u64 {
         OVERHEAD_BYTES + answer.body.len() as u64
     }
 }
 
 /// The answers that are kept.
 #[derive(Debug)]
-pub struct ResponseCache(Cache<TenantId, Arc<Answer>, ByBytes>);
+pub struct ResponseCache(Cache<Key, Arc<Answer>, ByBytes>);
 
 impl ResponseCache {
     /// Keeps answers of so many bytes in all.
@@ -55,25 +60,26 @@ impl ResponseCache {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unavailable`].
-    pub async fn tenant(&self, tenancy: &Tenancy, name: &str) -> Result<Response, Problem> {
-        let id = tenant_id(tenancy, name).await?;
-        let missing = || Error::not_found("tenant", name);
-        let stamp = tenancy.store.stamp(&id).await?.ok_or_else(missing)?;
-        if let Some(kept) = self.0.get(&id)
+    pub async fn tenant(&self, tenancy: &Tenancy, caller: &Caller, name: &str) -> Result<Response, Problem> {
+        let stamp = tenants::reach(tenancy, caller, name).await?;
+        let key = (stamp.tenant_id.clone(), caller.scope().clone());
+        if let Some(kept) = self.0.get(&key)
             && kept.stamp == stamp
         {
             return Ok(kept.response());
         }
         // By its id, and not by its name once more: an alias may lead elsewhere by now.
-        let snapshot = tenancy.store.snapshot(&id).await?.ok_or_else(missing)?;
+        let found = tenants::by_id(tenancy, caller, &stamp.tenant_id).await?;
+        let snapshot = found.ok_or_else(|| Error::not_found("tenant", name))?;
+        tenancy.key_names.load(tenancy, snapshot.all_holds().map(|hold| hold.placed_by.as_str())).await?;
         let answer = Arc::new(Answer {
             etag: HeaderValue::from_str(&format!("\"{}\"", etag(&snapshot.tenant)))
                 .map_err(|error| Error::Internal(error.to_string()))?,
-            body: Bytes::from(text(&TenantView::of(&tenancy.declared, &snapshot))),
+            body: Bytes::from(text(&TenantView::of(&tenancy.declared, caller.viewpoint(tenancy), &snapshot))),
             stamp,
         });
         if keeps(&snapshot, &answer.stamp) {
-            self.0.insert(id, Arc::clone(&answer));
+            self.0.insert(key, Arc::clone(&answer));
         }
         Ok(answer.response())
     }

@@ -3,12 +3,13 @@
 use super::gate::without_route;
 use super::openapi;
 use super::problem::Problem;
-use super::route::{Needs, Route};
+use super::route::Route;
 use super::routes::{
     apply, audit, docs, environments, health, jobs, keys, lifecycle, organization_holds, organizations, tenants,
     versions,
 };
 use super::server::Server;
+use crate::authentication::Requirement;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -16,16 +17,17 @@ use axum::response::Response;
 use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::permission::Operation::{
-    ManageKeys, ReadAudit, ReadJobs, ReadOrganizations, ReadTenants, RunLifecycle, WriteOrganizations, WriteTenants,
+    ManageKeys, Plan, ReadAudit, ReadJobs, ReadKeys, ReadOrganizations, ReadStatus, ReadTenants, RegisterTenants,
+    RunLifecycle, WriteEnvironments, WriteOrganizations, WriteTenants,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 /// Every route, with what a caller needs.
 pub fn all() -> Vec<Route> {
-    let open = |methods| Route::new(Needs::Nothing, methods);
-    let key = |methods| Route::new(Needs::Key, methods);
-    let may = |operation, methods| Route::new(Needs::Permission(operation), methods);
+    let open = |methods| Route::new(Requirement::Nothing, methods);
+    let key = |methods| Route::new(Requirement::Key, methods);
+    let may = |operation, methods| Route::new(Requirement::Permission(operation), methods);
     vec![
         open(routes!(docs::root)),
         open(routes!(docs::docs)),
@@ -34,6 +36,7 @@ pub fn all() -> Vec<Route> {
         open(routes!(health::readyz)),
         open(routes!(health::metrics)),
         key(routes!(keys::whoami)),
+        may(ReadStatus, routes!(health::status)),
         may(ReadOrganizations, routes!(organizations::list)),
         may(WriteOrganizations, routes!(organizations::create)),
         may(ReadOrganizations, routes!(organizations::get)),
@@ -43,7 +46,7 @@ pub fn all() -> Vec<Route> {
         may(RunLifecycle, routes!(organization_holds::suspend)),
         may(RunLifecycle, routes!(organization_holds::activate)),
         may(ReadTenants, routes!(tenants::list)),
-        may(WriteTenants, routes!(tenants::register)),
+        may(RegisterTenants, routes!(tenants::register)),
         may(ReadTenants, routes!(tenants::get)),
         may(WriteTenants, routes!(tenants::put)),
         may(WriteTenants, routes!(tenants::patch)),
@@ -56,9 +59,9 @@ pub fn all() -> Vec<Route> {
         may(ReadTenants, routes!(versions::get)),
         may(ReadTenants, routes!(environments::list)),
         may(ReadTenants, routes!(environments::get)),
-        may(WriteTenants, routes!(environments::put)),
-        may(WriteTenants, routes!(environments::patch)),
-        may(WriteTenants, routes!(environments::remove)),
+        may(WriteEnvironments, routes!(environments::put)),
+        may(WriteEnvironments, routes!(environments::patch)),
+        may(WriteEnvironments, routes!(environments::remove)),
         may(ReadTenants, routes!(versions::of_environment)),
         may(ReadJobs, routes!(jobs::of_tenant)),
         may(ReadJobs, routes!(jobs::get)),
@@ -66,11 +69,12 @@ pub fn all() -> Vec<Route> {
         may(ReadJobs, routes!(jobs::list)),
         may(ReadAudit, routes!(audit::of_tenant)),
         may(ReadAudit, routes!(audit::list)),
-        may(ManageKeys, routes!(keys::list)),
+        may(ReadKeys, routes!(keys::list)),
         may(ManageKeys, routes!(keys::create)),
-        may(ManageKeys, routes!(keys::get)),
+        may(ReadKeys, routes!(keys::get)),
+        may(ManageKeys, routes!(keys::rotate)),
         may(ManageKeys, routes!(keys::revoke)),
-        may(WriteTenants, routes!(apply::apply)),
+        may(Plan, routes!(apply::apply)),
     ]
 }
 

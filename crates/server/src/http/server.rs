@@ -1,7 +1,8 @@
 //! What handlers are given.
 
-use super::auth::SeenTokens;
 use super::response_cache::ResponseCache;
+use crate::authentication::Authentication;
+use crate::background::Background;
 use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::tenancy::Tenancy;
@@ -18,8 +19,10 @@ pub struct Server {
     pub metrics: Arc<Metrics>,
     /// Tenants as they were rendered last.
     pub response_cache: ResponseCache,
-    /// Whose requests may begin before their key is looked up.
-    pub seen_tokens: SeenTokens,
+    /// Looks tokens up.
+    pub authentication: Authentication,
+    /// What runs in the background.
+    pub background: Arc<Background>,
     /// Cancelled when the server stops: whoever waits answers now.
     pub stop: CancellationToken,
 }

@@ -1,12 +1,12 @@
 //! What a request to change something says: who, on which version, under which Idempotency-Key, what.
 
-use super::auth::Caller;
 use super::body;
 use super::problem::Problem;
 use super::query::Query;
 use super::respond;
 use super::server::Server;
 use crate::answer::Answer;
+use crate::authentication::Caller;
 use crate::idempotency::IdempotencyKey;
 use crate::operations::{Command, Done, Keyed};
 use crate::precondition::Precondition;
@@ -18,21 +18,18 @@ use axum::response::Response;
 use serde_json::Value;
 use std::sync::Arc;
 use tenancy_core::Error;
-use tenancy_core::apikey::Role;
 use tenancy_core::document;
 use tenancy_core::rules::gates::ALLOWED_BY_NAME;
 
 /// A request to change something.
-pub struct Write {
+pub struct WriteRequest {
     /// Who asks, in which request.
     pub request: RequestContext,
-    /// What the caller may.
-    pub role: Role,
     /// On what the change depends.
     pub precondition: Precondition,
     /// Kinds of changes that may destroy data and are wanted.
     pub allow: Vec<String>,
-    /// Write nothing: say what would be.
+    /// WriteRequest nothing: say what would be.
     pub dry_run: bool,
     /// The Idempotency-Key, if there is one.
     pub key: Option<IdempotencyKey>,
@@ -58,12 +55,14 @@ fn precondition(headers: &HeaderMap) -> Result<Precondition, Error> {
     Precondition::read(text("If-Match")?, text("If-None-Match")?)
 }
 
-impl FromRequest<Arc<Server>> for Write {
+impl FromRequest<Arc<Server>> for WriteRequest {
     type Rejection = Problem;
 
     async fn from_request(request: Request, server: &Arc<Server>) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
-        let Some(caller) = parts.extensions.remove::<Caller>() else { return Err(Error::Unauthenticated.into()) };
+        let Some(request) = parts.extensions.remove::<RequestContext>() else {
+            return Err(Error::Unauthenticated.into());
+        };
         let mut query = Query::from_request_parts(&mut parts, server).await?;
         let allow = query.words("allow", &ALLOWED_BY_NAME.map(|name| (name, name)))?;
         let (allow, dry_run) = (allow.into_iter().map(str::to_owned).collect(), query.flag("dry_run")?);
@@ -72,19 +71,18 @@ impl FromRequest<Arc<Server>> for Write {
         body::as_it_is(&parts.headers)?;
         let body = body::read(body, &server.limits).await?;
         let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-        let key = match once(&parts.headers, "Idempotency-Key")? {
-            None => None,
-            Some(value) => {
-                let (id, method) = (&caller.key.key_id, parts.method.as_str());
-                Some(IdempotencyKey::new(id, value.as_bytes(), method, path, &body)?)
+        let key = match (once(&parts.headers, "Idempotency-Key")?, request.caller.key()) {
+            (Some(value), Some(key)) => {
+                let method = parts.method.as_str();
+                Some(IdempotencyKey::new(&key.key_id, value.as_bytes(), method, path, &body)?)
             }
+            _ => None,
         };
-        let request = RequestContext::by_user(caller.asking, caller.correlation_id);
-        Ok(Self { request, role: caller.key.role, precondition, allow, dry_run, key, headers: parts.headers, body })
+        Ok(Self { request, precondition, allow, dry_run, key, headers: parts.headers, body })
     }
 }
 
-impl Write {
+impl WriteRequest {
     /// The body: one JSON document.
     ///
     /// # Errors
@@ -134,12 +132,12 @@ impl Write {
         self,
         server: &Server,
         command: C,
-        answer: fn(&Tenancy, &C::Outcome) -> Answer,
+        answer: fn(&Tenancy, &Caller, &C::Outcome) -> Answer,
     ) -> Result<Response, Problem> {
         self.carry_out_kept(server, command, answer, answer).await
     }
 
-    /// As [`Write::carry_out`], where the answer that is kept for an Idempotency-Key is another than the first one.
+    /// As [`WriteRequest::carry_out`], where the answer that is kept for an Idempotency-Key is another than the first one.
     ///
     /// # Errors
     /// What the operation refused.
@@ -147,16 +145,16 @@ impl Write {
         self,
         server: &Server,
         command: C,
-        answer: fn(&Tenancy, &C::Outcome) -> Answer,
-        kept: fn(&Tenancy, &C::Outcome) -> Answer,
+        answer: fn(&Tenancy, &Caller, &C::Outcome) -> Answer,
+        kept: fn(&Tenancy, &Caller, &C::Outcome) -> Answer,
     ) -> Result<Response, Problem> {
         if self.dry_run {
             return Err(Error::Malformed("dry_run is for /v1/apply: nothing was changed".to_owned()).into());
         }
         let keyed = self.key.map(|key| Keyed { key, answer: kept, keeps_unchanged: true });
-        let tenancy = &server.tenancy;
+        let (tenancy, caller) = (&server.tenancy, self.request.caller.clone());
         Ok(match tenancy.carry_out(command, self.request, keyed).await? {
-            Done::Now(outcome) => respond::answer(answer(tenancy, &outcome), false),
+            Done::Now(outcome) => respond::answer(answer(tenancy, &caller, &outcome), false),
             Done::Before(first) => respond::answer(first, true),
         })
     }

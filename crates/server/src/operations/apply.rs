@@ -7,6 +7,7 @@ use self::document::{Document, Kind, documents};
 use super::plan::Ledger;
 use super::{Command, Done, Keyed};
 use crate::answer::Answer;
+use crate::authentication::Caller;
 use crate::idempotency::IdempotencyKey;
 use crate::tenancy::{RequestContext, Tenancy};
 use serde_json::Value;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tenancy_api::applied::{AppliedDocument, Outcome};
 use tenancy_api::problem::{DocumentRef, Problem as ProblemView};
 use tenancy_core::document::MAX_FINDINGS;
+use tenancy_core::permission::Operation;
 use tenancy_core::{Error, Violation};
 
 /// Most documents of a file.
@@ -68,6 +70,9 @@ impl Apply {
         request: &RequestContext,
         key: Option<&IdempotencyKey>,
     ) -> Result<Vec<Value>, Error> {
+        if !self.dry_run {
+            request.caller.require(Operation::WriteTenants)?;
+        }
         let (documents, unread) = documents(&tenancy.declared, self.documents, &self.allow);
         let run = Run { tenancy, request, key: key.filter(|_| !self.dry_run), gone: AtomicBool::new(false) };
         let mut plan = run.plan(&documents, unread).await?;
@@ -172,7 +177,8 @@ impl Run<'_> {
     }
 
     async fn foresee(&self, document: &Document, ledger: &mut Ledger) -> Result<AppliedDocument, Error> {
-        let decided = document.decide(self.tenancy, &mut self.tenancy.context(self.request)?).await?;
+        let decided =
+            document.decide(self.tenancy, &self.request.caller, &mut self.tenancy.context(self.request)?).await?;
         if let Some(changes) = &decided.changes {
             ledger.admit(self.tenancy, changes).await?;
         }
@@ -293,7 +299,7 @@ fn kept(answer: &Answer) -> Value {
     serde_json::from_str(&answer.body).unwrap_or_default()
 }
 
-fn kept_line(_: &Tenancy, line: &AppliedDocument) -> Answer {
+fn kept_line(_: &Tenancy, _: &Caller, line: &AppliedDocument) -> Answer {
     Answer { status: 200, body: serde_json::to_string(line).unwrap_or_default(), ..Answer::default() }
 }
 

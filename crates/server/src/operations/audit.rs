@@ -1,26 +1,36 @@
 //! The audit log, as it is read.
 
-use super::tenants::tenant_id;
+use super::tenants;
+use crate::authentication::Caller;
 use crate::tenancy::Tenancy;
 use tenancy_core::Error;
 use tenancy_store::page::{AuditFilter, Listed, LoggedEvent, Page};
 
+/// A page of the events of all tenants that exist for the caller; a caller without a scope also reads the platform's.
+///
+/// # Errors
+/// [`Error::Invalid`] for a cursor that is not one, [`Error::Unavailable`].
+pub async fn list(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    filter: &AuditFilter,
+    page: &Page,
+) -> Result<Listed<LoggedEvent>, Error> {
+    tenancy.store.audit(caller.scope(), filter, page).await
+}
+
 /// A page of the events of one tenant.
 ///
 /// # Errors
-/// [`Error::NotFound`] when there is no such tenant, nor was.
+/// [`Error::NotFound`] when the tenant does not exist for the caller.
 pub async fn of_tenant(
     tenancy: &Tenancy,
+    caller: &Caller,
     tenant: &str,
     filter: AuditFilter,
     page: &Page,
 ) -> Result<Listed<LoggedEvent>, Error> {
-    let id = tenant_id(tenancy, tenant).await?;
-    let filter = AuditFilter { tenant_id: Some(id.clone()), ..filter };
-    let listed = tenancy.store.audit(&filter, page).await?;
-    // A tenant that is there has events; only for an empty page is it worth asking.
-    if listed.items.is_empty() && tenancy.store.snapshot(&id).await?.is_none() {
-        return Err(Error::not_found("tenant", tenant));
-    }
-    Ok(listed)
+    let tenant = tenants::reach(tenancy, caller, tenant).await?;
+    let filter = AuditFilter { tenant_id: Some(tenant.tenant_id), ..filter };
+    list(tenancy, caller, &filter, page).await
 }

@@ -8,6 +8,7 @@ use super::documents::facts::{ENVIRONMENT, take_version};
 use super::documents::pointers::Entry;
 use super::tenants::{self, other_id};
 use super::{Command, Decided};
+use crate::authentication::Caller;
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use serde_json::Value;
@@ -19,6 +20,7 @@ use tenancy_core::manifest::Manifest;
 use tenancy_core::rules::change::change;
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::{Error, Violation};
+use tenancy_store::page::{Listed, Page};
 
 /// The environment of that name or id.
 ///
@@ -32,6 +34,23 @@ pub fn find<'a>(snapshot: &'a TenantSnapshot, name: &str) -> Result<&'a Environm
         nearest: tenancy_core::nearest::nearest(name, snapshot.environments.iter().map(|e| e.name.as_str()))
             .map(str::to_owned),
     })
+}
+
+/// A page of the environments of a tenant.
+///
+/// # Errors
+/// [`Error::NotFound`] when the tenant does not exist for the caller.
+pub async fn list(tenancy: &Tenancy, caller: &Caller, tenant: &str, page: &Page) -> Result<Listed<Environment>, Error> {
+    let tenant = tenants::reach(tenancy, caller, tenant).await?;
+    tenancy.store.environments(&tenant.tenant_id, page).await
+}
+
+/// An environment of a tenant.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn get(tenancy: &Tenancy, caller: &Caller, tenant: &str, name: &str) -> Result<Environment, Error> {
+    find(&tenants::find(tenancy, caller, tenant).await?, name).cloned()
 }
 
 /// What there is after a write of an environment.
@@ -65,8 +84,13 @@ pub struct Change {
 impl Command for Change {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
-        let snapshot = tenants::find(tenancy, &self.tenant).await?;
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<Written>, Error> {
+        let snapshot = tenants::find(tenancy, caller, &self.tenant).await?;
         let known = match find(&snapshot, &self.environment) {
             Ok(known) => Some(known),
             Err(_) if self.precondition == Precondition::Nothing && self.how == How::Replace => None,
@@ -140,8 +164,13 @@ pub struct Remove {
 impl Command for Remove {
     type Outcome = ();
 
-    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<()>, Error> {
-        let snapshot = tenants::find(tenancy, &self.tenant).await?;
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<()>, Error> {
+        let snapshot = tenants::find(tenancy, caller, &self.tenant).await?;
         let known = find(&snapshot, &self.environment)?;
         self.precondition.check(self.read_at, known.version)?;
         let mut document = Manifest::of(&snapshot).document();

@@ -1,16 +1,18 @@
 //! Jobs: found, waited for, and cancelled.
 
 use super::outcomes::ended;
-use super::tenants::{self, tenant_id};
+use super::tenants;
 use super::{Command, Decided};
+use crate::authentication::Caller;
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::decision_context::DecisionContext;
-use tenancy_core::ids::JobId;
-use tenancy_core::job::Job;
-use tenancy_core::rules::outcome::{CANCELLED, cancel};
+use tenancy_core::ids::{JobId, TenantId};
+use tenancy_core::job::{FailureCode, Job};
+use tenancy_core::rules::outcome::cancel;
+use tenancy_store::page::{JobFilter, Listed, Page};
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for a job's end.
@@ -19,13 +21,40 @@ pub const MAX_WAIT_SECONDS: u64 = 60;
 /// How often a job that another process may work is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// The job of that id on that tenant.
+/// A page of the jobs on all tenants that exist for the caller, newest first.
+///
+/// # Errors
+/// [`Error::Invalid`] for a cursor that is not one, [`Error::Unavailable`].
+pub async fn list(tenancy: &Tenancy, caller: &Caller, filter: &JobFilter, page: &Page) -> Result<Listed<Job>, Error> {
+    tenancy.store.jobs(caller.scope(), filter, page).await
+}
+
+/// A page of the jobs on a tenant, newest first.
+///
+/// # Errors
+/// [`Error::NotFound`] when the tenant does not exist for the caller.
+pub async fn of_tenant(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    tenant: &str,
+    filter: JobFilter,
+    page: &Page,
+) -> Result<Listed<Job>, Error> {
+    let tenant = tenants::reach(tenancy, caller, tenant).await?;
+    list(tenancy, caller, &JobFilter { tenant_id: Some(tenant.tenant_id), ..filter }, page).await
+}
+
+/// A job on a tenant.
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub async fn find(tenancy: &Tenancy, tenant: &str, id: &str) -> Result<Job, Error> {
-    let tenant = tenant_id(tenancy, tenant).await?;
-    let found = tenancy.store.job(&tenant, &JobId::known(id)).await?;
+pub async fn find(tenancy: &Tenancy, caller: &Caller, tenant: &str, id: &str) -> Result<Job, Error> {
+    let tenant = tenants::reach(tenancy, caller, tenant).await?;
+    by_id(tenancy, &tenant.tenant_id, id).await
+}
+
+async fn by_id(tenancy: &Tenancy, tenant: &TenantId, id: &str) -> Result<Job, Error> {
+    let found = tenancy.store.job(tenant, &JobId::known(id)).await?;
     found.ok_or_else(|| Error::not_found("job", id))
 }
 
@@ -35,17 +64,18 @@ pub async fn find(tenancy: &Tenancy, tenant: &str, id: &str) -> Result<Job, Erro
 /// [`Error::NotFound`].
 pub async fn wait(
     tenancy: &Tenancy,
-    tenant: &str,
-    id: &str,
+    caller: &Caller,
+    (tenant, id): (&str, &str),
     time: Duration,
     stop: &CancellationToken,
 ) -> Result<Job, Error> {
     let up = tokio::time::sleep(time);
     tokio::pin!(up);
+    let tenant = tenants::reach(tenancy, caller, tenant).await?.tenant_id;
     loop {
         // Listening begins before the look, so that an end between the two is not missed.
         let ended = tenancy.job_ended.notified();
-        let job = find(tenancy, tenant, id).await?;
+        let job = by_id(tenancy, &tenant, id).await?;
         if !job.is_open() {
             return Ok(job);
         }
@@ -53,7 +83,7 @@ pub async fn wait(
             () = ended => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = stop.cancelled() => return Ok(job),
-            () = &mut up => return find(tenancy, tenant, id).await,
+            () = &mut up => return by_id(tenancy, &tenant, id).await,
         }
     }
 }
@@ -74,11 +104,16 @@ pub struct Cancel {
 impl Command for Cancel {
     type Outcome = Job;
 
-    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Job>, Error> {
-        let snapshot = tenants::find(tenancy, &self.tenant).await?;
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<Job>, Error> {
+        let snapshot = tenants::find(tenancy, caller, &self.tenant).await?;
         self.precondition.check_if_said(None, snapshot.tenant.terms.version)?;
         let Some(job) = snapshot.open_job.as_ref().filter(|open| open.job_id.as_str() == self.job) else {
-            let outcome = find(tenancy, &self.tenant, &self.job).await?;
+            let outcome = by_id(tenancy, &snapshot.tenant.tenant_id, &self.job).await?;
             return is_cancelled(&outcome).map(|()| Decided { outcome, changes: None });
         };
         let decision = cancel(&tenancy.declared, &snapshot, self.reason.as_deref(), context)?;
@@ -88,7 +123,7 @@ impl Command for Cancel {
 
 /// That a job which cannot be cancelled any more was cancelled already.
 fn is_cancelled(job: &Job) -> Result<(), Error> {
-    if job.error_code.as_deref() == Some(CANCELLED) {
+    if job.error_code.as_deref() == Some(FailureCode::Cancelled.as_str()) {
         return Ok(());
     }
     Err(Error::NotNow(format!("job {} ({}) is {}: there is nothing to cancel", job.job_id, job.action, job.state)))

@@ -2,6 +2,7 @@
 
 use super::tenants::{self, Written, changed};
 use super::{Command, Decided};
+use crate::authentication::Caller;
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use serde_json::Value;
@@ -24,9 +25,14 @@ pub struct Suspend {
 impl Command for Suspend {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<Written>, Error> {
         let suspension = Suspension::read(&tenancy.declared, &self.document, context.now)?;
-        let snapshot = tenants::find(tenancy, &self.tenant).await?;
+        let snapshot = tenants::find(tenancy, caller, &self.tenant).await?;
         self.precondition.check_if_said(None, snapshot.tenant.terms.version)?;
         Ok(changed(suspend(&tenancy.declared, &snapshot, &suspension, context)?))
     }
@@ -46,8 +52,13 @@ pub struct Activate {
 impl Command for Activate {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
-        let snapshot = tenants::find(tenancy, &self.tenant).await?;
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<Written>, Error> {
+        let snapshot = tenants::find(tenancy, caller, &self.tenant).await?;
         self.precondition.check_if_said(None, snapshot.tenant.terms.version)?;
         Ok(changed(activate(&tenancy.declared, &snapshot, self.hold.as_deref(), context)?))
     }
@@ -69,8 +80,13 @@ pub struct Request {
 impl Command for Request {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
-        let snapshot = tenants::find(tenancy, &self.tenant).await?;
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<Written>, Error> {
+        let snapshot = tenants::find(tenancy, caller, &self.tenant).await?;
         let version = snapshot.tenant.terms.version;
         match self.action {
             Action::Delete => self.precondition.check(self.read_at, version)?,

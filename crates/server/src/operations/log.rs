@@ -1,6 +1,7 @@
 //! The audit log itself: what has expired goes.
 
 use super::{Command, Decided};
+use crate::authentication::Caller;
 use crate::tenancy::{RequestContext, Tenancy};
 use jiff::civil::Date;
 use tenancy_core::Error;
@@ -18,7 +19,7 @@ pub struct Expire {
 impl Command for Expire {
     type Outcome = ();
 
-    async fn decide(&self, _: &Tenancy, context: &mut DecisionContext) -> Result<Decided<()>, Error> {
+    async fn decide(&self, _: &Tenancy, _: &Caller, context: &mut DecisionContext) -> Result<Decided<()>, Error> {
         let (_, changes) = expire(self.first_kept, context)?;
         Ok(Decided { outcome: (), changes })
     }

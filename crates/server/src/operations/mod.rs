@@ -15,10 +15,12 @@ pub mod organizations;
 pub mod outcomes;
 pub mod plan;
 pub mod tenants;
+pub mod versions;
 
 use crate::answer::Answer;
+use crate::authentication::Caller;
 use crate::idempotency::IdempotencyKey;
-use crate::tenancy::{AskingKey, RequestContext, Tenancy};
+use crate::tenancy::{RequestContext, Tenancy};
 use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::changes::{Changes, Conflict};
@@ -40,6 +42,7 @@ pub trait Command: Send + Sync + 'static {
     fn decide(
         &self,
         tenancy: &Tenancy,
+        caller: &Caller,
         context: &mut DecisionContext,
     ) -> impl Future<Output = Result<Decided<Self::Outcome>, Error>> + Send;
 
@@ -64,7 +67,7 @@ pub struct Keyed<T> {
     /// The key.
     pub key: IdempotencyKey,
     /// The answer to keep.
-    pub answer: fn(&Tenancy, &T) -> Answer,
+    pub answer: fn(&Tenancy, &Caller, &T) -> Answer,
     /// Whether the answer is kept also when nothing had to change.
     pub keeps_unchanged: bool,
 }
@@ -94,7 +97,7 @@ impl Tenancy {
         self.to_its_end(work).await
     }
 
-    /// As [`Tenancy::carry_out`], for who is at no client's mercy.
+    /// As [`Tenancy::carry_out`], inline: the caller must not be cancelled.
     ///
     /// # Errors
     /// What the rule or the commit refused.
@@ -112,29 +115,27 @@ impl Tenancy {
         let mut turn = None;
         for lost in 0..MAX_DECISIONS {
             let mut context = self.context(request)?;
-            let decided = command.decide(self, &mut context).await;
+            let decided = command.decide(self, &request.caller, &mut context).await;
             let Ok(Decided { outcome, changes: Some(mut changes) }) = decided else {
                 return self.uncommitted(decided.map(|decided| decided.outcome), request, keyed).await;
             };
-            changes.guards.extend(request.key.as_ref().map(AskingKey::guard));
+            changes.guards.extend(request.caller.guard());
             if let Some(keyed) = keyed {
-                changes.store_answer(keyed.key.record(&(keyed.answer)(self, &outcome), context.now));
+                changes.store_answer(keyed.key.record(&(keyed.answer)(self, &request.caller, &outcome), context.now));
             }
             let ends_a_job = changes.finished_job().is_some();
             let done = self.store.commit(changes).await;
             self.commits.ended(&done);
             match (done, keyed) {
                 (Ok(_), _) => {
-                    request.key.iter().for_each(AskingKey::has_held);
+                    request.caller.has_committed();
                     if ends_a_job {
                         self.job_ended.notify_waiters();
                     }
                     return Ok(Done::Now(outcome));
                 }
-                (Err(Error::Conflict(conflict)), _)
-                    if request.key.as_ref().is_some_and(|key| key.is_gone(&conflict)) =>
-                {
-                    return Err(Error::Unauthenticated);
+                (Err(Error::Conflict(conflict)), _) if request.caller.has_moved(&conflict) => {
+                    request.caller.reread(self).await?;
                 }
                 (Err(Error::Conflict(Conflict::IdempotencyKeyUsed(first))), Some(keyed)) => {
                     if first.answers(self.store.now()) {
@@ -149,7 +150,7 @@ impl Tenancy {
                 }
                 (Err(error), _) => {
                     if error == Error::OutcomeUnknown {
-                        request.key.iter().for_each(AskingKey::outcome_is_unknown);
+                        request.caller.outcome_is_unknown();
                     }
                     return Err(error);
                 }
@@ -167,9 +168,9 @@ impl Tenancy {
         keyed: Option<&Keyed<T>>,
     ) -> Result<Done<T>, Error> {
         let Some(keyed) = keyed else { return decided.map(Done::Now) };
-        let kept = match (&decided, &request.key) {
-            (Ok(outcome), Some(caller)) if keyed.keeps_unchanged => {
-                Some((keyed.key.record(&(keyed.answer)(self, outcome), self.store.now()), caller.read_at()))
+        let kept = match (&decided, request.caller.read_at()) {
+            (Ok(outcome), Some(read_at)) if keyed.keeps_unchanged => {
+                Some((keyed.key.record(&(keyed.answer)(self, &request.caller, outcome), self.store.now()), read_at))
             }
             _ => None,
         };

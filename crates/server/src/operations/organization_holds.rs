@@ -1,7 +1,8 @@
 //! Holds on organizations: placed, released, and each tenant brought to where it belongs.
 
 use super::organizations::{Written, find};
-use super::{Command, Decided};
+use super::{Command, Decided, tenants};
+use crate::authentication::Caller;
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use serde_json::Value;
@@ -29,9 +30,14 @@ pub struct Suspend {
 impl Command for Suspend {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<Written>, Error> {
         let suspension = Suspension::read(&tenancy.declared, &self.document, context.now)?;
-        let known = find(tenancy, &self.organization).await?;
+        let known = find(tenancy, caller, &self.organization).await?;
         self.precondition.check_if_said(None, known.organization.version)?;
         let decision = place(&tenancy.declared, &known.organization, &known.holds, &suspension, context)?;
         Ok(written(decision, known.usage))
@@ -52,8 +58,13 @@ pub struct Activate {
 impl Command for Activate {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
-        let known = find(tenancy, &self.organization).await?;
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<Written>, Error> {
+        let known = find(tenancy, caller, &self.organization).await?;
         self.precondition.check_if_said(None, known.organization.version)?;
         let decision = release(&known.organization, &known.holds, self.hold.as_deref(), context)?;
         Ok(written(decision, known.usage))
@@ -77,8 +88,13 @@ pub struct ReleaseExpired {
 impl Command for ReleaseExpired {
     type Outcome = ();
 
-    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<()>, Error> {
-        let known = find(tenancy, self.organization.as_str()).await?;
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<()>, Error> {
+        let known = find(tenancy, caller, self.organization.as_str()).await?;
         let over = |until: Timestamp| until <= context.now;
         if !known.holds.iter().any(|hold| hold.kind == self.hold && hold.until.is_some_and(over)) {
             return Ok(Decided { outcome: (), changes: None });
@@ -100,15 +116,20 @@ pub struct Settle {
 impl Command for Settle {
     type Outcome = ();
 
-    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<()>, Error> {
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<()>, Error> {
         let nothing = Decided { outcome: (), changes: None };
-        let Some(snapshot) = tenancy.store.snapshot(&self.tenant).await? else { return Ok(nothing) };
+        let Some(snapshot) = tenants::by_id(tenancy, caller, &self.tenant).await? else { return Ok(nothing) };
         let declared = &tenancy.declared;
         if next_action(Situation::of(declared, &snapshot)).is_none() && !is_in_the_way(declared, &snapshot) {
             return Ok(nothing);
         }
         let filter = JobFilter { tenant_id: Some(self.tenant.clone()), ..JobFilter::default() };
-        let jobs = tenancy.store.jobs(&filter, &Page { after: None, limit: 1 }).await?;
+        let jobs = super::jobs::list(tenancy, caller, &filter, &Page { after: None, limit: 1 }).await?;
         let decision = settle(&tenancy.declared, &snapshot, jobs.items.first(), self.changed_at, context)?;
         Ok(Decided { outcome: (), changes: decision.changes })
     }

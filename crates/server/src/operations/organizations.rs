@@ -4,9 +4,11 @@ use super::documents::desired::{How, with};
 use super::documents::facts::{ORGANIZATION, take_kind, take_version};
 use super::tenants::other_id;
 use super::{Command, Decided, made, moved};
+use crate::authentication::Caller;
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use serde_json::Value;
+use tenancy_api::Viewpoint;
 use tenancy_api::organization::Organization as OrganizationView;
 use tenancy_core::changes::Conflict;
 use tenancy_core::decision_context::DecisionContext;
@@ -17,6 +19,7 @@ use tenancy_core::json::{Pointer, merge_patch};
 use tenancy_core::organization::{Organization, Usage};
 use tenancy_core::rules::organizations::{OrganizationManifest, change, close, create, immutable};
 use tenancy_core::{Error, Violation};
+use tenancy_store::page::{Listed, OrganizationFilter, Page};
 use tenancy_store::read::OrganizationRecord;
 
 /// What there is after a write of an organization.
@@ -36,10 +39,38 @@ pub struct Written {
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub async fn find(tenancy: &Tenancy, id: &str) -> Result<OrganizationRecord, Error> {
+pub async fn find(tenancy: &Tenancy, caller: &Caller, id: &str) -> Result<OrganizationRecord, Error> {
     let missing = || Error::not_found("organization", id);
     let id = OrganizationId::parse(id).map_err(|_| missing())?;
-    tenancy.store.organization(&id).await?.ok_or_else(missing)
+    by_id(tenancy, caller, &id).await?.ok_or_else(missing)
+}
+
+/// An organization, if it exists for the caller.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn by_id(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    id: &OrganizationId,
+) -> Result<Option<OrganizationRecord>, Error> {
+    if !caller.reaches_organization(id) {
+        return Ok(None);
+    }
+    tenancy.store.organization(id).await
+}
+
+/// A page of the organizations that exist for the caller.
+///
+/// # Errors
+/// [`Error::Invalid`] for a cursor that is not one, [`Error::Unavailable`].
+pub async fn list(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    filter: &OrganizationFilter,
+    page: &Page,
+) -> Result<Listed<Organization>, Error> {
+    tenancy.store.organizations(caller.scope(), filter, page).await
 }
 
 /// Makes an organization.
@@ -54,9 +85,15 @@ pub struct Create {
 impl Command for Create {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<Written>, Error> {
         self.precondition.check_new()?;
-        let manifest = desired(&tenancy.declared, None, &self.document, How::Replace)?.manifest;
+        let manifest =
+            desired(&tenancy.declared, caller.viewpoint(tenancy), None, &self.document, How::Replace)?.manifest;
         created(&manifest, context)
     }
 }
@@ -87,22 +124,28 @@ impl Command for Change {
         moved(conflict).or_else(|| made(conflict).filter(|_| self.creates()))
     }
 
-    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<Written>, Error> {
         let mut document = self.document.clone();
         if let (Value::Object(object), How::Replace) = (&mut document, self.how) {
             object.entry("organization_id").or_insert_with(|| Value::String(self.organization.clone()));
         }
-        let known = match find(tenancy, &self.organization).await {
+        let known = match find(tenancy, caller, &self.organization).await {
             Ok(known) => known,
             Err(Error::NotFound { .. }) if self.creates() => {
                 let other = other_id("organization_id", &self.organization, &document);
-                let desired = with(other, desired(&tenancy.declared, None, &document, self.how))?;
+                let desired =
+                    with(other, desired(&tenancy.declared, caller.viewpoint(tenancy), None, &document, self.how))?;
                 return created(&desired.manifest, context);
             }
             Err(error) => return Err(error),
         };
         self.precondition.check_document(&document, known.organization.version)?;
-        let desired = desired(&tenancy.declared, Some(&known), &document, self.how)?;
+        let desired = desired(&tenancy.declared, caller.viewpoint(tenancy), Some(&known), &document, self.how)?;
         let decision = change(&known.organization, &desired.manifest, context)?;
         let outcome =
             Written { organization: decision.organization, usage: known.usage, holds: known.holds, created: false };
@@ -124,8 +167,13 @@ pub struct Close {
 impl Command for Close {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
-        let known = find(tenancy, &self.organization).await?;
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<Written>, Error> {
+        let known = find(tenancy, caller, &self.organization).await?;
         self.precondition.check(self.read_at, known.organization.version)?;
         let decision = close(&known.organization, context)?;
         let outcome =
@@ -156,6 +204,7 @@ pub struct Desired {
 /// [`Error::Invalid`] with all that is wrong with it.
 pub fn desired(
     declared: &Declared,
+    viewpoint: Viewpoint<'_>,
     known: Option<&OrganizationRecord>,
     document: &Value,
     how: How,
@@ -168,9 +217,13 @@ pub fn desired(
     if let (Value::Object(object), Some(known)) = (&mut document, known) {
         violations.extend(take_version(object).err());
         if ORGANIZATION.any_in(object) {
-            let current =
-                serde_json::to_value(OrganizationView::whole(&known.organization, &known.usage, &known.holds))
-                    .unwrap_or_default();
+            let current = serde_json::to_value(OrganizationView::whole(
+                viewpoint,
+                &known.organization,
+                &known.usage,
+                &known.holds,
+            ))
+            .unwrap_or_default();
             let same_moment = object.get("counter").is_none_or(|counter| *counter == known.organization.counter);
             violations.extend(ORGANIZATION.drop(object, &current, same_moment, &Pointer::root()));
         }

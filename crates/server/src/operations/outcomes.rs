@@ -1,14 +1,16 @@
-//! What jobs achieved, and what expired.
+//! What jobs and their steps achieved, and what expired.
 
 use super::{Command, Decided};
+use crate::authentication::Caller;
 use crate::tenancy::Tenancy;
 use tenancy_core::Error;
 use tenancy_core::changes::{Changes, Conflict};
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::ids::TenantId;
-use tenancy_core::job::Job;
+use tenancy_core::job::{Failure, Job};
 use tenancy_core::rules::lifecycle::activate;
-use tenancy_core::rules::outcome::{Failure, complete, fail};
+use tenancy_core::rules::outcome::{complete, fail};
+use tenancy_core::rules::step::{Achieved, step_done};
 use tenancy_core::snapshot::TenantSnapshot;
 
 /// How the work on a job ended.
@@ -32,26 +34,75 @@ pub struct End {
 impl Command for End {
     type Outcome = Job;
 
-    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Job>, Error> {
-        let snapshot = load(tenancy, &self.job.tenant_id).await?;
-        let current = snapshot.open_job.as_ref().filter(|open| open.job_id == self.job.job_id);
-        if current.is_none_or(|open| open.lease_epoch != self.job.lease_epoch) {
-            return Err(Conflict::LeaseLost(self.job.job_id.clone()).into());
-        }
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        _: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<Job>, Error> {
         let (declared, job) = (&tenancy.declared, &self.job);
+        let (snapshot, _) = held(tenancy, job).await?;
         let decision = match &self.outcome {
-            Outcome::Completed => match complete(declared, &snapshot, job, context) {
-                // The state table has no such transition any more: the job has failed, whatever was done.
-                Err(Error::NotNow(why)) => {
-                    let message = format!("{why}: look at the tenant's audit log for what came in between");
-                    let failure = Failure { code: "not_in_this_state", message, step: None };
-                    fail(declared, &snapshot, job, failure, context)?
-                }
-                decision => decision?,
-            },
+            Outcome::Completed => complete(declared, &snapshot, job, context)?,
             Outcome::Failed(failure) => fail(declared, &snapshot, job, failure.clone(), context)?,
         };
-        Ok(ended(decision.changes, &self.job))
+        Ok(ended(decision.changes, job))
+    }
+}
+
+/// Writes the end of a step, and what it achieved, of a job that this process holds the lease of.
+#[derive(Debug)]
+pub struct StepDone {
+    /// The job, with the end of the step.
+    pub job: Job,
+    /// The step: its index in the job's steps.
+    pub index: usize,
+    /// What it achieved.
+    pub achieved: Achieved,
+}
+
+/// What became of the end of a step.
+#[derive(Debug)]
+pub enum Written {
+    /// It is committed; this is the tenant as it is then.
+    With(Box<TenantSnapshot>),
+    /// The record has nothing to keep of it: it is progress, which is upkeep's to write.
+    AsProgress,
+}
+
+impl Command for StepDone {
+    type Outcome = Written;
+
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        _: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<Written>, Error> {
+        let (snapshot, open) = held(tenancy, &self.job).await?;
+        let Some(step) = self.job.steps.get(self.index) else {
+            return Err(Error::Internal(format!("job {} has no step {}", self.job.job_id, self.index)));
+        };
+        if open.steps.contains(step) {
+            // A commit whose answer was lost had come through.
+            return Ok(Decided { outcome: Written::With(Box::new(snapshot)), changes: None });
+        }
+        let done = step_done(&tenancy.declared, &snapshot, &self.job, (step, self.achieved), context)?;
+        let outcome = match &done.changes {
+            Some(_) => Written::With(Box::new(done.snapshot)),
+            None => Written::AsProgress,
+        };
+        Ok(Decided { outcome, changes: done.changes })
+    }
+}
+
+/// The tenant, with its open job if that is this one under the same lease.
+async fn held(tenancy: &Tenancy, job: &Job) -> Result<(TenantSnapshot, Job), Error> {
+    let snapshot = load(tenancy, &job.tenant_id).await?;
+    let ours = |open: &&Job| (&open.job_id, open.lease_epoch) == (&job.job_id, job.lease_epoch);
+    match snapshot.open_job.as_ref().filter(ours).cloned() {
+        Some(open) => Ok((snapshot, open)),
+        None => Err(Conflict::LeaseLost(job.job_id.clone()).into()),
     }
 }
 
@@ -73,7 +124,7 @@ pub struct ReleaseExpired {
 impl Command for ReleaseExpired {
     type Outcome = ();
 
-    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<()>, Error> {
+    async fn decide(&self, tenancy: &Tenancy, _: &Caller, context: &mut DecisionContext) -> Result<Decided<()>, Error> {
         let snapshot = load(tenancy, &self.tenant).await?;
         let over = |until: tenancy_core::Timestamp| until <= context.now;
         let due = snapshot.holds.iter().any(|hold| hold.kind == self.hold && hold.until.is_some_and(over));

@@ -3,17 +3,22 @@
 use super::documents::desired::{How, of_known, of_new, with};
 use super::documents::pointers::in_sent;
 use super::{Command, Decided, made, moved};
+use crate::authentication::Caller;
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use serde_json::Value;
 use tenancy_core::changes::Conflict;
 use tenancy_core::decision_context::DecisionContext;
-use tenancy_core::ids::{Alias, TenantId};
+use tenancy_core::ids::{Alias, OrganizationId, TenantId};
+use tenancy_core::permission::Operation;
 use tenancy_core::rules::Decision;
 use tenancy_core::rules::change::change;
 use tenancy_core::rules::register::register;
 use tenancy_core::snapshot::TenantSnapshot;
+use tenancy_core::tenant::Tenant;
 use tenancy_core::{Error, Violation};
+use tenancy_store::page::{Listed, Page, TenantFilter};
+use tenancy_store::read::Stamp;
 
 /// What there is after a write of a tenant.
 #[derive(Debug)]
@@ -26,26 +31,80 @@ pub struct Written {
     pub warnings: Vec<Violation>,
 }
 
-/// The tenant that `name` leads to: an id, or an alias `kind:value`.
+/// The one function that says whether a tenant exists for a caller: what was found under `name`, if the caller reaches it.
 ///
 /// # Errors
-/// [`Error::NotFound`].
-pub async fn tenant_id(tenancy: &Tenancy, name: &str) -> Result<TenantId, Error> {
+/// [`Error::NotFound`], the same for what is not there and for what lies outside the caller's scope.
+fn visible<T>(
+    caller: &Caller,
+    name: &str,
+    found: Option<T>,
+    ids: impl Fn(&T) -> (&TenantId, &OrganizationId),
+) -> Result<T, Error> {
+    let reached = found.filter(|found| {
+        let (tenant, organization) = ids(found);
+        caller.reaches(tenant, organization)
+    });
+    reached.ok_or_else(|| Error::not_found("tenant", name))
+}
+
+/// The id that `name` stands for: it is an id, or an alias `kind:value`. Whether there is a tenant of that id is not known
+/// yet.
+async fn resolve(tenancy: &Tenancy, caller: &Caller, name: &str) -> Result<TenantId, Error> {
     let missing = || Error::not_found("tenant", name);
     if name.contains(':') {
         let alias = Alias::parse(name).map_err(|_| missing())?;
-        return tenancy.store.aliased(&alias).await?.ok_or_else(missing);
+        let target = tenancy.store.aliased(&alias).await?;
+        let target = visible(caller, name, target, |target| (&target.tenant_id, &target.organization_id))?;
+        return Ok(target.tenant_id);
     }
     TenantId::parse(name).map_err(|_| missing())
+}
+
+/// The stamp of the tenant that `name` leads to: enough to read what belongs to it.
+///
+/// # Errors
+/// [`Error::NotFound`] when the tenant does not exist for the caller.
+pub async fn reach(tenancy: &Tenancy, caller: &Caller, name: &str) -> Result<Stamp, Error> {
+    let id = resolve(tenancy, caller, name).await?;
+    let stamp = tenancy.store.stamp(&id).await?;
+    visible(caller, name, stamp, |stamp| (&stamp.tenant_id, &stamp.organization_id))
 }
 
 /// All that is kept of the tenant that `name` leads to.
 ///
 /// # Errors
-/// [`Error::NotFound`].
-pub async fn find(tenancy: &Tenancy, name: &str) -> Result<TenantSnapshot, Error> {
-    let id = tenant_id(tenancy, name).await?;
-    tenancy.store.snapshot(&id).await?.ok_or_else(|| Error::not_found("tenant", name))
+/// [`Error::NotFound`] when the tenant does not exist for the caller.
+pub async fn find(tenancy: &Tenancy, caller: &Caller, name: &str) -> Result<TenantSnapshot, Error> {
+    let id = resolve(tenancy, caller, name).await?;
+    by_id(tenancy, caller, &id).await?.ok_or_else(|| Error::not_found("tenant", name))
+}
+
+/// All that is kept of a tenant, if it exists for the caller.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn by_id(tenancy: &Tenancy, caller: &Caller, id: &TenantId) -> Result<Option<TenantSnapshot>, Error> {
+    let found = tenancy.store.snapshot(id).await?;
+    let visible = visible(caller, id.as_str(), found, |found| (&found.tenant.tenant_id, &found.tenant.organization_id));
+    match visible {
+        Ok(snapshot) => Ok(Some(snapshot)),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A page of the tenants that exist for the caller.
+///
+/// # Errors
+/// [`Error::Invalid`] for a cursor that is not one, [`Error::Unavailable`].
+pub async fn list(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    filter: &TenantFilter,
+    page: &Page,
+) -> Result<Listed<Tenant>, Error> {
+    tenancy.store.tenants(caller.scope(), filter, page).await
 }
 
 /// Registers a tenant.
@@ -60,8 +119,14 @@ pub struct Register {
 impl Command for Register {
     type Outcome = Written;
 
-    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<Written>, Error> {
         self.precondition.check_new()?;
+        caller.require(Operation::RegisterTenants)?;
         let desired = of_new(&tenancy.declared, &self.document)?;
         Ok(created(register(&tenancy.declared, &desired.manifest, desired.warnings, context)?))
     }
@@ -89,14 +154,22 @@ impl Command for Change {
         moved(conflict).or_else(|| made(conflict).filter(|_| self.creates()))
     }
 
-    async fn decide(&self, tenancy: &Tenancy, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
-        let snapshot = match find(tenancy, &self.tenant).await {
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<Written>, Error> {
+        let snapshot = match find(tenancy, caller, &self.tenant).await {
             Ok(snapshot) => snapshot,
-            Err(Error::NotFound { .. }) if self.creates() => return self.create(tenancy, context),
+            Err(Error::NotFound { .. }) if self.creates() => {
+                caller.require(Operation::RegisterTenants)?;
+                return self.create(tenancy, context);
+            }
             Err(error) => return Err(error),
         };
         self.precondition.check_document(&self.document, snapshot.tenant.terms.version)?;
-        let desired = of_known(&tenancy.declared, &snapshot, &self.document, self.how)?;
+        let desired = of_known(&tenancy.declared, caller.viewpoint(tenancy), &snapshot, &self.document, self.how)?;
         let (declared, manifest) = (&tenancy.declared, &desired.manifest);
         let decided = change(declared, &snapshot, manifest, desired.warnings, &self.allow, context);
         Ok(changed(decided.map_err(|error| in_sent(error, &self.document))?))

@@ -7,7 +7,9 @@ use tenancy_core::apikey::{ApiKey, Role};
 use tenancy_core::ids::CorrelationId;
 use tenancy_core::permission::may;
 use tenancy_core::rules::keys;
-use tenancy_server::http::route::{Needs, Route};
+use tenancy_core::scope::Scope;
+use tenancy_server::authentication::Requirement;
+use tenancy_server::http::route::Route;
 use tenancy_server::http::router::all;
 use tenancy_server::provisioner::Recorder;
 use tenancy_server::tenancy::RequestContext;
@@ -28,13 +30,13 @@ on_both!(
 );
 
 /// A request that succeeds in a house that [`prepared`] made.
-struct Sample {
-    method: &'static str,
-    route: &'static str,
-    path: &'static str,
-    body: Value,
+pub struct Sample {
+    pub method: &'static str,
+    pub route: &'static str,
+    pub path: &'static str,
+    pub body: Value,
     /// Needs `If-Match`.
-    versioned: bool,
+    pub versioned: bool,
     /// One of the events that it leaves.
     event: &'static str,
 }
@@ -58,11 +60,11 @@ fn versioned(
 }
 
 const ORGANIZATION: &str = "/v1/organizations/{organization_id}";
-const TENANT: &str = "/v1/tenants/{tenant_id}";
+pub const TENANT: &str = "/v1/tenants/{tenant_id}";
 const ENVIRONMENT: &str = "/v1/tenants/{tenant_id}/environments/{environment}";
 
 #[rustfmt::skip]
-fn samples() -> Vec<Sample> {
+pub fn samples() -> Vec<Sample> {
     let mut moved = acme_eu();
     moved["display_name"] = json!("Acme EU");
     vec![
@@ -73,6 +75,7 @@ fn samples() -> Vec<Sample> {
         read("/readyz", "/readyz"),
         read("/metrics", "/metrics"),
         read("/v1/whoami", "/v1/whoami"),
+        read("/v1/status", "/v1/status"),
         read("/v1/organizations", "/v1/organizations"),
         write("POST", "/v1/organizations", "/v1/organizations", json!({"organization_id": "gamma"}), "ORGANIZATION_CREATED"),
         read(ORGANIZATION, "/v1/organizations/acme"),
@@ -108,13 +111,14 @@ fn samples() -> Vec<Sample> {
         read("/v1/keys", "/v1/keys"),
         write("POST", "/v1/keys", "/v1/keys", json!({"name": "one more", "role": "viewer"}), "KEY_CREATED"),
         read("/v1/keys/{key_id}", "/v1/keys/{key}"),
+        write("POST", "/v1/keys/{key_id}/rotate", "/v1/keys/{key}/rotate", json!({"overlap_seconds": 60}), "KEY_ROTATED"),
         write("DELETE", "/v1/keys/{key_id}", "/v1/keys/{key}", Value::Null, "KEY_REVOKED"),
         write("POST", "/v1/apply", "/v1/apply", json!({"kind": "Organization", "organization_id": "delta"}), "ORGANIZATION_CREATED"),
     ]
 }
 
 /// A house with something in each state that a sample needs, and the sample's path in it.
-async fn prepared(on: On, sample: &Sample) -> (House, String) {
+pub async fn prepared(on: On, sample: &Sample) -> (House, String) {
     static ORIGINALS: [OnceCell<Original>; 2] = [const { OnceCell::const_new() }; 2];
     let original = Original::of(&ORIGINALS, on, |house| async move { furnish(&house).await }).await;
     let house = House::copy_of(original, Arc::new(Recorder)).await;
@@ -122,7 +126,7 @@ async fn prepared(on: On, sample: &Sample) -> (House, String) {
     (house, path)
 }
 
-async fn furnish(house: &House) {
+pub async fn furnish(house: &House) {
     house.furnish().await;
     house.post("/v1/organizations", json!({"organization_id": "beta"})).await.ok(201);
     house.post("/v1/organizations/beta/suspend", json!({"hold": "billing"})).await.ok(200);
@@ -144,7 +148,7 @@ async fn furnish(house: &House) {
     house.post("/v1/tenants", manifest).await.ok(201);
 }
 
-async fn path(house: &House, path: &str) -> String {
+pub async fn path(house: &House, path: &str) -> String {
     let last = async |list: &str, id: &str| {
         let items = house.get(list).await.ok(200).body["items"].as_array().expect("items").clone();
         items.last().expect("an item")[id].as_str().expect("an id").to_owned()
@@ -159,11 +163,11 @@ async fn path(house: &House, path: &str) -> String {
     }
 }
 
-fn body(sample: &Sample) -> String {
+pub fn body(sample: &Sample) -> String {
     if sample.body.is_null() { String::new() } else { sample.body.to_string() }
 }
 
-async fn send(house: &House, sample: &Sample, path: &str, headers: &[(&str, &str)]) -> Answered {
+pub async fn send(house: &House, sample: &Sample, path: &str, headers: &[(&str, &str)]) -> Answered {
     let mut headers = headers.to_vec();
     // What makes something matches no version.
     headers.retain(|(name, _)| *name != "if-match" || sample.versioned);
@@ -178,7 +182,7 @@ async fn etag(house: &House, path: &str) -> String {
     house.get(path.split('?').next().expect("a path")).await.header("etag").to_owned()
 }
 
-fn of(sample: &Sample) -> Route {
+pub fn of(sample: &Sample) -> Route {
     let found = all().into_iter().find(|route| route.method == sample.method && route.path == sample.route);
     found.unwrap_or_else(|| panic!("there is no route {} {}", sample.method, sample.route))
 }
@@ -201,10 +205,10 @@ fn every_route_must_have_a_sample() {
 async fn no_route_but_open_ones_must_answer_without_a_key_that_may(on: On) {
     let house = House::new(on).await;
     for sample in samples() {
-        let needs = of(&sample).needs;
+        let needs = of(&sample).requirement;
         let content = [("content-type", "application/json")];
         let nobody = house.send_as_it_is(sample.method, sample.path, &content, body(&sample).as_str()).await;
-        if needs == Needs::Nothing {
+        if needs == Requirement::Nothing {
             assert!(nobody.status.as_u16() < 400, "{} {}", sample.method, sample.path);
             continue;
         }
@@ -213,8 +217,9 @@ async fn no_route_but_open_ones_must_answer_without_a_key_that_may(on: On) {
         let stranger = [("authorization", "Bearer tenancy_0000")];
         let stranger = house.send_as_it_is(sample.method, sample.path, &stranger, ()).await;
         assert_eq!(stranger.status.as_u16(), 401, "{}", sample.path);
-        let Needs::Permission(permission) = needs else { continue };
-        for (_, role) in Role::WORDS.iter().filter(|(_, role)| !may(*role, permission)) {
+        let Requirement::Permission(permission) = needs else { continue };
+        let keys = Role::WORDS.iter().filter(|(_, role)| *role != Role::Customer);
+        for (_, role) in keys.filter(|(_, role)| !may(*role, permission)) {
             let token = format!("Bearer {}", house.token(*role));
             let refused = house.send_as_it_is(sample.method, sample.path, &[("authorization", &token)], ()).await;
             assert_eq!((refused.status.as_u16(), refused.code()), (403, "forbidden"), "{role} {}", sample.path);
@@ -223,26 +228,32 @@ async fn no_route_but_open_ones_must_answer_without_a_key_that_may(on: On) {
     assert!(house.events("correlation_id=none").await.is_empty());
 }
 
-/// In other words than the table of permissions: a viewer reads, an operator writes too, and keys are an admin's.
-fn is_for(sample: &Sample, role: Role) -> bool {
+/// In other words than the table of permissions. Who reads may also plan; what an apply writes is asked for in it.
+pub fn is_for(sample: &Sample, role: Role, is_scoped: bool) -> bool {
     let keys = sample.route.starts_with("/v1/keys");
-    match role {
+    let reads = sample.method == "GET";
+    let is_of_the_server = sample.route == "/v1/status";
+    let writes_own = sample.method != "GET" && sample.route == TENANT && sample.method != "DELETE";
+    let by_role = match role {
         Role::Admin => true,
         Role::Operator => !keys,
-        Role::Viewer => !keys && sample.method == "GET",
-    }
+        Role::Auditor => reads,
+        Role::Viewer => !keys && reads,
+        Role::Customer => !keys && (reads || writes_own),
+    };
+    by_role && (!is_scoped || reads && !is_of_the_server || keys || writes_own)
 }
 
 async fn each_role_must_be_let_in_where_it_has_to_be_and_nowhere_else(on: On) {
     let house = House::new(on).await;
-    for (_, role) in Role::WORDS {
+    for (_, role) in Role::WORDS.iter().filter(|(_, role)| *role != Role::Customer) {
         let token = format!("Bearer {}", house.token(*role));
         let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
         for sample in samples() {
             // What is not there yet is 404: it was let in.
             let answered = house.send_as_it_is(sample.method, sample.path, &headers, body(&sample).as_str()).await;
             let let_in = !matches!(answered.status.as_u16(), 401 | 403);
-            assert_eq!(let_in, is_for(&sample, *role), "{role}: {} {}", sample.method, sample.path);
+            assert_eq!(let_in, is_for(&sample, *role, false), "{role}: {} {}", sample.method, sample.path);
         }
     }
 }
@@ -295,7 +306,7 @@ async fn no_write_must_be_done_or_answered_in_the_name_of_a_key_that_is_revoked(
         // Known once more, as if it had been good until this moment.
         let digest = token_digest(made["token"].as_str().expect("a token"));
         let key = house.server.tenancy.store.api_key(&digest).await.expect("readable").expect("there");
-        house.server.seen_tokens.add(digest, Arc::new(ApiKey { revoked_at: None, version: 1, ..key }));
+        house.server.authentication.remember(digest, Arc::new(ApiKey { revoked_at: None, version: 1, ..key }));
         let refused = ask(&path).await;
         assert_eq!((refused.status.as_u16(), refused.code()), (401, "unauthenticated"), "{} {path}", sample.method);
         assert_eq!(house.events("correlation_id=too-late").await, [] as [Value; 0], "{} {path}", sample.method);
@@ -305,10 +316,11 @@ async fn no_write_must_be_done_or_answered_in_the_name_of_a_key_that_is_revoked(
 /// Revokes a key as another process would: nothing here hears of it.
 async fn revoke_elsewhere(house: &House, key_id: &str) {
     let tenancy = &house.server.tenancy;
-    let found = tenancy.store.api_keys(&Page { limit: 500, ..Page::default() }).await.expect("readable").items;
+    let found =
+        tenancy.store.api_keys(&Scope::All, &Page { limit: 500, ..Page::default() }).await.expect("readable").items;
     let key = found.iter().find(|key| key.key_id.as_str() == key_id).expect("the key");
-    let request = RequestContext::by_system("elsewhere", CorrelationId::known("elsewhere"));
-    let revoked = keys::revoke(key, &mut tenancy.context(&request).expect("a moment")).expect("decided");
+    let request = RequestContext::by_part("elsewhere", CorrelationId::known("elsewhere"));
+    let revoked = keys::revoke(key, &[], &mut tenancy.context(&request).expect("a moment")).expect("decided");
     tenancy.store.commit(revoked.changes.expect("a change")).await.expect("committed");
 }
 
@@ -324,7 +336,7 @@ async fn every_write_must_have_one_effect_and_one_answer_under_one_idempotency_k
         let second = send(&house, &sample, &path, &headers).await;
         assert_eq!(second.status, first.status, "{} {path}: {:#}", sample.method, second.body);
         let mut shown = first.body.clone();
-        if let (Some(shown), "/v1/keys") = (shown.as_object_mut(), sample.route) {
+        if let (Some(shown), "/v1/keys" | "/v1/keys/{key_id}/rotate") = (shown.as_object_mut(), sample.route) {
             assert!(shown.remove("token").is_some());
         }
         assert_eq!(second.body, shown, "{} {path}", sample.method);
@@ -380,7 +392,8 @@ async fn every_versioned_write_must_ask_for_the_version_and_refuse_another(on: O
 }
 
 async fn no_route_must_take_a_parameter_that_it_does_not_know(on: On) {
-    let samples: Vec<_> = samples().into_iter().filter(|sample| of(sample).needs != Needs::Nothing).collect();
+    let samples: Vec<_> =
+        samples().into_iter().filter(|sample| of(sample).requirement != Requirement::Nothing).collect();
     let (house, _) = prepared(on, &samples[0]).await;
     let before = house.events("").await;
     for sample in samples {

@@ -2,7 +2,7 @@
 
 use crate::house::{House, On};
 use std::time::Duration;
-use tenancy_server::expiry::{remove_expired, run_once};
+use tenancy_server::expiry::remove_expired;
 
 #[tokio::test]
 async fn all_that_expired_must_go_in_one_go() {
@@ -27,12 +27,15 @@ async fn the_months_ahead_must_be_topped_up_daily() {
         database.execute(&format!("DROP TABLE {}", database.value(last)));
     };
     let all = ahead();
-    let mut topped_up = None;
-    for (hours, is_looked_at) in [(0, true), (23, false), (1, true)] {
-        tenancy.store.shift_clock(Duration::from_secs(hours * 3600));
+    let background = &house.server.background;
+    for is_run in [true, false, true] {
         lose();
-        run_once(tenancy, &mut topped_up, &house.server.stop).await;
-        assert_eq!(ahead() == all, is_looked_at, "after {hours} h");
+        if is_run {
+            background.run_once("log-partitions").await;
+        }
+        assert_eq!(ahead() == all, is_run);
         tenancy.store.top_up_log().await.expect("made");
     }
+    let status = background.status().find(|status| status.name == "log-partitions").expect("it is registered");
+    assert_eq!((status.period, status.figures().runs), (Duration::from_hours(24), 2));
 }

@@ -5,18 +5,21 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 use tenancy_core::apikey::Role;
 use tenancy_core::declared::Declared;
+use tenancy_server::authentication::Authentication;
+use tenancy_server::background::Background;
 use tenancy_server::config::{Jobs, Limits};
-use tenancy_server::http::auth::SeenTokens;
 use tenancy_server::http::response_cache::ResponseCache;
 use tenancy_server::http::router::router;
 use tenancy_server::http::server::Server;
+use tenancy_server::jobs::Runner;
 use tenancy_server::metrics::Metrics;
 use tenancy_server::operations::keys::make_first;
 use tenancy_server::provisioner::{Provisioner, Recorder};
-use tenancy_server::runner::Runner;
+use tenancy_server::serve::loops;
 use tenancy_server::tenancy::Tenancy;
 use tenancy_store::Store;
 use tenancy_store::database::Database;
@@ -109,7 +112,7 @@ impl Original {
         let store = database.open().await.expect("open");
         let tenancy = Tenancy::new(store.clone(), Declared::default());
         let mut keys = Vec::new();
-        for (name, role) in Role::WORDS {
+        for (name, role) in Role::WORDS.iter().filter(|(_, role)| *role != Role::Customer) {
             let made = make_first(&tenancy, name, *role, "test").await.expect("a key");
             keys.push((*role, made.token.reveal().to_owned()));
         }
@@ -171,6 +174,7 @@ pub struct House {
     pub runner: Arc<Runner>,
     router: Router,
     keys: Vec<(Role, String)>,
+    next: AtomicU64,
     _directory: Option<TempDir>,
     /// Its database, where that is PostgreSQL.
     pub postgres: Option<tenancy_testkit::Database>,
@@ -226,19 +230,35 @@ impl House {
         let (metrics, stop) = (Arc::new(Metrics::new(&tenancy.commits)), CancellationToken::new());
         let runner =
             Runner::new(Arc::clone(&tenancy), provisioner, Arc::clone(&metrics), Jobs::default(), stop.clone());
+        let background =
+            Background::new(Arc::clone(&tenancy), Arc::clone(&metrics), loops(&Jobs::default()), stop.clone());
         let server = Arc::new(Server {
             tenancy,
+            background: Arc::new(background.showing(runner.status())),
             limits: Limits::default(),
             metrics,
             response_cache: ResponseCache::new(1 << 20),
-            seen_tokens: SeenTokens::default(),
+            authentication: Authentication::default(),
             stop,
         });
-        Self { router: router(&server), server, runner, keys, _directory: directory, postgres: None }
+        Self {
+            router: router(&server),
+            server,
+            runner,
+            keys,
+            next: AtomicU64::new(0),
+            _directory: directory,
+            postgres: None,
+        }
     }
 
     pub fn token(&self, role: Role) -> &str {
         &self.keys.iter().find(|(of, _)| *of == role).expect("a key of each role").1
+    }
+
+    /// A number that no other call in this house gets.
+    pub fn next(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Sends a request of the admin.

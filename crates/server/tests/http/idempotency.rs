@@ -166,7 +166,7 @@ async fn nothing_must_be_kept_in_the_name_of_a_key_that_is_revoked(on: On) {
     ask(path, "good").await.ok(200);
     assert!(kept(path, "good").await);
     house.send("DELETE", &format!("/v1/keys/{key_id}"), &[], ()).await.ok(200);
-    house.server.seen_tokens.add(digest, Arc::clone(&good));
+    house.server.authentication.remember(digest, Arc::clone(&good));
     assert_eq!(ask(path, "late").await.ok(401).code(), "unauthenticated");
     assert!(!kept(path, "late").await);
 }

@@ -7,17 +7,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tenancy_core::Timestamp;
 use tenancy_core::ids::{JobId, TenantId};
-use tenancy_core::job::Job;
+use tenancy_core::job::{FailureCode, Job};
 use tenancy_server::config::Jobs;
+use tenancy_server::jobs::Runner;
 use tenancy_server::metrics::Metrics;
 use tenancy_server::provisioner::{Provisioner, StepEnd, StepFailed, StepFuture, Work};
-use tenancy_server::runner::Runner;
 use tenancy_store::upkeep::Progress;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 on_both!(
     a_provisioner_that_panics_must_fail_the_job_at_that_step,
+    a_job_that_fails_must_keep_what_its_steps_achieved_and_a_retry_not_do_it_again,
     what_a_provisioner_says_must_be_kept_as_every_database_takes_it,
     a_running_job_must_be_cancelled_and_its_worker_write_nothing_more,
     only_a_job_that_is_open_must_be_cancelled,
@@ -56,17 +57,17 @@ fn done() -> Does {
 
 impl Provisioner for Told {
     fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a> {
-        let does = (self.does)(self.asked.fetch_add(1, Ordering::SeqCst), work.step);
+        let does = (self.does)(self.asked.fetch_add(1, Ordering::SeqCst), &work.step.to_string());
         assert!(!matches!(does, Does::PanicsAtOnce), "told to");
         Box::pin(async move {
             match does {
-                Does::Says(line) => Ok(StepEnd::Done(line)),
+                Does::Says(line) => Ok(StepEnd::done(work.step, line)),
                 Does::Waits(what) => Ok(StepEnd::Waits { what, until: Timestamp::MAX }),
-                Does::Fails(message) => Err(StepFailed { code: "provisioner_failed", message }),
+                Does::Fails(message) => Err(StepFailed { code: FailureCode::ProvisionerFailed, message }),
                 Does::IsLet => {
                     self.begun.add_permits(1);
                     self.let_on.acquire().await.expect("open").forget();
-                    Ok(StepEnd::Done("let".to_owned()))
+                    Ok(StepEnd::done(work.step, "let"))
                 }
                 Does::Panics | Does::PanicsAtOnce => panic!("told to"),
             }
@@ -115,7 +116,7 @@ async fn a_provisioner_that_panics_must_fail_the_job_at_that_step(on: On) {
     });
     let house = House::with(on, provisioner).await;
     house.furnish().await;
-    for step in ["provision prod", "provision dev"] {
+    for step in ["provision prod", "provision prod"] {
         let job = newest(&house).await;
         assert_eq!((&job["state"], &job["error_code"]), (&json!("failed"), &json!("panicked")));
         assert!(job["error"].as_str().expect("text").contains(step), "{job:#}");
@@ -166,6 +167,33 @@ async fn a_panic_in_the_work_on_a_job_must_count_it_as_ended() {
     assert_eq!(metrics.jobs_running.get(), 0);
     let lost = r#"tenancy_jobs_ended_total{action="create",outcome="lost"} 1"#;
     assert!(metrics.text().contains(lost), "{}", metrics.text());
+}
+
+async fn a_job_that_fails_must_keep_what_its_steps_achieved_and_a_retry_not_do_it_again(on: On) {
+    let provisioner = told(|nth, _| if nth == 1 { Does::Fails("no room".to_owned()) } else { done() });
+    let house = House::with(on, provisioner.clone()).await;
+    house.furnish().await;
+    let failed = newest(&house).await;
+    let states: Vec<_> = failed["steps"].as_array().expect("steps").iter().map(|step| step["state"].clone()).collect();
+    assert_eq!((&failed["state"], states), (&json!("failed"), vec![json!("done"), json!("failed"), json!("pending")]));
+    assert!(failed["logs"].as_str().expect("text").contains("provision dev: done\n"), "{failed:#}");
+    let event = house.events("event_type=ENVIRONMENT_PROVISIONED").await[0].clone();
+    assert_eq!((&event["payload"]["name"], &event["payload"]["job_id"]), (&json!("dev"), &failed["job_id"]));
+    assert!(event["actor"].as_str().expect("text").starts_with("controller:"), "{event:#}");
+    let provisioned = async || {
+        let tenant = house.server.tenancy.store.snapshot(&TenantId::known("acme-eu")).await.expect("readable");
+        let environments = tenant.expect("there").environments.into_iter();
+        environments.map(|environment| environment.provisioned_at.is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(provisioned().await, [true, false]);
+
+    let again = house.post("/v1/tenants/acme-eu/activate", ()).await.ok(202).body["job"].clone();
+    let again = house.get(&path_of(&again)).await.ok(200).body;
+    let names: Vec<_> = again["steps"].as_array().expect("steps").iter().map(|step| step["name"].clone()).collect();
+    assert_eq!(names, ["provision prod", "record"]);
+    house.work().await;
+    assert_eq!((provisioned().await, state(&house).await), (vec![true, true], json!("Active")));
+    assert_eq!(provisioner.asked.load(Ordering::SeqCst), 2 + 1 + 2, "the two are opened");
 }
 
 fn odd(what: &str) -> String {

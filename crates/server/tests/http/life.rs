@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tenancy_core::job::FailureCode;
 use tenancy_server::expiry;
 use tenancy_server::provisioner::{Provisioner, StepEnd, StepFailed, StepFuture, Work};
 
@@ -37,6 +38,8 @@ async fn a_wish_must_come_about_and_be_told(on: On) {
             "TENANCY_REGISTERED",
             "ENVIRONMENT_CREATED",
             "ENVIRONMENT_CREATED",
+            "ENVIRONMENT_PROVISIONED",
+            "ENVIRONMENT_PROVISIONED",
             "TENANCY_CREATED",
             "TENANCY_ACTIVATION_REQUESTED",
             "TENANCY_ACTIVATED",
@@ -129,9 +132,9 @@ impl Provisioner for Stubborn {
         let fails = self.0.fetch_sub(1, Ordering::SeqCst) > 0;
         let message = format!("{} has no room: make some", work.step);
         let result = if fails {
-            Err(StepFailed { code: "provisioner_failed", message })
+            Err(StepFailed { code: FailureCode::ProvisionerFailed, message })
         } else {
-            Ok(StepEnd::Done("done".to_owned()))
+            Ok(StepEnd::done(work.step, "done"))
         };
         Box::pin(std::future::ready(result))
     }

@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod apply;
+mod background;
 mod environments;
 mod every_route;
 mod expiry;
 mod house;
 mod idempotency;
 mod jobs;
+mod keys;
 mod life;
 mod methods;
 mod organization_holds;
@@ -15,5 +17,6 @@ mod paging;
 mod preconditions;
 mod refusals;
 mod runner;
+mod scopes;
 mod serving;
 mod tenants;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::changes::{Changes, Conflict};
 use tenancy_core::ids::{CorrelationId, TenantId};
+use tenancy_core::job::{FailureCode, Verb};
 use tenancy_core::lifecycle::{Situation, next_action};
 use tenancy_core::rules::lifecycle::activate;
 use tenancy_core::rules::outcome::complete;
@@ -63,7 +64,7 @@ async fn commit(house: &House, changes: Option<Changes>) -> Result<(), Error> {
 }
 
 fn request() -> RequestContext {
-    RequestContext::by_system("test", CorrelationId::known("late"))
+    RequestContext::by_part("test", CorrelationId::known("late"))
 }
 
 /// Asks for the hold twice: it is placed once, and said.
@@ -249,12 +250,12 @@ struct NeverCloses;
 
 impl Provisioner for NeverCloses {
     fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a> {
-        let fails = work.step.starts_with("close");
+        let fails = work.step.verb == Verb::Close;
         let message = "it stays open".to_owned();
         let result = if fails {
-            Err(StepFailed { code: "provisioner_failed", message })
+            Err(StepFailed { code: FailureCode::ProvisionerFailed, message })
         } else {
-            Ok(StepEnd::Done("done".to_owned()))
+            Ok(StepEnd::done(work.step, "done"))
         };
         Box::pin(std::future::ready(result))
     }

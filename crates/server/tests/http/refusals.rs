@@ -13,10 +13,9 @@ use tenancy_core::apikey::Role;
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::ids::CorrelationId;
 use tenancy_core::permission::Operation;
-use tenancy_core::rules::keys;
-use tenancy_server::http::auth::Caller;
+use tenancy_core::rules::keys::{self, Rights};
+use tenancy_server::authentication::Requirement;
 use tenancy_server::http::gate::{Gate, gate};
-use tenancy_server::http::route::Needs;
 use tenancy_server::tenancy::RequestContext;
 use tenancy_server::token::token_digest;
 use tower::ServiceExt as _;
@@ -60,7 +59,7 @@ async fn what_no_database_can_take_must_be_refused_wherever_it_stands(on: On) {
 fn gated(house: &House, method: &'static str, path: &str, route: MethodRouter) -> Router {
     let before = Gate {
         server: Arc::clone(&house.server),
-        needs: Needs::Permission(Operation::ReadTenants),
+        requirement: Requirement::Permission(Operation::ReadTenants),
         method,
         path: path.to_owned(),
         metrics: house.server.metrics.route(method, path),
@@ -108,9 +107,9 @@ async fn only_a_token_that_was_good_must_begin_a_read_before_its_check_and_only_
 /// `apply` answers 200 with a line for each document, and such a line may be that nobody knows.
 async fn an_unknown_outcome_must_be_said_also_when_the_key_turns_out_to_be_revoked(on: On) {
     let house = House::new(on).await;
-    let write = async |Extension(caller): Extension<Caller>, unknown: String| {
+    let write = async |Extension(request): Extension<RequestContext>, unknown: String| {
         if unknown == "unknown" {
-            caller.asking.outcome_is_unknown();
+            request.caller.outcome_is_unknown();
         }
         "what nobody else may know"
     };
@@ -127,10 +126,10 @@ async fn an_unknown_outcome_must_be_said_also_when_the_key_turns_out_to_be_revok
     };
     assert_eq!(ask("unknown").await.0, 200);
     let digest = token_digest(token);
-    let key = house.server.seen_tokens.key(&digest).expect("it was good");
+    let key = house.server.authentication.remembered(&digest).expect("it was good");
     house.send("DELETE", &format!("/v1/keys/{}", made["key_id"].as_str().expect("an id")), &[], ()).await.ok(200);
     for (body, status, code) in [("unknown", 503, "outcome_unknown"), ("known", 401, "unauthenticated")] {
-        house.server.seen_tokens.add(digest.clone(), Arc::clone(&key));
+        house.server.authentication.remember(digest.clone(), Arc::clone(&key));
         let (answered, said) = ask(body).await;
         assert_eq!(answered, status, "{said}");
         assert!(said.contains(code) && !said.contains("what nobody"), "{said}");
@@ -229,13 +228,23 @@ async fn a_key_must_be_refused_from_its_end_on_also_while_it_is_remembered(on: O
     let tenancy = &house.server.tenancy;
     let make = async |name: &str, hours: i64| {
         let hours_on = |hours: i64| tenancy.store.now() + jiff::SignedDuration::from_hours(hours);
-        let request = RequestContext::by_system("test", CorrelationId::known("test"));
-        let mut context =
-            DecisionContext::new(hours_on(-2), [hours.unsigned_abs() as u8; 32], request.actor, request.correlation_id);
-        let made =
-            keys::create(name, Role::Admin, Some(hours_on(hours)), token_digest(name), &mut context).expect("made");
+        let request = RequestContext::by_part("test", CorrelationId::known("test"));
+        let mut context = DecisionContext::new(
+            hours_on(-2),
+            [hours.unsigned_abs() as u8; 32],
+            request.caller.actor(),
+            request.correlation_id,
+        );
+        let made = keys::create(
+            name,
+            Rights { expires_at: Some(hours_on(hours)), ..Rights::unlimited(Role::Admin) },
+            None,
+            token_digest(name),
+            &mut context,
+        )
+        .expect("made");
         tenancy.store.commit(made.changes.expect("a change")).await.expect("committed");
-        house.server.seen_tokens.add(token_digest(name), Arc::new(made.key));
+        house.server.authentication.remember(token_digest(name), Arc::new(made.key));
         format!("Bearer {name}")
     };
     let (good, over) = (make("tenancy_good", 1).await, make("tenancy_over", -1).await);

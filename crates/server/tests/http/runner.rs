@@ -8,9 +8,9 @@ use std::time::Duration;
 use tenancy_core::Timestamp;
 use tenancy_core::declared::Declared;
 use tenancy_server::config::Jobs;
+use tenancy_server::jobs::Runner;
 use tenancy_server::metrics::Metrics;
 use tenancy_server::provisioner::{Provisioner, StepEnd, StepFuture, Work};
-use tenancy_server::runner::Runner;
 use tenancy_server::tenancy::Tenancy;
 use tenancy_store::database::Database;
 use tenancy_testkit::{Armed, Fault, Message, Proxy};
@@ -53,8 +53,8 @@ impl Provisioner for OneByOne {
         Box::pin(async move {
             self.begun.add_permits(1);
             self.permits.acquire().await.expect("open").forget();
-            self.done.lock().expect("nobody panicked").push(work.step.to_owned());
-            Ok(StepEnd::Done("done".to_owned()))
+            self.done.lock().expect("nobody panicked").push(work.step.to_string());
+            Ok(StepEnd::done(work.step, "done"))
         })
     }
 }
@@ -300,13 +300,13 @@ impl WaitsOnce {
 
 impl Provisioner for WaitsOnce {
     fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a> {
-        self.asked.lock().expect("nobody panicked").push((work.step.to_owned(), Timestamp::now()));
+        self.asked.lock().expect("nobody panicked").push((work.step.to_string(), Timestamp::now()));
         let asked = self.asked();
-        let first = asked.iter().filter(|(step, _)| step == work.step).count() == 1;
-        let end = if work.step == "provision prod" && first {
+        let first = asked.iter().filter(|(step, _)| *step == work.step.to_string()).count() == 1;
+        let end = if work.step.to_string() == "provision prod" && first {
             StepEnd::Waits { what: "a certificate".to_owned(), until: asked[1].1 + Duration::from_millis(300) }
         } else {
-            StepEnd::Done("done".to_owned())
+            StepEnd::done(work.step, "done")
         };
         Box::pin(std::future::ready(Ok(end)))
     }

@@ -1,5 +1,6 @@
 //! The in-memory model: rows in maps, with the judge and the kinds of write of the databases. For tests only.
 
+mod reads;
 mod rows;
 mod shift;
 mod together;
@@ -13,13 +14,13 @@ use crate::tables::audit::{PLATFORM_AUDIT, TENANT_AUDIT};
 use crate::tables::log_batches;
 use crate::write_kind::WRITES;
 use crate::{Engine, Store};
+pub use reads::Reads;
 use rows::Rows;
 pub use shift::Shift;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenancy_core::Error;
 use tenancy_core::judge::{CurrentRows, Judgement};
 pub use together::Next;
-use tokio::sync::Notify;
 
 /// A database in memory. Cheap to clone.
 #[derive(Clone)]
@@ -35,7 +36,7 @@ impl Store {
         let (queue, intake) = queue::queue();
         let rows = Arc::new(Mutex::new(Rows::new()));
         tokio::spawn(run(Arc::clone(&rows), intake));
-        Self::new(Engine::Model(Model { queue, rows }), Arc::new(Notify::new()))
+        Self::new(Engine::Model(Model { queue, rows }), Arc::default())
     }
 }
 

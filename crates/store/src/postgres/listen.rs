@@ -1,34 +1,74 @@
-//! LISTEN and NOTIFY: hints across processes that a job may be due. Polling finds it anyway.
+//! LISTEN and NOTIFY: hints across processes, the topic as payload. Polling finds what they are about anyway.
 
 use super::shared::Shared;
 use super::target::{CONNECT_TIMEOUT, Target};
 use crate::rows::{Dialect, Type};
 use crate::sql::Sql;
+use crate::topics::{Topic, Topics};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_postgres::{AsyncMessage, NoTls};
 
+/// The channel of all topics.
+const CHANNEL: &str = "tenancy";
 /// NOTIFY takes a lock of the whole database at its commit: so it comes after ours, and not more often than this.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// How long to wait before connecting anew.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Tells other processes, for each batch of hints once, as long as somebody else holds `told`.
-pub async fn tell(told: Weak<Notify>, shared: Arc<Shared>) {
-    let sql = Sql::new(Dialect::Postgres, "SELECT pg_notify('tenancy_jobs', '')::text");
-    loop {
-        let Some(told) = told.upgrade() else { return };
-        if tokio::time::timeout(PAUSE, told.notified()).await.is_ok() {
-            // Only a hint: who misses it polls.
-            let _ = shared.write(&sql, &[Type::Text]).await;
-            tokio::time::sleep(DEBOUNCE).await;
+/// What other processes are to be told.
+#[derive(Debug, Default)]
+pub struct Hints {
+    jobs: AtomicBool,
+    log: AtomicBool,
+    added: Notify,
+}
+
+impl Hints {
+    /// Adds a hint; one that waits to be told already stands for this, too.
+    pub fn add(&self, topic: Topic) {
+        if !self.waiting(topic).swap(true, Ordering::AcqRel) {
+            self.added.notify_one();
+        }
+    }
+
+    /// Takes all that wait to be told.
+    fn take(&self) -> Vec<Topic> {
+        Topic::ALL.into_iter().filter(|topic| self.waiting(*topic).swap(false, Ordering::AcqRel)).collect()
+    }
+
+    fn waiting(&self, topic: Topic) -> &AtomicBool {
+        match topic {
+            Topic::Jobs => &self.jobs,
+            Topic::Log => &self.log,
         }
     }
 }
 
-/// Listens to other processes, as long as somebody else holds `queued`. Behind a pooler it needs a URL of its own.
-pub async fn listen(target: Target, queued: Weak<Notify>) {
+/// Tells other processes, all hints that wait at once, as long as somebody else holds `hints`.
+pub async fn tell(hints: Weak<Hints>, shared: Arc<Shared>) {
+    loop {
+        let Some(hints) = hints.upgrade() else { return };
+        if tokio::time::timeout(PAUSE, hints.added.notified()).await.is_err() {
+            continue;
+        }
+        let topics = hints.take();
+        if topics.is_empty() {
+            continue;
+        }
+        let notify = |topic: &Topic| format!("pg_notify('{CHANNEL}', '{}')::text", topic.as_str());
+        let columns = topics.iter().map(notify).collect::<Vec<_>>().join(", ");
+        let sql = Sql::new(Dialect::Postgres, format!("SELECT {columns}"));
+        // Only a hint: who misses it polls.
+        let _ = shared.write(&sql, &vec![Type::Text; topics.len()]).await;
+        tokio::time::sleep(DEBOUNCE).await;
+    }
+}
+
+/// Listens to other processes, as long as somebody else holds `topics`. Behind a pooler it needs a URL of its own.
+pub async fn listen(target: Target, topics: Weak<Topics>) {
     let target = match &target.listen {
         Some(url) => match Target::parse(url) {
             Ok(target) => target,
@@ -38,10 +78,10 @@ pub async fn listen(target: Target, queued: Weak<Notify>) {
         None => target,
     };
     let config = target.with(&Target::shared_settings());
-    while queued.strong_count() > 0 {
+    while topics.strong_count() > 0 {
         let ended = match &target.tls {
-            Some(tls) => once(config.connect(tls.clone()), &queued).await,
-            None => once(config.connect(NoTls), &queued).await,
+            Some(tls) => once(config.connect(tls.clone()), &topics).await,
+            None => once(config.connect(NoTls), &topics).await,
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "listening was interrupted");
@@ -55,7 +95,7 @@ type Connected<S, T> = Result<(tokio_postgres::Client, tokio_postgres::Connectio
 /// One session, until it ends; nothing if nobody answers in time.
 async fn once<S, T>(
     connecting: impl Future<Output = Connected<S, T>>,
-    queued: &Weak<Notify>,
+    topics: &Weak<Topics>,
 ) -> Result<(), tokio_postgres::Error>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -63,7 +103,8 @@ where
 {
     let Ok(connected) = tokio::time::timeout(2 * CONNECT_TIMEOUT, connecting).await else { return Ok(()) };
     let (client, mut connection) = connected?;
-    let mut asked = Box::pin(client.batch_execute("LISTEN tenancy_jobs"));
+    let listen = format!("LISTEN {CHANNEL}");
+    let mut asked = Box::pin(client.batch_execute(&listen));
     let mut listening = false;
     std::future::poll_fn(|context| {
         if !listening && let std::task::Poll::Ready(done) = asked.as_mut().poll(context) {
@@ -74,8 +115,8 @@ where
         }
         loop {
             match std::task::ready!(connection.poll_message(context)) {
-                Some(Ok(AsyncMessage::Notification(_))) => match queued.upgrade() {
-                    Some(queued) => queued.notify_one(),
+                Some(Ok(AsyncMessage::Notification(told))) => match topics.upgrade() {
+                    Some(topics) => Topic::parse(told.payload()).into_iter().for_each(|topic| topics.tell(topic)),
                     None => return std::task::Poll::Ready(Ok(())),
                 },
                 Some(Ok(_)) => {}

@@ -31,16 +31,18 @@ pub use target::Target;
 use crate::queue::{self, Queue};
 use crate::rows::{Type, Value};
 use crate::sql::Sql;
-use crate::{Condition, ended};
+use crate::topics::{Topic, Topics};
+use crate::{DatabaseHealth, ended};
 use clock::Clock;
 use committer::Committer;
 use connection::Connection;
+use listen::Hints;
 use lookups::Lookups;
 use shared::Shared;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tenancy_core::{Error, Timestamp};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle as TaskHandle};
 
 /// An open database.
@@ -52,7 +54,7 @@ pub struct Postgres {
     /// Everything else.
     pub shared: Arc<Shared>,
     clock: Arc<Clock>,
-    told: Arc<Notify>,
+    hints: Arc<Hints>,
     target: Target,
     /// `None` once it is closed.
     committer: Mutex<Option<Running>>,
@@ -90,17 +92,17 @@ fn on_its_thread(committer: Committer, stopped: oneshot::Receiver<()>) -> Result
 }
 
 impl Postgres {
-    /// Opens a database whose schema is up to date; `queued` is told when another process queues a job.
-    pub async fn open(target: Target, queued: &Arc<Notify>) -> Result<Self, Error> {
+    /// Opens a database whose schema is up to date; `topics` are told what other processes tell.
+    pub async fn open(target: Target, topics: &Arc<Topics>) -> Result<Self, Error> {
         migrate::check(&target).await?;
         let shared = Arc::new(Shared::new(target.clone()));
         let clock = Arc::new(Clock::default());
         clock.set(&shared).await?;
-        let told = Arc::new(Notify::new());
+        let hints = Arc::new(Hints::default());
         let background = [
             tokio::spawn(Clock::keep(Arc::downgrade(&clock), Arc::clone(&shared))),
-            tokio::spawn(listen::tell(Arc::downgrade(&told), Arc::clone(&shared))),
-            tokio::spawn(listen::listen(target.clone(), Arc::downgrade(queued))),
+            tokio::spawn(listen::tell(Arc::downgrade(&hints), Arc::clone(&shared))),
+            tokio::spawn(listen::listen(target.clone(), Arc::downgrade(topics))),
         ];
         let background = background.map(|task| task.abort_handle());
         let (queue, intake) = queue::queue();
@@ -111,7 +113,7 @@ impl Postgres {
         // Among the requests, and not on a thread of its own: what is fetched together is the more when all who are ready
         // have asked.
         let reads = tokio::spawn(fetching);
-        Ok(Self { queue, lookups, shared, clock, told, target, committer, commits, reads, background })
+        Ok(Self { queue, lookups, shared, clock, hints, target, committer, commits, reads, background })
     }
 
     /// The database's time.
@@ -119,20 +121,20 @@ impl Postgres {
         self.clock.now()
     }
 
-    /// Hints other processes that a job is queued.
-    pub fn tell(&self) {
-        self.told.notify_one();
+    /// Tells other processes, soon.
+    pub fn tell(&self, topic: Topic) {
+        self.hints.add(topic);
     }
 
     /// How the database is.
-    pub async fn condition(&self) -> Result<Condition, Error> {
+    pub async fn health(&self) -> Result<DatabaseHealth, Error> {
         let partitions = self.shared.rows(&partition::all(), &[Type::Text]).await?;
-        let mut condition = partition::condition(partitions, self.now())?;
+        let mut health = partition::health(partitions, self.now())?;
         let closed = self.committer.lock().unwrap_or_else(PoisonError::into_inner).is_none();
         let running = [(COMMITS, self.commits.is_finished()), (READS, self.reads.is_finished())];
         let ended = running.into_iter().filter(|_| !closed).filter_map(|(name, is_finished)| ended(name, is_finished));
-        condition.wrong.extend(self.clock.complaint().into_iter().chain(ended));
-        Ok(condition)
+        health.wrong.extend(self.clock.complaint().into_iter().chain(ended));
+        Ok(health)
     }
 
     /// Makes the partitions of the log that are missing.

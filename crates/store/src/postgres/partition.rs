@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use super::fault::failed;
-use crate::Condition;
+use crate::DatabaseHealth;
 use crate::migration::quoted;
 use crate::rows::{Dialect, Field as _, Type, Value};
 use crate::sql::Sql;
@@ -107,21 +107,21 @@ fn read(rows: Vec<Vec<Value>>) -> Result<Vec<String>, Error> {
 }
 
 /// What is to be said of a log with these partitions: without this month's, no tenant's change can be committed.
-pub fn condition(found: Vec<Vec<Value>>, now: Timestamp) -> Result<Condition, Error> {
+pub fn health(found: Vec<Vec<Value>>, now: Timestamp) -> Result<DatabaseHealth, Error> {
     let (names, this) = (read(found)?, this_month(now));
-    let mut condition = Condition::default();
+    let mut health = DatabaseHealth::default();
     if !names.contains(&this) {
-        condition.wrong.push(format!(
+        health.wrong.push(format!(
             "the audit log lacks this month's partition {this}, so no tenant can be changed: run `tenancy db migrate` as the owner"
         ));
     }
     let ahead = names.iter().filter(|name| **name > this).count();
     if ahead < MIN_MONTHS_AHEAD {
-        condition
+        health
             .warnings
             .push(format!("fewer than {MIN_MONTHS_AHEAD} months of the audit log's partitions lie ahead: {ahead}"));
     }
-    Ok(condition)
+    Ok(health)
 }
 
 #[cfg(test)]

@@ -159,7 +159,7 @@ async fn touched(connection: &Connection, months: [i64; 2]) -> Vec<i64> {
     };
     let [since, until] = months.map(|months| Some(at(months).timestamp()));
     let filter = AuditFilter { since, until, ..AuditFilter::default() };
-    let mut sql = log_sql(Dialect::Postgres, &filter, None, 10);
+    let mut sql = log_sql(Dialect::Postgres, &tenancy_core::scope::Scope::All, &filter, None, 10);
     sql.text.insert_str(0, "EXPLAIN ");
     let plan = connection.run(&sql, &[Type::Text]).await.unwrap();
     let plan: String = plan.into_iter().flatten().map(|line| format!("{line:?}\n")).collect();

@@ -1,7 +1,7 @@
 //! Migrations of the file. A copy is made before.
 
 use super::connection::{self, failed};
-use crate::Condition;
+use crate::DatabaseHealth;
 use crate::database::Migrated;
 use crate::migration::{self, Applied, MIGRATIONS, Migration};
 use crate::rows::Dialect;
@@ -37,11 +37,11 @@ fn missing<'a>(all: &'a [Migration], connection: &Connection) -> Result<Vec<&'a 
 ///
 /// # Errors
 /// [`Error::NotNow`] when it is behind.
-pub fn look(path: &Path) -> Result<Condition, Error> {
+pub fn look(path: &Path) -> Result<DatabaseHealth, Error> {
     if !path.exists() {
-        return migration::behind(&MIGRATIONS.iter().collect::<Vec<_>>()).map(|()| Condition::default());
+        return migration::behind(&MIGRATIONS.iter().collect::<Vec<_>>()).map(|()| DatabaseHealth::default());
     }
-    check(&connection::open_to_look(path)?).map(|()| Condition::default())
+    check(&connection::open_to_look(path)?).map(|()| DatabaseHealth::default())
 }
 
 /// Whether the file, if it is there, has this mark.

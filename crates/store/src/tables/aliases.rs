@@ -6,7 +6,7 @@ use crate::keyed::{ByKey, KeyedRead};
 use crate::rows::{Field, Type, WriteShape, described};
 use jiff::Timestamp;
 use tenancy_core::Error;
-use tenancy_core::ids::{Alias, TenantId};
+use tenancy_core::ids::{Alias, OrganizationId, TenantId};
 
 /// A row of `aliases`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
 pub const DELETE: WriteShape = WriteShape::Delete(TABLE);
 
 /// An alias by its text.
-pub const BY_ALIAS: ByKey = ByKey { table: TABLE, condition: "alias = {}" };
+pub const BY_ALIAS: ByKey = ByKey { table: TARGETS, condition: "alias = {}" };
 /// The aliases of a tenant.
 pub const OF_TENANT: ByKey = ByKey { table: TABLE, condition: "tenant_id = {}" };
 
@@ -54,12 +54,32 @@ pub const CURRENT: Read = Read {
     },
 };
 
+/// Where an alias leads: enough to say for whom the tenant exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AliasTarget {
+    /// `kind:value`.
+    pub alias: Alias,
+    /// The tenant that it names.
+    pub tenant_id: TenantId,
+    /// The tenant's organization.
+    pub organization_id: OrganizationId,
+}
+
+described!(
+    /// Where aliases lead: one look at two rows. Not a join, as for stamps.
+    AliasTarget as TARGETS "(SELECT a.alias, a.tenant_id, (SELECT t.organization_id FROM tenants t WHERE t.tenant_id = a.tenant_id) AS organization_id FROM aliases a) AS targets" [alias] {
+        alias: Alias,
+        tenant_id: TenantId,
+        organization_id: OrganizationId,
+    }
+);
+
 impl Store {
     /// The tenant that an alias names.
     ///
     /// # Errors
     /// As [`Store::snapshot`].
-    pub async fn aliased(&self, alias: &Alias) -> Result<Option<TenantId>, Error> {
-        Ok(self.by_key::<AliasRow>(KeyedRead::Alias, alias.as_str()).await?.map(|row| row.tenant_id))
+    pub async fn aliased(&self, alias: &Alias) -> Result<Option<AliasTarget>, Error> {
+        self.by_key(KeyedRead::Alias, alias.as_str()).await
     }
 }

@@ -5,11 +5,13 @@ use crate::current_rows::{Keys, Read, columns};
 use crate::keyed::{ByKey, KeyedRead};
 use crate::list::{limit, place};
 use crate::page::{Listed, Page};
-use crate::rows::{Check, Field, Type, WriteShape, described};
+use crate::rows::{Check, Corrupt, Field, Type, Value, WriteShape, described};
+use crate::sql::Sql;
 use jiff::Timestamp;
 use tenancy_core::Error;
 use tenancy_core::apikey::{ApiKey, Role};
 use tenancy_core::ids::KeyId;
+use tenancy_core::scope::Scope;
 
 described!(
     /// API keys.
@@ -17,22 +19,46 @@ described!(
         key_id: KeyId,
         name: String,
         role: Role,
+        scope: Scope,
         token_digest: String,
+        previous_digest: Option<String>,
+        previous_expires_at: Option<Timestamp>,
         version: i64,
+        created_by: Option<KeyId>,
         created_at: Timestamp,
         expires_at: Option<Timestamp>,
         revoked_at: Option<Timestamp>,
+        last_used_at: Option<Timestamp>,
     }
 );
 
+impl Field for Scope {
+    const TYPE: Type = Type::Text;
+
+    fn put(&self) -> Value {
+        Value::Text(self.to_string())
+    }
+
+    fn take(value: Value) -> Result<Self, Corrupt> {
+        let text = String::take(value)?;
+        Self::parse(&text).ok_or_else(|| Corrupt(format!("{text:?} is not a scope")))
+    }
+}
+
 /// New keys.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
-/// Keys that are revoked.
-pub const UPDATE: WriteShape =
-    WriteShape::Update { table: TABLE, set: &["version", "revoked_at"], check: Check::OneLess("version") };
+/// Keys that are rotated or revoked. When a key was last used is upkeep.
+pub const UPDATE: WriteShape = WriteShape::Update {
+    table: TABLE,
+    set: &["version", "token_digest", "previous_digest", "previous_expires_at", "revoked_at"],
+    check: Check::OneLess("version"),
+};
 
 /// A key by the digest of its token.
 pub const BY_TOKEN: ByKey = ByKey { table: TABLE, condition: "token_digest = {}" };
+
+/// A key by the digest of its token before the last rotation.
+pub const BY_PREVIOUS_TOKEN: ByKey = ByKey { table: TABLE, condition: "previous_digest = {}" };
 
 /// Versions of keys that are changed.
 pub const CURRENT: Read = versions(true, |needs| &needs.api_keys);
@@ -78,12 +104,21 @@ const fn versions(lock: bool, keys: Keys) -> Read {
 pub type ListedKeys = Listed<ApiKey>;
 
 impl Store {
-    /// API keys in order of their ids, revoked ones among them.
+    /// The API keys whose scope lies within a scope, in order of their ids, revoked ones among them.
     ///
     /// # Errors
     /// As [`Store::tenants`].
-    pub async fn api_keys(&self, page: &Page) -> Result<ListedKeys, Error> {
+    pub async fn api_keys(&self, scope: &Scope, page: &Page) -> Result<ListedKeys, Error> {
         let mut sql = self.select::<ApiKey>();
+        match scope {
+            Scope::All => {}
+            Scope::Organization(id) => {
+                let own = sql.bind(Type::Text, scope.put());
+                let tenants = "SELECT 'tenant:' || tenant_id FROM tenants WHERE organization_id = {}";
+                sql.and(&format!("(scope = {own} OR scope IN ({tenants}))"), Some(id.clone()));
+            }
+            Scope::Tenant(_) => drop(sql.and("scope = {}", Some(scope.clone()))),
+        }
         sql.and("key_id > {}", place("keys", page)?).order("key_id", limit(page) + 1);
         self.list("keys", sql, page, |key: &ApiKey| key.key_id.to_string()).await
     }
@@ -94,6 +129,44 @@ impl Store {
     /// As [`Store::snapshot`].
     pub async fn api_key(&self, token_digest: &str) -> Result<Option<ApiKey>, Error> {
         self.by_key(KeyedRead::ApiKey, token_digest).await
+    }
+
+    /// The key whose token before the last rotation has this digest.
+    ///
+    /// # Errors
+    /// As [`Store::snapshot`].
+    pub async fn api_key_by_previous_digest(&self, digest: &str) -> Result<Option<ApiKey>, Error> {
+        self.by_key(KeyedRead::PreviousApiKey, digest).await
+    }
+
+    /// The keys that a key made, and those that these made, up to a limit.
+    ///
+    /// # Errors
+    /// As [`Store::snapshot`].
+    pub async fn api_key_descendants(&self, id: &KeyId, limit: usize) -> Result<Vec<ApiKey>, Error> {
+        let columns: Vec<_> = TABLE.columns.iter().map(|column| format!("k.{}", column.name)).collect();
+        let mut sql = Sql::new(self.dialect(), "");
+        let id = sql.bind(Type::Text, id.put());
+        let limit = sql.bind(Type::Int, Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)));
+        // UNION and not UNION ALL: a circle ends.
+        sql.text = format!(
+            "WITH RECURSIVE made AS (SELECT key_id FROM api_keys WHERE created_by = {id} \
+             UNION SELECT c.key_id FROM api_keys c JOIN made m ON c.created_by = m.key_id) \
+             SELECT {} FROM made JOIN api_keys k ON k.key_id = made.key_id ORDER BY k.key_id LIMIT {limit}",
+            columns.join(", ")
+        );
+        self.all(sql).await
+    }
+
+    /// Keys by their ids, as many as there are.
+    ///
+    /// # Errors
+    /// As [`Store::snapshot`].
+    pub async fn api_keys_by_ids(&self, ids: &[KeyId]) -> Result<Vec<ApiKey>, Error> {
+        let mut sql = self.select::<ApiKey>();
+        let list: Vec<_> = ids.iter().map(|id| sql.bind(Type::Text, id.put())).collect();
+        sql.also(&format!("key_id IN ({})", list.join(", ")));
+        self.all(sql).await
     }
 
     /// A key by its id.

@@ -10,6 +10,7 @@ use tenancy_core::decision_context::least_audit_id;
 use tenancy_core::event::{Event, EventType, Private};
 use tenancy_core::ids::{AuditId, CorrelationId, TenantId};
 use tenancy_core::json::Object;
+use tenancy_core::scope::Scope;
 use tenancy_core::{Error, Timestamp};
 
 /// A row of `tenant_audit`. That of `platform_audit` is the same without a tenant.
@@ -156,12 +157,13 @@ pub struct LoggedEvent {
 const EPOCH: i64 = 1;
 
 impl Store {
-    /// Events in order of their positions: of one tenant, or of all and the platform's among them.
+    /// Events in order of their positions: of one tenant, or of all within a scope. A scope that reaches everything has the
+    /// platform's events, too.
     ///
     /// # Errors
     /// As [`Store::tenants`].
-    pub async fn audit(&self, filter: &AuditFilter, page: &Page) -> Result<Listed<LoggedEvent>, Error> {
-        let sql = log_sql(self.dialect(), filter, log_place(page)?, limit(page) + 1);
+    pub async fn audit(&self, scope: &Scope, filter: &AuditFilter, page: &Page) -> Result<Listed<LoggedEvent>, Error> {
+        let sql = log_sql(self.dialect(), scope, filter, log_place(page)?, limit(page) + 1);
         let mut types: Vec<_> = TENANT_AUDIT.columns.iter().map(|column| column.ty).collect();
         types.extend([Type::Text, Type::Json]);
         let (rows, more) = self.page(sql, types, page).await?;
@@ -173,23 +175,23 @@ impl Store {
     }
 }
 
-/// Of one table of the log where one tenant is asked for, else of both.
-pub(crate) fn log_sql(dialect: Dialect, filter: &AuditFilter, after: Option<i64>, limit: usize) -> Sql {
+/// From one table of the log where one tenant is asked for or the scope has only tenants, else from both.
+pub(crate) fn log_sql(dialect: Dialect, scope: &Scope, filter: &AuditFilter, after: Option<i64>, limit: usize) -> Sql {
     let (order, past) = if filter.newest_first { ("position DESC", "<") } else { ("position", ">") };
     let mut params = Vec::new();
     let mut one = |platform: bool| {
         let mut sql = Sql::new(dialect, log_select(dialect, platform));
         sql.params = std::mem::take(&mut params);
         sql.and(&format!("position {past} {{}}"), after);
-        filter_log(&mut sql, filter, platform);
+        filter_log(&mut sql, scope, filter, platform);
         sql.order(order, limit);
         params = std::mem::take(&mut sql.params);
         sql.text
     };
     let tenants = one(false);
-    let text = match filter.tenant_id {
-        Some(_) => tenants,
-        None => {
+    let text = match (&filter.tenant_id, scope) {
+        (Some(_), _) | (None, Scope::Organization(_) | Scope::Tenant(_)) => tenants,
+        (None, Scope::All) => {
             let platform = one(true);
             let all =
                 format!("SELECT * FROM (SELECT * FROM ({tenants}) AS t UNION ALL SELECT * FROM ({platform}) AS p)");
@@ -220,9 +222,9 @@ fn log_select(dialect: Dialect, platform: bool) -> String {
     )
 }
 
-fn filter_log(sql: &mut Sql, filter: &AuditFilter, platform: bool) {
+fn filter_log(sql: &mut Sql, scope: &Scope, filter: &AuditFilter, platform: bool) {
     if !platform {
-        sql.and("l.tenant_id = {}", filter.tenant_id.clone());
+        sql.tenant_within("l.tenant_id", scope).and("l.tenant_id = {}", filter.tenant_id.clone());
     }
     sql.and("l.correlation_id = {}", filter.correlation_id.clone())
         .and("l.occurred_at >= {}", filter.since)

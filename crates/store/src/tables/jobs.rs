@@ -11,6 +11,7 @@ use tenancy_core::Error;
 use tenancy_core::action::Action;
 use tenancy_core::ids::{CorrelationId, JobId, TenantId};
 use tenancy_core::job::{Job, JobState, Step};
+use tenancy_core::scope::Scope;
 
 described!(
     /// Jobs.
@@ -39,6 +40,12 @@ described!(
 
 /// New jobs.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
+/// Jobs that run: how far they are, where that is committed together with what a step achieved.
+pub const ADVANCE: WriteShape = WriteShape::Update {
+    table: TABLE,
+    set: &["progress", "steps", "logs", "updated_at"],
+    check: Check::Same("lease_epoch"),
+};
 /// Jobs that end.
 pub const FINISH: WriteShape = WriteShape::Update {
     table: TABLE,
@@ -88,13 +95,14 @@ pub struct JobFilter {
 }
 
 impl Store {
-    /// Jobs, newest first.
+    /// The jobs on tenants within a scope, newest first.
     ///
     /// # Errors
     /// As [`Store::tenants`].
-    pub async fn jobs(&self, filter: &JobFilter, page: &Page) -> Result<Listed<Job>, Error> {
+    pub async fn jobs(&self, scope: &Scope, filter: &JobFilter, page: &Page) -> Result<Listed<Job>, Error> {
         let mut sql = self.select::<Job>();
-        sql.and("tenant_id = {}", filter.tenant_id.clone())
+        sql.tenant_within("tenant_id", scope)
+            .and("tenant_id = {}", filter.tenant_id.clone())
             .and("state = {}", filter.state)
             .and("job_id < {}", place("jobs", page)?)
             .order("job_id DESC", limit(page) + 1);

@@ -15,6 +15,7 @@ use tenancy_core::json::Object;
 use tenancy_core::judge::CurrentOrganization;
 use tenancy_core::organization::{Caps, Organization, Usage};
 use tenancy_core::rules::organizations::caps_document;
+use tenancy_core::scope::Scope;
 use tenancy_core::tenant::Labels;
 
 described!(
@@ -110,13 +111,23 @@ pub struct OrganizationRecord {
 }
 
 impl Store {
-    /// Organizations in order of their ids.
+    /// The organizations within a scope, in order of their ids. A tenant's scope has none.
     ///
     /// # Errors
     /// As [`Store::tenants`].
-    pub async fn organizations(&self, filter: &OrganizationFilter, page: &Page) -> Result<Listed<Organization>, Error> {
+    pub async fn organizations(
+        &self,
+        scope: &Scope,
+        filter: &OrganizationFilter,
+        page: &Page,
+    ) -> Result<Listed<Organization>, Error> {
         let mut sql = self.select::<Organization>();
         sql.and("organization_id > {}", place("organizations", page)?);
+        match scope {
+            Scope::All => {}
+            Scope::Organization(id) => drop(sql.and("organization_id = {}", Some(id.clone()))),
+            Scope::Tenant(_) => drop(sql.also("1 = 0")),
+        }
         if let Some(q) = &filter.q {
             let n = q.chars().count();
             let q = sql.bind(Type::Text, Value::Text(q.clone()));

@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use tenancy_core::Error;
 use tenancy_core::action::Action;
 use tenancy_core::changes::{Conflict, IdempotencyRecord};
+use tenancy_core::job::{Failure, FailureCode};
 use tenancy_core::json::{Object, merge_patch};
 use tenancy_core::rules::lifecycle::{Suspension, request, suspend};
 use tenancy_core::rules::organizations::{OrganizationManifest, change};
-use tenancy_core::rules::outcome::{self, Failure};
+use tenancy_core::rules::outcome;
+use tenancy_core::scope::Scope;
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::tenant::State;
 use tenancy_store::database::Database;
@@ -97,7 +99,7 @@ fn personal(id: &str) -> Value {
 }
 
 async fn log(bench: &Bench) -> Vec<LoggedEvent> {
-    bench.store.audit(&AuditFilter::default(), &Page { after: None, limit: 500 }).await.unwrap().items
+    bench.store.audit(&Scope::All, &AuditFilter::default(), &Page { after: None, limit: 500 }).await.unwrap().items
 }
 
 async fn must_empty_what_may_be_personal_with_a_purge(database: &Database, tables: &(dyn Fn() -> Tables + Sync)) {
@@ -184,8 +186,8 @@ async fn lead_a_life(bench: &Bench) {
             let progress =
                 Progress { progress: 0.1, steps: job.steps.clone(), log: format!("looking for {PERSONAL}\n") };
             assert!(bench.store.progress(&(job.job_id.clone(), job.lease_epoch), progress).await.unwrap());
-            let step = Some(job.steps[0].name.clone());
-            let failure = Failure { code: "provisioner_failed", message: format!("{PERSONAL} is logged in"), step };
+            let (code, message) = (FailureCode::ProvisionerFailed, format!("{PERSONAL} is logged in"));
+            let failure = Failure { code, message, step: Some(0) };
             let snapshot = bench.snapshot("acme-eu").await;
             let failed = outcome::fail(&bench.declared, &snapshot, &job, failure, &mut bench.context()).unwrap();
             bench.commit(failed.changes).await.unwrap();

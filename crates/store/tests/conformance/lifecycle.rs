@@ -7,9 +7,11 @@ use tenancy_core::Error;
 use tenancy_core::action::Action;
 use tenancy_core::changes::Conflict;
 use tenancy_core::decision_context::cut;
-use tenancy_core::job::{JobState, StepState};
+use tenancy_core::job::{Job, JobState, StepState};
 use tenancy_core::rules::lifecycle::{Suspension, activate, suspend};
 use tenancy_core::rules::outcome;
+use tenancy_core::rules::step::{Achieved, step_done};
+use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::tenant::State;
 use tenancy_store::upkeep::Progress;
 
@@ -19,6 +21,7 @@ on_both!(
     must_refuse_the_outcome_of_a_lost_lease,
     must_show_progress_and_logs_while_a_job_runs,
     must_keep_what_a_job_had_done_when_it_is_cancelled,
+    must_write_what_a_step_achieved_with_its_end_and_nothing_of_a_lost_lease,
     must_keep_the_end_of_a_log_that_grows_too_long,
     must_give_a_lease_back,
     must_put_a_job_that_waits_aside_until_it_is_due,
@@ -111,6 +114,38 @@ async fn must_keep_what_a_job_had_done_when_it_is_cancelled(bench: Bench) {
     let after = bench.store.job(&tenant("t-1"), &job.job_id).await.unwrap().unwrap();
     assert_eq!((after.state, after.error_code.as_deref()), (JobState::Failed, Some("cancelled")));
     assert_eq!((after.progress, after.steps, after.logs.as_str()), (0.5, job.steps, "done\n"));
+}
+
+async fn must_write_what_a_step_achieved_with_its_end_and_nothing_of_a_lost_lease(bench: Bench) {
+    bench.organization("acme", json!({})).await;
+    bench.register(&full("t-1", "acme")).await.unwrap();
+    let dead = bench.store.claim("dead", 1, Duration::ZERO).await.unwrap().remove(0);
+    let job = bench.claim().await.remove(0);
+    let step = |mut job: Job, index: usize| {
+        job.steps[index].state = StepState::Done;
+        (job.progress, job.logs) = (0.25, format!("{index}\n"));
+        job
+    };
+    let decide = |snapshot: &TenantSnapshot, job: &Job, index: usize| {
+        let done = (&job.steps[index], Achieved::Provisioned);
+        step_done(&bench.declared, snapshot, job, done, &mut bench.context()).unwrap()
+    };
+    let before = bench.snapshot("t-1").await;
+    let late = decide(&before, &step(dead.clone(), 0), 0);
+    assert_eq!(bench.commit(late.changes).await, Err(Error::Conflict(Conflict::LeaseLost(dead.job_id))));
+    assert_eq!(bench.snapshot("t-1").await, before);
+    let done = decide(&before, &step(job.clone(), 0), 0);
+    bench.commit(done.changes).await.unwrap();
+    let after = bench.snapshot("t-1").await;
+    assert_eq!(after, done.snapshot);
+    assert_eq!(after.tenant.facts.counter, before.tenant.facts.counter + 1);
+    let open = after.open_job.as_ref().unwrap();
+    assert_eq!((open.state, open.progress, open.logs.as_str()), (JobState::Running, 0.25, "0\n"));
+    assert_eq!(open.steps[0].state, StepState::Done);
+    assert_eq!(after.environments.iter().filter(|environment| environment.provisioned_at.is_some()).count(), 1);
+    // What was decided before is decided again.
+    let stale = decide(&before, &step(job, 1), 1);
+    assert!(matches!(bench.commit(stale.changes).await, Err(Error::Conflict(Conflict::TenantMoved { .. }))));
 }
 
 async fn must_show_progress_and_logs_while_a_job_runs(bench: Bench) {

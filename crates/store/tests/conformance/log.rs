@@ -3,6 +3,7 @@
 use crate::harness::{Bench, full, on_both, on_pooled, small, tenant};
 use serde_json::json;
 use tenancy_core::event::EventType;
+use tenancy_core::scope::Scope;
 use tenancy_store::page::{AuditFilter, Page};
 
 on_both!(
@@ -33,7 +34,7 @@ async fn must_number_events_without_gap_under_concurrent_commits(bench: Bench) {
     }
     let (mut seen, mut page) = (Vec::new(), Page { after: None, limit: 17 });
     loop {
-        let listed = bench.store.audit(&AuditFilter::default(), &page).await.unwrap();
+        let listed = bench.store.audit(&Scope::All, &AuditFilter::default(), &page).await.unwrap();
         seen.extend(listed.items.iter().map(|row| row.position));
         let Some(after) = listed.next else { break };
         page.after = Some(after);
@@ -45,7 +46,7 @@ async fn must_keep_private_content_beside_the_log(bench: Bench) {
     bench.organization("acme", json!({})).await;
     bench.register(&full("t-1", "acme")).await.unwrap();
     let filter = AuditFilter { tenant_id: Some(tenant("t-1")), ..AuditFilter::default() };
-    let events = bench.store.audit(&filter, &Page::default()).await.unwrap().items;
+    let events = bench.store.audit(&Scope::All, &filter, &Page::default()).await.unwrap().items;
     let registered = &events[0].event;
     assert_eq!(registered.event_type, EventType::TenancyRegistered);
     assert!(!serde_json::to_string(&registered.payload).unwrap().contains("Acme Europe"));
@@ -61,7 +62,7 @@ async fn must_filter_the_log(bench: Bench) {
     let between = bench.store.now();
     bench.register(&full("t-2", "acme")).await.unwrap();
     let found = async |filter: AuditFilter| {
-        let listed = bench.store.audit(&filter, &Page::default()).await.unwrap();
+        let listed = bench.store.audit(&Scope::All, &filter, &Page::default()).await.unwrap();
         listed.items.into_iter().map(|row| row.position).collect::<Vec<_>>()
     };
     assert_eq!(found(AuditFilter { newest_first: true, ..AuditFilter::default() }).await, [5, 4, 3, 2, 1]);

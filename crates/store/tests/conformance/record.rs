@@ -10,6 +10,7 @@ use tenancy_core::ids::Alias;
 use tenancy_core::json::{Object, sha256_hex};
 use tenancy_core::organization::Usage;
 use tenancy_core::rules::keys;
+use tenancy_core::scope::Scope;
 use tenancy_store::page::{AuditFilter, MAX_PAGE_BYTES, Page, TenantFilter};
 
 on_both!(
@@ -58,7 +59,7 @@ async fn must_read_back_what_was_registered(bench: Bench) {
     let decided = bench.register(&full("acme-eu", "acme")).await.unwrap();
     assert_eq!(bench.snapshot("acme-eu").await, decided);
     let alias = Alias::parse("stripe:cus_acme-eu").unwrap();
-    assert_eq!(bench.store.aliased(&alias).await.unwrap(), Some(tenant("acme-eu")));
+    assert_eq!(bench.store.aliased(&alias).await.unwrap().map(|target| target.tenant_id), Some(tenant("acme-eu")));
     assert_eq!(bench.store.snapshot(&tenant("acme-us")).await.unwrap(), None);
     let record = bench.store.organization(&organization("acme")).await.unwrap().unwrap();
     assert_eq!((record.usage.tenants, record.usage.quotas["storageGiB"]), (1, 500));
@@ -82,14 +83,21 @@ async fn must_refuse_a_tenant_of_no_organization(bench: Bench) {
 /// Any number of changes in its name ride in one batch, up to its revocation; behind that, in the same batch or later, none.
 async fn must_commit_nothing_in_the_name_of_a_key_that_is_revoked(bench: Bench) {
     bench.organization("acme", json!({})).await;
-    let made = keys::create("gateway", Role::Operator, None, sha256_hex(&[b"gateway"]), &mut bench.context()).unwrap();
+    let made = keys::create(
+        "gateway",
+        keys::Rights::unlimited(Role::Operator),
+        None,
+        sha256_hex(&[b"gateway"]),
+        &mut bench.context(),
+    )
+    .unwrap();
     bench.commit(made.changes).await.unwrap();
     let in_its_name = |id: &str| {
         let mut changes = bench.registration(&small(id, "acme")).changes.unwrap();
         changes.guard(Guard::CallerAt(made.key.key_id.clone(), made.key.version));
         changes
     };
-    let revocation = keys::revoke(&made.key, &mut bench.context()).unwrap().changes.unwrap();
+    let revocation = keys::revoke(&made.key, &[], &mut bench.context()).unwrap().changes.unwrap();
     let members = [in_its_name("t-1"), in_its_name("t-2"), revocation, in_its_name("t-3"), in_its_name("t-4")];
     let answers = bench.store.commit_together(members.to_vec()).await;
     let revoked = Err(Error::Conflict(Conflict::ApiKeyMoved(made.key.key_id.clone())));
@@ -98,11 +106,18 @@ async fn must_commit_nothing_in_the_name_of_a_key_that_is_revoked(bench: Bench) 
     assert_eq!(answers[3..], [revoked.clone(), revoked.clone()]);
     assert_eq!(bench.store.commit(in_its_name("t-5")).await, revoked);
     // A key may revoke itself, once.
-    let made = keys::create("itself", Role::Admin, None, sha256_hex(&[b"itself"]), &mut bench.context()).unwrap();
+    let made = keys::create(
+        "itself",
+        keys::Rights::unlimited(Role::Admin),
+        None,
+        sha256_hex(&[b"itself"]),
+        &mut bench.context(),
+    )
+    .unwrap();
     bench.commit(made.changes).await.unwrap();
-    let mut revocation = keys::revoke(&made.key, &mut bench.context()).unwrap().changes.unwrap();
+    let mut revocation = keys::revoke(&made.key, &[], &mut bench.context()).unwrap().changes.unwrap();
     revocation.guard(Guard::CallerAt(made.key.key_id.clone(), made.key.version));
-    let again = keys::revoke(&made.key, &mut bench.context()).unwrap().changes.unwrap();
+    let again = keys::revoke(&made.key, &[], &mut bench.context()).unwrap().changes.unwrap();
     assert!(bench.store.commit(revocation).await.is_ok());
     assert_eq!(bench.store.commit(again).await, Err(Error::Conflict(Conflict::ApiKeyMoved(made.key.key_id.clone()))));
     assert_eq!(bench.store.snapshot(&tenant("t-3")).await.unwrap(), None);
@@ -132,7 +147,7 @@ async fn must_keep_caps_exact_under_concurrent_registrations(bench: Bench) {
     let usage = bench.store.organization(&organization("acme")).await.unwrap().unwrap().usage;
     assert_eq!((accepted, usage.tenants), (7, 7));
     assert!(usage.quotas.get("storageGiB").is_none_or(|sum| *sum <= 50));
-    let tenants = bench.store.tenants(&TenantFilter::default(), &Page::default()).await.unwrap();
+    let tenants = bench.store.tenants(&Scope::All, &TenantFilter::default(), &Page::default()).await.unwrap();
     assert_eq!(tenants.items.len(), 7);
 }
 
@@ -196,7 +211,7 @@ async fn must_release_an_alias_that_a_manifest_drops(bench: Bench) {
     let decision = bench.change(&snapshot, &without, &[]).unwrap();
     bench.commit(decision.changes).await.unwrap();
     bench.register(&other).await.unwrap();
-    assert_eq!(bench.store.aliased(&alias).await.unwrap(), Some(tenant("acme-us")));
+    assert_eq!(bench.store.aliased(&alias).await.unwrap().map(|target| target.tenant_id), Some(tenant("acme-us")));
 }
 
 async fn must_page_through_a_list_without_gap_or_repetition(bench: Bench) {
@@ -206,7 +221,7 @@ async fn must_page_through_a_list_without_gap_or_repetition(bench: Bench) {
     }
     let (mut seen, mut page) = (Vec::new(), Page { after: None, limit: 10 });
     loop {
-        let listed = bench.store.tenants(&TenantFilter::default(), &page).await.unwrap();
+        let listed = bench.store.tenants(&Scope::All, &TenantFilter::default(), &page).await.unwrap();
         seen.extend(listed.items.into_iter().map(|row| row.tenant_id.to_string()));
         match listed.next {
             Some(next) => page.after = Some(next),
@@ -223,7 +238,7 @@ async fn must_filter_tenants(bench: Bench) {
     bench.register(&small("acme-us", "acme")).await.unwrap();
     bench.register(&small("other-eu", "other")).await.unwrap();
     let found = async |filter: TenantFilter| {
-        let listed = bench.store.tenants(&filter, &Page::default()).await.unwrap();
+        let listed = bench.store.tenants(&Scope::All, &filter, &Page::default()).await.unwrap();
         listed.items.into_iter().map(|row| row.tenant_id.to_string()).collect::<Vec<_>>()
     };
     let q = |q: &str| TenantFilter { q: Some(q.to_owned()), ..TenantFilter::default() };
@@ -251,11 +266,15 @@ async fn must_refuse_a_cursor_of_another_list(bench: Bench) {
     bench.organization("a1", json!({})).await;
     bench.organization("a2", json!({})).await;
     let page = Page { after: None, limit: 1 };
-    let next =
-        bench.store.organizations(&tenancy_store::page::OrganizationFilter::default(), &page).await.unwrap().next;
+    let next = bench
+        .store
+        .organizations(&Scope::All, &tenancy_store::page::OrganizationFilter::default(), &page)
+        .await
+        .unwrap()
+        .next;
     for after in [next.unwrap(), "zz".to_owned(), "é".to_owned(), "00".to_owned()] {
         let page = Page { after: Some(after), limit: 1 };
-        let refused = bench.store.tenants(&TenantFilter::default(), &page).await;
+        let refused = bench.store.tenants(&Scope::All, &TenantFilter::default(), &page).await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
     }
 }
@@ -293,7 +312,7 @@ async fn must_refuse_a_cursor_of_another_log(bench: Bench) {
     bench.organization("a1", json!({})).await;
     bench.organization("a2", json!({})).await;
     let page = |after| Page { after, limit: 1 };
-    let listed = async |after| bench.store.audit(&AuditFilter::default(), &page(after)).await;
+    let listed = async |after| bench.store.audit(&Scope::All, &AuditFilter::default(), &page(after)).await;
     let next = listed(None).await.unwrap().next.unwrap();
     assert_eq!(listed(Some(next.clone())).await.unwrap().items.len(), 1);
     // It is "log:", the epoch and the position, and the epoch may change.
@@ -317,7 +336,9 @@ fn answer(bench: &Bench, digest: &str, body: &str, hours: i64) -> IdempotencyRec
 }
 
 async fn must_keep_one_answer_to_what_changed_nothing_and_none_for_a_key_that_moved(bench: Bench) {
-    let made = keys::create("gateway", Role::Admin, None, "token".into(), &mut bench.context()).unwrap();
+    let made =
+        keys::create("gateway", keys::Rights::unlimited(Role::Admin), None, "token".into(), &mut bench.context())
+            .unwrap();
     bench.commit(made.changes).await.unwrap();
     let keep = async |digest: &str, body: &str, version: i64| {
         bench.store.keep_answer(answer(&bench, digest, body, 1), &made.key.key_id, version).await.unwrap()
@@ -334,7 +355,7 @@ async fn must_keep_one_answer_to_what_changed_nothing_and_none_for_a_key_that_mo
     }
     assert_eq!(bench.store.answer("expired").await.unwrap().unwrap().body, "now");
 
-    let mut changes = keys::revoke(&made.key, &mut bench.context()).unwrap().changes.unwrap();
+    let mut changes = keys::revoke(&made.key, &[], &mut bench.context()).unwrap().changes.unwrap();
     changes.store_answer(answer(&bench, "committed", "", 1));
     bench.commit(Some(changes)).await.unwrap();
     assert_eq!(keep("late", "", 1).await, None);

@@ -3,7 +3,7 @@
 use crate::harness::{Bench, full, small};
 use serde_json::json;
 use tenancy_core::Error;
-use tenancy_store::Condition;
+use tenancy_store::DatabaseHealth;
 use tenancy_store::database::Database;
 use tenancy_testkit::Postgres;
 
@@ -23,18 +23,18 @@ async fn must_serve_under_a_role_that_can_only_read_and_append_the_log() {
     bench.register(&small("acme-us", "acme")).await.unwrap();
     bench.drain().await;
     assert_eq!(bench.store.top_up_log().await, Ok(0));
-    assert_eq!(bench.store.condition().await, Ok(Condition::default()));
+    assert_eq!(bench.store.health().await, Ok(DatabaseHealth::default()));
     let months = "SELECT c.relname FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid \
                   WHERE inhparent = 'tenant_audit'::regclass ORDER BY 1";
     let before = database.rows(months);
     for lost in before.iter().rev().take(5) {
         database.execute(&format!("DROP TABLE {}", lost[0].as_ref().unwrap()));
     }
-    let few = bench.store.condition().await.unwrap();
+    let few = bench.store.health().await.unwrap();
     assert!(few.wrong.is_empty() && few.warnings[0].ends_with("lie ahead: 1"), "{few:?}");
     assert_eq!(bench.store.top_up_log().await, Ok(5));
     assert_eq!(database.rows(months), before);
-    assert_eq!(bench.store.condition().await, Ok(Condition::default()));
+    assert_eq!(bench.store.health().await, Ok(DatabaseHealth::default()));
     bench.store.remove_expired().await.unwrap();
 
     let client = database.connect().await;

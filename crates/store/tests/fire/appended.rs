@@ -4,7 +4,7 @@ use crate::harness::{Bench, small};
 use serde_json::json;
 use tenancy_core::Error;
 use tenancy_core::decision_context::least_audit_id;
-use tenancy_store::Condition;
+use tenancy_store::DatabaseHealth;
 use tenancy_store::database::Database;
 use tenancy_store::upkeep::Expired;
 use tenancy_testkit::Postgres;
@@ -121,8 +121,8 @@ async fn must_say_that_it_is_not_ready_while_this_months_partition_is_not_attach
     let month = this_month(&bench);
     database.execute(&format!("ALTER TABLE tenant_audit DETACH PARTITION {month}"));
     bench.register(&small("t-1", "acme")).await.unwrap_err();
-    let condition = bench.store.condition().await.unwrap();
-    assert!(condition.wrong.len() == 1 && condition.wrong[0].contains(&month), "{condition:?}");
+    let health = bench.store.health().await.unwrap();
+    assert!(health.wrong.len() == 1 && health.wrong[0].contains(&month), "{health:?}");
     // What has its name and is no part of the log is not taken for it.
     for refused in [bench.store.top_up_log().await.map(drop), url.migrate(false).await.map(drop)] {
         let Err(Error::Internal(why)) = refused else { panic!("{refused:?}") };
@@ -132,7 +132,7 @@ async fn must_say_that_it_is_not_ready_while_this_months_partition_is_not_attach
     let planned = url.migrate(true).await.unwrap();
     assert_eq!((planned.applied, planned.sql), (vec![], vec![format!("SELECT log_add_partition('{month}');")]));
     assert_eq!(bench.store.top_up_log().await, Ok(1));
-    assert_eq!(bench.store.condition().await, Ok(Condition::default()));
+    assert_eq!(bench.store.health().await, Ok(DatabaseHealth::default()));
     bench.register(&small("t-1", "acme")).await.unwrap();
 }
 

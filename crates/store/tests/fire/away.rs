@@ -77,7 +77,7 @@ async fn must_say_unavailable_while_it_is_not_let_in() {
         let answers = together(&bench.store, &members).await;
         assert!(answers.iter().all(|answer| *answer == Err(Error::Unavailable)), "{shut}: {answers:?}");
         assert_eq!(bench.store.snapshot(&there.tenant.tenant_id).await, Err(Error::Unavailable), "{shut}");
-        assert_eq!(bench.store.condition().await, Err(Error::Unavailable), "{shut}");
+        assert_eq!(bench.store.health().await, Err(Error::Unavailable), "{shut}");
         database.execute(&format!("ALTER ROLE serving {opened}"));
         let answers = together(&bench.store, &members).await;
         assert!(answers.iter().all(Result::is_ok), "{opened}: {answers:?}");

@@ -37,14 +37,14 @@ async fn must_bind_the_databases_time_cut_to_microseconds() {
         // Due by the database's time.
         let jobs = bench.store.claim("us", 1, Duration::from_secs(10)).await.unwrap();
         assert_eq!(jobs.len(), 1);
-        assert!(bench.store.condition().await.unwrap().wrong.is_empty());
+        assert!(bench.store.health().await.unwrap().wrong.is_empty());
     }
 }
 
 #[tokio::test]
 async fn must_not_be_ready_with_a_clock_more_than_five_seconds_off() {
     for (seconds, ready) in [(4, true), (-4, true), (6, false), (-6, false)] {
-        let wrong = off_by(seconds).await.store.condition().await.unwrap().wrong;
+        let wrong = off_by(seconds).await.store.health().await.unwrap().wrong;
         assert_eq!(wrong.is_empty(), ready, "{seconds} s: {wrong:?}");
         if !ready {
             assert!(wrong[0].contains("s off the database's; at most 5 s are allowed"), "{wrong:?}");

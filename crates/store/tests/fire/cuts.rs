@@ -31,7 +31,7 @@ async fn batch(bench: &Bench, beside: &Bench, number: u64) -> Vec<Member> {
     let organization = organizations::create(&organization, &mut bench.context()).unwrap().changes.unwrap();
     let key = keys::create(
         &format!("key {number}"),
-        Role::Viewer,
+        keys::Rights::unlimited(Role::Viewer),
         None,
         sha256_hex(&[&number.to_le_bytes()]),
         &mut bench.context(),

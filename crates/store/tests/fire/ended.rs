@@ -7,7 +7,7 @@ use tenancy_store::Next;
 /// What a store says is wrong once a thread of it has panicked over this.
 async fn wrong_after(bench: Bench, next: Next) -> Vec<String> {
     bench.organization("acme", json!({})).await;
-    let wrong = || async { bench.store.condition().await.unwrap().wrong };
+    let wrong = || async { bench.store.health().await.unwrap().wrong };
     assert_eq!(wrong().await, [""; 0]);
     bench.store.panic_over(&next).await;
     if next == Next::Change {
@@ -46,6 +46,6 @@ async fn must_be_well_when_it_was_closed() {
     for bench in [Bench::sqlite().await, Bench::postgres().await] {
         bench.organization("acme", json!({})).await;
         bench.store.close().await;
-        assert_eq!(bench.store.condition().await.unwrap().wrong, [""; 0]);
+        assert_eq!(bench.store.health().await.unwrap().wrong, [""; 0]);
     }
 }

@@ -1,9 +1,10 @@
-//! Hints that a job is queued: at once in the same process, soon in the others, and no more of them than are of use.
+//! Hints that a job is queued, and that the log has grown: at once in the same process, soon in the others, and no more of them than are of use.
 
 use crate::harness::{Bench, small};
 use crate::rig::Rig;
 use serde_json::json;
 use std::time::{Duration, Instant};
+use tenancy_store::Topic;
 use tenancy_store::database::Database;
 use tenancy_testkit::{Fault, PgBouncer, Postgres};
 
@@ -29,7 +30,31 @@ async fn registered(bench: &Bench) {
 }
 
 async fn hinted(bench: &Bench) {
-    tokio::time::timeout(SOON, bench.store.job_queued()).await.expect("a hint");
+    tokio::time::timeout(SOON, bench.store.notified(Topic::Jobs)).await.expect("a hint");
+}
+
+/// Waits for the log where `follows` is, from before `commits` does something at another place.
+async fn follows(follows: &Bench, commits: impl Future<Output = ()>) {
+    let grown = [follows.store.notified(Topic::Log), follows.store.notified(Topic::Log)];
+    commits.await;
+    for one in grown {
+        tokio::time::timeout(SOON, one).await.expect("a hint to each who waits");
+    }
+}
+
+/// No job is queued here.
+#[tokio::test]
+async fn must_wake_all_who_follow_the_log_in_the_same_process_and_in_others() {
+    for bench in [Bench::sqlite().await, Bench::model()] {
+        follows(&bench, bench.organization("acme", json!({}))).await;
+    }
+    let database = Postgres::shared().database("hints-log");
+    let url = Database::Postgres(database.url());
+    url.migrate(false).await.unwrap();
+    let (one, other) = (Bench::on(&url).await, Bench::on(&url).await);
+    listened_to(&database, "2").await;
+    follows(&one, one.organization("acme", json!({}))).await;
+    follows(&other, one.organization("beta", json!({}))).await;
 }
 
 #[tokio::test]

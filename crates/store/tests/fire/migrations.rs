@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use tenancy_core::Error;
-use tenancy_store::Condition;
+use tenancy_store::DatabaseHealth;
 use tenancy_store::database::{Database, Migrated};
 use tenancy_testkit::{PgBouncer, Postgres};
 
@@ -149,7 +149,7 @@ async fn must_print_in_a_dry_run_all_that_brings_postgres_up() {
     let url = Database::Postgres(database.url());
     let planned = url.migrate(true).await.unwrap();
     database.execute(&planned.sql.join("\n\n"));
-    assert_eq!(url.look().await, Ok(Condition::default()));
+    assert_eq!(url.look().await, Ok(DatabaseHealth::default()));
     assert_eq!(url.migrate(true).await, Ok(Migrated::default()));
     assert_eq!(database.value("SELECT count(*) FROM pg_inherits WHERE inhparent = 'tenant_audit'::regclass"), "8");
     assert_eq!(url.migrate(false).await, Ok(Migrated::default()));
@@ -173,7 +173,7 @@ async fn must_print_in_a_dry_run_all_that_brings_sqlite_up() {
     let planned = url.migrate(true).await.unwrap();
     let open = |path: &Path| rusqlite::Connection::open(path).unwrap();
     open(&printed).execute_batch(&planned.sql.join("\n\n")).unwrap();
-    assert_eq!(url.look().await, Ok(Condition::default()));
+    assert_eq!(url.look().await, Ok(DatabaseHealth::default()));
     assert_eq!(url.migrate(true).await, Ok(Migrated::default()));
     assert_eq!(url.migrate(false).await, Ok(Migrated::default()));
     let bench = Bench::on(&url).await;
@@ -207,7 +207,7 @@ async fn must_look_at_sqlite_without_changing_anything_also_while_a_server_has_i
     assert_eq!(contents(directory.path()), before);
     url.migrate(false).await.unwrap();
     let before = contents(directory.path());
-    assert_eq!(url.look().await, Ok(Condition::default()));
+    assert_eq!(url.look().await, Ok(DatabaseHealth::default()));
     assert_eq!(url.migrate(true).await, Ok(Migrated::default()));
     assert_eq!(contents(directory.path()), before);
     let bench = Bench::on(&url).await;

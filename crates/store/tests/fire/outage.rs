@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tenancy_core::Error;
-use tenancy_store::Condition;
+use tenancy_store::DatabaseHealth;
 use tenancy_store::database::Database;
 use tenancy_testkit::{Fault, Message, Postgres};
 use tokio::sync::mpsc;
@@ -96,8 +96,8 @@ async fn must_list_within_its_limits_behind_a_pooler() {
     };
     let armed = rig.proxy.arm(Fault::delay(Duration::ZERO).when(limited).repeated());
     // Many at once on few connections: none stands in the transaction of another.
-    let asked = futures_util::future::join_all((0..30).map(|_| rig.bench.store.condition())).await;
-    assert!(asked.iter().all(|answer| answer == &Ok(Condition::default())), "{asked:?}");
+    let asked = futures_util::future::join_all((0..30).map(|_| rig.bench.store.health())).await;
+    assert!(asked.iter().all(|answer| answer == &Ok(DatabaseHealth::default())), "{asked:?}");
     assert!(armed.fired() >= 30, "{}", armed.fired());
 }
 
@@ -135,11 +135,11 @@ async fn must_refuse_a_batch_at_once_when_the_file_is_locked() {
     assert!(answers.iter().all(|answer| *answer == Err(Error::Unavailable)), "{answers:?}");
     // Twice 5 s as a rule, for the batch that is tried and for the one that came meanwhile; not 5 s for each.
     assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
-    assert_eq!(bench.store.condition().await.unwrap().warnings.len(), 1);
+    assert_eq!(bench.store.health().await.unwrap().warnings.len(), 1);
     other.execute_batch("ROLLBACK").unwrap();
     let again = bench.store.commit_together((0..20).map(registration).collect()).await;
     assert!(again.iter().all(Result::is_ok), "{again:?}");
-    assert_eq!(bench.store.condition().await, Ok(Condition::default()));
+    assert_eq!(bench.store.health().await, Ok(DatabaseHealth::default()));
 }
 
 /// Registers one tenant after the other until it is told to stop.

@@ -98,10 +98,12 @@ async fn must_change_no_tenant_that_another_process_has_suspended() {
 #[tokio::test]
 async fn must_revoke_no_key_that_another_process_has_revoked() {
     let (database, [one, two]) = knowing("revoked", 3).await;
-    let made = keys::create("once", Role::Viewer, None, sha256_hex(&[b"once"]), &mut one.context()).unwrap();
+    let made =
+        keys::create("once", keys::Rights::unlimited(Role::Viewer), None, sha256_hex(&[b"once"]), &mut one.context())
+            .unwrap();
     one.commit(made.changes).await.unwrap();
-    let revoked = keys::revoke(&made.key, &mut one.context()).unwrap();
-    two.commit(keys::revoke(&made.key, &mut two.context()).unwrap().changes).await.unwrap();
+    let revoked = keys::revoke(&made.key, &[], &mut one.context()).unwrap();
+    two.commit(keys::revoke(&made.key, &[], &mut two.context()).unwrap().changes).await.unwrap();
     assert_eq!(code(one.commit(revoked.changes).await), "key_moved");
     whole(&database);
 }

@@ -37,7 +37,13 @@ fn wanted(bench: &Bench, round: u32, against: bool) -> Vec<Member> {
         let decision = bench.registration(&document);
         members.push(Member { changes: decision.changes.unwrap(), after: Some(decision.snapshot) });
         let digest = sha256_hex(&[id.as_bytes(), &[u8::from(against)]]);
-        let key = keys::create(&format!("key {round} {number}"), Role::Viewer, None, digest, &mut bench.context());
+        let key = keys::create(
+            &format!("key {round} {number}"),
+            keys::Rights::unlimited(Role::Viewer),
+            None,
+            digest,
+            &mut bench.context(),
+        );
         members.push(Member { changes: key.unwrap().changes.unwrap(), after: None });
     }
     if against {
@@ -123,7 +129,14 @@ async fn must_run_a_batch_again_that_was_the_victim_of_a_deadlock() {
 async fn revoked_meanwhile(hint: &str, in_its_name: &[bool]) {
     let (database, [bench]) = processes(hint).await;
     bench.organization("acme", json!({})).await;
-    let made = keys::create("gateway", Role::Operator, None, sha256_hex(&[b"gateway"]), &mut bench.context()).unwrap();
+    let made = keys::create(
+        "gateway",
+        keys::Rights::unlimited(Role::Operator),
+        None,
+        sha256_hex(&[b"gateway"]),
+        &mut bench.context(),
+    )
+    .unwrap();
     bench.commit(made.changes).await.unwrap();
     let mut members = Vec::new();
     for (number, in_its_name) in in_its_name.iter().enumerate() {

@@ -7,12 +7,15 @@ use tenancy_core::Error;
 use tenancy_core::action::Action;
 use tenancy_core::apikey::{ApiKey, Role};
 use tenancy_core::changes::{Changes, Guard, IdempotencyRecord};
+use tenancy_core::job::{Failure, FailureCode, Job, StepState};
 use tenancy_core::json::{Object, sha256_hex};
 use tenancy_core::manifest::Manifest;
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
-use tenancy_core::rules::outcome::{self, Failure};
+use tenancy_core::rules::outcome;
+use tenancy_core::rules::step::{Achieved, step_done};
 use tenancy_core::rules::{Decision, keys, organization_holds};
+use tenancy_core::scope::Scope;
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::tenant::State;
 use tenancy_store::page::{OrganizationFilter, Page};
@@ -47,10 +50,10 @@ impl World {
         }
         let page = Page::default();
         let mut organizations = Vec::new();
-        for row in bench.store.organizations(&OrganizationFilter::default(), &page).await.unwrap().items {
+        for row in bench.store.organizations(&Scope::All, &OrganizationFilter::default(), &page).await.unwrap().items {
             organizations.extend(bench.store.organization(&row.organization_id).await.unwrap());
         }
-        let keys = bench.store.api_keys(&page).await.unwrap().items;
+        let keys = bench.store.api_keys(&Scope::All, &page).await.unwrap().items;
         Self { tenants, organizations, keys }
     }
 
@@ -92,8 +95,13 @@ impl World {
             0 | 1 => return change(bench, snapshot, chance).map(of),
             2 | 3 => match &snapshot.open_job {
                 Some(job) if chance.one_in(4) => {
-                    let failure = Failure { code: "provisioner_failed", message: "odd".to_owned(), step: None };
+                    let failure =
+                        Failure { code: FailureCode::ProvisionerFailed, message: "odd".to_owned(), step: None };
                     outcome::fail(declared, snapshot, job, failure, context)
+                }
+                Some(job) if chance.one_in(4) => {
+                    let job = stepped(job);
+                    step_done(declared, snapshot, &job, (&job.steps[0], Achieved::of(job.steps[0].verb)), context)
                 }
                 Some(job) => outcome::complete(declared, snapshot, job, context),
                 None => return Ok(None),
@@ -134,10 +142,17 @@ impl World {
             },
             3 => {
                 let digest = sha256_hex(&[&chance.bits().to_le_bytes()]);
-                keys::create(&format!("key {}", chance.below(3)), Role::Viewer, None, digest, context)?.changes
+                keys::create(
+                    &format!("key {}", chance.below(3)),
+                    keys::Rights::unlimited(Role::Viewer),
+                    None,
+                    digest,
+                    context,
+                )?
+                .changes
             }
             _ => match chance.pick(&self.keys) {
-                Some(before) => keys::revoke(before, context)?.changes,
+                Some(before) => keys::revoke(before, &[], context)?.changes,
                 None => None,
             },
         };
@@ -232,4 +247,11 @@ fn change(bench: &Bench, snapshot: &TenantSnapshot, chance: &mut Chance) -> Resu
         document["webhooks"] = json!([webhook]);
     }
     bench.change(snapshot, &distinct(document), &["remove-environment", "less-retention", "move-isolation"])
+}
+
+/// The job with its first step done.
+fn stepped(job: &Job) -> Job {
+    let mut job = job.clone();
+    job.steps[0].state = StepState::Done;
+    Job { progress: 0.5, logs: format!("{}done\n", job.logs), ..job }
 }

@@ -3,7 +3,7 @@
 use crate::http::problem::Problem;
 use crate::http::respond::json;
 use crate::http::server::Server;
-use crate::http::write::Write;
+use crate::http::write::WriteRequest;
 use crate::operations::apply::Apply;
 use axum::extract::State;
 use axum::response::Response;
@@ -11,8 +11,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use tenancy_api::applied::{Applied as AppliedView, AppliedDocument, Difference as DifferenceView};
 use tenancy_api::problem::ProblemError;
-use tenancy_core::Error;
-use tenancy_core::permission::{Operation, may};
+use tenancy_core::permission::Operation;
 
 /// Applies manifests: all are checked before any is written, then each is its own commit with its own line.
 #[utoipa::path(
@@ -29,12 +28,12 @@ use tenancy_core::permission::{Operation, may};
     )),
     responses((status = 200, body = AppliedView)),
 )]
-pub async fn apply(State(server): State<Arc<Server>>, mut write: Write) -> Result<Response, Problem> {
+pub async fn apply(State(server): State<Arc<Server>>, mut write: WriteRequest) -> Result<Response, Problem> {
     let documents = write.documents()?;
     let organizations =
         documents.iter().any(|document| document.get("kind").and_then(Value::as_str) == Some("Organization"));
-    if organizations && !may(write.role, Operation::WriteOrganizations) {
-        return Err(Error::Forbidden(format!("a key of role {} may not write organizations", write.role)).into());
+    if organizations && !write.dry_run {
+        write.request.caller.require(Operation::WriteOrganizations)?;
     }
     let (allow, dry_run, key) = (std::mem::take(&mut write.allow), write.dry_run, write.key);
     let (request, apply) = (write.request, Apply { documents, allow, dry_run });

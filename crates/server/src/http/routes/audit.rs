@@ -1,5 +1,6 @@
 //! `/v1/audit`, and that of a tenant: what happened, in the one order.
 
+use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
@@ -30,10 +31,16 @@ use tenancy_store::page::{AuditFilter, Page};
     ),
     responses((status = 200, body = List<EventView>)),
 )]
-pub async fn list(State(server): State<Arc<Server>>, query: Query) -> Result<Response, Problem> {
+pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Query) -> Result<Response, Problem> {
     let (filter, wanted) = read(query)?;
-    let listed = server.tenancy.store.audit(&filter, &wanted).await?;
-    json(&page(&listed.items, listed.next, |logged| EventView::of(logged.position, &logged.event)))
+    let listed = audit::list(&server.tenancy, &caller, &filter, &wanted).await?;
+    server
+        .tenancy
+        .key_names
+        .load(&server.tenancy, listed.items.iter().map(|logged| logged.event.actor.as_str()))
+        .await?;
+    let viewpoint = caller.viewpoint(&server.tenancy);
+    json(&page(&listed.items, listed.next, |logged| EventView::of(viewpoint, logged.position, &logged.event)))
 }
 
 /// Audit events of a tenant, in order of their positions.
@@ -53,12 +60,19 @@ pub async fn list(State(server): State<Arc<Server>>, query: Query) -> Result<Res
 )]
 pub async fn of_tenant(
     State(server): State<Arc<Server>>,
+    By(caller): By,
     Named(tenant): Named<String>,
     query: Query,
 ) -> Result<Response, Problem> {
     let (filter, wanted) = read(query)?;
-    let listed = audit::of_tenant(&server.tenancy, &tenant, filter, &wanted).await?;
-    json(&page(&listed.items, listed.next, |logged| EventView::of(logged.position, &logged.event)))
+    let listed = audit::of_tenant(&server.tenancy, &caller, &tenant, filter, &wanted).await?;
+    server
+        .tenancy
+        .key_names
+        .load(&server.tenancy, listed.items.iter().map(|logged| logged.event.actor.as_str()))
+        .await?;
+    let viewpoint = caller.viewpoint(&server.tenancy);
+    json(&page(&listed.items, listed.next, |logged| EventView::of(viewpoint, logged.position, &logged.event)))
 }
 
 fn read(mut query: Query) -> Result<(AuditFilter, Page), Error> {

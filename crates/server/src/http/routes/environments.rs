@@ -1,15 +1,16 @@
 //! `/v1/tenants/{tenant_id}/environments`
 
 use crate::answer::Answer;
+use crate::authentication::Caller;
+use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
 use crate::http::respond::{json, text, versioned};
 use crate::http::server::Server;
-use crate::http::write::Write;
+use crate::http::write::WriteRequest;
 use crate::operations::documents::desired::How;
-use crate::operations::environments::{Change, Remove, Written, find};
-use crate::operations::tenants;
+use crate::operations::environments::{self, Change, Remove, Written};
 use crate::tenancy::Tenancy;
 use axum::extract::State;
 use axum::response::Response;
@@ -31,17 +32,13 @@ use tenancy_api::written::Written as WrittenView;
 )]
 pub async fn list(
     State(server): State<Arc<Server>>,
+    By(caller): By,
     Named(tenant): Named<String>,
     mut query: Query,
 ) -> Result<Response, Problem> {
     let wanted = query.page()?;
     query.no_others()?;
-    let id = tenants::tenant_id(&server.tenancy, &tenant).await?;
-    let listed = server.tenancy.store.environments(&id, &wanted).await?;
-    if listed.items.is_empty() {
-        // A tenant that has none, or no tenant.
-        tenants::find(&server.tenancy, &tenant).await?;
-    }
+    let listed = environments::list(&server.tenancy, &caller, &tenant, &wanted).await?;
     json(&page(&listed.items, listed.next, EnvironmentView::of))
 }
 
@@ -56,12 +53,12 @@ pub async fn list(
 )]
 pub async fn get(
     State(server): State<Arc<Server>>,
+    By(caller): By,
     Named((tenant, environment)): Named<(String, String)>,
     _: NoQuery,
 ) -> Result<Response, Problem> {
-    let snapshot = tenants::find(&server.tenancy, &tenant).await?;
-    let environment = find(&snapshot, &environment)?;
-    versioned(&environment.version.to_string(), &EnvironmentView::of(environment))
+    let environment = environments::get(&server.tenancy, &caller, &tenant, &environment).await?;
+    versioned(&environment.version.to_string(), &EnvironmentView::of(&environment))
 }
 
 /// Takes an environment to a whole entry; `If-None-Match: *` adds it. A change is one of the tenant, too.
@@ -81,7 +78,7 @@ pub async fn get(
 pub async fn put(
     State(server): State<Arc<Server>>,
     Named(path): Named<(String, String)>,
-    write: Write,
+    write: WriteRequest,
 ) -> Result<Response, Problem> {
     change(&server, path, How::Replace, write).await
 }
@@ -100,7 +97,7 @@ pub async fn put(
 pub async fn patch(
     State(server): State<Arc<Server>>,
     Named(path): Named<(String, String)>,
-    write: Write,
+    write: WriteRequest,
 ) -> Result<Response, Problem> {
     change(&server, path, How::Merge, write).await
 }
@@ -119,25 +116,25 @@ pub async fn patch(
 pub async fn remove(
     State(server): State<Arc<Server>>,
     Named((tenant, environment)): Named<(String, String)>,
-    mut write: Write,
+    mut write: WriteRequest,
 ) -> Result<Response, Problem> {
     let (read_at, allow) = (write.version_said()?, std::mem::take(&mut write.allow));
     let command = Remove { tenant, environment, precondition: write.precondition, read_at, allow };
-    write.carry_out(&server, command, |_, ()| Answer { status: 204, ..Answer::default() }).await
+    write.carry_out(&server, command, |_, _, ()| Answer { status: 204, ..Answer::default() }).await
 }
 
 async fn change(
     server: &Server,
     (tenant, environment): (String, String),
     how: How,
-    mut write: Write,
+    mut write: WriteRequest,
 ) -> Result<Response, Problem> {
     let (document, allow) = (write.document()?, std::mem::take(&mut write.allow));
     let command = Change { tenant, environment, document, how, precondition: write.precondition, allow };
     write.carry_out(server, command, written).await
 }
 
-fn written(_: &Tenancy, written: &Written) -> Answer {
+fn written(_: &Tenancy, _: &Caller, written: &Written) -> Answer {
     let environment = &written.environment;
     let location = || format!("/v1/tenants/{}/environments/{}", environment.tenant_id, environment.name);
     Answer {

@@ -1,6 +1,8 @@
-//! `/healthz`, `/readyz`, `/metrics`: open, and without a word of any tenant.
+//! `/healthz`, `/readyz`, `/metrics`: open, and without a word of any tenant. `/v1/status`: for who may read it.
 
+use crate::background::LoopStatus;
 use crate::http::problem::Problem;
+use crate::http::query::NoQuery;
 use crate::http::respond::{bytes, json};
 use crate::http::server::Server;
 use axum::extract::State;
@@ -8,8 +10,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::health::{Health, Readiness};
+use tenancy_api::status::{BackgroundLoop as LoopView, Status as StatusView};
 use tenancy_core::Error;
-use tenancy_store::Condition;
+use tenancy_store::DatabaseHealth;
 
 /// The process runs.
 #[utoipa::path(get, path = "/healthz", tag = "health", operation_id = "healthz", responses((status = 200, body = Object)))]
@@ -25,8 +28,8 @@ pub async fn healthz() -> Result<Response, Problem> {
     responses((status = 200, body = Object), (status = 503, body = Object)),
 )]
 pub async fn readyz(State(server): State<Arc<Server>>) -> Result<Response, Problem> {
-    let wrong = |error: Error| Condition { wrong: vec![error.to_string()], ..Condition::default() };
-    let Condition { mut wrong, warnings } = server.tenancy.store.condition().await.unwrap_or_else(wrong);
+    let wrong = |error: Error| DatabaseHealth { wrong: vec![error.to_string()], ..DatabaseHealth::default() };
+    let DatabaseHealth { mut wrong, warnings } = server.tenancy.store.health().await.unwrap_or_else(wrong);
     if server.stop.is_cancelled() {
         wrong.push("the server is stopping".to_owned());
     }
@@ -36,6 +39,28 @@ pub async fn readyz(State(server): State<Arc<Server>>) -> Result<Response, Probl
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     Ok(response)
+}
+
+/// What runs in the background of the process that answers, and how it has gone since the process started.
+#[utoipa::path(
+    get, path = "/v1/status", tag = "health", operation_id = "status",
+    responses((status = 200, body = StatusView)),
+)]
+pub async fn status(State(server): State<Arc<Server>>, _: NoQuery) -> Result<Response, Problem> {
+    let view = |status: &LoopStatus| {
+        let figures = status.figures();
+        LoopView {
+            name: status.name.into(),
+            period_seconds: status.period.as_secs_f64(),
+            runs: figures.runs,
+            errors: figures.errors,
+            last_run_at: figures.last_run_at,
+            last_success_at: figures.last_success_at,
+            last_error_at: figures.last_error_at,
+            last_error: figures.last_error,
+        }
+    };
+    json(&StatusView { background: server.background.status().map(view).collect() })
 }
 
 /// Figures for Prometheus.

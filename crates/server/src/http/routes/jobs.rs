@@ -1,14 +1,15 @@
 //! `/v1/jobs`, and those of a tenant.
 
 use crate::answer::Answer;
+use crate::authentication::Caller;
+use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::respond::{json, text};
 use crate::http::server::Server;
-use crate::http::write::Write;
-use crate::operations::jobs::{Cancel, MAX_WAIT_SECONDS, find, wait};
-use crate::operations::tenants::tenant_id;
+use crate::http::write::WriteRequest;
+use crate::operations::jobs::{self, Cancel, MAX_WAIT_SECONDS, find, wait};
 use crate::tenancy::Tenancy;
 use axum::extract::State;
 use axum::response::Response;
@@ -21,9 +22,8 @@ use tenancy_api::list::{List, page};
 use tenancy_core::Error;
 use tenancy_core::document;
 use tenancy_core::hold::MAX_REASON_LENGTH_BYTES;
-use tenancy_core::ids::TenantId;
 use tenancy_core::job::{Job, JobState};
-use tenancy_store::page::JobFilter;
+use tenancy_store::page::{JobFilter, Page};
 
 /// Jobs on all tenants, newest first.
 #[utoipa::path(
@@ -35,8 +35,12 @@ use tenancy_store::page::JobFilter;
     ),
     responses((status = 200, body = List<JobView>)),
 )]
-pub async fn list(State(server): State<Arc<Server>>, query: Query) -> Result<Response, Problem> {
-    listed(&server, None, query).await
+pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Query) -> Result<Response, Problem> {
+    let (filter, wanted) = read(query)?;
+    let listed = jobs::list(&server.tenancy, &caller, &filter, &wanted).await?;
+    server.tenancy.key_names.load(&server.tenancy, listed.items.iter().map(|job| job.requested_by.as_str())).await?;
+    let viewpoint = caller.viewpoint(&server.tenancy);
+    json(&page(&listed.items, listed.next, |job| JobView::row(viewpoint, job)))
 }
 
 /// Jobs on a tenant, newest first.
@@ -52,22 +56,21 @@ pub async fn list(State(server): State<Arc<Server>>, query: Query) -> Result<Res
 )]
 pub async fn of_tenant(
     State(server): State<Arc<Server>>,
+    By(caller): By,
     Named(tenant): Named<String>,
     query: Query,
 ) -> Result<Response, Problem> {
-    let id = tenant_id(&server.tenancy, &tenant).await?;
-    let exists = server.tenancy.store.snapshot(&id).await?.is_some();
-    if !exists {
-        return Err(Error::not_found("tenant", tenant).into());
-    }
-    listed(&server, Some(id), query).await
+    let (filter, wanted) = read(query)?;
+    let listed = jobs::of_tenant(&server.tenancy, &caller, &tenant, filter, &wanted).await?;
+    server.tenancy.key_names.load(&server.tenancy, listed.items.iter().map(|job| job.requested_by.as_str())).await?;
+    let viewpoint = caller.viewpoint(&server.tenancy);
+    json(&page(&listed.items, listed.next, |job| JobView::row(viewpoint, job)))
 }
 
-async fn listed(server: &Server, tenant_id: Option<TenantId>, mut query: Query) -> Result<Response, Problem> {
-    let (filter, wanted) = (JobFilter { tenant_id, state: query.word("state", JobState::WORDS)? }, query.page()?);
+fn read(mut query: Query) -> Result<(JobFilter, Page), Error> {
+    let (filter, wanted) = (JobFilter { tenant_id: None, state: query.word("state", JobState::WORDS)? }, query.page()?);
     query.no_others()?;
-    let listed = server.tenancy.store.jobs(&filter, &wanted).await?;
-    json(&page(&listed.items, listed.next, JobView::row))
+    Ok((filter, wanted))
 }
 
 /// A job with its log; `wait_seconds` answers when it ended, or when the time is up.
@@ -82,19 +85,21 @@ async fn listed(server: &Server, tenant_id: Option<TenantId>, mut query: Query) 
 )]
 pub async fn get(
     State(server): State<Arc<Server>>,
+    By(caller): By,
     Named((tenant, job)): Named<(String, String)>,
     mut query: Query,
 ) -> Result<Response, Problem> {
     let seconds = query.number("wait_seconds", 0..=MAX_WAIT_SECONDS)?;
     query.no_others()?;
     let job = match seconds {
-        None | Some(0) => find(&server.tenancy, &tenant, &job).await?,
+        None | Some(0) => find(&server.tenancy, &caller, &tenant, &job).await?,
         Some(seconds) => {
             let time = Duration::from_secs(seconds);
-            wait(&server.tenancy, &tenant, &job, time, &server.stop).await?
+            wait(&server.tenancy, &caller, (&tenant, &job), time, &server.stop).await?
         }
     };
-    json(&JobView::of(&job))
+    server.tenancy.key_names.load(&server.tenancy, [job.requested_by.as_str()]).await?;
+    json(&JobView::of(caller.viewpoint(&server.tenancy), &job))
 }
 
 /// Cancels a job that is queued or waits, or takes it from who works it; what its steps have done stays. It ends as
@@ -111,7 +116,7 @@ pub async fn get(
 pub async fn cancel(
     State(server): State<Arc<Server>>,
     Named((tenant, job)): Named<(String, String)>,
-    write: Write,
+    write: WriteRequest,
 ) -> Result<Response, Problem> {
     let reason = cancellation(&write.document_if_any()?)?;
     let command = Cancel { tenant, job, reason, precondition: write.precondition };
@@ -119,8 +124,8 @@ pub async fn cancel(
 }
 
 /// Without its log, which the answer that is kept for an Idempotency-Key would hold once more.
-fn cancelled(_: &Tenancy, job: &Job) -> Answer {
-    Answer { status: 200, body: text(&JobView::row(job)), ..Answer::default() }
+fn cancelled(tenancy: &Tenancy, caller: &Caller, job: &Job) -> Answer {
+    Answer { status: 200, body: text(&JobView::row(caller.viewpoint(tenancy), job)), ..Answer::default() }
 }
 
 fn cancellation(document: &Value) -> Result<Option<String>, Error> {

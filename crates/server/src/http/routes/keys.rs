@@ -1,21 +1,23 @@
 //! `/v1/keys`, and whose key this is.
 
 use crate::answer::Answer;
-use crate::http::auth::Caller;
+use crate::authentication::Caller;
+use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
 use crate::http::respond::{json, text};
 use crate::http::server::Server;
-use crate::http::write::Write;
-use crate::operations::keys::{Create, NewKey, Revoke, find};
+use crate::http::write::WriteRequest;
+use crate::operations::keys::{self, Create, NewKey, Revoke, Rotate, find};
 use crate::tenancy::Tenancy;
-use axum::extract::{Extension, State};
+use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
-use tenancy_api::document::KeyRequest;
+use tenancy_api::document::{KeyRequest, KeyRevocation, KeyRotation};
 use tenancy_api::key::{Key as KeyView, NewKey as NewKeyView, WhoAmI as WhoAmIView};
 use tenancy_api::list::{List, page};
+use tenancy_core::Error;
 use tenancy_core::apikey::ApiKey;
 
 /// Whose credential this is.
@@ -23,9 +25,8 @@ use tenancy_core::apikey::ApiKey;
     get, path = "/v1/whoami", tag = "keys", operation_id = "whoami",
     responses((status = 200, body = WhoAmIView)),
 )]
-pub async fn whoami(Extension(caller): Extension<Caller>, _: NoQuery) -> Result<Response, Problem> {
-    let key = &caller.key;
-    json(&WhoAmIView::of(key))
+pub async fn whoami(By(caller): By, _: NoQuery) -> Result<Response, Problem> {
+    json(&WhoAmIView::of(caller.key().ok_or(Error::Unauthenticated)?))
 }
 
 /// API keys, in order of their ids.
@@ -37,10 +38,10 @@ pub async fn whoami(Extension(caller): Extension<Caller>, _: NoQuery) -> Result<
     ),
     responses((status = 200, body = List<KeyView>)),
 )]
-pub async fn list(State(server): State<Arc<Server>>, mut query: Query) -> Result<Response, Problem> {
+pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: Query) -> Result<Response, Problem> {
     let wanted = query.page()?;
     query.no_others()?;
-    let listed = server.tenancy.store.api_keys(&wanted).await?;
+    let listed = keys::list(&server.tenancy, &caller, &wanted).await?;
     json(&page(&listed.items, listed.next, KeyView::of))
 }
 
@@ -50,8 +51,8 @@ pub async fn list(State(server): State<Arc<Server>>, mut query: Query) -> Result
     request_body = KeyRequest,
     responses((status = 201, body = NewKeyView, headers(("Location")))),
 )]
-pub async fn create(State(server): State<Arc<Server>>, write: Write) -> Result<Response, Problem> {
-    let command = Create { document: write.document()?, maker: write.role };
+pub async fn create(State(server): State<Arc<Server>>, write: WriteRequest) -> Result<Response, Problem> {
+    let command = Create { document: write.document()? };
     write.carry_out_kept(&server, command, made, made_before).await
 }
 
@@ -63,34 +64,61 @@ pub async fn create(State(server): State<Arc<Server>>, write: Write) -> Result<R
 )]
 pub async fn get(
     State(server): State<Arc<Server>>,
+    By(caller): By,
     Named(key): Named<String>,
     _: NoQuery,
 ) -> Result<Response, Problem> {
-    json(&KeyView::of(&find(&server.tenancy, &key).await?))
+    json(&KeyView::of(&find(&server.tenancy, &caller, &key).await?))
 }
 
-/// Revokes a key: it is refused from now on.
+/// Revokes a key: it is refused from now on. With `with_children`, the keys that it made are revoked, too.
 #[utoipa::path(
     delete, path = "/v1/keys/{key_id}", tag = "keys", operation_id = "revoke_key",
     params(("key_id" = String, Path, description = "Its id")),
+    request_body(content = Option<KeyRevocation>),
     responses((status = 200, body = KeyView)),
 )]
 pub async fn revoke(
     State(server): State<Arc<Server>>,
     Named(key): Named<String>,
-    write: Write,
+    write: WriteRequest,
 ) -> Result<Response, Problem> {
-    write.nothing_said()?;
-    write.carry_out(&server, Revoke { key }, revoked).await
+    let command = Revoke { key, document: write.document_if_any()? };
+    write.carry_out(&server, command, revoked).await
 }
 
-fn made(_: &Tenancy, made: &NewKey) -> Answer {
+/// Gives a key a new token, which is in this answer and nowhere else. The former token works for `overlap_seconds` more:
+/// one day unless the request says otherwise, 30 days at most.
+#[utoipa::path(
+    post, path = "/v1/keys/{key_id}/rotate", tag = "keys", operation_id = "rotate_key",
+    params(("key_id" = String, Path, description = "Its id")),
+    request_body(content = Option<KeyRotation>),
+    responses((status = 200, body = NewKeyView)),
+)]
+pub async fn rotate(
+    State(server): State<Arc<Server>>,
+    Named(key): Named<String>,
+    write: WriteRequest,
+) -> Result<Response, Problem> {
+    let command = Rotate { key, document: write.document_if_any()? };
+    write.carry_out_kept(&server, command, rotated, rotated_before).await
+}
+
+fn made(_: &Tenancy, _: &Caller, made: &NewKey) -> Answer {
     new_key(made, Some(made.token.reveal()))
 }
 
 /// What is kept for an Idempotency-Key: everything but the token.
-fn made_before(_: &Tenancy, made: &NewKey) -> Answer {
+fn made_before(_: &Tenancy, _: &Caller, made: &NewKey) -> Answer {
     new_key(made, None)
+}
+
+fn rotated(_: &Tenancy, _: &Caller, rotated: &NewKey) -> Answer {
+    Answer { status: 200, location: None, ..new_key(rotated, Some(rotated.token.reveal())) }
+}
+
+fn rotated_before(_: &Tenancy, _: &Caller, rotated: &NewKey) -> Answer {
+    Answer { status: 200, location: None, ..new_key(rotated, None) }
 }
 
 fn new_key(made: &NewKey, token: Option<&str>) -> Answer {
@@ -102,6 +130,6 @@ fn new_key(made: &NewKey, token: Option<&str>) -> Answer {
     }
 }
 
-fn revoked(_: &Tenancy, key: &ApiKey) -> Answer {
+fn revoked(_: &Tenancy, _: &Caller, key: &ApiKey) -> Answer {
     Answer { status: 200, body: text(&KeyView::of(key)), ..Answer::default() }
 }

@@ -1,11 +1,12 @@
 //! `/v1/tenants/{tenant_id}/activate` and the like: transitions are asked for, and answered with the job.
 
 use crate::answer::Answer;
+use crate::authentication::Caller;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::respond::text;
 use crate::http::server::Server;
-use crate::http::write::Write;
+use crate::http::write::WriteRequest;
 use crate::operations::lifecycle::{Activate, Request, Suspend};
 use crate::operations::tenants::Written;
 use crate::tenancy::Tenancy;
@@ -30,7 +31,7 @@ use tenancy_core::document;
 pub async fn delete(
     State(server): State<Arc<Server>>,
     Named(tenant): Named<String>,
-    write: Write,
+    write: WriteRequest,
 ) -> Result<Response, Problem> {
     let read_at = write.version_said()?;
     request(&server, tenant, Action::Delete, read_at, write).await
@@ -46,7 +47,7 @@ pub async fn delete(
 pub async fn activate(
     State(server): State<Arc<Server>>,
     Named(tenant): Named<String>,
-    write: Write,
+    write: WriteRequest,
 ) -> Result<Response, Problem> {
     let hold = activation(&write.document_if_any()?)?;
     let command = Activate { tenant, hold, precondition: write.precondition };
@@ -63,7 +64,7 @@ pub async fn activate(
 pub async fn suspend(
     State(server): State<Arc<Server>>,
     Named(tenant): Named<String>,
-    write: Write,
+    write: WriteRequest,
 ) -> Result<Response, Problem> {
     let command = Suspend { tenant, document: write.document_if_any()?, precondition: write.precondition };
     write.carry_out(&server, command, accepted).await
@@ -78,7 +79,7 @@ pub async fn suspend(
 pub async fn undelete(
     State(server): State<Arc<Server>>,
     Named(tenant): Named<String>,
-    write: Write,
+    write: WriteRequest,
 ) -> Result<Response, Problem> {
     write.nothing_said()?;
     request(&server, tenant, Action::Undelete, None, write).await
@@ -93,7 +94,7 @@ pub async fn undelete(
 pub async fn purge(
     State(server): State<Arc<Server>>,
     Named(tenant): Named<String>,
-    write: Write,
+    write: WriteRequest,
 ) -> Result<Response, Problem> {
     write.nothing_said()?;
     request(&server, tenant, Action::Purge, None, write).await
@@ -104,18 +105,18 @@ async fn request(
     tenant: String,
     action: Action,
     read_at: Option<i64>,
-    write: Write,
+    write: WriteRequest,
 ) -> Result<Response, Problem> {
     let command = Request { tenant, action, precondition: write.precondition, read_at };
     write.carry_out(server, command, accepted).await
 }
 
-fn accepted(tenancy: &Tenancy, written: &Written) -> Answer {
+fn accepted(tenancy: &Tenancy, caller: &Caller, written: &Written) -> Answer {
     Answer {
         status: 202,
         etag: Some(etag(&written.snapshot.tenant)),
         location: written.snapshot.open_job.as_ref().map(location),
-        body: text(&AcceptedView::of(&tenancy.declared, &written.snapshot)),
+        body: text(&AcceptedView::of(&tenancy.declared, caller.viewpoint(tenancy), &written.snapshot)),
     }
 }
 

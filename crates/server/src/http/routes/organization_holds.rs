@@ -5,7 +5,7 @@ use super::organizations::written;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::server::Server;
-use crate::http::write::Write;
+use crate::http::write::WriteRequest;
 use crate::operations::organization_holds::{Activate, Suspend};
 use axum::extract::State;
 use axum::response::Response;
@@ -25,7 +25,7 @@ use tenancy_api::organization::Organization as OrganizationView;
 pub async fn suspend(
     State(server): State<Arc<Server>>,
     Named(organization): Named<String>,
-    write: Write,
+    write: WriteRequest,
 ) -> Result<Response, Problem> {
     let command = Suspend { organization, document: write.document_if_any()?, precondition: write.precondition };
     let answered = write.carry_out(&server, command, written).await;
@@ -44,7 +44,7 @@ pub async fn suspend(
 pub async fn activate(
     State(server): State<Arc<Server>>,
     Named(organization): Named<String>,
-    write: Write,
+    write: WriteRequest,
 ) -> Result<Response, Problem> {
     let hold = activation(&write.document_if_any()?)?;
     let command = Activate { organization, hold, precondition: write.precondition };

@@ -1,14 +1,16 @@
 //! `/v1/organizations`
 
 use crate::answer::Answer;
+use crate::authentication::Caller;
+use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
 use crate::http::respond::{json, text, versioned};
 use crate::http::server::Server;
-use crate::http::write::Write;
+use crate::http::write::WriteRequest;
 use crate::operations::documents::desired::How;
-use crate::operations::organizations::{Change, Close, Create, Written, find};
+use crate::operations::organizations::{self, Change, Close, Create, Written, find};
 use crate::tenancy::Tenancy;
 use axum::extract::State;
 use axum::response::Response;
@@ -28,11 +30,11 @@ use tenancy_store::page::OrganizationFilter;
     ),
     responses((status = 200, body = List<OrganizationView>)),
 )]
-pub async fn list(State(server): State<Arc<Server>>, mut query: Query) -> Result<Response, Problem> {
+pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: Query) -> Result<Response, Problem> {
     let (filter, wanted) = (OrganizationFilter { q: query.text("q")? }, query.page()?);
     query.no_others()?;
-    let listed = server.tenancy.store.organizations(&filter, &wanted).await?;
-    json(&page(&listed.items, listed.next, OrganizationView::of))
+    let listed = organizations::list(&server.tenancy, &caller, &filter, &wanted).await?;
+    json(&page(&listed.items, listed.next, |row| OrganizationView::of(caller.viewpoint(&server.tenancy), row)))
 }
 
 /// Makes an organization.
@@ -41,7 +43,7 @@ pub async fn list(State(server): State<Arc<Server>>, mut query: Query) -> Result
     request_body = OrganizationManifest,
     responses((status = 201, body = OrganizationView, headers(("ETag"), ("Location")))),
 )]
-pub async fn create(State(server): State<Arc<Server>>, write: Write) -> Result<Response, Problem> {
+pub async fn create(State(server): State<Arc<Server>>, write: WriteRequest) -> Result<Response, Problem> {
     let command = Create { document: write.document()?, precondition: write.precondition };
     write.carry_out(&server, command, written).await
 }
@@ -54,11 +56,14 @@ pub async fn create(State(server): State<Arc<Server>>, write: Write) -> Result<R
 )]
 pub async fn get(
     State(server): State<Arc<Server>>,
+    By(caller): By,
     Named(organization): Named<String>,
     _: NoQuery,
 ) -> Result<Response, Problem> {
-    let record = find(&server.tenancy, &organization).await?;
-    let view = OrganizationView::whole(&record.organization, &record.usage, &record.holds);
+    let record = find(&server.tenancy, &caller, &organization).await?;
+    server.tenancy.key_names.load(&server.tenancy, record.holds.iter().map(|hold| hold.placed_by.as_str())).await?;
+    let view =
+        OrganizationView::whole(caller.viewpoint(&server.tenancy), &record.organization, &record.usage, &record.holds);
     versioned(&etag(&record.organization), &view)
 }
 
@@ -75,7 +80,7 @@ pub async fn get(
 pub async fn put(
     State(server): State<Arc<Server>>,
     Named(organization): Named<String>,
-    write: Write,
+    write: WriteRequest,
 ) -> Result<Response, Problem> {
     change(&server, organization, How::Replace, write).await
 }
@@ -90,7 +95,7 @@ pub async fn put(
 pub async fn patch(
     State(server): State<Arc<Server>>,
     Named(organization): Named<String>,
-    write: Write,
+    write: WriteRequest,
 ) -> Result<Response, Problem> {
     change(&server, organization, How::Merge, write).await
 }
@@ -105,25 +110,25 @@ pub async fn patch(
 pub async fn close(
     State(server): State<Arc<Server>>,
     Named(organization): Named<String>,
-    write: Write,
+    write: WriteRequest,
 ) -> Result<Response, Problem> {
     let read_at = write.version_said()?;
     let command = Close { organization, precondition: write.precondition, read_at };
     write.carry_out(&server, command, written).await
 }
 
-async fn change(server: &Server, organization: String, how: How, write: Write) -> Result<Response, Problem> {
+async fn change(server: &Server, organization: String, how: How, write: WriteRequest) -> Result<Response, Problem> {
     let command = Change { organization, document: write.document()?, how, precondition: write.precondition };
     write.carry_out(server, command, written).await
 }
 
 /// The answer to a write of an organization.
-pub(super) fn written(_: &Tenancy, written: &Written) -> Answer {
+pub(super) fn written(tenancy: &Tenancy, caller: &Caller, written: &Written) -> Answer {
     let organization = &written.organization;
     Answer {
         status: if written.created { 201 } else { 200 },
         etag: Some(etag(organization)),
         location: written.created.then(|| format!("/v1/organizations/{}", organization.organization_id)),
-        body: text(&OrganizationView::whole(organization, &written.usage, &written.holds)),
+        body: text(&OrganizationView::whole(caller.viewpoint(tenancy), organization, &written.usage, &written.holds)),
     }
 }

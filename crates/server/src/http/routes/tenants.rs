@@ -1,15 +1,17 @@
 //! `/v1/tenants`
 
 use crate::answer::Answer;
+use crate::authentication::Caller;
+use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
 use crate::http::respond::json;
 use crate::http::respond::text;
 use crate::http::server::Server;
-use crate::http::write::Write;
+use crate::http::write::WriteRequest;
 use crate::operations::documents::desired::How;
-use crate::operations::tenants::{Change, Register, Written};
+use crate::operations::tenants::{self, Change, Register, Written};
 use crate::tenancy::Tenancy;
 use axum::extract::State;
 use axum::response::Response;
@@ -42,11 +44,11 @@ use tenancy_store::page::TenantFilter;
     ),
     responses((status = 200, body = List<TenantRow>)),
 )]
-pub async fn list(State(server): State<Arc<Server>>, mut query: Query) -> Result<Response, Problem> {
+pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: Query) -> Result<Response, Problem> {
     let (filter, wanted) = (filter(&mut query)?, query.page()?);
     query.no_others()?;
-    let listed = server.tenancy.store.tenants(&filter, &wanted).await?;
-    json(&page(&listed.items, listed.next, TenantRow::of))
+    let listed = tenants::list(&server.tenancy, &caller, &filter, &wanted).await?;
+    json(&page(&listed.items, listed.next, |row| TenantRow::of(caller.viewpoint(&server.tenancy), row)))
 }
 
 fn filter(query: &mut Query) -> Result<TenantFilter, Error> {
@@ -85,7 +87,7 @@ fn labels(query: &mut Query) -> Result<Vec<(String, String)>, Error> {
     request_body = TenantManifest,
     responses((status = 201, body = WrittenView<TenantView>, headers(("ETag"), ("Location")))),
 )]
-pub async fn register(State(server): State<Arc<Server>>, write: Write) -> Result<Response, Problem> {
+pub async fn register(State(server): State<Arc<Server>>, write: WriteRequest) -> Result<Response, Problem> {
     let command = Register { document: write.document()?, precondition: write.precondition };
     write.carry_out(&server, command, written).await
 }
@@ -98,10 +100,11 @@ pub async fn register(State(server): State<Arc<Server>>, write: Write) -> Result
 )]
 pub async fn get(
     State(server): State<Arc<Server>>,
+    By(caller): By,
     Named(tenant): Named<String>,
     _: NoQuery,
 ) -> Result<Response, Problem> {
-    server.response_cache.tenant(&server.tenancy, &tenant).await
+    server.response_cache.tenant(&server.tenancy, &caller, &tenant).await
 }
 
 /// Takes a tenant to a whole manifest; `If-None-Match: *` registers it under this id.
@@ -120,7 +123,7 @@ pub async fn get(
 pub async fn put(
     State(server): State<Arc<Server>>,
     Named(tenant): Named<String>,
-    write: Write,
+    write: WriteRequest,
 ) -> Result<Response, Problem> {
     change(&server, tenant, How::Replace, write).await
 }
@@ -138,23 +141,26 @@ pub async fn put(
 pub async fn patch(
     State(server): State<Arc<Server>>,
     Named(tenant): Named<String>,
-    write: Write,
+    write: WriteRequest,
 ) -> Result<Response, Problem> {
     change(&server, tenant, How::Merge, write).await
 }
 
-async fn change(server: &Server, tenant: String, how: How, mut write: Write) -> Result<Response, Problem> {
+async fn change(server: &Server, tenant: String, how: How, mut write: WriteRequest) -> Result<Response, Problem> {
     let (document, allow) = (write.document()?, std::mem::take(&mut write.allow));
     let command = Change { tenant, document, how, precondition: write.precondition, allow };
     write.carry_out(server, command, written).await
 }
 
-fn written(tenancy: &Tenancy, written: &Written) -> Answer {
+fn written(tenancy: &Tenancy, caller: &Caller, written: &Written) -> Answer {
     let tenant = &written.snapshot.tenant;
     Answer {
         status: if written.created { 201 } else { 200 },
         etag: Some(etag(tenant)),
         location: written.created.then(|| format!("/v1/tenants/{}", tenant.tenant_id)),
-        body: text(&WrittenView::of(TenantView::of(&tenancy.declared, &written.snapshot), &written.warnings)),
+        body: text(&WrittenView::of(
+            TenantView::of(&tenancy.declared, caller.viewpoint(tenancy), &written.snapshot),
+            &written.warnings,
+        )),
     }
 }

@@ -1,18 +1,17 @@
 //! `/v1/tenants/{tenant_id}/versions` and those of environments: what was accepted, whole.
 
+use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
 use crate::http::respond::json;
 use crate::http::server::Server;
-use crate::operations::environments;
-use crate::operations::tenants::{find, tenant_id};
+use crate::operations::versions;
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::list::{List, page};
 use tenancy_api::version::{EnvironmentVersion as EnvironmentVersionView, TenantVersion as TenantVersionView};
-use tenancy_core::Error;
 
 /// Kept versions of a tenant, newest first.
 #[utoipa::path(
@@ -26,18 +25,16 @@ use tenancy_core::Error;
 )]
 pub async fn of_tenant(
     State(server): State<Arc<Server>>,
+    By(caller): By,
     Named(tenant): Named<String>,
     mut query: Query,
 ) -> Result<Response, Problem> {
     let wanted = query.page()?;
     query.no_others()?;
-    let id = tenant_id(&server.tenancy, &tenant).await?;
-    let listed = server.tenancy.store.tenant_versions(&id, &wanted).await?;
-    // Each tenant has a version: an empty first page is no tenant's.
-    if listed.items.is_empty() && wanted.after.is_none() {
-        return Err(Error::not_found("tenant", tenant).into());
-    }
-    json(&page(&listed.items, listed.next, TenantVersionView::of))
+    let listed = versions::of_tenant(&server.tenancy, &caller, &tenant, &wanted).await?;
+    server.tenancy.key_names.load(&server.tenancy, listed.items.iter().map(|version| version.actor.as_str())).await?;
+    let viewpoint = caller.viewpoint(&server.tenancy);
+    json(&page(&listed.items, listed.next, |version| TenantVersionView::of(viewpoint, version)))
 }
 
 /// A kept version of a tenant.
@@ -51,13 +48,13 @@ pub async fn of_tenant(
 )]
 pub async fn get(
     State(server): State<Arc<Server>>,
+    By(caller): By,
     Named((tenant, version)): Named<(String, i64)>,
     _: NoQuery,
 ) -> Result<Response, Problem> {
-    let id = tenant_id(&server.tenancy, &tenant).await?;
-    let found = server.tenancy.store.tenant_version(&id, version).await?;
-    let found = found.ok_or_else(|| Error::not_found("version", format!("{tenant} at {version}")))?;
-    json(&TenantVersionView::of(&found))
+    let version = versions::get(&server.tenancy, &caller, &tenant, version).await?;
+    server.tenancy.key_names.load(&server.tenancy, [version.actor.as_str()]).await?;
+    json(&TenantVersionView::of(caller.viewpoint(&server.tenancy), &version))
 }
 
 /// Kept versions of an environment, newest first.
@@ -74,13 +71,14 @@ pub async fn get(
 )]
 pub async fn of_environment(
     State(server): State<Arc<Server>>,
+    By(caller): By,
     Named((tenant, environment)): Named<(String, String)>,
     mut query: Query,
 ) -> Result<Response, Problem> {
     let wanted = query.page()?;
     query.no_others()?;
-    let snapshot = find(&server.tenancy, &tenant).await?;
-    let env_id = &environments::find(&snapshot, &environment)?.env_id;
-    let listed = server.tenancy.store.environment_versions(&snapshot.tenant.tenant_id, env_id, &wanted).await?;
-    json(&page(&listed.items, listed.next, EnvironmentVersionView::of))
+    let listed = versions::of_environment(&server.tenancy, &caller, &tenant, &environment, &wanted).await?;
+    server.tenancy.key_names.load(&server.tenancy, listed.items.iter().map(|version| version.actor.as_str())).await?;
+    let viewpoint = caller.viewpoint(&server.tenancy);
+    json(&page(&listed.items, listed.next, |version| EnvironmentVersionView::of(viewpoint, version)))
 }

@@ -1,13 +1,15 @@
 //! One document of a file: what it says it is, and what it would change.
 
+use crate::authentication::Caller;
 use crate::operations::documents::desired::{How, of_known, of_new};
 use crate::operations::documents::facts::read_at;
 use crate::operations::documents::pointers::in_sent;
-use crate::operations::{Command, Decided, organizations};
+use crate::operations::{Command, Decided, organizations, tenants};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use tenancy_api::Viewpoint;
 use tenancy_api::Word;
 use tenancy_api::applied::{AppliedDocument, AppliedJob, Outcome};
 use tenancy_core::decision_context::DecisionContext;
@@ -15,6 +17,7 @@ use tenancy_core::declared::Declared;
 use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::json::{Pointer, differences};
 use tenancy_core::manifest::Manifest;
+use tenancy_core::permission::Operation;
 use tenancy_core::rules::change::change;
 use tenancy_core::rules::organizations::OrganizationManifest;
 use tenancy_core::rules::register::register;
@@ -109,7 +112,9 @@ fn document(declared: &Declared, index: usize, content: Value, at: &Pointer) -> 
 /// say, nobody knows.
 fn else_wrong(declared: &Declared, kind: Kind, content: &Value, at: &Pointer) -> Vec<Violation> {
     let read = match kind {
-        Kind::Organization => organizations::desired(declared, None, content, How::Apply).map(drop),
+        Kind::Organization => {
+            organizations::desired(declared, Viewpoint::nobody(), None, content, How::Apply).map(drop)
+        }
         Kind::Tenant => of_new(declared, content).map(drop),
     };
     let Err(Error::Invalid(found)) = read else { return Vec::new() };
@@ -138,22 +143,24 @@ impl Document {
     async fn tenant(
         &self,
         tenancy: &Tenancy,
+        caller: &Caller,
         context: &mut DecisionContext,
     ) -> Result<Decided<AppliedDocument>, Error> {
         let declared = &tenancy.declared;
         let known = match TenantId::parse(&self.id) {
-            Ok(id) => tenancy.store.snapshot(&id).await?,
+            Ok(id) => tenants::by_id(tenancy, caller, &id).await?,
             // The manifest's own check says what is wrong with it.
             Err(_) => None,
         };
         let (decision, differences) = match &known {
             None => {
+                caller.require_scope(Operation::RegisterTenants)?;
                 let desired = of_new(declared, &self.content)?;
                 (register(declared, &desired.manifest, desired.warnings, context)?, Vec::new())
             }
             Some(snapshot) => {
                 Precondition::Unsaid.check_if_said(read_at(&self.content), snapshot.tenant.terms.version)?;
-                let desired = of_known(declared, snapshot, &self.content, How::Apply)?;
+                let desired = of_known(declared, caller.viewpoint(tenancy), snapshot, &self.content, How::Apply)?;
                 let differences = differences(&Manifest::of(snapshot).document(), &desired.manifest.document());
                 let decision = change(declared, snapshot, &desired.manifest, desired.warnings, &self.allow, context);
                 (decision.map_err(|error| in_sent(error, &self.content))?, differences)
@@ -180,13 +187,21 @@ impl Document {
     async fn organization(
         &self,
         tenancy: &Tenancy,
+        caller: &Caller,
         context: &mut DecisionContext,
     ) -> Result<Decided<AppliedDocument>, Error> {
+        caller.require_scope(Operation::WriteOrganizations)?;
         let known = match OrganizationId::parse(&self.id) {
-            Ok(id) => tenancy.store.organization(&id).await?,
+            Ok(id) => organizations::by_id(tenancy, caller, &id).await?,
             Err(_) => None,
         };
-        let desired = organizations::desired(&tenancy.declared, known.as_ref(), &self.content, How::Apply)?;
+        let desired = organizations::desired(
+            &tenancy.declared,
+            caller.viewpoint(tenancy),
+            known.as_ref(),
+            &self.content,
+            How::Apply,
+        )?;
         let (decision, differences) = match &known {
             None => (tenancy_core::rules::organizations::create(&desired.manifest, context)?, Vec::new()),
             Some(known) => {
@@ -214,11 +229,12 @@ impl Command for Document {
     async fn decide(
         &self,
         tenancy: &Tenancy,
+        caller: &Caller,
         context: &mut DecisionContext,
     ) -> Result<Decided<AppliedDocument>, Error> {
         match self.kind {
-            Kind::Organization => self.organization(tenancy, context).await,
-            Kind::Tenant => self.tenant(tenancy, context).await,
+            Kind::Organization => self.organization(tenancy, caller, context).await,
+            Kind::Tenant => self.tenant(tenancy, caller, context).await,
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use super::facts::{ENVIRONMENT, TENANT, take_kind, take_version};
 use serde_json::Value;
+use tenancy_api::Viewpoint;
 use tenancy_api::tenant::Tenant as TenantView;
 use tenancy_core::declared::Declared;
-use tenancy_core::json::{Object, Pointer, merge_patch};
+use tenancy_core::json::{Object, Pointer, differences, merge_patch};
 use tenancy_core::manifest::Manifest;
 use tenancy_core::rules::change::immutable;
+use tenancy_core::rules::fields;
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::{Error, Violation};
 
@@ -52,22 +54,32 @@ pub fn of_new(declared: &Declared, document: &Value) -> Result<Desired, Error> {
 ///
 /// # Errors
 /// [`Error::Invalid`] with all that is wrong with it.
-pub fn of_known(declared: &Declared, snapshot: &TenantSnapshot, document: &Value, how: How) -> Result<Desired, Error> {
+pub fn of_known(
+    declared: &Declared,
+    viewpoint: Viewpoint<'_>,
+    snapshot: &TenantSnapshot,
+    document: &Value,
+    how: How,
+) -> Result<Desired, Error> {
+    let audience = viewpoint.audience;
+    fields::named(audience, document)?;
+    let known = Manifest::of(snapshot);
     let Value::Object(mut document) = document.clone() else {
         return Manifest::parse(declared, document).map(|(manifest, warnings)| Desired { manifest, warnings });
     };
     let mut violations = Vec::new();
     violations.extend(take_kind(&mut document, "Tenant").err());
     violations.extend(take_version(&mut document).err());
-    violations.extend(drop_facts(declared, snapshot, &mut document));
+    violations.extend(drop_facts(declared, viewpoint, snapshot, &mut document));
     let whole = match how {
         How::Replace => {
             let id = || Value::String(snapshot.tenant.tenant_id.to_string());
             document.entry("tenant_id").or_insert_with(id);
+            fields::keep_hidden(audience, &known.document(), &mut document);
             Value::Object(document)
         }
         How::Merge | How::Apply => {
-            let mut whole = Manifest::of(snapshot).document();
+            let mut whole = known.document();
             if how == How::Apply {
                 merge_entries(&whole, &mut document);
             }
@@ -75,8 +87,9 @@ pub fn of_known(declared: &Declared, snapshot: &TenantSnapshot, document: &Value
             whole
         }
     };
-    violations.extend(immutable(&Manifest::of(snapshot), &whole));
+    violations.extend(immutable(&known, &whole));
     let (manifest, warnings) = with(violations, Manifest::parse(declared, &whole))?;
+    fields::changed(audience, &differences(&known.document(), &manifest.document()))?;
     Ok(Desired { manifest, warnings })
 }
 
@@ -94,7 +107,12 @@ pub(crate) fn with<T>(mut violations: Vec<Violation>, read: Result<T, Error>) ->
 }
 
 /// Takes the facts out of a tenant's document and out of its environments' entries.
-fn drop_facts(declared: &Declared, snapshot: &TenantSnapshot, document: &mut Object) -> Vec<Violation> {
+fn drop_facts(
+    declared: &Declared,
+    viewpoint: Viewpoint<'_>,
+    snapshot: &TenantSnapshot,
+    document: &mut Object,
+) -> Vec<Violation> {
     let in_entry = |entry: &Value| {
         entry.as_object().is_some_and(|entry| entry.contains_key("version") || ENVIRONMENT.any_in(entry))
     };
@@ -102,7 +120,7 @@ fn drop_facts(declared: &Declared, snapshot: &TenantSnapshot, document: &mut Obj
     if !TENANT.any_in(document) && !entries.is_some_and(|entries| entries.iter().any(in_entry)) {
         return Vec::new();
     }
-    let Ok(current) = serde_json::to_value(TenantView::of(declared, snapshot)) else { return Vec::new() };
+    let Ok(current) = serde_json::to_value(TenantView::of(declared, viewpoint, snapshot)) else { return Vec::new() };
     let same_moment = document.get("counter").is_none_or(|counter| *counter == snapshot.tenant.facts.counter);
     let mut violations = TENANT.drop(document, &current, same_moment, &Pointer::root());
     if let Some(Value::Array(entries)) = document.get_mut("environments") {

@@ -7,6 +7,7 @@
 //! that carries another `updated_at`.
 
 use serde_json::Value;
+use std::borrow::Cow;
 use tenancy_core::Violation;
 use tenancy_core::json::{Object, Pointer};
 
@@ -58,7 +59,9 @@ impl Facts {
         }
         let edited = |name: &&&str| match document.get(**name) {
             None => false,
-            Some(value) => same_moment && value != current.get(**name).unwrap_or(&Value::Null),
+            Some(value) => {
+                same_moment && without_names(value) != without_names(current.get(**name).unwrap_or(&Value::Null))
+            }
         };
         let violations: Vec<_> = self.fixed.iter().filter(edited).map(|name| read_only(name, at)).collect();
         for name in self.fixed {
@@ -66,6 +69,18 @@ impl Facts {
         }
         violations
     }
+}
+
+/// Holds without the names of the keys that placed them: these are only shown, and may not be known in every answer.
+fn without_names(value: &Value) -> Cow<'_, Value> {
+    const NAME: &str = "placed_by_name";
+    let Value::Array(holds) = value else { return Cow::Borrowed(value) };
+    if !holds.iter().any(|hold| hold.get(NAME).is_some()) {
+        return Cow::Borrowed(value);
+    }
+    let mut holds = holds.clone();
+    holds.iter_mut().filter_map(Value::as_object_mut).for_each(|hold| drop(hold.remove(NAME)));
+    Cow::Owned(Value::Array(holds))
 }
 
 fn read_only(name: &str, at: &Pointer) -> Violation {

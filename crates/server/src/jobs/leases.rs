@@ -19,12 +19,12 @@ pub(super) struct Leases {
 }
 
 /// What the work on a job knows of its lease.
-pub(super) struct Hold {
+pub(super) struct LeaseWatch {
     /// Closed when the lease is taken away.
     until: watch::Receiver<Instant>,
 }
 
-impl Hold {
+impl LeaseWatch {
     /// Waits until the lease is lost.
     pub async fn lost(&self) {
         let mut until = self.until.clone();
@@ -41,10 +41,10 @@ impl Hold {
 impl Leases {
     /// Holds the lease of a job that was claimed. One of the same job from before is lost: who works it under that one
     /// would else go on beside who works it now.
-    pub fn hold(&self, job: &Job, until: Instant) -> Hold {
+    pub fn hold(&self, job: &Job, until: Instant) -> LeaseWatch {
         let (sender, receiver) = watch::channel(until);
         self.held().insert(job.job_id.clone(), (job.lease_epoch, sender));
-        Hold { until: receiver }
+        LeaseWatch { until: receiver }
     }
 
     /// Forgets a lease that was given up, of this epoch.
@@ -115,7 +115,7 @@ mod tests {
         }
     }
 
-    fn is_lost(hold: &Hold) -> bool {
+    fn is_lost(hold: &LeaseWatch) -> bool {
         hold.lost().now_or_never().is_some()
     }
 

@@ -1,40 +1,36 @@
-//! The job engine: claims due jobs by lease, works their steps through the provisioner, commits what they achieved.
-//!
-//! A lease holds for some seconds and is prolonged by heartbeats on a way of their own. All that a job writes is fenced
-//! by its lease: a process that was thought dead and comes back can write nothing of a job that another has taken over.
-//! What a step does outside is not fenced: so a process that cannot prolong a lease stops the step before the lease is over.
+//! The job engine: claims due jobs by lease and has each worked to its end.
 
-mod leases;
-mod under_way;
-mod work;
-
+use super::leases::Leases;
+use super::under_way::UnderWay;
+use crate::background::LoopStatus;
 use crate::config::Jobs;
 use crate::metrics::Metrics;
 use crate::provisioner::Provisioner;
 use crate::tenancy::Tenancy;
-use leases::Leases;
 use std::sync::Arc;
 use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::job::Job;
 use tenancy_core::json::hex;
+use tenancy_store::Topic;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use under_way::UnderWay;
 
 /// Works jobs in one process.
 pub struct Runner {
-    tenancy: Arc<Tenancy>,
-    provisioner: Arc<dyn Provisioner>,
-    metrics: Arc<Metrics>,
-    jobs: Jobs,
+    pub(super) tenancy: Arc<Tenancy>,
+    pub(super) provisioner: Arc<dyn Provisioner>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) jobs: Jobs,
+    /// How claiming goes.
+    status: Arc<LoopStatus>,
     /// Who this process is, in leases and in the log.
-    holder: String,
-    leases: Leases,
-    stop: CancellationToken,
+    pub(super) holder: String,
+    pub(super) leases: Leases,
+    pub(super) stop: CancellationToken,
     /// The stop has waited long enough for steps that are under way.
-    late: CancellationToken,
+    pub(super) late: CancellationToken,
 }
 
 impl Runner {
@@ -51,7 +47,13 @@ impl Runner {
         let _ = getrandom::fill(&mut random);
         let holder = format!("runner-{}-{}", std::process::id(), hex(&random));
         let (leases, late) = (Leases::default(), CancellationToken::new());
-        Arc::new(Self { tenancy, provisioner, metrics, jobs, holder, leases, stop, late })
+        let status = LoopStatus::new("jobs", Duration::from_millis(jobs.poll_milliseconds));
+        Arc::new(Self { tenancy, provisioner, metrics, jobs, status, holder, leases, stop, late })
+    }
+
+    /// How the claiming of jobs goes.
+    pub fn status(&self) -> Arc<LoopStatus> {
+        Arc::clone(&self.status)
     }
 
     /// Works until `stop`; then gives back what it holds, once each job's step under way is done, or `drain` is over. A step
@@ -67,7 +69,7 @@ impl Runner {
             }
             tokio::select! {
                 Some(_) = working.join_next(), if !working.is_empty() => {}
-                () = self.tenancy.store.job_queued(), if !full => {}
+                () = self.tenancy.store.notified(Topic::Jobs), if !full => {}
                 () = tokio::time::sleep(self.pause()), if !full => {}
                 () = self.stop.cancelled() => {}
             }
@@ -100,17 +102,12 @@ impl Runner {
         if free == 0 {
             return 0;
         }
-        match self.claim(free).await {
-            Ok((jobs, until)) => {
-                let count = jobs.len();
-                self.start(jobs, until, working);
-                count
-            }
-            Err(error) => {
-                tracing::warn!(%error, "no jobs can be claimed");
-                0
-            }
-        }
+        let claimed = self.claim(free).await;
+        self.status.ended(&claimed, self.tenancy.store.now(), &self.metrics);
+        let Ok((jobs, until)) = claimed else { return 0 };
+        let count = jobs.len();
+        self.start(jobs, until, working);
+        count
     }
 
     /// Jobs, and until when their leases hold at least: that is counted from before they were asked for.

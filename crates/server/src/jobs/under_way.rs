@@ -1,11 +1,10 @@
 //! A job under way in this process, and how the work on it ended here.
 
-use super::Runner;
+use super::engine::Runner;
 use std::sync::Arc;
 use tenancy_core::action::Action;
 use tenancy_core::ids::{CorrelationId, TenantId};
-use tenancy_core::job::{Job, JobState};
-use tenancy_core::rules::outcome::CANCELLED;
+use tenancy_core::job::{FailureCode, Job, JobState};
 use tenancy_store::upkeep::Lease;
 
 /// How the work on a job ended here.
@@ -37,7 +36,7 @@ impl Ended {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Completed => "completed",
-            Self::Failed(code) if code == CANCELLED => "cancelled",
+            Self::Failed(code) if code == FailureCode::Cancelled.as_str() => "cancelled",
             Self::Failed(_) => "failed",
             Self::Lost => "lost",
             Self::Waits => "waits",

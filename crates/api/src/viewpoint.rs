@@ -1,0 +1,151 @@
+//! For whom an answer is written: what it leaves out, and the names of the keys in it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use tenancy_core::json::Object;
+use tenancy_core::permission::{Audience, FieldGroup, INTERNAL_LABELS, group};
+use tenancy_core::rules::fields;
+use tenancy_core::tenant::Labels;
+
+/// How a key is named where its id is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyName {
+    /// The key's name.
+    pub name: String,
+    /// Whether the key has a scope: its bearer is the customer's, and not our own staff.
+    pub is_scoped: bool,
+}
+
+/// What stands for everybody of our own in an answer to a customer.
+pub const PLATFORM: &str = "platform";
+
+/// Where the names of keys are looked up.
+pub trait Names {
+    /// The name of a key by its id, if it is known.
+    fn name(&self, key_id: &str) -> Option<Arc<KeyName>>;
+}
+
+impl<F: Fn(&str) -> Option<Arc<KeyName>>> Names for F {
+    fn name(&self, key_id: &str) -> Option<Arc<KeyName>> {
+        self(key_id)
+    }
+}
+
+/// For whom an answer is written.
+#[derive(Clone, Copy)]
+pub struct Viewpoint<'v> {
+    /// Who reads it.
+    pub audience: Audience,
+    /// The names of keys.
+    pub names: &'v dyn Names,
+}
+
+impl Viewpoint<'_> {
+    /// Of our own staff, where no names are known.
+    pub fn nobody() -> Self {
+        Self { audience: Audience::Staff, names: &|_: &str| None }
+    }
+
+    fn key_name(&self, actor: &str) -> Option<Arc<KeyName>> {
+        self.names.name(actor.strip_prefix("user:")?)
+    }
+
+    fn hides(&self, name: Option<&KeyName>) -> bool {
+        self.audience == Audience::Customer && name.is_none_or(|name| !name.is_scoped)
+    }
+
+    /// Who acted, and the name of the key if it is one. A customer is told only of the customer's own keys.
+    pub fn actor<'a>(&self, actor: &'a str) -> (Cow<'a, str>, Option<Cow<'static, str>>) {
+        let name = self.key_name(actor);
+        if self.hides(name.as_deref()) {
+            return (PLATFORM.into(), None);
+        }
+        (actor.into(), name.map(|name| name.name.clone().into()))
+    }
+
+    /// What only our own staff reads.
+    pub fn internal<T>(&self, value: T) -> Option<T> {
+        (self.audience == Audience::Staff).then_some(value)
+    }
+
+    /// Labels without those that only our own staff reads.
+    pub fn labels<'a>(&self, labels: &'a Labels) -> Cow<'a, Labels> {
+        let is_internal = |key: &String| key.starts_with(INTERNAL_LABELS);
+        if self.audience == Audience::Staff || !labels.keys().any(is_internal) {
+            return Cow::Borrowed(labels);
+        }
+        Cow::Owned(labels.iter().filter(|(key, _)| !is_internal(key)).map(|(k, v)| (k.clone(), v.clone())).collect())
+    }
+
+    /// A kept manifest without internal fields.
+    pub fn manifest<'a>(&self, manifest: &'a serde_json::Value) -> Cow<'a, serde_json::Value> {
+        if self.audience == Audience::Staff {
+            return Cow::Borrowed(manifest);
+        }
+        let mut shown = manifest.clone();
+        fields::hide(self.audience, &mut shown);
+        Cow::Owned(shown)
+    }
+
+    /// The payload of an event without the changes of internal fields.
+    pub fn payload<'a>(&self, payload: &'a Object) -> Cow<'a, Object> {
+        let Some(serde_json::Value::Array(changes)) = payload.get("changes") else { return Cow::Borrowed(payload) };
+        if self.audience == Audience::Staff || !changes.iter().any(is_internal) {
+            return Cow::Borrowed(payload);
+        }
+        let mut shown = payload.clone();
+        if let Some(serde_json::Value::Array(changes)) = shown.get_mut("changes") {
+            changes.retain(|change| !is_internal(change));
+        }
+        Cow::Owned(shown)
+    }
+}
+
+/// Whether a change is one of an internal field.
+fn is_internal(change: &serde_json::Value) -> bool {
+    let Some(pointer) = change.get("pointer").and_then(serde_json::Value::as_str) else { return false };
+    let mut parts = pointer.split('/').skip(1);
+    match (parts.next(), parts.next()) {
+        (Some("labels"), Some(key)) => key.replace("~1", "/").starts_with(INTERNAL_LABELS),
+        (Some(field), _) => group(field) == FieldGroup::Internal,
+        (None, _) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn names(id: &str) -> Option<Arc<KeyName>> {
+        let name = |name: &str, is_scoped| Some(Arc::new(KeyName { name: name.to_owned(), is_scoped }));
+        match id {
+            "key_ours" => name("ci", false),
+            "key_theirs" => name("acme-admin", true),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn must_tell_a_customer_of_the_customers_own_keys_only() {
+        let customer = Viewpoint { audience: Audience::Customer, names: &names };
+        let staff = Viewpoint { audience: Audience::Staff, names: &names };
+        assert_eq!(customer.actor("user:key_theirs").1.as_deref(), Some("acme-admin"));
+        for ours in ["user:key_ours", "user:key_unknown", "system:expiry", "controller:runner-1"] {
+            assert_eq!(customer.actor(ours), (PLATFORM.into(), None), "{ours}");
+            assert_eq!(staff.actor(ours).0, ours);
+        }
+        assert_eq!(staff.actor("user:key_ours").1.as_deref(), Some("ci"));
+    }
+
+    #[test]
+    fn must_leave_changes_of_internal_fields_out() {
+        let customer = Viewpoint { audience: Audience::Customer, names: &names };
+        let change = |pointer: &str| json!({"pointer": pointer});
+        let changes = json!({"version": 2, "changes": [
+            change("/billing/plan"), change("/labels/internal~1risk"), change("/labels/tier"), change("/quotas/x"),
+        ]});
+        let shown = customer.payload(changes.as_object().expect("an object"));
+        assert_eq!(shown["changes"], json!([change("/labels/tier"), change("/quotas/x")]));
+    }
+}

@@ -1,0 +1,133 @@
+//! Which fields of a tenant's document a caller may name and change.
+
+use crate::error::Error;
+use crate::json::{Difference, Object, Pointer};
+use crate::permission::{Audience, FieldGroup, INTERNAL_LABELS, TENANT_FIELDS, group};
+use crate::violation::Violation;
+use serde_json::Value;
+
+/// Refuses a document that names internal fields, whatever it says of them: an answer that depended on their values would
+/// tell them.
+///
+/// # Errors
+/// [`Error::FieldsForbidden`] with each of them.
+pub fn named(audience: Audience, document: &Value) -> Result<(), Error> {
+    if audience == Audience::Staff {
+        return Ok(());
+    }
+    let Value::Object(fields) = document else { return Ok(()) };
+    let mut refused: Vec<_> = fields
+        .keys()
+        .filter(|name| group(name) == FieldGroup::Internal)
+        .map(|name| forbidden(&Pointer::root().key(name), "is internal"))
+        .collect();
+    if let Some(Value::Object(labels)) = fields.get("labels") {
+        let at = Pointer::root().key("labels");
+        let internal = labels.keys().filter(|key| key.starts_with(INTERNAL_LABELS));
+        refused.extend(internal.map(|key| forbidden(&at.key(key), "is internal")));
+    }
+    if refused.is_empty() { Ok(()) } else { Err(Error::FieldsForbidden(refused)) }
+}
+
+/// Refuses changes of anything but the customer's own fields.
+///
+/// # Errors
+/// [`Error::FieldsForbidden`] with each field that would change.
+pub fn changed(audience: Audience, differences: &[Difference]) -> Result<(), Error> {
+    if audience == Audience::Staff {
+        return Ok(());
+    }
+    let field = |difference: &Difference| difference.pointer.split('/').nth(1).unwrap_or_default().to_owned();
+    let mut names: Vec<_> = differences.iter().map(field).filter(|name| group(name) != FieldGroup::Own).collect();
+    names.dedup();
+    let refused: Vec<_> =
+        names.iter().map(|name| forbidden(&Pointer::root().key(name), "is one of the tenant's terms")).collect();
+    if refused.is_empty() { Ok(()) } else { Err(Error::FieldsForbidden(refused)) }
+}
+
+/// Adds what the caller does not see of a tenant to a document that stands for the whole tenant, so that it is not removed.
+pub fn keep_hidden(audience: Audience, known: &Value, document: &mut Object) {
+    if audience == Audience::Staff {
+        return;
+    }
+    for (name, _) in TENANT_FIELDS.iter().filter(|(_, group)| *group == FieldGroup::Internal) {
+        if let Some(value) = known.get(*name) {
+            document.insert((*name).to_owned(), value.clone());
+        }
+    }
+    let Some(Value::Object(labels)) = known.get("labels") else { return };
+    let hidden: Vec<_> = labels.iter().filter(|(key, _)| key.starts_with(INTERNAL_LABELS)).collect();
+    if hidden.is_empty() {
+        return;
+    }
+    let labels = document.entry("labels").or_insert_with(|| Value::Object(Object::new()));
+    if labels.is_null() {
+        *labels = Value::Object(Object::new());
+    }
+    if let Value::Object(labels) = labels {
+        labels.extend(hidden.into_iter().map(|(key, value)| (key.clone(), value.clone())));
+    }
+}
+
+/// Takes what the caller does not see out of a manifest's document.
+pub fn hide(audience: Audience, document: &mut Value) {
+    if audience == Audience::Staff {
+        return;
+    }
+    let Value::Object(fields) = document else { return };
+    fields.retain(|name, _| group(name) != FieldGroup::Internal);
+    if let Some(Value::Object(labels)) = fields.get_mut("labels") {
+        labels.retain(|key, _| !key.starts_with(INTERNAL_LABELS));
+        if labels.is_empty() {
+            fields.remove("labels");
+        }
+    }
+}
+
+fn forbidden(at: &Pointer, why: &str) -> Violation {
+    Violation::at(at, "forbidden_field", format!("{why}: only a key without a scope may write it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::differences;
+    use serde_json::json;
+
+    fn pointers(result: Result<(), Error>) -> Vec<String> {
+        match result {
+            Err(Error::FieldsForbidden(found)) => found.into_iter().map(|v| v.pointer).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn must_refuse_internal_fields_that_are_only_named() {
+        let document = json!({"billing": null, "labels": {"internal/risk": null, "tier": "gold"}, "quotas": {}});
+        let refused = pointers(named(Audience::Customer, &document));
+        assert_eq!(refused, ["/billing", "/labels/internal~1risk"]);
+        assert_eq!(named(Audience::Staff, &document), Ok(()));
+    }
+
+    #[test]
+    fn must_refuse_each_term_that_changes_and_take_what_stays() {
+        let before = json!({"display_name": "a", "quotas": {"x": 1, "y": 1}, "region": "r"});
+        let after =
+            json!({"display_name": "b", "quotas": {"x": 2, "y": 2}, "region": "r", "webhooks": [{"name": "w"}]});
+        let differences = differences(&before, &after);
+        assert_eq!(pointers(changed(Audience::Customer, &differences)), ["/quotas"]);
+        assert_eq!(changed(Audience::Staff, &differences), Ok(()));
+    }
+
+    #[test]
+    fn must_keep_what_is_hidden_where_a_document_stands_for_the_whole() {
+        let known = json!({"billing": {"plan": "x"}, "labels": {"internal/risk": "high", "tier": "gold"}});
+        let mut sent = json!({"labels": {"tier": "silver"}}).as_object().cloned().expect("an object");
+        keep_hidden(Audience::Customer, &known, &mut sent);
+        let kept = json!({"billing": {"plan": "x"}, "labels": {"internal/risk": "high", "tier": "silver"}});
+        assert_eq!(Value::Object(sent), kept);
+        let mut shown = known.clone();
+        hide(Audience::Customer, &mut shown);
+        assert_eq!(shown, json!({"labels": {"tier": "gold"}}));
+    }
+}

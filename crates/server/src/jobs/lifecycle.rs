@@ -1,0 +1,300 @@
+//! The work on the steps of one lifecycle job.
+
+use super::engine::Runner;
+use super::leases::LeaseWatch;
+use super::under_way::Ended;
+use crate::authentication::Caller;
+use crate::operations::outcomes::{End, Outcome, StepDone, Written};
+use crate::operations::{Command, Done};
+use crate::provisioner::{StepEnd, StepFailed, Work};
+use crate::tenancy::RequestContext;
+use futures_util::FutureExt;
+use jiff::SignedDuration;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+use tenancy_core::changes::Conflict;
+use tenancy_core::ids::CorrelationId;
+use tenancy_core::job::{Failure, FailureCode, Job, Step, StepState, Verb, append};
+use tenancy_core::rules::outcome::{is_in_the_way, kept};
+use tenancy_core::rules::step::{Achieved, ready};
+use tenancy_core::snapshot::TenantSnapshot;
+use tenancy_core::{Error, Timestamp};
+use tenancy_store::upkeep::{Lease, Progress};
+
+/// Longest wait between two tries to commit an outcome.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+
+/// Why the work on a job stopped before all its steps were done.
+enum Stopped {
+    /// The job ends badly.
+    Failed(Failure),
+    /// Another has it now: nothing more is written.
+    Lost,
+    /// It waits for something, and was put aside until then.
+    Waits,
+    /// The process stops: the job is given back.
+    GivenBack,
+    /// The record could not be read or written. Another process takes the job up again from its step when the lease ends.
+    BrokeOff(Error),
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Self::BrokeOff(error)
+    }
+}
+
+/// What a step came to.
+enum Came {
+    Done(Achieved),
+    /// It is to be asked again.
+    Waits {
+        what: String,
+        until: Timestamp,
+    },
+    /// With it the job ends badly.
+    Failed(Failure),
+}
+
+impl Runner {
+    /// Works a job that this process holds the lease of.
+    pub(super) async fn work(&self, mut job: Job, hold: LeaseWatch) -> Ended {
+        let (lease, correlation_id) = ((job.job_id.clone(), job.lease_epoch), job.correlation_id.clone());
+        let outcome = match self.steps(&mut job, &lease, &hold).await {
+            Ok(()) => Ok(Outcome::Completed),
+            Err(Stopped::Failed(failure)) => Ok(Outcome::Failed(failure)),
+            Err(stopped) => Err(stopped),
+        };
+        let ended = match outcome {
+            Ok(outcome) => self.end(job, outcome, &hold).await,
+            Err(stopped) => Err(stopped),
+        };
+        match ended {
+            Ok(ended) => ended,
+            Err(Stopped::Waits) => Ended::Waits,
+            Err(Stopped::GivenBack) => self.give_back(&lease, &correlation_id).await,
+            Err(Stopped::Lost | Stopped::Failed(_)) => Ended::Lost,
+            Err(Stopped::BrokeOff(error)) => {
+                let (job_id, correlation_id) = (lease.0.as_str(), correlation_id.as_str());
+                tracing::warn!(job_id, correlation_id, %error, "the work on a job broke off");
+                Ended::Lost
+            }
+        }
+    }
+
+    /// Works the steps that are not done yet, each on the tenant as it is then.
+    async fn steps(&self, job: &mut Job, lease: &Lease, hold: &LeaseWatch) -> Result<(), Stopped> {
+        let mut newest = None;
+        for index in 0..job.steps.len() {
+            if job.steps[index].state == StepState::Done || job.steps[index].verb == Verb::Record {
+                continue;
+            }
+            if self.stop.is_cancelled() {
+                return Err(Stopped::GivenBack);
+            }
+            let snapshot = self.newest(job, newest.take()).await?;
+            let result = self.step(job, index, &snapshot, hold).await?;
+            let (line, came) = self.came_to(job, index, result);
+            append(&mut job.logs, &line);
+            job.progress = share_done(job);
+            newest = match came {
+                Came::Done(achieved) => match self.step_done(job, index, achieved, hold).await? {
+                    Written::With(snapshot) => Some(*snapshot),
+                    Written::AsProgress => {
+                        self.write_down(job, lease, line).await?;
+                        None
+                    }
+                },
+                Came::Waits { what, until } => {
+                    self.write_down(job, lease, line).await?;
+                    return Err(self.put_aside(job, lease, index, &what, until).await?);
+                }
+                Came::Failed(failure) => {
+                    self.write_down(job, lease, line).await?;
+                    return Err(Stopped::Failed(failure));
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// The tenant as it is now, if the job may go on in it.
+    async fn newest(&self, job: &Job, known: Option<TenantSnapshot>) -> Result<TenantSnapshot, Stopped> {
+        let snapshot = match known {
+            Some(snapshot) => snapshot,
+            None => self.tenancy.store.snapshot(&job.tenant_id).await?.ok_or(Stopped::Lost)?,
+        };
+        if snapshot.open_job.as_ref().is_none_or(|open| open.job_id != job.job_id) {
+            return Err(Stopped::Lost);
+        }
+        match ready(&self.tenancy.declared, &snapshot, job) {
+            Ok(_) => Ok(snapshot),
+            Err(failure) => Err(Stopped::Failed(failure)),
+        }
+    }
+
+    /// What a step came to, with a line for the job's log.
+    fn came_to(&self, job: &mut Job, index: usize, result: Result<StepEnd, StepFailed>) -> (String, Came) {
+        let (step, now) = (&mut job.steps[index], self.tenancy.store.now());
+        let name = step.to_string();
+        // All that a provisioner says comes from outside.
+        match result {
+            Ok(StepEnd::Done { line, achieved }) => {
+                step.state = StepState::Done;
+                (format!("{now} {name}: {}\n", kept(&line)), Came::Done(achieved))
+            }
+            Ok(StepEnd::Waits { what, until }) => {
+                let what = kept(&what);
+                (format!("{now} {name} waits for {what}\n"), self.waits(job, index, what, until))
+            }
+            Err(StepFailed { code, message }) => {
+                let message = kept(&message);
+                let line = format!("{now} {name} failed: {message}\n");
+                (line, Came::Failed(Failure { code, message, step: Some(index) }))
+            }
+        }
+    }
+
+    /// Puts the job aside, unless it is in the way of a hold that was placed while it ran: it must not begin to wait then.
+    async fn put_aside(
+        &self,
+        job: &Job,
+        lease: &Lease,
+        index: usize,
+        what: &str,
+        until: Timestamp,
+    ) -> Result<Stopped, Error> {
+        let store = &self.tenancy.store;
+        loop {
+            let Some(snapshot) = store.snapshot(&job.tenant_id).await? else { return Ok(Stopped::Lost) };
+            let is_ours = |open: &Job| (&open.job_id, open.lease_epoch) == (&lease.0, lease.1);
+            if !snapshot.open_job.as_ref().is_some_and(is_ours) {
+                return Ok(Stopped::Lost);
+            }
+            if is_in_the_way(&self.tenancy.declared, &snapshot) {
+                return Ok(Stopped::Failed(makes_way(&job.steps[index])));
+            }
+            if store.put_aside(lease, &snapshot.tenant, what, until).await? {
+                return Ok(Stopped::Waits);
+            }
+            // The tenant has moved since: it is looked at again.
+        }
+    }
+
+    /// A job may wait so long, and is then given up: nobody would look at it again.
+    fn waits(&self, job: &Job, index: usize, what: String, until: Timestamp) -> Came {
+        let now = self.tenancy.store.now();
+        let hours = self.jobs.give_up_hours;
+        let give_up = job.created_at.checked_add(SignedDuration::from_hours(hours.into())).unwrap_or(Timestamp::MAX);
+        if now >= give_up {
+            let message =
+                format!("given up: after {hours} h it still waits for {what}; when that is there, ask for it again");
+            return Came::Failed(Failure { code: FailureCode::GivenUp, message, step: Some(index) });
+        }
+        // Not at once either, however soon a provisioner wants to be asked again.
+        let soonest = now.checked_add(Duration::from_millis(self.jobs.poll_milliseconds)).unwrap_or(give_up);
+        Came::Waits { what, until: until.max(soonest).min(give_up) }
+    }
+
+    /// Has a step brought about; or how the job stops, whose step is dropped where it is.
+    async fn step(
+        &self,
+        job: &Job,
+        index: usize,
+        snapshot: &TenantSnapshot,
+        hold: &LeaseWatch,
+    ) -> Result<Result<StepEnd, StepFailed>, Stopped> {
+        let (job_id, action, attempt, step) = (&job.job_id, job.action, job.attempt, &job.steps[index]);
+        let work = Work { job_id, action, step, attempt, snapshot };
+        // A panic is the provisioner's slip and this job's end: nobody would look at it again, and its lease would be kept.
+        let asked = AssertUnwindSafe(async { self.provisioner.step(work).await }).catch_unwind();
+        tokio::select! {
+            result = asked => Ok(result.unwrap_or_else(|_| Err(panicked(step)))),
+            () = hold.lost() => Err(Stopped::Lost),
+            () = self.late.cancelled() => Err(Stopped::GivenBack),
+        }
+    }
+
+    /// Writes how far the job is, where the record has nothing else to keep.
+    async fn write_down(&self, job: &Job, lease: &Lease, line: String) -> Result<(), Stopped> {
+        let progress = Progress { progress: job.progress, steps: job.steps.clone(), log: line };
+        if self.tenancy.store.progress(lease, progress).await? { Ok(()) } else { Err(Stopped::Lost) }
+    }
+
+    /// Commits what a step achieved, with its end.
+    async fn step_done(
+        &self,
+        job: &Job,
+        index: usize,
+        achieved: Achieved,
+        hold: &LeaseWatch,
+    ) -> Result<Written, Stopped> {
+        if achieved == Achieved::Nothing {
+            return Ok(Written::AsProgress);
+        }
+        self.committed(&StepDone { job: job.clone(), index, achieved }, job, hold).await
+    }
+
+    /// Commits how the job ended.
+    async fn end(&self, job: Job, outcome: Outcome, hold: &LeaseWatch) -> Result<Ended, Stopped> {
+        let end = End { job, outcome };
+        let job = self.committed(&end, &end.job, hold).await?;
+        Ok(Ended::of(&job).unwrap_or(Ended::Lost))
+    }
+
+    /// Commits what follows from the work on a job; tries again as long as the lease holds, until the process stops.
+    async fn committed<C: Command>(&self, command: &C, job: &Job, hold: &LeaseWatch) -> Result<C::Outcome, Stopped> {
+        let asked =
+            RequestContext { caller: Caller::controller(&self.holder), correlation_id: job.correlation_id.clone() };
+        let mut wait = Duration::from_millis(50);
+        loop {
+            match self.tenancy.decide_and_commit(command, &asked, None).await {
+                Ok(Done::Now(outcome)) => return Ok(outcome),
+                Ok(Done::Before(_)) | Err(Error::Conflict(Conflict::LeaseLost(_))) => return Err(Stopped::Lost),
+                Err(error) => tracing::warn!(
+                    job_id = job.job_id.as_str(),
+                    correlation_id = asked.correlation_id.as_str(),
+                    code = error.code(),
+                    %error,
+                    "what a job achieved could not be committed"
+                ),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = (2 * wait).min(MAX_WAIT),
+                () = hold.lost() => return Err(Stopped::Lost),
+                () = self.stop.cancelled() => return Err(Stopped::GivenBack),
+            }
+        }
+    }
+
+    async fn give_back(&self, lease: &Lease, correlation_id: &CorrelationId) -> Ended {
+        if let Err(error) = self.tenancy.store.release(std::slice::from_ref(lease)).await {
+            let (job_id, correlation_id) = (lease.0.as_str(), correlation_id.as_str());
+            tracing::warn!(job_id, correlation_id, %error, "a lease could not be given back: it ends by itself");
+        }
+        Ended::GivenBack
+    }
+}
+
+/// Which part of the job's steps is done.
+fn share_done(job: &Job) -> f64 {
+    let done = job.steps.iter().filter(|step| step.state == StepState::Done).count();
+    // A job has at most some dozens of steps.
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    let share = done as f64 / job.steps.len().max(1) as f64;
+    share
+}
+
+/// What a step came to that panicked. What the panic says may hold anything, and stays on standard error.
+fn panicked(step: &Step) -> StepFailed {
+    let message = format!(
+        "the provisioner panicked at {step}, which is a fault in it: standard error of the server says where; mend it, and \
+         ask for the job again"
+    );
+    StepFailed { code: FailureCode::Panicked, message }
+}
+
+fn makes_way(step: &Step) -> Failure {
+    let message = format!("at {step} it would wait, and a hold that takes the tenant out of service does not let it");
+    Failure { code: FailureCode::Cancelled, message, step: None }
+}

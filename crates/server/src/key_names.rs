@@ -1,0 +1,52 @@
+//! Names of keys, for answers that show who acted. A key's name and scope never change, so what is remembered stays true.
+
+use crate::tenancy::Tenancy;
+use quick_cache::sync::Cache;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tenancy_api::viewpoint::{KeyName, Names};
+use tenancy_core::Error;
+use tenancy_core::apikey::ApiKey;
+use tenancy_core::ids::KeyId;
+
+/// Most names that are remembered.
+const MAX_NAMES: usize = 10_000;
+
+/// The names that are remembered, by the ids of their keys.
+#[derive(Debug)]
+pub struct KeyNames(Cache<String, Arc<KeyName>>);
+
+impl Default for KeyNames {
+    fn default() -> Self {
+        Self(Cache::new(MAX_NAMES))
+    }
+}
+
+impl Names for KeyNames {
+    fn name(&self, key_id: &str) -> Option<Arc<KeyName>> {
+        self.0.get(key_id)
+    }
+}
+
+impl KeyNames {
+    /// Remembers the name of a key.
+    pub fn add(&self, key: &ApiKey) {
+        let name = KeyName { name: key.name.clone(), is_scoped: !key.scope.is_all() };
+        self.0.insert(key.key_id.to_string(), Arc::new(name));
+    }
+
+    /// Reads the names of the keys among these actors that are not remembered yet, in one statement.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn load(&self, tenancy: &Tenancy, actors: impl IntoIterator<Item = &str>) -> Result<(), Error> {
+        let ids = actors.into_iter().filter_map(|actor| actor.strip_prefix("user:"));
+        let unknown: BTreeSet<&str> = ids.filter(|id| self.0.get(*id).is_none()).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<_> = unknown.into_iter().map(KeyId::known).collect();
+        tenancy.store.api_keys_by_ids(&ids).await?.iter().for_each(|key| self.add(key));
+        Ok(())
+    }
+}

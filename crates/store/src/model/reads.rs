@@ -1,0 +1,23 @@
+//! How many reads a store was asked for: for tests that hold two answers to the same work.
+
+use crate::Store;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A count that all clones of a store share.
+#[derive(Debug, Clone, Default)]
+pub struct Reads(Arc<AtomicU64>);
+
+impl Reads {
+    /// Counts a read.
+    pub fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Store {
+    /// How many reads were asked for so far, through this store and its clones.
+    pub fn reads(&self) -> u64 {
+        self.reads.0.load(Ordering::Relaxed)
+    }
+}
