@@ -35,6 +35,8 @@ enum Identity {
 /// What became of a key while a request runs in its name.
 #[derive(Debug)]
 struct KeyState {
+    /// The digest of the token that was shown: a rotation makes it invalid sooner than the key.
+    digest: String,
     /// The version that the next commit depends on.
     version: AtomicI64,
     /// A change in its name was committed: the key was good then.
@@ -45,8 +47,9 @@ struct KeyState {
 
 impl Caller {
     /// The bearer of a key that was found good.
-    fn of(key: Arc<ApiKey>) -> Self {
+    fn of(key: Arc<ApiKey>, digest: &str) -> Self {
         let state = KeyState {
+            digest: digest.to_owned(),
             version: AtomicI64::new(key.version),
             committed: AtomicBool::new(false),
             outcome_unknown: AtomicBool::new(false),
@@ -158,14 +161,15 @@ impl Caller {
         matches!((conflict, self.key()), (Conflict::ApiKeyMoved(id), Some(key)) if *id == key.key_id)
     }
 
-    /// Reads its key again after [`Caller::has_moved`]: a key that was rotated is as good as before.
+    /// Reads its key again after [`Caller::has_moved`]: a key that was rotated still takes its former token for a while.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] when the key is revoked or expired.
+    /// [`Error::Unauthenticated`] when the key is revoked or expired, or does not take the token any more.
     pub async fn reread(&self, tenancy: &Tenancy) -> Result<(), Error> {
         let Identity::Key(key, state) = &self.identity else { return Ok(()) };
-        let current = tenancy.store.api_key_by_id(&key.key_id).await?.filter(|key| key.is_good(tenancy.store.now()));
-        state.version.store(current.ok_or(Error::Unauthenticated)?.version, Ordering::Release);
+        let current = tenancy.store.api_key_by_id(&key.key_id).await?;
+        let current = current.filter(|key| key.takes(&state.digest, tenancy.now())).ok_or(Error::Unauthenticated)?;
+        state.version.store(current.version, Ordering::Release);
         Ok(())
     }
 
@@ -176,9 +180,10 @@ impl Caller {
         }
     }
 
-    /// Whether a change in its name was committed.
+    /// Whether a change in its name was committed at the version of its key that was read first.
     pub fn committed(&self) -> bool {
-        matches!(&self.identity, Identity::Key(_, state) if state.committed.load(Ordering::Acquire))
+        let Identity::Key(key, state) = &self.identity else { return false };
+        state.committed.load(Ordering::Acquire) && state.version.load(Ordering::Acquire) == key.version
     }
 
     /// It is not known whether a change in its name was committed.
@@ -244,7 +249,7 @@ impl Authentication {
     /// The caller of a token that was good when it was last looked up, and may do this.
     pub fn known(&self, digest: &str, now: Timestamp, requirement: Requirement) -> Option<Caller> {
         let key = self.known.get(digest).filter(|key| admits(key, digest, now, requirement).is_ok())?;
-        Some(Caller::of(key))
+        Some(Caller::of(key, digest))
     }
 
     /// The key of a token that was good when it was last looked up.
@@ -267,7 +272,7 @@ impl Authentication {
             Ok(key) => self.remember(digest.to_owned(), Arc::clone(key)),
             Err(_) => drop(self.known.remove(digest)),
         }
-        checked.map(Caller::of)
+        checked.map(|key| Caller::of(key, digest))
     }
 
     async fn check(&self, tenancy: &Tenancy, digest: &str, requirement: Requirement) -> Result<Arc<ApiKey>, Error> {

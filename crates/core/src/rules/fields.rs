@@ -45,11 +45,9 @@ pub fn changed(audience: Audience, differences: &[Difference]) -> Result<(), Err
     if refused.is_empty() { Ok(()) } else { Err(Error::FieldsForbidden(refused)) }
 }
 
-/// Adds what the caller does not see of a tenant to a document that stands for the whole tenant, so that it is not removed.
-pub fn keep_hidden(audience: Audience, known: &Value, document: &mut Object) {
-    if audience == Audience::Staff {
-        return;
-    }
+/// Adds what the caller does not see of a tenant to the whole document that it is taken to, so that it is not removed.
+pub fn keep_hidden(audience: Audience, known: &Value, document: &mut Value) {
+    let (Audience::Customer, Value::Object(document)) = (audience, document) else { return };
     for (name, _) in TENANT_FIELDS.iter().filter(|(_, group)| *group == FieldGroup::Internal) {
         if let Some(value) = known.get(*name) {
             document.insert((*name).to_owned(), value.clone());
@@ -122,10 +120,13 @@ mod tests {
     #[test]
     fn must_keep_what_is_hidden_where_a_document_stands_for_the_whole() {
         let known = json!({"billing": {"plan": "x"}, "labels": {"internal/risk": "high", "tier": "gold"}});
-        let mut sent = json!({"labels": {"tier": "silver"}}).as_object().cloned().expect("an object");
+        let mut sent = json!({"labels": {"tier": "silver"}});
         keep_hidden(Audience::Customer, &known, &mut sent);
         let kept = json!({"billing": {"plan": "x"}, "labels": {"internal/risk": "high", "tier": "silver"}});
-        assert_eq!(Value::Object(sent), kept);
+        assert_eq!(sent, kept);
+        let mut without = json!({"labels": null});
+        keep_hidden(Audience::Customer, &known, &mut without);
+        assert_eq!(without["labels"], json!({"internal/risk": "high"}));
         let mut shown = known.clone();
         hide(Audience::Customer, &mut shown);
         assert_eq!(shown, json!({"labels": {"tier": "gold"}}));

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tenancy_core::changes::Conflict;
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::ids::{Alias, OrganizationId, TenantId};
-use tenancy_core::permission::Operation;
+use tenancy_core::permission::{Audience, INTERNAL_LABELS, Operation};
 use tenancy_core::rules::Decision;
 use tenancy_core::rules::change::change;
 use tenancy_core::rules::register::register;
@@ -104,6 +104,11 @@ pub async fn list(
     filter: &TenantFilter,
     page: &Page,
 ) -> Result<Listed<Tenant>, Error> {
+    // A label that the caller does not see exists on no tenant.
+    let is_hidden = |key: &str| caller.audience() == Audience::Customer && key.starts_with(INTERNAL_LABELS);
+    if filter.labels.iter().any(|(key, _)| is_hidden(key)) {
+        return Ok(Listed { items: Vec::new(), next: None });
+    }
     tenancy.store.tenants(caller.scope(), filter, page).await
 }
 

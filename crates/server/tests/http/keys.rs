@@ -130,8 +130,14 @@ async fn a_request_under_way_must_not_be_refused_because_its_key_is_rotated(on: 
     let before = house.server.authentication.remembered(&digest).expect("it was good");
     let rotate = format!("/v1/keys/{}/rotate", made["key_id"].as_str().expect("an id"));
     house.post(&rotate, json!({})).await.ok(200);
-    house.server.authentication.remember(digest, before);
+    house.server.authentication.remember(digest.clone(), before.clone());
     ask(&house, &token, "POST", "/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
+
+    // A token that leaked is refused at once, also where it is remembered.
+    house.post(&rotate, json!({"overlap_seconds": 0})).await.ok(200);
+    house.server.authentication.remember(digest, before);
+    ask(&house, &token, "POST", "/v1/organizations", json!({"organization_id": "beta"})).await.ok(401);
+    house.get("/v1/organizations/beta").await.ok(404);
 }
 
 async fn the_last_use_must_be_written_at_most_once_a_minute(on: On) {

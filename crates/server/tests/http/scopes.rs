@@ -145,6 +145,9 @@ async fn lists_must_hold_only_what_lies_inside(on: On) {
         let token = token(&house, Role::Admin, scope).await;
         assert_eq!(ids(&house, &token, "/v1/tenants", "tenant_id").await, ["acme-eu"], "{scope}");
         assert_eq!(ids(&house, &token, "/v1/tenants?q=globex", "tenant_id").await, [""; 0], "{scope}");
+        let hidden = "/v1/tenants?label=internal/risk=low-marker";
+        assert_eq!(ids(&house, &token, hidden, "tenant_id").await, [""; 0], "a hidden label is on no tenant");
+        assert_eq!(ids(&house, &format!("Bearer {}", house.token(Role::Viewer)), hidden, "tenant_id").await.len(), 2);
         assert_eq!(ids(&house, &token, "/v1/organizations", "organization_id").await, organizations, "{scope}");
         for (path, id) in [("/v1/jobs", "tenant_id"), ("/v1/audit?limit=500", "tenant_id")] {
             let found = ids(&house, &token, path, id).await;
@@ -275,6 +278,8 @@ async fn a_document_that_stands_for_the_whole_must_keep_what_its_sender_does_not
     document["display_name"] = json!("Edited");
     let written = send(&house, &own, "PUT", "/v1/tenants/acme-eu", &document).await.ok(200).body;
     assert_eq!((&written["labels"], written.get("billing")), (&json!({"tier": "bronze"}), None));
+    send(&house, &own, "PATCH", "/v1/tenants/acme-eu", json!({"labels": null})).await.ok(200);
+    send(&house, &own, "PATCH", "/v1/tenants/acme-eu", json!({"labels": {"tier": "bronze"}})).await.ok(200);
     let whole = house.get("/v1/tenants/acme-eu").await.ok(200).body;
     assert_eq!(whole["labels"], json!({"tier": "bronze", "internal/risk": "low-marker"}));
     assert_eq!(whole["billing"], json!({"plan": "other-plan-marker"}));

@@ -71,11 +71,10 @@ pub fn of_known(
     violations.extend(take_kind(&mut document, "Tenant").err());
     violations.extend(take_version(&mut document).err());
     violations.extend(drop_facts(declared, viewpoint, snapshot, &mut document));
-    let whole = match how {
+    let mut whole = match how {
         How::Replace => {
             let id = || Value::String(snapshot.tenant.tenant_id.to_string());
             document.entry("tenant_id").or_insert_with(id);
-            fields::keep_hidden(audience, &known.document(), &mut document);
             Value::Object(document)
         }
         How::Merge | How::Apply => {
@@ -87,6 +86,8 @@ pub fn of_known(
             whole
         }
     };
+    // A merge, too, can remove what its sender does not see: `labels: null`.
+    fields::keep_hidden(audience, &known.document(), &mut whole);
     violations.extend(immutable(&known, &whole));
     let (manifest, warnings) = with(violations, Manifest::parse(declared, &whole))?;
     fields::changed(audience, &differences(&known.document(), &manifest.document()))?;
