@@ -2,10 +2,10 @@
 //! if they are enough. What a batch finds is presumed where it can be, and asserted in its transaction; else it is read.
 
 use super::connection::{Connection, answered};
-use super::course::Course;
 use super::fault::Fault;
-use super::flight::{Flight, Landed};
 use super::flushes::{Failure, Flushes};
+use super::in_flight::{FinishedBatch, InFlightBatch};
+use super::retry::RetryState;
 use super::target::{STATEMENT_TIMEOUT_SECONDS, Target};
 use crate::batch::{ReadSet, judged};
 use crate::queue::{Intake, Waiting};
@@ -44,7 +44,7 @@ pub struct Committer {
 /// A batch to be settled.
 struct Batch {
     stage: Stage,
-    course: Course,
+    course: RetryState,
 }
 
 /// How far a batch has come.
@@ -54,12 +54,12 @@ enum Stage {
     /// Its first flush is done.
     Read(Vec<Waiting>, Box<CurrentRows>),
     /// All of it is sent.
-    Sent(Flight),
+    Sent(InFlightBatch),
 }
 
 impl Batch {
     fn at(stage: Stage) -> Self {
-        Self { stage, course: Course::begin() }
+        Self { stage, course: RetryState::begin() }
     }
 }
 
@@ -103,7 +103,9 @@ impl Committer {
             }
             let batch = match behind.take() {
                 // Its time begins now: the one before may have taken long.
-                Some(Batch { stage, course }) => Batch { stage, course: Course { began: Instant::now(), ..course } },
+                Some(Batch { stage, course }) => {
+                    Batch { stage, course: RetryState { began: Instant::now(), ..course } }
+                }
                 None => match self.next(&mut stop).await {
                     Some(members) => Batch::at(Stage::Taken(members)),
                     None => return,
@@ -136,7 +138,7 @@ impl Committer {
             behind = behind.or(with_it);
             course.failed(&failure);
             if presumed && matches!(failure.fault, Fault::Again | Fault::Final) {
-                self.flushes.remembered.was_wrong();
+                self.flushes.organizations.was_wrong();
                 stage = Stage::Taken(members);
                 continue;
             }
@@ -169,14 +171,14 @@ impl Committer {
     /// Runs each member alone. What is unknown of the batch is unknown of each of them, and how long it was tried counts for
     /// each. Whoever needs a row of one that waited for a lock in vain comes last: it may wait for the same, and the others
     /// do not.
-    async fn alone(&mut self, members: Vec<Waiting>, course: Course, what: &str) {
+    async fn alone(&mut self, members: Vec<Waiting>, course: RetryState, what: &str) {
         let began = Instant::now();
         let mut members = VecDeque::from(members);
         while began.elapsed() < PATIENCE_ALONE {
             let Some(member) = members.pop_front() else { return };
             let guards = member.member.changes.guards.clone();
             // It ran before, so nothing is begun behind it.
-            let alone = Batch { stage: Stage::Taken(vec![member]), course: Course { tries: 0, ..course } };
+            let alone = Batch { stage: Stage::Taken(vec![member]), course: RetryState { tries: 0, ..course } };
             if Box::pin(self.settle(alone)).await.refused == Some(Fault::Locked) {
                 let locked = ReadSet::of_guards(&guards);
                 let meets = |waiting: &Waiting| locked.meets(&ReadSet::of_guards(&waiting.member.changes.guards));
@@ -205,7 +207,7 @@ impl Committer {
         if let Some(connection) = self.connection.as_ref().filter(|connection| !connection.is_closed()) {
             return Ok((Arc::clone(connection), false));
         }
-        self.flushes.remembered.forget();
+        self.flushes.organizations.forget();
         let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
         let connection = Arc::new(opened.ok_or_else(Failure::away)?.map_err(|error| Failure::refused(&error))?);
         let made_ours = answered(connection.succeed(self.session.as_deref())).await;
@@ -220,7 +222,7 @@ impl Committer {
         members: Vec<Waiting>,
         found: Option<CurrentRows>,
         again: bool,
-    ) -> Result<Option<Flight>, Box<Failed>> {
+    ) -> Result<Option<InFlightBatch>, Box<Failed>> {
         let (connection, is_new) = match self.connect().await {
             Ok(connected) => connected,
             Err(failure) => return Err(self.failed(members, failure).await),
@@ -243,7 +245,7 @@ impl Committer {
             Err(failure) => return Err(self.failed(members, failure).await),
         };
         if judgement.verdicts.contains(&Verdict::In) {
-            return Ok(Some(Flight::new(&connection, &self.flushes, members, judgement, None)));
+            return Ok(Some(InFlightBatch::new(&connection, &self.flushes, members, judgement, None)));
         }
         self.roll_back().await;
         self.intake.tell(members, judgement, 0);
@@ -257,24 +259,24 @@ impl Committer {
         connection: &Arc<Connection>,
         members: Vec<Waiting>,
         again: bool,
-    ) -> Result<Flight, Vec<Waiting>> {
+    ) -> Result<InFlightBatch, Vec<Waiting>> {
         if again || connection.is_pooled() {
             return Err(members);
         }
-        let Some(found) = self.flushes.remembered.presumed(&members) else { return Err(members) };
+        let Some(found) = self.flushes.organizations.presumed(&members) else { return Err(members) };
         let judgement = judged(&members, &found);
         let passes = |verdict: &Verdict| matches!(verdict, Verdict::In | Verdict::Later);
         if !judgement.verdicts.iter().all(passes) {
             return Err(members);
         }
-        Ok(Flight::new(connection, &self.flushes, members, judgement, Some(found)))
+        Ok(InFlightBatch::new(connection, &self.flushes, members, judgement, Some(found)))
     }
 
     /// Waits for a batch that is sent. As soon as as many wait as the one before it committed, they are sent behind it: those
     /// who were in that one are on their way again, and small batches are dear. Nobody goes ahead of who was put off to the
     /// next batch, nor where this batch may have to run once more, nor where a pooler may give what comes behind the COMMIT to
     /// another connection.
-    async fn land(&mut self, mut flight: Flight, again: bool) -> Result<Option<Batch>, Box<Failed>> {
+    async fn land(&mut self, mut flight: InFlightBatch, again: bool) -> Result<Option<Batch>, Box<Failed>> {
         let connection = self.connection.clone();
         let connection = connection.filter(|connection| !connection.is_pooled() && !again && !flight.puts_off);
         let Some(connection) = connection else {
@@ -298,8 +300,8 @@ impl Committer {
     /// Waits for a batch while another one is sent behind it.
     async fn land_before_all_of(
         &mut self,
-        mut flight: Flight,
-        mut behind: Flight,
+        mut flight: InFlightBatch,
+        mut behind: InFlightBatch,
     ) -> Result<Option<Batch>, Box<Failed>> {
         flight.land_or(pin!(behind.land())).await;
         let landed = flight.landed().await;
@@ -311,7 +313,7 @@ impl Committer {
         let behind = self.ended(behind.landed().await).await;
         let Err(mut failed) = self.ended(landed).await else { return Ok(None) };
         failed.behind = behind.err().map(|behind| {
-            let course = Course { again: true, unknown: behind.failure.unknown, ..Course::begin() };
+            let course = RetryState { again: true, unknown: behind.failure.unknown, ..RetryState::begin() };
             Batch { stage: Stage::Taken(behind.members), course }
         });
         Err(failed)
@@ -320,7 +322,7 @@ impl Committer {
     /// Waits for a batch while the first flush of another one goes out behind it.
     async fn land_before_first_of(
         &mut self,
-        mut flight: Flight,
+        mut flight: InFlightBatch,
         next: Vec<Waiting>,
         connection: &Connection,
     ) -> Result<Option<Batch>, Box<Failed>> {
@@ -352,8 +354,8 @@ impl Committer {
     }
 
     /// Tells the members of a batch that came through.
-    async fn ended(&mut self, landed: Landed) -> Result<(), Box<Failed>> {
-        let Landed { members, judgement, outcome, presumed } = landed;
+    async fn ended(&mut self, landed: FinishedBatch) -> Result<(), Box<Failed>> {
+        let FinishedBatch { members, judgement, outcome, presumed } = landed;
         match outcome {
             Ok(position) => {
                 self.intake.tell(members, judgement, position);
@@ -375,7 +377,7 @@ impl Committer {
     /// Whatever the transaction is in, it ends here, and what is remembered of it; a connection that is lost, or on which this
     /// fails, is opened anew.
     async fn clear_up(&mut self, failure: &Failure) {
-        self.flushes.remembered.forget();
+        self.flushes.organizations.forget();
         if failure.fault == Fault::Lost {
             self.connection = None;
         }

@@ -1,11 +1,11 @@
 //! The two flushes of a batch: what each sends in one go, and what it makes of the answers.
 
-use super::asserted::Asserted;
 use super::connection::{Connection, Param, Sent, answered, number, numbers, texts, time, together, together_told};
 use super::fault::{Fault, described, rolls_back};
 use super::one_read::{OneRead, placed};
 use super::one_statement::OneStatement;
-use super::remembered::Remembered;
+use super::organization_cache::OrganizationCache;
+use super::preconditions::Preconditions;
 use super::rows::Rows;
 use crate::batch::{Appended, Flush, ReadSet, key_text};
 use crate::current_rows::{READS, ROUNDS, Read};
@@ -41,9 +41,9 @@ pub struct Flushes {
     columns: Vec<Vec<Column>>,
     tenant_log: String,
     platform_log: String,
-    asserted: Asserted,
+    preconditions: Preconditions,
     /// What is known from batches before.
-    pub remembered: Remembered,
+    pub organizations: OrganizationCache,
 }
 
 /// Why a batch did not come through.
@@ -115,8 +115,8 @@ impl Flushes {
             columns: WRITES.iter().map(|kind| kind.columns()).collect(),
             tenant_log: append_log(TENANT_AUDIT),
             platform_log: append_log(PLATFORM_AUDIT),
-            asserted: Asserted::new(),
-            remembered: Remembered::default(),
+            preconditions: Preconditions::new(),
+            organizations: OrganizationCache::default(),
         }
     }
 
@@ -153,7 +153,7 @@ impl Flushes {
             }
         }
         // A pooler may lead somewhere else without a word.
-        if !connection.is_pooled() && !self.remembered.was_read(&found) {
+        if !connection.is_pooled() && !self.organizations.was_read(&found) {
             let what = "an organization's usage is older than it was".to_owned();
             return Err(Failure::of_ours(Fault::Again, what));
         }
@@ -174,7 +174,7 @@ impl Flushes {
     fn keys<'a>(&self, read: &Read, needs: &'a ReadSet<'a>) -> Vec<Param<'a>> {
         let keys = || (read.keys)(needs).iter().copied();
         let keyed = texts(keys());
-        if read.is_newest_only() { vec![keyed, numbers(self.remembered.least(keys()))] } else { vec![keyed] }
+        if read.is_newest_only() { vec![keyed, numbers(self.organizations.least(keys()))] } else { vec![keyed] }
     }
 
     /// The second flush: writes the rows kind by kind, then takes the log's head, numbers the events, and commits. Returns
@@ -194,7 +194,7 @@ impl Flushes {
         planned.push(OneStatement::of(LOCK_HEAD, Vec::new()));
         let log = self.log(connection, flush, now);
         let asserted: Vec<_> =
-            presumed.iter().flat_map(|(needs, found)| self.asserted.statements(needs, found)).collect();
+            presumed.iter().flat_map(|(needs, found)| self.preconditions.statements(needs, found)).collect();
         let statements = planned.iter().chain([&log]).map(|one| &one.sql).chain(asserted.iter().map(|one| &one.sql));
         connection.prepare(statements.map(String::as_str)).await.map_err(|error| Failure::before(&error))?;
         let mut sent: Vec<Sent<'_, Vec<Row>>> = Vec::new();

@@ -17,7 +17,7 @@ const READ_FIRST: u32 = 64;
 /// left them. Nothing is told to anybody on the strength of it: it is asserted in the transaction that stands on it. Only a
 /// connection that lasts vouches for it: the database behind a new one may have been restored.
 #[derive(Default)]
-pub struct Remembered(Mutex<Memory>);
+pub struct OrganizationCache(Mutex<Memory>);
 
 #[derive(Default)]
 struct Memory {
@@ -25,7 +25,7 @@ struct Memory {
     to_be_read: u32,
 }
 
-impl Remembered {
+impl OrganizationCache {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn must_read_for_a_while_once_what_was_presumed_was_wrong() {
-        let remembered = Remembered::default();
+        let remembered = OrganizationCache::default();
         assert!(remembered.presumed(&[]).is_some());
         remembered.was_wrong();
         let read_first = (0..1000).take_while(|_| remembered.presumed(&[]).is_none()).count();
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn must_begin_where_the_newest_was_and_forget_all_when_it_is_gone() {
-        let remembered = Remembered::default();
+        let remembered = OrganizationCache::default();
         let least = || remembered.least(["acme", "beta"].into_iter());
         assert_eq!(least(), [0, 0]);
         assert!(remembered.was_read(&found(7)));

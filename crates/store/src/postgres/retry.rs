@@ -15,7 +15,7 @@ const MAX_PAUSES: u32 = 10;
 
 /// How a batch has fared; its members go on from there when they run alone.
 #[derive(Clone, Copy)]
-pub struct Course {
+pub struct RetryState {
     /// Since when it is tried.
     pub began: Instant,
     /// How often it has failed.
@@ -26,7 +26,7 @@ pub struct Course {
     pub unknown: bool,
 }
 
-impl Course {
+impl RetryState {
     /// It is tried from now on.
     pub fn begin() -> Self {
         Self { began: Instant::now(), tries: 0, again: false, unknown: false }

@@ -46,9 +46,9 @@ impl Said {
 }
 
 /// The statements that assert, made once: organizations, their usage, tenants, jobs, API keys.
-pub struct Asserted(pub [String; 5]);
+pub struct Preconditions(pub [String; 5]);
 
-impl Asserted {
+impl Preconditions {
     /// Makes them.
     pub fn new() -> Self {
         Self([ORGANIZATIONS.sql(), USAGE.to_owned(), TENANTS.sql(), JOBS.sql(), API_KEYS.sql()])

@@ -12,9 +12,9 @@ use tenancy_core::judge::{CurrentRows, Judgement, Verdict};
 use tokio::sync::Notify;
 
 /// A batch on its way. It is sent when it is first waited for.
-pub struct Flight {
-    landing: Pin<Box<dyn Future<Output = Landed> + Send>>,
-    landed: Option<Landed>,
+pub struct InFlightBatch {
+    landing: Pin<Box<dyn Future<Output = FinishedBatch> + Send>>,
+    landed: Option<FinishedBatch>,
     is_sent: Arc<Notify>,
     /// How many of its members are in.
     pub committing: usize,
@@ -23,7 +23,7 @@ pub struct Flight {
 }
 
 /// What became of it.
-pub struct Landed {
+pub struct FinishedBatch {
     /// Its members.
     pub members: Vec<Waiting>,
     /// What was said of them.
@@ -34,7 +34,7 @@ pub struct Landed {
     pub presumed: bool,
 }
 
-impl Flight {
+impl InFlightBatch {
     /// A batch that was judged by what was read in the transaction that is open, or by what is `presumed`.
     pub fn new(
         connection: &Arc<Connection>,
@@ -43,7 +43,7 @@ impl Flight {
         judgement: Judgement,
         presumed: Option<CurrentRows>,
     ) -> Self {
-        flushes.remembered.was_sent(&members, &judgement);
+        flushes.organizations.was_sent(&members, &judgement);
         let committing = judgement.verdicts.iter().filter(|verdict| **verdict == Verdict::In).count();
         let puts_off = judgement.verdicts.contains(&Verdict::Later);
         let is_sent = Arc::new(Notify::new());
@@ -57,7 +57,7 @@ impl Flight {
             let outcome = Failure::unless_answered(true, second).await;
             let presumed = presumed.is_some();
             drop((flush, needs));
-            Landed { members, judgement, outcome, presumed }
+            FinishedBatch { members, judgement, outcome, presumed }
         });
         Self { landing, landed: None, is_sent, committing, puts_off }
     }
@@ -89,7 +89,7 @@ impl Flight {
     }
 
     /// What became of it, once it has landed.
-    pub async fn landed(mut self) -> Landed {
+    pub async fn landed(mut self) -> FinishedBatch {
         match self.landed.take() {
             Some(landed) => landed,
             None => self.landing.await,
