@@ -22,9 +22,10 @@ const KEEP_MEMORY: &str = "SELECT length(repeat('x', 4000000))";
 /// says READ WRITE.
 const WRITE_IN_TRANSACTIONS_ONLY: &str =
     "SELECT FROM log_head WHERE false FOR NO KEY UPDATE; SET default_transaction_read_only = on";
-/// Ends a session, and fails if it has not ended within five seconds. Its start is part of its name: numbers of processes come
-/// again.
-const END_SESSION: &str = "SELECT 1 / pg_terminate_backend(pid, 5000)::integer FROM pg_stat_activity \
+/// Ends a session, and fails if it has not ended within five seconds. The session's start is part of its name, because the
+/// operating system reuses process numbers.
+const END_SESSION: &str = "SELECT CASE WHEN pg_terminate_backend(pid, 5000) THEN 1 \
+    ELSE assertion_failed('TN003', 'session ' || $1 || ' has not ended') END FROM pg_stat_activity \
     WHERE pid::text || '@' || backend_start::text = $1";
 const THIS_SESSION: &str =
     "SELECT pid::text || '@' || backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()";

@@ -19,17 +19,17 @@ use tenancy_core::judge::CurrentRows;
 use tokio::sync::Notify;
 use tokio_postgres::Row;
 
-/// It asserts that there is a head: where none is, nobody would wait for anybody.
-pub(super) const LOCK_HEAD: &str =
-    "SELECT 1 / count(*) FROM (SELECT FROM log_head WHERE only_row FOR NO KEY UPDATE) head";
-/// It asserts the versions of the callers' keys: nobody revokes one any more before this commit, since that would need the
-/// log's head. Where one is at another version, the batch's line is that of the batch before, which is there already, and so
-/// the batch runs again, as where another process was quicker. The newest position is a value and no join: without one nothing
-/// can be committed, rather than everything without a place in the log.
+/// Locks the log's head, and asserts that it is there: without it no process would wait for another.
+pub(super) const LOCK_HEAD: &str = "SELECT CASE WHEN count(*) = 1 THEN 1 \
+    ELSE assertion_failed('TN002', 'log_head: there is no row to lock') END \
+    FROM (SELECT FROM log_head WHERE only_row FOR NO KEY UPDATE) head";
+/// Appends the batch to the log, and asserts the versions of its callers' API keys. A key that is at another version was
+/// revoked; it cannot be revoked between this statement and COMMIT, because that needs the log's head. The newest position
+/// is a scalar subquery and no join: if there is none, the commit fails, and no event is left without a position.
 pub(super) const APPEND_BATCH: &str = "INSERT INTO log_batches (last_position, first_position, committed_at) \
-    SELECT last_position + CASE WHEN EXISTS (SELECT FROM unnest($3::text[], $4::bigint[]) AS c(id, version) WHERE c.version \
-    IS DISTINCT FROM (SELECT version FROM api_keys WHERE key_id = c.id)) THEN 0 ELSE $1::bigint END, \
-    last_position + 1, $2::timestamptz \
+    SELECT last_position + $1::bigint + (SELECT count(CASE WHEN (SELECT version FROM api_keys WHERE key_id = c.id) = c.version \
+    THEN NULL ELSE assertion_failed('TN001', 'api_keys: ' || c.id || ' is not at version ' || c.version) END) \
+    FROM unnest($3::text[], $4::bigint[]) AS c(id, version)), last_position + 1, $2::timestamptz \
     FROM (SELECT (SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1) AS last_position) h \
     RETURNING first_position";
 

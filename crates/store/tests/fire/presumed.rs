@@ -16,7 +16,7 @@ use tenancy_core::organization::Organization;
 use tenancy_core::rules::lifecycle::Suspension;
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
 use tenancy_core::rules::{keys, lifecycle};
-use tenancy_testkit::{Fault, Message};
+use tenancy_testkit::{Fault, Message, Postgres};
 
 /// Two processes. The first knows the organization, which has two tenants: it reads nothing for the next batch.
 async fn knowing(hint: &str, room: u32) -> (tenancy_testkit::Database, [Bench; 2]) {
@@ -39,6 +39,12 @@ async fn raise(bench: &Bench, tenants: u32) {
     bench.commit(raised.changes).await.unwrap();
 }
 
+/// That the server's log names the row that was not as the first process expected it.
+fn named(row: &str) {
+    let log = Postgres::shared().log();
+    assert!(log.contains(row) && !log.contains("division by zero"), "{row}: {log}");
+}
+
 fn code<T>(answer: Result<T, Error>) -> &'static str {
     answer.err().map_or("in", |error| error.code())
 }
@@ -51,6 +57,7 @@ async fn must_count_what_another_process_added_though_the_rows_in_between_are_go
     // The usage row of the number that would be next went with it.
     assert_ne!(two.store.remove_expired().await.unwrap(), 0);
     assert_eq!(code(one.register(&small("t-5", "acme")).await), "organization_cap_exceeded");
+    named("organization_usage: acme is not at serial 2");
 }
 
 #[tokio::test]
@@ -59,6 +66,7 @@ async fn must_add_no_tenant_to_an_organization_that_another_process_closed() {
     let closed = organizations::close(&acme(&two).await, &mut two.context()).unwrap();
     two.commit(closed.changes).await.unwrap();
     assert_eq!(code(one.register(&small("t-3", "acme")).await), "organization_closed");
+    named("organizations: acme is not as expected");
     whole(&database);
 }
 
@@ -92,6 +100,7 @@ async fn must_change_no_tenant_that_another_process_has_suspended() {
     renamed["display_name"] = json!("Another");
     let renamed = one.change(&before, &renamed, &[]).unwrap();
     assert_eq!(code(one.commit(renamed.changes).await), "stale_version");
+    named("tenants: t-1 is not as expected");
     whole(&database);
 }
 
@@ -105,6 +114,7 @@ async fn must_revoke_no_key_that_another_process_has_revoked() {
     let revoked = keys::revoke(&made.key, &[], &mut one.context()).unwrap();
     two.commit(keys::revoke(&made.key, &[], &mut two.context()).unwrap().changes).await.unwrap();
     assert_eq!(code(one.commit(revoked.changes).await), "key_moved");
+    named(&format!("api_keys: {} is not as expected", made.key.key_id));
     whole(&database);
 }
 
