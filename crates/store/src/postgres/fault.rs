@@ -1,5 +1,7 @@
 //! Classifies errors of PostgreSQL. What is done about each class stands in `retry.rs`.
 
+use super::connection::answered;
+use std::future::Future;
 use tenancy_core::Error;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
@@ -76,9 +78,69 @@ fn is_stale_plan(server: &DbError) -> bool {
             || server.message().contains("cached plan must not change result type"))
 }
 
+/// Why a batch failed.
+pub struct Failure {
+    /// Its class.
+    pub fault: Fault,
+    /// The COMMIT may have come through.
+    pub unknown: bool,
+    /// What happened, for the log.
+    pub what: String,
+    /// No connection can be made: every change that waits would fail for the same reason.
+    pub away: bool,
+}
+
+impl Failure {
+    /// An error before COMMIT was sent: nothing can have been committed.
+    pub fn before(error: &tokio_postgres::Error) -> Self {
+        Self { fault: Fault::of(error), unknown: false, what: described(error), away: false }
+    }
+
+    /// The server does not answer.
+    pub fn silence(unknown: bool) -> Self {
+        Self { fault: Fault::Lost, unknown, what: "the server does not answer".to_owned(), away: false }
+    }
+
+    /// The server does not answer an attempt to connect.
+    pub fn away() -> Self {
+        Self { away: true, ..Self::silence(false) }
+    }
+
+    /// A connection is refused. Whatever the reason is, no member caused it.
+    pub fn refused(error: &tokio_postgres::Error) -> Self {
+        Self { fault: Fault::Lost, unknown: false, what: described(error), away: true }
+    }
+
+    /// The program itself has found something wrong.
+    pub fn of_ours(fault: Fault, what: String) -> Self {
+        Self { fault, unknown: false, what, away: false }
+    }
+
+    /// The result of `asked`, or that the server does not answer in time; `unknown` says whether COMMIT was part of it.
+    pub async fn unless_answered<T>(unknown: bool, asked: impl Future<Output = Result<T, Self>>) -> Result<T, Self> {
+        answered(asked).await.unwrap_or_else(|| Err(Self::silence(unknown)))
+    }
+
+    /// An error after COMMIT was sent.
+    pub fn after(error: &tokio_postgres::Error) -> Self {
+        let fault = Fault::of(error);
+        Self { unknown: fault == Fault::Lost, ..Self::before(error) }
+    }
+
+    /// COMMIT itself failed. A server that does not say that it has rolled back may have committed a part, or all: above all
+    /// one that consists of several machines.
+    pub fn of_commit(error: &tokio_postgres::Error) -> Self {
+        match Fault::of(error) {
+            _ if rolls_back(error) => Self::before(error),
+            Fault::Lost => Self::after(error),
+            _ => Self { fault: Fault::Again, unknown: true, ..Self::before(error) },
+        }
+    }
+}
+
 /// Whether an error of COMMIT says that all is rolled back: a constraint that is looked at last, others in the way, or that
 /// it was cancelled.
-pub fn rolls_back(error: &tokio_postgres::Error) -> bool {
+fn rolls_back(error: &tokio_postgres::Error) -> bool {
     let unknown = SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN;
     error.code().is_some_and(|state| {
         let class = &state.code()[..2];

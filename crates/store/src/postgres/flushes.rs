@@ -1,7 +1,7 @@
-//! The two flushes of a batch: what each sends in one go, and what it makes of the answers.
+//! The two flushes of a batch: the statements that each sends together, and how their answers are read.
 
-use super::connection::{Connection, Param, Sent, answered, number, numbers, texts, time, together, together_told};
-use super::fault::{Fault, described, rolls_back};
+use super::connection::{Connection, Param, Sent, number, numbers, texts, time, together, together_told};
+use super::fault::{Failure, Fault};
 use super::one_read::{OneRead, placed};
 use super::one_statement::OneStatement;
 use super::organization_cache::OrganizationCache;
@@ -12,7 +12,6 @@ use crate::current_rows::{READS, ROUNDS, Read};
 use crate::rows::{Column, Table, Value, unnest};
 use crate::tables::audit::{PLATFORM_AUDIT, TENANT_AUDIT};
 use crate::write_kind::WRITES;
-use std::future::Future;
 use tenancy_core::Timestamp;
 use tenancy_core::ids::KeyId;
 use tenancy_core::judge::CurrentRows;
@@ -37,73 +36,13 @@ pub(super) const APPEND_BATCH: &str = "INSERT INTO log_batches (last_position, f
 pub struct Flushes {
     reads: Vec<String>,
     writes: Vec<String>,
-    /// What the rows of each kind carry.
+    /// The columns of each kind of row.
     columns: Vec<Vec<Column>>,
     tenant_log: String,
     platform_log: String,
     preconditions: Preconditions,
-    /// What is known from batches before.
+    /// Organizations as the batches before have read or written them.
     pub organizations: OrganizationCache,
-}
-
-/// Why a batch did not come through.
-pub struct Failure {
-    /// What is to be done about it.
-    pub fault: Fault,
-    /// The COMMIT may have come through.
-    pub unknown: bool,
-    /// What happened, for the log.
-    pub what: String,
-    /// There is no connection to be had: whoever else waits would wait in vain.
-    pub away: bool,
-}
-
-impl Failure {
-    /// Nothing can have been committed.
-    pub fn before(error: &tokio_postgres::Error) -> Self {
-        Self { fault: Fault::of(error), unknown: false, what: described(error), away: false }
-    }
-
-    /// Nobody answers.
-    pub fn silence(unknown: bool) -> Self {
-        Self { fault: Fault::Lost, unknown, what: "nobody answers".to_owned(), away: false }
-    }
-
-    /// Nobody answers who wants to connect.
-    pub fn away() -> Self {
-        Self { away: true, ..Self::silence(false) }
-    }
-
-    /// A connection is refused. Whatever the reason is, it is no member's fault.
-    pub fn refused(error: &tokio_postgres::Error) -> Self {
-        Self { fault: Fault::Lost, unknown: false, what: described(error), away: true }
-    }
-
-    /// Here something is not as it has to be.
-    pub fn of_ours(fault: Fault, what: String) -> Self {
-        Self { fault, unknown: false, what, away: false }
-    }
-
-    /// What was asked, or that nobody answers in time; `unknown` says whether COMMIT was part of it.
-    pub async fn unless_answered<T>(unknown: bool, asked: impl Future<Output = Result<T, Self>>) -> Result<T, Self> {
-        answered(asked).await.unwrap_or_else(|| Err(Self::silence(unknown)))
-    }
-
-    /// The COMMIT was sent.
-    pub fn after(error: &tokio_postgres::Error) -> Self {
-        let fault = Fault::of(error);
-        Self { unknown: fault == Fault::Lost, ..Self::before(error) }
-    }
-
-    /// The COMMIT itself failed. A server that does not say that it has rolled back may have committed a part, or all: an engine
-    /// of many machines above all.
-    pub fn of_commit(error: &tokio_postgres::Error) -> Self {
-        match Fault::of(error) {
-            _ if rolls_back(error) => Self::before(error),
-            Fault::Lost => Self::after(error),
-            _ => Self { fault: Fault::Again, unknown: true, ..Self::before(error) },
-        }
-    }
 }
 
 impl Flushes {
@@ -120,13 +59,13 @@ impl Flushes {
         }
     }
 
-    /// The first flush: begins, locks and reads every row that the guards name, but for callers' keys, as long as they are
-    /// taken to be as is said.
+    /// The first flush: begins, and locks and reads every row that the guards name. Callers' API keys are not read while the
+    /// versions in the guards may be presumed.
     pub async fn first(&self, connection: &Connection, needs: &ReadSet<'_>) -> Result<CurrentRows, Failure> {
         let mut planned = self.rounds(needs, |read| !(read.is_of_callers() && needs.callers_hold()));
         if !needs.receipts.is_empty() {
-            // An earlier run of this batch may come through while a lock is waited for: all locks first, so that all is
-            // read as it is after that.
+            // An earlier run of this batch may be committed while this one waits for a lock: all locks are taken first, so
+            // that everything is read after that.
             planned.splice(0..0, self.rounds(needs, |read| read.lock));
         }
         connection
@@ -141,7 +80,7 @@ impl Flushes {
                 let (place, row) = placed(&row).map_err(|error| Failure::before(&error))?;
                 let put = READS.get(place).map(|read| (read.put)(&mut found, row));
                 if !matches!(put, Some(Ok(()))) {
-                    let what = format!("a row of read {place} that is none: {put:?}");
+                    let what = format!("read {place} returned a row that cannot be decoded: {put:?}");
                     return Err(Failure::of_ours(Fault::Final, what));
                 }
             }
@@ -152,15 +91,15 @@ impl Flushes {
                 found.api_keys.entry(KeyId::known(*id)).or_insert(*version);
             }
         }
-        // A pooler may lead somewhere else without a word.
+        // A pooler may have switched to another server.
         if !connection.is_pooled() && !self.organizations.was_read(&found) {
-            let what = "an organization's usage is older than it was".to_owned();
+            let what = "the usage of an organization is older than it was".to_owned();
             return Err(Failure::of_ours(Fault::Again, what));
         }
         Ok(found)
     }
 
-    /// The reads that these needs ask for, a statement for each round of them.
+    /// The reads of a batch, one statement for each round.
     fn rounds<'a>(&self, needs: &'a ReadSet<'a>, which: impl Fn(&Read) -> bool) -> Vec<OneRead<'a>> {
         let mut rounds: [OneRead<'a>; ROUNDS] = Default::default();
         for (place, (read, sql)) in READS.iter().zip(&self.reads).enumerate() {
@@ -177,11 +116,11 @@ impl Flushes {
         if read.is_newest_only() { vec![keyed, numbers(self.organizations.least(keys()))] } else { vec![keyed] }
     }
 
-    /// The second flush: writes the rows kind by kind, then takes the log's head, numbers the events, and commits. Returns
-    /// the position of the first event. Every answer is looked at: `COMMIT` of a failed transaction answers without an error.
-    /// `is_sent` is told when all of it is on its way.
+    /// The second flush: writes the rows kind by kind, then locks the log's head, appends the events, and commits. Returns the
+    /// position of the first event. Every answer is looked at, because `COMMIT` of a failed transaction returns no error.
+    /// `is_sent` is notified when everything is sent.
     ///
-    /// Where there was no first flush, it begins the transaction, and asserts what was `presumed` before it writes.
+    /// Without a first flush it begins the transaction, and asserts what was `presumed` before it writes.
     pub async fn second(
         &self,
         connection: &Connection,
@@ -214,7 +153,7 @@ impl Flushes {
         if let Some(Err(error)) = &commit
             && answers.len() + 1 < statements
         {
-            // It never went out, and neither did the COMMIT.
+            // It was not sent, and neither was COMMIT.
             return Err(Failure::before(error));
         }
         let mut first = None;
@@ -227,11 +166,11 @@ impl Flushes {
         }
         match first {
             Some(Ok(first)) => Ok(first),
-            _ => Err(Failure::of_ours(Fault::Final, "no position came back".to_owned())),
+            _ => Err(Failure::of_ours(Fault::Final, "the log returned no position".to_owned())),
         }
     }
 
-    /// What writes the rows kind by kind; inserts that follow each other are one statement.
+    /// The statements that write the rows, kind by kind; inserts that follow each other are one statement.
     fn writes<'a>(&'a self, connection: &Connection, flush: &'a Flush<'_>) -> Vec<OneStatement<'a>> {
         let mut planned: Vec<OneStatement<'a>> = Vec::new();
         let mut inserts_last = false;
@@ -253,7 +192,7 @@ impl Flushes {
         planned
     }
 
-    /// What appends to the log: its rows, and where they end.
+    /// The statement that appends the events to the log, and their last position.
     fn log<'a>(&'a self, connection: &Connection, flush: &'a Flush<'_>, now: Timestamp) -> OneStatement<'a> {
         let logs = [
             (&self.tenant_log, TENANT_AUDIT, &flush.tenant_events),
@@ -272,7 +211,7 @@ impl Flushes {
 }
 
 fn begun(connection: &Connection) -> Sent<'_, Vec<Row>> {
-    // Behind a pooler the session is not read only by itself, and where an administrator made it so, it stays so.
+    // Behind a pooler the session is not made read only, and where an administrator has made it so, it stays so.
     let write = if connection.is_pooled() { "" } else { " READ WRITE" };
     Box::pin(async move {
         connection.begin(&format!(" ISOLATION LEVEL READ COMMITTED{write}")).await?;
@@ -280,8 +219,8 @@ fn begun(connection: &Connection) -> Sent<'_, Vec<Row>> {
     })
 }
 
-/// Appends to a table of the log: each row's place within the batch, which stands for its position, is added to the
-/// newest position.
+/// Appends to a table of the log. The position of each row is its place within the batch, and the newest position is added to
+/// it.
 pub(super) fn append_log(table: &'static Table) -> String {
     let names: Vec<_> = table.columns.iter().map(|column| column.name).collect();
     let names = names.join(", ");

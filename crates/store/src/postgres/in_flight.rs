@@ -1,7 +1,8 @@
-//! A batch on its way: all that writes and commits it is sent.
+//! A batch in flight: all statements that write and commit it are sent, and not all of them are answered.
 
 use super::connection::Connection;
-use super::flushes::{Failure, Flushes};
+use super::fault::Failure;
+use super::flushes::Flushes;
 use crate::batch::{Flush, ReadSet, committed_at, usage_rows};
 use crate::queue::Waiting;
 use futures_util::future::{Either, select};
@@ -11,10 +12,10 @@ use std::sync::Arc;
 use tenancy_core::judge::{CurrentRows, Judgement, Verdict};
 use tokio::sync::Notify;
 
-/// A batch on its way. It is sent when it is first waited for.
+/// A batch in flight. It is sent when it is first waited for.
 pub struct InFlightBatch {
-    landing: Pin<Box<dyn Future<Output = FinishedBatch> + Send>>,
-    landed: Option<FinishedBatch>,
+    work: Pin<Box<dyn Future<Output = FinishedBatch> + Send>>,
+    finished: Option<FinishedBatch>,
     is_sent: Arc<Notify>,
     /// How many of its members are in.
     pub committing: usize,
@@ -22,15 +23,15 @@ pub struct InFlightBatch {
     pub puts_off: bool,
 }
 
-/// What became of it.
+/// A batch whose every statement is answered, or that failed.
 pub struct FinishedBatch {
     /// Its members.
     pub members: Vec<Waiting>,
-    /// What was said of them.
+    /// The judge's verdict on each of them.
     pub judgement: Judgement,
-    /// The log's position of its first event, if it is committed.
+    /// The log position of its first event, if it is committed.
     pub outcome: Result<i64, Failure>,
-    /// What it stands on was presumed, and not read.
+    /// It was judged by what was presumed, and not by what was read.
     pub presumed: bool,
 }
 
@@ -48,7 +49,7 @@ impl InFlightBatch {
         let puts_off = judgement.verdicts.contains(&Verdict::Later);
         let is_sent = Arc::new(Notify::new());
         let (connection, flushes, sent) = (Arc::clone(connection), Arc::clone(flushes), Arc::clone(&is_sent));
-        let landing = Box::pin(async move {
+        let work = Box::pin(async move {
             let usages = usage_rows(&judgement);
             let flush = Flush::of(&members, &judgement, &usages);
             let needs = presumed.as_ref().map(|found| (ReadSet::of(&members, false), found));
@@ -59,40 +60,40 @@ impl InFlightBatch {
             drop((flush, needs));
             FinishedBatch { members, judgement, outcome, presumed }
         });
-        Self { landing, landed: None, is_sent, committing, puts_off }
+        Self { work, finished: None, is_sent, committing, puts_off }
     }
 
-    /// Waits until all of it is sent, so that something may be sent behind it, or until it has landed.
-    pub async fn depart(&mut self) {
+    /// Waits until all of it is sent, so that something may be sent behind it, or until it is finished.
+    pub async fn sent(&mut self) {
         let is_sent = Arc::clone(&self.is_sent);
-        self.land_or(pin!(is_sent.notified())).await;
+        self.finish_or(pin!(is_sent.notified())).await;
     }
 
-    /// Waits until it has landed.
-    pub async fn land(&mut self) {
-        if self.landed.is_none() {
-            self.landed = Some(self.landing.as_mut().await);
+    /// Waits until it is finished.
+    pub async fn finish(&mut self) {
+        if self.finished.is_none() {
+            self.finished = Some(self.work.as_mut().await);
         }
     }
 
-    /// Waits until it has landed, or until something else comes, whichever is first.
-    pub async fn land_or<T>(&mut self, other: impl Future<Output = T> + Unpin) -> Option<T> {
-        match select(pin!(self.land()), other).await {
+    /// Waits until it is finished or `other` is ready, whichever is first.
+    pub async fn finish_or<T>(&mut self, other: impl Future<Output = T> + Unpin) -> Option<T> {
+        match select(pin!(self.finish()), other).await {
             Either::Left(((), _)) => None,
             Either::Right((came, _)) => Some(came),
         }
     }
 
-    /// Whether nothing is to be waited for any more.
-    pub fn has_landed(&self) -> bool {
-        self.landed.is_some()
+    /// Whether it is finished.
+    pub fn is_finished(&self) -> bool {
+        self.finished.is_some()
     }
 
-    /// What became of it, once it has landed.
-    pub async fn landed(mut self) -> FinishedBatch {
-        match self.landed.take() {
-            Some(landed) => landed,
-            None => self.landing.await,
+    /// Waits until it is finished, and gives the result.
+    pub async fn finished(mut self) -> FinishedBatch {
+        match self.finished.take() {
+            Some(finished) => finished,
+            None => self.work.await,
         }
     }
 }

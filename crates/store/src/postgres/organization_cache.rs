@@ -1,4 +1,4 @@
-//! Organizations as this process knows them, and what a batch may therefore be presumed to find.
+//! Organizations as this process has last read or written them, and what a batch may be presumed to find.
 
 use crate::queue::Waiting;
 use std::collections::HashMap;
@@ -7,41 +7,41 @@ use tenancy_core::changes::{Guard, Write};
 use tenancy_core::ids::OrganizationId;
 use tenancy_core::judge::{CurrentOrganization, CurrentRows, Judgement, Verdict};
 
-/// Most organizations that are remembered; then all are forgotten.
-const MAX_REMEMBERED: usize = 10_000;
-/// How many batches are read first once what was presumed of one did not hold: where others write too, or requests come
-/// twice, it would not hold again.
+/// Maximum number of organizations in the cache; beyond it the cache is emptied.
+const MAX_CACHED: usize = 10_000;
+/// How many batches are read first after a precondition of one did not hold: another process writes the same rows, or requests
+/// are sent twice, so preconditions of the next batches would not hold either.
 const READ_FIRST: u32 = 64;
 
-/// What is known of organizations while one connection lasts: as they were last read under their locks, and as this process
-/// left them. Nothing is told to anybody on the strength of it: it is asserted in the transaction that stands on it. Only a
-/// connection that lasts vouches for it: the database behind a new one may have been restored.
+/// Organizations as they were last read under their locks, or written by this process. No request is refused because of what
+/// is cached: the transaction that depends on it asserts it. It is valid for one connection only: the database behind a new
+/// connection may have been restored from a backup.
 #[derive(Default)]
-pub struct OrganizationCache(Mutex<Memory>);
+pub struct OrganizationCache(Mutex<Cached>);
 
 #[derive(Default)]
-struct Memory {
+struct Cached {
     organizations: HashMap<OrganizationId, CurrentOrganization>,
     to_be_read: u32,
 }
 
 impl OrganizationCache {
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn cached(&self) -> MutexGuard<'_, Cached> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For each organization the least number that its newest usage row can have. The newest row is never removed and numbers
-    /// only rise, so no older one need be looked at: the server reads a whole page of an organization's rows to find the last
-    /// of them, unless it is told where to begin.
+    /// For each organization the lowest serial that its newest usage row can have. The newest row is never removed and serials
+    /// only rise, so older rows need not be read: without a lower bound the server reads a whole page of an organization's
+    /// rows to find the last one.
     pub fn least<'a>(&self, organizations: impl Iterator<Item = &'a str>) -> Vec<i64> {
-        let memory = self.memory();
-        organizations.map(|id| memory.organizations.get(id).map_or(0, |known| known.usage_serial)).collect()
+        let cached = self.cached();
+        organizations.map(|id| cached.organizations.get(id).map_or(0, |known| known.usage_serial)).collect()
     }
 
-    /// These were read, under their organizations' locks. False if the usage of one is older than was remembered: rows were
-    /// put back under a connection that lasted, so all is forgotten, and what was read does not count.
+    /// Stores organizations that were read under their locks. False if the usage of one is older than the cached one: rows were
+    /// restored while the connection was open. Then the cache is emptied, and what was read must not be used.
     pub fn was_read(&self, found: &CurrentRows) -> bool {
-        let known = &mut self.memory().organizations;
+        let known = &mut self.cached().organizations;
         let older = |(id, organization): (&OrganizationId, &CurrentOrganization)| {
             known.get(id).is_some_and(|before| organization.usage_serial < before.usage_serial)
         };
@@ -49,16 +49,16 @@ impl OrganizationCache {
             known.clear();
             return false;
         }
-        if known.len() + found.organizations.len() > MAX_REMEMBERED {
+        if known.len() + found.organizations.len() > MAX_CACHED {
             known.clear();
         }
         known.extend(found.organizations.iter().map(|(id, organization)| (id.clone(), organization.clone())));
         true
     }
 
-    /// A batch is sent: organizations are remembered as it leaves them, though it may yet fail; then all is to be forgotten.
+    /// Stores organizations as a batch that is being sent leaves them. If it fails, [`Self::forget`] must be called.
     pub fn was_sent(&self, members: &[Waiting], judgement: &Judgement) {
-        let known = &mut self.memory().organizations;
+        let known = &mut self.cached().organizations;
         for (id, (serial, usage)) in &judgement.usages {
             if let Some(organization) = known.get_mut(id) {
                 organization.usage_serial = *serial;
@@ -74,17 +74,18 @@ impl OrganizationCache {
         }
     }
 
-    /// What these members would find if nothing has moved: each row as it is said to be by the first of them that names it,
-    /// organizations as they are remembered, and nothing where something is to be new. `None` if one of their organizations
-    /// is not remembered, or if batches are to be read first.
+    /// What these members find if no other process has changed anything: each row as the first guard that names it says,
+    /// organizations as they are cached, and nothing where a row is to be new. `None` if one of their organizations is not
+    /// cached, or if batches are to be read first.
     pub fn presumed(&self, members: &[Waiting]) -> Option<CurrentRows> {
-        let memory = &mut *self.memory();
-        if memory.to_be_read > 0 {
-            memory.to_be_read -= 1;
+        let cached = &mut *self.cached();
+        if cached.to_be_read > 0 {
+            cached.to_be_read -= 1;
             return None;
         }
         let mut found = CurrentRows::default();
-        // An alias that a member drops is there until then. Its rows go before others are inserted, so no unique key would tell.
+        // An alias that a member deletes is presumed to be there. Rows are deleted before others are inserted, so a unique key
+        // would not protect it.
         for write in members.iter().flat_map(|waiting| &waiting.member.changes.writes) {
             if let Write::DeleteAlias(alias) = write {
                 found.aliases.insert(alias.clone());
@@ -94,7 +95,7 @@ impl OrganizationCache {
             match guard {
                 Guard::OrganizationAt(id, ..) | Guard::OrganizationRoom(id, _) => {
                     if !found.organizations.contains_key(id) {
-                        found.organizations.insert(id.clone(), memory.organizations.get(id)?.clone());
+                        found.organizations.insert(id.clone(), cached.organizations.get(id)?.clone());
                     }
                 }
                 Guard::TenantAt(id, version, counter) => {
@@ -114,14 +115,14 @@ impl OrganizationCache {
         Some(found)
     }
 
-    /// What was presumed did not hold.
+    /// A precondition did not hold.
     pub fn was_wrong(&self) {
-        self.memory().to_be_read = READ_FIRST;
+        self.cached().to_be_read = READ_FIRST;
     }
 
-    /// Another connection begins, or a batch failed that was sent.
+    /// Empties the cache: a new connection begins, or a batch that was sent has failed.
     pub fn forget(&self) {
-        self.memory().organizations.clear();
+        self.cached().organizations.clear();
     }
 }
 
@@ -145,27 +146,27 @@ mod tests {
     }
 
     #[test]
-    fn must_read_for_a_while_once_what_was_presumed_was_wrong() {
-        let remembered = OrganizationCache::default();
-        assert!(remembered.presumed(&[]).is_some());
-        remembered.was_wrong();
-        let read_first = (0..1000).take_while(|_| remembered.presumed(&[]).is_none()).count();
+    fn must_read_for_a_while_after_a_precondition_did_not_hold() {
+        let cache = OrganizationCache::default();
+        assert!(cache.presumed(&[]).is_some());
+        cache.was_wrong();
+        let read_first = (0..1000).take_while(|_| cache.presumed(&[]).is_none()).count();
         assert_eq!(read_first, usize::try_from(READ_FIRST).unwrap());
     }
 
     #[test]
-    fn must_begin_where_the_newest_was_and_forget_all_when_it_is_gone() {
-        let remembered = OrganizationCache::default();
-        let least = || remembered.least(["acme", "beta"].into_iter());
+    fn must_begin_at_the_newest_serial_and_be_empty_when_it_is_gone() {
+        let cache = OrganizationCache::default();
+        let least = || cache.least(["acme", "beta"].into_iter());
         assert_eq!(least(), [0, 0]);
-        assert!(remembered.was_read(&found(7)));
-        assert!(remembered.was_read(&found(9)));
+        assert!(cache.was_read(&found(7)));
+        assert!(cache.was_read(&found(9)));
         assert_eq!(least(), [9, 0]);
         // Not even one is found when an older state was put back: then it counts as none.
-        assert!(!remembered.was_read(&found(0)));
+        assert!(!cache.was_read(&found(0)));
         assert_eq!(least(), [0, 0]);
-        assert!(remembered.was_read(&found(3)));
-        remembered.forget();
+        assert!(cache.was_read(&found(3)));
+        cache.forget();
         assert_eq!(least(), [0, 0]);
     }
 }
