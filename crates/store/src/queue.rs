@@ -1,4 +1,4 @@
-//! The queue before the one who commits: where changes wait, who takes batches of them, and how they hear what became of them.
+//! The queue in front of the committer: changes wait in it, the committer takes batches from it, and callers get their answers through it.
 
 use crate::Receipt;
 use crate::batch::{MAX_BYTES, MAX_MEMBER_BYTES, MAX_MEMBERS, Member};
@@ -10,13 +10,13 @@ use tenancy_core::changes::Changes;
 use tenancy_core::judge::{Judgement, Verdict};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-/// Most members that wait; beyond is [`Error::Busy`].
+/// Maximum number of members that wait; further ones are refused with [`Error::Busy`].
 pub const MAX_WAITING: usize = 4096;
 
-/// As many go together where a batch takes a half: two halves of fewer would cost more than they gain.
+/// Minimum size at which a batch takes only half of the members: two smaller halves would cost more than they gain.
 const FEW: usize = 16;
 
-/// A member that waits for its answer. A caller that is gone leaves it: what was begun is done.
+/// A member that waits for its answer. It is committed even if its caller has gone.
 #[derive(Debug)]
 pub struct Waiting {
     /// The member.
@@ -25,33 +25,34 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Tells the caller, if it is still there.
+    /// Answers the caller, if it is still there.
     pub fn tell(self, answer: Result<Receipt, Error>) {
         // A caller that is gone needs no answer.
         let _ = self.answer.send(answer);
     }
 }
 
-/// The way in: bounded, and refused beyond.
+/// The sending end of the queue.
 #[derive(Debug, Clone)]
 pub struct Queue {
     waiting: mpsc::Sender<Waiting>,
     crowd: Arc<Crowd>,
-    /// Held by a test, no batch is taken: so it decides what goes together. While it is true, who takes one panics.
+    /// While a test holds it, no batch is taken, so that the test decides what goes together. While it is true, taking a batch
+    /// panics.
     #[cfg(feature = "model")]
     pub gate: Arc<tokio::sync::Mutex<bool>>,
 }
 
-/// Wakes up who takes batches, once, when as many wait as are looked for: not for each of them.
+/// Wakes the committer once, when as many members wait as it waits for, and not once for each member.
 #[derive(Debug)]
 struct Crowd {
-    /// How many are looked for; [`usize::MAX`] while nobody looks.
+    /// How many the committer waits for; [`usize::MAX`] while it waits for none.
     enough: AtomicUsize,
     came: Notify,
 }
 
 impl Crowd {
-    /// So many wait now.
+    /// Called when the number of waiting members has grown.
     fn grew_to(&self, waiting: usize) {
         let enough = waiting >= self.enough.load(Ordering::SeqCst);
         if enough && self.enough.swap(usize::MAX, Ordering::SeqCst) != usize::MAX {
@@ -60,29 +61,29 @@ impl Crowd {
     }
 }
 
-/// Where callers wait: the runtime that opened the store. Answers reach them through one task of it, so that a thread which
-/// has answers for many wakes one thread, and not one for each.
+/// The runtime in which callers wait: the one that opened the store. One task of it answers all callers of a batch, so that
+/// the committer wakes one thread and not one for each caller.
 #[derive(Debug, Clone)]
 pub struct Callers(tokio::runtime::Handle);
 
 impl Callers {
-    /// Those of the runtime that this is called in.
+    /// The callers of the current runtime.
     pub fn here() -> Self {
         Self(tokio::runtime::Handle::current())
     }
 
-    /// Has them told by `tell`.
+    /// Runs `tell` in a task of that runtime.
     pub fn told(&self, tell: impl FnOnce() + Send + 'static) {
         drop(self.0.spawn(async move { tell() }));
     }
 }
 
-/// The other end of the queue, where batches are taken, and where what became of them is told.
+/// The receiving end of the queue: batches are taken here, and answered here.
 #[derive(Debug)]
 pub struct Intake {
     arriving: mpsc::Receiver<Waiting>,
     carried: VecDeque<Waiting>,
-    /// How many the last batch had.
+    /// How many members the last batch had.
     last: usize,
     crowd: Arc<Crowd>,
     callers: Callers,
@@ -128,56 +129,56 @@ impl Queue {
             mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
         })?;
         self.crowd.grew_to(self.waiting());
-        // The committer answers everybody before it ends; if it died, nobody knows how far it came.
+        // The committer answers every member before it ends. If it died, the outcome is unknown.
         answered.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
 
-    /// How many wait.
+    /// How many members wait.
     pub fn waiting(&self) -> usize {
         self.waiting.max_capacity() - self.waiting.capacity()
     }
 }
 
 impl Intake {
-    /// How many wait by now.
+    /// How many members wait.
     pub fn waiting(&self) -> usize {
         self.carried.len() + self.arriving.len()
     }
 
-    /// Waits until so many wait, or a whole batch of them. Who takes batches sleeps meanwhile.
+    /// Sleeps until `count` members wait, or as many as fit into a batch.
     pub async fn gathered(&self, count: usize) {
         let count = count.min(MAX_MEMBERS);
         while self.waiting() < count {
             self.crowd.enough.store(count - self.carried.len(), Ordering::SeqCst);
-            // They may have come just before they were looked for.
+            // They may have arrived just before `enough` was set.
             if self.waiting() < count {
                 self.crowd.came.notified().await;
             }
         }
     }
 
-    /// Everybody who waits by now, up to the bounds of a batch.
+    /// The members that wait now, up to the bounds of a batch.
     pub fn ready(&mut self) -> Vec<Waiting> {
         #[cfg(feature = "model")]
         let Ok(_gate) = self.gate.clone().try_lock_owned() else { return Vec::new() };
         self.take(MAX_MEMBERS)
     }
 
-    /// Everybody who waits, up to the bounds of a batch; `None` when nobody can come any more.
+    /// Waits for a member, and takes all that wait, up to the bounds of a batch; `None` when the queue is closed and empty.
     pub async fn next(&mut self) -> Option<Vec<Waiting>> {
         self.arrived().await?;
         Some(self.take(MAX_MEMBERS))
     }
 
-    /// At most half of those who are at it: who waits, and who was in the last batch and may come again. So they settle into
-    /// two groups, and one is decided while the other commits; together they would wait for each other. [`FEW`] go together
-    /// all the same.
+    /// As [`Self::next`], but at most half of the active members: those that wait, and those of the last batch, whose callers
+    /// may send again. So callers form two groups, and one group decides while the other commits; in one group they would all
+    /// wait for each other. At least [`FEW`] are taken.
     pub async fn next_half(&mut self) -> Option<Vec<Waiting>> {
         self.arrived().await?;
         Some(self.take((self.waiting() + self.last).div_ceil(2).clamp(FEW, MAX_MEMBERS)))
     }
 
-    /// Waits until somebody waits; `None` when nobody can come any more.
+    /// Waits for a member; `None` when the queue is closed and empty.
     async fn arrived(&mut self) -> Option<()> {
         if self.carried.is_empty() {
             let first = self.arriving.recv().await?;
@@ -203,8 +204,8 @@ impl Intake {
         batch
     }
 
-    /// Tells everybody what became of them once their batch is committed; those who come later go first into the next one.
-    /// `first` is the log position of the batch's first event.
+    /// Answers the members of a batch that is committed. Members that are put off are the first of the next batch. `first` is
+    /// the log position of the batch's first event.
     pub fn tell(&mut self, members: Vec<Waiting>, judgement: Judgement, first: i64) {
         let (mut answers, mut later, mut position) = (Vec::with_capacity(members.len()), Vec::new(), first);
         for (waiting, verdict) in members.into_iter().zip(judgement.verdicts) {
@@ -216,7 +217,7 @@ impl Intake {
                 }
                 Verdict::Out(conflict) => answers.push((waiting, Err(Error::Conflict(conflict)))),
                 Verdict::Later => later.push(waiting),
-                // Its position is in the log; nobody decides anything by it.
+                // Its position is in the log; nothing depends on the one that is given here.
                 Verdict::Done => answers.push((waiting, Ok(Receipt { position: 0 }))),
             }
         }
@@ -224,14 +225,14 @@ impl Intake {
         self.carry(later);
     }
 
-    /// These go first into the next batch.
+    /// Puts members at the front of the queue.
     pub fn carry(&mut self, first: Vec<Waiting>) {
         for waiting in first.into_iter().rev() {
             self.carried.push_front(waiting);
         }
     }
 
-    /// Refuses everybody who waits by now.
+    /// Refuses every member that waits now.
     pub fn refuse(&mut self, error: &Error) {
         let arriving = std::iter::from_fn(|| self.arriving.try_recv().ok());
         let refused: Vec<_> = self.carried.drain(..).chain(arriving).collect();
@@ -239,12 +240,12 @@ impl Intake {
         self.callers.told(move || refused.into_iter().for_each(|waiting| waiting.tell(Err(error.clone()))));
     }
 
-    /// Whether what is still to come is refused.
+    /// Whether further members are refused.
     pub fn is_closed(&self) -> bool {
         self.arriving.is_closed()
     }
 
-    /// Refuses what is still to come; what waits is still taken.
+    /// Refuses further members; those that wait can still be taken.
     pub fn close(&mut self) {
         self.arriving.close();
     }

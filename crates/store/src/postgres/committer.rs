@@ -1,119 +1,99 @@
-//! The committer: one connection that commits batch after batch. While a batch is on its way, those who wait go out behind it,
-//! if they are enough. What a batch finds is presumed where it can be, and asserted in its transaction; else it is read.
+//! The committer: one connection that commits batch after batch. While a batch is in flight, the next one is sent behind it if
+//! enough changes wait. `docs/commit-path.md` describes the whole path.
 
 use super::connection::{Connection, answered};
-use super::course::Course;
-use super::fault::Fault;
-use super::flight::{Flight, Landed};
-use super::flushes::{Failure, Flushes};
-use super::target::{STATEMENT_TIMEOUT_SECONDS, Target};
+use super::fault::{Failure, Fault};
+use super::flushes::Flushes;
+use super::in_flight::{FinishedBatch, InFlightBatch};
+use super::retry::{MAX_TIME_ALONE, RetryState, Step, refusal};
+use super::target::Target;
 use crate::batch::{ReadSet, judged};
 use crate::queue::{Intake, Waiting};
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::judge::{CurrentRows, Verdict};
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 use tokio::time::Instant;
 
-/// How long a batch waits for locks before its members run alone: every process waits for the others' commits at the
-/// log's head, so on a slow database that is nobody's fault, and alone they would only be more to wait for.
-const PATIENCE_LOCKED: Duration = Duration::from_secs(5);
-/// How long a batch may keep all others waiting while its members run alone; who has not had a turn then is refused. It is
-/// longer than one statement may take: else who comes behind such a one would never have a turn.
-const PATIENCE_ALONE: Duration = Duration::from_secs(STATEMENT_TIMEOUT_SECONDS + 5);
-/// How often a batch runs again as it is before its members run alone.
-const MAX_TRIES_TOGETHER: u32 = 2;
-/// How often a member that runs alone is tried.
-const MAX_TRIES_ALONE: u32 = 8;
-
-/// The committer with its way in.
+/// The committer with its queue.
 pub struct Committer {
     target: Target,
     connection: Option<Arc<Connection>>,
-    /// The session of the newest connection, for the one after it.
-    session: Option<String>,
     intake: Intake,
     flushes: Arc<Flushes>,
-    /// How many members were in of the last batch that another could go behind.
+    /// How many members were in the last batch that another could be sent behind.
     committed_before: usize,
 }
 
-/// A batch to be settled.
-struct Batch {
-    stage: Stage,
-    course: Course,
+/// The batch that is being committed, and the one that was begun behind it, if any.
+struct Pipeline {
+    current: Batch,
+    next: Option<Batch>,
 }
 
-/// How far a batch has come.
+/// A batch that is not finished.
+struct Batch {
+    stage: Stage,
+    retry: RetryState,
+}
+
+/// How far a run of a batch has come.
 enum Stage {
     /// Nothing is sent.
-    Taken(Vec<Waiting>),
-    /// Its first flush is done.
+    Waiting(Vec<Waiting>),
+    /// Its rows are locked and read.
     Read(Vec<Waiting>, Box<CurrentRows>),
-    /// All of it is sent.
-    Sent(Flight),
 }
 
 impl Batch {
     fn at(stage: Stage) -> Self {
-        Self { stage, course: Course::begin() }
+        Self { stage, retry: RetryState::new() }
     }
 }
 
-/// A batch that is settled.
-struct Settled {
-    /// The next, if it is begun.
-    behind: Option<Batch>,
-    /// Why its members were refused, if they were.
-    refused: Option<Fault>,
-}
-
-impl From<Option<Batch>> for Settled {
-    fn from(behind: Option<Batch>) -> Self {
-        Self { behind, refused: None }
+impl From<Batch> for Pipeline {
+    fn from(current: Batch) -> Self {
+        Self { current, next: None }
     }
 }
 
-/// A run of a batch that did not come through.
+/// A run of a batch that failed.
 struct Failed {
     members: Vec<Waiting>,
     failure: Failure,
-    /// It stood on what was presumed, and not read.
-    presumed: bool,
-    /// The batch that was sent behind it, if it did not come through either.
-    behind: Option<Batch>,
 }
 
 impl Committer {
-    /// A committer; it connects when it is needed.
+    /// A committer; it connects when there is something to commit.
     pub fn new(target: Target, intake: Intake) -> Self {
-        Self { target, connection: None, session: None, intake, flushes: Arc::new(Flushes::new()), committed_before: 0 }
+        Self { target, connection: None, intake, flushes: Arc::new(Flushes::new()), committed_before: 0 }
     }
 
-    /// Works until nobody can come any more.
+    /// Commits until the queue is closed and empty. `stop` closes it.
     pub async fn run(mut self, mut stop: Receiver<()>) {
-        let mut behind = None;
+        let mut next: Option<Batch> = None;
         loop {
-            // Whether it was sent or dropped is the same: what waits is still taken.
+            // A sender that is dropped stops the committer, too. What waits is still committed.
             if !self.intake.is_closed() && stop.try_recv() != Err(TryRecvError::Empty) {
                 self.intake.close();
             }
-            let batch = match behind.take() {
-                // Its time begins now: the one before may have taken long.
-                Some(Batch { stage, course }) => Batch { stage, course: Course { began: Instant::now(), ..course } },
-                None => match self.next(&mut stop).await {
-                    Some(members) => Batch::at(Stage::Taken(members)),
+            let current = match next {
+                Some(Batch { stage, retry }) => Batch { stage, retry: retry.starting_now() },
+                None => match self.wait(&mut stop).await {
+                    Some(members) => Batch::at(Stage::Waiting(members)),
                     None => return,
                 },
             };
-            behind = self.settle(batch).await.behind;
+            let mut pipeline = Pipeline::from(current);
+            self.settle(&mut pipeline).await;
+            next = pipeline.next;
         }
     }
 
-    async fn next(&mut self, stop: &mut Receiver<()>) -> Option<Vec<Waiting>> {
+    /// Waits for the next batch.
+    async fn wait(&mut self, stop: &mut Receiver<()>) -> Option<Vec<Waiting>> {
         tokio::select! {
             biased;
             batch = self.intake.next() => return batch,
@@ -123,116 +103,98 @@ impl Committer {
         self.intake.next().await
     }
 
-    /// Runs a batch until every member has its answer, or is carried into the next batch.
-    async fn settle(&mut self, batch: Batch) -> Settled {
-        let Batch { mut stage, mut course } = batch;
-        let mut behind = None;
+    /// Runs the current batch until every member is answered, or is put off to the next batch. Returns the failure for which
+    /// the members were refused, if they were.
+    async fn settle(&mut self, pipeline: &mut Pipeline) -> Option<Fault> {
         loop {
-            let Failed { members, failure, presumed, behind: with_it } = match self.attempt(stage, course.again).await {
-                Ok(next) => return behind.or(next).into(),
+            let Failed { members, failure } = match self.attempt(pipeline).await {
+                Ok(()) => return None,
                 Err(failed) => *failed,
             };
-            // Behind a run that is not the first nothing is sent.
-            behind = behind.or(with_it);
-            course.failed(&failure);
-            if presumed && matches!(failure.fault, Fault::Again | Fault::Final) {
-                self.flushes.remembered.was_wrong();
-                stage = Stage::Taken(members);
-                continue;
-            }
-            course.tries += 1;
-            match failure.fault {
-                Fault::Lost | Fault::Stale if course.may_connect() => {
+            let retry = &mut pipeline.current.retry;
+            match retry.after(&failure, members.len()) {
+                Step::Reconnect(pause) => {
                     self.connection = None;
-                    tokio::time::sleep(course.pause()).await;
+                    tokio::time::sleep(pause).await;
                 }
-                Fault::Again if course.tries < MAX_TRIES_TOGETHER => {}
-                Fault::Locked if course.began.elapsed() < PATIENCE_LOCKED => {}
-                // One of them did it, or they are too many at once: each alone, so that only the culprit fails.
-                Fault::Again | Fault::Locked | Fault::Slow | Fault::Full | Fault::Final if members.len() > 1 => {
-                    self.alone(members, course, &failure.what).await;
-                    return behind.into();
+                Step::Rerun => {}
+                Step::Alone => {
+                    self.alone(members, *retry, &failure.what).await;
+                    return None;
                 }
-                Fault::Again | Fault::Locked | Fault::Slow if course.tries < MAX_TRIES_ALONE && course.has_time() => {}
-                fault => {
-                    refuse(members, fault, course.unknown, &failure.what);
+                Step::Refuse => {
+                    refuse(members, failure.fault, retry.unknown, &failure.what);
                     if failure.away {
                         self.intake.refuse(&Error::Unavailable);
                     }
-                    return Settled { behind, refused: Some(fault) };
+                    return Some(failure.fault);
                 }
             }
-            stage = Stage::Taken(members);
+            pipeline.current.stage = Stage::Waiting(members);
         }
     }
 
-    /// Runs each member alone. What is unknown of the batch is unknown of each of them, and how long it was tried counts for
-    /// each. Whoever needs a row of one that waited for a lock in vain comes last: it may wait for the same, and the others
-    /// do not.
-    async fn alone(&mut self, members: Vec<Waiting>, course: Course, what: &str) {
+    /// Runs each member alone. If a member waits for a lock in vain, the members that need one of its rows run last: they may
+    /// wait for the same lock, and the others do not.
+    async fn alone(&mut self, members: Vec<Waiting>, retry: RetryState, what: &str) {
         let began = Instant::now();
         let mut members = VecDeque::from(members);
-        while began.elapsed() < PATIENCE_ALONE {
+        while began.elapsed() < MAX_TIME_ALONE {
             let Some(member) = members.pop_front() else { return };
             let guards = member.member.changes.guards.clone();
-            // It ran before, so nothing is begun behind it.
-            let alone = Batch { stage: Stage::Taken(vec![member]), course: Course { tries: 0, ..course } };
-            if Box::pin(self.settle(alone)).await.refused == Some(Fault::Locked) {
+            // The member ran before, so no batch is begun behind it.
+            let batch = Batch { stage: Stage::Waiting(vec![member]), retry: retry.alone() };
+            if Box::pin(self.settle(&mut batch.into())).await == Some(Fault::Locked) {
                 let locked = ReadSet::of_guards(&guards);
                 let meets = |waiting: &Waiting| locked.meets(&ReadSet::of_guards(&waiting.member.changes.guards));
                 members.make_contiguous().sort_by_key(meets);
             }
         }
-        refuse(members.into(), Fault::Slow, course.unknown, what);
+        refuse(members.into(), Fault::Slow, retry.unknown, what);
     }
 
-    /// One run of a batch. A member whose receipt is found is done: an earlier run had come through. Once it is committed,
-    /// its members are told and gone; the batch behind it is returned, if it is begun.
-    async fn attempt(&mut self, stage: Stage, again: bool) -> Result<Option<Batch>, Box<Failed>> {
+    /// Runs the current batch once, from the stage that it has reached. If it is committed, its members are answered. A member
+    /// whose receipt is found is done: an earlier run was committed.
+    async fn attempt(&mut self, pipeline: &mut Pipeline) -> Result<(), Box<Failed>> {
+        let again = pipeline.current.retry.again;
+        let stage = std::mem::replace(&mut pipeline.current.stage, Stage::Waiting(Vec::new()));
         let (members, found) = match stage {
-            Stage::Sent(flight) => return self.land(flight, again).await,
             Stage::Read(members, found) => (members, Some(*found)),
-            Stage::Taken(members) => (members, None),
+            Stage::Waiting(members) => (members, None),
         };
         match self.send(members, found, again).await? {
-            Some(flight) => self.land(flight, again).await,
-            None => Ok(None),
+            Some(batch) => self.finish(batch, again, &mut pipeline.next).await,
+            None => Ok(()),
         }
     }
 
-    /// The connection, and whether it is another one than before.
+    /// The connection, and whether it is new.
     async fn connect(&mut self) -> Result<(Arc<Connection>, bool), Failure> {
         if let Some(connection) = self.connection.as_ref().filter(|connection| !connection.is_closed()) {
             return Ok((Arc::clone(connection), false));
         }
-        self.flushes.remembered.forget();
+        self.flushes.organizations.forget();
         let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
         let connection = Arc::new(opened.ok_or_else(Failure::away)?.map_err(|error| Failure::refused(&error))?);
-        let made_ours = answered(connection.succeed(self.session.as_deref())).await;
-        self.session = made_ours.ok_or_else(Failure::away)?.map_err(|error| Failure::refused(&error))?;
         self.connection = Some(Arc::clone(&connection));
         Ok((connection, true))
     }
 
-    /// Judges a batch, and sends it if anybody is in.
+    /// Judges a batch, and sends it if a member is in.
     async fn send(
         &mut self,
         members: Vec<Waiting>,
         found: Option<CurrentRows>,
         again: bool,
-    ) -> Result<Option<Flight>, Box<Failed>> {
+    ) -> Result<Option<InFlightBatch>, Box<Failed>> {
         let (connection, is_new) = match self.connect().await {
             Ok(connected) => connected,
             Err(failure) => return Err(self.failed(members, failure).await),
         };
         let (members, found) = match found {
-            // What was found, was found in a transaction that went with its connection.
+            // On a new connection the transaction in which the rows were read is gone.
             Some(found) if !is_new => (members, Ok(found)),
             _ => {
-                let members = match self.presume(&connection, members, again) {
-                    Ok(flight) => return Ok(Some(flight)),
-                    Err(members) => members,
-                };
                 let needs = ReadSet::of(&members, again);
                 let found = Failure::unless_answered(false, self.flushes.first(&connection, &needs)).await;
                 (members, found)
@@ -243,139 +205,91 @@ impl Committer {
             Err(failure) => return Err(self.failed(members, failure).await),
         };
         if judgement.verdicts.contains(&Verdict::In) {
-            return Ok(Some(Flight::new(&connection, &self.flushes, members, judgement, None)));
+            return Ok(Some(InFlightBatch::new(&connection, &self.flushes, members, judgement)));
         }
         self.roll_back().await;
         self.intake.tell(members, judgement, 0);
         Ok(None)
     }
 
-    /// Judges a batch by what it is presumed to find. Gives the members back where that cannot be, or where somebody would be
-    /// refused: nobody is on the strength of what was not read.
-    fn presume(
-        &self,
-        connection: &Arc<Connection>,
-        members: Vec<Waiting>,
+    /// Waits until a batch is finished, and answers its members. Meanwhile the next batch is sent behind it, as soon as as many
+    /// changes wait as the batch before this one committed: the callers of that batch are about to send again, and small
+    /// batches are expensive. Nothing is sent behind a batch that puts a member off to the next one, behind one that runs
+    /// again, or through a pooler, which may give what follows a COMMIT to another server connection.
+    async fn finish(
+        &mut self,
+        mut batch: InFlightBatch,
         again: bool,
-    ) -> Result<Flight, Vec<Waiting>> {
-        if again || connection.is_pooled() {
-            return Err(members);
-        }
-        let Some(found) = self.flushes.remembered.presumed(&members) else { return Err(members) };
-        let judgement = judged(&members, &found);
-        let passes = |verdict: &Verdict| matches!(verdict, Verdict::In | Verdict::Later);
-        if !judgement.verdicts.iter().all(passes) {
-            return Err(members);
-        }
-        Ok(Flight::new(connection, &self.flushes, members, judgement, Some(found)))
-    }
-
-    /// Waits for a batch that is sent. As soon as as many wait as the one before it committed, they are sent behind it: those
-    /// who were in that one are on their way again, and small batches are dear. Nobody goes ahead of who was put off to the
-    /// next batch, nor where this batch may have to run once more, nor where a pooler may give what comes behind the COMMIT to
-    /// another connection.
-    async fn land(&mut self, mut flight: Flight, again: bool) -> Result<Option<Batch>, Box<Failed>> {
+        next: &mut Option<Batch>,
+    ) -> Result<(), Box<Failed>> {
         let connection = self.connection.clone();
-        let connection = connection.filter(|connection| !connection.is_pooled() && !again && !flight.puts_off);
-        let Some(connection) = connection else {
-            self.ended(flight.landed().await).await?;
-            return Ok(None);
-        };
-        let enough = std::mem::replace(&mut self.committed_before, flight.committing).max(1);
-        flight.depart().await;
-        flight.land_or(pin!(self.intake.gathered(enough))).await;
-        let next = if flight.has_landed() { Vec::new() } else { self.intake.ready() };
-        if next.is_empty() {
-            self.ended(flight.landed().await).await?;
-            return Ok(None);
+        let connection = connection.filter(|connection| !connection.is_pooled() && !again && !batch.puts_off);
+        let Some(connection) = connection else { return self.end(batch.finished().await).await };
+        let enough = std::mem::replace(&mut self.committed_before, batch.committing).max(1);
+        batch.sent().await;
+        batch.finish_or(pin!(self.intake.gathered(enough))).await;
+        let members = if batch.is_finished() { Vec::new() } else { self.intake.ready() };
+        if members.is_empty() {
+            return self.end(batch.finished().await).await;
         }
-        match self.presume(&connection, next, again) {
-            Ok(behind) => self.land_before_all_of(flight, behind).await,
-            Err(next) => self.land_before_first_of(flight, next, &connection).await,
-        }
+        self.finish_while_reading(batch, members, &connection, next).await
     }
 
-    /// Waits for a batch while another one is sent behind it.
-    async fn land_before_all_of(
+    /// Waits until a batch is finished, while the first flush of the next batch is sent behind it.
+    async fn finish_while_reading(
         &mut self,
-        mut flight: Flight,
-        mut behind: Flight,
-    ) -> Result<Option<Batch>, Box<Failed>> {
-        flight.land_or(pin!(behind.land())).await;
-        let landed = flight.landed().await;
-        if landed.outcome.is_ok() {
-            self.ended(landed).await?;
-            return Ok(Some(Batch::at(Stage::Sent(behind))));
-        }
-        // What the other stands on may not have come about: then it has failed. It may also have come through by itself.
-        let behind = self.ended(behind.landed().await).await;
-        let Err(mut failed) = self.ended(landed).await else { return Ok(None) };
-        failed.behind = behind.err().map(|behind| {
-            let course = Course { again: true, unknown: behind.failure.unknown, ..Course::begin() };
-            Batch { stage: Stage::Taken(behind.members), course }
-        });
-        Err(failed)
-    }
-
-    /// Waits for a batch while the first flush of another one goes out behind it.
-    async fn land_before_first_of(
-        &mut self,
-        mut flight: Flight,
-        next: Vec<Waiting>,
+        mut batch: InFlightBatch,
+        members: Vec<Waiting>,
         connection: &Connection,
-    ) -> Result<Option<Batch>, Box<Failed>> {
+        next: &mut Option<Batch>,
+    ) -> Result<(), Box<Failed>> {
         let flushes = Arc::clone(&self.flushes);
-        let needs = ReadSet::of(&next, false);
+        let needs = ReadSet::of(&members, false);
         let mut first = Box::pin(Failure::unless_answered(false, flushes.first(connection, &needs)));
-        let looked = flight.land_or(first.as_mut()).await;
-        let landed = flight.landed().await;
-        if landed.outcome.is_err() {
+        let read = batch.finish_or(first.as_mut()).await;
+        let finished = batch.finished().await;
+        if finished.outcome.is_err() {
             drop(first);
-            self.intake.carry(next);
-            self.ended(landed).await?;
-            return Ok(None);
+            self.intake.carry(members);
+            return self.end(finished).await;
         }
-        self.ended(landed).await?;
-        let looked = match looked {
-            Some(looked) => looked,
+        self.end(finished).await?;
+        let read = match read {
+            Some(read) => read,
             None => first.as_mut().await,
         };
         drop(first);
-        match looked {
-            Ok(found) => Ok(Some(Batch::at(Stage::Read(next, Box::new(found))))),
+        match read {
+            Ok(found) => *next = Some(Batch::at(Stage::Read(members, Box::new(found)))),
             Err(failure) => {
-                self.intake.carry(next);
+                self.intake.carry(members);
                 self.clear_up(&failure).await;
-                Ok(None)
             }
         }
+        Ok(())
     }
 
-    /// Tells the members of a batch that came through.
-    async fn ended(&mut self, landed: Landed) -> Result<(), Box<Failed>> {
-        let Landed { members, judgement, outcome, presumed } = landed;
+    /// Answers the members of a batch that is committed.
+    async fn end(&mut self, finished: FinishedBatch) -> Result<(), Box<Failed>> {
+        let FinishedBatch { members, judgement, outcome } = finished;
         match outcome {
             Ok(position) => {
                 self.intake.tell(members, judgement, position);
                 Ok(())
             }
-            Err(failure) => {
-                let mut failed = self.failed(members, failure).await;
-                failed.presumed = presumed;
-                Err(failed)
-            }
+            Err(failure) => Err(self.failed(members, failure).await),
         }
     }
 
     async fn failed(&mut self, members: Vec<Waiting>, failure: Failure) -> Box<Failed> {
         self.clear_up(&failure).await;
-        Box::new(Failed { members, failure, presumed: false, behind: None })
+        Box::new(Failed { members, failure })
     }
 
-    /// Whatever the transaction is in, it ends here, and what is remembered of it; a connection that is lost, or on which this
-    /// fails, is opened anew.
+    /// Ends the transaction, and forgets what is known of organizations. A connection that is lost, or on which this fails, is
+    /// opened again.
     async fn clear_up(&mut self, failure: &Failure) {
-        self.flushes.remembered.forget();
+        self.flushes.organizations.forget();
         if failure.fault == Fault::Lost {
             self.connection = None;
         }
@@ -391,16 +305,11 @@ impl Committer {
     }
 }
 
-/// Tells everybody that it did not come through, or that nobody knows.
+/// Refuses members: their changes are not committed, or nobody knows whether they are.
 fn refuse(members: Vec<Waiting>, fault: Fault, unknown: bool, what: &str) {
     for waiting in members {
         let correlation_id = &waiting.member.changes.events()[0].correlation_id;
         tracing::error!(error = what, %correlation_id, unknown, "a change could not be committed");
-        waiting.tell(Err(match fault {
-            _ if unknown => Error::OutcomeUnknown,
-            Fault::Lost | Fault::Stale | Fault::Full => Error::Unavailable,
-            Fault::Again | Fault::Locked | Fault::Slow => Error::Busy,
-            Fault::Final => Error::Internal(format!("PostgreSQL: {what}")),
-        }));
+        waiting.tell(Err(refusal(fault, unknown, what)));
     }
 }

@@ -1,4 +1,4 @@
-//! One connection: statements prepared once (or nameless, behind a pooler), values as PostgreSQL has them.
+//! One connection: statements are prepared once (or unnamed, behind a pooler), and values are converted to PostgreSQL's types.
 
 use super::rows::row_types;
 use super::target::{CONNECT_TIMEOUT, STATEMENT_TIMEOUT_SECONDS, Target};
@@ -15,20 +15,10 @@ use tokio::task::AbortHandle;
 use tokio_postgres::types::{ToSql, Type as PgType};
 use tokio_postgres::{Client, Error, NoTls, Row, Statement};
 
-/// Makes the server's process keep the memory that statements give back. glibc's allocator gives it back to the system, and
-/// faults it in again for every statement, until it has once seen a large piece come and go.
+/// Makes the server's process keep memory that statements free. glibc's allocator returns freed memory to the system, and
+/// faults it in again for every statement, until one large block has been allocated and freed.
 const KEEP_MEMORY: &str = "SELECT length(repeat('x', 4000000))";
-/// Fails where the server takes no writes (no row is locked). Else nothing is written from here on but in a transaction that
-/// says READ WRITE.
-const WRITE_IN_TRANSACTIONS_ONLY: &str =
-    "SELECT FROM log_head WHERE false FOR NO KEY UPDATE; SET default_transaction_read_only = on";
-/// Ends a session, and fails if it has not ended within five seconds. Its start is part of its name: numbers of processes come
-/// again.
-const END_SESSION: &str = "SELECT 1 / pg_terminate_backend(pid, 5000)::integer FROM pg_stat_activity \
-    WHERE pid::text || '@' || backend_start::text = $1";
-const THIS_SESSION: &str =
-    "SELECT pid::text || '@' || backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()";
-/// Most statements that a connection keeps prepared; then all of them are prepared anew.
+/// Maximum number of prepared statements of a connection; beyond it all of them are prepared again.
 const MAX_PREPARED: usize = 256;
 
 /// An open connection. Statements that are begun one after the other travel together (pipelining).
@@ -36,17 +26,17 @@ pub struct Connection {
     client: Client,
     _task: Task,
     pooled: bool,
-    /// What a transaction begins with.
+    /// Settings that each transaction begins with.
     begin: String,
     prepared: Mutex<HashMap<String, Statement>>,
-    /// Whose transaction it is, where many share the connection.
+    /// Held during a transaction, where many callers share the connection.
     turn: tokio::sync::Mutex<()>,
-    /// The types of rows, where nothing is prepared that would say them.
+    /// The row types of tables, for a connection without prepared statements, which would know them.
     row_types: HashMap<String, PgType>,
 }
 
-/// What carries messages to the server and back. By itself it would end only once all it was asked is answered: a server
-/// that takes everything and never answers would be left with one for each connection that was given up.
+/// The task that carries messages to the server and back. It would end only when every statement is answered: with a server
+/// that accepts statements and never answers, a task would be left over for each connection that was given up.
 struct Task(AbortHandle);
 
 impl Drop for Task {
@@ -59,12 +49,12 @@ impl Drop for Task {
 pub type Param<'a> = (Box<dyn ToSql + Sync + Send + 'a>, PgType);
 
 impl Connection {
-    /// Connects, or is `None` when nobody answers in time.
+    /// Connects; `None` if the server does not answer in time.
     pub async fn open_soon(target: &Target, settings: &[(&str, String)]) -> Option<Result<Self, Error>> {
         tokio::time::timeout(2 * CONNECT_TIMEOUT, Self::open(target, settings)).await.ok()
     }
 
-    /// Connects. Behind a pooler the settings are made in each transaction; elsewhere they are start-up options.
+    /// Connects. The settings are start-up options; behind a pooler they are made in each transaction.
     pub async fn open(target: &Target, settings: &[(&str, String)]) -> Result<Self, Error> {
         let config = target.with(settings);
         let (client, task) = match &target.tls {
@@ -81,7 +71,7 @@ impl Connection {
         let begin = if target.pooled { settings.iter().map(local).collect() } else { String::new() };
         let row_types = if target.pooled { row_types(&client).await? } else { HashMap::new() };
         if !target.pooled {
-            // If it fails, so will what is asked for next, and there it is known what to do.
+            // If it fails, the next statement fails, too, and that failure is handled.
             let _ = client.batch_execute(KEEP_MEMORY).await;
         }
         Ok(Self {
@@ -100,25 +90,9 @@ impl Connection {
         self.client.is_closed()
     }
 
-    /// Whether a pooler stands between.
+    /// Whether there is a pooler between this program and the server.
     pub fn is_pooled(&self) -> bool {
         self.pooled
-    }
-
-    /// Takes the place of the session before it, and says which one it is itself; behind a pooler there is none.
-    ///
-    /// What the one before was sent may still be on its way, a whole batch of it, which holds no lock that one could wait
-    /// for: so that session is ended first. And the server is to refuse what is written outside of a transaction: what was
-    /// sent behind a BEGIN is on its way when that fails, and would come through statement by statement. Behind a pooler
-    /// nothing is sent before BEGIN is answered, and a setting would be everybody's.
-    pub async fn succeed(&self, before: Option<&str>) -> Result<Option<String>, Error> {
-        if self.pooled {
-            return Ok(None);
-        }
-        self.client.query_typed(END_SESSION, &[(&before.unwrap_or_default(), PgType::TEXT)]).await?;
-        self.client.batch_execute(WRITE_IN_TRANSACTIONS_ONLY).await?;
-        let session = self.client.query_typed(THIS_SESSION, &[]).await?;
-        session.first().map(|row| row.try_get(0)).transpose()
     }
 
     /// Begins a transaction.
@@ -126,12 +100,12 @@ impl Connection {
         self.client.batch_execute(&format!("BEGIN{mode}{}", self.begin)).await
     }
 
-    /// Runs a statement that takes no parameters and returns nothing: `COMMIT`, or SQL of a migration.
+    /// Runs statements without parameters and results: `COMMIT`, or SQL of a migration.
     pub async fn execute(&self, sql: &str) -> Result<(), Error> {
         self.client.batch_execute(sql).await
     }
 
-    /// Prepares what is not prepared yet, so that what follows can travel together.
+    /// Prepares the statements that are not prepared yet, so that they can be sent together.
     pub async fn prepare(&self, statements: impl IntoIterator<Item = &str>) -> Result<(), Error> {
         if self.pooled {
             return Ok(());
@@ -154,7 +128,7 @@ impl Connection {
     pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
         let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
         let Some(statement) = known else {
-            // Not prepared now: what travels behind it must not overtake it.
+            // It is not prepared now: statements that are sent after it must not overtake it.
             let typed: Vec<_> =
                 params.iter().map(|(value, ty)| (&**value as &(dyn ToSql + Sync), ty.clone())).collect();
             return self.client.query_typed(sql, &typed).await;
@@ -163,13 +137,13 @@ impl Connection {
         self.client.query(&statement, &values).await
     }
 
-    /// The type of a parameter that carries rows of a table; a prepared statement knows it by itself.
+    /// The type of a parameter that carries rows of a table. A prepared statement does not need it.
     pub fn row_array_type(&self, table: &str) -> PgType {
         self.row_types.get(table).cloned().unwrap_or(PgType::UNKNOWN)
     }
 
-    /// As [`Self::run`], within the limits of this connection behind a pooler, too, where a transaction brings them. One at a
-    /// time there: a server's session runs them one after the other anyway.
+    /// As [`Self::run`], with the limits of this connection. Behind a pooler that takes a transaction, and statements run one at
+    /// a time; the server's session would run them one after the other anyway.
     pub async fn run_limited(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         if !self.pooled {
             return self.run(sql, types).await;
@@ -187,13 +161,13 @@ impl Connection {
         Ok(rows)
     }
 
-    /// Runs a statement that was put together from conditions; its text is prepared for it alone.
+    /// Runs a statement that was built from conditions; it is not kept prepared.
     pub async fn run(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         let params: Vec<_> = sql.params.iter().map(scalar).collect();
         let typed: Vec<_> = params.iter().map(|(value, ty)| (&**value as &(dyn ToSql + Sync), ty.clone())).collect();
         let answers = self.client.query_typed_raw(&sql.text, typed).await?;
         let (mut answers, mut rows, mut bytes) = (std::pin::pin!(answers), Vec::new(), 0);
-        // What is not taken is dropped as it comes.
+        // Further rows are dropped as they arrive.
         while bytes < sql.most_bytes
             && let Some(row) = answers.try_next().await?
         {
@@ -205,11 +179,11 @@ impl Connection {
     }
 }
 
-/// Longest that an answer is waited for: longer than the server lets a statement of ours run. TCP notices a peer that is
-/// gone, but not one that takes what it is sent and never answers.
+/// How long to wait for an answer: longer than the server lets a statement run. TCP notices a peer that is gone, but not one
+/// that accepts statements and never answers.
 pub const MAX_SILENCE: Duration = Duration::from_secs(STATEMENT_TIMEOUT_SECONDS + 5);
 
-/// The answer, or `None` after [`MAX_SILENCE`]; then the connection is of no use any more.
+/// The answer, or `None` after [`MAX_SILENCE`]; then the connection must not be used any more.
 pub async fn answered<T>(answer: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(MAX_SILENCE, answer).await.ok()
 }
@@ -217,8 +191,8 @@ pub async fn answered<T>(answer: impl Future<Output = T>) -> Option<T> {
 /// A future whose statement is sent when it is first polled.
 pub type Sent<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// Polls all of them in order, until each has its answer: their statements travel together, and in this order. One that
-/// fails before it is sent (a parameter that cannot be encoded) is the only answer, and those behind it stay unsent.
+/// Polls all futures in order until each has its answer, so that their statements are sent together and in this order. If one
+/// fails before it is sent (a parameter that cannot be encoded), its error is the only answer, and those after it are not sent.
 pub async fn together<T>(sent: Vec<Sent<'_, T>>) -> Vec<Result<T, Error>> {
     together_told(sent, || {}).await
 }

@@ -1,35 +1,33 @@
-//! The two flushes of a batch: what each sends in one go, and what it makes of the answers.
+//! The two flushes of a batch: the statements that each sends together, and how their answers are read.
 
-use super::asserted::Asserted;
-use super::connection::{Connection, Param, Sent, answered, number, numbers, texts, time, together, together_told};
-use super::fault::{Fault, described, rolls_back};
+use super::connection::{Connection, Param, Sent, number, numbers, texts, time, together, together_told};
+use super::fault::{Failure, Fault};
 use super::one_read::{OneRead, placed};
 use super::one_statement::OneStatement;
-use super::remembered::Remembered;
+use super::organization_cache::OrganizationCache;
 use super::rows::Rows;
 use crate::batch::{Appended, Flush, ReadSet, key_text};
 use crate::current_rows::{READS, ROUNDS, Read};
 use crate::rows::{Column, Table, Value, unnest};
 use crate::tables::audit::{PLATFORM_AUDIT, TENANT_AUDIT};
 use crate::write_kind::WRITES;
-use std::future::Future;
 use tenancy_core::Timestamp;
 use tenancy_core::ids::KeyId;
 use tenancy_core::judge::CurrentRows;
 use tokio::sync::Notify;
 use tokio_postgres::Row;
 
-/// It asserts that there is a head: where none is, nobody would wait for anybody.
-pub(super) const LOCK_HEAD: &str =
-    "SELECT 1 / count(*) FROM (SELECT FROM log_head WHERE only_row FOR NO KEY UPDATE) head";
-/// It asserts the versions of the callers' keys: nobody revokes one any more before this commit, since that would need the
-/// log's head. Where one is at another version, the batch's line is that of the batch before, which is there already, and so
-/// the batch runs again, as where another process was quicker. The newest position is a value and no join: without one nothing
-/// can be committed, rather than everything without a place in the log.
+/// Locks the log's head, and asserts that it is there: without it no process would wait for another.
+pub(super) const LOCK_HEAD: &str = "SELECT CASE WHEN count(*) = 1 THEN 1 \
+    ELSE assertion_failed('TN002', 'log_head: there is no row to lock') END \
+    FROM (SELECT FROM log_head WHERE only_row FOR NO KEY UPDATE) head";
+/// Appends the batch to the log, and asserts the versions of its callers' API keys. A key that is at another version was
+/// revoked; it cannot be revoked between this statement and COMMIT, because that needs the log's head. The newest position
+/// is a scalar subquery and no join: if there is none, the commit fails, and no event is left without a position.
 pub(super) const APPEND_BATCH: &str = "INSERT INTO log_batches (last_position, first_position, committed_at) \
-    SELECT last_position + CASE WHEN EXISTS (SELECT FROM unnest($3::text[], $4::bigint[]) AS c(id, version) WHERE c.version \
-    IS DISTINCT FROM (SELECT version FROM api_keys WHERE key_id = c.id)) THEN 0 ELSE $1::bigint END, \
-    last_position + 1, $2::timestamptz \
+    SELECT last_position + $1::bigint + (SELECT count(CASE WHEN (SELECT version FROM api_keys WHERE key_id = c.id) = c.version \
+    THEN NULL ELSE assertion_failed('TN001', 'api_keys: ' || c.id || ' is not at version ' || c.version) END) \
+    FROM unnest($3::text[], $4::bigint[]) AS c(id, version)), last_position + 1, $2::timestamptz \
     FROM (SELECT (SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1) AS last_position) h \
     RETURNING first_position";
 
@@ -37,73 +35,12 @@ pub(super) const APPEND_BATCH: &str = "INSERT INTO log_batches (last_position, f
 pub struct Flushes {
     reads: Vec<String>,
     writes: Vec<String>,
-    /// What the rows of each kind carry.
+    /// The columns of each kind of row.
     columns: Vec<Vec<Column>>,
     tenant_log: String,
     platform_log: String,
-    asserted: Asserted,
-    /// What is known from batches before.
-    pub remembered: Remembered,
-}
-
-/// Why a batch did not come through.
-pub struct Failure {
-    /// What is to be done about it.
-    pub fault: Fault,
-    /// The COMMIT may have come through.
-    pub unknown: bool,
-    /// What happened, for the log.
-    pub what: String,
-    /// There is no connection to be had: whoever else waits would wait in vain.
-    pub away: bool,
-}
-
-impl Failure {
-    /// Nothing can have been committed.
-    pub fn before(error: &tokio_postgres::Error) -> Self {
-        Self { fault: Fault::of(error), unknown: false, what: described(error), away: false }
-    }
-
-    /// Nobody answers.
-    pub fn silence(unknown: bool) -> Self {
-        Self { fault: Fault::Lost, unknown, what: "nobody answers".to_owned(), away: false }
-    }
-
-    /// Nobody answers who wants to connect.
-    pub fn away() -> Self {
-        Self { away: true, ..Self::silence(false) }
-    }
-
-    /// A connection is refused. Whatever the reason is, it is no member's fault.
-    pub fn refused(error: &tokio_postgres::Error) -> Self {
-        Self { fault: Fault::Lost, unknown: false, what: described(error), away: true }
-    }
-
-    /// Here something is not as it has to be.
-    pub fn of_ours(fault: Fault, what: String) -> Self {
-        Self { fault, unknown: false, what, away: false }
-    }
-
-    /// What was asked, or that nobody answers in time; `unknown` says whether COMMIT was part of it.
-    pub async fn unless_answered<T>(unknown: bool, asked: impl Future<Output = Result<T, Self>>) -> Result<T, Self> {
-        answered(asked).await.unwrap_or_else(|| Err(Self::silence(unknown)))
-    }
-
-    /// The COMMIT was sent.
-    pub fn after(error: &tokio_postgres::Error) -> Self {
-        let fault = Fault::of(error);
-        Self { unknown: fault == Fault::Lost, ..Self::before(error) }
-    }
-
-    /// The COMMIT itself failed. A server that does not say that it has rolled back may have committed a part, or all: an engine
-    /// of many machines above all.
-    pub fn of_commit(error: &tokio_postgres::Error) -> Self {
-        match Fault::of(error) {
-            _ if rolls_back(error) => Self::before(error),
-            Fault::Lost => Self::after(error),
-            _ => Self { fault: Fault::Again, unknown: true, ..Self::before(error) },
-        }
-    }
+    /// Organizations as the batches before have read or written them.
+    pub organizations: OrganizationCache,
 }
 
 impl Flushes {
@@ -115,18 +52,17 @@ impl Flushes {
             columns: WRITES.iter().map(|kind| kind.columns()).collect(),
             tenant_log: append_log(TENANT_AUDIT),
             platform_log: append_log(PLATFORM_AUDIT),
-            asserted: Asserted::new(),
-            remembered: Remembered::default(),
+            organizations: OrganizationCache::default(),
         }
     }
 
-    /// The first flush: begins, locks and reads every row that the guards name, but for callers' keys, as long as they are
-    /// taken to be as is said.
+    /// The first flush: begins, and locks and reads every row that the guards name. Callers' API keys are not read while the
+    /// log asserts their versions.
     pub async fn first(&self, connection: &Connection, needs: &ReadSet<'_>) -> Result<CurrentRows, Failure> {
         let mut planned = self.rounds(needs, |read| !(read.is_of_callers() && needs.callers_hold()));
         if !needs.receipts.is_empty() {
-            // An earlier run of this batch may come through while a lock is waited for: all locks first, so that all is
-            // read as it is after that.
+            // An earlier run of this batch may be committed while this one waits for a lock: all locks are taken first, so
+            // that everything is read after that.
             planned.splice(0..0, self.rounds(needs, |read| read.lock));
         }
         connection
@@ -141,7 +77,7 @@ impl Flushes {
                 let (place, row) = placed(&row).map_err(|error| Failure::before(&error))?;
                 let put = READS.get(place).map(|read| (read.put)(&mut found, row));
                 if !matches!(put, Some(Ok(()))) {
-                    let what = format!("a row of read {place} that is none: {put:?}");
+                    let what = format!("read {place} returned a row that cannot be decoded: {put:?}");
                     return Err(Failure::of_ours(Fault::Final, what));
                 }
             }
@@ -152,15 +88,15 @@ impl Flushes {
                 found.api_keys.entry(KeyId::known(*id)).or_insert(*version);
             }
         }
-        // A pooler may lead somewhere else without a word.
-        if !connection.is_pooled() && !self.remembered.was_read(&found) {
-            let what = "an organization's usage is older than it was".to_owned();
+        // A pooler may have switched to another server.
+        if !connection.is_pooled() && !self.organizations.was_read(&found) {
+            let what = "the usage of an organization is older than it was".to_owned();
             return Err(Failure::of_ours(Fault::Again, what));
         }
         Ok(found)
     }
 
-    /// The reads that these needs ask for, a statement for each round of them.
+    /// The reads of a batch, one statement for each round.
     fn rounds<'a>(&self, needs: &'a ReadSet<'a>, which: impl Fn(&Read) -> bool) -> Vec<OneRead<'a>> {
         let mut rounds: [OneRead<'a>; ROUNDS] = Default::default();
         for (place, (read, sql)) in READS.iter().zip(&self.reads).enumerate() {
@@ -174,18 +110,15 @@ impl Flushes {
     fn keys<'a>(&self, read: &Read, needs: &'a ReadSet<'a>) -> Vec<Param<'a>> {
         let keys = || (read.keys)(needs).iter().copied();
         let keyed = texts(keys());
-        if read.is_newest_only() { vec![keyed, numbers(self.remembered.least(keys()))] } else { vec![keyed] }
+        if read.is_newest_only() { vec![keyed, numbers(self.organizations.least(keys()))] } else { vec![keyed] }
     }
 
-    /// The second flush: writes the rows kind by kind, then takes the log's head, numbers the events, and commits. Returns
-    /// the position of the first event. Every answer is looked at: `COMMIT` of a failed transaction answers without an error.
-    /// `is_sent` is told when all of it is on its way.
-    ///
-    /// Where there was no first flush, it begins the transaction, and asserts what was `presumed` before it writes.
+    /// The second flush: writes the rows kind by kind, then locks the log's head, appends the events, and commits. Returns the
+    /// position of the first event. Every answer is looked at, because `COMMIT` of a failed transaction returns no error.
+    /// `is_sent` is notified when everything is sent.
     pub async fn second(
         &self,
         connection: &Connection,
-        presumed: Option<(&ReadSet<'_>, &CurrentRows)>,
         flush: &Flush<'_>,
         now: Timestamp,
         is_sent: &Notify,
@@ -193,15 +126,9 @@ impl Flushes {
         let mut planned = self.writes(connection, flush);
         planned.push(OneStatement::of(LOCK_HEAD, Vec::new()));
         let log = self.log(connection, flush, now);
-        let asserted: Vec<_> =
-            presumed.iter().flat_map(|(needs, found)| self.asserted.statements(needs, found)).collect();
-        let statements = planned.iter().chain([&log]).map(|one| &one.sql).chain(asserted.iter().map(|one| &one.sql));
-        connection.prepare(statements.map(String::as_str)).await.map_err(|error| Failure::before(&error))?;
+        let statements = planned.iter().chain([&log]).map(|one| one.sql.as_str());
+        connection.prepare(statements).await.map_err(|error| Failure::before(&error))?;
         let mut sent: Vec<Sent<'_, Vec<Row>>> = Vec::new();
-        if presumed.is_some() {
-            sent.push(begun(connection));
-        }
-        sent.extend(asserted.iter().map(|one| Box::pin(connection.query(&one.sql, &one.params)) as _));
         sent.extend(planned.iter().map(|one| Box::pin(connection.query(&one.sql, &one.params)) as _));
         sent.push(Box::pin(connection.query(&log.sql, &log.params)));
         sent.push(Box::pin(async {
@@ -214,7 +141,7 @@ impl Flushes {
         if let Some(Err(error)) = &commit
             && answers.len() + 1 < statements
         {
-            // It never went out, and neither did the COMMIT.
+            // It was not sent, and neither was COMMIT.
             return Err(Failure::before(error));
         }
         let mut first = None;
@@ -227,11 +154,11 @@ impl Flushes {
         }
         match first {
             Some(Ok(first)) => Ok(first),
-            _ => Err(Failure::of_ours(Fault::Final, "no position came back".to_owned())),
+            _ => Err(Failure::of_ours(Fault::Final, "the log returned no position".to_owned())),
         }
     }
 
-    /// What writes the rows kind by kind; inserts that follow each other are one statement.
+    /// The statements that write the rows, kind by kind; inserts that follow each other are one statement.
     fn writes<'a>(&'a self, connection: &Connection, flush: &'a Flush<'_>) -> Vec<OneStatement<'a>> {
         let mut planned: Vec<OneStatement<'a>> = Vec::new();
         let mut inserts_last = false;
@@ -253,7 +180,7 @@ impl Flushes {
         planned
     }
 
-    /// What appends to the log: its rows, and where they end.
+    /// The statement that appends the events to the log, and their last position.
     fn log<'a>(&'a self, connection: &Connection, flush: &'a Flush<'_>, now: Timestamp) -> OneStatement<'a> {
         let logs = [
             (&self.tenant_log, TENANT_AUDIT, &flush.tenant_events),
@@ -272,16 +199,14 @@ impl Flushes {
 }
 
 fn begun(connection: &Connection) -> Sent<'_, Vec<Row>> {
-    // Behind a pooler the session is not read only by itself, and where an administrator made it so, it stays so.
-    let write = if connection.is_pooled() { "" } else { " READ WRITE" };
     Box::pin(async move {
-        connection.begin(&format!(" ISOLATION LEVEL READ COMMITTED{write}")).await?;
+        connection.begin(" ISOLATION LEVEL READ COMMITTED").await?;
         Ok(Vec::new())
     })
 }
 
-/// Appends to a table of the log: each row's place within the batch, which stands for its position, is added to the
-/// newest position.
+/// Appends to a table of the log. The position of each row is its place within the batch, and the newest position is added to
+/// it.
 pub(super) fn append_log(table: &'static Table) -> String {
     let names: Vec<_> = table.columns.iter().map(|column| column.name).collect();
     let names = names.join(", ");

@@ -1,23 +1,22 @@
 //! PostgreSQL: one connection that commits, one that reads by key, a few that many share.
 
-mod asserted;
 mod clock;
 mod committer;
 mod connection;
-mod course;
 mod fault;
-mod flight;
 mod flushes;
+mod in_flight;
 mod listen;
 mod lookups;
 mod migrate;
 mod one_read;
 mod one_statement;
+mod organization_cache;
 mod partition;
 #[cfg(test)]
 mod plans;
 mod reach;
-mod remembered;
+mod retry;
 mod roles;
 mod rows;
 mod shared;

@@ -1,12 +1,12 @@
 //! Several writes as one statement: each but the last is a part of its `WITH`.
 //!
-//! A statement has a fixed price: an executor is started, an answer is sent, a thread wakes up for it. For the few rows of
-//! a batch that is as much as writing them. Parts see what was there before the statement, and not each other's rows; so
-//! only writes that do not look at each other belong together.
+//! Each statement has a fixed cost: the server starts an executor and sends an answer, and a thread here wakes up for it. For
+//! the few rows of a batch that is as much as writing them. The parts see the rows from before the statement, and not each
+//! other's rows; so only writes that do not read each other's rows may be put together.
 
 use super::connection::Param;
 
-/// Writes that go together.
+/// Writes that are sent as one statement.
 #[derive(Default)]
 pub struct OneStatement<'a> {
     /// Its text so far.
@@ -18,14 +18,14 @@ pub struct OneStatement<'a> {
 }
 
 impl<'a> OneStatement<'a> {
-    /// Of one write.
+    /// A statement of one write.
     pub fn of(sql: &str, params: Vec<Param<'a>>) -> Self {
         let mut one = Self::default();
         one.and(sql, params);
         one
     }
 
-    /// With one write more, whose parameters are numbered from 1.
+    /// Adds a write whose parameters are numbered from 1.
     pub fn and(&mut self, sql: &str, params: Vec<Param<'a>>) {
         if self.parts > 0 {
             debug_assert!(!sql.starts_with("WITH"), "a statement with parts of its own goes alone: {sql}");
@@ -40,7 +40,7 @@ impl<'a> OneStatement<'a> {
     }
 }
 
-/// The statement with its parameters' numbers raised.
+/// The statement with `by` added to the number of each parameter.
 pub fn renumbered(sql: &str, by: usize) -> String {
     let mut parts = sql.split('$');
     let mut text = parts.next().unwrap_or_default().to_owned();

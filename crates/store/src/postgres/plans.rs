@@ -1,7 +1,6 @@
-//! Looks at the plans of the commit path and of reads by key: every table is reached by a key, whatever the planner
-//! believes of the tables' sizes, since a prepared statement keeps the plan it got while they were small.
+//! Tests the plans of the commit path and of reads by key: every table is reached by a key, whatever size the planner takes
+//! the tables to have. A prepared statement keeps the plan that it got while the tables were small.
 
-use super::asserted::Asserted;
 use super::connection::{Connection, number};
 use super::flushes::{APPEND_BATCH, LOCK_HEAD, append_log};
 use super::one_read::OneRead;
@@ -17,7 +16,7 @@ use crate::tables::audit::{PLATFORM_AUDIT, TENANT_AUDIT, log_sql};
 use crate::write_kind::WRITES;
 use std::fmt::Write as _;
 
-/// What is read whole: the head is one row; the newest batch is the end of an index, one row of it.
+/// Tables of which one row is read without a key: the head has one row, and the newest batch is the last entry of an index.
 const ONE_ROW: [&str; 2] = ["log_head", "log_batches"];
 
 fn statements() -> Vec<String> {
@@ -28,7 +27,7 @@ fn statements() -> Vec<String> {
     let inserts = WRITES.iter().filter(|kind| kind.inserts()).map(|kind| kind.postgres());
     let together =
         [as_one(inserts), as_one(log[1..].iter().cloned()), one_read(reads.clone()), one_read(keyed.clone())];
-    reads.chain(keyed).chain(writes).chain(log.clone()).chain(together).chain(Asserted::new().0).collect()
+    reads.chain(keyed).chain(writes).chain(log.clone()).chain(together).collect()
 }
 
 fn as_one(statements: impl Iterator<Item = String>) -> String {
@@ -43,7 +42,7 @@ fn one_read(statements: impl Iterator<Item = String>) -> String {
     one.sql
 }
 
-/// The numbers of a statement's parameters.
+/// The numbers of the parameters of a statement.
 fn parameters(sql: &str) -> impl Iterator<Item = i64> {
     (1..).take_while(move |number| sql.contains(&format!("${number}::")))
 }
@@ -68,7 +67,7 @@ fn findings(plan: &[String]) -> Vec<String> {
     found
 }
 
-/// The plan of a statement as our connections have it; generic, or for two keys.
+/// The plan of a statement with the settings of our connections: the generic plan, or that for two keys.
 fn plan(database: &tenancy_testkit::Database, sql: &str, generic: bool) -> Vec<String> {
     let parameters = parameters(sql).count();
     let mut script = String::new();

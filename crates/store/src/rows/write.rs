@@ -184,7 +184,7 @@ impl WriteShape {
 
     /// The statement for PostgreSQL: any number of rows, as one array of the table's own row type; what is not inserted
     /// also takes the rows' first key column, as an array. An update or delete that [asserts](WriteShape::asserts) and does not
-    /// meet every one of its rows fails (a division by zero), since its `COMMIT` is on the way already.
+    /// meet every one of its rows fails (SQLSTATE `TN002`), since its `COMMIT` is on the way already.
     pub fn postgres(self) -> String {
         let columns = self.columns();
         let table = self.table().name;
@@ -192,14 +192,17 @@ impl WriteShape {
         let by_key = self.where_found(Dialect::Postgres, |name| format!("u.{name}"));
         // The first column of a key is text. That it is one of these says nothing new, but by it every plan begins at the
         // key: a join alone reads the table whole while it is small, and from then on.
-        let by_key = format!("{by_key} AND t.{} = any($2::text[])", columns[0].name);
+        let key = columns[0].name;
+        let by_key = format!("{by_key} AND t.{key} = any($2::text[])");
         let all = |change: String| {
             if !self.asserts() {
                 return change;
             }
             format!(
-                "WITH done AS ({change} RETURNING 1) \
-                 SELECT 1 / (count(*) = cardinality($1::{table}[]))::integer FROM done"
+                "WITH done AS ({change} RETURNING t.{key}::text AS row_key) \
+                 SELECT CASE WHEN cardinality(array_agg(row_key)) = cardinality($1::{table}[]) THEN 1 \
+                 ELSE assertion_failed('TN002', '{table}: a write did not meet the row ' \
+                 || first_missing($2::text[], array_agg(row_key))) END FROM done"
             )
         };
         match self {

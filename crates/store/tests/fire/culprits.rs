@@ -157,6 +157,29 @@ async fn must_fail_only_the_culprit_of_a_batch_on_sqlite() {
     run(Bench::sqlite().await, false).await;
 }
 
+/// The error says which row a write did not meet, under an SQLSTATE of its own.
+#[tokio::test]
+async fn must_name_the_row_that_a_write_did_not_meet() {
+    let bench = Bench::postgres().await;
+    bench.organization("acme", json!({})).await;
+    let before = bench.register(&small("t-0", "acme")).await.unwrap();
+    let delete = spoilt(&bench, "t-1", |changes| changes.write(Write::DeleteHold(HoldId::known("hld_1"))));
+    let mut counted = bench.registration(&small("t-2", "acme")).changes.unwrap();
+    let tenant = before.tenant;
+    counted.guards = vec![Guard::TenantAt(tenant.tenant_id.clone(), tenant.terms.version, tenant.facts.counter)];
+    let facts = Facts { counter: tenant.facts.counter + 2, ..tenant.facts };
+    counted.writes = vec![Write::UpdateTenantFacts(tenant.tenant_id, facts, tenant.updated_at)];
+    let counted = Member { changes: counted, after: None };
+    let expected =
+        ["TN002 holds: a write did not meet the row hld_1", "TN002 tenants: a write did not meet the row t-0"];
+    for (member, expected) in [delete, counted].into_iter().zip(expected) {
+        match together(&bench.store, &[member]).await.remove(0) {
+            Err(Error::Internal(text)) => assert!(text.ends_with(expected), "{text}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// Somebody's session keeps a tenant's row: only who needs that row is refused.
 #[tokio::test]
 async fn must_fail_only_who_needs_a_row_that_somebody_keeps() {
@@ -223,6 +246,15 @@ async fn with_one_refused(hint: &str, code: &str) -> Vec<Answer> {
 async fn must_fail_only_who_is_too_much_for_the_server() {
     let answers = with_one_refused("memory", "53200").await;
     assert!(matches!(&answers[..], [Ok(_), Err(Error::Unavailable), Ok(_)]), "{answers:?}");
+}
+
+/// The server cannot do what one of them asks for: that is its answer, and no sign that the database is away.
+#[tokio::test]
+async fn must_give_the_text_of_what_the_server_does_not_support() {
+    match &with_one_refused("unsupported", "0A000").await[..] {
+        [Ok(_), Err(Error::Internal(text)), Ok(_)] => assert_eq!(text, "PostgreSQL: 0A000 odd"),
+        answers => panic!("{answers:?}"),
+    }
 }
 
 /// An internal error of the server that leaves the session as it is.

@@ -6,6 +6,7 @@ mod away;
 mod clock;
 mod culprits;
 mod cuts;
+mod elsewhere;
 mod ended;
 mod engines;
 #[allow(dead_code, unused_imports, unused_macros, reason = "its own suite uses all of it")]
@@ -16,7 +17,6 @@ mod history;
 mod migrations;
 mod outage;
 mod pressure;
-mod presumed;
 mod reference;
 mod rig;
 mod rivals;

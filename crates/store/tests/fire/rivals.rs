@@ -164,6 +164,9 @@ async fn revoked_meanwhile(hint: &str, in_its_name: &[bool]) {
     // Together they were run again, and not each alone.
     let batches = "SELECT count(DISTINCT xmin::text) FROM tenant_audit";
     assert_eq!(database.value(batches), if in_its_name.contains(&false) { "1" } else { "0" });
+    let said = format!("api_keys: {} is not at version {}", made.key.key_id, made.key.version);
+    let log = Postgres::shared().log();
+    assert!(log.contains(&said) && !log.contains("duplicate key"), "{log}");
     whole(&database);
 }
 

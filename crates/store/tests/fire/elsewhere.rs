@@ -1,4 +1,4 @@
-//! What a batch is presumed to find, and another process has changed meanwhile.
+//! Rows that another process has changed since this process last used them.
 
 use crate::cuts::large_of;
 use crate::harness::{Bench, small};
@@ -18,8 +18,8 @@ use tenancy_core::rules::organizations::{self, OrganizationManifest};
 use tenancy_core::rules::{keys, lifecycle};
 use tenancy_testkit::{Fault, Message};
 
-/// Two processes. The first knows the organization, which has two tenants: it reads nothing for the next batch.
-async fn knowing(hint: &str, room: u32) -> (tenancy_testkit::Database, [Bench; 2]) {
+/// Two processes. The first has registered two tenants of an organization.
+async fn with_two_tenants(hint: &str, room: u32) -> (tenancy_testkit::Database, [Bench; 2]) {
     let (database, [one, two]) = processes(hint).await;
     one.organization("acme", json!({"tenants": room})).await;
     for id in ["t-1", "t-2"] {
@@ -45,7 +45,7 @@ fn code<T>(answer: Result<T, Error>) -> &'static str {
 
 #[tokio::test]
 async fn must_count_what_another_process_added_though_the_rows_in_between_are_gone() {
-    let (_database, [one, two]) = knowing("added", 4).await;
+    let (_database, [one, two]) = with_two_tenants("added", 4).await;
     two.register(&small("t-3", "acme")).await.unwrap();
     two.register(&small("t-4", "acme")).await.unwrap();
     // The usage row of the number that would be next went with it.
@@ -55,7 +55,7 @@ async fn must_count_what_another_process_added_though_the_rows_in_between_are_go
 
 #[tokio::test]
 async fn must_add_no_tenant_to_an_organization_that_another_process_closed() {
-    let (database, [one, two]) = knowing("closed", 3).await;
+    let (database, [one, two]) = with_two_tenants("closed", 3).await;
     let closed = organizations::close(&acme(&two).await, &mut two.context()).unwrap();
     two.commit(closed.changes).await.unwrap();
     assert_eq!(code(one.register(&small("t-3", "acme")).await), "organization_closed");
@@ -64,7 +64,7 @@ async fn must_add_no_tenant_to_an_organization_that_another_process_closed() {
 
 #[tokio::test]
 async fn must_refuse_nobody_on_the_strength_of_what_was_not_read() {
-    let (database, [one, two]) = knowing("raised", 3).await;
+    let (database, [one, two]) = with_two_tenants("raised", 3).await;
     one.register(&small("t-3", "acme")).await.unwrap();
     raise(&two, 4).await;
     assert_eq!(code(one.register(&small("t-4", "acme")).await), "in");
@@ -74,7 +74,7 @@ async fn must_refuse_nobody_on_the_strength_of_what_was_not_read() {
 
 #[tokio::test]
 async fn must_register_no_tenant_that_another_process_has_registered() {
-    let (database, [one, two]) = knowing("taken", 5).await;
+    let (database, [one, two]) = with_two_tenants("taken", 5).await;
     two.register(&small("t-3", "acme")).await.unwrap();
     assert_eq!(code(one.register(&small("t-3", "acme")).await), "tenant_exists");
     whole(&database);
@@ -82,7 +82,7 @@ async fn must_register_no_tenant_that_another_process_has_registered() {
 
 #[tokio::test]
 async fn must_change_no_tenant_that_another_process_has_suspended() {
-    let (database, [one, two]) = knowing("moved", 3).await;
+    let (database, [one, two]) = with_two_tenants("moved", 3).await;
     let before = one.snapshot("t-1").await;
     // The counter moves, and the version stays.
     let suspension = Suspension { hold: None, reason: Some("unpaid".to_owned()), until: None };
@@ -97,7 +97,7 @@ async fn must_change_no_tenant_that_another_process_has_suspended() {
 
 #[tokio::test]
 async fn must_revoke_no_key_that_another_process_has_revoked() {
-    let (database, [one, two]) = knowing("revoked", 3).await;
+    let (database, [one, two]) = with_two_tenants("revoked", 3).await;
     let made =
         keys::create("once", keys::Rights::unlimited(Role::Viewer), None, sha256_hex(&[b"once"]), &mut one.context())
             .unwrap();
@@ -108,10 +108,10 @@ async fn must_revoke_no_key_that_another_process_has_revoked() {
     whole(&database);
 }
 
-/// The batch behind presumes what the first would have left, and its number is that of the other process.
+/// The first of two batches fails because another process wrote usage with the serial that the batch would have written.
 #[tokio::test]
 async fn must_not_take_the_usage_of_another_process_for_that_of_a_batch_that_failed() {
-    let (database, [one, _two]) = knowing("quicker", 10).await;
+    let (database, [one, _two]) = with_two_tenants("quicker", 10).await;
     let mut other = database.connect().await;
     let transaction = other.transaction().await.unwrap();
     transaction.batch_execute("SELECT 1 FROM organizations FOR NO KEY UPDATE").await.unwrap();
@@ -137,7 +137,7 @@ fn aliased(id: &str, organization: &str) -> serde_json::Value {
     document
 }
 
-/// Rows of aliases go before others are inserted, so no unique key would tell.
+/// Rows of aliases are deleted before others are inserted, so a unique key would not protect the alias.
 #[tokio::test]
 async fn must_give_no_alias_to_who_comes_before_the_one_who_drops_it() {
     let (database, [bench]) = processes("dropped").await;
@@ -153,7 +153,7 @@ async fn must_give_no_alias_to_who_comes_before_the_one_who_drops_it() {
     whole(&database);
 }
 
-/// All of a presumed batch may be on its way while the client is back already, and it holds no lock until it arrives.
+/// A batch that was sent over a connection that is lost may arrive when its members are answered.
 #[tokio::test]
 async fn must_not_bring_what_was_refused_when_it_arrives_late() {
     let rig = Rig::new("late").await;

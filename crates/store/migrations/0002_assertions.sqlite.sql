@@ -1,0 +1,1 @@
+-- Nothing: the writer looks at how many rows each statement has changed before it goes on.

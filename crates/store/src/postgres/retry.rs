@@ -1,0 +1,160 @@
+//! Retries of a batch: every limit, and what is done about every failure. `docs/commit-path.md` has the same as a table.
+
+use super::fault::{Failure, Fault};
+use super::target::STATEMENT_TIMEOUT_SECONDS;
+use std::time::Duration;
+use tenancy_core::Error;
+use tokio::time::Instant;
+
+/// How long a batch is retried while nothing of it can have been committed.
+const MAX_TIME: Duration = Duration::from_secs(2);
+/// How long a batch is retried whose outcome is unknown.
+const MAX_TIME_UNKNOWN: Duration = Duration::from_secs(8);
+/// How long a batch waits for locks before its members run alone. Every process waits for the others' commits at the log's
+/// head. On a slow database no member is the cause of that, and members that run alone would make the wait longer.
+const MAX_TIME_LOCKED: Duration = Duration::from_secs(5);
+/// How long the members of a batch run alone while all other batches wait; members that have not run by then are refused.
+/// It is longer than one statement may take, so that a slow member does not use up the time of those behind it.
+pub const MAX_TIME_ALONE: Duration = Duration::from_secs(STATEMENT_TIMEOUT_SECONDS + 5);
+/// How often a batch runs as a whole before its members run alone.
+const MAX_TRIES_TOGETHER: u32 = 2;
+/// How often a member runs alone.
+const MAX_TRIES_ALONE: u32 = 8;
+/// The pause before connecting again; it grows by this much with each failure.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause, as a multiple of [`PAUSE`].
+const MAX_PAUSES: u32 = 10;
+
+/// What a batch has been through. When its members run alone, each of them continues from there.
+#[derive(Clone, Copy)]
+pub struct RetryState {
+    began: Instant,
+    tries: u32,
+    /// It ran before: its receipts are looked for.
+    pub again: bool,
+    /// A COMMIT of it may have come through, or may still do so.
+    pub unknown: bool,
+}
+
+/// What is done about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Run it again on a new connection, after a pause.
+    Reconnect(Duration),
+    /// Run it again.
+    Rerun,
+    /// Run each member alone, so that only the member that causes the failure is refused.
+    Alone,
+    /// Refuse every member.
+    Refuse,
+}
+
+impl RetryState {
+    /// Of a batch that has not run.
+    pub fn new() -> Self {
+        Self { began: Instant::now(), tries: 0, again: false, unknown: false }
+    }
+
+    /// The same with its time starting now: the batch before it may have taken long.
+    pub fn starting_now(self) -> Self {
+        Self { began: Instant::now(), ..self }
+    }
+
+    /// Of one member that runs alone: what is unknown of the batch is unknown of each member.
+    pub fn alone(self) -> Self {
+        Self { tries: 0, ..self }
+    }
+
+    /// What is done after a run that failed, of this many members.
+    pub fn after(&mut self, failure: &Failure, members: usize) -> Step {
+        if failure.unknown && !self.unknown {
+            // There is time to find out, however late the connection was lost.
+            *self = Self { unknown: true, ..Self::new() };
+        }
+        self.again = true;
+        self.tries += 1;
+        match failure.fault {
+            Fault::Lost | Fault::Stale if self.may_connect() => Step::Reconnect(PAUSE * self.tries.min(MAX_PAUSES)),
+            Fault::Lost | Fault::Stale => Step::Refuse,
+            Fault::Again if self.tries < MAX_TRIES_TOGETHER => Step::Rerun,
+            Fault::Locked if self.began.elapsed() < MAX_TIME_LOCKED => Step::Rerun,
+            _ if members > 1 => Step::Alone,
+            Fault::Again | Fault::Locked | Fault::Slow if self.tries < MAX_TRIES_ALONE && self.has_time() => {
+                Step::Rerun
+            }
+            Fault::Again | Fault::Locked | Fault::Slow | Fault::Full | Fault::Final => Step::Refuse,
+        }
+    }
+
+    fn has_time(&self) -> bool {
+        self.began.elapsed() < if self.unknown { MAX_TIME_UNKNOWN } else { MAX_TIME }
+    }
+
+    /// Once in any case: it can take longer than all limits here until a lost connection is noticed, and a new one may be
+    /// there at once.
+    fn may_connect(&self) -> bool {
+        self.tries <= 1 || self.has_time()
+    }
+}
+
+/// The error that a refused member is answered with.
+pub fn refusal(fault: Fault, unknown: bool, what: &str) -> Error {
+    match fault {
+        _ if unknown => Error::OutcomeUnknown,
+        Fault::Lost | Fault::Stale | Fault::Full => Error::Unavailable,
+        Fault::Again | Fault::Locked | Fault::Slow => Error::Busy,
+        Fault::Final => Error::Internal(format!("PostgreSQL: {what}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(fault: Fault) -> Failure {
+        Failure::of_ours(fault, String::new())
+    }
+
+    /// The first steps after the same failure again and again, while no time passes.
+    fn steps(fault: Fault, members: usize, count: usize) -> Vec<Step> {
+        let mut state = RetryState::new();
+        (0..count).map(|_| state.after(&failure(fault), members)).collect()
+    }
+
+    #[test]
+    fn must_do_about_each_failure_what_the_table_says() {
+        let pause = |tries: u32| Step::Reconnect(PAUSE * tries);
+        assert_eq!(steps(Fault::Again, 5, 2), [Step::Rerun, Step::Alone]);
+        for at_once in [Fault::Slow, Fault::Full, Fault::Final] {
+            assert_eq!(steps(at_once, 5, 1), [Step::Alone], "{at_once:?}");
+        }
+        assert_eq!(steps(Fault::Again, 1, 8), [vec![Step::Rerun; 7], vec![Step::Refuse]].concat());
+        assert_eq!(steps(Fault::Slow, 1, 8), [vec![Step::Rerun; 7], vec![Step::Refuse]].concat());
+        assert_eq!(steps(Fault::Full, 1, 1), [Step::Refuse]);
+        assert_eq!(steps(Fault::Final, 1, 1), [Step::Refuse]);
+        for members in [1, 5] {
+            assert_eq!(steps(Fault::Lost, members, 2), [pause(1), pause(2)]);
+            assert_eq!(steps(Fault::Stale, members, 12)[11], pause(MAX_PAUSES));
+            assert_eq!(steps(Fault::Locked, members, 9), [Step::Rerun; 9]);
+        }
+    }
+
+    #[test]
+    fn must_give_up_in_time_and_later_where_the_outcome_is_unknown() {
+        let steps = |fault: Fault, began: Duration| {
+            let mut state = RetryState::new();
+            state.began -= began;
+            [(); 2].map(|()| state.after(&failure(fault), 2))
+        };
+        assert_eq!(steps(Fault::Lost, MAX_TIME), [Step::Reconnect(PAUSE), Step::Refuse]);
+        assert_eq!(steps(Fault::Locked, MAX_TIME_LOCKED), [Step::Alone; 2]);
+        let mut state = RetryState::new();
+        state.began -= MAX_TIME;
+        assert_eq!(state.after(&Failure::silence(true), 2), Step::Reconnect(PAUSE), "its time begins");
+        state.began -= MAX_TIME;
+        assert_eq!(state.after(&Failure::silence(true), 2), Step::Reconnect(2 * PAUSE));
+        state.began -= MAX_TIME_UNKNOWN;
+        assert_eq!(state.after(&failure(Fault::Lost), 2), Step::Refuse);
+        assert_eq!(refusal(Fault::Lost, state.unknown, "x"), Error::OutcomeUnknown);
+    }
+}
