@@ -11,7 +11,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
     ("api", &["tenancy-core"]),
     ("store", &["tenancy-core"]),
     ("server", &["tenancy-api", "tenancy-core", "tenancy-store"]),
-    ("cli", &["tenancy-core", "tenancy-server", "tenancy-store"]),
+    ("cli", &["tenancy-api", "tenancy-core", "tenancy-server", "tenancy-store"]),
     ("testkit", &[]),
     ("bench", &["tenancy-core", "tenancy-server", "tenancy-store", "tenancy-testkit"]),
 ];
