@@ -117,8 +117,8 @@ pub const TENANT_FIELDS: &[(&str, FieldGroup)] = &[
     ("billing", FieldGroup::Internal),
 ];
 
-/// The field groups of what is read of a tenant, a hold, a job and an event beside the manifest: all else is read by
-/// everybody who reads the thing itself.
+/// The internal fields of answers, wherever they stand: the reason of a hold, and who acted. A customer is shown no reason, and
+/// of actors only keys with a scope. Every other fact is shown to all callers that may read the thing itself.
 pub const INTERNAL_FACTS: &[&str] = &["reason", "placed_by", "requested_by", "actor"];
 
 /// The prefix of labels that only unscoped keys read and write.
