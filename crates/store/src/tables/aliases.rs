@@ -80,6 +80,22 @@ impl Store {
     /// # Errors
     /// As [`Store::snapshot`].
     pub async fn aliased(&self, alias: &Alias) -> Result<Option<AliasTarget>, Error> {
+        #[cfg(feature = "model")]
+        if matches!(self.engine, crate::Engine::Model(_)) {
+            return self.aliased_in_model(alias).await;
+        }
         self.by_key(KeyedRead::Alias, alias.as_str()).await
+    }
+
+    /// The in-memory model reads whole rows of one table only.
+    #[cfg(feature = "model")]
+    async fn aliased_in_model(&self, alias: &Alias) -> Result<Option<AliasTarget>, Error> {
+        let mut sql = self.select::<AliasRow>();
+        sql.and("alias = {}", Some(alias.clone()));
+        let Some(AliasRow { alias, tenant_id, .. }) = self.one(sql).await? else { return Ok(None) };
+        let mut sql = self.select::<tenancy_core::tenant::Tenant>();
+        sql.and("tenant_id = {}", Some(tenant_id.clone()));
+        let tenant = self.one::<tenancy_core::tenant::Tenant>(sql).await?;
+        Ok(tenant.map(|tenant| AliasTarget { alias, tenant_id, organization_id: tenant.organization_id }))
     }
 }
