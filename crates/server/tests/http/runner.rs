@@ -388,7 +388,7 @@ async fn a_job_that_waits_too_long_must_be_given_up_and_say_for_what_it_waited(o
     let failed = house.get("/v1/jobs?state=failed").await.ok(200).body["items"][0].clone();
     assert_eq!((&failed["tenant_id"], &failed["error_code"]), (&json!("t-3"), &json!("given_up")));
     let error = failed["error"].as_str().expect("text");
-    assert!(error.contains("waits for a certificate") && error.contains("ask for it again"), "{error}");
+    assert!(error.contains("waits for a certificate") && error.contains("request the action again"), "{error}");
     assert_eq!(failed["steps"][0], json!({"name": "provision dev", "state": "failed"}));
     assert_eq!(house.events("event_type=JOB_FAILED").await[0]["payload"]["code"], "given_up");
 }
