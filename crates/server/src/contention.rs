@@ -56,7 +56,7 @@ mod tests {
     use futures_util::FutureExt;
 
     #[test]
-    fn must_let_one_at_a_time_have_its_turn_and_let_everybody_keep_their_own() {
+    fn must_serve_one_at_a_time_and_keep_a_place_once_taken() {
         let turns = Contention::default();
         let other = (0..).map(|n| format!("t-{n}")).find(|id| line(id) != line("acme")).expect("another line");
         let first = turns.wait("acme", None).now_or_never().expect("nobody else waits");

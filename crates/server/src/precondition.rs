@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn must_leave_a_version_that_is_none_to_who_reads_the_document() {
+    fn must_leave_a_version_of_the_wrong_type_to_the_check_of_the_document() {
         let check = |precondition: Precondition, said| precondition.check_document(&json!({"version": said}), 7);
         assert_eq!(check(Precondition::Unsaid, json!("7")), Ok(()));
         assert_eq!(check(Precondition::Unsaid, json!(7)), Ok(()));

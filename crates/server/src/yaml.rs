@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn must_say_in_our_words_what_is_wrong_and_where() {
+    fn must_describe_an_error_and_its_place() {
         let deep = format!("a: {}1{}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1));
         let many = "---\na: 1\n".repeat(MAX_DOCUMENTS + 2);
         let large = format!("a:\n{}", "- 1\n".repeat(MAX_NODES + 1));
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn must_not_be_blown_up() {
+    fn must_limit_expansion() {
         let mut laughs = "a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n".to_owned();
         for level in 1..10 {
             let many = vec![format!("*a{}", level - 1); 9].join(", ");

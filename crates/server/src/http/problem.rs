@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn must_say_when_to_come_again_and_who_to_be() {
+    async fn must_add_retry_after_and_www_authenticate() {
         let id = CorrelationId::known("c-1");
         let busy = Problem::settle(Problem::from(Error::Busy).into_response(), &id);
         assert_eq!(busy.status().as_u16(), 503);

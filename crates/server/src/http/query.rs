@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn must_refuse_what_nobody_asked_for() {
+    fn must_refuse_an_unknown_parameter() {
         let mut query = of("limit=3&stat=Active");
         assert_eq!(query.page().map(|page| page.limit), Ok(3));
         assert_eq!(query.text("state"), Ok(None));

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn must_tell_who_works_a_job_that_its_own_process_has_claimed_again() {
+    async fn must_end_the_former_lease_when_the_same_process_claims_a_job_again() {
         let (leases, until) = (Leases::default(), Instant::now() + LEASE);
         let first = leases.hold(&job(1), until);
         assert!(!is_lost(&first));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn must_tell_those_whose_leases_do_not_hold_any_more_and_no_others() {
+    async fn must_notify_jobs_whose_leases_are_lost_and_no_others() {
         let (leases, until) = (Leases::default(), Instant::now() + LEASE);
         let hold = leases.hold(&job(2), until);
         leases.keep(&[lease(1)], &[], until);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn must_lose_a_lease_whose_time_is_over_without_being_told() {
+    async fn must_lose_a_lease_at_its_end_without_a_notification() {
         let (leases, others, soon) = (Leases::default(), Leases::default(), Instant::now() + Duration::from_millis(1));
         let (prolonged, over) = (leases.hold(&job(1), soon), others.hold(&job(1), soon));
         leases.keep(&[lease(1)], &[lease(1)], soon + LEASE);

@@ -76,7 +76,7 @@ impl Runner {
             Err(Stopped::Lost | Stopped::Failed(_)) => Ended::Lost,
             Err(Stopped::BrokeOff(error)) => {
                 let (job_id, correlation_id) = (lease.0.as_str(), correlation_id.as_str());
-                tracing::warn!(job_id, correlation_id, %error, "stopped a job on an error; it continues when its lease ends");
+                tracing::warn!(job_id, correlation_id, %error, "stopped a job on an error; it is retried later");
                 Ended::Lost
             }
         }

@@ -19,7 +19,7 @@ use tenancy_store::page::{AuditFilter, Page};
 
 /// Lists audit events of all tenants that the key can read, in log order.
 ///
-/// With an unscoped key, this includes events of the platform, such as those of organizations and keys.
+/// With an unscoped key, this includes events that belong to no tenant.
 #[utoipa::path(
     get, path = "/v1/audit", tag = "audit", operation_id = "list_audit",
     params(

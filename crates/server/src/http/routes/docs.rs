@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn must_say_properties_by_their_names_and_leave_no_mark_of_the_machine() {
+    fn must_show_properties_by_name_and_no_raw_markup() {
         let page = page();
         let at = page.find("<b class=m>PUT</b><code>/v1/tenants/{tenant_id}</code>").expect("the route");
         let put = page[at..].split("</details>").next().expect("its text");
