@@ -283,7 +283,7 @@ mod tests {
         let temp = tempfile::tempdir().expect("a directory");
         let good = written(temp.path(), "good.yaml", "kind: Tenant\n");
         let bad = written(temp.path(), "bad.yaml", "# ours\nkind: Tenant\n---\nkind: Tenant\na: 1\na: 2\n");
-        let expected = format!("{}:6:1: the key \"a\" stands twice", bad.display());
+        let expected = format!("{}:6:1: the key \"a\" occurs twice; remove one", bad.display());
         assert_eq!(Documents::read(std::slice::from_ref(&bad)).expect_err("broken").message, expected);
         assert_eq!(Documents::read(&[good, bad]).expect_err("broken").message, expected);
     }

@@ -1,4 +1,4 @@
-//! An answer as it goes out, and as it is kept for a request that is sent again.
+//! The answer to a request, as it is sent and as it is stored for a repeated request with the same Idempotency-Key.
 
 use tenancy_core::changes::IdempotencyRecord;
 
@@ -7,16 +7,16 @@ use tenancy_core::changes::IdempotencyRecord;
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// `ETag`, without its quotes.
+    /// `ETag`, without quotes.
     pub etag: Option<String>,
     /// `Location`.
     pub location: Option<String>,
-    /// JSON, or nothing.
+    /// JSON, or empty.
     pub body: String,
 }
 
 impl Answer {
-    /// What was kept.
+    /// Returns the answer that a record stores.
     pub fn kept(record: &IdempotencyRecord) -> Self {
         let header = |name: &str| record.headers.get(name).and_then(|value| value.as_str()).map(str::to_owned);
         Self {
@@ -27,7 +27,7 @@ impl Answer {
         }
     }
 
-    /// The headers, as they are kept.
+    /// Returns the headers as they are stored.
     pub fn headers(&self) -> tenancy_core::json::Object {
         let header = |name: &str, value: &Option<String>| Some((name.to_owned(), value.clone()?.into()));
         [header("etag", &self.etag), header("location", &self.location)].into_iter().flatten().collect()

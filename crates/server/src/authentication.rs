@@ -1,7 +1,7 @@
-//! Authentication: from the token of a request to its caller.
+//! Authentication: resolves the token of a request to its caller.
 //!
-//! A [`Caller`] is made here and nowhere else, and is an argument of every read and every operation. What lies outside
-//! its scope does not exist for it.
+//! Only this module creates a [`Caller`]. Every read and every operation takes a caller as an argument. Anything
+//! outside the caller's scope does not exist for the caller.
 
 use crate::tenancy::Tenancy;
 use crate::token::token_digest;
@@ -18,7 +18,7 @@ use tenancy_core::rules::keys::Rights;
 use tenancy_core::scope::Scope;
 use tenancy_core::{Error, Timestamp};
 
-/// Who calls: the bearer of a key, or a part of the product.
+/// The caller of an operation: the bearer of a key, or a part of the product.
 #[derive(Debug, Clone)]
 pub struct Caller {
     identity: Identity,
@@ -32,21 +32,21 @@ enum Identity {
     Part(Actor),
 }
 
-/// What became of a key while a request runs in its name.
+/// State of a key during one request.
 #[derive(Debug)]
 struct KeyState {
-    /// The digest of the token that was shown: a rotation makes it invalid sooner than the key.
+    /// Digest of the request's token. After a rotation, the former token expires before the key.
     digest: String,
-    /// The version that the next commit depends on.
+    /// Version of the key that the next commit depends on.
     version: AtomicI64,
-    /// A change in its name was committed: the key was good then.
+    /// Whether a change was committed with this key, which proves that the key was valid then.
     committed: AtomicBool,
-    /// It is not known whether a change in its name was committed.
+    /// Whether the outcome of a commit with this key is unknown.
     outcome_unknown: AtomicBool,
 }
 
 impl Caller {
-    /// The bearer of a key that was found good.
+    /// The bearer of a valid key.
     fn of(key: Arc<ApiKey>, digest: &str) -> Self {
         let state = KeyState {
             digest: digest.to_owned(),
@@ -58,12 +58,12 @@ impl Caller {
         Self { identity: Identity::Key(key, Arc::new(state)), role, scope }
     }
 
-    /// A part of the product, which may do everything: a loop, the command line of the server.
+    /// A part of the product that may do everything, such as a background loop or the server's command line.
     pub fn part(name: &str) -> Self {
         Self::internal(Actor::system(name))
     }
 
-    /// The controller that works jobs in this process.
+    /// The controller that runs jobs in this process.
     pub fn controller(name: &str) -> Self {
         Self::internal(Actor::controller(name))
     }
@@ -72,7 +72,7 @@ impl Caller {
         Self { identity: Identity::Part(actor), role: Role::Admin, scope: Scope::All }
     }
 
-    /// Its key, if it has one.
+    /// Returns the caller's key, if it has one.
     pub fn key(&self) -> Option<&Arc<ApiKey>> {
         match &self.identity {
             Identity::Key(key, _) => Some(key),
@@ -80,33 +80,33 @@ impl Caller {
         }
     }
 
-    /// The role of its key.
+    /// Returns the role of the caller's key.
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// What it reaches.
+    /// Returns the scope of the caller.
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
 
-    /// For whom answers to it are written.
+    /// Returns the audience of answers to this caller: staff or customer.
     pub fn audience(&self) -> Audience {
         self.scope.audience()
     }
 
-    /// From where it sees what is answered to it.
+    /// Returns the viewpoint from which answers to this caller are rendered.
     pub fn viewpoint<'t>(&self, tenancy: &'t Tenancy) -> Viewpoint<'t> {
         Viewpoint { audience: self.audience(), names: &tenancy.key_names }
     }
 
-    /// What it may give out to other keys.
+    /// Returns the rights that the caller may give to other keys.
     pub fn rights(&self) -> Rights {
         let expires_at = self.key().and_then(|key| key.expires_at);
         Rights { role: self.role, scope: self.scope.clone(), expires_at }
     }
 
-    /// Who acted, for the audit log.
+    /// Returns the actor that the audit log records.
     pub fn actor(&self) -> Actor {
         match &self.identity {
             Identity::Key(key, _) => Actor::user(&key.key_id),
@@ -114,17 +114,17 @@ impl Caller {
         }
     }
 
-    /// Whether a tenant of an organization exists for it.
+    /// Returns whether a tenant of this organization exists for the caller.
     pub fn reaches(&self, tenant: &TenantId, organization: &OrganizationId) -> bool {
         self.scope.reaches(tenant, organization)
     }
 
-    /// Whether an organization exists for it.
+    /// Returns whether an organization exists for the caller.
     pub fn reaches_organization(&self, organization: &OrganizationId) -> bool {
         self.scope.reaches_organization(organization)
     }
 
-    /// Refuses what its role or its scope does not allow.
+    /// Checks that the caller's role and scope allow the operation.
     ///
     /// # Errors
     /// [`Error::Forbidden`].
@@ -132,7 +132,8 @@ impl Caller {
         allowed(self.role, &self.scope, operation)
     }
 
-    /// Refuses what its scope does not allow, whatever its role: a plan of it is refused as the thing itself is.
+    /// Checks that the caller's scope allows the operation, whatever the role. A plan of the operation has the same
+    /// check.
     ///
     /// # Errors
     /// [`Error::Forbidden`].
@@ -143,12 +144,12 @@ impl Caller {
         Err(out_of_scope(&self.scope, operation))
     }
 
-    /// What a change in its name depends on: that its key is still good.
+    /// Returns the guard that makes a commit fail if the caller's key has changed, for example because it was revoked.
     pub fn guard(&self) -> Option<Guard> {
         self.read_at().map(|(key_id, version)| Guard::CallerAt(key_id.clone(), version))
     }
 
-    /// Its key's id, and the version at which the key was last read.
+    /// Returns the id of the caller's key, and the version at which the key was last read.
     pub fn read_at(&self) -> Option<(&KeyId, i64)> {
         match &self.identity {
             Identity::Key(key, state) => Some((&key.key_id, state.version.load(Ordering::Acquire))),
@@ -156,15 +157,15 @@ impl Caller {
         }
     }
 
-    /// Whether a conflict says that its key has changed since it was read.
+    /// Returns whether a conflict says that the caller's key has changed since it was read.
     pub fn has_moved(&self, conflict: &Conflict) -> bool {
         matches!((conflict, self.key()), (Conflict::ApiKeyMoved(id), Some(key)) if *id == key.key_id)
     }
 
-    /// Reads its key again after [`Caller::has_moved`]: a key that was rotated still takes its former token for a while.
+    /// Reads the caller's key again after [`Caller::has_moved`]. A rotated key accepts its former token for a while.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] when the key is revoked or expired, or does not take the token any more.
+    /// [`Error::Unauthenticated`] if the key is revoked or expired, or no longer accepts the token.
     pub async fn reread(&self, tenancy: &Tenancy) -> Result<(), Error> {
         let Identity::Key(key, state) = &self.identity else { return Ok(()) };
         let current = tenancy.store.api_key_by_id(&key.key_id).await?;
@@ -173,27 +174,27 @@ impl Caller {
         Ok(())
     }
 
-    /// A change in its name was committed, so its key was good then.
+    /// Notes that a change was committed with the caller's key, which proves that the key was valid then.
     pub fn has_committed(&self) {
         if let Identity::Key(_, state) = &self.identity {
             state.committed.store(true, Ordering::Release);
         }
     }
 
-    /// Whether a change in its name was committed at the version of its key that was read first.
+    /// Returns whether a change was committed at the version of the caller's key that was read first.
     pub fn committed(&self) -> bool {
         let Identity::Key(key, state) = &self.identity else { return false };
         state.committed.load(Ordering::Acquire) && state.version.load(Ordering::Acquire) == key.version
     }
 
-    /// It is not known whether a change in its name was committed.
+    /// Notes that the outcome of a commit with the caller's key is unknown.
     pub fn outcome_is_unknown(&self) {
         if let Identity::Key(_, state) = &self.identity {
             state.outcome_unknown.store(true, Ordering::Release);
         }
     }
 
-    /// Whether [`Caller::outcome_is_unknown`] was said.
+    /// Returns whether [`Caller::outcome_is_unknown`] was called.
     pub fn is_outcome_unknown(&self) -> bool {
         matches!(&self.identity, Identity::Key(_, state) if state.outcome_unknown.load(Ordering::Acquire))
     }
@@ -203,32 +204,34 @@ fn allowed(role: Role, scope: &Scope, operation: Operation) -> Result<(), Error>
     match (key_may(role, scope, operation), key_may(role, &Scope::All, operation)) {
         (true, _) => Ok(()),
         (false, true) => Err(out_of_scope(scope, operation)),
-        (false, false) => Err(Error::Forbidden(format!("a key of role {role} may not {operation}"))),
+        (false, false) => Err(Error::Forbidden(format!(
+            "A key with role {role} may not {operation}. Use a key whose role allows it."
+        ))),
     }
 }
 
 fn out_of_scope(scope: &Scope, operation: Operation) -> Error {
-    Error::Forbidden(format!("a key of scope {scope} may not {operation}: a key without a scope may"))
+    Error::Forbidden(format!("A key with scope {scope} may not {operation}. Use an unscoped key."))
 }
 
-/// Most tokens that are remembered.
+/// Maximum number of tokens in the cache.
 const MAX_KNOWN_TOKENS: usize = 10_000;
 
-/// What a request needs of its caller.
+/// What a route requires of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requirement {
-    /// Nothing: the route is open, and tells nothing about any tenant.
+    /// Nothing. The route is open, and its answers contain nothing about any tenant.
     Nothing,
-    /// A good key.
+    /// A valid key.
     Key,
-    /// A good key that may do this.
+    /// A valid key that has this permission.
     Permission(Operation),
 }
 
-/// Looks tokens up, and remembers those that were good.
+/// Looks up tokens, and caches the keys of valid ones.
 ///
-/// A remembered token lets a request begin before its key is looked up again; the commit, or the look-up before the
-/// answer, finds out whether the key still is good.
+/// With a cached token, a request starts before its key is looked up again. Either the commit or the lookup before the
+/// answer then finds out whether the key is still valid.
 #[derive(Debug)]
 pub struct Authentication {
     known: Cache<String, Arc<ApiKey>>,
@@ -241,28 +244,28 @@ impl Default for Authentication {
 }
 
 impl Authentication {
-    /// The digest of a token, by which its key is looked up.
+    /// Returns the digest of a token. Keys are looked up by this digest.
     pub fn digest(token: &str) -> String {
         token_digest(token)
     }
 
-    /// The caller of a token that was good when it was last looked up, and may do this.
+    /// Returns the caller of a cached token, if its key was valid at the last lookup and has the permission.
     pub fn known(&self, digest: &str, now: Timestamp, requirement: Requirement) -> Option<Caller> {
         let key = self.known.get(digest).filter(|key| admits(key, digest, now, requirement).is_ok())?;
         Some(Caller::of(key, digest))
     }
 
-    /// The key of a token that was good when it was last looked up.
+    /// Returns the key of a cached token, as of the last lookup.
     pub fn remembered(&self, digest: &str) -> Option<Arc<ApiKey>> {
         self.known.get(digest)
     }
 
-    /// Remembers the key of a token as one that was good when it was last looked up.
+    /// Caches the key of a token that was valid at the last lookup.
     pub fn remember(&self, digest: String, key: Arc<ApiKey>) {
         self.known.insert(digest, key);
     }
 
-    /// Looks a token up: its caller, if the key is good now and may do this.
+    /// Looks up a token and returns its caller, if the key is valid now and has the permission.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`], [`Error::Forbidden`], [`Error::Unavailable`].

@@ -1,7 +1,7 @@
-//! What runs in the background of a process: loops that one driver runs again and again, and how each of them goes.
+//! Background loops: one driver runs each loop repeatedly and records the outcome of each run.
 //!
-//! A loop takes no hints to do its work: a wake-up only makes it run sooner. One that fails or panics is counted, and
-//! runs again.
+//! A loop does not depend on wake-ups: a wake-up only makes the next run start sooner. A run that fails or panics is
+//! counted, and the loop continues.
 
 use crate::metrics::Metrics;
 use crate::tenancy::Tenancy;
@@ -15,32 +15,32 @@ use tenancy_store::Topic;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long a loop that failed waits, if its period is longer.
+/// Pause after a failed run, if the loop's period is longer.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// One run of a loop. It may stop early when the process stops.
+/// One run of a loop. It may return early when the process stops.
 pub type Run = fn(Arc<Tenancy>, CancellationToken) -> BoxFuture<'static, Result<(), Error>>;
 
-/// A loop, as it is registered.
+/// A registered loop.
 pub struct Loop {
-    /// Its name in figures, in `tenancy status` and in the log.
+    /// Name in metrics, in `tenancy status` and in the log.
     pub name: &'static str,
-    /// Longest time between two runs.
+    /// Maximum time between two runs.
     pub period: Duration,
-    /// What makes it run sooner.
+    /// Event that starts the next run sooner.
     pub wake: Wake,
-    /// One run.
+    /// Function that does one run.
     pub run: Run,
 }
 
-/// What makes a loop run sooner than its period says.
+/// Event that makes a loop run before its period is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
-    /// Nothing.
+    /// No event.
     Never,
     /// Holds on an organization changed in this process.
     HoldsChanged,
-    /// A hint of the record.
+    /// A notification from the store.
     Topic(Topic),
 }
 
@@ -54,45 +54,45 @@ impl Wake {
     }
 }
 
-/// How a loop has gone in this process.
+/// Outcomes of a loop's runs in this process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// How often it ran.
+    /// Number of runs.
     pub runs: u64,
-    /// How many of these failed.
+    /// Number of failed runs.
     pub errors: u64,
-    /// When the last run ended.
+    /// End of the last run.
     pub last_run_at: Option<Timestamp>,
-    /// When the last run that did not fail ended.
+    /// End of the last successful run.
     pub last_success_at: Option<Timestamp>,
-    /// When the last run that failed ended.
+    /// End of the last failed run.
     pub last_error_at: Option<Timestamp>,
-    /// Why it failed.
+    /// Error of the last failed run.
     pub last_error: Option<String>,
 }
 
-/// What is known of a loop: written by it, read by whoever asks.
+/// Status of a loop. The loop writes it; `/v1/status` reads it.
 #[derive(Debug)]
 pub struct LoopStatus {
-    /// Its name.
+    /// Name of the loop.
     pub name: &'static str,
-    /// Longest time between two runs.
+    /// Maximum time between two runs.
     pub period: Duration,
     figures: Mutex<Figures>,
 }
 
 impl LoopStatus {
-    /// That of a loop that has not run yet.
+    /// Creates the status of a loop that has not run yet.
     pub fn new(name: &'static str, period: Duration) -> Arc<Self> {
         Arc::new(Self { name, period, figures: Mutex::default() })
     }
 
-    /// How it has gone.
+    /// Returns the outcomes of the runs so far.
     pub fn figures(&self) -> Figures {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes a run that ended; one that failed is logged.
+    /// Records the end of a run, and logs it if it failed.
     pub fn ended<T>(&self, done: &Result<T, Error>, now: Timestamp, metrics: &Metrics) {
         let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
         figures.runs += 1;
@@ -105,7 +105,7 @@ impl LoopStatus {
                     background = self.name,
                     code = error.code(),
                     error = %why,
-                    "a loop in the background failed"
+                    "background loop failed"
                 );
                 figures.errors += 1;
                 figures.last_error_at = Some(now);
@@ -116,7 +116,7 @@ impl LoopStatus {
     }
 }
 
-/// An error for who looks after the server: nobody else reads it, so it says what happened.
+/// Returns the full text of an error. Only operators of the server read it, so internal details are included.
 fn said(error: &Error) -> String {
     match error {
         Error::Internal(what) => what.clone(),
@@ -124,7 +124,7 @@ fn said(error: &Error) -> String {
     }
 }
 
-/// The driver of the loops of one process.
+/// Driver of the loops of one process.
 pub struct Background {
     tenancy: Arc<Tenancy>,
     metrics: Arc<Metrics>,
@@ -134,7 +134,7 @@ pub struct Background {
 }
 
 impl Background {
-    /// With these loops, until `stop`.
+    /// Creates a driver of these loops, which runs until `stop` is cancelled.
     pub fn new(tenancy: Arc<Tenancy>, metrics: Arc<Metrics>, loops: Vec<Loop>, stop: CancellationToken) -> Self {
         let loops = loops.into_iter().map(|one| {
             let status = LoopStatus::new(one.name, one.period);
@@ -143,32 +143,32 @@ impl Background {
         Self { tenancy, metrics, loops: loops.collect(), others: Vec::new(), stop }
     }
 
-    /// Shows one more that runs by itself, among the loops.
+    /// Adds a loop with its own driver to the status.
     #[must_use]
     pub fn showing(mut self, status: Arc<LoopStatus>) -> Self {
         self.others.push(status);
         self
     }
 
-    /// How the loops go, in the order of their registration.
+    /// Returns the status of each loop, in the order of registration.
     pub fn status(&self) -> impl Iterator<Item = &LoopStatus> {
         self.loops.iter().map(|(_, status)| status).chain(&self.others).map(AsRef::as_ref)
     }
 
-    /// Runs a loop once; nothing if there is none of that name.
+    /// Runs a loop once. Does nothing if no loop has this name.
     pub async fn run_once(&self, name: &str) {
         if let Some((one, status)) = self.loops.iter().find(|(one, _)| one.name == name) {
             self.run_one(one, status).await;
         }
     }
 
-    /// Runs all loops, each in a task of its own.
+    /// Starts all loops, each in its own task.
     pub fn start(self: &Arc<Self>, tasks: &TaskTracker) {
         for index in 0..self.loops.len() {
             let background = Arc::clone(self);
             tasks.spawn(async move {
                 let stop = background.stop.clone();
-                // What a loop does can be cut off anywhere: it goes on with the next run, here or elsewhere.
+                // A run can be cancelled at any point: the next run, in this process or another, continues its work.
                 stop.run_until_cancelled(background.drive(index)).await;
             });
         }
@@ -177,7 +177,7 @@ impl Background {
     async fn drive(&self, index: usize) {
         let (one, status) = &self.loops[index];
         loop {
-            // Listening begins before the run, so that a hint during the run is not missed.
+            // Starts listening before the run, so that a notification during the run is not missed.
             let woken = one.wake.up(&self.tenancy);
             tokio::pin!(woken);
             let (mut is_woken, run) = (false, self.run_one(one, status));
@@ -197,10 +197,10 @@ impl Background {
         }
     }
 
-    /// One run; whether it was good.
+    /// Does one run and returns whether it succeeded.
     async fn run_one(&self, one: &Loop, status: &LoopStatus) -> bool {
         let work = AssertUnwindSafe(async { (one.run)(Arc::clone(&self.tenancy), self.stop.clone()).await });
-        let panicked = |_| Err(Error::Internal("it panicked: standard error of the server says where".to_owned()));
+        let panicked = |_| Err(Error::Internal("the loop panicked; see standard error of the server".to_owned()));
         let done = work.catch_unwind().await.unwrap_or_else(panicked);
         status.ended(&done, self.tenancy.store.now(), &self.metrics);
         done.is_ok()

@@ -1,4 +1,5 @@
-//! The server's configuration: flags over environment over one TOML file over what is built in.
+//! The server's configuration. Flags override environment variables, which override one TOML file, which overrides the
+//! defaults.
 
 use crate::provisioner::ProvisionerKind;
 use serde::{Deserialize, Serialize};
@@ -8,75 +9,75 @@ use std::path::{Path, PathBuf};
 use tenancy_core::declared::Declared;
 use tenancy_store::database::Database;
 
-/// The commented default. It is the manual, and a test holds it equal to what is built in.
+/// The default configuration with comments, which is the manual. A test checks that it equals the built-in defaults.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 
-/// Why the configuration is refused.
+/// Reason why the configuration is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadConfig(pub String);
 
-/// Everything a server process is told at its start.
+/// Configuration of a server process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where it listens.
+    /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// Where the embedded database is kept.
+    /// Directory of the embedded database.
     pub data_dir: PathBuf,
-    /// `sqlite:PATH` or `postgres://…`; empty: SQLite in the data directory.
+    /// `sqlite:PATH` or `postgres://…`. If empty, SQLite in the data directory.
     pub database: String,
-    /// A proxy that ends TLS stands before the server.
+    /// Whether a reverse proxy in front of the server terminates TLS.
     pub behind_tls_proxy: bool,
     /// Limits, each with its unit in its name.
     pub limits: Limits,
-    /// How jobs are worked.
+    /// How this process runs jobs.
     pub jobs: Jobs,
-    /// What manifests may name.
+    /// Names that manifests may use.
     pub declared: Declared,
 }
 
-/// A limit on everything.
+/// Limits on requests, connections and the response cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Largest body of a request.
+    /// Maximum size of a request body, in bytes.
     pub max_body_bytes: usize,
-    /// Largest request line and headers together.
+    /// Maximum size of the request line and all headers together, in bytes.
     pub max_header_bytes: usize,
-    /// Most headers of a request.
+    /// Maximum number of headers of a request.
     pub max_headers: usize,
-    /// Most connections at once.
+    /// Maximum number of open connections.
     pub max_connections: usize,
-    /// Most bytes of rendered tenants that are kept, each good as long as its stamp is.
+    /// Maximum size of the response cache, in bytes.
     pub max_rendered_bytes: u64,
-    /// How long headers may take, and an idle connection may stay.
+    /// Maximum time for request headers, and for an idle connection, in seconds.
     pub header_read_timeout_seconds: u64,
-    /// How long a body may take.
+    /// Maximum time for a request body, in seconds.
     pub body_read_timeout_seconds: u64,
-    /// How long a stop waits for what is under way.
+    /// Maximum time that a shutdown waits for requests and job steps in progress, in seconds.
     pub drain_timeout_seconds: u64,
 }
 
-/// How jobs are worked.
+/// How this process runs jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Jobs {
-    /// Whether this process works jobs.
+    /// Whether this process runs jobs.
     pub enabled: bool,
-    /// What does the steps of jobs.
+    /// Provisioner that does the steps of jobs.
     pub provisioner: ProvisionerKind,
-    /// Most jobs worked at once.
+    /// Maximum number of jobs that this process runs at once.
     pub max_running: usize,
-    /// How long a claim holds without a heartbeat.
+    /// Duration of a lease without a heartbeat, in seconds.
     pub lease_seconds: u64,
-    /// How often a heartbeat is sent.
+    /// Interval of heartbeats, in seconds.
     pub heartbeat_seconds: u64,
-    /// How often is looked for due jobs.
+    /// Interval at which the process looks for due jobs, in milliseconds.
     pub poll_milliseconds: u64,
-    /// How long after it was asked for a job may still wait; then it is given up.
+    /// Maximum age of a job that waits, in hours since its request. After that, the job fails.
     pub give_up_hours: u32,
-    /// How often is looked for what expired.
+    /// Interval at which expired holds and records are removed, in seconds.
     pub expiry_seconds: u64,
 }
 
@@ -124,7 +125,7 @@ impl Default for Jobs {
     }
 }
 
-/// What flags say; they win over everything.
+/// Values of command-line flags, which override all other sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
     /// `--listen`
@@ -137,15 +138,15 @@ pub struct Flags {
     pub behind_tls_proxy: bool,
 }
 
-/// The largest size or number of a limit.
+/// Maximum of a size or number in the limits.
 const MOST: u64 = 1 << 30;
-/// The most headers that the HTTP library can count.
+/// Maximum number of headers that the HTTP library can count.
 const MOST_HEADERS: u64 = 4096;
-/// The longest time: a year.
+/// Maximum of a duration: one year, in seconds.
 const MOST_SECONDS: u64 = 365 * 24 * 3600;
 
 impl Config {
-    /// Reads the file, if one is named, then the process's environment, then the flags.
+    /// Reads the file, if one is named, then the environment of the process, then the flags.
     ///
     /// # Errors
     /// A sentence that names the file or variable and says what is wrong.
@@ -159,10 +160,10 @@ impl Config {
         Self::from_sources(&name, &text, |name| std::env::var(name).ok(), flags)
     }
 
-    /// As [`Config::load`], from sources that are at hand.
+    /// Like [`Config::load`], with the text of the file and the environment as arguments.
     ///
     /// # Errors
-    /// As [`Config::load`].
+    /// The same as [`Config::load`].
     pub fn from_sources(
         name: &str,
         text: &str,
@@ -182,19 +183,19 @@ impl Config {
         Ok(config)
     }
 
-    /// What the values must hold together.
+    /// Checks rules that concern several values.
     fn check(&self) -> Result<(), BadConfig> {
         let refuse = |sentence: String| Err(BadConfig(sentence));
         if !self.listen.ip().is_loopback() && !self.behind_tls_proxy {
             return refuse(format!(
-                "{} is not a loopback address and would be served in clear text: put a proxy that ends TLS before it \
-                 and say --behind-tls-proxy, or listen on 127.0.0.1",
+                "{} is not a loopback address, and would be served without TLS: put a proxy that terminates TLS in \
+                 front of the server and set --behind-tls-proxy, or listen on 127.0.0.1",
                 self.listen
             ));
         }
         if self.jobs.heartbeat_seconds == 0 || self.jobs.lease_seconds / 2 < self.jobs.heartbeat_seconds {
             return refuse(
-                "jobs.lease_seconds must be at least twice jobs.heartbeat_seconds, and that not 0".to_owned(),
+                "jobs.lease_seconds must be at least twice jobs.heartbeat_seconds, which must not be 0".to_owned(),
             );
         }
         let problems = self.declared.problems();
@@ -205,7 +206,7 @@ impl Config {
         if beyond.is_empty() { Ok(()) } else { refuse(beyond.join("; ")) }
     }
 
-    /// Each number that is less than makes sense, or more than can be counted with.
+    /// Checks that each number is in its range.
     fn out_of_range(&self) -> Vec<String> {
         let (limits, jobs) = (&self.limits, &self.jobs);
         let size = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -224,11 +225,13 @@ impl Config {
         ];
         let beyond = numbers.into_iter().filter(|(_, number, range)| !range.contains(number));
         beyond
-            .map(|(name, number, range)| format!("{name} must be {} to {}, not {number}", range.start(), range.end()))
+            .map(|(name, number, range)| {
+                format!("{name} must be from {} to {}, not {number}", range.start(), range.end())
+            })
             .collect()
     }
 
-    /// Where the record is kept.
+    /// Returns the location of the database.
     ///
     /// # Errors
     /// A sentence that says what is wrong with `database`.
@@ -239,18 +242,18 @@ impl Config {
         }
     }
 
-    /// Makes the data directory, for the owner only.
+    /// Creates the data directory, accessible to its owner only.
     ///
     /// # Errors
-    /// A sentence with the directory's name.
+    /// A sentence that names the directory.
     pub fn make_data_dir(&self) -> Result<(), BadConfig> {
         let mut builder = std::fs::DirBuilder::new();
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        let failed = |error: std::io::Error| BadConfig(format!("cannot make {}: {error}", self.data_dir.display()));
+        let failed = |error: std::io::Error| BadConfig(format!("cannot create {}: {error}", self.data_dir.display()));
         builder.create(&self.data_dir).map_err(failed)?;
-        // What is kept here is nobody's to commit.
+        // Prevents a commit of the directory's contents to Git.
         let ignore = self.data_dir.join(".gitignore");
         if ignore.exists() {
             return Ok(());
@@ -263,7 +266,7 @@ impl Config {
     }
 }
 
-/// Sets each scalar that the environment names: `TENANCY_LIMITS_MAX_BODY_BYTES` for `limits.max_body_bytes`.
+/// Sets each scalar that has an environment variable: `TENANCY_LIMITS_MAX_BODY_BYTES` sets `limits.max_body_bytes`.
 fn from_environment(
     prefix: &str,
     known: &toml::Table,
@@ -298,10 +301,10 @@ mod tests {
         Config::from_sources("test.toml", text, |_| None, Flags::default())
     }
 
-    /// The keys of `known` that `manual` does not have, in all tables, with their paths.
+    /// Returns the keys of `known` that `manual` lacks, in all tables, with their paths.
     fn unsaid(path: &str, known: &toml::Table, manual: &toml::Table) -> Vec<String> {
         let look = |(key, value): (&String, &toml::Value)| match (value, manual.get(key)) {
-            // What a declared name is not needs no word.
+            // An option that a declared name does not have can be omitted.
             (toml::Value::Boolean(false), None) if path.starts_with("declared.") => Vec::new(),
             (_, None) => vec![format!("{path}{key}")],
             (toml::Value::Table(known), Some(toml::Value::Table(manual))) => {
@@ -339,8 +342,8 @@ mod tests {
              [jobs]\nmax_running = 9223372036854775807\npoll_milliseconds = 0";
         let refused = read(text).expect_err("four are wrong").to_string();
         for name in [
-            "limits.max_connections must be 1 to 1073741824, not 0",
-            "limits.header_read_timeout_seconds must be 0 to 31536000",
+            "limits.max_connections must be from 1 to 1073741824, not 0",
+            "limits.header_read_timeout_seconds must be from 0 to 31536000",
             "jobs.max_running",
             "jobs.poll_milliseconds",
         ] {

@@ -1,20 +1,21 @@
-//! Contention: who loses more than once to others that change the same thing waits in line for it, and is not in their way.
+//! Contention: an operation that repeatedly loses to concurrent changes of the same row waits in a queue for that row.
 //!
-//! Without it, of many that change one tenant at one moment one wins each time they decide, and those that lose most are
-//! told that too much is going on. It is no lock: whoever comes new decides at once, and what is committed is guarded by
-//! what the database says.
+//! Without the queue, if many requests change one tenant at the same time, one of them wins each round of decisions,
+//! and those that lose most often fail with `Error::Overtaken`. The queue is not a lock: a new request decides at once,
+//! and only the guards of a commit protect the data.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tokio::sync::{Mutex, MutexGuard};
 
-/// How many lines there are. Two things that share one by chance wait for each other, which costs only time.
+/// Number of queues. Two rows that share a queue by chance wait for each other, which costs time but is otherwise
+/// harmless.
 const LINES: usize = 64;
 
-/// The lines of a process.
+/// The queues of a process.
 #[derive(Debug)]
 pub struct Contention([Mutex<()>; LINES]);
 
-/// Somebody's turn, until it is dropped.
+/// The head of a queue, held until this is dropped.
 #[derive(Debug)]
 pub struct QueuePlace<'a> {
     line: usize,
@@ -28,7 +29,8 @@ impl Default for Contention {
 }
 
 impl Contention {
-    /// Waits for the turn at the thing of that id. Nobody has two: the one before is given up, if it is of another line.
+    /// Waits for the head of the queue of this id. A caller holds at most one place: `before` is released if it belongs
+    /// to another queue.
     pub async fn wait<'a>(&'a self, id: &str, before: Option<QueuePlace<'a>>) -> QueuePlace<'a> {
         let line = line(id);
         match before {
@@ -44,7 +46,7 @@ impl Contention {
 fn line(id: &str) -> usize {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
-    // The remainder is below 64.
+    // The remainder is less than 64.
     usize::try_from(hasher.finish() % LINES as u64).unwrap_or_default()
 }
 
@@ -54,7 +56,7 @@ mod tests {
     use futures_util::FutureExt;
 
     #[test]
-    fn must_let_one_at_a_time_have_its_turn_and_let_everybody_keep_their_own() {
+    fn must_serve_one_at_a_time_and_keep_a_place_once_taken() {
         let turns = Contention::default();
         let other = (0..).map(|n| format!("t-{n}")).find(|id| line(id) != line("acme")).expect("another line");
         let first = turns.wait("acme", None).now_or_never().expect("nobody else waits");

@@ -1,5 +1,5 @@
-//! What time brings: holds whose time is over are released, answers that were kept long enough go, the log gets the
-//! partitions of the months ahead.
+//! Time-driven work: releases expired holds, removes expired idempotency records, and creates the audit log's
+//! partitions for the months ahead.
 
 use crate::background::{Loop, Run, Wake};
 use crate::operations::organization_holds;
@@ -12,26 +12,26 @@ use tenancy_core::hold::{Held, Hold};
 use tenancy_store::upkeep::MAX_REMOVED;
 use tokio_util::sync::CancellationToken;
 
-/// Most holds that are released in one go.
+/// Maximum number of holds that one run releases.
 const MAX_HOLDS: usize = 256;
 
-/// Most portions of what expired that are removed in one go: holds have their turn in between.
+/// Maximum number of batches of expired rows that one run removes, so that the loop pauses between runs.
 const MAX_PORTIONS: usize = 20;
 
-/// The name under which the log shows it.
+/// Name of the actor in the audit log.
 pub const ACTOR: &str = "holds";
 
-/// Releases the holds whose time is over; returns how many stood.
+/// Releases expired holds and returns how many were found.
 ///
 /// # Errors
-/// [`Error::Unavailable`]. A hold that cannot be released keeps none of the others.
+/// [`Error::Unavailable`]. An error on one hold does not prevent the release of the others.
 pub async fn release_holds(tenancy: &Tenancy) -> Result<usize, Error> {
     let ended = tenancy.store.ended_holds(MAX_HOLDS).await?;
     for hold in &ended {
         let request = RequestContext::by_part(ACTOR, fresh_correlation_id());
         if let Err(error) = release(tenancy, hold, &request).await {
             let correlation_id = request.correlation_id.as_str();
-            tracing::warn!(correlation_id, %error, code = error.code(), "a hold that ended was not released");
+            tracing::warn!(correlation_id, %error, code = error.code(), "expired hold was not released");
         }
     }
     Ok(ended.len())
@@ -53,7 +53,7 @@ async fn release(tenancy: &Tenancy, hold: &Hold, request: &RequestContext) -> Re
     Ok(())
 }
 
-/// Removes what has expired, portion after portion while there is more; returns how much.
+/// Removes expired rows in batches and returns how many were removed.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -65,16 +65,16 @@ pub async fn remove_expired(tenancy: &Tenancy, stop: &CancellationToken) -> Resu
         if portion < u64::from(MAX_REMOVED) || stop.is_cancelled() {
             break;
         }
-        // Who wants to write meanwhile goes first.
+        // Lets waiting writes run first.
         tokio::task::yield_now().await;
     }
     Ok(removed)
 }
 
-/// How often the log's partitions are looked at; months of them lie ahead.
+/// Interval at which partitions of the log are created, months in advance.
 const TOP_UP_EVERY: Duration = Duration::from_hours(24);
 
-/// The loops that do it. What expires is looked for `every` so often.
+/// Returns the loops of this module. Those for holds and expired rows run at the interval `every`.
 pub fn loops(every: Duration) -> [Loop; 3] {
     let of = |name, period, run| Loop { name, period, wake: Wake::Never, run };
     let holds: Run = |tenancy, _| async move { release_holds(&tenancy).await.map(drop) }.boxed();

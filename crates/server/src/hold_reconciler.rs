@@ -1,10 +1,11 @@
-//! Brings every tenant of an organization whose holds changed to where it belongs, in a commit of its own per tenant.
+//! Hold reconciler: after the holds on an organization change, updates each of its tenants in a separate commit.
 //!
-//! An organization's row says by two counters whether its tenants have yet to follow; nothing else is remembered, so a
-//! process that is killed at any instant leaves what the next one begins anew. Before a tenant is looked at, its counter
-//! is moved: whatever was decided on it while the organization's holds were others (the end of a job, a change of the
-//! manifest) can no longer be committed, and is decided again on what holds now. So once all tenants were moved and
-//! looked at, none can come to stand where the holds do not allow it.
+//! Two counters of the organization's row show whether its tenants still have to follow. No other state is stored, so
+//! after a crash at any point the next process starts the work again. Before the reconciler reads a tenant, it
+//! increments the tenant's counter. A decision on the tenant that was based on the former holds of the organization,
+//! such as the end of a job or a change of the manifest, can then no longer be committed and is made again with the
+//! current holds. When all tenants have been updated this way, none of them can get a state that the holds do not
+//! allow.
 
 use crate::background::{Loop, Run, Wake};
 use crate::operations::organization_holds::Settle;
@@ -16,22 +17,22 @@ use tenancy_core::Error;
 use tenancy_core::ids::TenantId;
 use tenancy_core::organization::Organization;
 
-/// Most organizations that are read at once.
+/// Maximum number of organizations in one read.
 const MAX_ORGANIZATIONS: usize = 64;
 
-/// Most tenants whose counters are moved in one statement.
+/// Maximum number of tenants whose counters one statement increments.
 const MAX_TENANTS: usize = 256;
 
-/// How many tenants are looked at at the same time: their commits go together.
+/// Number of tenants that are updated concurrently, so that their commits share batches.
 const AT_ONCE: usize = 32;
 
-/// The name under which the log shows it.
+/// Name of the actor in the audit log.
 pub const ACTOR: &str = "organization-holds";
 
-/// Settles every organization whose holds changed; returns how many are settled now.
+/// Reconciles every organization whose holds changed, and returns how many are reconciled now.
 ///
 /// # Errors
-/// [`Error::Unavailable`]. An organization that cannot be settled keeps none of the others.
+/// [`Error::Unavailable`]. An error on one organization does not prevent the work on the others.
 pub async fn run_once(tenancy: &Tenancy) -> Result<usize, Error> {
     let (mut settled, mut after) = (0, None);
     loop {
@@ -50,7 +51,7 @@ pub async fn run_once(tenancy: &Tenancy) -> Result<usize, Error> {
     }
 }
 
-/// Settles an organization as it was when it was read: one that has changed since is still unsettled afterwards.
+/// Reconciles an organization as it was read. If it has changed since, it is still unsettled afterwards.
 async fn settle(tenancy: &Tenancy, organization: &Organization) -> Result<(), Error> {
     let (id, mut after, mut outcome) = (&organization.organization_id, None, Ok(()));
     loop {
@@ -73,7 +74,7 @@ async fn settle_tenant(tenancy: &Tenancy, tenant: TenantId, organization: &Organ
     tenancy.decide_and_commit(&command, &request, None).await.map(drop)
 }
 
-/// The loop that does it. Being told that holds changed only makes it sooner.
+/// Returns the loop. A notification that holds changed only starts the next run sooner.
 pub fn as_loop(every: Duration) -> Loop {
     let run: Run = |tenancy, _| async move { run_once(&tenancy).await.map(drop) }.boxed();
     Loop { name: ACTOR, period: every, wake: Wake::HoldsChanged, run }

@@ -1,9 +1,9 @@
-//! Idempotency-Key: a request that is sent again gets its first answer, and has one effect.
+//! Idempotency-Key: a repeated request gets the answer to the first one, and has no second effect.
 //!
-//! The answer is kept in the commit of the change itself, under the API key that made the request. The record is read
-//! before the rule is asked, since the rule would refuse what has happened already; two requests at one moment are
-//! told apart by the commit, which lets one through and hands the other the first one's answer. The answer to a request
-//! that found all as it was to be is kept by itself: sent again when that is not so any more, it must not change it.
+//! The answer is stored in the commit of the change, under the API key of the request. The record is read before the
+//! rule decides, since the rule would refuse a change that has already been made. Of two simultaneous requests, the
+//! commit accepts one and returns its answer to the other. An answer to a request that changed nothing is stored
+//! separately: if the state differs when the request is repeated, the repetition must not change it.
 
 use crate::answer::Answer;
 use crate::tenancy::Tenancy;
@@ -12,10 +12,10 @@ use tenancy_core::ids::KeyId;
 use tenancy_core::json::sha256_hex;
 use tenancy_core::{Error, Timestamp};
 
-/// How long an answer is kept.
+/// Time for which an answer is stored.
 pub const KEPT_HOURS: i64 = 24;
 
-/// Longest Idempotency-Key, in bytes.
+/// Maximum length of an Idempotency-Key, in bytes.
 pub const MAX_KEY_LENGTH_BYTES: usize = 255;
 
 /// A request with an Idempotency-Key.
@@ -26,10 +26,10 @@ pub struct IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// Of the header's value, and of all that the request says.
+    /// Creates the key from the header's value and the whole request.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for a value that is empty or too long.
+    /// [`Error::Malformed`] if the value is empty or too long.
     pub fn new(key: &KeyId, value: &[u8], method: &str, path: &str, body: &[u8]) -> Result<Self, Error> {
         if value.is_empty() || value.len() > MAX_KEY_LENGTH_BYTES {
             return Err(Error::Malformed(format!("Idempotency-Key must be 1 to {MAX_KEY_LENGTH_BYTES} bytes")));
@@ -40,22 +40,22 @@ impl IdempotencyKey {
         })
     }
 
-    /// The key of one part of the request: `apply` commits each document on its own.
+    /// Returns the key of one part of the request. `apply` commits each document separately.
     #[must_use]
     pub fn part(&self, name: &str) -> Self {
         let digest = sha256_hex(&[self.digest.as_bytes(), name.as_bytes()]);
         Self { digest, request_digest: self.request_digest.clone() }
     }
 
-    /// Under what its answer is kept.
+    /// Returns the digest under which the answer is stored.
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
-    /// The first answer, if there was one.
+    /// Returns the first answer, if one is stored.
     ///
     /// # Errors
-    /// [`Error::IdempotencyKeyReused`] when it was to another request.
+    /// [`Error::IdempotencyKeyReused`] if it answered another request.
     pub async fn first_answer(&self, tenancy: &Tenancy) -> Result<Option<Answer>, Error> {
         match tenancy.store.answer(&self.digest).await? {
             Some(record) => self.answer_of(&record).map(Some),
@@ -63,7 +63,7 @@ impl IdempotencyKey {
         }
     }
 
-    /// The answer that `record` keeps, if it is to this request.
+    /// Returns the answer in `record`, if it answered this request.
     ///
     /// # Errors
     /// [`Error::IdempotencyKeyReused`].
@@ -75,7 +75,7 @@ impl IdempotencyKey {
         }
     }
 
-    /// The record of the answer to this request, as it is kept.
+    /// Returns the record that stores the answer to this request.
     pub fn record(&self, answer: &Answer, now: Timestamp) -> IdempotencyRecord {
         let kept = jiff::SignedDuration::from_hours(KEPT_HOURS);
         IdempotencyRecord {

@@ -1,4 +1,5 @@
-//! Names of keys, for answers that show who acted. A key's name and scope never change, so what is remembered stays true.
+//! Cache of the names of keys, for answers that show actors. The name and scope of a key never change, so entries stay
+//! valid.
 
 use crate::tenancy::Tenancy;
 use quick_cache::sync::Cache;
@@ -9,10 +10,10 @@ use tenancy_core::Error;
 use tenancy_core::apikey::ApiKey;
 use tenancy_core::ids::KeyId;
 
-/// Most names that are remembered.
+/// Maximum number of names in the cache.
 const MAX_NAMES: usize = 10_000;
 
-/// The names that are remembered, by the ids of their keys.
+/// Names by key id.
 #[derive(Debug)]
 pub struct KeyNames(Cache<String, Arc<KeyName>>);
 
@@ -29,13 +30,13 @@ impl Names for KeyNames {
 }
 
 impl KeyNames {
-    /// Remembers the name of a key.
+    /// Adds the name of a key.
     pub fn add(&self, key: &ApiKey) {
         let name = KeyName { name: key.name.clone(), is_scoped: !key.scope.is_all() };
         self.0.insert(key.key_id.to_string(), Arc::new(name));
     }
 
-    /// Reads the names of the keys among these actors that are not remembered yet, in one statement.
+    /// Reads the missing names of the keys among these actors, in one statement.
     ///
     /// # Errors
     /// [`Error::Unavailable`].

@@ -1,4 +1,4 @@
-//! When keys were used last: noted in memory by each request, written by a loop at most once a minute and key.
+//! Last use of keys: each request records it in memory; a loop writes it at most once a minute for each key.
 
 use crate::background::{Loop, Wake};
 use crate::tenancy::Tenancy;
@@ -9,21 +9,21 @@ use tenancy_core::apikey::ApiKey;
 use tenancy_core::ids::KeyId;
 use tenancy_core::{Error, Timestamp};
 
-/// How much newer a use must be than the one that is written, in seconds.
+/// Minimum age of the stored last use before it is updated, in seconds.
 pub const MIN_SECONDS: i64 = 60;
 
-/// How often what was noted is written.
+/// Interval at which recorded uses are written.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// Most keys that are written at once.
+/// Maximum number of keys written at once.
 const MAX_KEYS: usize = 1000;
 
-/// Uses that are not written yet.
+/// Recorded uses that are not written yet.
 #[derive(Debug, Default)]
 pub struct KeyUsage(Mutex<HashMap<KeyId, Timestamp>>);
 
 impl KeyUsage {
-    /// Notes that a key was used, if what is known of it is a minute old.
+    /// Records a use of a key, if the stored last use is at least a minute old.
     pub fn used(&self, key: &ApiKey, now: Timestamp) {
         let is_new = key.last_used_at.is_none_or(|at| now.as_second() - at.as_second() >= MIN_SECONDS);
         if !is_new {
@@ -40,7 +40,7 @@ impl KeyUsage {
     }
 }
 
-/// The loop that writes what was noted.
+/// Returns the loop that writes recorded uses.
 pub fn as_loop() -> Loop {
     Loop {
         name: "key-usage",
@@ -50,10 +50,10 @@ pub fn as_loop() -> Loop {
     }
 }
 
-/// Writes what was noted; returns how many keys that were.
+/// Writes recorded uses and returns the number of keys.
 ///
 /// # Errors
-/// [`Error::Unavailable`]. What was noted is lost then, and noted again with the next use.
+/// [`Error::Unavailable`]. The recorded uses are then lost; the next use of each key is recorded again.
 pub async fn run_once(tenancy: &Tenancy) -> Result<usize, Error> {
     let uses = tenancy.key_usage.take();
     if !uses.is_empty() {

@@ -1,8 +1,8 @@
-//! The server: operations that load, decide and commit; HTTP; the job engine.
+//! The server: operations that load, decide and commit; the HTTP API; the job engine.
 //!
-//! The way of a change: a handler in [`http`] takes it and calls an operation ([`operations`]), which loads what the
-//! rule in core needs, lets it decide, and commits what it decided; when what it stood on has moved, it decides again.
-//! `apply` and the [`jobs`] call the same operations: there is never a second way to do a thing.
+//! A change takes this path: a handler in [`http`] calls an operation in [`operations`]. The operation loads what the
+//! rule in core needs, lets the rule decide, and commits the decision. If a row that the decision is based on has
+//! changed, it decides again. `apply` and the [`jobs`] call the same operations.
 
 pub mod answer;
 pub mod authentication;

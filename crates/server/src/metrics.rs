@@ -1,4 +1,4 @@
-//! Figures for Prometheus. Labels are routes, statuses and words; never anything a tenant is known by.
+//! Metrics for Prometheus. Labels are routes, statuses and fixed words; they never identify a tenant.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -11,71 +11,71 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 use tenancy_core::{Error, Timestamp};
 
-/// What a request was.
+/// Labels of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     /// `GET`, `POST`, …
     pub method: String,
-    /// The route as it is registered, parameters unfilled.
+    /// Route as registered, with parameters in braces.
     pub route: String,
-    /// The answer's status.
+    /// Status of the answer.
     pub status: u16,
 }
 
-/// On which route.
+/// Labels of a route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RouteLabels {
     /// `GET`, `POST`, …
     pub method: String,
-    /// The route as it is registered, parameters unfilled.
+    /// Route as registered, with parameters in braces.
     pub route: String,
 }
 
-/// How a job ended.
+/// Labels of the outcome of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct JobLabels {
     /// `create`, `activate`, …
     pub action: &'static str,
-    /// `completed`, `failed`, `cancelled`, `lost`; put aside: `waits`, `given_back`.
+    /// `completed`, `failed`, `cancelled` or `lost`; for a job that is requeued, `waits` or `given_back`.
     pub outcome: &'static str,
 }
 
-/// Which loop in the background.
+/// Label of a background loop.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LoopLabels {
-    /// Its name.
+    /// Name of the loop.
     pub name: &'static str,
 }
 
-/// How a run of a loop in the background ended.
+/// Labels of the outcome of a run of a background loop.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RunLabels {
-    /// The loop's name.
+    /// Name of the loop.
     pub name: &'static str,
     /// `ok` or `error`.
     pub outcome: &'static str,
 }
 
-/// How a commit ended.
+/// Label of the outcome of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CommitLabels {
-    /// `committed`, or the code of the error.
+    /// `committed`, or the error's code.
     pub outcome: &'static str,
 }
 
-/// How commits ended: those that lost to another, and those that failed.
+/// Counter of commits by outcome, including conflicts and failures.
 #[derive(Debug, Clone, Default)]
 pub struct Commits(Family<CommitLabels, Counter>);
 
 impl Commits {
-    /// Counts one.
+    /// Counts a commit.
     pub fn ended<T>(&self, done: &Result<T, Error>) {
         let outcome = done.as_ref().map_or_else(Error::code, |_| "committed");
         self.0.get_or_create(&CommitLabels { outcome }).inc();
     }
 }
 
-/// The figures of a process.
+/// Metrics of a process.
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
@@ -83,25 +83,25 @@ pub struct Metrics {
     jobs_ended: Family<JobLabels, Counter>,
     background_runs: Family<RunLabels, Counter>,
     background_last_success: Family<LoopLabels, Gauge>,
-    /// Jobs that are worked now.
+    /// Jobs that are running now.
     pub jobs_running: Gauge,
     /// Connections that are open now.
     pub connections: Gauge,
-    /// Changes that wait to be committed now.
+    /// Changes that are waiting to be committed now.
     pub commits_waiting: Gauge,
 }
 
-/// The figures of one route, found once.
+/// Metrics of one route, looked up once.
 pub struct RouteMetrics {
     labels: RouteLabels,
     requests: Family<RequestLabels, Counter>,
-    /// The counters of this route, by status; each is found once.
+    /// Counters of this route by status, each looked up once.
     answered: RwLock<Vec<(u16, Counter)>>,
     seconds: Histogram,
 }
 
 impl Metrics {
-    /// With those of the commits.
+    /// Creates the metrics, including those of commits.
     pub fn new(commits: &Commits) -> Self {
         let mut registry = Registry::with_prefix("tenancy");
         let seconds: fn() -> Histogram =
@@ -118,20 +118,24 @@ impl Metrics {
             registry: Registry::default(),
         };
         registry.register("http_requests", "Requests by route and status", metrics.requests.clone());
-        registry.register("http_request_seconds", "Time to answer by route", metrics.seconds.clone());
-        registry.register("jobs_ended", "Jobs by action and how they ended", metrics.jobs_ended.clone());
+        registry.register("http_request_seconds", "Duration of requests by route", metrics.seconds.clone());
+        registry.register("jobs_ended", "Jobs by action and outcome", metrics.jobs_ended.clone());
         let (runs, success) = (metrics.background_runs.clone(), metrics.background_last_success.clone());
-        registry.register("background_runs", "Runs of the loops in the background by how they ended", runs);
-        let when = "Unix time of the last run of a loop in the background that did not fail";
+        registry.register("background_runs", "Runs of background loops by outcome", runs);
+        let when = "Unix time of the last successful run of a background loop";
         registry.register("background_last_success_timestamp_seconds", when, success);
-        registry.register("jobs_running", "Jobs that are worked now", metrics.jobs_running.clone());
+        registry.register("jobs_running", "Jobs that are running now", metrics.jobs_running.clone());
         registry.register("http_connections", "Connections that are open now", metrics.connections.clone());
-        registry.register("commits", "Commits by how they ended", commits.0.clone());
-        registry.register("commits_waiting", "Changes that wait to be committed", metrics.commits_waiting.clone());
+        registry.register("commits", "Commits by outcome", commits.0.clone());
+        registry.register(
+            "commits_waiting",
+            "Changes that are waiting to be committed",
+            metrics.commits_waiting.clone(),
+        );
         Self { registry, ..metrics }
     }
 
-    /// The figures of a route.
+    /// Returns the metrics of a route.
     pub fn route(&self, method: &str, route: &str) -> RouteMetrics {
         let labels = RouteLabels { method: method.to_owned(), route: route.to_owned() };
         let seconds = self.seconds.get_or_create_owned(&labels);
@@ -143,7 +147,7 @@ impl Metrics {
         self.jobs_ended.get_or_create(&JobLabels { action, outcome }).inc();
     }
 
-    /// Counts a run of a loop in the background.
+    /// Counts a run of a background loop.
     pub fn loop_ended(&self, name: &'static str, is_good: bool, now: Timestamp) {
         let outcome = if is_good { "ok" } else { "error" };
         self.background_runs.get_or_create(&RunLabels { name, outcome }).inc();
@@ -152,7 +156,7 @@ impl Metrics {
         }
     }
 
-    /// All of them, in the text format of OpenMetrics.
+    /// Returns all metrics in the OpenMetrics text format.
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
@@ -174,7 +178,7 @@ impl RouteMetrics {
         let labels = RequestLabels { method: self.labels.method.clone(), route: self.labels.route.clone(), status };
         let counter = self.requests.get_or_create_owned(&labels);
         counter.inc();
-        // Two that find a status new at once both keep the same counter.
+        // If two requests see a new status at the same time, both store the same counter.
         self.answered.write().unwrap_or_else(PoisonError::into_inner).push((status, counter));
     }
 }

@@ -1,30 +1,30 @@
-//! Optimistic concurrency in HTTP's own words.
+//! Preconditions of writes (optimistic concurrency): `If-Match`, `If-None-Match`, and `version` in the body.
 
 use crate::operations::documents::facts::read_at;
 use serde_json::Value;
 use tenancy_core::Error;
 use tenancy_core::error::NO_VERSION;
 
-/// On what the caller lets a write depend.
+/// Precondition of a write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precondition {
-    /// Nothing was said.
+    /// No precondition.
     #[default]
     Unsaid,
-    /// `If-Match: *`: whatever is there now.
+    /// `If-Match: *`: any existing version.
     Anything,
-    /// `If-None-Match: *`: nothing may be there yet.
+    /// `If-None-Match: *`: the resource must not exist.
     Nothing,
     /// `If-Match: "7"` or `"7.42"`: this version.
     Version(i64),
 }
 
 impl Precondition {
-    /// Reads `If-Match` and `If-None-Match`: quoted or not, weak or not; what stands behind the version's point says
-    /// nothing about the manifest and is not compared.
+    /// Reads `If-Match` and `If-None-Match`. Tags may be quoted or not, weak or not. The part after the dot is the
+    /// counter, which does not concern the manifest and is not compared.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for anything else.
+    /// [`Error::Malformed`] if a header has another form.
     pub fn read(if_match: Option<&str>, if_none_match: Option<&str>) -> Result<Self, Error> {
         match (if_match.map(str::trim), if_none_match.map(str::trim)) {
             (None, None) => Ok(Self::Unsaid),
@@ -32,16 +32,20 @@ impl Precondition {
             (Some("*"), None) => Ok(Self::Anything),
             (Some(tag), None) => version_of(tag).map(Self::Version).ok_or_else(|| {
                 Error::Malformed(format!(
-                    "If-Match must be an ETag as it was answered, such as \"7.42\", or *, not {tag}"
+                    "If-Match must be * or an ETag from an earlier answer, such as \"7.42\"; it is {tag}"
                 ))
             }),
-            (None, Some(_)) => Err(Error::Malformed("If-None-Match of a write must be *".to_owned())),
-            (Some(_), Some(_)) => Err(Error::Malformed("send If-Match or If-None-Match, not both".to_owned())),
+            (None, Some(_)) => {
+                Err(Error::Malformed("If-None-Match of a write must be *. Remove the header or send *.".to_owned()))
+            }
+            (Some(_), Some(_)) => Err(Error::Malformed(
+                "If-Match and If-None-Match exclude each other. Send only one of them.".to_owned(),
+            )),
         }
     }
 
-    /// Whether a write that needs a version may go on from `current`. A `version` in the body is the precondition when
-    /// no header is one, and must agree with what is there in any case.
+    /// Checks a write that requires a version against the version `current`. A `version` in the body is the
+    /// precondition if no header is sent. If both are sent, both must match.
     ///
     /// # Errors
     /// [`Error::StaleVersion`], [`Error::VersionRequired`].
@@ -52,7 +56,7 @@ impl Precondition {
         }
     }
 
-    /// Whether a write may go on that makes something: there is nothing yet that could be matched.
+    /// Checks a write that creates a resource: no version exists that could match.
     ///
     /// # Errors
     /// [`Error::StaleVersion`].
@@ -64,8 +68,8 @@ impl Precondition {
         }
     }
 
-    /// As [`Precondition::check`], with the version that a document says it was read at. One that is no version is not one
-    /// that is missing: the document is refused for it, with all else that is wrong with it.
+    /// Like [`Precondition::check`], with the version in a document. A `version` of the wrong type does not count as
+    /// missing: the document is refused later with all its violations.
     ///
     /// # Errors
     /// [`Error::StaleVersion`], [`Error::VersionRequired`].
@@ -76,7 +80,7 @@ impl Precondition {
         }
     }
 
-    /// As [`Precondition::check`], where a version is not needed.
+    /// Like [`Precondition::check`], for a write that does not require a version.
     ///
     /// # Errors
     /// [`Error::StaleVersion`].
@@ -142,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn must_leave_a_version_that_is_none_to_who_reads_the_document() {
+    fn must_leave_a_version_of_the_wrong_type_to_the_check_of_the_document() {
         let check = |precondition: Precondition, said| precondition.check_document(&json!({"version": said}), 7);
         assert_eq!(check(Precondition::Unsaid, json!("7")), Ok(()));
         assert_eq!(check(Precondition::Unsaid, json!(7)), Ok(()));

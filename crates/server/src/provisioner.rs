@@ -1,4 +1,4 @@
-//! The seam to what creates real things for a tenant: databases, schemas, buckets, clusters.
+//! Interface to the code that creates a tenant's real resources: databases, schemas, buckets, clusters.
 
 use serde::{Deserialize, Serialize};
 use std::pin::Pin;
@@ -11,81 +11,81 @@ use tenancy_core::job::{FailureCode, Step};
 use tenancy_core::rules::step::Achieved;
 use tenancy_core::snapshot::TenantSnapshot;
 
-/// One step of a job, to be brought about.
+/// One step of a job for a provisioner.
 #[derive(Debug, Clone, Copy)]
 pub struct Work<'a> {
-    /// The job.
+    /// Job that the step belongs to.
     pub job_id: &'a JobId,
-    /// What it does.
+    /// Action of the job.
     pub action: Action,
-    /// The step: `provision dev`.
+    /// Step to do, such as `provision dev`.
     pub step: &'a Step,
-    /// How often the job was begun: more than once, the step may be half done.
+    /// Number of times the job was started. If it is greater than 1, the step may be partly done.
     pub attempt: i64,
-    /// The tenant as it was when the step was begun.
+    /// Tenant as it was when the step started.
     pub snapshot: &'a TenantSnapshot,
 }
 
 impl Work<'_> {
-    /// On whom.
+    /// Returns the id of the tenant.
     pub fn tenant_id(&self) -> &TenantId {
         &self.snapshot.tenant.tenant_id
     }
 
-    /// The environment that the step is about, if it is about one.
+    /// Returns the environment of the step, if the step concerns one.
     pub fn environment(&self) -> Option<&Environment> {
         self.step.environment(&self.snapshot.environments)
     }
 }
 
-/// How a step stands after it was asked for.
+/// State of a step after a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepEnd {
-    /// It is brought about.
+    /// The step is done.
     Done {
-        /// A line for the job's log.
+        /// Line for the job's log.
         line: String,
-        /// What the record keeps of it, committed together with the end of the step.
+        /// Result to store, committed together with the end of the step.
         achieved: Achieved,
     },
-    /// Something that is not the provisioner's has to happen first. The job is queued with it and asks for the step again
-    /// then; one that still waits `jobs.give_up_hours` after it was asked for is given up.
+    /// The step waits for something outside the provisioner. The job is queued, and the step is called again at
+    /// `until`. A job that still waits `jobs.give_up_hours` after its request fails.
     Waits {
-        /// For what, for people: `a certificate of db.example`.
+        /// Condition that the step waits for, for people: `a certificate of db.example`.
         what: String,
-        /// When to ask again.
+        /// Time of the next call.
         until: Timestamp,
     },
 }
 
 impl StepEnd {
-    /// The step is brought about, and achieved what one with its verb does.
+    /// The step is done, with the usual result of its verb.
     pub fn done(step: &Step, line: impl Into<String>) -> Self {
         Self::Done { line: line.into(), achieved: Achieved::of(step.verb) }
     }
 }
 
-/// Why a step cannot be brought about.
+/// Why a step failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct StepFailed {
-    /// Stable.
+    /// Stable code.
     pub code: FailureCode,
-    /// For people, with what to do.
+    /// Message for people, which says what to do.
     pub message: String,
 }
 
-/// What a step comes to, or why it cannot be brought about.
+/// Result of a call: the state of the step, or why it failed.
 pub type StepFuture<'a> = Pin<Box<dyn Future<Output = Result<StepEnd, StepFailed>> + Send + 'a>>;
 
-/// Brings steps about. A step may be asked for again after it was done, when the process that asked was lost before it
-/// could write that down: it must then come to the same.
+/// Does the steps of jobs. A step must be idempotent: if the process fails before it can store the result, the step is
+/// called again after it was done, and must have the same result.
 pub trait Provisioner: Send + Sync + 'static {
-    /// Brings a step about.
+    /// Does a step.
     fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a>;
 }
 
-/// The provisioners that there are: `jobs.provisioner` in the configuration.
+/// Kinds of provisioners: `jobs.provisioner` in the configuration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProvisionerKind {
@@ -95,7 +95,7 @@ pub enum ProvisionerKind {
 }
 
 impl ProvisionerKind {
-    /// The provisioner of this kind.
+    /// Returns the provisioner of this kind.
     pub fn provisioner(self) -> Arc<dyn Provisioner> {
         match self {
             Self::Record => Arc::new(Recorder),
@@ -103,7 +103,7 @@ impl ProvisionerKind {
     }
 }
 
-/// Writes down what a provisioner would do, and does nothing.
+/// Logs what a provisioner would do, and creates nothing.
 #[derive(Debug, Default)]
 pub struct Recorder;
 

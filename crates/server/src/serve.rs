@@ -1,4 +1,4 @@
-//! The server's life: listen, serve, drain.
+//! The lifecycle of a server process: start, serve, drain.
 
 use crate::authentication::Authentication;
 use crate::background::{Background, Loop};
@@ -25,11 +25,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Serves until `stop`, then drains: no new connections, requests under way are answered, leases are given back. The
-/// store is the caller's to close.
+/// Serves until `stop` is cancelled, then drains: refuses new connections, answers requests in progress, and releases
+/// leases. The caller closes the store.
 ///
 /// # Errors
-/// [`Error::Internal`] when the address that is listened on cannot be told.
+/// [`Error::Internal`] if the local address cannot be determined.
 pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
     let tenancy = Tenancy::new(store, config.declared);
     let metrics = Arc::new(Metrics::new(&tenancy.commits));
@@ -45,7 +45,9 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
         background,
         stop: stop.clone(),
     });
-    let address = listener.local_addr().map_err(|error| Error::Internal(format!("no local address: {error}")))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Error::Internal(format!("cannot determine the local address: {error}")))?;
     tracing::info!(%address, "serving");
     accept(&server, listener, &config.limits, &stop).await;
     tenancy.drain().await;
@@ -54,13 +56,13 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     Ok(())
 }
 
-/// The loops of every process.
+/// Returns the loops that every process runs.
 pub fn loops(jobs: &Jobs) -> Vec<Loop> {
     let every = Duration::from_secs(jobs.expiry_seconds);
     expiry::loops(every).into_iter().chain([hold_reconciler::as_loop(every), key_usage::as_loop()]).collect()
 }
 
-/// Starts what works without being asked.
+/// Starts the background loops, and the job engine if it is enabled.
 fn background(
     tenancy: &Arc<Tenancy>,
     metrics: &Arc<Metrics>,
@@ -82,12 +84,12 @@ fn background(
     background
 }
 
-/// Accepts connections until `stop`, then waits for those that are open, up to the limit.
+/// Accepts connections until `stop` is cancelled, then waits for open connections, up to the limit.
 async fn accept(server: &Arc<Server>, listener: TcpListener, limits: &Limits, stop: &CancellationToken) {
     let (router, open) = (router(server), GracefulShutdown::new());
     let seats = Arc::new(Semaphore::new(limits.max_connections));
     loop {
-        // A connection is accepted only when there is a seat: the others wait in the kernel's queue.
+        // Accepts a connection only below the limit. Further connections wait in the kernel's queue.
         let seat = tokio::select! {
             seat = Arc::clone(&seats).acquire_owned() => seat,
             () = stop.cancelled() => break,
@@ -102,15 +104,16 @@ async fn accept(server: &Arc<Server>, listener: TcpListener, limits: &Limits, st
                 let connections = server.metrics.connections.clone();
                 connections.inc();
                 tokio::spawn(async move {
-                    // A connection's end is its own affair: a client that hangs up is no error of ours.
+                    // An error here concerns only this connection, for example a client that disconnects.
                     let _ = connection.await;
                     connections.dec();
                     drop(seat);
                 });
             }
             Err(error) => {
-                // No file descriptors left, or a connection that broke while it waited: others may go.
-                tracing::warn!(%error, "a connection could not be accepted");
+                // For example, no file descriptors are left, or the connection was closed while it waited. Others may
+                // still succeed.
+                tracing::warn!(%error, "could not accept a connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -118,17 +121,20 @@ async fn accept(server: &Arc<Server>, listener: TcpListener, limits: &Limits, st
     drop(listener);
     let time = Duration::from_secs(limits.drain_timeout_seconds);
     if tokio::time::timeout(time, open.shutdown()).await.is_err() {
-        tracing::warn!("connections were still open after {} seconds", limits.drain_timeout_seconds);
+        tracing::warn!(
+            "shutdown closes connections that were still open after {} seconds",
+            limits.drain_timeout_seconds
+        );
     }
 }
 
-/// What a connection may buffer at least: hyper takes no less than 8 KiB, and bodies are read through it.
+/// Minimum size of a connection's buffer. hyper requires at least 8 KiB, and reads bodies through the buffer.
 const LEAST_BUFFER_BYTES: usize = 64 * 1024;
 
 type Connection = hyper::server::conn::http1::Connection<TokioIo<TcpStream>, SaysWhatIsUnread>;
 
 fn connection(stream: TcpStream, router: &Router, limits: &Limits) -> Connection {
-    // Answers are small and whole: waiting for more to send with them only costs time.
+    // Answers are small and written at once, so that Nagle's algorithm would only add latency.
     let _ = stream.set_nodelay(true);
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,4 +1,4 @@
-//! What every operation stands on: the record, and what is declared.
+//! Shared state of all operations: the store and the declared names.
 
 use crate::authentication::Caller;
 use crate::contention::Contention;
@@ -17,43 +17,43 @@ use tokio_util::task::TaskTracker;
 
 /// One running process of the product, without its interfaces.
 pub struct Tenancy {
-    /// The record.
+    /// The store.
     pub store: Store,
-    /// What manifests may name.
+    /// Names that manifests may use.
     pub declared: Declared,
-    /// Told whenever a job of this process ended: who waits for one looks again.
+    /// Notified when a job of this process ends. Requests that wait for a job then read it again.
     pub job_ended: Notify,
-    /// Told whenever an organization's holds changed in this process: its tenants follow sooner.
+    /// Notified when an organization's holds change in this process, so that its tenants follow sooner.
     pub holds_changed: Notify,
-    /// Names of keys that acted.
+    /// Cache of the names of keys, for actors.
     pub key_names: KeyNames,
-    /// When keys were last used, as far as it is not written yet.
+    /// Last uses of keys that are not written yet.
     pub key_usage: KeyUsage,
-    /// How commits ended.
+    /// Counter of commits by outcome.
     pub commits: Commits,
-    /// Where those wait that lose to others again and again.
+    /// Queues for operations that repeatedly lose to concurrent changes.
     pub contention: Contention,
     writes: TaskTracker,
 }
 
-/// Who asks for an operation, and in which request.
+/// Caller and correlation id of a request.
 #[derive(Debug, Clone)]
 pub struct RequestContext {
-    /// Who.
+    /// Caller of the operation.
     pub caller: Caller,
-    /// In which request.
+    /// Correlation id of the request.
     pub correlation_id: CorrelationId,
 }
 
 impl RequestContext {
-    /// A part of the product asks.
+    /// Creates the context of a request by a part of the product.
     pub fn by_part(part: &str, correlation_id: CorrelationId) -> Self {
         Self { caller: Caller::part(part), correlation_id }
     }
 }
 
 impl Tenancy {
-    /// On a store that is open.
+    /// Creates the state on an open store.
     pub fn new(store: Store, declared: Declared) -> Arc<Self> {
         Arc::new(Self {
             store,
@@ -68,44 +68,48 @@ impl Tenancy {
         })
     }
 
-    /// The database's time.
+    /// Returns the database's time.
     pub fn now(&self) -> Timestamp {
         self.store.now()
     }
 
-    /// The context of a decision, with fresh randomness.
+    /// Creates the context of a decision, with fresh randomness.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the system has no randomness.
+    /// [`Error::Internal`] if the system's random number generator fails.
     pub fn context(&self, request: &RequestContext) -> Result<DecisionContext, Error> {
         let mut random = [0; 32];
-        getrandom::fill(&mut random).map_err(|error| Error::Internal(format!("no randomness: {error}")))?;
+        getrandom::fill(&mut random)
+            .map_err(|error| Error::Internal(format!("the system's random number generator failed: {error}")))?;
         Ok(DecisionContext::new(self.store.now(), random, request.caller.actor(), request.correlation_id.clone()))
     }
 
-    /// Does `work` to its end, also when whoever waits for it goes away: a client that hangs up drops its handler's
-    /// future, and a write must not stop halfway for that.
+    /// Runs `work` to completion, even if the caller is cancelled. When a client disconnects, its handler's future is
+    /// dropped, which must not interrupt a write.
     ///
     /// # Errors
-    /// Those of `work`; [`Error::Internal`] when it panics.
+    /// The error of `work`; [`Error::Internal`] if it panics.
     pub async fn to_its_end<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        self.writes.spawn(work).await.unwrap_or_else(|error| Err(Error::Internal(format!("a write stopped: {error}"))))
+        self.writes
+            .spawn(work)
+            .await
+            .unwrap_or_else(|error| Err(Error::Internal(format!("a write was aborted: {error}"))))
     }
 
-    /// Waits for the writes that are under way. No new ones may be asked for.
+    /// Waits for writes in progress. The caller must start no new writes.
     pub async fn drain(&self) {
         self.writes.close();
         self.writes.wait().await;
     }
 }
 
-/// A correlation id for what has none.
+/// Creates a correlation id for work that has none.
 pub fn fresh_correlation_id() -> CorrelationId {
     let mut random = [0; 16];
-    // Without randomness nothing can be decided; the id then only says so.
+    // Without randomness no decision is possible; the fixed id then only marks the failure.
     let _ = getrandom::fill(&mut random);
     CorrelationId::known(hex(&random))
 }

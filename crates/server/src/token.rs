@@ -1,33 +1,34 @@
-//! Tokens of API keys: 256 random bits that are shown once, and their digest, which is kept.
+//! Tokens of API keys: 256 random bits that are shown once. Only their digest is stored.
 
 use std::fmt;
 use tenancy_core::Error;
 use tenancy_core::json::hex;
 
-/// What every token begins with, so that people and scanners know one when they see it.
+/// Prefix of every token, by which people and secret scanners recognize it.
 pub const TOKEN_PREFIX: &str = "tenancy_";
 
-/// A token. It is not shown by `Debug`: a log that prints a request shows no secret.
+/// A token. `Debug` does not show it, so that logs of requests contain no secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
 impl Token {
-    /// A fresh token.
+    /// Creates a random token.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the system has no randomness.
+    /// [`Error::Internal`] if the system's random number generator fails.
     pub fn fresh() -> Result<Self, Error> {
         let mut random = [0; 32];
-        getrandom::fill(&mut random).map_err(|error| Error::Internal(format!("no randomness: {error}")))?;
+        getrandom::fill(&mut random)
+            .map_err(|error| Error::Internal(format!("the system's random number generator failed: {error}")))?;
         Ok(Self(format!("{TOKEN_PREFIX}{}", hex(&random))))
     }
 
-    /// The token itself, for the one answer that shows it.
+    /// Returns the token itself, for the one answer that shows it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// How a key is found by it.
+    /// Returns the digest by which the key is looked up.
     pub fn digest(&self) -> String {
         token_digest(&self.0)
     }
@@ -39,8 +40,8 @@ impl fmt::Debug for Token {
     }
 }
 
-/// SHA-256 of a token, in hexadecimal. The lookup is by this digest: whoever measures how long it takes learns about
-/// digests, of which no token follows.
+/// Returns the SHA-256 digest of a token, in hexadecimal. Keys are looked up by digest, so that the timing of lookups
+/// reveals nothing about tokens.
 pub fn token_digest(token: &str) -> String {
     use sha2::Digest as _;
     hex(&sha2::Sha256::digest(token.as_bytes()))

@@ -1,4 +1,5 @@
-//! YAML, read strictly: no duplicate keys, no `no` that is false, no `012` that is ten, and bounded in all it expands to.
+//! Strict YAML: duplicate keys are refused, `no` is text and not false, `012` is text and not ten, and expanded size is
+//! limited.
 
 mod integers;
 
@@ -10,40 +11,40 @@ use serde_saphyr::{Location, MessageFormatter, UserMessageFormatter};
 use tenancy_core::Error;
 use tenancy_core::json::Strict;
 
-/// Most nodes of a text once its aliases are expanded.
+/// Maximum number of nodes of a text after its aliases are expanded.
 pub const MAX_NODES: usize = 100_000;
 
-/// Deepest nesting.
+/// Maximum nesting depth.
 pub const MAX_DEPTH: usize = 64;
 
-/// What is wrong with a text, and where: the first of it.
+/// The first error in a text, and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadYaml {
-    /// From 1.
+    /// Line, from 1.
     pub line: u64,
-    /// From 1.
+    /// Column, from 1.
     pub column: u64,
-    /// A sentence for a person.
+    /// Description for people.
     pub sentence: String,
 }
 
-/// Reads all documents of a text; empty ones do not count.
+/// Reads all documents of a text. Empty documents are skipped.
 ///
 /// # Errors
 /// [`Error::Malformed`] with line and column.
 pub fn documents(text: &str) -> Result<Vec<Value>, Error> {
     read(text).map_err(|BadYaml { line, column, sentence }| {
-        Error::Malformed(format!("this is no YAML that can be taken: line {line}, column {column}: {sentence}"))
+        Error::Malformed(format!("invalid YAML at line {line}, column {column}: {sentence}"))
     })
 }
 
-/// As [`documents`], for who knows where the text came from.
+/// Like [`documents`], for a caller that adds the name of the file.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The first error in the text.
 pub fn read(text: &str) -> Result<Vec<Value>, BadYaml> {
     let documents: Vec<Value> = parse::<Strict>(text)?.into_iter().map(|document| document.0).collect();
-    // Hardly ever: it is read a second time only then.
+    // Large numbers are rare, so the text is read a second time only in this case.
     if documents.iter().any(holds_big)
         && let Some((place, integer)) = integers::beyond_64_bits(&parse(text)?, text)
     {
@@ -52,7 +53,7 @@ pub fn read(text: &str) -> Result<Vec<Value>, BadYaml> {
     Ok(documents)
 }
 
-/// Whether there is a number that may have been an integer beyond 64 bits before it was a double.
+/// Returns whether a number in the value may have been an integer beyond 64 bits before it was converted to a double.
 fn holds_big(value: &Value) -> bool {
     match value {
         Value::Number(number) => number.as_f64().is_some_and(integers::is_big),
@@ -91,53 +92,55 @@ fn bad(at: &Location, sentence: String) -> BadYaml {
     BadYaml { line: at.line().max(1), column: at.column().max(1), sentence }
 }
 
-/// What is wrong, in our words where the reader's are about itself.
+/// Describes an error. Replaces the library's text where that refers to the library itself.
 fn sentence(error: &serde_saphyr::Error) -> String {
     use serde_saphyr::Error as Bad;
     match error {
         Bad::WithSnippet { error, .. } | Bad::AliasError { error, .. } => sentence(error),
-        Bad::DuplicateMappingKey { key: Some(key), .. } => format!("the key {key:?} stands twice"),
-        Bad::DuplicateMappingKey { .. } => "a key stands twice".to_owned(),
+        Bad::DuplicateMappingKey { key: Some(key), .. } => format!("the key {key:?} occurs twice; remove one"),
+        Bad::DuplicateMappingKey { .. } => "a key occurs twice; remove one".to_owned(),
         Bad::Budget { breach, .. } => beyond(breach),
         Bad::AliasReplayLimitExceeded { .. }
         | Bad::AliasExpansionLimitExceeded { .. }
         | Bad::AliasReplayStackDepthExceeded { .. }
         | Bad::AliasReplayCounterOverflow { .. } => too_many_aliases(),
-        Bad::RecursiveReferencesRequireWeakTypes { .. } => "an alias stands inside of what it names".to_owned(),
-        Bad::UnknownAnchor { .. } => "there is no anchor of this alias's name before it".to_owned(),
-        Bad::UnsupportedTag { tag, .. } => format!("the tag {tag} is not taken: write the value without it"),
-        Bad::NonFiniteFloat { .. } => "this number is not finite: quote it if it is a text".to_owned(),
-        Bad::Eof { .. } => "the text ends in the middle".to_owned(),
-        Bad::ContainerEndMismatch { .. } => "a bracket or brace has no counterpart".to_owned(),
+        Bad::RecursiveReferencesRequireWeakTypes { .. } => {
+            "an alias refers to a node that contains it; remove the alias".to_owned()
+        }
+        Bad::UnknownAnchor { .. } => "the alias has no anchor with its name before it".to_owned(),
+        Bad::UnsupportedTag { tag, .. } => format!("the tag {tag} is not supported; write the value without it"),
+        Bad::NonFiniteFloat { .. } => "the number is not finite; quote it if it is text".to_owned(),
+        Bad::Eof { .. } => "the text ends unexpectedly".to_owned(),
+        Bad::ContainerEndMismatch { .. } => "a bracket or brace is not matched".to_owned(),
         other => match UserMessageFormatter.format_message(other).trim_end_matches('.') {
-            // The scanner's own, for brackets.
+            // The scanner's own message about nested brackets.
             "recursion limit exceeded" => too_deep(),
             text => text.to_owned(),
         },
     }
 }
 
-/// Which limit a text is beyond.
+/// Describes the limit that a text exceeds.
 fn beyond(breach: &BudgetBreach) -> String {
     match breach {
         BudgetBreach::Depth { .. } => too_deep(),
-        BudgetBreach::Documents { .. } => format!("a file has at most {MAX_DOCUMENTS} documents: split it"),
+        BudgetBreach::Documents { .. } => format!("a file can have at most {MAX_DOCUMENTS} documents; split it"),
         BudgetBreach::Aliases { .. }
         | BudgetBreach::Anchors { .. }
         | BudgetBreach::AliasAnchorRatio { .. }
         | BudgetBreach::MergeKeys { .. }
         | BudgetBreach::RecordedAnchorEvents { .. }
         | BudgetBreach::RecordedAnchorBytes { .. } => too_many_aliases(),
-        _ => format!("a text has at most {MAX_NODES} keys and values: split it"),
+        _ => format!("a text can have at most {MAX_NODES} keys and values; split it"),
     }
 }
 
 fn too_deep() -> String {
-    format!("it is nested more than {MAX_DEPTH} deep")
+    format!("it is nested more than {MAX_DEPTH} levels deep")
 }
 
 fn too_many_aliases() -> String {
-    format!("its aliases and merges are too many, or come to more than {MAX_NODES} keys and values")
+    format!("it has too many aliases and merges, or they expand to more than {MAX_NODES} keys and values")
 }
 
 #[cfg(test)]
@@ -210,19 +213,19 @@ mod tests {
     }
 
     #[test]
-    fn must_say_in_our_words_what_is_wrong_and_where() {
+    fn must_describe_an_error_and_its_place() {
         let deep = format!("a: {}1{}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1));
         let many = "---\na: 1\n".repeat(MAX_DOCUMENTS + 2);
         let large = format!("a:\n{}", "- 1\n".repeat(MAX_NODES + 1));
         let merges = "a: &a {b: 1}\n".to_owned() + &(0..1_100).map(|i| format!("k{i}: *a\n")).collect::<String>();
         for (text, place, sentence) in [
-            ("a: 1\nb: 2\na: 3\n", Some((3, 1)), "the key \"a\" stands twice".to_owned()),
-            ("a: &x [*x]\n", None, "an alias stands inside of what it names".to_owned()),
-            ("a: 1\nb: *nobody\n", Some((2, 4)), "there is no anchor of this alias's name before it".to_owned()),
-            ("a: !secret b\n", None, "the tag !secret is not taken: write the value without it".to_owned()),
-            (&deep, None, "it is nested more than 64 deep".to_owned()),
-            (&many, None, "a file has at most 5000 documents: split it".to_owned()),
-            (&large, None, "a text has at most 100000 keys and values: split it".to_owned()),
+            ("a: 1\nb: 2\na: 3\n", Some((3, 1)), "the key \"a\" occurs twice; remove one".to_owned()),
+            ("a: &x [*x]\n", None, "an alias refers to a node that contains it; remove the alias".to_owned()),
+            ("a: 1\nb: *nobody\n", Some((2, 4)), "the alias has no anchor with its name before it".to_owned()),
+            ("a: !secret b\n", None, "the tag !secret is not supported; write the value without it".to_owned()),
+            (&deep, None, "it is nested more than 64 levels deep".to_owned()),
+            (&many, None, "a file can have at most 5000 documents; split it".to_owned()),
+            (&large, None, "a text can have at most 100000 keys and values; split it".to_owned()),
             (&merges, None, too_many_aliases()),
         ] {
             let bad = read(text).expect_err(&sentence);
@@ -235,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn must_not_be_blown_up() {
+    fn must_limit_expansion() {
         let mut laughs = "a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n".to_owned();
         for level in 1..10 {
             let many = vec![format!("*a{}", level - 1); 9].join(", ");
@@ -248,7 +251,7 @@ mod tests {
         let merges = format!("base: &b {{{}}}\n", (0..500).map(|i| format!("k{i}: 1, ")).collect::<String>());
         let merges = merges + &(0..500).map(|i| format!("m{i}: {{<<: *b}}\n")).collect::<String>();
         assert!(documents(&merges).is_err());
-        // What is blown up takes hours, or all memory.
+        // Without limits, this would take hours or all memory.
         assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
     }
 }

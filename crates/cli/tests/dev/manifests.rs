@@ -119,7 +119,7 @@ fn must_say_where_a_file_is_broken() {
     shell.write("bad.yaml", "kind: Tenant\ntenant_id: a\n---\nkind: Tenant\nkind: Tenant\n");
     for verb in ["plan", "apply"] {
         let said = shell.bad(&format!("{verb} -f bad.yaml"), 1);
-        assert_eq!(said, "error: bad.yaml:5:1: the key \"kind\" stands twice\n");
+        assert_eq!(said, "error: bad.yaml:5:1: the key \"kind\" occurs twice; remove one\n");
     }
     let said = shell.bad("plan -f bda.yaml", 1);
     assert!(said.contains("next: did you mean bad.yaml?"), "{said}");

@@ -1,19 +1,19 @@
-//! The credential of a request: the bearer token of its `Authorization` header (RFC 6750).
+//! The credential of a request: the bearer token in its `Authorization` header (RFC 6750).
 
 use crate::authentication::Authentication;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use tenancy_core::Error;
 
-/// The digest of the token that a request shows.
+/// Returns the digest of the token of a request.
 ///
 /// # Errors
-/// [`Error::Unauthenticated`] when it shows none.
+/// [`Error::Unauthenticated`] if the request has no bearer token.
 pub fn shown(headers: &HeaderMap) -> Result<String, Error> {
     bearer(headers).map(Authentication::digest).ok_or(Error::Unauthenticated)
 }
 
-/// The token of `Authorization: Bearer …`; the scheme's case does not matter.
+/// Returns the token of `Authorization: Bearer …`. The case of the scheme does not matter.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let token = token.trim();

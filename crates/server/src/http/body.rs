@@ -1,4 +1,4 @@
-//! The body of a request: bounded in size and in time, and read as what it says it is.
+//! The body of a request: limited in size and time, and parsed by its media type.
 
 use super::problem::Problem;
 use crate::config::Limits;
@@ -14,21 +14,29 @@ use tenancy_core::json::Strict;
 /// Reads the whole body.
 ///
 /// # Errors
-/// [`Error::TooLarge`]; 408 when it does not come.
+/// [`Error::TooLarge`]; 408 if the body does not arrive in time.
 pub async fn read(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
     let time = Duration::from_secs(limits.body_read_timeout_seconds);
     let most = limits.max_body_bytes;
-    let too_large = || Error::TooLarge(format!("a body is at most {most} bytes: send it in parts")).into();
-    // What says that it will be too large need not be sent first.
+    let too_large = || {
+        Error::TooLarge(format!("The request body must not exceed {most} bytes. Split it into several requests."))
+            .into()
+    };
+    // A body whose declared length is too large is refused before it is sent.
     if usize::try_from(body.size_hint().lower()).is_ok_and(|least| least > most) {
         return Err(too_large());
     }
     match tokio::time::timeout(time, to_bytes(body, most)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if is_too_large(&error) => Err(too_large()),
-        Ok(Err(_)) => Err(Error::Malformed("the body broke off".to_owned()).into()),
+        Ok(Err(_)) => {
+            Err(Error::Malformed("The request body ended before its declared length. Send it again.".to_owned()).into())
+        }
         Err(_) => {
-            let detail = format!("the body did not come within {} seconds", limits.body_read_timeout_seconds);
+            let detail = format!(
+                "The request body did not arrive within {} seconds. Send it again.",
+                limits.body_read_timeout_seconds
+            );
             Err(Problem::Http(StatusCode::REQUEST_TIMEOUT, "timeout", detail))
         }
     }
@@ -45,7 +53,7 @@ fn is_too_large(error: &axum::Error) -> bool {
     false
 }
 
-/// Whether a body is sent as it is, in UTF-8: nothing else is decoded.
+/// Checks that a body is UTF-8 without a content encoding. The server decodes nothing else.
 ///
 /// # Errors
 /// 415 for another `Content-Encoding` or charset.
@@ -54,12 +62,12 @@ pub fn as_it_is(headers: &HeaderMap) -> Result<(), Problem> {
     let words = headers.get_all(CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     let mut encodings = words.map(|word| String::from_utf8_lossy(word.trim_ascii()).into_owned());
     if let Some(encoding) = encodings.find(|word| !word.is_empty() && !word.eq_ignore_ascii_case("identity")) {
-        let detail = format!("a body here is not encoded, and not {encoding}: send it without Content-Encoding");
+        let detail = format!("Content-Encoding {encoding} is not supported. Send the body without Content-Encoding.");
         return refused("unsupported_content_encoding", detail);
     }
     match charset(headers) {
         Some(charset) if !charset.eq_ignore_ascii_case("utf-8") => {
-            refused("unsupported_charset", format!("a body here is UTF-8, not {charset}: send it in that"))
+            refused("unsupported_charset", format!("Charset {charset} is not supported. Send the body in UTF-8."))
         }
         _ => Ok(()),
     }
@@ -73,29 +81,29 @@ fn charset(headers: &HeaderMap) -> Option<&str> {
     })
 }
 
-/// One JSON document. A body that does not say what it is counts as JSON.
+/// Parses one JSON document. A body without a media type counts as JSON.
 ///
 /// # Errors
 /// [`Error::Malformed`]; 415 for another media type.
 pub fn json(headers: &HeaderMap, body: &[u8]) -> Result<Value, Problem> {
     match media_type(headers) {
         None => {}
-        // A list of operations, and no document.
+        // JSON Patch: a list of operations and not a document.
         Some(media) if media == "application/json-patch+json" => {
             return Err(unsupported(&media, "application/json or application/merge-patch+json"));
         }
         Some(media) if media == "application/json" || media.ends_with("+json") => {}
-        // What curl says of `-d` when it is not told.
+        // The default of `curl -d`.
         Some(media) if media == "application/x-www-form-urlencoded" => {}
         Some(media) => return Err(unsupported(&media, "application/json")),
     }
-    Strict::parse(body).map_err(|error| Error::Malformed(format!("this is no JSON that can be taken: {error}")).into())
+    Strict::parse(body).map_err(|error| Error::Malformed(format!("invalid JSON: {error}")).into())
 }
 
-/// Many documents, YAML or JSON.
+/// Parses several documents, YAML or JSON.
 ///
 /// # Errors
-/// As [`json`].
+/// The same as [`json`].
 pub fn documents(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Value>, Problem> {
     match media_type(headers).as_deref() {
         Some("application/json") => Ok(match json(headers, body)? {
@@ -112,7 +120,8 @@ pub fn documents(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Value>, Problem
             | "application/x-www-form-urlencoded"
             | "application/octet-stream",
         ) => {
-            let text = std::str::from_utf8(body).map_err(|_| Error::Malformed("YAML must be UTF-8".to_owned()))?;
+            let text = std::str::from_utf8(body)
+                .map_err(|_| Error::Malformed("The request body must be UTF-8.".to_owned()))?;
             Ok(yaml::documents(text)?)
         }
         Some(media) => Err(unsupported(media, "application/yaml or application/json")),
@@ -125,7 +134,7 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
 }
 
 fn unsupported(media: &str, wanted: &str) -> Problem {
-    let detail = format!("a body here is {wanted}, not {media}: send that Content-Type");
+    let detail = format!("Content-Type {media} is not supported here. Send {wanted}.");
     Problem::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
 }
 

@@ -1,4 +1,4 @@
-//! The caller of a read, as the gate found it.
+//! The caller of a read, as the gate authenticated it.
 
 use super::problem::Problem;
 use crate::authentication::Caller;
@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use tenancy_core::Error;
 
-/// Who reads.
+/// Extractor of the caller.
 pub struct By(pub Caller);
 
 impl<S: Send + Sync> FromRequestParts<S> for By {

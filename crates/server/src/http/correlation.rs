@@ -1,13 +1,14 @@
-//! The correlation id of a request: the caller's, or a fresh one. An odd one is replaced, never refused.
+//! The correlation id of a request: sent by the caller, or generated. An id with unusual characters is replaced, never
+//! refused.
 
 use crate::tenancy::fresh_correlation_id;
 use axum::http::{HeaderMap, HeaderName};
 use tenancy_core::ids::CorrelationId;
 
-/// In and out.
+/// Header of requests and answers.
 pub const X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 
-/// `X-Correlation-Id`, or the trace id of `traceparent`, or a fresh one.
+/// Returns `X-Correlation-Id`, or the trace id of `traceparent`, or a generated id.
 pub fn of(headers: &HeaderMap) -> CorrelationId {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let own = text("x-correlation-id").and_then(CorrelationId::parse);
@@ -15,14 +16,15 @@ pub fn of(headers: &HeaderMap) -> CorrelationId {
     own.or_else(traced).unwrap_or_else(fresh_correlation_id)
 }
 
-/// The trace id in `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`, if all of it is as W3C Trace Context has it.
+/// Returns the trace id in `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`, if the value conforms to W3C
+/// Trace Context.
 fn trace_id(traceparent: &str) -> Option<&str> {
     let digits =
         |text: &str, length| text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let id = |text: &str, length| digits(text, length) && text.bytes().any(|b| b != b'0');
     let mut parts = traceparent.split('-');
     let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    // Only later versions may say more.
+    // Only later versions may have further fields.
     let version = digits(version, 2) && version != "ff" && (version != "00" || parts.next().is_none());
     (version && id(trace, 32) && id(parent, 16) && digits(flags, 2)).then_some(trace)
 }

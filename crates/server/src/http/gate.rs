@@ -1,4 +1,4 @@
-//! The gate before each route: who calls and whether they may, the correlation id, figures, one log line.
+//! The gate before each route: authentication, authorization, correlation id, metrics and one log line.
 
 use super::auth;
 use super::correlation::{self, X_CORRELATION_ID};
@@ -20,21 +20,21 @@ use std::time::{Duration, Instant};
 use tenancy_core::Error;
 use tenancy_core::ids::{CorrelationId, KeyId};
 
-/// What stands before one route.
+/// The gate of one route.
 pub struct Gate {
-    /// The server's state.
+    /// State of the server.
     pub server: Arc<Server>,
-    /// What is required of a caller.
+    /// What the route requires of its caller.
     pub requirement: Requirement,
-    /// The route's method.
+    /// Method of the route.
     pub method: &'static str,
-    /// The route's path, parameters unfilled.
+    /// Path of the route, with parameters in braces.
     pub path: String,
-    /// The route's figures.
+    /// Metrics of the route.
     pub metrics: RouteMetrics,
 }
 
-/// Lets a request through, or answers it.
+/// Passes a request on to the handler, or answers it.
 pub async fn gate(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let correlation_id = correlation::of(request.headers());
@@ -45,14 +45,17 @@ pub async fn gate(State(gate): State<Arc<Gate>>, request: Request, next: Next) -
     response
 }
 
-/// Runs the handler. A panic in it is a fault of ours, and not the end of the connection.
+/// Runs the handler. A panic becomes an answer with status 500, and the connection stays open.
 async fn run(next: Next, request: Request) -> Response {
     let run = AssertUnwindSafe(next.run(request)).catch_unwind();
-    run.await.unwrap_or_else(|_| Problem::from(Error::Internal("a handler panicked".to_owned())).into_response())
+    run.await.unwrap_or_else(|_| {
+        Problem::from(Error::Internal("a handler panicked; see standard error of the server".to_owned()))
+            .into_response()
+    })
 }
 
-/// A read that runs beside the check of its caller's key: the database is asked for both at once. What was read goes out
-/// only if the key is good.
+/// Runs a read and the check of its caller's key at the same time, so that both queries are in progress together. The
+/// result of the read is returned only if the key is valid.
 async fn beside(
     check: impl Future<Output = Result<Caller, Error>>,
     read: impl Future<Output = Response>,
@@ -66,13 +69,13 @@ async fn beside(
     }
 }
 
-/// The request with who calls.
+/// Returns the request with its caller and correlation id.
 fn of_caller(mut request: Request, caller: &Caller, correlation_id: &CorrelationId) -> Request {
     request.extensions_mut().insert(RequestContext { caller: caller.clone(), correlation_id: correlation_id.clone() });
     request
 }
 
-/// The whole response: a problem is written down, and the correlation id goes out.
+/// Returns the complete response: writes the body of a problem and adds the correlation id.
 pub fn finished(response: Response, correlation_id: &CorrelationId) -> Response {
     let mut response = Problem::settle(response, correlation_id);
     if let Ok(value) = HeaderValue::from_str(correlation_id.as_str()) {
@@ -105,8 +108,9 @@ impl Gate {
             }
             Some(caller) => {
                 let answer = run(next, of_caller(request, &caller, correlation_id)).await;
-                // A commit proves that the key is good; without one, the answer waits for the look-up. That something failed
-                // here is not secret, and may mean that the outcome of a change is unknown.
+                // A commit proves that the key was valid. Without a commit, the answer waits for the lookup. A server
+                // error is returned at once: it is not confidential, and may mean that the outcome of a change is
+                // unknown.
                 if caller.committed() {
                     caller.key().inspect(|key| tenancy.key_usage.used(key, now));
                 } else if !answer.status().is_server_error() {
@@ -125,7 +129,7 @@ impl Gate {
         Ok(answer)
     }
 
-    /// Whether the handler changes nothing, and asks for nothing of its caller.
+    /// Returns whether the handler changes nothing and has no requirement besides a permission.
     fn only_reads(&self) -> bool {
         self.method == "GET" && matches!(self.requirement, Requirement::Permission(_))
     }
@@ -137,13 +141,14 @@ impl Gate {
     }
 }
 
-/// What stands for a route in figures and log lines where there is none.
+/// Label of requests without a route in metrics and log lines.
 const NO_ROUTE: &str = "none";
 
-/// Methods that figures and log lines know; any other is `other`, since callers can make up as many as they like.
+/// Methods in metrics and log lines. All others count as `other`, since callers could otherwise create any number of
+/// labels.
 const METHODS: [&str; 7] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
 
-/// Answers a request that leads to no route, and records it as every other.
+/// Answers a request that matches no route, and records it like any other request.
 pub fn without_route(server: &Server, request: &Request, problem: Problem) -> Response {
     let (begun, correlation_id) = (Instant::now(), correlation::of(request.headers()));
     let response = finished(problem.into_response(), &correlation_id);

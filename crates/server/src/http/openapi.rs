@@ -1,12 +1,13 @@
 //! The OpenAPI 3.1 document, generated from the routes.
 //!
-//! What holds for every route is said here once: who may, how writes are made safe to repeat, what a refusal looks like.
+//! Adds what holds for every route: permissions, idempotency and precondition headers, and the form of errors.
 
 use super::route::Route;
 use crate::authentication::Requirement;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use tenancy_api::problem::{DocumentRef, Problem as ProblemView, ProblemError};
+use tenancy_core::permission::UNSCOPED_ONLY;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
@@ -24,7 +25,7 @@ use utoipa_axum::router::OpenApiRouter;
 )]
 struct Head;
 
-/// The document without its paths.
+/// Returns the document without its paths.
 pub fn head() -> utoipa::openapi::OpenApi {
     let mut head = Head::openapi();
     let components = head.components.get_or_insert_default();
@@ -32,7 +33,7 @@ pub fn head() -> utoipa::openapi::OpenApi {
     head
 }
 
-/// The whole document of these routes.
+/// Returns the complete document of these routes.
 pub fn document(routes: Vec<Route>) -> Value {
     let needs: Vec<_> = routes.iter().map(|route| (route.path.clone(), route.method, route.requirement)).collect();
     let router =
@@ -44,19 +45,19 @@ pub fn document(routes: Vec<Route>) -> Value {
         }
         let operation = &mut document["paths"][&path][method.to_lowercase()];
         security(operation, needs);
+        requirement(operation, needs);
         request_headers(operation, method, &path);
         responses(operation, method, &path, needs);
     }
     document
 }
 
-/// Whether a path leads to one thing that has versions.
+/// Returns whether a path leads to one resource with versions.
 fn has_versions(path: &str) -> bool {
     path.contains('{') && !path.starts_with("/v1/keys/")
 }
 
-/// A document that is put at its path need not say what the path says: its schema is one of its own, which does not require
-/// it.
+/// Replaces the schema of a document that is sent with PUT. The id is in the path, so it is optional in the body.
 fn named_by_path(document: &mut Value, path: &str) {
     let Some(content) = document["paths"][path]["put"]["requestBody"]["content"].as_object() else { return };
     let name = content.values().find_map(|content| content["schema"]["$ref"].as_str()?.rsplit('/').next());
@@ -90,7 +91,21 @@ fn security(operation: &mut Value, needs: Requirement) {
     }
 }
 
-/// The headers that every request of its kind may have.
+/// Adds what the caller needs to the description of an operation.
+fn requirement(operation: &mut Value, needs: Requirement) {
+    let needed = match needs {
+        Requirement::Nothing => "Requires no key.".to_owned(),
+        Requirement::Key => "Requires a valid key. Any role may call this.".to_owned(),
+        Requirement::Permission(permission) => {
+            let scope = if UNSCOPED_ONLY.contains(&permission) { " An unscoped key is required." } else { "" };
+            format!("Requires permission: {permission}.{scope}")
+        }
+    };
+    let described = operation["description"].as_str().map(|text| format!("{text}\n\n{needed}"));
+    operation["description"] = json!(described.unwrap_or(needed));
+}
+
+/// Adds the headers that requests of this kind can have.
 fn request_headers(operation: &mut Value, method: &str, path: &str) {
     let mut header = |name: &str, description: &str| {
         let parameter = json!({
@@ -105,53 +120,60 @@ fn request_headers(operation: &mut Value, method: &str, path: &str) {
     };
     if method != "GET" {
         let but = match path {
-            "/v1/apply" => "; documents that were refused, or had nothing to change, are decided anew",
-            "/v1/keys" => "; the token stands in the first answer alone",
+            "/v1/apply" => " Documents that were refused or unchanged are processed again.",
+            "/v1/keys" => " Only the first answer contains the token.",
             _ => "",
         };
-        let same = "Send the same again with the same key, and it has one effect and one answer, for 24 hours";
+        let same = "Makes the request safe to repeat for 24 hours. A repetition with the same key has no effect and \
+                    returns the first answer.";
         header("Idempotency-Key", &format!("{same}{but}"));
     }
     if method != "GET" && has_versions(path) {
-        header("If-Match", "The version that the write was decided on: an ETag as it was answered, or `*`");
+        let version = "Version that the write is based on: an ETag from an earlier answer, or `*` for any version. If \
+                       the current version differs, the answer is 412.";
+        header("If-Match", version);
     }
     if method == "PUT" {
-        header("If-None-Match", "`*`: make it; 412 if it is there already");
+        header("If-None-Match", "`*`: create the resource. If it exists, the answer is 412.");
     }
-    header("X-Correlation-Id", "Ties the request to its audit events, jobs and log lines; the answer has it too");
+    let correlation = "Connects the request with its audit events, jobs and log lines. The answer has the same header. \
+                       Generated if omitted.";
+    header("X-Correlation-Id", correlation);
 }
 
-/// What every answer of its kind has.
+/// Adds the headers and descriptions that answers of this kind have.
 fn responses(operation: &mut Value, method: &str, path: &str, needs: Requirement) {
     if needs != Requirement::Nothing {
         operation["responses"]["default"] = json!({
-            "description": "Why it was refused",
+            "description": "Error",
             "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
         });
     }
     let text = |description: &str| json!({"description": description, "schema": {"type": "string"}});
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         let words = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
-        let words = words.and_then(|status| status.canonical_reason()).unwrap_or("The answer");
+        let words = words.and_then(|status| status.canonical_reason()).unwrap_or("Answer");
         if response.get("description").is_none() {
             response["description"] = json!(words);
         }
-        response["headers"]["X-Correlation-Id"] = text("The request's own, or one that was made for it");
+        response["headers"]["X-Correlation-Id"] = text("Correlation id of the request, sent or generated.");
         if method != "GET" && status != "default" && path != "/v1/apply" {
-            let replayed = "`true`: this was the answer when the same was sent first; else left out";
+            let replayed =
+                "`true` if this is the stored answer to an earlier request with the same key. Otherwise omitted.";
             response["headers"]["Idempotency-Replayed"] = text(replayed);
         }
         match status.as_str() {
-            "201" => response["headers"]["Location"] = text("Where it is"),
+            "201" => response["headers"]["Location"] = text("Path of the new resource."),
             "202" => {
-                response["headers"]["Location"] = text("The job that is queued or running; left out where none is")
+                response["headers"]["Location"] =
+                    text("Path of the job that is queued or running. Omitted if there is none.")
             }
             _ => {}
         }
     }
 }
 
-/// The document as it is committed.
+/// Returns the document as it is committed to the repository.
 pub fn text() -> String {
     let document = document(super::router::all());
     serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
@@ -163,7 +185,7 @@ mod tests {
 
     const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../openapi.json");
 
-    /// `TENANCY_WRITE_OPENAPI=1 cargo test -p tenancy-server openapi` writes it anew.
+    /// `TENANCY_WRITE_OPENAPI=1 cargo test -p tenancy-server openapi` writes the document.
     #[test]
     fn must_be_the_document_that_is_committed() {
         if std::env::var_os("TENANCY_WRITE_OPENAPI").is_some() {
@@ -173,7 +195,7 @@ mod tests {
         let same = committed == text();
         assert!(
             same,
-            "the API changed: run TENANCY_WRITE_OPENAPI=1 cargo test -p tenancy-server openapi, and look at the difference"
+            "the API has changed: run TENANCY_WRITE_OPENAPI=1 cargo test -p tenancy-server openapi, review the diff"
         );
     }
 

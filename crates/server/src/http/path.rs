@@ -1,4 +1,4 @@
-//! Parameters of the path.
+//! Path parameters.
 
 use super::problem::Problem;
 use axum::extract::FromRequestParts;
@@ -6,16 +6,16 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use tenancy_core::Error;
 
-/// The parameters of a route's path, in order.
+/// Extractor of a route's path parameters, in order.
 pub struct Named<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        // No name of ours has it, and PostgreSQL takes no text that has.
+        // No valid name contains it, and PostgreSQL accepts no text that does.
         if parts.uri.path().contains("%00") {
-            return Err(Error::Malformed("the path contains U+0000".to_owned()).into());
+            return Err(Error::Malformed("The path must not contain U+0000.".to_owned()).into());
         }
         let read = axum::extract::Path::<T>::from_request_parts(parts, state).await;
         read.map(|path| Self(path.0)).map_err(|bad| Error::Malformed(bad.body_text()).into())

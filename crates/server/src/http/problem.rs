@@ -1,4 +1,4 @@
-//! Refusals on their way out. A handler only says what is wrong; the gate knows the correlation id and writes it down.
+//! Error responses. A handler only returns the error; the gate adds the correlation id and writes the body.
 
 use super::respond::bytes;
 use crate::operations::apply::Refused;
@@ -9,17 +9,17 @@ use tenancy_api::problem::{DocumentRef, Problem as ProblemView};
 use tenancy_core::Error;
 use tenancy_core::ids::CorrelationId;
 
-/// The media type of RFC 9457.
+/// Media type of RFC 9457.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Problem {
-    /// By an operation.
+    /// An error of an operation.
     Refused(Error),
-    /// By `apply`, with the documents that it was about.
+    /// An error of `apply`, with the documents that it concerns.
     File(Error, Vec<DocumentRef>),
-    /// By HTTP itself: status, code, sentence.
+    /// An HTTP error: status, code, sentence.
     Http(StatusCode, &'static str, String),
 }
 
@@ -36,7 +36,7 @@ impl From<Refused> for Problem {
 }
 
 impl IntoResponse for Problem {
-    /// A response that still lacks its body: the gate writes it with [`Problem::answer`].
+    /// Returns a response without a body; the gate writes the body with [`Problem::answer`].
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
         response.extensions_mut().insert(self);
@@ -54,7 +54,7 @@ impl Problem {
         }
     }
 
-    /// The whole response.
+    /// Returns the complete response.
     pub fn answer(&self, correlation_id: &CorrelationId) -> Response {
         let view = match self {
             Self::Refused(error) => ProblemView::of(error, &[], correlation_id.as_str()),
@@ -65,7 +65,7 @@ impl Problem {
             }
         };
         if let Self::Refused(Error::Internal(what)) | Self::File(Error::Internal(what), _) = self {
-            tracing::error!(correlation_id = correlation_id.as_str(), "internal: {what}");
+            tracing::error!(correlation_id = correlation_id.as_str(), "internal error: {what}");
         }
         let mut response = bytes(self.status(), PROBLEM_JSON, serde_json::to_vec(&view).unwrap_or_default());
         let headers = response.headers_mut();
@@ -77,7 +77,7 @@ impl Problem {
         response
     }
 
-    /// Takes the problem out of a handler's response and answers it whole.
+    /// Replaces a handler's response that carries a problem by the complete response.
     pub fn settle(mut response: Response, correlation_id: &CorrelationId) -> Response {
         let Some(problem) = response.extensions_mut().remove::<Self>() else { return response };
         let mut settled = problem.answer(correlation_id);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn must_say_when_to_come_again_and_who_to_be() {
+    async fn must_add_retry_after_and_www_authenticate() {
         let id = CorrelationId::known("c-1");
         let busy = Problem::settle(Problem::from(Error::Busy).into_response(), &id);
         assert_eq!(busy.status().as_u16(), 503);

@@ -1,4 +1,5 @@
-//! Parameters of the query: each is asked for by name, and one that nobody asked for is refused, with the nearest.
+//! Query parameters. Handlers read each parameter by name; a parameter that no handler reads is refused, with the
+//! nearest known name.
 
 use super::problem::Problem;
 use axum::extract::FromRequestParts;
@@ -8,7 +9,7 @@ use tenancy_core::nearest::nearest;
 use tenancy_core::{Error, Timestamp};
 use tenancy_store::page::{DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS, Page};
 
-/// The parameters of a query.
+/// Query parameters of a request.
 #[derive(Debug, Default)]
 pub struct Query {
     pairs: Vec<(String, String)>,
@@ -21,15 +22,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
         let pairs = pairs.map_err(|bad| Error::Malformed(bad.body_text()))?.0;
-        // No text of ours has it, and PostgreSQL takes none that has.
+        // No valid text contains it, and PostgreSQL accepts no text that does.
         if pairs.iter().any(|(_, value)| value.contains('\0')) {
-            return Err(Error::Malformed("the query contains U+0000".to_owned()).into());
+            return Err(Error::Malformed("The query must not contain U+0000.".to_owned()).into());
         }
         Ok(Self { pairs, known: Vec::new() })
     }
 }
 
-/// That the query has no parameters.
+/// Extractor that refuses all query parameters.
 pub struct NoQuery;
 
 impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
@@ -42,49 +43,49 @@ impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
 }
 
 fn bad(name: &str, what: impl std::fmt::Display) -> Error {
-    Error::Malformed(format!("the query's {name} {what}"))
+    Error::Malformed(format!("query parameter {name} {what}"))
 }
 
 impl Query {
-    /// Every value of a parameter.
+    /// Returns every value of a parameter.
     pub fn all(&mut self, name: &'static str) -> impl Iterator<Item = &str> {
         self.known.push(name);
         self.pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The value of a parameter that may be given once; an empty one counts as absent.
+    /// Returns the value of a parameter that may occur once. An empty value counts as absent.
     ///
     /// # Errors
-    /// [`Error::Malformed`] when it is given twice.
+    /// [`Error::Malformed`] if the parameter occurs more than once.
     pub fn text(&mut self, name: &'static str) -> Result<Option<String>, Error> {
         let mut values = self.all(name);
         let value = values.next().filter(|value| !value.is_empty()).map(str::to_owned);
-        if values.next().is_some() { Err(bad(name, "is given twice")) } else { Ok(value) }
+        if values.next().is_some() { Err(bad(name, "must not occur more than once")) } else { Ok(value) }
     }
 
-    /// Every item of a parameter that may be repeated, and may list items with commas.
+    /// Returns every item of a parameter that may be repeated, and whose values may be lists separated by commas.
     pub fn list(&mut self, name: &'static str) -> Vec<String> {
         let items = self.all(name).flat_map(|value| value.split(','));
         items.map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
     }
 
-    /// One of a closed list of words.
+    /// Returns one word of a closed list.
     ///
     /// # Errors
-    /// [`Error::Malformed`] with the nearest.
+    /// [`Error::Malformed`], with the nearest word.
     pub fn word<T: Copy>(&mut self, name: &'static str, words: &[(&'static str, T)]) -> Result<Option<T>, Error> {
         self.text(name)?.map(|text| word(name, &text, words)).transpose()
     }
 
-    /// Many of a closed list of words.
+    /// Returns any number of words of a closed list.
     ///
     /// # Errors
-    /// [`Error::Malformed`] with the nearest.
+    /// [`Error::Malformed`], with the nearest word.
     pub fn words<T: Copy>(&mut self, name: &'static str, words: &[(&'static str, T)]) -> Result<Vec<T>, Error> {
         self.list(name).iter().map(|text| word(name, text, words)).collect()
     }
 
-    /// A yes or no; absent is no.
+    /// Returns a boolean. Absent means false.
     ///
     /// # Errors
     /// [`Error::Malformed`].
@@ -92,7 +93,7 @@ impl Query {
         Ok(self.word(name, &[("true", true), ("false", false)])?.unwrap_or(false))
     }
 
-    /// A whole number of the range.
+    /// Returns a whole number in the range.
     ///
     /// # Errors
     /// [`Error::Malformed`].
@@ -103,19 +104,19 @@ impl Query {
         number.map(Some).ok_or_else(|| bad(name, what()))
     }
 
-    /// A time, RFC 3339.
+    /// Returns a time in RFC 3339 format.
     ///
     /// # Errors
     /// [`Error::Malformed`].
     pub fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, Error> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         let what = || bad(name, format!("must be a time such as 2026-11-23T08:00:00Z, not {text:?}"));
-        // Nothing of ours is older than Unix time, and PostgreSQL's own times begin in 4713 BC.
+        // No time in the database is older than the Unix epoch, and PostgreSQL's earliest time is in 4713 BC.
         let time = text.parse::<Timestamp>().ok().filter(|time| *time >= Timestamp::UNIX_EPOCH);
         time.map(Some).ok_or_else(what)
     }
 
-    /// Which page: `limit` and `after`.
+    /// Returns the requested page: `limit` and `after`.
     ///
     /// # Errors
     /// [`Error::Malformed`].
@@ -125,20 +126,20 @@ impl Query {
         Ok(Page { after: self.text("after")?, limit })
     }
 
-    /// Refuses parameters that nobody asked for.
+    /// Refuses all parameters that were not read.
     ///
     /// # Errors
-    /// [`Error::Malformed`] with the nearest that there is.
+    /// [`Error::Malformed`], with the nearest known name.
     pub fn no_others(&self) -> Result<(), Error> {
         let Some((name, _)) = self.pairs.iter().find(|(name, _)| !self.known.contains(&name.as_str())) else {
             return Ok(());
         };
         let hint = match (nearest(name, self.known.iter().copied()), self.known.as_slice()) {
             (Some(near), _) => format!("; did you mean {near:?}?"),
-            (None, []) => "; there are none here".to_owned(),
-            (None, known) => format!("; there are {}", known.join(", ")),
+            (None, []) => "; this route has no query parameters".to_owned(),
+            (None, known) => format!("; known parameters: {}", known.join(", ")),
         };
-        Err(Error::Malformed(format!("there is no query parameter {name:?}{hint}")))
+        Err(Error::Malformed(format!("unknown query parameter {name:?}{hint}")))
     }
 }
 
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn must_refuse_what_nobody_asked_for() {
+    fn must_refuse_an_unknown_parameter() {
         let mut query = of("limit=3&stat=Active");
         assert_eq!(query.page().map(|page| page.limit), Ok(3));
         assert_eq!(query.text("state"), Ok(None));

@@ -9,10 +9,10 @@ use axum::response::Response;
 use serde::Serialize;
 use tenancy_core::Error;
 
-/// Says that an answer is the first one to this Idempotency-Key.
+/// `Idempotency-Replayed`: the answer is the stored one to this Idempotency-Key.
 pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// A response of that media type.
+/// Returns a response with this media type.
 pub fn bytes(status: StatusCode, media_type: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
@@ -20,19 +20,19 @@ pub fn bytes(status: StatusCode, media_type: &'static str, body: impl Into<Body>
     response
 }
 
-/// JSON.
+/// Returns a JSON response.
 ///
 /// # Errors
-/// [`Error::Internal`] when the view cannot be written, which no view is known for.
+/// [`Error::Internal`] if the view cannot be serialized, which is not known to happen.
 pub fn json(view: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(view).map_err(|error| Error::Internal(format!("cannot write JSON: {error}")))?;
     Ok(bytes(StatusCode::OK, "application/json", body))
 }
 
-/// JSON of something that has versions.
+/// Returns a JSON response with an ETag.
 ///
 /// # Errors
-/// As [`json`].
+/// The same as [`json`].
 pub fn versioned(etag: &str, view: &impl Serialize) -> Result<Response, Problem> {
     let mut response = json(view)?;
     if let Ok(etag) = HeaderValue::from_str(&format!("\"{etag}\"")) {
@@ -41,7 +41,7 @@ pub fn versioned(etag: &str, view: &impl Serialize) -> Result<Response, Problem>
     Ok(response)
 }
 
-/// An answer of a write; `replayed`: it was given before.
+/// Returns the response of a write. `replayed`: it is a stored answer.
 pub fn answer(answer: Answer, replayed: bool) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     let mut response = if answer.body.is_empty() {
@@ -62,8 +62,8 @@ pub fn answer(answer: Answer, replayed: bool) -> Response {
     response
 }
 
-/// The text of a view, for an [`Answer`].
+/// Serializes a view for an [`Answer`].
 pub fn text(view: &impl Serialize) -> String {
-    // No view has a map with keys that are not text, which is all that could fail.
+    // Serialization can fail only for maps whose keys are not text, which no view has.
     serde_json::to_string(view).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! Tenants as they were rendered last. Each is kept with its stamp and served only while the database says that the
-//! stamp is still that: so nothing stale is ever served, and a read costs one look at two rows.
+//! Response cache for tenants. Each entry has the stamp of the tenant at the time it was rendered, and is served only
+//! if the database reports the same stamp. So no answer is stale, and a cached read costs one query of two rows.
 
 use super::problem::Problem;
 use super::respond::{bytes, text};
@@ -20,12 +20,12 @@ use tenancy_core::scope::Scope;
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_store::read::Stamp;
 
-/// About what an entry takes beside its body: its key, its stamp, the cache's own.
+/// Approximate size of an entry besides its body: key, stamp and the cache's own data.
 const OVERHEAD_BYTES: u64 = 512;
-/// About what a body takes, for sizing the cache.
+/// Approximate size of a body, to size the cache.
 const TYPICAL_BYTES: u64 = 2048;
 
-/// A tenant's answer.
+/// A rendered tenant.
 #[derive(Debug)]
 struct Answer {
     stamp: Stamp,
@@ -36,7 +36,7 @@ struct Answer {
 #[derive(Debug, Clone)]
 struct ByBytes;
 
-/// What an answer depends on besides the tenant's stamp: which tenant, and what the caller reaches.
+/// What an answer depends on besides the stamp: the tenant and the caller's scope.
 type Key = (TenantId, Scope);
 
 impl Weighter<Key, Arc<Answer>> for ByBytes {
@@ -45,18 +45,18 @@ impl Weighter<Key, Arc<Answer>> for ByBytes {
     }
 }
 
-/// The answers that are kept.
+/// The response cache.
 #[derive(Debug)]
 pub struct ResponseCache(Cache<Key, Arc<Answer>, ByBytes>);
 
 impl ResponseCache {
-    /// Keeps answers of so many bytes in all.
+    /// Creates a cache with a maximum size in bytes.
     pub fn new(max_bytes: u64) -> Self {
         let entries = usize::try_from(max_bytes / TYPICAL_BYTES).unwrap_or(usize::MAX);
         Self(Cache::with_weighter(entries, max_bytes, ByBytes))
     }
 
-    /// The answer to a read of the tenant that `name` leads to.
+    /// Returns the answer to a read of the tenant with this id or alias.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unavailable`].
@@ -68,7 +68,7 @@ impl ResponseCache {
         {
             return Ok(kept.response());
         }
-        // By its id, and not by its name once more: an alias may lead elsewhere by now.
+        // Reads by id and not by name again: an alias may refer to another tenant by now.
         let found = tenants::by_id(tenancy, caller, &stamp.tenant_id).await?;
         let snapshot = found.ok_or_else(|| Error::not_found("tenant", name))?;
         tenancy.key_names.load(tenancy, snapshot.all_holds().map(|hold| hold.placed_by.as_str())).await?;
@@ -85,8 +85,8 @@ impl ResponseCache {
     }
 }
 
-/// Whether what was rendered is what the stamp stands for. The snapshot was read after the stamp: if it has moved, the
-/// next read renders it. An open job moves on without moving the stamp.
+/// Returns whether the rendered snapshot matches the stamp. The snapshot was read after the stamp: if the tenant has
+/// changed in between, the next read renders it again. The progress of an open job does not change the stamp.
 fn keeps(snapshot: &TenantSnapshot, stamp: &Stamp) -> bool {
     let tenant = &snapshot.tenant;
     snapshot.open_job.is_none() && (tenant.terms.version, tenant.facts.counter) == (stamp.version, stamp.counter)

@@ -1,4 +1,4 @@
-//! A route: its handler, its place in the OpenAPI document, and what is required of a caller, registered in one.
+//! A route: its handler, its OpenAPI description and its requirement, registered together.
 
 use super::gate::{Gate, gate};
 use super::server::Server;
@@ -7,19 +7,19 @@ use axum::middleware::from_fn_with_state;
 use std::sync::Arc;
 use utoipa_axum::router::UtoipaMethodRouter;
 
-/// One method on one path. There is no way to make one without saying what is required of a caller.
+/// One method on one path. It cannot be created without a requirement.
 pub struct Route {
-    /// What is required of a caller.
+    /// What the route requires of its caller.
     pub requirement: Requirement,
-    /// The method.
+    /// HTTP method.
     pub method: &'static str,
-    /// The path, parameters in braces.
+    /// Path, with parameters in braces.
     pub path: String,
     methods: UtoipaMethodRouter<Arc<Server>>,
 }
 
 impl Route {
-    /// The route of `routes!(handler)`, which stands for one method on one path.
+    /// Creates the route of `routes!(handler)`, which has one method on one path.
     pub fn new(requirement: Requirement, methods: UtoipaMethodRouter<Arc<Server>>) -> Self {
         let (path, method) = methods.1.paths.first_key_value().map_or_else(Default::default, |(path, item)| {
             let methods = [
@@ -35,12 +35,12 @@ impl Route {
         Self { requirement, method, path, methods }
     }
 
-    /// Its registration, without the gate: for the OpenAPI document.
+    /// Returns the registration without the gate, for the OpenAPI document.
     pub fn documented(self) -> UtoipaMethodRouter<Arc<Server>> {
         self.methods
     }
 
-    /// Its registration, behind the gate.
+    /// Returns the registration behind the gate.
     pub fn gated(self, server: &Arc<Server>) -> UtoipaMethodRouter<Arc<Server>> {
         let stands_before = Arc::new(Gate {
             server: Arc::clone(server),

@@ -1,4 +1,4 @@
-//! The one page of routes.
+//! The table of all routes.
 
 use super::gate::without_route;
 use super::openapi;
@@ -23,7 +23,7 @@ use tenancy_core::permission::Operation::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// Every route, with what a caller needs.
+/// Returns every route, with its requirement.
 pub fn all() -> Vec<Route> {
     let open = |methods| Route::new(Requirement::Nothing, methods);
     let key = |methods| Route::new(Requirement::Key, methods);
@@ -78,7 +78,7 @@ pub fn all() -> Vec<Route> {
     ]
 }
 
-/// The whole router, each route behind its gate.
+/// Returns the router, with a gate before each route.
 pub fn router(server: &Arc<Server>) -> Router {
     let gated = all()
         .into_iter()
@@ -93,7 +93,11 @@ async fn no_such_route(State(server): State<Arc<Server>>, request: Request) -> R
 }
 
 async fn no_such_method(State(server): State<Arc<Server>>, request: Request) -> Response {
-    let detail = format!("{} has no {}: see the Allow header", request.uri().path(), request.method());
+    let detail = format!(
+        "{} does not support {}. The Allow header lists the supported methods.",
+        request.uri().path(),
+        request.method()
+    );
     let problem = Problem::Http(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
     without_route(&server, &request, problem)
 }

@@ -1,4 +1,4 @@
-//! What handlers are given.
+//! State that handlers share.
 
 use super::response_cache::ResponseCache;
 use crate::authentication::Authentication;
@@ -11,18 +11,18 @@ use tokio_util::sync::CancellationToken;
 
 /// The server's state.
 pub struct Server {
-    /// What operations stand on.
+    /// Shared state of operations.
     pub tenancy: Arc<Tenancy>,
     /// Limits on requests.
     pub limits: Limits,
-    /// Figures.
+    /// Metrics.
     pub metrics: Arc<Metrics>,
-    /// Tenants as they were rendered last.
+    /// Response cache for tenants.
     pub response_cache: ResponseCache,
-    /// Looks tokens up.
+    /// Looks up tokens.
     pub authentication: Authentication,
-    /// What runs in the background.
+    /// Status of the background loops.
     pub background: Arc<Background>,
-    /// Cancelled when the server stops: whoever waits answers now.
+    /// Cancelled when the server stops. Requests that wait then answer at once.
     pub stop: CancellationToken,
 }

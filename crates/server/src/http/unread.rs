@@ -1,4 +1,4 @@
-//! Bodies that nobody read to their end: the connection ends behind the answer, and the answer says so.
+//! Unread request bodies: the connection is closed after the answer, and the answer says so.
 
 use axum::Router;
 use axum::body::Body;
@@ -15,12 +15,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-/// The router. What is refused before its body was read would else leave a client with a connection that looks good and
-/// is not: after such an answer hyper closes it, and RFC 9112 (section 9.6) wants `Connection: close` to say so.
+/// Router that adds `Connection: close`. If a request is refused before its body was read, hyper closes the connection
+/// after the answer. RFC 9112 (section 9.6) requires the header, without which a client would reuse a closed
+/// connection.
 pub struct SaysWhatIsUnread(TowerToHyperService<Router>);
 
 impl SaysWhatIsUnread {
-    /// Answers as the router does.
+    /// Answers like the router.
     pub fn new(router: Router) -> Self {
         Self(TowerToHyperService::new(router))
     }
@@ -51,7 +52,7 @@ impl Service<Request<Incoming>> for SaysWhatIsUnread {
     }
 }
 
-/// A body that says when it was read to its end.
+/// A body that records whether it was read to its end.
 struct Watched {
     body: Incoming,
     is_read: Arc<AtomicBool>,

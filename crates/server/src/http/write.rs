@@ -1,4 +1,4 @@
-//! What a request to change something says: who, on which version, under which Idempotency-Key, what.
+//! Extractor for writes: caller, precondition, Idempotency-Key and body.
 
 use super::body;
 use super::problem::Problem;
@@ -21,28 +21,28 @@ use tenancy_core::Error;
 use tenancy_core::document;
 use tenancy_core::rules::gates::ALLOWED_BY_NAME;
 
-/// A request to change something.
+/// A write request.
 pub struct WriteRequest {
-    /// Who asks, in which request.
+    /// Caller and correlation id.
     pub request: RequestContext,
-    /// On what the change depends.
+    /// Precondition of the change.
     pub precondition: Precondition,
-    /// Kinds of changes that may destroy data and are wanted.
+    /// Kinds of gated changes to allow.
     pub allow: Vec<String>,
-    /// WriteRequest nothing: say what would be.
+    /// Whether to report what would change, and write nothing.
     pub dry_run: bool,
-    /// The Idempotency-Key, if there is one.
+    /// Idempotency-Key, if the request has one.
     pub key: Option<IdempotencyKey>,
     headers: HeaderMap,
     body: Bytes,
 }
 
-/// The header, which may be sent once: of two nobody knows which is meant.
+/// Returns a header that may occur only once, since two values would be ambiguous.
 fn once<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, Error> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (value, None) => Ok(value),
-        _ => Err(Error::Malformed(format!("{name} is given twice: send it once"))),
+        _ => Err(Error::Malformed(format!("{name} must not occur more than once. Send it once."))),
     }
 }
 
@@ -50,7 +50,7 @@ fn precondition(headers: &HeaderMap) -> Result<Precondition, Error> {
     let text = |name: &str| match once(headers, name)?.map(HeaderValue::to_str) {
         None => Ok(None),
         Some(Ok(text)) => Ok(Some(text)),
-        Some(Err(_)) => Err(Error::Malformed(format!("{name} must be ASCII"))),
+        Some(Err(_)) => Err(Error::Malformed(format!("{name} must contain visible ASCII characters only."))),
     };
     Precondition::read(text("If-Match")?, text("If-None-Match")?)
 }
@@ -83,51 +83,51 @@ impl FromRequest<Arc<Server>> for WriteRequest {
 }
 
 impl WriteRequest {
-    /// The body: one JSON document.
+    /// Returns the body as one JSON document.
     ///
     /// # Errors
-    /// As [`body::json`].
+    /// The same as [`body::json`].
     pub fn document(&self) -> Result<Value, Problem> {
         body::json(&self.headers, &self.body)
     }
 
-    /// The body of a request that may have none.
+    /// Returns the body of a request for which it is optional.
     ///
     /// # Errors
-    /// As [`body::json`].
+    /// The same as [`body::json`].
     pub fn document_if_any(&self) -> Result<Value, Problem> {
         if self.body.is_empty() { Ok(Value::Object(Default::default())) } else { self.document() }
     }
 
-    /// The version that the body of a DELETE says; it may say nothing else.
+    /// Returns the `version` in the body of a DELETE. The body may contain nothing else.
     ///
     /// # Errors
-    /// As [`body::json`], and [`Error::Invalid`].
+    /// The same as [`body::json`], and [`Error::Invalid`].
     pub fn version_said(&self) -> Result<Option<i64>, Problem> {
         let document = self.document_if_any()?;
         Ok(document::read(&document, |fields, findings| Some(fields.integer("version", 1..=i64::MAX, findings)))?)
     }
 
-    /// That the body says nothing.
+    /// Checks that the body is empty.
     ///
     /// # Errors
-    /// As [`body::json`], and [`Error::Invalid`].
+    /// The same as [`body::json`], and [`Error::Invalid`].
     pub fn nothing_said(&self) -> Result<(), Problem> {
         Ok(document::read(&self.document_if_any()?, |_, _| Some(()))?)
     }
 
-    /// The body: many documents, YAML or JSON.
+    /// Returns the body as several documents, YAML or JSON.
     ///
     /// # Errors
-    /// As [`body::documents`].
+    /// The same as [`body::documents`].
     pub fn documents(&self) -> Result<Vec<Value>, Problem> {
         body::documents(&self.headers, &self.body)
     }
 
-    /// Has the command carried out, and answers.
+    /// Carries out the command and answers.
     ///
     /// # Errors
-    /// What the operation refused.
+    /// The error of the operation.
     pub async fn carry_out<C: Command>(
         self,
         server: &Server,
@@ -137,10 +137,10 @@ impl WriteRequest {
         self.carry_out_kept(server, command, answer, answer).await
     }
 
-    /// As [`WriteRequest::carry_out`], where the answer that is kept for an Idempotency-Key is another than the first one.
+    /// Like [`WriteRequest::carry_out`], with a stored answer that differs from the first answer.
     ///
     /// # Errors
-    /// What the operation refused.
+    /// The error of the operation.
     pub async fn carry_out_kept<C: Command>(
         self,
         server: &Server,
@@ -149,7 +149,10 @@ impl WriteRequest {
         kept: fn(&Tenancy, &Caller, &C::Outcome) -> Answer,
     ) -> Result<Response, Problem> {
         if self.dry_run {
-            return Err(Error::Malformed("dry_run is for /v1/apply: nothing was changed".to_owned()).into());
+            return Err(Error::Malformed(
+                "Only /v1/apply supports dry_run. Remove the parameter. Nothing was changed.".to_owned(),
+            )
+            .into());
         }
         let keyed = self.key.map(|key| Keyed { key, answer: kept, keeps_unchanged: true });
         let (tenancy, caller) = (&server.tenancy, self.request.caller.clone());

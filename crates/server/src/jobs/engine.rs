@@ -1,4 +1,4 @@
-//! The job engine: claims due jobs by lease and has each worked to its end.
+//! The job engine: claims due jobs by lease and runs them to their end.
 
 use super::leases::Leases;
 use super::under_way::UnderWay;
@@ -17,24 +17,24 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Works jobs in one process.
+/// Runs jobs in one process.
 pub struct Runner {
     pub(super) tenancy: Arc<Tenancy>,
     pub(super) provisioner: Arc<dyn Provisioner>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) jobs: Jobs,
-    /// How claiming goes.
+    /// Status of claiming.
     status: Arc<LoopStatus>,
-    /// Who this process is, in leases and in the log.
+    /// Name of this process in leases and in the log.
     pub(super) holder: String,
     pub(super) leases: Leases,
     pub(super) stop: CancellationToken,
-    /// The stop has waited long enough for steps that are under way.
+    /// Cancelled when the drain time is over: steps in progress are then aborted.
     pub(super) late: CancellationToken,
 }
 
 impl Runner {
-    /// A runner that stops taking jobs when `stop` says so.
+    /// Creates a runner that stops claiming jobs when `stop` is cancelled.
     pub fn new(
         tenancy: Arc<Tenancy>,
         provisioner: Arc<dyn Provisioner>,
@@ -43,7 +43,7 @@ impl Runner {
         stop: CancellationToken,
     ) -> Arc<Self> {
         let mut random = [0; 8];
-        // Without randomness nothing else works either; two processes still differ by their number.
+        // If randomness fails, nothing else works either; process ids still keep the names of two processes apart.
         let _ = getrandom::fill(&mut random);
         let holder = format!("runner-{}-{}", std::process::id(), hex(&random));
         let (leases, late) = (Leases::default(), CancellationToken::new());
@@ -51,13 +51,13 @@ impl Runner {
         Arc::new(Self { tenancy, provisioner, metrics, jobs, status, holder, leases, stop, late })
     }
 
-    /// How the claiming of jobs goes.
+    /// Returns the status of claiming.
     pub fn status(&self) -> Arc<LoopStatus> {
         Arc::clone(&self.status)
     }
 
-    /// Works until `stop`; then gives back what it holds, once each job's step under way is done, or `drain` is over. A step
-    /// that is not done by then is dropped, and goes on elsewhere.
+    /// Runs jobs until `stop` is cancelled. Then releases the lease of each job when its current step is done or
+    /// `drain` is over. A step that is not done by then is aborted, and another process starts it again.
     pub async fn run(self: Arc<Self>, drain: Duration) {
         let beats = tokio::spawn(Arc::clone(&self).beat());
         let mut working = JoinSet::new();
@@ -77,15 +77,18 @@ impl Runner {
         let drained = async { while working.join_next().await.is_some() {} };
         tokio::pin!(drained);
         if tokio::time::timeout(drain, &mut drained).await.is_err() {
-            tracing::warn!("jobs were still at their steps after {} seconds: they are given back", drain.as_secs());
+            tracing::warn!(
+                "aborting job steps that were still running after {} seconds; the jobs are released",
+                drain.as_secs()
+            );
             self.late.cancel();
             drained.await;
         }
         beats.abort();
     }
 
-    /// Claims what is due, once, and works it to its end; returns how many jobs there were. Jobs that follow from these
-    /// are for the next call: call it until it returns 0, and nothing is left to do.
+    /// Claims due jobs once, runs them to their end, and returns how many they were. Follow-up jobs are left for the
+    /// next call: when a call returns 0, no job is due.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -110,7 +113,7 @@ impl Runner {
         count
     }
 
-    /// Jobs, and until when their leases hold at least: that is counted from before they were asked for.
+    /// Claims jobs. Returns them with the time until which their leases hold at least, counted from before the claim.
     async fn claim(&self, limit: usize) -> Result<(Vec<Job>, Instant), Error> {
         let until = self.until();
         Ok((self.tenancy.store.claim(&self.holder, limit, self.lease()).await?, until))
@@ -128,8 +131,8 @@ impl Runner {
         }
     }
 
-    /// Prolongs all leases, again and again. Its own task: whatever the jobs wait for, their leases hold. A heartbeat that
-    /// hangs is given up when the next one is due.
+    /// Extends all leases at each heartbeat. Runs in its own task, so that leases hold whatever the jobs wait for. A
+    /// heartbeat that hangs is aborted when the next one is due.
     async fn beat(self: Arc<Self>) {
         let within = Duration::from_secs(self.jobs.heartbeat_seconds);
         let mut every = tokio::time::interval(within);
@@ -142,7 +145,7 @@ impl Runner {
             }
             match self.tenancy.store.heartbeat(&leases, self.lease(), within).await {
                 Ok(held) => self.leases.keep(&leases, &held, until),
-                Err(error) => tracing::warn!(%error, "leases could not be prolonged"),
+                Err(error) => tracing::warn!(%error, "could not extend leases"),
             }
         }
     }
@@ -151,14 +154,14 @@ impl Runner {
         Duration::from_secs(self.jobs.lease_seconds)
     }
 
-    /// Until when a lease that is asked for now is counted on: a little less than it holds, since clocks differ, and a step
-    /// takes a moment to stop.
+    /// Returns the time until which a lease that is claimed now can be relied on. It is a little shorter than the
+    /// lease, since clocks differ and aborting a step takes time.
     fn until(&self) -> Instant {
         Instant::now() + self.lease().mul_f64(0.9)
     }
 
-    /// How long to wait when nothing says that there is anything to do; never quite the same, so that processes that
-    /// were started together do not ask together.
+    /// Returns the pause before the next look for due jobs if no notification arrives. The pause is random within
+    /// limits, so that processes that start together do not query at the same time.
     fn pause(&self) -> Duration {
         let jitter = getrandom::u32().unwrap_or(0) % 256;
         Duration::from_millis(self.jobs.poll_milliseconds).mul_f64(0.875 + f64::from(jitter) / 1024.0)

@@ -1,8 +1,8 @@
-//! The leases that a process holds.
+//! The leases that this process holds.
 //!
-//! A lease is lost in two ways: it is taken away, since another has the job now or nobody has; or its time is over as far
-//! as this process knows, since no heartbeat was answered in time. Then the work on the job stops by itself, before
-//! another process may take it over.
+//! A lease is lost in two ways: another process has claimed the job or the job is no longer running, which a heartbeat
+//! reports; or the lease has ended as far as this process knows, since no heartbeat was answered in time. In both cases
+//! work on the job stops here before another process can take the job over.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,15 +12,15 @@ use tenancy_store::upkeep::Lease;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// Leases by job, each with its epoch and until when it holds.
+/// Leases by job, each with its epoch and the time until which it holds.
 #[derive(Default)]
 pub(super) struct Leases {
     held: Mutex<HashMap<JobId, (i64, watch::Sender<Instant>)>>,
 }
 
-/// What the work on a job knows of its lease.
+/// View of a job's lease for the code that runs the job.
 pub(super) struct LeaseWatch {
-    /// Closed when the lease is taken away.
+    /// Closed when the lease is lost.
     until: watch::Receiver<Instant>,
 }
 
@@ -39,15 +39,15 @@ impl LeaseWatch {
 }
 
 impl Leases {
-    /// Holds the lease of a job that was claimed. One of the same job from before is lost: who works it under that one
-    /// would else go on beside who works it now.
+    /// Stores the lease of a claimed job. A former lease of the same job in this process is lost, since otherwise two
+    /// tasks would run the job at the same time.
     pub fn hold(&self, job: &Job, until: Instant) -> LeaseWatch {
         let (sender, receiver) = watch::channel(until);
         self.held().insert(job.job_id.clone(), (job.lease_epoch, sender));
         LeaseWatch { until: receiver }
     }
 
-    /// Forgets a lease that was given up, of this epoch.
+    /// Removes a lease that was released, if it has this epoch.
     pub fn drop(&self, lease: &Lease) {
         let mut held = self.held();
         if held.get(&lease.0).is_some_and(|(epoch, _)| *epoch == lease.1) {
@@ -55,12 +55,12 @@ impl Leases {
         }
     }
 
-    /// All of them.
+    /// Returns all leases.
     pub fn all(&self) -> Vec<Lease> {
         self.held().iter().map(|(job, (epoch, _))| (job.clone(), *epoch)).collect()
     }
 
-    /// Of those that were `asked` for, prolongs the ones that are still `held`, and tells the jobs of the others.
+    /// Extends those of the `asked` leases that are still `held`, and notifies the jobs of the others.
     pub fn keep(&self, asked: &[Lease], held: &[Lease], until: Instant) {
         let mut mine = self.held();
         for lease in asked {
@@ -74,7 +74,7 @@ impl Leases {
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<JobId, (i64, watch::Sender<Instant>)>> {
-        // Whoever panicked with it had changed one entry, whole.
+        // After a panic the map is still valid: each operation changes one entry as a whole.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn must_tell_who_works_a_job_that_its_own_process_has_claimed_again() {
+    async fn must_end_the_former_lease_when_the_same_process_claims_a_job_again() {
         let (leases, until) = (Leases::default(), Instant::now() + LEASE);
         let first = leases.hold(&job(1), until);
         assert!(!is_lost(&first));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn must_tell_those_whose_leases_do_not_hold_any_more_and_no_others() {
+    async fn must_notify_jobs_whose_leases_are_lost_and_no_others() {
         let (leases, until) = (Leases::default(), Instant::now() + LEASE);
         let hold = leases.hold(&job(2), until);
         leases.keep(&[lease(1)], &[], until);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn must_lose_a_lease_whose_time_is_over_without_being_told() {
+    async fn must_lose_a_lease_at_its_end_without_a_notification() {
         let (leases, others, soon) = (Leases::default(), Leases::default(), Instant::now() + Duration::from_millis(1));
         let (prolonged, over) = (leases.hold(&job(1), soon), others.hold(&job(1), soon));
         leases.keep(&[lease(1)], &[lease(1)], soon + LEASE);

@@ -1,4 +1,4 @@
-//! The work on the steps of one lifecycle job.
+//! Runs the steps of one lifecycle job.
 
 use super::engine::Runner;
 use super::leases::LeaseWatch;
@@ -21,20 +21,20 @@ use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::{Error, Timestamp};
 use tenancy_store::upkeep::{Lease, Progress};
 
-/// Longest wait between two tries to commit an outcome.
+/// Maximum pause between two attempts to commit an outcome.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// Why the work on a job stopped before all its steps were done.
+/// Why work on a job stopped before all its steps were done.
 enum Stopped {
-    /// The job ends badly.
+    /// The job fails.
     Failed(Failure),
-    /// Another has it now: nothing more is written.
+    /// The lease was lost. Nothing more is written.
     Lost,
-    /// It waits for something, and was put aside until then.
+    /// The job waits for something and was requeued.
     Waits,
-    /// The process stops: the job is given back.
+    /// The process is stopping; the lease is released.
     GivenBack,
-    /// The record could not be read or written. Another process takes the job up again from its step when the lease ends.
+    /// The database failed. Another process continues with the current step when the lease ends.
     BrokeOff(Error),
 }
 
@@ -44,20 +44,20 @@ impl From<Error> for Stopped {
     }
 }
 
-/// What a step came to.
+/// Result of a step.
 enum Came {
     Done(Achieved),
-    /// It is to be asked again.
+    /// The step waits and will be called again.
     Waits {
         what: String,
         until: Timestamp,
     },
-    /// With it the job ends badly.
+    /// The step failed, and the job fails with it.
     Failed(Failure),
 }
 
 impl Runner {
-    /// Works a job that this process holds the lease of.
+    /// Runs a job whose lease this process holds.
     pub(super) async fn work(&self, mut job: Job, hold: LeaseWatch) -> Ended {
         let (lease, correlation_id) = ((job.job_id.clone(), job.lease_epoch), job.correlation_id.clone());
         let outcome = match self.steps(&mut job, &lease, &hold).await {
@@ -76,13 +76,13 @@ impl Runner {
             Err(Stopped::Lost | Stopped::Failed(_)) => Ended::Lost,
             Err(Stopped::BrokeOff(error)) => {
                 let (job_id, correlation_id) = (lease.0.as_str(), correlation_id.as_str());
-                tracing::warn!(job_id, correlation_id, %error, "the work on a job broke off");
+                tracing::warn!(job_id, correlation_id, %error, "stopped a job on an error; it is retried later");
                 Ended::Lost
             }
         }
     }
 
-    /// Works the steps that are not done yet, each on the tenant as it is then.
+    /// Does the steps that are not done yet, each with the current state of the tenant.
     async fn steps(&self, job: &mut Job, lease: &Lease, hold: &LeaseWatch) -> Result<(), Stopped> {
         let mut newest = None;
         for index in 0..job.steps.len() {
@@ -118,7 +118,7 @@ impl Runner {
         Ok(())
     }
 
-    /// The tenant as it is now, if the job may go on in it.
+    /// Returns the tenant as it is now, if the job may continue on it.
     async fn newest(&self, job: &Job, known: Option<TenantSnapshot>) -> Result<TenantSnapshot, Stopped> {
         let snapshot = match known {
             Some(snapshot) => snapshot,
@@ -133,11 +133,11 @@ impl Runner {
         }
     }
 
-    /// What a step came to, with a line for the job's log.
+    /// Returns the result of a step, and a line for the job's log.
     fn came_to(&self, job: &mut Job, index: usize, result: Result<StepEnd, StepFailed>) -> (String, Came) {
         let (step, now) = (&mut job.steps[index], self.tenancy.store.now());
         let name = step.to_string();
-        // All that a provisioner says comes from outside.
+        // A provisioner's texts come from outside the product, so they are cleaned and shortened.
         match result {
             Ok(StepEnd::Done { line, achieved }) => {
                 step.state = StepState::Done;
@@ -155,7 +155,8 @@ impl Runner {
         }
     }
 
-    /// Puts the job aside, unless it is in the way of a hold that was placed while it ran: it must not begin to wait then.
+    /// Requeues the job, unless a hold was placed while it ran that the job would delay: such a job must not start to
+    /// wait.
     async fn put_aside(
         &self,
         job: &Job,
@@ -177,26 +178,27 @@ impl Runner {
             if store.put_aside(lease, &snapshot.tenant, what, until).await? {
                 return Ok(Stopped::Waits);
             }
-            // The tenant has moved since: it is looked at again.
+            // The tenant has changed: read it again.
         }
     }
 
-    /// A job may wait so long, and is then given up: nobody would look at it again.
+    /// Lets a job wait up to the time limit, after which it fails. Without a limit it could wait forever unnoticed.
     fn waits(&self, job: &Job, index: usize, what: String, until: Timestamp) -> Came {
         let now = self.tenancy.store.now();
         let hours = self.jobs.give_up_hours;
         let give_up = job.created_at.checked_add(SignedDuration::from_hours(hours.into())).unwrap_or(Timestamp::MAX);
         if now >= give_up {
-            let message =
-                format!("given up: after {hours} h it still waits for {what}; when that is there, ask for it again");
+            let message = format!(
+                "still waits for {what} after {hours} hours; request the action again when the condition holds"
+            );
             return Came::Failed(Failure { code: FailureCode::GivenUp, message, step: Some(index) });
         }
-        // Not at once either, however soon a provisioner wants to be asked again.
+        // Never call the step again at once, whatever time the provisioner returns.
         let soonest = now.checked_add(Duration::from_millis(self.jobs.poll_milliseconds)).unwrap_or(give_up);
         Came::Waits { what, until: until.max(soonest).min(give_up) }
     }
 
-    /// Has a step brought about; or how the job stops, whose step is dropped where it is.
+    /// Does a step, or returns why the job stops, in which case the step is aborted.
     async fn step(
         &self,
         job: &Job,
@@ -206,7 +208,7 @@ impl Runner {
     ) -> Result<Result<StepEnd, StepFailed>, Stopped> {
         let (job_id, action, attempt, step) = (&job.job_id, job.action, job.attempt, &job.steps[index]);
         let work = Work { job_id, action, step, attempt, snapshot };
-        // A panic is the provisioner's slip and this job's end: nobody would look at it again, and its lease would be kept.
+        // A panic is a defect of the provisioner, and fails the job. Otherwise the lease would be extended forever.
         let asked = AssertUnwindSafe(async { self.provisioner.step(work).await }).catch_unwind();
         tokio::select! {
             result = asked => Ok(result.unwrap_or_else(|_| Err(panicked(step)))),
@@ -215,13 +217,13 @@ impl Runner {
         }
     }
 
-    /// Writes how far the job is, where the record has nothing else to keep.
+    /// Stores the job's progress, if the step has no other result to store.
     async fn write_down(&self, job: &Job, lease: &Lease, line: String) -> Result<(), Stopped> {
         let progress = Progress { progress: job.progress, steps: job.steps.clone(), log: line };
         if self.tenancy.store.progress(lease, progress).await? { Ok(()) } else { Err(Stopped::Lost) }
     }
 
-    /// Commits what a step achieved, with its end.
+    /// Commits the result of a step together with its end.
     async fn step_done(
         &self,
         job: &Job,
@@ -235,14 +237,14 @@ impl Runner {
         self.committed(&StepDone { job: job.clone(), index, achieved }, job, hold).await
     }
 
-    /// Commits how the job ended.
+    /// Commits the outcome of the job.
     async fn end(&self, job: Job, outcome: Outcome, hold: &LeaseWatch) -> Result<Ended, Stopped> {
         let end = End { job, outcome };
         let job = self.committed(&end, &end.job, hold).await?;
         Ok(Ended::of(&job).unwrap_or(Ended::Lost))
     }
 
-    /// Commits what follows from the work on a job; tries again as long as the lease holds, until the process stops.
+    /// Commits a command of this job. Retries as long as the lease holds, until the process stops.
     async fn committed<C: Command>(&self, command: &C, job: &Job, hold: &LeaseWatch) -> Result<C::Outcome, Stopped> {
         let asked =
             RequestContext { caller: Caller::controller(&self.holder), correlation_id: job.correlation_id.clone() };
@@ -256,7 +258,7 @@ impl Runner {
                     correlation_id = asked.correlation_id.as_str(),
                     code = error.code(),
                     %error,
-                    "what a job achieved could not be committed"
+                    "could not commit the result of a job; retrying while its lease holds"
                 ),
             }
             tokio::select! {
@@ -270,31 +272,34 @@ impl Runner {
     async fn give_back(&self, lease: &Lease, correlation_id: &CorrelationId) -> Ended {
         if let Err(error) = self.tenancy.store.release(std::slice::from_ref(lease)).await {
             let (job_id, correlation_id) = (lease.0.as_str(), correlation_id.as_str());
-            tracing::warn!(job_id, correlation_id, %error, "a lease could not be given back: it ends by itself");
+            tracing::warn!(job_id, correlation_id, %error, "could not release a lease; it ends by itself");
         }
         Ended::GivenBack
     }
 }
 
-/// Which part of the job's steps is done.
+/// Returns the share of the job's steps that are done.
 fn share_done(job: &Job) -> f64 {
     let done = job.steps.iter().filter(|step| step.state == StepState::Done).count();
-    // A job has at most some dozens of steps.
+    // A job has at most a few dozen steps.
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     let share = done as f64 / job.steps.len().max(1) as f64;
     share
 }
 
-/// What a step came to that panicked. What the panic says may hold anything, and stays on standard error.
+/// Returns the failure of a step that panicked. The panic's message can contain anything, so it appears only on
+/// standard error.
 fn panicked(step: &Step) -> StepFailed {
     let message = format!(
-        "the provisioner panicked at {step}, which is a fault in it: standard error of the server says where; mend it, and \
-         ask for the job again"
+        "the provisioner panicked at {step}; see standard error of the server, correct the provisioner, and request \
+         the action again"
     );
     StepFailed { code: FailureCode::Panicked, message }
 }
 
 fn makes_way(step: &Step) -> Failure {
-    let message = format!("at {step} it would wait, and a hold that takes the tenant out of service does not let it");
+    let message = format!(
+        "{step} would wait, but a hold suspends the tenant; request the action again after the release of the hold"
+    );
     Failure { code: FailureCode::Cancelled, message, step: None }
 }

@@ -1,4 +1,4 @@
-//! A job under way in this process, and how the work on it ended here.
+//! A job in progress in this process, and how its work ended here.
 
 use super::engine::Runner;
 use std::sync::Arc;
@@ -7,23 +7,23 @@ use tenancy_core::ids::{CorrelationId, TenantId};
 use tenancy_core::job::{FailureCode, Job, JobState};
 use tenancy_store::upkeep::Lease;
 
-/// How the work on a job ended here.
+/// How work on a job ended in this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// Well.
+    /// The job completed.
     Completed,
-    /// With this code.
+    /// The job failed with this code.
     Failed(String),
-    /// Another has it now, or takes it up when the lease is over.
+    /// The lease was lost. Another process has the job, or takes it over when the lease ends.
     Lost,
-    /// It waits for something, and is queued until then.
+    /// The job waits for something and is queued.
     Waits,
-    /// The process stops, and others go on with it.
+    /// The process is stopping, and another process continues.
     GivenBack,
 }
 
 impl Ended {
-    /// How a job ended; `None` while it is open.
+    /// Returns how a job ended; `None` while it is open.
     pub fn of(job: &Job) -> Option<Self> {
         match job.state {
             JobState::Completed => Some(Self::Completed),
@@ -32,7 +32,7 @@ impl Ended {
         }
     }
 
-    /// As the figures say it.
+    /// Returns the value of the metrics label.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Completed => "completed",
@@ -52,7 +52,8 @@ impl Ended {
     }
 }
 
-/// A job under way. However the work on it ends, also when it panics, this gives up its lease, counts it and says so.
+/// A job in progress. However the work ends, even by a panic, dropping this releases the lease, counts the outcome and
+/// logs it.
 pub(super) struct UnderWay {
     runner: Arc<Runner>,
     lease: Lease,
@@ -64,7 +65,7 @@ pub(super) struct UnderWay {
 }
 
 impl UnderWay {
-    /// Begins the work on a job that was claimed.
+    /// Starts work on a claimed job.
     pub fn begin(runner: &Arc<Runner>, job: &Job) -> Self {
         tracing::debug!(
             job_id = job.job_id.as_str(),
@@ -72,7 +73,7 @@ impl UnderWay {
             action = job.action.as_str(),
             attempt = job.attempt,
             correlation_id = job.correlation_id.as_str(),
-            "a job is begun"
+            "job started"
         );
         runner.metrics.jobs_running.inc();
         Self {
@@ -86,14 +87,14 @@ impl UnderWay {
         }
     }
 
-    /// Ends it. A lost one is looked at once more: it may have been this process that ended it, in a commit whose answer was lost, or
-    /// somebody who cancelled it.
+    /// Ends the work. Reads a lost job once more: this process may have ended it in a commit whose answer was lost, or
+    /// a caller may have cancelled it.
     pub async fn end(mut self, ended: Ended) {
         self.ended = ended;
         if self.ended != Ended::Lost {
             return;
         }
-        // While the lease is of this epoch no other process can have ended it.
+        // While the lease has this epoch, no other process can have ended the job.
         if let Ok(Some(job)) = self.runner.tenancy.store.job(&self.tenant_id, &self.lease.0).await
             && job.lease_epoch == self.lease.1
         {
@@ -116,11 +117,11 @@ impl UnderWay {
             };
         }
         match self.ended {
-            Ended::Completed => line!(info, "a job is completed"),
-            Ended::Failed(_) => line!(warn, "a job failed"),
-            Ended::Lost => line!(warn, "a job is lost: whoever finds its lease over goes on with it"),
-            Ended::Waits => line!(debug, "a job waits"),
-            Ended::GivenBack => line!(info, "a job is given back"),
+            Ended::Completed => line!(info, "job completed"),
+            Ended::Failed(_) => line!(warn, "job failed"),
+            Ended::Lost => line!(warn, "job lease lost; another process continues when the lease ends"),
+            Ended::Waits => line!(debug, "job waits"),
+            Ended::GivenBack => line!(info, "job released"),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! `apply`: a file of manifests. All of them are checked before any is written; then each is its own commit with its
-//! own line in the answer, and running it again goes on.
+//! `apply`: a file of manifests. Checks all documents before it writes any, then commits each document separately, with
+//! one result for each. Running it again continues where it stopped.
 
 mod document;
 
@@ -19,37 +19,37 @@ use tenancy_core::document::MAX_FINDINGS;
 use tenancy_core::permission::Operation;
 use tenancy_core::{Error, Violation};
 
-/// Most documents of a file.
+/// Maximum number of documents in a file.
 pub const MAX_DOCUMENTS: usize = 5_000;
 
-/// How many tenants are written at once: they ride in the same batches.
+/// Number of tenants that are written concurrently, so that their commits share batches.
 const AT_ONCE: usize = 32;
 
 /// A file of manifests.
 #[derive(Debug)]
 pub struct Apply {
-    /// In order.
+    /// Documents, in order of the file.
     pub documents: Vec<Value>,
-    /// Kinds of changes that may destroy data and are wanted.
+    /// Kinds of gated changes to allow.
     pub allow: Vec<String>,
-    /// Write nothing: say what would be.
+    /// Whether to write nothing and return what would change.
     pub dry_run: bool,
 }
 
-/// Why nothing of a file was written, with the documents that the pointers lead into.
+/// Why nothing of a file was written, with the documents that the pointers refer to.
 #[derive(Debug)]
 pub struct Refused {
-    /// What is wrong.
+    /// The error.
     pub error: Error,
-    /// Each document of the file.
+    /// All documents of the file.
     pub documents: Vec<DocumentRef>,
 }
 
 impl Apply {
-    /// Applies the file; a line for each document, in order.
+    /// Applies the file and returns one result for each document, in order.
     ///
     /// # Errors
-    /// What is wrong with any of them, all of it; nothing is written then.
+    /// All violations of all documents. In this case nothing is written.
     pub async fn run(
         self,
         tenancy: &Tenancy,
@@ -57,7 +57,7 @@ impl Apply {
         key: Option<&IdempotencyKey>,
     ) -> Result<Vec<Value>, Refused> {
         if self.documents.len() > MAX_DOCUMENTS {
-            let error = Error::TooLarge(format!("a file has at most {MAX_DOCUMENTS} documents: split it"));
+            let error = Error::TooLarge(format!("a file can have at most {MAX_DOCUMENTS} documents; split it"));
             return Err(Refused { error, documents: Vec::new() });
         }
         let documents = self.documents.iter().enumerate().map(|(index, document)| describe(index, document)).collect();
@@ -85,10 +85,10 @@ impl Apply {
     }
 }
 
-/// A line of the answer.
+/// One result of the answer.
 enum Line {
     Of(Box<AppliedDocument>),
-    /// As it was answered before under the same Idempotency-Key.
+    /// The stored answer to an earlier request with the same Idempotency-Key.
     Kept(Value),
 }
 
@@ -105,23 +105,23 @@ impl Line {
 struct Run<'a> {
     tenancy: &'a Tenancy,
     request: &'a RequestContext,
-    /// Of the whole request.
+    /// Idempotency-Key of the whole request.
     key: Option<&'a IdempotencyKey>,
-    /// The caller's key was revoked meanwhile: nothing more is done in its name.
+    /// Whether the caller's key was revoked during the run. Nothing more is then done with it.
     gone: AtomicBool,
 }
 
-/// What is to be done with a file.
+/// What to do with a file.
 struct Plan {
-    /// What became of each document, or would.
+    /// Result of each document so far.
     lines: Vec<Line>,
-    /// Whether something was written before under the same Idempotency-Key.
+    /// Whether a document was written before under the same Idempotency-Key.
     opened: bool,
 }
 
 impl Run<'_> {
-    /// Decides on every document, and judges what was decided as if it were committed. `violations` is what is wrong with
-    /// those that could not be read: it is said with all that is wrong with the others.
+    /// Decides on every document, and judges the decisions as if they were committed. `violations` are those of
+    /// documents that could not be read; they are returned together with those of the others.
     async fn plan(&self, documents: &[Document], mut violations: Vec<Violation>) -> Result<Plan, Error> {
         let opener = match self.key {
             Some(key) => key.first_answer(self.tenancy).await?.map(|answer| kept(&answer)),
@@ -155,7 +155,7 @@ impl Run<'_> {
             violations.truncate(MAX_FINDINGS);
             return Err(Error::Invalid(violations));
         }
-        // As they are written: what another of them stood in the way of is tried once more at the end.
+        // As in the write phase: a document that conflicted with another document is tried once more at the end.
         for at in again {
             match self.foresee(&documents[at], &mut ledger).await {
                 Err(error) if is_nobodys(&error) => return Err(error),
@@ -165,7 +165,8 @@ impl Run<'_> {
         Ok(Plan { lines, opened: opener.is_some() })
     }
 
-    /// What was answered about the document before, in a request with the same key that wrote `opener` first.
+    /// Returns the stored answer about the document from an earlier request with the same key, of which `opener` was
+    /// the first document written.
     async fn line_before(&self, document: &Document, opener: Option<&Value>) -> Result<Option<Value>, Error> {
         match (self.key, opener) {
             (Some(_), Some(opener)) if document.is_of(opener) => Ok(Some(opener.clone())),
@@ -185,8 +186,9 @@ impl Run<'_> {
         Ok(decided.outcome)
     }
 
-    /// Commits each document on its own: organizations in order, then tenants, many at once. What another document of
-    /// the same file stood in the way of (an alias that moves from one tenant to another) is tried once more at the end.
+    /// Commits each document separately: organizations in order, then tenants concurrently. A document that conflicts
+    /// with another document of the file (for example, an alias moves from one tenant to another) is tried once more at
+    /// the end.
     async fn write(&self, documents: &[Document], plan: &mut Plan) -> Result<(), Error> {
         let mut again = Vec::new();
         let mut open: VecDeque<usize> =
@@ -215,8 +217,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whichever document is written first is written alone, under the key of the whole request. So of two files that
-    /// are sent under one key, one is refused before anything of it is written.
+    /// Writes the first document alone, under the key of the whole request. So if two different files are sent with one
+    /// key, one of them is refused before any of its documents is written.
     async fn open(
         &self,
         key: &IdempotencyKey,
@@ -227,7 +229,7 @@ impl Run<'_> {
         while let Some(at) = open.pop_front() {
             match self.run_under(&documents[at], Some(key.clone())).await {
                 Err(Error::IdempotencyKeyReused) => return Err(Error::IdempotencyKeyReused),
-                // The same file, sent at the same moment, began with another document.
+                // A simultaneous request with the same file started with another document.
                 Ok(Done::Before(answer)) if !documents[at].is_of(&kept(&answer)) => {
                     open.push_front(at);
                     break;
@@ -260,7 +262,7 @@ impl Run<'_> {
         if self.gone.load(Ordering::Relaxed) {
             return Err(Error::Unauthenticated);
         }
-        // A file is sent again to go on: what had nothing to change is looked at anew.
+        // A file is sent again to continue, so unchanged documents are decided again.
         let keyed = key.map(|key| Keyed { key, answer: kept_line, keeps_unchanged: false });
         let done = self.tenancy.decide_and_commit(document, self.request, keyed.as_ref()).await;
         self.gone.fetch_or(matches!(done, Err(Error::Unauthenticated)), Ordering::Relaxed);
@@ -284,17 +286,17 @@ impl Run<'_> {
     }
 }
 
-/// Whether an error is no document's, and says nothing of it.
+/// Returns whether an error is unrelated to the document.
 fn is_nobodys(error: &Error) -> bool {
     matches!(error, Error::Unavailable | Error::Busy | Error::Internal(_))
 }
 
-/// The place in the file of the document that a pointer leads into.
+/// Returns the index of the document that a pointer refers to.
 fn place(pointer: &str) -> Option<usize> {
     pointer.split('/').nth(1)?.parse().ok()
 }
 
-/// The line that was kept.
+/// Returns the stored result.
 fn kept(answer: &Answer) -> Value {
     serde_json::from_str(&answer.body).unwrap_or_default()
 }
@@ -303,7 +305,7 @@ fn kept_line(_: &Tenancy, _: &Caller, line: &AppliedDocument) -> Answer {
     Answer { status: 200, body: serde_json::to_string(line).unwrap_or_default(), ..Answer::default() }
 }
 
-/// What a document says of itself, for who has to find it in a file.
+/// Returns the kind and name in a document, so that a reader can find it in the file.
 fn describe(index: usize, document: &Value) -> DocumentRef {
     let text = |name: &str| document.get(name).and_then(Value::as_str).map(str::to_owned);
     let id = if text("kind").as_deref() == Some("Organization") { "organization_id" } else { "tenant_id" };

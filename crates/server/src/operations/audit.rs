@@ -1,4 +1,4 @@
-//! The audit log, as it is read.
+//! Reads of the audit log.
 
 use super::tenants;
 use crate::authentication::Caller;
@@ -6,10 +6,11 @@ use crate::tenancy::Tenancy;
 use tenancy_core::Error;
 use tenancy_store::page::{AuditFilter, Listed, LoggedEvent, Page};
 
-/// A page of the events of all tenants that exist for the caller; a caller without a scope also reads the platform's.
+/// Returns a page of the events of all tenants that exist for the caller. An unscoped caller also gets the events of
+/// the platform.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a cursor that is not one, [`Error::Unavailable`].
+/// [`Error::Invalid`] for an invalid cursor, [`Error::Unavailable`].
 pub async fn list(
     tenancy: &Tenancy,
     caller: &Caller,
@@ -19,10 +20,10 @@ pub async fn list(
     tenancy.store.audit(caller.scope(), filter, page).await
 }
 
-/// A page of the events of one tenant.
+/// Returns a page of the events of one tenant.
 ///
 /// # Errors
-/// [`Error::NotFound`] when the tenant does not exist for the caller.
+/// [`Error::NotFound`] if the tenant does not exist for the caller.
 pub async fn of_tenant(
     tenancy: &Tenancy,
     caller: &Caller,

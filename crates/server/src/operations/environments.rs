@@ -1,7 +1,8 @@
-//! Environments: each change of one is a change of its tenant's manifest, decided on the environment's own version.
+//! Environments. Each change of an environment is a change of its tenant's manifest, but its precondition is the
+//! version of the environment.
 //!
-//! Another environment of the same tenant may move at the same moment: the tenant's version then moves under the
-//! decision, which is made again; only a moved version of this environment is the caller's.
+//! If another environment of the same tenant changes at the same time, the version of the tenant changes too, and the
+//! decision is made again. Only a changed version of this environment fails the caller's precondition.
 
 use super::documents::desired::{How, with};
 use super::documents::facts::{ENVIRONMENT, take_version};
@@ -22,7 +23,7 @@ use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::{Error, Violation};
 use tenancy_store::page::{Listed, Page};
 
-/// The environment of that name or id.
+/// Returns the environment with this name or id.
 ///
 /// # Errors
 /// [`Error::NotFound`], with the nearest name.
@@ -36,16 +37,16 @@ pub fn find<'a>(snapshot: &'a TenantSnapshot, name: &str) -> Result<&'a Environm
     })
 }
 
-/// A page of the environments of a tenant.
+/// Returns a page of the environments of a tenant.
 ///
 /// # Errors
-/// [`Error::NotFound`] when the tenant does not exist for the caller.
+/// [`Error::NotFound`] if the tenant does not exist for the caller.
 pub async fn list(tenancy: &Tenancy, caller: &Caller, tenant: &str, page: &Page) -> Result<Listed<Environment>, Error> {
     let tenant = tenants::reach(tenancy, caller, tenant).await?;
     tenancy.store.environments(&tenant.tenant_id, page).await
 }
 
-/// An environment of a tenant.
+/// Returns an environment of a tenant.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -53,31 +54,31 @@ pub async fn get(tenancy: &Tenancy, caller: &Caller, tenant: &str, name: &str) -
     find(&tenants::find(tenancy, caller, tenant).await?, name).cloned()
 }
 
-/// What there is after a write of an environment.
+/// Result of a write of an environment.
 #[derive(Debug)]
 pub struct Written {
-    /// The environment.
+    /// Environment after the write.
     pub environment: Environment,
-    /// It was not there before.
+    /// Whether the write created it.
     pub created: bool,
-    /// What looks like a slip in what was sent.
+    /// Warnings about likely mistakes in the document.
     pub warnings: Vec<Violation>,
 }
 
-/// Takes an environment to what a document wishes; makes it, where the precondition says that nothing may be there.
+/// Changes an environment to what a document declares. Creates it if the precondition is `If-None-Match: *`.
 #[derive(Debug)]
 pub struct Change {
-    /// The tenant's id or an alias.
+    /// Id or alias of the tenant.
     pub tenant: String,
-    /// The environment's name or id.
+    /// Name or id of the environment.
     pub environment: String,
-    /// What is sent.
+    /// Document of the request.
     pub document: Value,
-    /// How it stands to what is there.
+    /// How the document relates to the current entry.
     pub how: How,
-    /// On what it depends.
+    /// Precondition of the change.
     pub precondition: Precondition,
-    /// Kinds of changes that may destroy data and are wanted.
+    /// Kinds of gated changes to allow.
     pub allow: Vec<String>,
 }
 
@@ -111,7 +112,7 @@ impl Command for Change {
 }
 
 impl Change {
-    /// The whole entry that is wished, and what is wrong with what was sent beside it.
+    /// Returns the complete declared entry, and the violations in the document's other fields.
     fn entry(&self, name: &str, known: Option<&Environment>) -> Result<(Value, Vec<Violation>), Error> {
         let Value::Object(mut sent) = self.document.clone() else {
             let at = Pointer::root();
@@ -139,25 +140,25 @@ fn take_facts(sent: &mut Object, known: &Environment) -> Vec<Violation> {
     let mut violations: Vec<_> = take_version(sent).err().into_iter().collect();
     if ENVIRONMENT.any_in(sent) {
         let current = serde_json::to_value(EnvironmentView::of(known)).unwrap_or_default();
-        // An environment has no counter: what a job does to it moves the time of its last change.
+        // An environment has no counter: a job's changes show in `updated_at` instead.
         let same_moment = sent.get("updated_at").is_none_or(|at| *at == current["updated_at"]);
         violations.extend(ENVIRONMENT.drop(sent, &current, same_moment, &Pointer::root()));
     }
     violations
 }
 
-/// Removes an environment; the change is gated.
+/// Removes an environment. This is a gated change.
 #[derive(Debug)]
 pub struct Remove {
-    /// The tenant's id or an alias.
+    /// Id or alias of the tenant.
     pub tenant: String,
-    /// The environment's name or id.
+    /// Name or id of the environment.
     pub environment: String,
-    /// On what it depends.
+    /// Precondition of the change.
     pub precondition: Precondition,
-    /// The version that the body says it was decided on.
+    /// `version` in the body.
     pub read_at: Option<i64>,
-    /// Kinds of changes that may destroy data and are wanted.
+    /// Kinds of gated changes to allow.
     pub allow: Vec<String>,
 }
 
@@ -182,7 +183,8 @@ impl Command for Remove {
     }
 }
 
-/// Puts the entry in the place of the one of its name, or behind all; without one, takes that out. Returns where.
+/// Replaces the entry with this name, or appends it if there is none. Without an entry, removes the one with this name.
+/// Returns the index.
 fn put(document: &mut Value, name: &str, entry: Option<Value>) -> usize {
     if !document["environments"].is_array() {
         document["environments"] = Value::Array(Vec::new());

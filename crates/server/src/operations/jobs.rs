@@ -1,4 +1,4 @@
-//! Jobs: found, waited for, and cancelled.
+//! Jobs: read, wait and cancel.
 
 use super::outcomes::ended;
 use super::tenants;
@@ -15,24 +15,24 @@ use tenancy_core::rules::outcome::cancel;
 use tenancy_store::page::{JobFilter, Listed, Page};
 use tokio_util::sync::CancellationToken;
 
-/// Longest wait for a job's end.
+/// Maximum time to wait for the end of a job.
 pub const MAX_WAIT_SECONDS: u64 = 60;
 
-/// How often a job that another process may work is looked at.
+/// Interval at which a job is read again, since another process may run it.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// A page of the jobs on all tenants that exist for the caller, newest first.
+/// Returns a page of the jobs of all tenants that exist for the caller, newest first.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a cursor that is not one, [`Error::Unavailable`].
+/// [`Error::Invalid`] for an invalid cursor, [`Error::Unavailable`].
 pub async fn list(tenancy: &Tenancy, caller: &Caller, filter: &JobFilter, page: &Page) -> Result<Listed<Job>, Error> {
     tenancy.store.jobs(caller.scope(), filter, page).await
 }
 
-/// A page of the jobs on a tenant, newest first.
+/// Returns a page of the jobs of a tenant, newest first.
 ///
 /// # Errors
-/// [`Error::NotFound`] when the tenant does not exist for the caller.
+/// [`Error::NotFound`] if the tenant does not exist for the caller.
 pub async fn of_tenant(
     tenancy: &Tenancy,
     caller: &Caller,
@@ -44,7 +44,7 @@ pub async fn of_tenant(
     list(tenancy, caller, &JobFilter { tenant_id: Some(tenant.tenant_id), ..filter }, page).await
 }
 
-/// A job on a tenant.
+/// Returns a job of a tenant.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -58,7 +58,7 @@ async fn by_id(tenancy: &Tenancy, tenant: &TenantId, id: &str) -> Result<Job, Er
     found.ok_or_else(|| Error::not_found("job", id))
 }
 
-/// The job once it ended, or as it is when the time is up or the server stops.
+/// Waits until the job ends, the time is over or the server stops, and returns the job as it is then.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -73,7 +73,7 @@ pub async fn wait(
     tokio::pin!(up);
     let tenant = tenants::reach(tenancy, caller, tenant).await?.tenant_id;
     loop {
-        // Listening begins before the look, so that an end between the two is not missed.
+        // Starts listening before the read, so that an end between the two is not missed.
         let ended = tenancy.job_ended.notified();
         let job = by_id(tenancy, &tenant, id).await?;
         if !job.is_open() {
@@ -91,13 +91,13 @@ pub async fn wait(
 /// Cancels a job.
 #[derive(Debug)]
 pub struct Cancel {
-    /// On whom: an id or an alias.
+    /// Id or alias of the tenant.
     pub tenant: String,
-    /// Which.
+    /// Id of the job.
     pub job: String,
-    /// Why.
+    /// Reason for the cancellation.
     pub reason: Option<String>,
-    /// On what it depends, if anything was said.
+    /// Optional precondition.
     pub precondition: Precondition,
 }
 
@@ -121,10 +121,10 @@ impl Command for Cancel {
     }
 }
 
-/// That a job which cannot be cancelled any more was cancelled already.
+/// Returns success if the job was already cancelled, otherwise an error, since the job has ended.
 fn is_cancelled(job: &Job) -> Result<(), Error> {
     if job.error_code.as_deref() == Some(FailureCode::Cancelled.as_str()) {
         return Ok(());
     }
-    Err(Error::NotNow(format!("job {} ({}) is {}: there is nothing to cancel", job.job_id, job.action, job.state)))
+    Err(Error::NotNow(format!("job {} ({}) is {} and cannot be cancelled", job.job_id, job.action, job.state)))
 }

@@ -1,4 +1,4 @@
-//! API keys: made, found, rotated, revoked.
+//! API keys: create, read, rotate and revoke.
 
 use super::{Command, Decided, Done, organizations, tenants};
 use crate::authentication::Caller;
@@ -17,10 +17,10 @@ use tenancy_core::scope::{SCOPE_RULE, Scope};
 use tenancy_core::{Error, Timestamp, Violation};
 use tenancy_store::page::{Listed, Page};
 
-/// Longest scope, in bytes: its kind and an id.
+/// Maximum length of a scope in bytes: its kind and an id.
 const MAX_SCOPE_LENGTH_BYTES: usize = 80;
 
-/// A key with a token that was made now, and that is not kept.
+/// A key with its new token, which is not stored.
 #[derive(Debug)]
 pub struct NewKey {
     /// The key.
@@ -29,10 +29,10 @@ pub struct NewKey {
     pub token: Token,
 }
 
-/// Makes a key.
+/// Creates a key.
 #[derive(Debug)]
 pub struct Create {
-    /// Its name, role, scope and end.
+    /// Name, role, scope and expiry of the key.
     pub document: Value,
 }
 
@@ -61,7 +61,7 @@ impl Command for Create {
 }
 
 impl Create {
-    /// What the document says. A scope and an end that it leaves out are the maker's.
+    /// Reads the document. Scope and expiry default to those of the caller.
     fn read(&self, caller: &Caller, now: Timestamp) -> Result<(String, Rights), Error> {
         let maker = caller.rights();
         document::read(&self.document, |fields, findings| {
@@ -87,7 +87,8 @@ impl Create {
     }
 }
 
-/// Whether what a scope names exists for the caller, and so lies within its own scope.
+/// Returns whether the scope refers to something that exists for the caller, and therefore lies within the caller's
+/// scope.
 async fn is_inside(tenancy: &Tenancy, caller: &Caller, scope: &Scope) -> Result<bool, Error> {
     match scope {
         Scope::All => Ok(caller.scope().is_all()),
@@ -96,25 +97,27 @@ async fn is_inside(tenancy: &Tenancy, caller: &Caller, scope: &Scope) -> Result<
     }
 }
 
-/// Makes the first key of a database, for which no other key can ask, in the name of a `part` of the product.
+/// Creates the first key of a database, which no other key can request. The actor is `part`, a part of the product.
 ///
 /// # Errors
-/// [`Error::Conflict`] when a good key has this name.
+/// [`Error::Conflict`] if a valid key has this name.
 pub async fn make_first(tenancy: &Tenancy, name: &str, role: Role, part: &str) -> Result<NewKey, Error> {
     let request = RequestContext::by_part(part, fresh_correlation_id());
     let create = Create { document: json!({"name": name, "role": role}) };
     match tenancy.decide_and_commit(&create, &request, None).await? {
         Done::Now(made) => Ok(made),
-        Done::Before(_) => Err(Error::Internal("an answer without an Idempotency-Key".to_owned())),
+        Done::Before(_) => {
+            Err(Error::Internal("received a stored answer although the request had no Idempotency-Key".to_owned()))
+        }
     }
 }
 
 /// Gives a key a new token.
 #[derive(Debug)]
 pub struct Rotate {
-    /// Its id.
+    /// Id of the key.
     pub key: String,
-    /// For how long the former token works.
+    /// `overlap_seconds`: how long the former token stays valid.
     pub document: Value,
 }
 
@@ -131,7 +134,7 @@ impl Command for Rotate {
             Some(fields.integer("overlap_seconds", 0..=MAX_OVERLAP_SECONDS, findings))
         })?;
         let key = find(tenancy, caller, &self.key).await?;
-        // Whoever gets the token may do what the key may.
+        // The new token gives its holder the rights of the key.
         Rights::of(&key).check(&caller.rights(), true)?;
         let token = Token::fresh()?;
         let decision = rotate(&key, token.digest(), overlap.unwrap_or(DEFAULT_OVERLAP_SECONDS), context)?;
@@ -142,9 +145,10 @@ impl Command for Rotate {
 /// Revokes a key.
 #[derive(Debug)]
 pub struct Revoke {
-    /// Its id.
+    /// Id of the key.
     pub key: String,
-    /// `with_children`: also the keys that it made, and those that these made.
+    /// `with_children`: whether to revoke also its descendants, the keys that were created with it or with its
+    /// children.
     pub document: Value,
 }
 
@@ -166,7 +170,7 @@ impl Command for Revoke {
             false => Vec::new(),
         };
         if children.len() > MAX_CHILDREN {
-            let message = format!("the key made more than {MAX_CHILDREN} keys: revoke some of these first");
+            let message = format!("the key has more than {MAX_CHILDREN} descendants; revoke some of them first");
             return Err(Error::TooLarge(message));
         }
         let decision = revoke(&key, &children, context)?;
@@ -174,10 +178,11 @@ impl Command for Revoke {
     }
 }
 
-/// The key of that id.
+/// Returns the key with this id.
 ///
 /// # Errors
-/// [`Error::NotFound`] when it does not exist for the caller: its scope must lie within the caller's.
+/// [`Error::NotFound`] if the key does not exist for the caller, which requires that its scope lies within the
+/// caller's.
 pub async fn find(tenancy: &Tenancy, caller: &Caller, id: &str) -> Result<ApiKey, Error> {
     let missing = || Error::not_found("key", id);
     let key = tenancy.store.api_key_by_id(&KeyId::known(id)).await?.ok_or_else(missing)?;
@@ -186,10 +191,10 @@ pub async fn find(tenancy: &Tenancy, caller: &Caller, id: &str) -> Result<ApiKey
     if reaches { Ok(key) } else { Err(missing()) }
 }
 
-/// A page of the keys that exist for the caller, in order of their ids.
+/// Returns a page of the keys that exist for the caller, in order of their ids.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a cursor that is not one, [`Error::Unavailable`].
+/// [`Error::Invalid`] for an invalid cursor, [`Error::Unavailable`].
 pub async fn list(tenancy: &Tenancy, caller: &Caller, page: &Page) -> Result<Listed<ApiKey>, Error> {
     tenancy.store.api_keys(caller.scope(), page).await
 }

@@ -1,4 +1,4 @@
-//! Lifecycle: holds placed and released, transitions asked for.
+//! Lifecycle: place and release holds, request transitions.
 
 use super::tenants::{self, Written, changed};
 use super::{Command, Decided};
@@ -14,11 +14,11 @@ use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 /// Places a hold on a tenant.
 #[derive(Debug)]
 pub struct Suspend {
-    /// Its id or an alias.
+    /// Id or alias of the tenant.
     pub tenant: String,
-    /// Which hold, why, until when.
+    /// Kind, reason and end of the hold.
     pub document: Value,
-    /// On what it depends, if anything was said.
+    /// Optional precondition.
     pub precondition: Precondition,
 }
 
@@ -41,11 +41,11 @@ impl Command for Suspend {
 /// Releases a hold on a tenant.
 #[derive(Debug)]
 pub struct Activate {
-    /// Its id or an alias.
+    /// Id or alias of the tenant.
     pub tenant: String,
-    /// Which hold; the operator's when it is left out.
+    /// Kind of the hold. Defaults to `operator`.
     pub hold: Option<String>,
-    /// On what it depends, if anything was said.
+    /// Optional precondition.
     pub precondition: Precondition,
 }
 
@@ -64,16 +64,16 @@ impl Command for Activate {
     }
 }
 
-/// Asks for `delete`, `undelete` or `purge`.
+/// Requests `delete`, `undelete` or `purge`.
 #[derive(Debug)]
 pub struct Request {
-    /// Its id or an alias.
+    /// Id or alias of the tenant.
     pub tenant: String,
-    /// What is asked for.
+    /// Requested action.
     pub action: Action,
-    /// On what it depends; `delete` needs it.
+    /// Precondition, which `delete` requires.
     pub precondition: Precondition,
-    /// The version that the body says it was decided on.
+    /// `version` in the body.
     pub read_at: Option<i64>,
 }
 

@@ -1,4 +1,4 @@
-//! The audit log itself: what has expired goes.
+//! Maintenance of the audit log: removes expired events.
 
 use super::{Command, Decided};
 use crate::authentication::Caller;
@@ -9,10 +9,10 @@ use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::rules::log::expire;
 use tenancy_store::upkeep::Expired;
 
-/// Records that tenants' events of before a day are to go.
+/// Records that events of tenants before a day will be removed.
 #[derive(Debug)]
 pub struct Expire {
-    /// The first day that is kept, the first of a month.
+    /// First day that is kept; must be the first of a month.
     pub first_kept: Date,
 }
 
@@ -26,12 +26,12 @@ impl Command for Expire {
 }
 
 impl Tenancy {
-    /// Removes the events of tenants of before `first_kept`. The floor is raised first, which only the log's owner can; then the
-    /// record of it is committed, and only then anything goes: whatever stops it, nothing is missing without a record, and
-    /// the same again goes on.
+    /// Removes events of tenants before `first_kept`. First raises the floor of the log, which only the owner of the
+    /// log can do. Then commits the record of the removal, and only then removes anything. If this stops at any point,
+    /// no event is missing without a record, and running it again continues.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a day that is no first of a month, or too late; what the database refuses.
+    /// [`Error::Invalid`] if the day is not the first of a month, or too late; errors of the database.
     pub async fn expire_log(&self, first_kept: Date, request: &RequestContext) -> Result<Expired, Error> {
         let (start, _) = expire(first_kept, &mut self.context(request)?)?;
         self.store.raise_log_floor(start).await?;

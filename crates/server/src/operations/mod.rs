@@ -1,6 +1,7 @@
-//! Operations: load what the rule needs, let it decide, commit; decide again when what it stood on has moved.
+//! Operations: load what the rule needs, let it decide, and commit. If a row that the decision is based on has changed,
+//! decide again.
 //!
-//! HTTP, `apply` and the runner call the same operations.
+//! HTTP, `apply` and the job engine call the same operations.
 
 pub mod apply;
 pub mod audit;
@@ -26,19 +27,19 @@ use tenancy_core::Error;
 use tenancy_core::changes::{Changes, Conflict};
 use tenancy_core::decision_context::DecisionContext;
 
-/// How often an operation decides before it says that others keep changing what it stands on.
+/// Maximum number of decisions of one operation. After that, it fails because others keep changing the same rows.
 const MAX_DECISIONS: usize = 16;
 
-/// How often it may lose to others before it waits for its turn.
+/// Number of lost commits after which an operation waits in a queue.
 const MAX_LOST_WITHOUT_TURN: usize = 1;
 
-/// What somebody wants to be changed.
+/// A requested change.
 pub trait Command: Send + Sync + 'static {
-    /// What there is afterwards.
+    /// Result of the change.
     type Outcome: Send + 'static;
 
-    /// Loads what the rule needs, and lets it decide. Called again when a commit finds that what it stood on has
-    /// moved: it must look at everything anew, the caller's precondition included.
+    /// Loads what the rule needs, and lets it decide. Called again if a row that the decision is based on has changed.
+    /// It must then load everything again and check the caller's precondition again.
     fn decide(
         &self,
         tenancy: &Tenancy,
@@ -46,46 +47,46 @@ pub trait Command: Send + Sync + 'static {
         context: &mut DecisionContext,
     ) -> impl Future<Output = Result<Decided<Self::Outcome>, Error>> + Send;
 
-    /// What has moved, if the conflict only says that the decision stood on something that has: then it is decided again,
-    /// and the rule says what is to be said about it now.
+    /// Returns the id of what has changed, if the conflict only says that the decision is based on a former version.
+    /// The command is then decided again, and the rule returns the appropriate error, if any.
     fn moved<'a>(&self, conflict: &'a Conflict) -> Option<&'a str> {
         moved(conflict)
     }
 }
 
-/// What an operation decided.
+/// Decision of an operation.
 #[derive(Debug)]
 pub struct Decided<T> {
-    /// What there is once `changes` are committed.
+    /// Result after `changes` are committed.
     pub outcome: T,
-    /// What to commit; `None` when it is so already.
+    /// Changes to commit; `None` if nothing has to change.
     pub changes: Option<Changes>,
 }
 
-/// The Idempotency-Key of a command, and how its answer is made.
+/// Idempotency-Key of a command, and how to create its stored answer.
 pub struct Keyed<T> {
     /// The key.
     pub key: IdempotencyKey,
-    /// The answer to keep.
+    /// Creates the answer to store.
     pub answer: fn(&Tenancy, &Caller, &T) -> Answer,
-    /// Whether the answer is kept also when nothing had to change.
+    /// Whether to store the answer even if nothing had to change.
     pub keeps_unchanged: bool,
 }
 
-/// How a command ended.
+/// Result of a command.
 #[derive(Debug)]
 pub enum Done<T> {
-    /// It was carried out now, or was so already.
+    /// The command was carried out now, or nothing had to change.
     Now(T),
-    /// It was carried out before under the same Idempotency-Key; this was the answer.
+    /// The command was carried out before under the same Idempotency-Key. Contains the stored answer.
     Before(Answer),
 }
 
 impl Tenancy {
-    /// Carries a command out, to its end, also when the caller goes away.
+    /// Carries out a command to completion, even if the caller is cancelled.
     ///
     /// # Errors
-    /// What the rule or the commit refused.
+    /// The error of the rule or the commit.
     pub async fn carry_out<C: Command>(
         self: &Arc<Self>,
         command: C,
@@ -97,10 +98,10 @@ impl Tenancy {
         self.to_its_end(work).await
     }
 
-    /// As [`Tenancy::carry_out`], inline: the caller must not be cancelled.
+    /// Like [`Tenancy::carry_out`], but runs inline; the caller must not be cancelled.
     ///
     /// # Errors
-    /// What the rule or the commit refused.
+    /// The error of the rule or the commit.
     pub async fn decide_and_commit<C: Command>(
         &self,
         command: &C,
@@ -159,8 +160,8 @@ impl Tenancy {
         Err(Error::Overtaken)
     }
 
-    /// What a rule says where nothing is to be committed. If it found what the same request, sent at the same moment, had
-    /// just done, then that one's answer it is.
+    /// Returns the result of a decision without changes. If a simultaneous request with the same key has made the
+    /// change, returns its answer.
     async fn uncommitted<T>(
         &self,
         decided: Result<T, Error>,
@@ -183,7 +184,7 @@ impl Tenancy {
     }
 }
 
-/// What has moved for every command.
+/// Returns what has changed, for conflicts that concern every command.
 fn moved(conflict: &Conflict) -> Option<&str> {
     match conflict {
         Conflict::TenantMoved { id, .. } | Conflict::TenantMissing(id) => Some(id.as_str()),
@@ -194,7 +195,7 @@ fn moved(conflict: &Conflict) -> Option<&str> {
     }
 }
 
-/// What has come into being since. Where it is only to be made if nothing is there, that is for the precondition to say.
+/// Returns also what was created meanwhile. If the command may only create it, its precondition decides.
 fn made(conflict: &Conflict) -> Option<&str> {
     match conflict {
         Conflict::TenantExists(id) => Some(id.as_str()),

@@ -1,4 +1,4 @@
-//! Holds on organizations: placed, released, and each tenant brought to where it belongs.
+//! Holds on organizations: place, release, and reconcile each tenant.
 
 use super::organizations::{Written, find};
 use super::{Command, Decided, tenants};
@@ -19,11 +19,11 @@ use tenancy_store::page::{JobFilter, Page};
 /// Places a hold on all tenants of an organization.
 #[derive(Debug)]
 pub struct Suspend {
-    /// Its id.
+    /// Id of the organization.
     pub organization: String,
-    /// Which hold, why, until when.
+    /// Kind, reason and end of the hold.
     pub document: Value,
-    /// On what it depends, if anything was said.
+    /// Optional precondition.
     pub precondition: Precondition,
 }
 
@@ -47,11 +47,11 @@ impl Command for Suspend {
 /// Releases a hold on an organization.
 #[derive(Debug)]
 pub struct Activate {
-    /// Its id.
+    /// Id of the organization.
     pub organization: String,
-    /// Which hold; the operator's when it is left out.
+    /// Kind of the hold. Defaults to `operator`.
     pub hold: Option<String>,
-    /// On what it depends, if anything was said.
+    /// Optional precondition.
     pub precondition: Precondition,
 }
 
@@ -76,12 +76,12 @@ fn written(decision: HoldsDecision, usage: Usage) -> Decided<Written> {
     Decided { outcome: Written { organization, usage, holds, created: false }, changes }
 }
 
-/// Releases a hold on an organization whose time is over.
+/// Releases an expired hold on an organization.
 #[derive(Debug)]
 pub struct ReleaseExpired {
-    /// On whom it stands.
+    /// Organization that has the hold.
     pub organization: OrganizationId,
-    /// Its kind.
+    /// Kind of the hold.
     pub hold: String,
 }
 
@@ -104,12 +104,12 @@ impl Command for ReleaseExpired {
     }
 }
 
-/// Brings a tenant to where it belongs after its organization's holds changed.
+/// Brings a tenant to the state that its manifest and all holds ask for, after the holds of its organization changed.
 #[derive(Debug)]
 pub struct Settle {
-    /// Which.
+    /// Tenant to reconcile.
     pub tenant: TenantId,
-    /// When they changed.
+    /// Time of the change of the holds.
     pub changed_at: Timestamp,
 }
 

@@ -1,4 +1,4 @@
-//! Organizations: found, created, changed, closed.
+//! Organizations: read, create, change and close.
 
 use super::documents::desired::{How, with};
 use super::documents::facts::{ORGANIZATION, take_kind, take_version};
@@ -22,20 +22,20 @@ use tenancy_core::{Error, Violation};
 use tenancy_store::page::{Listed, OrganizationFilter, Page};
 use tenancy_store::read::OrganizationRecord;
 
-/// What there is after a write of an organization.
+/// Result of a write of an organization.
 #[derive(Debug)]
 pub struct Written {
-    /// The organization.
+    /// Organization after the write.
     pub organization: Organization,
-    /// What its tenants are in sum.
+    /// Sums of its tenants.
     pub usage: Usage,
     /// Its holds, by kind.
     pub holds: Vec<Hold>,
-    /// It was not there before.
+    /// Whether the write created it.
     pub created: bool,
 }
 
-/// The organization of that id.
+/// Returns the organization with this id.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -45,7 +45,7 @@ pub async fn find(tenancy: &Tenancy, caller: &Caller, id: &str) -> Result<Organi
     by_id(tenancy, caller, &id).await?.ok_or_else(missing)
 }
 
-/// An organization, if it exists for the caller.
+/// Returns an organization, if it exists for the caller.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -60,10 +60,10 @@ pub async fn by_id(
     tenancy.store.organization(id).await
 }
 
-/// A page of the organizations that exist for the caller.
+/// Returns a page of the organizations that exist for the caller.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a cursor that is not one, [`Error::Unavailable`].
+/// [`Error::Invalid`] for an invalid cursor, [`Error::Unavailable`].
 pub async fn list(
     tenancy: &Tenancy,
     caller: &Caller,
@@ -73,12 +73,12 @@ pub async fn list(
     tenancy.store.organizations(caller.scope(), filter, page).await
 }
 
-/// Makes an organization.
+/// Creates an organization.
 #[derive(Debug)]
 pub struct Create {
-    /// Its manifest.
+    /// Manifest of the organization.
     pub document: Value,
-    /// On what it depends, if anything was said.
+    /// Optional precondition.
     pub precondition: Precondition,
 }
 
@@ -98,16 +98,16 @@ impl Command for Create {
     }
 }
 
-/// Takes an organization to what a document wishes; makes it, where the precondition says that nothing may be there.
+/// Changes an organization to what a document declares. Creates it if the precondition is `If-None-Match: *`.
 #[derive(Debug)]
 pub struct Change {
-    /// Its id.
+    /// Id of the organization.
     pub organization: String,
-    /// What is sent.
+    /// Document of the request.
     pub document: Value,
-    /// How it stands to what is there.
+    /// How the document relates to the current manifest.
     pub how: How,
-    /// On what it depends.
+    /// Precondition of the change.
     pub precondition: Precondition,
 }
 
@@ -153,14 +153,14 @@ impl Command for Change {
     }
 }
 
-/// Closes an organization: its tenants stay, new ones are refused.
+/// Closes an organization. Its tenants remain; new ones are refused.
 #[derive(Debug)]
 pub struct Close {
-    /// Its id.
+    /// Id of the organization.
     pub organization: String,
-    /// On what it depends.
+    /// Precondition of the change.
     pub precondition: Precondition,
-    /// The version that the body says it was decided on.
+    /// `version` in the body.
     pub read_at: Option<i64>,
 }
 
@@ -189,19 +189,19 @@ fn created(manifest: &OrganizationManifest, context: &mut DecisionContext) -> Re
     Ok(Decided { outcome, changes: decision.changes })
 }
 
-/// What a document wishes for an organization.
+/// Desired state of an organization, from a document.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Desired {
-    /// The whole manifest.
+    /// The complete manifest.
     pub manifest: OrganizationManifest,
-    /// What looks like a slip.
+    /// Warnings about likely mistakes.
     pub warnings: Vec<Violation>,
 }
 
-/// What `document` wishes for an organization, that is there or not.
+/// Returns the manifest that `document` declares for an organization, existing or new.
 ///
 /// # Errors
-/// [`Error::Invalid`] with all that is wrong with it.
+/// [`Error::Invalid`] with all violations.
 pub fn desired(
     declared: &Declared,
     viewpoint: Viewpoint<'_>,

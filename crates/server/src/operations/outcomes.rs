@@ -1,4 +1,4 @@
-//! What jobs and their steps achieved, and what expired.
+//! Outcomes of jobs and their steps, and expired holds.
 
 use super::{Command, Decided};
 use crate::authentication::Caller;
@@ -13,21 +13,21 @@ use tenancy_core::rules::outcome::{complete, fail};
 use tenancy_core::rules::step::{Achieved, step_done};
 use tenancy_core::snapshot::TenantSnapshot;
 
-/// How the work on a job ended.
+/// Outcome of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// All its steps are done.
+    /// All steps are done.
     Completed,
-    /// It cannot go on.
+    /// The job failed.
     Failed(Failure),
 }
 
-/// Ends a job that this process holds the lease of.
+/// Ends a job whose lease this process holds.
 #[derive(Debug)]
 pub struct End {
-    /// The job, with its steps and progress as they are.
+    /// The job, with its current steps and progress.
     pub job: Job,
-    /// How it ended.
+    /// Outcome of the job.
     pub outcome: Outcome,
 }
 
@@ -50,23 +50,23 @@ impl Command for End {
     }
 }
 
-/// Writes the end of a step, and what it achieved, of a job that this process holds the lease of.
+/// Writes the end of a step and its result, for a job whose lease this process holds.
 #[derive(Debug)]
 pub struct StepDone {
     /// The job, with the end of the step.
     pub job: Job,
-    /// The step: its index in the job's steps.
+    /// Index of the step in the job's steps.
     pub index: usize,
-    /// What it achieved.
+    /// Result of the step.
     pub achieved: Achieved,
 }
 
-/// What became of the end of a step.
+/// How the end of a step was written.
 #[derive(Debug)]
 pub enum Written {
-    /// It is committed; this is the tenant as it is then.
+    /// Committed. Contains the tenant as of the commit.
     With(Box<TenantSnapshot>),
-    /// The record has nothing to keep of it: it is progress, which is upkeep's to write.
+    /// The step has no result to commit; its end is progress, which upkeep writes.
     AsProgress,
 }
 
@@ -84,7 +84,7 @@ impl Command for StepDone {
             return Err(Error::Internal(format!("job {} has no step {}", self.job.job_id, self.index)));
         };
         if open.steps.contains(step) {
-            // A commit whose answer was lost had come through.
+            // An earlier commit whose answer was lost has succeeded.
             return Ok(Decided { outcome: Written::With(Box::new(snapshot)), changes: None });
         }
         let done = step_done(&tenancy.declared, &snapshot, &self.job, (step, self.achieved), context)?;
@@ -96,7 +96,7 @@ impl Command for StepDone {
     }
 }
 
-/// The tenant, with its open job if that is this one under the same lease.
+/// Returns the tenant and its open job, if the open job is this one under the same lease.
 async fn held(tenancy: &Tenancy, job: &Job) -> Result<(TenantSnapshot, Job), Error> {
     let snapshot = load(tenancy, &job.tenant_id).await?;
     let ours = |open: &&Job| (&open.job_id, open.lease_epoch) == (&job.job_id, job.lease_epoch);
@@ -106,18 +106,18 @@ async fn held(tenancy: &Tenancy, job: &Job) -> Result<(TenantSnapshot, Job), Err
     }
 }
 
-/// What ends a job, with the job as it is then.
+/// Returns the changes that end a job, with the job after the commit.
 pub(super) fn ended(changes: Option<Changes>, job: &Job) -> Decided<Job> {
     let outcome = changes.as_ref().and_then(Changes::finished_job).unwrap_or(job).clone();
     Decided { outcome, changes }
 }
 
-/// Releases a hold whose time is over.
+/// Releases an expired hold.
 #[derive(Debug)]
 pub struct ReleaseExpired {
-    /// On whom it stands.
+    /// Tenant that has the hold.
     pub tenant: TenantId,
-    /// Its kind.
+    /// Kind of the hold.
     pub hold: String,
 }
 

@@ -1,5 +1,5 @@
-//! What would become of changes, if they were committed one after the other: judged by the judge that commits are
-//! judged by, over what is read now.
+//! Predicts the result of changes that are committed one after the other. Uses the judge of real commits on rows that
+//! are read now.
 
 use crate::tenancy::Tenancy;
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use tenancy_core::ids::{Alias, OrganizationId};
 use tenancy_core::judge::{CurrentOrganization, CurrentRows, Verdict, judge};
 use tenancy_core::{Error, organization::Organization};
 
-/// What is there, and what would be after the changes so far.
+/// Current rows, as they would be after the changes so far.
 #[derive(Default)]
 pub struct Ledger {
     found: CurrentRows,
@@ -17,10 +17,10 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Judges the changes, and goes on as if they were committed.
+    /// Judges the changes, and applies them to the rows as if they were committed.
     ///
     /// # Errors
-    /// [`Error::Conflict`] with what the commit would say.
+    /// [`Error::Conflict`], as the commit would return it.
     pub async fn admit(&mut self, tenancy: &Tenancy, changes: &Changes) -> Result<(), Error> {
         for guard in &changes.guards {
             self.load(tenancy, guard).await?;
@@ -38,7 +38,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Reads what the guard stands on, once.
+    /// Reads the rows that the guard refers to, once.
     async fn load(&mut self, tenancy: &Tenancy, guard: &Guard) -> Result<(), Error> {
         match guard {
             Guard::OrganizationUnused(id) | Guard::OrganizationAt(id, ..) | Guard::OrganizationRoom(id, _)
@@ -53,7 +53,7 @@ impl Ledger {
                 let taken = tenancy.store.aliased(alias).await?.map(|_| alias.clone());
                 self.found.aliases.extend(taken);
             }
-            // The decision has just read the tenant: what it stands on is what is there.
+            // The decision has just read the tenant, so the guard holds the current version.
             Guard::TenantAt(id, version, counter) => {
                 self.found.tenants.insert(id.clone(), (*version, *counter));
             }

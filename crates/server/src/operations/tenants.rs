@@ -1,4 +1,4 @@
-//! Tenants: found, registered, changed.
+//! Tenants: read, register and change.
 
 use super::documents::desired::{How, of_known, of_new, with};
 use super::documents::pointers::in_sent;
@@ -20,21 +20,22 @@ use tenancy_core::{Error, Violation};
 use tenancy_store::page::{Listed, Page, TenantFilter};
 use tenancy_store::read::Stamp;
 
-/// What there is after a write of a tenant.
+/// Result of a write of a tenant.
 #[derive(Debug)]
 pub struct Written {
-    /// All that is kept of it.
+    /// Snapshot of the tenant after the write.
     pub snapshot: TenantSnapshot,
-    /// It was not there before.
+    /// Whether the write created it.
     pub created: bool,
-    /// What looks like a slip.
+    /// Warnings about likely mistakes.
     pub warnings: Vec<Violation>,
 }
 
-/// The one function that says whether a tenant exists for a caller: what was found under `name`, if the caller reaches it.
+/// The only function that decides whether a tenant exists for a caller. Returns what was found under `name`, if the
+/// caller reaches it.
 ///
 /// # Errors
-/// [`Error::NotFound`], the same for what is not there and for what lies outside the caller's scope.
+/// [`Error::NotFound`], which is the same for a missing tenant and for one outside the caller's scope.
 fn visible<T>(
     caller: &Caller,
     name: &str,
@@ -48,8 +49,8 @@ fn visible<T>(
     reached.ok_or_else(|| Error::not_found("tenant", name))
 }
 
-/// The id that `name` stands for: it is an id, or an alias `kind:value`. Whether there is a tenant of that id is not known
-/// yet.
+/// Returns the tenant id for `name`, which is an id or an alias `kind:value`. Does not check that a tenant with this id
+/// exists.
 async fn resolve(tenancy: &Tenancy, caller: &Caller, name: &str) -> Result<TenantId, Error> {
     let missing = || Error::not_found("tenant", name);
     if name.contains(':') {
@@ -61,26 +62,26 @@ async fn resolve(tenancy: &Tenancy, caller: &Caller, name: &str) -> Result<Tenan
     TenantId::parse(name).map_err(|_| missing())
 }
 
-/// The stamp of the tenant that `name` leads to: enough to read what belongs to it.
+/// Returns the stamp of the tenant with this id or alias, which is enough to read its related rows.
 ///
 /// # Errors
-/// [`Error::NotFound`] when the tenant does not exist for the caller.
+/// [`Error::NotFound`] if the tenant does not exist for the caller.
 pub async fn reach(tenancy: &Tenancy, caller: &Caller, name: &str) -> Result<Stamp, Error> {
     let id = resolve(tenancy, caller, name).await?;
     let stamp = tenancy.store.stamp(&id).await?;
     visible(caller, name, stamp, |stamp| (&stamp.tenant_id, &stamp.organization_id))
 }
 
-/// All that is kept of the tenant that `name` leads to.
+/// Returns the snapshot of the tenant with this id or alias.
 ///
 /// # Errors
-/// [`Error::NotFound`] when the tenant does not exist for the caller.
+/// [`Error::NotFound`] if the tenant does not exist for the caller.
 pub async fn find(tenancy: &Tenancy, caller: &Caller, name: &str) -> Result<TenantSnapshot, Error> {
     let id = resolve(tenancy, caller, name).await?;
     by_id(tenancy, caller, &id).await?.ok_or_else(|| Error::not_found("tenant", name))
 }
 
-/// All that is kept of a tenant, if it exists for the caller.
+/// Returns the snapshot of a tenant, if it exists for the caller.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -94,10 +95,10 @@ pub async fn by_id(tenancy: &Tenancy, caller: &Caller, id: &TenantId) -> Result<
     }
 }
 
-/// A page of the tenants that exist for the caller.
+/// Returns a page of the tenants that exist for the caller.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a cursor that is not one, [`Error::Unavailable`].
+/// [`Error::Invalid`] for an invalid cursor, [`Error::Unavailable`].
 pub async fn list(
     tenancy: &Tenancy,
     caller: &Caller,
@@ -115,9 +116,9 @@ pub async fn list(
 /// Registers a tenant.
 #[derive(Debug)]
 pub struct Register {
-    /// Its manifest.
+    /// Manifest of the tenant.
     pub document: Value,
-    /// On what it depends, if anything was said.
+    /// Optional precondition.
     pub precondition: Precondition,
 }
 
@@ -137,18 +138,18 @@ impl Command for Register {
     }
 }
 
-/// Takes a tenant to what a document wishes; makes it, where the precondition says that nothing may be there.
+/// Changes a tenant to what a document declares. Registers it if the precondition is `If-None-Match: *`.
 #[derive(Debug)]
 pub struct Change {
-    /// Its id or an alias.
+    /// Id or alias of the tenant.
     pub tenant: String,
-    /// What is sent.
+    /// Document of the request.
     pub document: Value,
-    /// How it stands to what is there.
+    /// How the document relates to the current manifest.
     pub how: How,
-    /// On what it depends.
+    /// Precondition of the change.
     pub precondition: Precondition,
-    /// Kinds of changes that may destroy data and are wanted.
+    /// Kinds of gated changes to allow.
     pub allow: Vec<String>,
 }
 
@@ -197,11 +198,11 @@ impl Change {
     }
 }
 
-/// What is wrong with a document that names another thing than the path.
+/// Returns a violation if the document has another id than the path.
 pub(super) fn other_id(field: &str, id: &str, document: &Value) -> Vec<Violation> {
     let at = tenancy_core::json::Pointer::root().key(field);
     let other = document.get(field).filter(|said| *said != id);
-    other.map(|_| Violation::at(&at, "immutable", format!("must be {id}, as the path says"))).into_iter().collect()
+    other.map(|_| Violation::at(&at, "immutable", format!("must be {id}, the id in the path"))).into_iter().collect()
 }
 
 pub(super) fn created(decision: Decision) -> Decided<Written> {

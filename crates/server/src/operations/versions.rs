@@ -1,4 +1,4 @@
-//! Kept versions of tenants and environments.
+//! Stored versions of tenants and environments.
 
 use super::{environments, tenants};
 use crate::authentication::Caller;
@@ -8,10 +8,10 @@ use tenancy_core::environment::EnvironmentVersion;
 use tenancy_core::tenant::TenantVersion;
 use tenancy_store::page::{Listed, Page};
 
-/// A page of the kept versions of a tenant, newest first.
+/// Returns a page of the stored versions of a tenant, newest first.
 ///
 /// # Errors
-/// [`Error::NotFound`] when the tenant does not exist for the caller.
+/// [`Error::NotFound`] if the tenant does not exist for the caller.
 pub async fn of_tenant(
     tenancy: &Tenancy,
     caller: &Caller,
@@ -22,7 +22,7 @@ pub async fn of_tenant(
     tenancy.store.tenant_versions(&tenant.tenant_id, page).await
 }
 
-/// A kept version of a tenant.
+/// Returns a stored version of a tenant.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -32,7 +32,7 @@ pub async fn get(tenancy: &Tenancy, caller: &Caller, tenant: &str, version: i64)
     found.ok_or_else(|| Error::not_found("version", format!("{tenant} at {version}")))
 }
 
-/// A page of the kept versions of an environment, newest first.
+/// Returns a page of the stored versions of an environment, newest first.
 ///
 /// # Errors
 /// [`Error::NotFound`].

@@ -1,34 +1,35 @@
-//! Integers beyond 64 bits, which the reader of YAML hands out as doubles: how one was written stands in the text only.
+//! Integers beyond 64 bits. The YAML reader returns them as doubles, so that only the text shows how a number was
+//! written.
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 use std::fmt;
 use tenancy_core::json::{LEAST_I64, PAST_U64};
 
-/// Whether a double may stand for an integer beyond 64 bits.
+/// Returns whether a double may represent an integer beyond 64 bits.
 pub fn is_big(double: f64) -> bool {
     !(double > LEAST_I64 && double < PAST_U64)
 }
 
-/// The first integer beyond 64 bits in the documents of a text, and its place.
+/// Returns the first integer beyond 64 bits in the documents of a text, and its place.
 pub fn beyond_64_bits<'a>(documents: &[Spanned<Seen>], text: &'a str) -> Option<(Location, &'a str)> {
     let is_double = |written: &&str| written.contains(['.', 'e', 'E']) && written.parse::<f64>().is_ok();
     let places = documents.iter().flat_map(|document| document.value.of(document.defined));
     places.map(|place| (place, at(place, text))).find(|(_, written)| !is_double(written))
 }
 
-/// What stands at a place of the text.
+/// Returns the token at a place of the text.
 fn at(place: Location, text: &str) -> &str {
     let index = |bytes: Option<u64>| bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
     let (begin, length) = (index(place.span().byte_offset()), index(place.span().byte_len()));
     text.get(begin..begin.saturating_add(length)).unwrap_or_default()
 }
 
-/// Where big doubles stand in a value.
+/// Places of big doubles in a value.
 pub enum Seen {
-    /// It is one.
+    /// The value itself is one.
     Big,
-    /// Places of those in it.
+    /// Places of big doubles inside the value.
     Inside(Vec<Location>),
 }
 

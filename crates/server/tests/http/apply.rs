@@ -1,4 +1,4 @@
-//! `apply`, and plan.
+//! `apply` and plan.
 
 use crate::house::{House, On, on_both};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ on_both!(
     a_plan_must_say_what_the_commit_would,
     a_file_must_leave_alone_what_it_does_not_say,
     an_alias_must_move_from_one_tenant_to_another_in_one_file,
-    a_hold_must_be_named_as_what_keeps_a_tenant_from_its_wish,
+    a_hold_must_be_named_as_the_reason_for_waiting,
 );
 
 const FILE: &str = "
@@ -92,7 +92,7 @@ async fn nothing_must_be_written_while_anything_is_wrong(on: On) {
         assert_eq!(refused.body["errors"][0]["pointer"], pointer, "{:#}", refused.body);
     }
     assert_eq!(house.post("/v1/apply", "a: 1\na: 2\n").await.ok(400).code(), "malformed");
-    // One that cannot be read hides nothing of the others.
+    // A document that cannot be read does not hide violations of the others.
     let nameless = "kind: Tenant\nprofil: x\nenvironments: [{retention_days: x}]\n";
     let file = format!("kind: Tenants\n---\n{file}---\n{nameless}");
     let refused = house.post("/v1/apply", file.as_str()).await.ok(422);
@@ -161,7 +161,7 @@ async fn an_alias_must_move_from_one_tenant_to_another_in_one_file(on: On) {
     }
 }
 
-async fn a_hold_must_be_named_as_what_keeps_a_tenant_from_its_wish(on: On) {
+async fn a_hold_must_be_named_as_the_reason_for_waiting(on: On) {
     let house = House::new(on).await;
     apply(&house, "", FILE).await;
     house.work().await;

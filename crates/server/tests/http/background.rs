@@ -1,4 +1,4 @@
-//! What runs in the background runs again, whatever happens to it, and says how it goes.
+//! Background loops continue after errors and panics, and report the outcomes of their runs.
 
 use crate::house::{House, On};
 use futures_util::FutureExt;
@@ -26,10 +26,10 @@ async fn a_loop_that_fails_or_panics_must_be_counted_and_run_again() {
     static GOOD: Notify = Notify::const_new();
     let run: Run = |_, _| {
         let nth = RUNS.fetch_add(1, Ordering::SeqCst);
-        assert!(nth != 0, "told to, before it begins");
+        assert!(nth != 0, "as instructed, before it begins");
         async move {
             match nth {
-                1 => panic!("told to"),
+                1 => panic!("as instructed"),
                 2 => Err(Error::Internal("a full disk".to_owned())),
                 _ => {
                     GOOD.notify_one();

@@ -1,4 +1,4 @@
-//! Environments: changed on their own versions, within their tenant's manifest.
+//! Environments: changed with their own versions, within their tenant's manifest.
 
 use crate::house::{House, On, acme_eu, on_both};
 use serde_json::json;
@@ -9,8 +9,8 @@ on_both!(
     writers_of_different_environments_must_not_stand_in_each_others_way,
     what_was_read_before_a_job_must_be_taken_back_when_it_is_edited,
     pointers_must_lead_into_what_was_sent,
-    one_must_be_added_and_removed,
-    what_was_decided_on_one_that_is_gone_must_not_be_done_to_a_later_one_of_its_name,
+    an_environment_must_be_added_and_removed,
+    a_decision_on_a_removed_environment_must_not_apply_to_a_later_one_with_its_name,
 );
 
 const DEV: &str = "/v1/tenants/acme-eu/environments/dev";
@@ -81,7 +81,7 @@ async fn pointers_must_lead_into_what_was_sent(on: On) {
     assert_eq!(gated.body["errors"][0]["pointer"], "/isolation_level");
 }
 
-async fn one_must_be_added_and_removed(on: On) {
+async fn an_environment_must_be_added_and_removed(on: On) {
     let house = House::new(on).await;
     house.furnish().await;
     let stage = "/v1/tenants/acme-eu/environments/stage";
@@ -101,7 +101,7 @@ async fn one_must_be_added_and_removed(on: On) {
     assert_eq!(refused.body["errors"][0]["pointer"], "/name");
 }
 
-async fn what_was_decided_on_one_that_is_gone_must_not_be_done_to_a_later_one_of_its_name(on: On) {
+async fn a_decision_on_a_removed_environment_must_not_apply_to_a_later_one_with_its_name(on: On) {
     let house = House::new(on).await;
     house.furnish().await;
     let read = house.get(DEV).await.ok(200);

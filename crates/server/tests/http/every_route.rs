@@ -1,4 +1,4 @@
-//! What holds for every route, by construction: a route that the samples below do not know fails these tests.
+//! Promises of every route. A route without a sample below fails these tests.
 
 use crate::house::{Answered, House, On, Original, acme_eu, on_both};
 use serde_json::{Value, json};
@@ -29,15 +29,15 @@ on_both!(
     no_route_must_take_a_parameter_that_it_does_not_know,
 );
 
-/// A request that succeeds in a house that [`prepared`] made.
+/// A request that succeeds in a house from [`prepared`].
 pub struct Sample {
     pub method: &'static str,
     pub route: &'static str,
     pub path: &'static str,
     pub body: Value,
-    /// Needs `If-Match`.
+    /// Whether the request requires `If-Match`.
     pub versioned: bool,
-    /// One of the events that it leaves.
+    /// One of the events that the request causes.
     event: &'static str,
 }
 
@@ -117,7 +117,7 @@ pub fn samples() -> Vec<Sample> {
     ]
 }
 
-/// A house with something in each state that a sample needs, and the sample's path in it.
+/// Creates a house with a resource in each state that a sample needs. Returns the sample's path in it.
 pub async fn prepared(on: On, sample: &Sample) -> (House, String) {
     static ORIGINALS: [OnceCell<Original>; 2] = [const { OnceCell::const_new() }; 2];
     let original = Original::of(&ORIGINALS, on, |house| async move { furnish(&house).await }).await;
@@ -143,7 +143,7 @@ pub async fn furnish(house: &House) {
     house.send("DELETE", "/v1/tenants/acme-old", &[("if-match", "*")], ()).await.ok(202);
     house.work().await;
     house.post("/v1/keys", json!({"name": "victim", "role": "viewer"})).await.ok(201);
-    // Its creation stays queued.
+    // The create job stays queued.
     let manifest = json!({"tenant_id": "acme-new", "organization_id": "acme", "region": "eu-west-1"});
     house.post("/v1/tenants", manifest).await.ok(201);
 }
@@ -169,7 +169,7 @@ pub fn body(sample: &Sample) -> String {
 
 pub async fn send(house: &House, sample: &Sample, path: &str, headers: &[(&str, &str)]) -> Answered {
     let mut headers = headers.to_vec();
-    // What makes something matches no version.
+    // A creation matches no version.
     headers.retain(|(name, _)| *name != "if-match" || sample.versioned);
     if sample.path == "/v1/apply" {
         headers.push(("content-type", "application/json"));
@@ -177,7 +177,7 @@ pub async fn send(house: &House, sample: &Sample, path: &str, headers: &[(&str, 
     house.send(sample.method, path, &headers, body(sample).as_str()).await
 }
 
-/// `If-Match` for what is there now.
+/// Returns the current `If-Match` value.
 async fn etag(house: &House, path: &str) -> String {
     house.get(path.split('?').next().expect("a path")).await.header("etag").to_owned()
 }
@@ -228,7 +228,8 @@ async fn no_route_but_open_ones_must_answer_without_a_key_that_may(on: On) {
     assert!(house.events("correlation_id=none").await.is_empty());
 }
 
-/// In other words than the table of permissions. Who reads may also plan; what an apply writes is asked for in it.
+/// States the permissions independently of the table in core. A role that reads may also plan; the permission for what
+/// an apply writes is checked inside.
 pub fn is_for(sample: &Sample, role: Role, is_scoped: bool) -> bool {
     let keys = sample.route.starts_with("/v1/keys");
     let reads = sample.method == "GET";
@@ -250,7 +251,7 @@ async fn each_role_must_be_let_in_where_it_has_to_be_and_nowhere_else(on: On) {
         let token = format!("Bearer {}", house.token(*role));
         let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
         for sample in samples() {
-            // What is not there yet is 404: it was let in.
+            // A missing resource is answered with 404, which also proves that the caller was let in.
             let answered = house.send_as_it_is(sample.method, sample.path, &headers, body(&sample).as_str()).await;
             let let_in = !matches!(answered.status.as_u16(), 401 | 403);
             assert_eq!(let_in, is_for(&sample, *role, false), "{role}: {} {}", sample.method, sample.path);
@@ -262,7 +263,7 @@ async fn every_route_must_answer_its_sample_with_a_correlation_id(on: On) {
     for sample in samples() {
         let (house, path) = prepared(on, &sample).await;
         let etag = if sample.versioned { etag(&house, &path).await } else { "*".to_owned() };
-        // A read twice: once its key is known to be good, it runs beside the check of it, and is told nothing of its caller.
+        // Sends a read twice: the second one has a cached key and runs beside the check of the key.
         for _ in 0..if sample.method == "GET" { 2 } else { 1 } {
             let answered = send(&house, &sample, &path, &[("if-match", &etag), ("x-correlation-id", "test:7")]).await;
             assert!(answered.status.as_u16() < 400, "{} {path}: {:#}", sample.method, answered.body);
@@ -284,7 +285,7 @@ async fn every_write_must_leave_an_event_of_who_and_in_which_request(on: On) {
     }
 }
 
-/// A write of a caller who is known begins before their key is looked up again: its commit depends on the key.
+/// A write with a cached key starts before the key is looked up again. Its commit depends on the key.
 async fn no_write_must_be_done_or_answered_in_the_name_of_a_key_that_is_revoked(on: On) {
     for sample in writes() {
         let (house, path) = prepared(on, &sample).await;
@@ -303,7 +304,7 @@ async fn no_write_must_be_done_or_answered_in_the_name_of_a_key_that_is_revoked(
         assert_eq!((wrong.status.as_u16(), wrong.code()), (401, "unauthenticated"), "{} {path}", sample.method);
         house.send_as_it_is("GET", "/v1/whoami", &headers[..1], ()).await.ok(401);
 
-        // Known once more, as if it had been good until this moment.
+        // Caches the key again, as if it had been valid until now.
         let digest = token_digest(made["token"].as_str().expect("a token"));
         let key = house.server.tenancy.store.api_key(&digest).await.expect("readable").expect("there");
         house.server.authentication.remember(digest, Arc::new(ApiKey { revoked_at: None, version: 1, ..key }));
@@ -313,7 +314,7 @@ async fn no_write_must_be_done_or_answered_in_the_name_of_a_key_that_is_revoked(
     }
 }
 
-/// Revokes a key as another process would: nothing here hears of it.
+/// Revokes a key as another process would: this server is not notified.
 async fn revoke_elsewhere(house: &House, key_id: &str) {
     let tenancy = &house.server.tenancy;
     let found =
@@ -355,7 +356,7 @@ async fn every_write_must_have_one_effect_and_one_answer_under_one_idempotency_k
     }
 }
 
-/// It is understood where a plan is made; elsewhere it must not be taken for a wish to write.
+/// Only `apply` supports `dry_run`. Other writes must refuse it, not ignore it.
 async fn no_write_must_do_anything_when_it_is_to_be_a_dry_run(on: On) {
     let samples: Vec<_> = writes().collect();
     let (house, _) = prepared(on, &samples[0]).await;

@@ -1,4 +1,4 @@
-//! What time brings is done, however much of it there is.
+//! Time-driven work is done completely, whatever its amount.
 
 use crate::house::{House, On};
 use std::time::Duration;

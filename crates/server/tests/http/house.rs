@@ -1,4 +1,4 @@
-//! A server with its store, called without a network in between.
+//! A server with its store, called without a network.
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -28,14 +28,14 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-/// On which database.
+/// Database of a test.
 #[derive(Debug, Clone, Copy)]
 pub enum On {
     Sqlite,
     Postgres,
 }
 
-/// A test for each database out of one function that takes an [`On`].
+/// Defines a test for each database from one function that takes an [`On`].
 macro_rules! on_both {
     ($($name:ident),+ $(,)?) => {
         mod sqlite {
@@ -50,14 +50,14 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
-/// A fresh database, as it is made or copied; a file is gone with it.
+/// A new or copied database. Its files are deleted with it.
 pub struct Place {
     database: Database,
     directory: Option<TempDir>,
     postgres: Option<tenancy_testkit::Database>,
 }
 
-/// What is in a database that is copied for each test: to make and furnish one takes much longer.
+/// Contents of a database that is copied for each test, since creating and filling one takes much longer.
 pub struct Original {
     kept: Kept,
     keys: Vec<(Role, String)>,
@@ -69,7 +69,7 @@ enum Kept {
 }
 
 impl Original {
-    /// The original that `furnish` makes, once; in a runtime of its own, so that no connection outlives the making.
+    /// Creates the original with `furnish`, once. Uses its own runtime, so that no connection stays open.
     pub async fn of<F: Future>(
         originals: &'static [OnceCell<Original>; 2],
         on: On,
@@ -83,7 +83,8 @@ impl Original {
         originals[on as usize].get_or_init(made).await
     }
 
-    /// A database in use cannot be copied, and connections end shortly after their runtime.
+    /// Waits until no connection is open, since PostgreSQL cannot copy a database in use and connections end shortly
+    /// after their runtime.
     async fn settled(self) -> Self {
         let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                       AND pid <> pg_backend_pid()";
@@ -155,7 +156,7 @@ fn read(directory: &std::path::Path) -> Vec<(String, Vec<u8>)> {
 }
 
 impl On {
-    /// A store with nothing in it but keys, and the admin's token.
+    /// A store that contains only keys, and the admin's token.
     pub async fn store(self) -> (Store, String, Option<TempDir>) {
         let original = empty(self).await;
         let place = original.copy();
@@ -176,11 +177,11 @@ pub struct House {
     keys: Vec<(Role, String)>,
     next: AtomicU64,
     _directory: Option<TempDir>,
-    /// Its database, where that is PostgreSQL.
+    /// Returns the database, if it is PostgreSQL.
     pub postgres: Option<tenancy_testkit::Database>,
 }
 
-/// An answer, read whole.
+/// A complete answer.
 #[derive(Debug)]
 pub struct Answered {
     pub status: StatusCode,
@@ -197,7 +198,7 @@ impl Answered {
         self.body["code"].as_str().unwrap_or_default()
     }
 
-    /// The answer, if its status is this one.
+    /// Returns the answer if it has this status; panics otherwise.
     #[track_caller]
     pub fn ok(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{:#}", self.body);
@@ -256,19 +257,19 @@ impl House {
         &self.keys.iter().find(|(of, _)| *of == role).expect("a key of each role").1
     }
 
-    /// A number that no other call in this house gets.
+    /// Returns a number that is unique in this house.
     pub fn next(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Sends a request of the admin.
+    /// Sends a request as the admin.
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Sent>) -> Answered {
         let token = format!("Bearer {}", self.token(Role::Admin));
         let headers: Vec<_> = headers.iter().copied().chain([("authorization", token.as_str())]).collect();
         self.send_as_it_is(method, path, &headers, body).await
     }
 
-    /// Sends a request with these headers and no others.
+    /// Sends a request with exactly these headers.
     pub async fn send_as_it_is(
         &self,
         method: &str,
@@ -298,18 +299,18 @@ impl House {
         self.send("POST", path, &[], body).await
     }
 
-    /// Works all jobs, those that follow from others too.
+    /// Runs all jobs, including follow-up jobs.
     pub async fn work(&self) {
         while self.runner.run_once().await.expect("jobs") > 0 {}
     }
 
-    /// Events of the log, oldest first, as `type actor-kind`.
+    /// Returns the events of the log, oldest first, as `type actor-kind`.
     pub async fn events(&self, query: &str) -> Vec<Value> {
         let page = self.get(&format!("/v1/audit?limit=500&{query}")).await.ok(200);
         page.body["items"].as_array().expect("items").clone()
     }
 
-    /// An organization `acme` with a tenant `acme-eu` in service.
+    /// Creates organization `acme` with an active tenant `acme-eu`.
     pub async fn furnish(&self) {
         self.post("/v1/organizations", json!({"organization_id": "acme", "display_name": "Acme"})).await.ok(201);
         self.post("/v1/tenants", acme_eu()).await.ok(201);
@@ -317,7 +318,7 @@ impl House {
     }
 }
 
-/// A manifest.
+/// Returns a manifest.
 pub fn acme_eu() -> Value {
     json!({
         "tenant_id": "acme-eu", "organization_id": "acme", "display_name": "Acme Europe", "desired_state": "Active",
@@ -330,7 +331,7 @@ pub fn acme_eu() -> Value {
     })
 }
 
-/// A body that can be sent.
+/// A request body.
 pub struct Sent(Vec<u8>);
 
 impl From<()> for Sent {

@@ -1,4 +1,4 @@
-//! Idempotency-Key: at one moment, across callers, and over many documents.
+//! Idempotency-Key: simultaneous requests, several callers, and several documents.
 
 use crate::house::{House, On, on_both};
 use jiff::SignedDuration;
@@ -15,21 +15,21 @@ use tenancy_server::tenancy::fresh_correlation_id;
 use tenancy_server::token::token_digest;
 
 on_both!(
-    requests_of_one_moment_must_have_one_effect,
-    what_the_first_of_a_moment_did_must_not_refuse_the_others,
+    simultaneous_requests_must_have_one_effect,
+    the_effect_of_the_first_request_must_not_refuse_simultaneous_ones,
     a_key_must_belong_to_its_caller,
     what_is_refused_must_not_be_kept,
     what_changed_nothing_must_not_change_anything_when_it_is_sent_again,
-    requests_of_one_moment_that_change_nothing_must_have_one_answer,
+    simultaneous_requests_that_change_nothing_must_have_one_answer,
     nothing_must_be_kept_in_the_name_of_a_key_that_is_revoked,
     a_file_must_go_on_where_it_was,
     files_of_other_documents_under_one_key_must_be_refused,
-    files_of_one_moment_must_have_one_effect,
-    an_answer_that_is_kept_no_longer_must_answer_nobody,
+    simultaneous_files_must_have_one_effect,
+    an_expired_answer_must_not_be_replayed,
     a_time_that_has_passed_since_must_not_refuse_what_was_answered,
 );
 
-async fn requests_of_one_moment_must_have_one_effect(on: On) {
+async fn simultaneous_requests_must_have_one_effect(on: On) {
     let house = Arc::new(House::new(on).await);
     house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
     let send = |_| {
@@ -50,8 +50,9 @@ async fn requests_of_one_moment_must_have_one_effect(on: On) {
     assert_eq!(house.get("/v1/tenants").await.body["items"].as_array().expect("items").len(), 1);
 }
 
-/// What the first has done makes the others' own decision fail: the id is taken, the version moved, the hold released.
-async fn what_the_first_of_a_moment_did_must_not_refuse_the_others(on: On) {
+/// The effect of the first request makes the decisions of the others fail: the id is taken, the version changed, the
+/// hold released.
+async fn the_effect_of_the_first_request_must_not_refuse_simultaneous_ones(on: On) {
     let house = Arc::new(House::new(on).await);
     house.furnish().await;
     house.post("/v1/tenants/acme-eu/suspend", json!({"hold": "billing"})).await.ok(202);
@@ -118,7 +119,7 @@ async fn what_changed_nothing_must_not_change_anything_when_it_is_sent_again(on:
     assert_eq!(suspend(&json!({"hold": "abuse"})).await.ok(422).code(), "idempotency_key_reused");
 }
 
-async fn requests_of_one_moment_that_change_nothing_must_have_one_answer(on: On) {
+async fn simultaneous_requests_that_change_nothing_must_have_one_answer(on: On) {
     let house = Arc::new(House::new(on).await);
     house.furnish().await;
     let send = |n: usize| {
@@ -143,7 +144,7 @@ async fn requests_of_one_moment_that_change_nothing_must_have_one_answer(on: On)
     assert!(bodies.iter().all(|body| *body == bodies[0]), "{bodies:#?}");
 }
 
-/// Its requests begin before it is known that it is not good any more.
+/// The requests start before the server knows that the key is revoked.
 async fn nothing_must_be_kept_in_the_name_of_a_key_that_is_revoked(on: On) {
     let house = House::new(on).await;
     house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
@@ -205,7 +206,7 @@ async fn files_of_other_documents_under_one_key_must_be_refused(on: On) {
     };
     let key = [("idempotency-key", "file")];
     let apply = async |ids: &[&str]| house.send("POST", "/v1/apply", &key, file(ids).as_str()).await;
-    // Nothing is written of the first: the second begins the request.
+    // Nothing of the first document is written, so the second document starts the request.
     house.post("/v1/organizations", json!({"organization_id": "first"})).await.ok(201);
     let made = apply(&["first", "second", "third"]).await.ok(200).body;
     assert_eq!(apply(&["fourth"]).await.ok(422).code(), "idempotency_key_reused");
@@ -216,7 +217,7 @@ async fn files_of_other_documents_under_one_key_must_be_refused(on: On) {
     assert_eq!(house.events("").await.len(), events);
 }
 
-async fn files_of_one_moment_must_have_one_effect(on: On) {
+async fn simultaneous_files_must_have_one_effect(on: On) {
     let house = Arc::new(House::new(on).await);
     let send = |at: usize| {
         let house = Arc::clone(&house);
@@ -239,7 +240,7 @@ async fn files_of_one_moment_must_have_one_effect(on: On) {
     assert_eq!(house.get("/v1/organizations").await.body["items"].as_array().expect("items").len(), 2);
 }
 
-/// An organization was made `ago` under the admin's Idempotency-Key `key`, with this request.
+/// Creates an organization as of `ago`, under the admin's Idempotency-Key `key`, with this request.
 async fn made(house: &House, ago: SignedDuration, key: &str, request: &Value) {
     let tenancy = &house.server.tenancy;
     let keys = house.get("/v1/keys").await.ok(200).body;
@@ -256,8 +257,8 @@ async fn made(house: &House, ago: SignedDuration, key: &str, request: &Value) {
     tenancy.store.commit(changes).await.expect("committed");
 }
 
-/// Nobody has removed it yet.
-async fn an_answer_that_is_kept_no_longer_must_answer_nobody(on: On) {
+/// The expired record is still in the database.
+async fn an_expired_answer_must_not_be_replayed(on: On) {
     let day = SignedDuration::from_hours(24);
     let [then, now] = ["then", "now"].map(|id| json!({"organization_id": id}));
     for (ago, kept) in [(day - SignedDuration::from_mins(1), true), (day, false)] {
@@ -299,7 +300,7 @@ async fn a_time_that_has_passed_since_must_not_refuse_what_was_answered(on: On) 
     for ((path, body, status), first) in requests.iter().zip(&mut firsts) {
         let again = house.send("POST", path, &[("idempotency-key", path)], body.clone()).await.ok(*status);
         assert_eq!(again.header("idempotency-replayed"), "true", "{path}");
-        // The token is in the first answer only.
+        // Only the first answer contains the token.
         first.as_object_mut().expect("an object").remove("token");
         assert_eq!(again.body, *first, "{path}");
         let late = house.send("POST", path, &[("idempotency-key", "late")], body.clone()).await;

@@ -1,4 +1,4 @@
-//! Jobs that are cancelled, that make way for a hold, that fail in every way, and are asked for again.
+//! Jobs: cancelled, interrupted by a hold, failed in every way, and requested again.
 
 use crate::house::{House, On, acme_eu, on_both};
 use serde_json::{Value, json};
@@ -28,18 +28,18 @@ on_both!(
     a_purge_must_leave_the_record_when_a_hold_keeps_it_by_its_end,
 );
 
-/// What a provisioner does at a step.
+/// Behavior of the provisioner at a step.
 enum Does {
     Says(String),
     Waits(String),
     Fails(String),
     Panics,
     PanicsAtOnce,
-    /// Says that it has begun, and is done when it is let.
+    /// Signals the start of the step, then waits for the test.
     IsLet,
 }
 
-/// Does what a test says, at the n-th step that is asked for.
+/// Provisioner that follows the test's instructions for the n-th call.
 struct Told {
     does: fn(usize, &str) -> Does,
     asked: AtomicUsize,
@@ -58,7 +58,7 @@ fn done() -> Does {
 impl Provisioner for Told {
     fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a> {
         let does = (self.does)(self.asked.fetch_add(1, Ordering::SeqCst), &work.step.to_string());
-        assert!(!matches!(does, Does::PanicsAtOnce), "told to");
+        assert!(!matches!(does, Does::PanicsAtOnce), "as instructed by the test");
         Box::pin(async move {
             match does {
                 Does::Says(line) => Ok(StepEnd::done(work.step, line)),
@@ -69,7 +69,7 @@ impl Provisioner for Told {
                     self.let_on.acquire().await.expect("open").forget();
                     Ok(StepEnd::done(work.step, "let"))
                 }
-                Does::Panics | Does::PanicsAtOnce => panic!("told to"),
+                Does::Panics | Does::PanicsAtOnce => panic!("as instructed by the test"),
             }
         })
     }
@@ -95,7 +95,7 @@ async fn state(house: &House) -> Value {
     house.get("/v1/tenants/acme-eu").await.ok(200).body["state"].clone()
 }
 
-/// One more environment, for which an update is queued.
+/// Adds an environment, which queues an update.
 async fn grow(house: &House) {
     let environments = json!([{"name": "dev", "isolation_level": "shared", "quotas": {"storageGiB": 50},
         "retention_days": 30}, {"name": "stage"}, {"name": "prod", "quotas": {"storageGiB": 400}}]);
@@ -130,14 +130,14 @@ async fn a_provisioner_that_panics_must_fail_the_job_at_that_step(on: On) {
     assert_eq!(state(&house).await, "Active");
 }
 
-/// Panics when its step is dropped: in the middle of the work, where nothing catches it.
+/// Panics when its step is dropped, where no code catches the panic.
 struct Unready(Semaphore);
 
 struct Panics;
 
 impl Drop for Panics {
     fn drop(&mut self) {
-        panic!("told to");
+        panic!("as instructed by the test");
     }
 }
 
@@ -170,7 +170,7 @@ async fn a_panic_in_the_work_on_a_job_must_count_it_as_ended() {
 }
 
 async fn a_job_that_fails_must_keep_what_its_steps_achieved_and_a_retry_not_do_it_again(on: On) {
-    let provisioner = told(|nth, _| if nth == 1 { Does::Fails("no room".to_owned()) } else { done() });
+    let provisioner = told(|nth, _| if nth == 1 { Does::Fails("no capacity".to_owned()) } else { done() });
     let house = House::with(on, provisioner.clone()).await;
     house.furnish().await;
     let failed = newest(&house).await;
@@ -311,7 +311,7 @@ async fn a_job_must_not_begin_to_wait_against_a_hold(on: On) {
     let house = House::with(on, provisioner).await;
     house.furnish().await;
     grow(&house).await;
-    // The hold comes after the job was claimed, and before it comes to the step that waits.
+    // The hold is placed after the job was claimed and before it reaches the step that waits.
     let jobs = house.server.tenancy.store.claim("me", 1, Duration::ZERO).await.expect("claimed");
     assert_eq!(jobs.len(), 1);
     house.post("/v1/tenants/acme-eu/suspend", json!({"hold": "security"})).await.ok(202);
@@ -326,7 +326,7 @@ async fn a_job_must_not_begin_to_wait_against_a_hold(on: On) {
 
 async fn what_a_job_failed_at_must_be_asked_for_again_though_nothing_changes(on: On) {
     let provisioner = told(|nth, _| match nth {
-        4 | 6 => Does::Fails("no room".to_owned()),
+        4 | 6 => Does::Fails("no capacity".to_owned()),
         _ => done(),
     });
     let house = House::with(on, provisioner).await;

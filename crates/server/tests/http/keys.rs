@@ -1,4 +1,4 @@
-//! Keys: who may give out what, rotation, revocation with children, last use.
+//! Keys: delegation of rights, rotation, revocation with children, last use.
 
 use crate::house::{Answered, House, On, on_both};
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ async fn no_key_must_make_or_rotate_a_key_that_may_more_or_longer_than_itself(on
     let refused = make(&house, &short, json!({"name": "longer", "role": "viewer", "expires_at": later})).await;
     assert_eq!(refused.ok(403).code(), "forbidden");
     let child = make(&house, &short, json!({"name": "child", "role": "admin"})).await.ok(201).body;
-    assert_eq!(child["expires_at"], json!(soon), "an end that is left out is the maker's");
+    assert_eq!(child["expires_at"], json!(soon), "the expiry defaults to that of the caller");
 
     let forever = house.post("/v1/keys", json!({"name": "forever", "role": "viewer"})).await.ok(201).body;
     let rotate = format!("/v1/keys/{}/rotate", forever["key_id"].as_str().expect("an id"));
@@ -62,7 +62,7 @@ async fn no_key_must_make_or_rotate_a_key_that_may_more_or_longer_than_itself(on
             assert_eq!(
                 made.body["scope"],
                 scope.unwrap_or("organization:acme"),
-                "a scope that is left out is the maker's"
+                "the scope defaults to that of the caller"
             );
         }
     }
@@ -120,7 +120,7 @@ async fn a_rotated_key_must_take_both_tokens_until_the_overlap_is_over(on: On) {
     house.post(&rotate, json!({})).await.ok(409);
 }
 
-/// The rotation is another process's: nothing here hears of it, and the commit finds that the key has moved.
+/// Another process rotates the key. This server is not notified; the commit finds that the key has changed.
 async fn a_request_under_way_must_not_be_refused_because_its_key_is_rotated(on: On) {
     let house = House::new(on).await;
     let made = house.post("/v1/keys", json!({"name": "ci", "role": "operator"})).await.ok(201).body;

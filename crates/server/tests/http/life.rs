@@ -1,4 +1,4 @@
-//! A tenant's life: wished, held, worked by jobs, ended.
+//! Lifecycle of a tenant: registered, held, changed by jobs, purged.
 
 use crate::house::{House, On, on_both};
 use serde_json::{Value, json};
@@ -10,8 +10,8 @@ use tenancy_server::expiry;
 use tenancy_server::provisioner::{Provisioner, StepEnd, StepFailed, StepFuture, Work};
 
 on_both!(
-    a_wish_must_come_about_and_be_told,
-    a_hold_must_stand_against_the_wish_until_it_is_released,
+    a_desired_state_must_be_reached_and_recorded,
+    a_hold_must_override_the_desired_state_until_it_is_released,
     a_hold_must_end_by_itself,
     a_tenant_must_be_deleted_undeleted_and_purged,
     a_job_that_fails_must_say_where_and_what_to_do,
@@ -23,7 +23,7 @@ fn types(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["event_type"].as_str().expect("text")).collect()
 }
 
-async fn a_wish_must_come_about_and_be_told(on: On) {
+async fn a_desired_state_must_be_reached_and_recorded(on: On) {
     let house = House::new(on).await;
     house.furnish().await;
     let tenant = house.get("/v1/tenants/acme-eu").await.ok(200).body;
@@ -59,7 +59,7 @@ async fn a_wish_must_come_about_and_be_told(on: On) {
     assert!(create["steps"].as_array().expect("steps").iter().all(|step| step["state"] == "done"));
 }
 
-async fn a_hold_must_stand_against_the_wish_until_it_is_released(on: On) {
+async fn a_hold_must_override_the_desired_state_until_it_is_released(on: On) {
     let house = House::new(on).await;
     house.furnish().await;
     let suspended =
@@ -124,13 +124,13 @@ async fn a_tenant_must_be_deleted_undeleted_and_purged(on: On) {
     assert_eq!(house.get("/v1/organizations/acme").await.body["usage"]["tenants"], 0);
 }
 
-/// Fails its first steps.
+/// Provisioner whose first steps fail.
 struct Stubborn(AtomicUsize);
 
 impl Provisioner for Stubborn {
     fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a> {
         let fails = self.0.fetch_sub(1, Ordering::SeqCst) > 0;
-        let message = format!("{} has no room: make some", work.step);
+        let message = format!("{} has no capacity: add some", work.step);
         let result = if fails {
             Err(StepFailed { code: FailureCode::ProvisionerFailed, message })
         } else {
@@ -149,7 +149,7 @@ async fn a_job_that_fails_must_say_where_and_what_to_do(on: On) {
     let jobs = house.get("/v1/jobs?state=failed").await.ok(200).body["items"].as_array().expect("items").clone();
     assert_eq!(
         (&jobs[0]["error_code"], &jobs[0]["error"]),
-        (&json!("provisioner_failed"), &json!("provision dev has no room: make some"))
+        (&json!("provisioner_failed"), &json!("provision dev has no capacity: add some"))
     );
     assert_eq!(jobs[0]["steps"][0], json!({"name": "provision dev", "state": "failed"}));
     let failed = house.events("event_type=JOB_FAILED").await;

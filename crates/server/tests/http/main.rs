@@ -1,4 +1,4 @@
-//! The real router on the real store.
+//! Tests of the real router with the real store.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod apply;

@@ -1,4 +1,4 @@
-//! HEAD, OPTIONS, and what leads to no route.
+//! HEAD, OPTIONS, and requests without a route.
 
 use crate::house::{House, On, on_both};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Holds on organizations: all tenants follow, whatever comes at the same time.
+//! Holds on organizations: all tenants follow, whatever happens at the same time.
 
 use crate::house::{House, On, acme_eu, on_both};
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ async fn settle(house: &House) -> usize {
 async fn come_to_rest(house: &House) {
     settle(house).await;
     house.work().await;
-    assert_eq!(settle(house).await, 0, "nothing is left to settle");
+    assert_eq!(settle(house).await, 0, "all organizations are reconciled");
 }
 
 async fn register(house: &House, id: &str, organization: &str, desired: Value) {
@@ -67,7 +67,7 @@ fn request() -> RequestContext {
     RequestContext::by_part("test", CorrelationId::known("late"))
 }
 
-/// Asks for the hold twice: it is placed once, and said.
+/// Requests the hold twice: it is placed once and recorded once.
 async fn hold_acme_once(house: &House) {
     let before = house.events("").await.len();
     let hold = json!({"hold": "billing", "reason": "unpaid"});
@@ -79,7 +79,7 @@ async fn hold_acme_once(house: &House) {
     assert_eq!(held.header("etag"), "\"1.2\"");
     assert_eq!(house.get("/v1/organizations/acme").await.ok(200).body, held.body);
     house.post("/v1/organizations/acme/suspend", &hold).await.ok(200);
-    assert_eq!(house.events("").await.len(), before + 1, "said twice, placed once");
+    assert_eq!(house.events("").await.len(), before + 1, "requested twice, placed once");
     let placed = house.events("event_type=ORGANIZATION_HOLD_PLACED").await;
     assert_eq!(
         (placed[0]["payload"]["reason"].clone(), &placed[0]["private"]["reason"]),
@@ -117,7 +117,7 @@ async fn a_hold_on_an_organization_must_hold_all_its_tenants_and_no_others(on: O
     house.send("PUT", "/v1/tenants/acme-eu", &[("if-match", "*")], acme_eu()).await.ok(200);
     register(&house, "acme-new", "acme", json!("Active")).await;
     house.work().await;
-    assert_eq!(states(&house, &["acme-eu", "acme-new"]).await, ["Suspended", "Draft"], "no manifest lifts a hold");
+    assert_eq!(states(&house, &["acme-eu", "acme-new"]).await, ["Suspended", "Draft"], "a manifest releases no hold");
 
     house.post("/v1/organizations/acme/activate", ()).await.ok(409);
     let freed = house.post("/v1/organizations/acme/activate", json!({"hold": "billing"})).await.ok(200);
@@ -128,11 +128,7 @@ async fn a_hold_on_an_organization_must_hold_all_its_tenants_and_no_others(on: O
     let untouched = house.get("/v1/tenants/beta-eu").await.body["counter"].clone();
     house.post("/v1/organizations/acme/suspend", ()).await.ok(200);
     come_to_rest(&house).await;
-    assert_eq!(
-        house.get("/v1/tenants/beta-eu").await.body["counter"],
-        untouched,
-        "only who belongs to it is looked at"
-    );
+    assert_eq!(house.get("/v1/tenants/beta-eu").await.body["counter"], untouched, "only its own tenants are read");
     let gone = json!({"holds": [], "display_name": "Acme", "counter": 4});
     let refused = house.send("PATCH", "/v1/organizations/acme", &[("if-match", "*")], gone).await.ok(422);
     assert_eq!(refused.body["errors"][0]["code"], "read_only");
@@ -154,7 +150,7 @@ async fn a_hold_on_an_organization_must_end_by_itself(on: On) {
     assert_eq!(house.events("event_type=ORGANIZATION_HOLD_RELEASED").await[0]["actor"], "system:holds");
 }
 
-/// A tenant whose activation is under way, and how it ends by what is known before a hold is placed.
+/// A tenant with an activation in progress, and the end of that activation as decided before a hold is placed.
 async fn about_to_be_active(on: On) -> (House, Option<Changes>) {
     let house = House::new(on).await;
     house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
@@ -170,14 +166,14 @@ async fn about_to_be_active(on: On) -> (House, Option<Changes>) {
 }
 
 async fn the_end_of_a_job_that_was_decided_before_a_hold_must_not_outlive_it(on: On) {
-    // Committed before the tenants are looked at: the hold was not seen, and that is found.
+    // Committed before the reconciler reads the tenants: the decision missed the hold, and the reconciler corrects it.
     let (house, ended) = about_to_be_active(on).await;
-    commit(&house, ended).await.expect("what was decided before the hold may come after it");
-    assert_eq!(snapshot(&house, "t-1").await.open_job, None, "nobody has noticed yet");
+    commit(&house, ended).await.expect("a decision made before the hold can be committed after it");
+    assert_eq!(snapshot(&house, "t-1").await.open_job, None, "the reconciler has not run yet");
     come_to_rest(&house).await;
     assert_eq!(states(&house, &["t-1"]).await, ["Suspended"]);
 
-    // Committed after: it has to be decided again, and the hold is seen.
+    // Committed afterwards: the decision is made again and takes the hold into account.
     let (house, ended) = about_to_be_active(on).await;
     assert_eq!(settle(&house).await, 1);
     let refused = commit(&house, ended).await;
@@ -191,7 +187,8 @@ async fn the_end_of_a_job_that_was_decided_before_a_hold_must_not_outlive_it(on:
     assert_eq!(states(&house, &["t-1"]).await, ["Suspended"]);
 }
 
-/// A tenant that its own hold and its organization's keep, and the release of its own as it is decided under both.
+/// A tenant that its own hold and a hold on its organization suspend, and the release of its own hold as decided under
+/// both.
 async fn about_to_be_released(on: On) -> (House, Option<Changes>) {
     let house = House::new(on).await;
     house.furnish().await;
@@ -201,15 +198,15 @@ async fn about_to_be_released(on: On) -> (House, Option<Changes>) {
     let (before, context) =
         (snapshot(&house, "acme-eu").await, &mut house.server.tenancy.context(&request()).expect("one"));
     let released = activate(&house.server.tenancy.declared, &before, None, context).expect("decided");
-    assert_eq!(released.snapshot.open_job, None, "the other hold stands");
+    assert_eq!(released.snapshot.open_job, None, "the other hold remains");
     house.post("/v1/organizations/acme/activate", ()).await.ok(200);
     (house, released.changes)
 }
 
 async fn what_was_decided_under_a_hold_must_not_outlive_its_release(on: On) {
     let (house, released) = about_to_be_released(on).await;
-    commit(&house, released).await.expect("what was decided before the release may come after it");
-    assert_eq!(snapshot(&house, "acme-eu").await.open_job, None, "nobody has noticed yet");
+    commit(&house, released).await.expect("a decision made before the release can be committed after it");
+    assert_eq!(snapshot(&house, "acme-eu").await.open_job, None, "the reconciler has not run yet");
     come_to_rest(&house).await;
     assert_eq!(states(&house, &["acme-eu"]).await, ["Active"]);
 
@@ -233,7 +230,7 @@ async fn a_settling_that_is_cut_off_anywhere_must_go_on_and_do_nothing_twice(on:
     house.post("/v1/organizations/acme/suspend", ()).await.ok(200);
     for microseconds in (0..6000).step_by(300) {
         let cut = hold_reconciler::run_once(&house.server.tenancy);
-        // What is dropped at a point where it waits has come no further than a process that is killed there.
+        // A future that is dropped at an await point has the same progress as a process that is killed there.
         let _ = tokio::time::timeout(Duration::from_micros(microseconds), cut).await;
         if microseconds % 900 == 0 {
             house.runner.run_once().await.expect("some jobs");
@@ -245,13 +242,13 @@ async fn a_settling_that_is_cut_off_anywhere_must_go_on_and_do_nothing_twice(on:
     assert_eq!(house.events("event_type=TENANCY_SUSPENSION_REQUESTED").await.len(), ids.len(), "each once");
 }
 
-/// Never closes anything.
+/// Provisioner whose close steps fail.
 struct NeverCloses;
 
 impl Provisioner for NeverCloses {
     fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a> {
         let fails = work.step.verb == Verb::Close;
-        let message = "it stays open".to_owned();
+        let message = "the close step fails".to_owned();
         let result = if fails {
             Err(StepFailed { code: FailureCode::ProvisionerFailed, message })
         } else {
@@ -266,7 +263,7 @@ async fn what_failed_must_be_tried_once_for_a_change(on: On) {
     house.furnish().await;
     for (attempts, kind) in [(1, "billing"), (2, "security")] {
         house.post("/v1/organizations/acme/suspend", json!({"hold": kind})).await.ok(200);
-        // As if each time a process had died before it could note that all have followed.
+        // As if a process had crashed each time before it could record that all tenants follow.
         let unsettled = house.server.tenancy.store.unsettled_organizations(None, 9).await.expect("readable");
         for _ in 0..3 {
             let since = unsettled[0].updated_at;
@@ -302,7 +299,7 @@ async fn tenants_must_come_to_rest_whatever_comes_at_the_same_time(on: On) {
             }
         }),
     ];
-    // One for each change of a tenant: the holds come among them, whatever these take.
+    // Runs one task for each change of a tenant, concurrently with the holds.
     let changed = Arc::new(Semaphore::new(0));
     for number in 0..6 {
         let (house, changed) = (Arc::clone(&house), Arc::clone(&changed));
@@ -311,7 +308,7 @@ async fn tenants_must_come_to_rest_whatever_comes_at_the_same_time(on: On) {
             for round in 0..8 {
                 match round {
                     0 => register(&house, &id, "acme", json!("Active")).await,
-                    // Whoever finds a job open or a hold missing is refused, and goes on.
+                    // A request that finds an open job or a missing hold is refused; the task continues.
                     1 | 4 | 6 => drop(house.post(&format!("/v1/tenants/{id}/suspend"), ()).await),
                     2 | 5 | 7 => drop(house.post(&format!("/v1/tenants/{id}/activate"), ()).await),
                     _ => {
@@ -338,14 +335,14 @@ async fn tenants_must_come_to_rest_whatever_comes_at_the_same_time(on: On) {
         task.abort();
         let _ = task.await;
     }
-    // A job that was claimed by what is aborted is taken over when its lease is over.
+    // A job that was claimed by an aborted task is taken over when its lease ends.
     house.server.tenancy.store.shift_clock(Duration::from_secs(Jobs::default().lease_seconds));
     at_rest(&house, &["Draft", "Suspended"]).await;
     house.post("/v1/organizations/acme/activate", json!({"hold": "billing"})).await.ok(200);
     at_rest(&house, &["Active", "Draft", "Suspended"]).await;
 }
 
-/// No tenant is elsewhere than where its wish and the holds lead.
+/// Checks that each tenant has the state that its manifest and the holds ask for.
 async fn at_rest(house: &House, among: &[&str]) {
     come_to_rest(house).await;
     for number in 0..6 {

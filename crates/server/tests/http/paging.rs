@@ -1,4 +1,4 @@
-//! Lists page by page: the same as at once, and none twice.
+//! Lists: reading page by page returns the same items as reading at once, without duplicates.
 
 use crate::house::{House, On, on_both};
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ async fn every_list_must_be_the_same_page_by_page_as_at_once(on: On) {
         assert!(at_once.len() > 1 && more.is_none(), "{list}: {}", at_once.len());
         let (mut items, mut next) = page(&house, list, "limit=1").await;
         while let Some(after) = next {
-            assert!(items.len() < at_once.len(), "{list} goes on and on");
+            assert!(items.len() < at_once.len(), "{list} has no last page");
             let (more, then) = page(&house, list, &format!("limit=1&after={after}")).await;
             assert_eq!(more.len(), 1, "{list}");
             items.extend(more);

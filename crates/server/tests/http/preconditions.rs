@@ -1,4 +1,4 @@
-//! On what a write depends: said once, in a header or in the body, of what is there or is not.
+//! Preconditions of writes: sent once, in a header or in the body.
 
 use crate::house::{House, On, acme_eu, on_both};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ on_both!(
     a_delete_must_take_its_version_from_its_body,
     a_header_that_is_given_twice_must_be_refused,
     what_is_to_be_made_must_not_match_a_version,
-    of_many_that_make_one_thing_one_must_win_and_the_others_hear_what_later_ones_do,
+    one_of_simultaneous_creations_must_win_and_the_others_get_the_answer_of_later_ones,
 );
 
 async fn a_delete_must_take_its_version_from_its_body(on: On) {
@@ -52,7 +52,7 @@ async fn a_header_that_is_given_twice_must_be_refused(on: On) {
         let headers = [(name, one), (name, other)];
         let refused = house.send("PUT", "/v1/tenants/acme-eu", &headers, acme_eu()).await.ok(400);
         let detail = refused.body["detail"].as_str().expect("text");
-        assert!(detail.to_ascii_lowercase().starts_with(name) && detail.contains("twice"), "{detail}");
+        assert!(detail.to_ascii_lowercase().starts_with(name) && detail.contains("more than once"), "{detail}");
     }
 }
 
@@ -69,7 +69,7 @@ async fn what_is_to_be_made_must_not_match_a_version(on: On) {
     }
 }
 
-async fn of_many_that_make_one_thing_one_must_win_and_the_others_hear_what_later_ones_do(on: On) {
+async fn one_of_simultaneous_creations_must_win_and_the_others_get_the_answer_of_later_ones(on: On) {
     let house = Arc::new(House::new(on).await);
     let none = [("if-none-match", "*")];
     for (path, body) in [
@@ -94,7 +94,7 @@ async fn of_many_that_make_one_thing_one_must_win_and_the_others_hear_what_later
     }
 }
 
-/// What a refusal says, but in which request.
+/// Returns the body of a refusal without its correlation id.
 fn told(body: &Value) -> Value {
     let mut body = body.clone();
     body.as_object_mut().expect("an object").remove("correlation_id");

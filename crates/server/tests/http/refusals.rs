@@ -1,4 +1,4 @@
-//! Bad input gets a clear error and changes nothing.
+//! Invalid input gets a clear error and changes nothing.
 
 use crate::house::{Answered, House, On, on_both};
 use axum::body::{Body, to_bytes};
@@ -24,7 +24,7 @@ on_both!(
     every_refusal_must_be_a_problem,
     a_revoked_key_must_be_refused_from_now_on,
     a_key_must_be_refused_from_its_end_on_also_while_it_is_remembered,
-    only_a_token_that_was_good_must_begin_a_read_before_its_check_and_only_a_good_one_get_its_answer,
+    only_a_cached_token_must_start_a_read_before_its_check_and_only_a_valid_one_get_its_answer,
     an_unknown_outcome_must_be_said_also_when_the_key_turns_out_to_be_revoked,
     what_no_database_can_take_must_be_refused_wherever_it_stands,
     a_refusal_must_name_every_field_that_is_wrong,
@@ -34,7 +34,7 @@ on_both!(
 
 async fn what_no_database_can_take_must_be_refused_wherever_it_stands(on: On) {
     let house = House::new(on).await;
-    // A cursor of each list, as they are made, of a place that is called U+0000.
+    // A cursor for each list, in the form that the server creates, with U+0000 in it.
     for list in ["tenants", "organizations", "jobs", "keys"] {
         let cursor: String = format!("{list}:\0").bytes().map(|byte| format!("{byte:02x}")).collect();
         let answered = house.get(&format!("/v1/{list}?after={cursor}")).await;
@@ -55,7 +55,7 @@ async fn what_no_database_can_take_must_be_refused_wherever_it_stands(on: On) {
     }
 }
 
-/// A route behind the gate that stands before every read of tenants.
+/// A route behind the gate of reads of tenants.
 fn gated(house: &House, method: &'static str, path: &str, route: MethodRouter) -> Router {
     let before = Gate {
         server: Arc::clone(&house.server),
@@ -67,18 +67,18 @@ fn gated(house: &House, method: &'static str, path: &str, route: MethodRouter) -
     Router::new().route(path, route).route_layer(from_fn_with_state(Arc::new(before), gate))
 }
 
-/// A read that counts how often it is begun; it is behind such a gate.
+/// A read behind such a gate that counts how often it starts.
 fn counted_read(house: &House) -> (Router, Arc<AtomicU64>) {
     let begun = Arc::new(AtomicU64::new(0));
     let counts = Arc::clone(&begun);
     let read = move || async move {
         counts.fetch_add(1, Ordering::SeqCst);
-        "what nobody else may know"
+        "confidential result"
     };
     (gated(house, "GET", "/counted", get(read)), begun)
 }
 
-async fn only_a_token_that_was_good_must_begin_a_read_before_its_check_and_only_a_good_one_get_its_answer(on: On) {
+async fn only_a_cached_token_must_start_a_read_before_its_check_and_only_a_valid_one_get_its_answer(on: On) {
     let house = House::new(on).await;
     let (router, begun) = counted_read(&house);
     let ask = async |token: &str| {
@@ -86,7 +86,7 @@ async fn only_a_token_that_was_good_must_begin_a_read_before_its_check_and_only_
         let answer = router.clone().oneshot(request.body(Body::empty()).expect("a request")).await.expect("answered");
         let status = answer.status().as_u16();
         let body = to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
-        assert_eq!(body.starts_with(b"what nobody"), status == 200, "{status}: {body:?}");
+        assert_eq!(body.starts_with(b"confidential"), status == 200, "{status}: {body:?}");
         (status, begun.load(Ordering::SeqCst))
     };
     assert_eq!(ask("tenancy_nobody").await, (401, 0));
@@ -96,22 +96,22 @@ async fn only_a_token_that_was_good_must_begin_a_read_before_its_check_and_only_
     assert_eq!(ask(token).await, (200, 1));
     assert_eq!(ask(token).await, (200, 2));
     house.send("DELETE", &format!("/v1/keys/{}", made["key_id"].as_str().expect("an id")), &[], ()).await.ok(200);
-    // The read may begin before it is known that the key is not good any more, but only once: then the token is forgotten.
-    // (On SQLite, and where PostgreSQL answers at once, it does not begin at all.)
+    // The read may start before the server knows that the key is revoked, but only once: the token is then removed from
+    // the cache. (On SQLite, and if PostgreSQL answers at once, it does not start at all.)
     let (refused, begun_before) = ask(token).await;
     assert_eq!(refused, 401);
     assert!(begun_before == 2 || begun_before == 3 && matches!(on, On::Postgres), "{begun_before}");
     assert_eq!(ask(token).await, (401, begun_before));
 }
 
-/// `apply` answers 200 with a line for each document, and such a line may be that nobody knows.
+/// `apply` answers 200 with a result for each document, and the outcome of a document can be unknown.
 async fn an_unknown_outcome_must_be_said_also_when_the_key_turns_out_to_be_revoked(on: On) {
     let house = House::new(on).await;
     let write = async |Extension(request): Extension<RequestContext>, unknown: String| {
         if unknown == "unknown" {
             request.caller.outcome_is_unknown();
         }
-        "what nobody else may know"
+        "confidential result"
     };
     let router = gated(&house, "POST", "/lost", post(write));
     let made = house.post("/v1/keys", json!({"name": "gateway", "role": "viewer"})).await.ok(201).body;
@@ -132,7 +132,7 @@ async fn an_unknown_outcome_must_be_said_also_when_the_key_turns_out_to_be_revok
         house.server.authentication.remember(digest.clone(), Arc::clone(&key));
         let (answered, said) = ask(body).await;
         assert_eq!(answered, status, "{said}");
-        assert!(said.contains(code) && !said.contains("what nobody"), "{said}");
+        assert!(said.contains(code) && !said.contains("confidential"), "{said}");
     }
 }
 
@@ -202,7 +202,8 @@ async fn a_revoked_key_must_be_refused_from_now_on(on: On) {
     let headers = [("authorization", token.as_str())];
     let me = house.send_as_it_is("GET", "/v1/whoami", &headers, ()).await.ok(200).body;
     assert_eq!((&me["key_id"], &me["role"]), (&made["key_id"], &json!("viewer")));
-    // Once a key was good, its reads run beside its check: what it may not, and what it may not any more, stays unsaid.
+    // With a cached key, reads run beside the check of the key. Their results must not be returned if the key is not
+    // valid or not authorized.
     for _ in 0..2 {
         house.send_as_it_is("GET", "/v1/organizations", &headers, ()).await.ok(200);
         let refused = house.send_as_it_is("GET", "/v1/keys", &headers, ()).await;
@@ -221,7 +222,7 @@ async fn a_revoked_key_must_be_refused_from_now_on(on: On) {
     assert!(!log.contains(&digest) && !log.contains("tenancy_"), "no secret in the log");
 }
 
-/// Its end passes between two of its requests: it is made in the past, and remembered as one that was good.
+/// The key expires between two of its requests: it is created in the past and then cached as valid.
 async fn a_key_must_be_refused_from_its_end_on_also_while_it_is_remembered(on: On) {
     let house = House::new(on).await;
     house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
@@ -365,7 +366,7 @@ async fn a_refusal_must_name_every_field_that_is_wrong(on: On) {
     each_must_be_refused(&house, cases).await;
 }
 
-/// The fields that a refusal names, each with a code and a message.
+/// Returns the fields that a refusal names. Checks that each has a code and a message.
 fn pointers_of(refused: &Answered) -> Vec<&str> {
     let errors = refused.body["errors"].as_array().map_or(&[][..], Vec::as_slice);
     assert!(errors.iter().all(|error| error["code"].is_string() && error["message"].is_string()), "{errors:#?}");

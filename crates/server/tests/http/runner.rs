@@ -1,4 +1,4 @@
-//! The job engine: leases given back, taken over, and what a process that lost one may still do.
+//! The job engine: leases that are released or taken over, and writes of a process that lost its lease.
 
 use crate::house::{House, On, acme_eu, on_both};
 use serde_json::json;
@@ -28,10 +28,10 @@ on_both!(
     runners_must_share_the_work_and_do_nothing_twice,
 );
 
-/// How long a stop waits for steps.
+/// Drain time of a stopping runner.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// Does a step for each permit, and keeps what it did.
+/// Does one step for each permit, and records the steps.
 struct OneByOne {
     permits: Semaphore,
     begun: Semaphore,
@@ -90,7 +90,7 @@ async fn a_stop_must_give_leases_back_and_the_job_go_on_from_its_step(on: On) {
     assert_eq!(house.get("/v1/tenants/acme-eu").await.body["state"], "Active");
 }
 
-/// Whoever starts next would else wait until the lease is over.
+/// Otherwise the next process would have to wait until the lease ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_must_give_back_the_lease_of_a_job_whose_outcome_cannot_be_committed() {
     let steps = OneByOne::new();
@@ -119,7 +119,7 @@ async fn a_stop_must_give_back_the_lease_of_a_job_whose_outcome_cannot_be_commit
 async fn a_lease_that_is_over_must_be_taken_over_and_its_old_holder_write_nothing(on: On) {
     let (dead, steps) = (OneByOne::new(), OneByOne::new());
     let house = registered(on, Arc::clone(&steps)).await;
-    // Drained, it sends no heartbeats: to the others it looks dead.
+    // After the drain it sends no heartbeats, so other processes take its jobs over.
     let first = another(&house, dead.clone(), Jobs::default(), &CancellationToken::new());
     let working = tokio::spawn(async move { first.run_once().await });
     dead.begun.acquire().await.expect("open").forget();
@@ -137,13 +137,13 @@ async fn a_lease_that_is_over_must_be_taken_over_and_its_old_holder_write_nothin
     assert_eq!(jobs["items"][0]["attempt"], 2);
 }
 
-/// When the lease of the only open job ends.
+/// Returns the end of the lease of the only open job.
 async fn lease_ends(house: &House) -> Timestamp {
     let job = house.get("/v1/jobs?state=running").await.ok(200).body["items"][0].clone();
     job["due_at"].as_str().expect("text").parse().expect("a time")
 }
 
-/// Never done with a step; counts those that are under way.
+/// Provisioner whose steps never end. Counts those in progress.
 struct Endless {
     begun: Semaphore,
     under_way: Arc<AtomicUsize>,
@@ -194,7 +194,7 @@ async fn a_stop_must_not_wait_for_a_step_longer_than_it_is_told(on: On) {
     assert_eq!(steps.done(), ["provision dev", "provision prod", "open dev", "open prod"]);
 }
 
-/// A runner whose way to the database is a proxy, and which works the house's only job.
+/// A runner that connects to the database through a proxy and runs the only job of the house.
 async fn behind(house: &House, proxy: &Proxy, endless: &Arc<Endless>, jobs: Jobs) -> (Armed, CancellationToken) {
     let database = Database::Postgres(proxy.url(house.postgres.as_ref().expect("PostgreSQL")));
     let tenancy = Tenancy::new(database.open().await.expect("open"), Declared::default());
@@ -207,7 +207,7 @@ async fn behind(house: &House, proxy: &Proxy, endless: &Arc<Endless>, jobs: Jobs
     (beats, stop)
 }
 
-/// The lease of a process none of whose heartbeats arrives.
+/// The lease of a process whose heartbeats do not arrive.
 const LOST: u64 = 2;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -286,7 +286,7 @@ async fn a_write_must_come_to_its_end_when_who_asked_goes_away(on: On) {
     assert_eq!(done.load(Ordering::SeqCst), 1);
 }
 
-/// Waits once in the second environment, 300 ms; keeps what it was asked and when.
+/// Waits once in the second environment, for 300 ms. Records the calls and their times.
 #[derive(Default)]
 struct WaitsOnce {
     asked: Mutex<Vec<(String, Timestamp)>>,
@@ -343,13 +343,13 @@ async fn a_job_that_waits_must_say_for_what_and_until_when_and_go_on_from_its_st
     let asked = steps.asked();
     let names: Vec<_> = asked.iter().map(|(step, _)| step.as_str()).collect();
     assert_eq!(names, ["provision dev", "provision prod", "provision prod", "open dev", "open prod"]);
-    // The database's clock is this machine's here, and its offset is measured to less than this.
+    // Here the clock of the database is this machine's, and its measured offset is less than this tolerance.
     assert!(asked[2].1 + Duration::from_millis(100) >= due, "{asked:?}, due {due}");
     let tenant = house.get("/v1/tenants/acme-eu").await.ok(200).body;
     assert_eq!((&tenant["state"], &tenant["waits_for"]), (&json!("Active"), &json!(null)));
 }
 
-/// Waits for ever.
+/// Waits forever.
 struct NeverReady;
 
 impl Provisioner for NeverReady {
@@ -370,9 +370,13 @@ async fn a_job_that_waits_too_long_must_be_given_up_and_say_for_what_it_waited(o
         .ok(201);
     assert_eq!(patient.run_once().await.expect("claimed"), 2);
     let waiting = house.get("/v1/jobs?state=queued").await.ok(200).body;
-    assert_eq!(waiting["items"].as_array().map(Vec::len), Some(1), "what has no environment has no step that waits");
+    assert_eq!(
+        waiting["items"].as_array().map(Vec::len),
+        Some(1),
+        "a tenant without environments has no step that waits"
+    );
     let time = |name: &str| waiting["items"][0][name].as_str().expect("text").parse::<Timestamp>().expect("a time");
-    assert_eq!(time("due_at"), time("created_at") + Duration::from_secs(72 * 3600), "asked a last time then");
+    assert_eq!(time("due_at"), time("created_at") + Duration::from_secs(72 * 3600), "the last call is then");
 
     house
         .post(
@@ -388,7 +392,7 @@ async fn a_job_that_waits_too_long_must_be_given_up_and_say_for_what_it_waited(o
     let failed = house.get("/v1/jobs?state=failed").await.ok(200).body["items"][0].clone();
     assert_eq!((&failed["tenant_id"], &failed["error_code"]), (&json!("t-3"), &json!("given_up")));
     let error = failed["error"].as_str().expect("text");
-    assert!(error.contains("waits for a certificate") && error.contains("ask for it again"), "{error}");
+    assert!(error.contains("waits for a certificate") && error.contains("request the action again"), "{error}");
     assert_eq!(failed["steps"][0], json!({"name": "provision dev", "state": "failed"}));
     assert_eq!(house.events("event_type=JOB_FAILED").await[0]["payload"]["code"], "given_up");
 }

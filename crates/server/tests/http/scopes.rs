@@ -1,4 +1,4 @@
-//! What a caller sees and may do: every route for every role in every scope, and every field for reading and writing.
+//! Scopes: every route for every role in every scope, and reading and writing of every field.
 
 use crate::every_route::{Sample, body, is_for, of, samples};
 use crate::house::{Answered, House, On, Original, on_both};
@@ -23,11 +23,11 @@ on_both!(
     a_viewer_must_plan_and_not_apply,
 );
 
-/// Scopes that reach `acme-eu` and its organization, or only the tenant, and two that reach neither.
+/// Scopes that reach `acme-eu` with its organization or only the tenant, and two that reach neither.
 const INSIDE: [&str; 2] = ["organization:acme", "tenant:acme-eu"];
 const OUTSIDE: [&str; 2] = ["organization:globex", "tenant:globex-eu"];
 
-/// A house with two organizations, each with a tenant that has something internal, and a key for each role in each scope.
+/// A house with two organizations that each have a tenant with internal fields, and a key for each role in each scope.
 async fn prepared(on: On) -> House {
     static ORIGINALS: [OnceCell<Original>; 2] = [const { OnceCell::const_new() }; 2];
     let original = Original::of(&ORIGINALS, on, |house| async move { furnish(&house).await }).await;
@@ -55,7 +55,7 @@ async fn furnish(house: &House) {
     }
 }
 
-/// A token of a fresh key of that role and scope.
+/// Creates a key with this role and scope, and returns its token.
 async fn token(house: &House, role: Role, scope: &str) -> String {
     let name = format!("{role} {scope} {}", house.next());
     let made = house.post("/v1/keys", json!({"name": name, "role": role, "scope": scope})).await.ok(201).body;
@@ -73,7 +73,8 @@ async fn each_role_in_each_scope_must_be_let_in_where_it_has_to_be_and_nowhere_e
         for scope in INSIDE.into_iter().chain(OUTSIDE) {
             let token = token(&house, *role, scope).await;
             for sample in samples() {
-                // What is not there, or not for this key, is 404: it was let in.
+                // A missing resource, or one outside the scope, is answered with 404, which also proves that the caller
+                // was let in.
                 let answered = send(&house, &token, sample.method, sample.path, body(&sample).as_str()).await;
                 let (status, code) = (answered.status.as_u16(), answered.code().to_owned());
                 let let_in = status != 401 && (status != 403 || code == "fields_forbidden");
@@ -85,7 +86,7 @@ async fn each_role_in_each_scope_must_be_let_in_where_it_has_to_be_and_nowhere_e
     }
 }
 
-/// The path of a sample with other names in it.
+/// Returns the path of a sample with other names.
 fn renamed(sample: &Sample, organization: &str, tenant: &str) -> Option<String> {
     let path = sample.path.split('?').next().expect("a path");
     let names = ["acme-eu", "stripe:cus_9s6", "/organizations/acme"];
@@ -116,7 +117,7 @@ async fn what_lies_outside_must_be_answered_as_what_is_not_there_and_with_as_man
                 let body = body.to_string().replace(organization, "ORG").replace(tenant, "TENANT");
                 Some((answered.status.as_u16(), body, store.reads() - before))
             };
-            // The first request of a key is looked up before it begins.
+            // The first request of a key is authenticated before it starts.
             let Some(_) = ask("nobody", "nobody-eu").await else { continue };
             let (none, outside) = (ask("nobody", "nobody-eu").await, ask("acme", "acme-eu").await);
             assert_eq!(none, outside, "{} {}", sample.method, sample.path);
@@ -129,7 +130,7 @@ async fn what_lies_outside_must_be_answered_as_what_is_not_there_and_with_as_man
     assert!(seen > 40, "{seen}");
 }
 
-/// The ids of a list.
+/// Returns the ids of a list.
 async fn ids(house: &House, token: &str, path: &str, id: &str) -> Vec<String> {
     let listed = send(house, token, "GET", path, ()).await.ok(200).body;
     let items = listed["items"].as_array().expect("items");
@@ -161,7 +162,7 @@ async fn lists_must_hold_only_what_lies_inside(on: On) {
     }
 }
 
-/// A change of each field of a tenant's document.
+/// Returns a change for each field of a tenant's document.
 fn change_of(field: &str) -> Value {
     match field {
         "display_name" => json!("Another"),
@@ -178,7 +179,7 @@ fn change_of(field: &str) -> Value {
         "environments" => json!([{"name": "dev"}, {"name": "prod"}, {"name": "stage"}]),
         "deletion_protection" => json!(true),
         "billing" => json!({"plan": "free"}),
-        other => panic!("{other} is a field that this test does not know: add it, and its group"),
+        other => panic!("{other} is a field without a change in this test: add it and its group"),
     }
 }
 
@@ -208,7 +209,7 @@ async fn every_field_must_be_written_only_by_whom_its_group_says(on: On) {
                 match group {
                     FieldGroup::Own => drop(answered.ok(200)),
                     FieldGroup::Terms | FieldGroup::Internal => {
-                        // That an id never changes is said of everybody.
+                        // Ids never change, for any caller.
                         let status = answered.status.as_u16();
                         assert!(status == 403 || status == 422 && field.ends_with("_id"), "{role} {field}: {status}");
                         if status == 403 {
@@ -285,7 +286,7 @@ async fn a_customer_must_be_shown_nothing_internal(on: On) {
     assert!(versions["items"][0]["actor_name"].as_str().is_some_and(|name| name.starts_with("customer")));
     assert_eq!(versions["items"][2]["actor"], "platform");
     let staff = house.get("/v1/tenants/acme-eu/versions").await.ok(200).body;
-    assert_eq!(staff["items"][2]["actor_name"], "admin", "names of keys stand beside their ids");
+    assert_eq!(staff["items"][2]["actor_name"], "admin", "names of keys are shown beside their ids");
     assert_eq!(house.get("/v1/tenants/acme-eu").await.ok(200).body["holds"][0]["placed_by_name"], "admin");
 }
 
@@ -327,7 +328,10 @@ async fn a_scoped_key_must_apply_its_own_fields_and_nothing_else(on: On) {
     .collect();
     assert!(lines.iter().all(|line| line["result"] == "refused"), "{lines:#?}");
     assert_eq!(lines[0]["error"]["code"], "fields_forbidden");
-    assert_eq!(lines[1]["error"]["detail"], lines[2]["error"]["detail"], "what is outside is as what is not there");
+    assert_eq!(
+        lines[1]["error"]["detail"], lines[2]["error"]["detail"],
+        "a tenant outside the scope looks like a missing one"
+    );
     apply(json!({"kind": "Organization", "organization_id": "acme"})).await.ok(403);
     assert_eq!(house.events("").await.len(), before);
 }

@@ -1,4 +1,4 @@
-//! The server's life, over a real connection.
+//! The lifecycle of a server process, over a real connection.
 
 use crate::house::{On, on_both};
 use serde_json::json;
@@ -15,7 +15,7 @@ on_both!(
     a_connection_must_go_on_behind_a_refusal_or_say_that_it_ends,
 );
 
-/// Sends a request on a connection of its own and reads until the server closes it.
+/// Sends a request on a new connection and reads until the server closes it.
 async fn call(address: std::net::SocketAddr, request: String) -> String {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     stream.write_all(request.as_bytes()).await.expect("sent");
@@ -37,7 +37,7 @@ async fn a_server_must_work_jobs_and_stop_with_every_answer_given(on: On) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let (address, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
     let mut config = Config::default();
-    // Whoever queues a job wakes the runner; by itself it would not look in time.
+    // Queuing a job notifies the runner. Without the notification, it would look too late.
     config.jobs.poll_milliseconds = 600_000;
     let serving = tokio::spawn(serve(config, store.clone(), listener, stop.clone()));
 
@@ -96,7 +96,7 @@ async fn a_client_that_waits_must_be_answered_when_the_server_stops(on: On) {
     let job = answer.split("\"job_id\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a job").to_owned();
     let path = format!("/v1/tenants/acme-eu/jobs/{job}?wait_seconds=60");
     let waits = tokio::spawn(call(address, request("GET", &path, &token, "")));
-    // Nothing tells when a request that waits has come to waiting, so it gets time to.
+    // Nothing signals that a request has started to wait, so the test gives it time.
     tokio::time::sleep(Duration::from_millis(200)).await;
     stop.cancel();
     let answer = waits.await.expect("an answer");
@@ -104,7 +104,7 @@ async fn a_client_that_waits_must_be_answered_when_the_server_stops(on: On) {
     serving.await.expect("no panic").expect("drained");
 }
 
-/// One answer of a connection that may go on: its head, and its body read.
+/// Reads one answer from a connection that may stay open. Returns its head.
 async fn answer_of(stream: &mut TcpStream) -> String {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
@@ -129,7 +129,7 @@ async fn a_connection_must_go_on_behind_a_refusal_or_say_that_it_ends(on: On) {
              content-length: {length}\r\n\r\n"
         )
     };
-    // The body comes when the answer is there.
+    // The body is sent after the answer.
     for (method, path, token, status) in [
         ("POST", "/v1/tenants", "none", "401"),
         ("POST", "/v1/nothing", &token, "404"),
@@ -142,7 +142,7 @@ async fn a_connection_must_go_on_behind_a_refusal_or_say_that_it_ends(on: On) {
         assert!(answer.starts_with(&format!("http/1.1 {status}")), "{answer}");
         assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
     }
-    // What was read, or had no body, ends nothing.
+    // If the body was read or empty, the connection stays open.
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     for (request, status) in [
         (head("POST", "/v1/tenants", &token, 2) + "{}", "422"),

@@ -30,7 +30,7 @@ async fn what_is_read_must_be_taken_back_when_it_is_edited(on: On) {
     assert_eq!(changed.body["quotas"]["storageGiB"], 600);
     assert_eq!((&changed.body["version"], &changed.body["state"]), (&json!(2), &json!("Active")));
 
-    // The body's own version is a precondition, too: this one was read before the change.
+    // The `version` in the body is also a precondition. This document was read before the change.
     let stale = house.send("PUT", "/v1/tenants/acme-eu", &[], &document).await;
     assert_eq!((stale.status.as_u16(), &stale.body["current_version"]), (412, &json!(2)));
 
@@ -104,7 +104,7 @@ async fn what_looks_like_a_slip_must_be_said_by_each_write(on: On) {
         let (found, place) = (&warnings[0]["pointer"], &json!("/quotas/storageGib"));
         assert_eq!((warnings.len(), found), (1, place), "{method} {path}");
         if method != "POST" {
-            // What was answered can be edited and sent back.
+            // The answer can be edited and sent back.
             house.send("PUT", path, &any, &written.body).await.ok(200);
         }
     }

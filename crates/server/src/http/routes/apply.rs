@@ -1,4 +1,4 @@
-//! `/v1/apply`: a file of manifests; `dry_run=true` is plan.
+//! `/v1/apply`: a file of manifests. With `dry_run=true` this is a plan.
 
 use crate::http::problem::Problem;
 use crate::http::respond::json;
@@ -13,14 +13,19 @@ use tenancy_api::applied::{Applied as AppliedView, AppliedDocument, Difference a
 use tenancy_api::problem::ProblemError;
 use tenancy_core::permission::Operation;
 
-/// Applies manifests: all are checked before any is written, then each is its own commit with its own line.
+/// Applies manifests.
+///
+/// Checks all documents before it writes any. Then commits each document separately and returns one result for each.
+/// Without `dry_run`, also requires permission: write tenants; and if the file contains organizations, write
+/// organizations.
 #[utoipa::path(
     post, path = "/v1/apply", tag = "apply", operation_id = "apply",
     params(
-        ("dry_run" = Option<bool>, Query, description = "Write nothing: say what would be"),
-        ("allow" = Option<Vec<String>>, Query, description = "Kinds of changes that may destroy data and are wanted"),
+        ("dry_run" = Option<bool>, Query, description = "If `true`, write nothing and return what would change."),
+        ("allow" = Option<Vec<String>>, Query,
+            description = "Kinds of gated changes to allow. A gated change can destroy data."),
     ),
-    request_body(description = "Documents of kind Organization or Tenant, as many as there are; in JSON one, or a list", content(
+    request_body(description = "Documents of kind Organization or Tenant. In JSON, one document or a list.", content(
         (String = "application/yaml",
             example = "kind: Organization\norganization_id: acme\n---\nkind: Tenant\ntenant_id: acme-eu\norganization_id: acme\nregion: eu-west-1\n"),
         (Vec<Object> = "application/json",
@@ -38,11 +43,11 @@ pub async fn apply(State(server): State<Arc<Server>>, mut write: WriteRequest) -
     let (allow, dry_run, key) = (std::mem::take(&mut write.allow), write.dry_run, write.key);
     let (request, apply) = (write.request, Apply { documents, allow, dry_run });
     let tenancy = Arc::clone(&server.tenancy);
-    // What is wrong with a file is an answer of the work, and no error that would stop it.
+    // Errors in a file are part of the answer; the work itself always succeeds.
     let work = async move { Ok(apply.run(&tenancy, &request, key.as_ref()).await) };
     let results = server.tenancy.to_its_end(work).await??;
     json(&AppliedView { results, dry_run })
 }
 
-/// Schemas that the answer's lines are made of, for the OpenAPI document.
+/// Schemas of the results, for the OpenAPI document.
 pub type Schemas = (AppliedDocument, DifferenceView, ProblemError);

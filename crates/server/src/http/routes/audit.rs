@@ -1,4 +1,4 @@
-//! `/v1/audit`, and that of a tenant: what happened, in the one order.
+//! `/v1/audit` and the audit log of a tenant, in log order.
 
 use crate::http::caller::By;
 use crate::http::path::Named;
@@ -17,17 +17,21 @@ use tenancy_core::event::EventType;
 use tenancy_core::ids::CorrelationId;
 use tenancy_store::page::{AuditFilter, Page};
 
-/// Audit events of all tenants, and of what is no tenant's, in order of their positions.
+/// Lists audit events of all tenants that the key can read, in log order.
+///
+/// With an unscoped key, this includes events that belong to no tenant.
 #[utoipa::path(
     get, path = "/v1/audit", tag = "audit", operation_id = "list_audit",
     params(
-        ("event_type" = Option<Vec<String>>, Query, description = "Of these types; repeated, or with commas"),
-        ("correlation_id" = Option<String>, Query, description = "In this request"),
-        ("since" = Option<String>, Query, description = "At this time or later"),
-        ("until" = Option<String>, Query, description = "Before this time"),
-        ("order" = Option<String>, Query, description = "`asc`, the default, or `desc`: newest first"),
-        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
-        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+        ("event_type" = Option<Vec<String>>, Query,
+            description = "Only events of these types. Repeat the parameter, or separate types with commas."),
+        ("correlation_id" = Option<String>, Query, description = "Only events with this correlation id."),
+        ("since" = Option<String>, Query, description = "Only events at this time or later."),
+        ("until" = Option<String>, Query, description = "Only events before this time."),
+        ("order" = Option<String>, Query,
+            description = "`asc` for oldest first, or `desc` for newest first. Defaults to `asc`."),
+        ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
+        ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
     ),
     responses((status = 200, body = List<EventView>)),
 )]
@@ -43,18 +47,20 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Quer
     json(&page(&listed.items, listed.next, |logged| EventView::of(viewpoint, logged.position, &logged.event)))
 }
 
-/// Audit events of a tenant, in order of their positions.
+/// Lists audit events of a tenant, in log order.
 #[utoipa::path(
     get, path = "/v1/tenants/{tenant_id}/audit", tag = "audit", operation_id = "list_tenant_audit",
     params(
-        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
-        ("event_type" = Option<Vec<String>>, Query, description = "Of these types; repeated, or with commas"),
-        ("correlation_id" = Option<String>, Query, description = "In this request"),
-        ("since" = Option<String>, Query, description = "At this time or later"),
-        ("until" = Option<String>, Query, description = "Before this time"),
-        ("order" = Option<String>, Query, description = "`asc`, the default, or `desc`: newest first"),
-        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
-        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+        ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
+        ("event_type" = Option<Vec<String>>, Query,
+            description = "Only events of these types. Repeat the parameter, or separate types with commas."),
+        ("correlation_id" = Option<String>, Query, description = "Only events with this correlation id."),
+        ("since" = Option<String>, Query, description = "Only events at this time or later."),
+        ("until" = Option<String>, Query, description = "Only events before this time."),
+        ("order" = Option<String>, Query,
+            description = "`asc` for oldest first, or `desc` for newest first. Defaults to `asc`."),
+        ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
+        ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
     ),
     responses((status = 200, body = List<EventView>)),
 )]

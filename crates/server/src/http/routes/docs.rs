@@ -1,4 +1,4 @@
-//! `/openapi.json`, and `/docs`: the same for people, one page without anything from elsewhere.
+//! `/openapi.json`, and `/docs`: the same content as an HTML page without external resources.
 
 mod shape;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-/// Leads to `/docs`.
+/// Redirects to `/docs`.
 #[utoipa::path(get, path = "/", tag = "docs", operation_id = "root", responses((status = 307)))]
 pub async fn root() -> Response {
     let mut response = bytes(StatusCode::TEMPORARY_REDIRECT, "text/plain", "see /docs\n");
@@ -20,14 +20,14 @@ pub async fn root() -> Response {
     response
 }
 
-/// The OpenAPI document.
+/// Returns the OpenAPI document.
 #[utoipa::path(get, path = "/openapi.json", tag = "docs", operation_id = "openapi", responses((status = 200, body = Object)))]
 pub async fn openapi() -> Response {
     static TEXT: LazyLock<String> = LazyLock::new(openapi::text);
     bytes(StatusCode::OK, "application/json", TEXT.as_str())
 }
 
-/// The OpenAPI document, for people.
+/// Returns the API reference as HTML.
 #[utoipa::path(get, path = "/docs", tag = "docs", operation_id = "docs", responses((status = 200, body = String, content_type = "text/html")))]
 pub async fn docs() -> Response {
     static TEXT: LazyLock<String> = LazyLock::new(|| html(&openapi::document(crate::http::router::all())));
@@ -37,7 +37,7 @@ pub async fn docs() -> Response {
     response
 }
 
-/// Nothing is wider than the window: what is long breaks, and on a narrow one the cells of a row stand below each other.
+/// Long words wrap, so that nothing is wider than the window. In a narrow window, the cells of a row are stacked.
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b2733;\
     overflow-wrap:anywhere}h2{margin:2rem 0 .5rem;text-transform:capitalize}nav a{margin-right:1rem;text-transform:capitalize;\
     display:inline-block}a{color:#0b5cad}details{border:1px solid #d5dde5;border-radius:6px;margin:.4rem 0}\
@@ -47,7 +47,7 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;mar
     overflow-wrap:break-word}td:first-child{white-space:nowrap}.q{color:#5b6b7a}\
     @media(max-width:600px){tr,td{display:block;padding:0}td:first-child{white-space:normal}tr{margin:.4rem 0}}";
 
-/// The order of the tags on the page: what one comes for first, what is about the server itself last.
+/// Order of the tags on the page: most used first, those about the server itself last.
 const TAGS: [&str; 11] = [
     "tenants",
     "environments",
@@ -62,17 +62,17 @@ const TAGS: [&str; 11] = [
     "docs",
 ];
 
-/// The order of the methods on a path.
+/// Order of the methods on a path.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
-/// The page: a table of contents, routes by their tags, each with parameters, body and answers; then the schemas.
+/// Returns the page: a table of contents, the routes by tag with parameters, body and answers, then the schemas.
 fn html(document: &Value) -> String {
     let schemas = Schemas::of(document);
     let tags = by_tag(document, &schemas);
     let mut page = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
          <title>Tenancy</title><style>{STYLE}</style>\
-         <h1>Tenancy</h1><p>The HTTP API. The same for machines: <a href=/openapi.json>openapi.json</a>. \
+         <h1>Tenancy</h1><p>The HTTP API. OpenAPI document: <a href=/openapi.json>openapi.json</a>. \
          Send a key as <code>Authorization: Bearer …</code>.</p><nav>"
     );
     for tag in tags.iter().map(|(tag, _)| tag.as_str()).chain(["schemas"]) {
@@ -88,7 +88,7 @@ fn html(document: &Value) -> String {
     page + "</html>\n"
 }
 
-/// The routes of each tag, in the order of the tags.
+/// Returns the routes of each tag, in the order of the tags.
 fn by_tag(document: &Value, schemas: &Schemas) -> Vec<(String, String)> {
     let mut tags = Vec::<(String, String)>::new();
     for (path, item) in object(&document["paths"]) {
@@ -103,7 +103,7 @@ fn by_tag(document: &Value, schemas: &Schemas) -> Vec<(String, String)> {
             }
         }
     }
-    // One that is not named yet comes before what is about the server itself.
+    // An unknown tag comes before those about the server itself.
     let place = |tag: &str| TAGS.iter().position(|known| *known == tag).unwrap_or(TAGS.len() - 2);
     tags.sort_by_key(|(tag, _)| place(tag));
     tags
@@ -117,10 +117,7 @@ fn operation_html(method: &str, path: &str, operation: &Value, schemas: &Schemas
         text(&operation["summary"])
     );
     if let Some(more) = operation["description"].as_str() {
-        let _ = write!(shown, "<p>{}</p>", prose(more));
-    }
-    if let Some(permission) = operation["x-permission"].as_str() {
-        let _ = write!(shown, "<p class=q>For who may {}.</p>", escape(permission));
+        more.split("\n\n").for_each(|paragraph| shown += &format!("<p>{}</p>", prose(paragraph)));
     }
     shown.push_str("<table>");
     for parameter in operation["parameters"].as_array().into_iter().flatten() {
@@ -190,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn must_say_properties_by_their_names_and_leave_no_mark_of_the_machine() {
+    fn must_show_properties_by_name_and_no_raw_markup() {
         let page = page();
         let at = page.find("<b class=m>PUT</b><code>/v1/tenants/{tenant_id}</code>").expect("the route");
         let put = page[at..].split("</details>").next().expect("its text");

@@ -20,13 +20,13 @@ use tenancy_api::environment::Environment as EnvironmentView;
 use tenancy_api::list::{List, page};
 use tenancy_api::written::Written as WrittenView;
 
-/// The environments of a tenant, in order of their names.
+/// Lists the environments of a tenant, in order of their names.
 #[utoipa::path(
     get, path = "/v1/tenants/{tenant_id}/environments", tag = "environments", operation_id = "list_environments",
     params(
-        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
-        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
-        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+        ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
+        ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
+        ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
     ),
     responses((status = 200, body = List<EnvironmentView>)),
 )]
@@ -42,12 +42,12 @@ pub async fn list(
     json(&page(&listed.items, listed.next, EnvironmentView::of))
 }
 
-/// An environment.
+/// Returns an environment.
 #[utoipa::path(
     get, path = "/v1/tenants/{tenant_id}/environments/{environment}", tag = "environments", operation_id = "get_environment",
     params(
-        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
-        ("environment" = String, Path, description = "Its name, or its `env_id`"),
+        ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
+        ("environment" = String, Path, description = "Name of the environment, or its `env_id`."),
     ),
     responses((status = 200, body = EnvironmentView, headers(("ETag")))),
 )]
@@ -61,13 +61,16 @@ pub async fn get(
     versioned(&environment.version.to_string(), &EnvironmentView::of(&environment))
 }
 
-/// Takes an environment to a whole entry; `If-None-Match: *` adds it. A change is one of the tenant, too.
+/// Replaces an environment with a complete entry. With `If-None-Match: *`, adds it.
+///
+/// The change also increments the version of the tenant.
 #[utoipa::path(
     put, path = "/v1/tenants/{tenant_id}/environments/{environment}", tag = "environments", operation_id = "put_environment",
     params(
-        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
-        ("environment" = String, Path, description = "Its name, or its `env_id`"),
-        ("allow" = Option<Vec<String>>, Query, description = "Kinds of changes that may destroy data and are wanted"),
+        ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
+        ("environment" = String, Path, description = "Name of the environment, or its `env_id`."),
+        ("allow" = Option<Vec<String>>, Query,
+            description = "Kinds of gated changes to allow. A gated change can destroy data."),
     ),
     request_body = EnvironmentManifest,
     responses(
@@ -83,13 +86,14 @@ pub async fn put(
     change(&server, path, How::Replace, write).await
 }
 
-/// Changes what a JSON Merge Patch names.
+/// Changes the fields in a JSON Merge Patch.
 #[utoipa::path(
     patch, path = "/v1/tenants/{tenant_id}/environments/{environment}", tag = "environments", operation_id = "patch_environment",
     params(
-        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
-        ("environment" = String, Path, description = "Its name, or its `env_id`"),
-        ("allow" = Option<Vec<String>>, Query, description = "Kinds of changes that may destroy data and are wanted"),
+        ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
+        ("environment" = String, Path, description = "Name of the environment, or its `env_id`."),
+        ("allow" = Option<Vec<String>>, Query,
+            description = "Kinds of gated changes to allow. A gated change can destroy data."),
     ),
     request_body(content = Object, content_type = "application/merge-patch+json", example = json!({"retention_days": 90})),
     responses((status = 200, body = WrittenView<EnvironmentView>, headers(("ETag")))),
@@ -102,13 +106,14 @@ pub async fn patch(
     change(&server, path, How::Merge, write).await
 }
 
-/// Removes an environment; needs `allow=remove-environment`.
+/// Removes an environment. Requires `allow=remove-environment`.
 #[utoipa::path(
     delete, path = "/v1/tenants/{tenant_id}/environments/{environment}", tag = "environments", operation_id = "remove_environment",
     params(
-        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
-        ("environment" = String, Path, description = "Its name, or its `env_id`"),
-        ("allow" = Option<Vec<String>>, Query, description = "Kinds of changes that may destroy data and are wanted"),
+        ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
+        ("environment" = String, Path, description = "Name of the environment, or its `env_id`."),
+        ("allow" = Option<Vec<String>>, Query,
+            description = "Kinds of gated changes to allow. A gated change can destroy data."),
     ),
     request_body(content = Option<DecidedOn>),
     responses((status = 204)),

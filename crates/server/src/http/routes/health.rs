@@ -1,4 +1,5 @@
-//! `/healthz`, `/readyz`, `/metrics`: open, and without a word of any tenant. `/v1/status`: for who may read it.
+//! `/healthz`, `/readyz` and `/metrics` are open and contain nothing about any tenant. `/v1/status` requires a
+//! permission.
 
 use crate::background::LoopStatus;
 use crate::http::problem::Problem;
@@ -14,15 +15,15 @@ use tenancy_api::status::{BackgroundLoop as LoopView, Status as StatusView};
 use tenancy_core::Error;
 use tenancy_store::DatabaseHealth;
 
-/// The process runs.
+/// Returns 200 while the process runs.
 #[utoipa::path(get, path = "/healthz", tag = "health", operation_id = "healthz", responses((status = 200, body = Object)))]
 pub async fn healthz() -> Result<Response, Problem> {
     json(&Health { status: Health::OK.to_owned() })
 }
 
-/// The server can do its work: the database answers, and the server is not stopping.
+/// Returns whether the server can serve requests: the database answers, and the server is not stopping.
 ///
-/// What will go wrong if nobody looks after it stands in `warnings`.
+/// `warnings` lists problems that an operator should resolve before they cause failures.
 #[utoipa::path(
     get, path = "/readyz", tag = "health", operation_id = "readyz",
     responses((status = 200, body = Object), (status = 503, body = Object)),
@@ -41,7 +42,7 @@ pub async fn readyz(State(server): State<Arc<Server>>) -> Result<Response, Probl
     Ok(response)
 }
 
-/// What runs in the background of the process that answers, and how it has gone since the process started.
+/// Returns the background loops of the process that answers, and the outcomes of their runs since the process started.
 #[utoipa::path(
     get, path = "/v1/status", tag = "health", operation_id = "status",
     responses((status = 200, body = StatusView)),
@@ -63,7 +64,7 @@ pub async fn status(State(server): State<Arc<Server>>, _: NoQuery) -> Result<Res
     json(&StatusView { background: server.background.status().map(view).collect() })
 }
 
-/// Figures for Prometheus.
+/// Returns metrics for Prometheus.
 #[utoipa::path(
     get, path = "/metrics", tag = "health", operation_id = "metrics",
     responses((status = 200, body = String, content_type = "application/openmetrics-text")),

@@ -1,4 +1,4 @@
-//! `/v1/jobs`, and those of a tenant.
+//! `/v1/jobs` and the jobs of a tenant.
 
 use crate::answer::Answer;
 use crate::authentication::Caller;
@@ -25,13 +25,13 @@ use tenancy_core::hold::MAX_REASON_LENGTH_BYTES;
 use tenancy_core::job::{Job, JobState};
 use tenancy_store::page::{JobFilter, Page};
 
-/// Jobs on all tenants, newest first.
+/// Lists the jobs of all tenants that the key can read, newest first.
 #[utoipa::path(
     get, path = "/v1/jobs", tag = "jobs", operation_id = "list_jobs",
     params(
-        ("state" = Option<String>, Query, description = "In this state"),
-        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
-        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+        ("state" = Option<String>, Query, description = "Only jobs in this state."),
+        ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
+        ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
     ),
     responses((status = 200, body = List<JobView>)),
 )]
@@ -43,14 +43,14 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Quer
     json(&page(&listed.items, listed.next, |job| JobView::row(viewpoint, job)))
 }
 
-/// Jobs on a tenant, newest first.
+/// Lists the jobs of a tenant, newest first.
 #[utoipa::path(
     get, path = "/v1/tenants/{tenant_id}/jobs", tag = "jobs", operation_id = "list_tenant_jobs",
     params(
-        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
-        ("state" = Option<String>, Query, description = "In this state"),
-        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
-        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+        ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
+        ("state" = Option<String>, Query, description = "Only jobs in this state."),
+        ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
+        ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
     ),
     responses((status = 200, body = List<JobView>)),
 )]
@@ -73,13 +73,14 @@ fn read(mut query: Query) -> Result<(JobFilter, Page), Error> {
     Ok((filter, wanted))
 }
 
-/// A job with its log; `wait_seconds` answers when it ended, or when the time is up.
+/// Returns a job with its log. With `wait_seconds`, waits until the job ends or the time is over.
 #[utoipa::path(
     get, path = "/v1/tenants/{tenant_id}/jobs/{job_id}", tag = "jobs", operation_id = "get_job",
     params(
-        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
-        ("job_id" = String, Path, description = "Its id"),
-        ("wait_seconds" = Option<u64>, Query, description = "How long to wait for its end, up to 60"),
+        ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
+        ("job_id" = String, Path, description = "Id of the job."),
+        ("wait_seconds" = Option<u64>, Query,
+            description = "Maximum time to wait for the end of the job, in seconds, 0 to 60. Defaults to 0."),
     ),
     responses((status = 200, body = JobView)),
 )]
@@ -102,13 +103,15 @@ pub async fn get(
     json(&JobView::of(caller.viewpoint(&server.tenancy), &job))
 }
 
-/// Cancels a job that is queued or waits, or takes it from who works it; what its steps have done stays. It ends as
-/// failed, with the code `cancelled`, and is not tried again by itself. A purge that was begun cannot be cancelled.
+/// Cancels a job that is queued, waits or runs.
+///
+/// Completed steps are kept. The job fails with the code `cancelled` and is not retried automatically. A purge that has
+/// started cannot be cancelled.
 #[utoipa::path(
     post, path = "/v1/tenants/{tenant_id}/jobs/{job_id}/cancel", tag = "jobs", operation_id = "cancel_job",
     params(
-        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
-        ("job_id" = String, Path, description = "Its id"),
+        ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
+        ("job_id" = String, Path, description = "Id of the job."),
     ),
     request_body(content = Option<Cancellation>),
     responses((status = 200, body = JobView)),
@@ -123,7 +126,7 @@ pub async fn cancel(
     write.carry_out(&server, command, cancelled).await
 }
 
-/// Without its log, which the answer that is kept for an Idempotency-Key would hold once more.
+/// Omits the log, so that the stored answer for an Idempotency-Key does not duplicate it.
 fn cancelled(tenancy: &Tenancy, caller: &Caller, job: &Job) -> Answer {
     Answer { status: 200, body: text(&JobView::row(caller.viewpoint(tenancy), job)), ..Answer::default() }
 }

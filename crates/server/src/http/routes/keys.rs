@@ -1,4 +1,4 @@
-//! `/v1/keys`, and whose key this is.
+//! `/v1/keys` and `/v1/whoami`.
 
 use crate::answer::Answer;
 use crate::authentication::Caller;
@@ -20,7 +20,7 @@ use tenancy_api::list::{List, page};
 use tenancy_core::Error;
 use tenancy_core::apikey::ApiKey;
 
-/// Whose credential this is.
+/// Returns the key that this request is sent with.
 #[utoipa::path(
     get, path = "/v1/whoami", tag = "keys", operation_id = "whoami",
     responses((status = 200, body = WhoAmIView)),
@@ -29,12 +29,12 @@ pub async fn whoami(By(caller): By, _: NoQuery) -> Result<Response, Problem> {
     json(&WhoAmIView::of(caller.key().ok_or(Error::Unauthenticated)?))
 }
 
-/// API keys, in order of their ids.
+/// Lists API keys, in order of their ids.
 #[utoipa::path(
     get, path = "/v1/keys", tag = "keys", operation_id = "list_keys",
     params(
-        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
-        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
+        ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
     ),
     responses((status = 200, body = List<KeyView>)),
 )]
@@ -45,7 +45,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: 
     json(&page(&listed.items, listed.next, KeyView::of))
 }
 
-/// Makes a key. Its token is in this answer and nowhere else.
+/// Creates a key. Only this answer contains its token.
 #[utoipa::path(
     post, path = "/v1/keys", tag = "keys", operation_id = "create_key",
     request_body = KeyRequest,
@@ -56,10 +56,10 @@ pub async fn create(State(server): State<Arc<Server>>, write: WriteRequest) -> R
     write.carry_out_kept(&server, command, made, made_before).await
 }
 
-/// A key.
+/// Returns a key.
 #[utoipa::path(
     get, path = "/v1/keys/{key_id}", tag = "keys", operation_id = "get_key",
-    params(("key_id" = String, Path, description = "Its id")),
+    params(("key_id" = String, Path, description = "Id of the key.")),
     responses((status = 200, body = KeyView)),
 )]
 pub async fn get(
@@ -71,10 +71,10 @@ pub async fn get(
     json(&KeyView::of(&find(&server.tenancy, &caller, &key).await?))
 }
 
-/// Revokes a key: it is refused from now on. With `with_children`, the keys that it made are revoked, too.
+/// Revokes a key, which is refused from then on. With `with_children`, also revokes the keys created with it.
 #[utoipa::path(
     delete, path = "/v1/keys/{key_id}", tag = "keys", operation_id = "revoke_key",
-    params(("key_id" = String, Path, description = "Its id")),
+    params(("key_id" = String, Path, description = "Id of the key.")),
     request_body(content = Option<KeyRevocation>),
     responses((status = 200, body = KeyView)),
 )]
@@ -87,11 +87,12 @@ pub async fn revoke(
     write.carry_out(&server, command, revoked).await
 }
 
-/// Gives a key a new token, which is in this answer and nowhere else. The former token works for `overlap_seconds` more:
-/// one day unless the request says otherwise, 30 days at most.
+/// Gives a key a new token. Only this answer contains it.
+///
+/// The former token stays valid for `overlap_seconds`: one day by default, 30 days at most.
 #[utoipa::path(
     post, path = "/v1/keys/{key_id}/rotate", tag = "keys", operation_id = "rotate_key",
-    params(("key_id" = String, Path, description = "Its id")),
+    params(("key_id" = String, Path, description = "Id of the key.")),
     request_body(content = Option<KeyRotation>),
     responses((status = 200, body = NewKeyView)),
 )]
@@ -108,7 +109,7 @@ fn made(_: &Tenancy, _: &Caller, made: &NewKey) -> Answer {
     new_key(made, Some(made.token.reveal()))
 }
 
-/// What is kept for an Idempotency-Key: everything but the token.
+/// Returns the answer to store for an Idempotency-Key: everything except the token.
 fn made_before(_: &Tenancy, _: &Caller, made: &NewKey) -> Answer {
     new_key(made, None)
 }

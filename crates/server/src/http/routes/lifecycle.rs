@@ -1,4 +1,4 @@
-//! `/v1/tenants/{tenant_id}/activate` and the like: transitions are asked for, and answered with the job.
+//! `/v1/tenants/{tenant_id}/activate` and the other lifecycle actions. Each requests a job and returns it.
 
 use crate::answer::Answer;
 use crate::authentication::Caller;
@@ -21,10 +21,12 @@ use tenancy_core::Error;
 use tenancy_core::action::Action;
 use tenancy_core::document;
 
-/// Asks for a tenant to be archived; its data goes with a purge, after the grace period.
+/// Archives a tenant.
+///
+/// The data is kept until it is purged after the grace period.
 #[utoipa::path(
     delete, path = "/v1/tenants/{tenant_id}", tag = "lifecycle", operation_id = "delete_tenant",
-    params(("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`")),
+    params(("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`.")),
     request_body(content = Option<DecidedOn>),
     responses((status = 202, body = AcceptedView, headers(("ETag"), ("Location")))),
 )]
@@ -37,10 +39,12 @@ pub async fn delete(
     request(&server, tenant, Action::Delete, read_at, write).await
 }
 
-/// Releases a hold; a Draft that nothing holds and whose manifest has no wish is activated once.
+/// Releases a hold.
+///
+/// A tenant in state Draft without holds, whose manifest does not set `desired_state`, is activated once.
 #[utoipa::path(
     post, path = "/v1/tenants/{tenant_id}/activate", tag = "lifecycle", operation_id = "activate_tenant",
-    params(("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`")),
+    params(("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`.")),
     request_body(content = Option<Activation>),
     responses((status = 202, body = AcceptedView, headers(("ETag"), ("Location")))),
 )]
@@ -54,10 +58,10 @@ pub async fn activate(
     write.carry_out(&server, command, accepted).await
 }
 
-/// Places a hold, which keeps the tenant out of service until it is released.
+/// Places a hold, which keeps the tenant suspended or its data kept until the hold is released.
 #[utoipa::path(
     post, path = "/v1/tenants/{tenant_id}/suspend", tag = "lifecycle", operation_id = "suspend_tenant",
-    params(("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`")),
+    params(("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`.")),
     request_body(content = Option<SuspensionDocument>),
     responses((status = 202, body = AcceptedView, headers(("ETag"), ("Location")))),
 )]
@@ -70,10 +74,10 @@ pub async fn suspend(
     write.carry_out(&server, command, accepted).await
 }
 
-/// Takes a tenant out of the archive; it stays suspended until somebody activates it.
+/// Restores an archived tenant. It stays suspended until it is activated.
 #[utoipa::path(
     post, path = "/v1/tenants/{tenant_id}/undelete", tag = "lifecycle", operation_id = "undelete_tenant",
-    params(("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`")),
+    params(("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`.")),
     responses((status = 202, body = AcceptedView, headers(("ETag"), ("Location")))),
 )]
 pub async fn undelete(
@@ -85,10 +89,10 @@ pub async fn undelete(
     request(&server, tenant, Action::Undelete, None, write).await
 }
 
-/// Destroys an archived tenant's data, once its grace period is over; a tombstone stays.
+/// Destroys the data of an archived tenant after its grace period. A tombstone remains.
 #[utoipa::path(
     post, path = "/v1/tenants/{tenant_id}/purge", tag = "lifecycle", operation_id = "purge_tenant",
-    params(("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`")),
+    params(("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`.")),
     responses((status = 202, body = AcceptedView, headers(("ETag"), ("Location")))),
 )]
 pub async fn purge(
@@ -120,7 +124,7 @@ fn accepted(tenancy: &Tenancy, caller: &Caller, written: &Written) -> Answer {
     }
 }
 
-/// What `activate` says.
+/// Reads the body of `activate`.
 pub(super) fn activation(document: &Value) -> Result<Option<String>, Error> {
     document::read(document, |fields, findings| Some(fields.text("hold", 64, findings)))
 }

@@ -1,4 +1,4 @@
-//! The handlers, one file per noun: each takes a request, calls one operation and answers.
+//! The handlers, one file for each noun. A handler takes a request, calls one operation and answers.
 
 pub mod apply;
 pub mod audit;

@@ -13,12 +13,13 @@ use std::sync::Arc;
 use tenancy_api::document::{Activation, Suspension as SuspensionDocument};
 use tenancy_api::organization::Organization as OrganizationView;
 
-/// Places a hold on all tenants of an organization, which keeps them out of service until it is released. They follow one
-/// after the other.
+/// Places a hold on all tenants of an organization, until it is released.
+///
+/// The tenants follow one after the other, after the answer.
 #[utoipa::path(
     post, path = "/v1/organizations/{organization_id}/suspend", tag = "organizations",
     operation_id = "suspend_organization",
-    params(("organization_id" = String, Path, description = "Its id")),
+    params(("organization_id" = String, Path, description = "Id of the organization.")),
     request_body(content = Option<SuspensionDocument>),
     responses((status = 200, body = OrganizationView, headers(("ETag")))),
 )]
@@ -33,11 +34,13 @@ pub async fn suspend(
     answered
 }
 
-/// Releases a hold on an organization. What other holds and the manifests allow comes into service again.
+/// Releases a hold on an organization.
+///
+/// Tenants that no other hold suspends return to the state that their manifests ask for.
 #[utoipa::path(
     post, path = "/v1/organizations/{organization_id}/activate", tag = "organizations",
     operation_id = "activate_organization",
-    params(("organization_id" = String, Path, description = "Its id")),
+    params(("organization_id" = String, Path, description = "Id of the organization.")),
     request_body(content = Option<Activation>),
     responses((status = 200, body = OrganizationView, headers(("ETag")))),
 )]

@@ -20,13 +20,14 @@ use tenancy_api::list::{List, page};
 use tenancy_api::organization::{Organization as OrganizationView, etag};
 use tenancy_store::page::OrganizationFilter;
 
-/// Organizations, in order of their ids.
+/// Lists organizations, in order of their ids.
 #[utoipa::path(
     get, path = "/v1/organizations", tag = "organizations", operation_id = "list_organizations",
     params(
-        ("q" = Option<String>, Query, description = "Whose id begins so, or whose display name does, A to Z in either case"),
-        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
-        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+        ("q" = Option<String>, Query,
+            description = "Only organizations whose id or display name starts with this text, in any case of A to Z."),
+        ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
+        ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
     ),
     responses((status = 200, body = List<OrganizationView>)),
 )]
@@ -37,7 +38,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: 
     json(&page(&listed.items, listed.next, |row| OrganizationView::of(caller.viewpoint(&server.tenancy), row)))
 }
 
-/// Makes an organization.
+/// Creates an organization.
 #[utoipa::path(
     post, path = "/v1/organizations", tag = "organizations", operation_id = "create_organization",
     request_body = OrganizationManifest,
@@ -48,10 +49,10 @@ pub async fn create(State(server): State<Arc<Server>>, write: WriteRequest) -> R
     write.carry_out(&server, command, written).await
 }
 
-/// An organization, with what its tenants are in sum.
+/// Returns an organization, with the sums of its tenants.
 #[utoipa::path(
     get, path = "/v1/organizations/{organization_id}", tag = "organizations", operation_id = "get_organization",
-    params(("organization_id" = String, Path, description = "Its id")),
+    params(("organization_id" = String, Path, description = "Id of the organization.")),
     responses((status = 200, body = OrganizationView, headers(("ETag")))),
 )]
 pub async fn get(
@@ -67,10 +68,10 @@ pub async fn get(
     versioned(&etag(&record.organization), &view)
 }
 
-/// Takes an organization to a whole manifest; `If-None-Match: *` makes it under this id.
+/// Replaces the manifest of an organization. With `If-None-Match: *`, creates the organization with this id.
 #[utoipa::path(
     put, path = "/v1/organizations/{organization_id}", tag = "organizations", operation_id = "put_organization",
-    params(("organization_id" = String, Path, description = "Its id")),
+    params(("organization_id" = String, Path, description = "Id of the organization.")),
     request_body = OrganizationManifest,
     responses(
         (status = 200, body = OrganizationView, headers(("ETag"))),
@@ -85,10 +86,10 @@ pub async fn put(
     change(&server, organization, How::Replace, write).await
 }
 
-/// Changes what a JSON Merge Patch names.
+/// Changes the fields in a JSON Merge Patch.
 #[utoipa::path(
     patch, path = "/v1/organizations/{organization_id}", tag = "organizations", operation_id = "patch_organization",
-    params(("organization_id" = String, Path, description = "Its id")),
+    params(("organization_id" = String, Path, description = "Id of the organization.")),
     request_body(content = Object, content_type = "application/merge-patch+json", example = json!({"caps": {"tenants": 20}})),
     responses((status = 200, body = OrganizationView, headers(("ETag")))),
 )]
@@ -100,10 +101,10 @@ pub async fn patch(
     change(&server, organization, How::Merge, write).await
 }
 
-/// Closes an organization: its tenants stay, new ones are refused.
+/// Closes an organization. Its tenants remain; new ones are refused.
 #[utoipa::path(
     delete, path = "/v1/organizations/{organization_id}", tag = "organizations", operation_id = "close_organization",
-    params(("organization_id" = String, Path, description = "Its id")),
+    params(("organization_id" = String, Path, description = "Id of the organization.")),
     request_body(content = Option<DecidedOn>),
     responses((status = 200, body = OrganizationView, headers(("ETag")))),
 )]
@@ -122,7 +123,7 @@ async fn change(server: &Server, organization: String, how: How, write: WriteReq
     write.carry_out(server, command, written).await
 }
 
-/// The answer to a write of an organization.
+/// Returns the answer to a write of an organization.
 pub(super) fn written(tenancy: &Tenancy, caller: &Caller, written: &Written) -> Answer {
     let organization = &written.organization;
     Answer {

@@ -26,21 +26,23 @@ use tenancy_core::manifest::{LABEL_KEY_RULE, MAX_LABELS, is_label_key};
 use tenancy_core::tenant::{Profile, State as TenantState};
 use tenancy_store::page::TenantFilter;
 
-/// Tenants, in order of their ids.
+/// Lists tenants, in order of their ids.
 #[utoipa::path(
     get, path = "/v1/tenants", tag = "tenants", operation_id = "list_tenants",
     params(
-        ("state" = Option<String>, Query, description = "In this state"),
-        ("region" = Option<String>, Query, description = "With this home region"),
-        ("profile" = Option<String>, Query, description = "Of this profile"),
-        ("organization_id" = Option<String>, Query, description = "Of this organization"),
-        ("label" = Option<Vec<String>>, Query, description = "With all these labels, each `key=value`"),
-        ("q" = Option<String>, Query, description = "Whose id or an alias begins so, or whose display name does, A to Z in either case"),
-        ("created_from" = Option<String>, Query, description = "Registered at this time or later"),
-        ("created_before" = Option<String>, Query, description = "Registered before this time"),
-        ("purged" = Option<bool>, Query, description = "Also tombstones"),
-        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
-        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+        ("state" = Option<String>, Query, description = "Only tenants in this state."),
+        ("region" = Option<String>, Query, description = "Only tenants with this home region."),
+        ("profile" = Option<String>, Query, description = "Only tenants with this profile."),
+        ("organization_id" = Option<String>, Query, description = "Only tenants of this organization."),
+        ("label" = Option<Vec<String>>, Query,
+            description = "Only tenants with this label, as `key=value`. Repeat it to require several labels."),
+        ("q" = Option<String>, Query,
+            description = "Only tenants whose id, display name or alias starts with this text, in any case of A to Z."),
+        ("created_from" = Option<String>, Query, description = "Only tenants registered at this time or later."),
+        ("created_before" = Option<String>, Query, description = "Only tenants registered before this time."),
+        ("purged" = Option<bool>, Query, description = "If `true`, include tombstones of purged tenants."),
+        ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
+        ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
     ),
     responses((status = 200, body = List<TenantRow>)),
 )]
@@ -65,23 +67,26 @@ fn filter(query: &mut Query) -> Result<TenantFilter, Error> {
     })
 }
 
-/// The labels that are asked for: as many as a tenant may have, with keys that one may have.
+/// Returns the labels of the filter: at most as many as a tenant can have, with valid keys.
 fn labels(query: &mut Query) -> Result<Vec<(String, String)>, Error> {
-    // Not listed with commas: a label's value may have one.
+    // Commas do not separate labels, since the value of a label can contain a comma.
     let pairs: Vec<_> = query.all("label").filter(|pair| !pair.is_empty()).map(str::to_owned).collect();
     if pairs.len() > MAX_LABELS {
-        let message = format!("the query's label may be given {MAX_LABELS} times, not {}", pairs.len());
+        let message = format!(
+            "query parameter label must not occur more than {MAX_LABELS} times; it occurs {} times",
+            pairs.len()
+        );
         return Err(Error::Malformed(message));
     }
     let label = |pair: &String| match pair.split_once('=') {
         Some((key, value)) if is_label_key(key) => Ok((key.to_owned(), value.to_owned())),
-        Some((key, _)) => Err(Error::Malformed(format!("the query's label has the key {key:?}: {LABEL_KEY_RULE}"))),
-        None => Err(Error::Malformed(format!("the query's label must be key=value, not {pair:?}"))),
+        Some((key, _)) => Err(Error::Malformed(format!("query parameter label has the key {key:?}: {LABEL_KEY_RULE}"))),
+        None => Err(Error::Malformed(format!("query parameter label must be key=value, not {pair:?}"))),
     };
     pairs.iter().map(label).collect()
 }
 
-/// Registers a tenant: a Draft, whose `create` job is queued.
+/// Registers a tenant in state Draft and queues its `create` job.
 #[utoipa::path(
     post, path = "/v1/tenants", tag = "tenants", operation_id = "register_tenant",
     request_body = TenantManifest,
@@ -92,10 +97,10 @@ pub async fn register(State(server): State<Arc<Server>>, write: WriteRequest) ->
     write.carry_out(&server, command, written).await
 }
 
-/// A tenant with its environments, webhooks, holds and open job.
+/// Returns a tenant with its environments, webhooks, holds and open job.
 #[utoipa::path(
     get, path = "/v1/tenants/{tenant_id}", tag = "tenants", operation_id = "get_tenant",
-    params(("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`")),
+    params(("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`.")),
     responses((status = 200, body = TenantView, headers(("ETag")))),
 )]
 pub async fn get(
@@ -107,12 +112,13 @@ pub async fn get(
     server.response_cache.tenant(&server.tenancy, &caller, &tenant).await
 }
 
-/// Takes a tenant to a whole manifest; `If-None-Match: *` registers it under this id.
+/// Replaces the manifest of a tenant. With `If-None-Match: *`, registers the tenant with this id.
 #[utoipa::path(
     put, path = "/v1/tenants/{tenant_id}", tag = "tenants", operation_id = "put_tenant",
     params(
-        ("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`"),
-        ("allow" = Option<Vec<String>>, Query, description = "Kinds of changes that may destroy data and are wanted"),
+        ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
+        ("allow" = Option<Vec<String>>, Query,
+            description = "Kinds of gated changes to allow. A gated change can destroy data."),
     ),
     request_body = TenantManifest,
     responses(
@@ -128,12 +134,13 @@ pub async fn put(
     change(&server, tenant, How::Replace, write).await
 }
 
-/// Changes what a JSON Merge Patch names; a list replaces the list.
+/// Changes the fields in a JSON Merge Patch. A list replaces the whole list.
 #[utoipa::path(
     patch, path = "/v1/tenants/{tenant_id}", tag = "tenants", operation_id = "patch_tenant",
     params(
-        ("tenant_id" = String, Path, description = "Its id, or an alias `kind:value`"),
-        ("allow" = Option<Vec<String>>, Query, description = "Kinds of changes that may destroy data and are wanted"),
+        ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
+        ("allow" = Option<Vec<String>>, Query,
+            description = "Kinds of gated changes to allow. A gated change can destroy data."),
     ),
     request_body(content = Object, content_type = "application/merge-patch+json", example = json!({"quotas": {"apiRateLimit": 400}})),
     responses((status = 200, body = WrittenView<TenantView>, headers(("ETag")))),

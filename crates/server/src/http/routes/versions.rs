@@ -1,4 +1,4 @@
-//! `/v1/tenants/{tenant_id}/versions` and those of environments: what was accepted, whole.
+//! `/v1/tenants/{tenant_id}/versions` and the versions of environments: the complete accepted manifests.
 
 use crate::http::caller::By;
 use crate::http::path::Named;
@@ -13,13 +13,13 @@ use std::sync::Arc;
 use tenancy_api::list::{List, page};
 use tenancy_api::version::{EnvironmentVersion as EnvironmentVersionView, TenantVersion as TenantVersionView};
 
-/// Kept versions of a tenant, newest first.
+/// Lists the stored versions of a tenant, newest first.
 #[utoipa::path(
     get, path = "/v1/tenants/{tenant_id}/versions", tag = "versions", operation_id = "list_tenant_versions",
     params(
-        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
-        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
-        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+        ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
+        ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
+        ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
     ),
     responses((status = 200, body = List<TenantVersionView>)),
 )]
@@ -37,12 +37,12 @@ pub async fn of_tenant(
     json(&page(&listed.items, listed.next, |version| TenantVersionView::of(viewpoint, version)))
 }
 
-/// A kept version of a tenant.
+/// Returns a stored version of a tenant.
 #[utoipa::path(
     get, path = "/v1/tenants/{tenant_id}/versions/{version}", tag = "versions", operation_id = "get_tenant_version",
     params(
-        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
-        ("version" = i64, Path, description = "Which"),
+        ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
+        ("version" = i64, Path, description = "Number of the version."),
     ),
     responses((status = 200, body = TenantVersionView)),
 )]
@@ -57,15 +57,15 @@ pub async fn get(
     json(&TenantVersionView::of(caller.viewpoint(&server.tenancy), &version))
 }
 
-/// Kept versions of an environment, newest first.
+/// Lists the stored versions of an environment, newest first.
 #[utoipa::path(
     get, path = "/v1/tenants/{tenant_id}/environments/{environment}/versions", tag = "versions",
     operation_id = "list_environment_versions",
     params(
-        ("tenant_id" = String, Path, description = "The tenant's id, or an alias `kind:value`"),
-        ("environment" = String, Path, description = "Its name, or its `env_id`"),
-        ("limit" = Option<u64>, Query, description = "Items of a page, 1 to 500; 50 when it is left out"),
-        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+        ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
+        ("environment" = String, Path, description = "Name of the environment, or its `env_id`."),
+        ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
+        ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
     ),
     responses((status = 200, body = List<EnvironmentVersionView>)),
 )]

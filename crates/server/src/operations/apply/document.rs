@@ -1,4 +1,4 @@
-//! One document of a file: what it says it is, and what it would change.
+//! One document of a file: its kind and id, and what it would change.
 
 use crate::authentication::Caller;
 use crate::operations::documents::desired::{How, of_known, of_new};
@@ -23,12 +23,12 @@ use tenancy_core::rules::organizations::OrganizationManifest;
 use tenancy_core::rules::register::register;
 use tenancy_core::{Error, Violation};
 
-/// What a document says it is.
+/// Kind of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Written before tenants, which need theirs.
+    /// An organization, written before its tenants.
     Organization,
-    /// Written after its organization.
+    /// A tenant, written after its organization.
     Tenant,
 }
 
@@ -51,17 +51,17 @@ impl Kind {
 /// One document to apply.
 #[derive(Debug)]
 pub struct Document {
-    /// The how-manieth of its file, from 0.
+    /// Zero-based index in the file.
     pub index: usize,
-    /// What it is.
+    /// Kind of the document.
     pub kind: Kind,
     id: String,
     content: Value,
     allow: Vec<String>,
 }
 
-/// Reads what each document of a file is, in the order in which they are written; a thing may stand in a file once. Beside
-/// them what is wrong with those that say nothing, or what another has said.
+/// Reads the kind and id of each document, and returns the documents in the order of writing. A file may contain each
+/// resource once. Also returns the violations of documents without kind or id, and of duplicates.
 pub fn documents(declared: &Declared, contents: Vec<Value>, allow: &[String]) -> (Vec<Document>, Vec<Violation>) {
     let (mut violations, mut documents, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (index, content) in contents.into_iter().enumerate() {
@@ -69,7 +69,11 @@ pub fn documents(declared: &Declared, contents: Vec<Value>, allow: &[String]) ->
         match document(declared, index, content, &at) {
             Ok(mut document) => {
                 if !seen.insert((document.kind, document.id.clone())) {
-                    let message = format!("{} {} stands twice in the file", document.kind.as_str(), document.id);
+                    let message = format!(
+                        "{} {} occurs twice in the file; remove one document",
+                        document.kind.as_str(),
+                        document.id
+                    );
                     violations.push(Violation::at(&at.key(document.kind.id_field()), "duplicate", message));
                 }
                 document.allow = allow.to_vec();
@@ -100,7 +104,8 @@ fn document(declared: &Declared, index: usize, content: Value, at: &Pointer) -> 
     };
     let field = kind.id_field();
     let Some(id) = object.get(field).and_then(Value::as_str).map(str::to_owned) else {
-        let message = format!("{field} is required: a file that is applied again must name the same {}", kind.as_str());
+        let message =
+            format!("{field} is required, so that applying the file again changes the same {}", kind.as_str());
         let mut violations = vec![Violation::at(&at.key(field), "required", message)];
         violations.extend(else_wrong(declared, kind, &content, at));
         return Err(violations);
@@ -108,8 +113,8 @@ fn document(declared: &Declared, index: usize, content: Value, at: &Pointer) -> 
     Ok(Document { index, kind, id, content, allow: Vec::new() })
 }
 
-/// What is wrong with a document beside that it names nothing. Whether that is there already, and so what else it has to
-/// say, nobody knows.
+/// Returns the other violations of a document without an id. Whether its resource exists is unknown, so checks that
+/// depend on this are skipped.
 fn else_wrong(declared: &Declared, kind: Kind, content: &Value, at: &Pointer) -> Vec<Violation> {
     let read = match kind {
         Kind::Organization => {
@@ -125,17 +130,17 @@ fn else_wrong(declared: &Declared, kind: Kind, content: &Value, at: &Pointer) ->
 }
 
 impl Document {
-    /// What its part of an Idempotency-Key is called.
+    /// Returns the name of the document's part of an Idempotency-Key.
     pub fn name(&self) -> String {
         format!("{}/{}", self.kind.as_str(), self.id)
     }
 
-    /// Whether the line of an answer is about it.
+    /// Returns whether a result is about this document.
     pub fn is_of(&self, line: &Value) -> bool {
         line["kind"] == self.kind.as_str() && line["id"] == self.id
     }
 
-    /// Its line in the answer, before anything is known.
+    /// Returns an empty result for the document.
     pub fn blank(&self) -> AppliedDocument {
         AppliedDocument::unchanged(self.index, self.kind.as_str(), self.id.clone())
     }
@@ -149,7 +154,7 @@ impl Document {
         let declared = &tenancy.declared;
         let known = match TenantId::parse(&self.id) {
             Ok(id) => tenants::by_id(tenancy, caller, &id).await?,
-            // The manifest's own check says what is wrong with it.
+            // The check of the manifest reports the violation.
             Err(_) => None,
         };
         let (decision, differences) = match &known {

@@ -1,4 +1,4 @@
-//! From what a caller sends to the whole manifest that it wishes.
+//! Builds the complete manifest that a caller's document declares.
 
 use super::facts::{ENVIRONMENT, TENANT, take_kind, take_version};
 use serde_json::Value;
@@ -12,32 +12,33 @@ use tenancy_core::rules::fields;
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::{Error, Violation};
 
-/// How a document stands to what is there.
+/// How a document relates to the current manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// It is the whole manifest (PUT): what it leaves out is not set.
+    /// The complete manifest (PUT): omitted fields are unset.
     Replace,
-    /// A JSON Merge Patch (PATCH): what it leaves out stays; a list replaces the list.
+    /// A JSON Merge Patch (PATCH): omitted fields stay; a list replaces the whole list.
     Merge,
-    /// A manifest from a file (`apply`): as a patch, and an entry of a list is merged with the one of its name.
+    /// A manifest from a file (`apply`): like a patch, but an entry of a list is merged with the entry of the same
+    /// name.
     Apply,
 }
 
-/// What a document wishes for a tenant.
+/// Desired state of a tenant, from a document.
 #[derive(Debug, PartialEq)]
 pub struct Desired {
-    /// The whole manifest.
+    /// The complete manifest.
     pub manifest: Manifest,
-    /// What looks like a slip.
+    /// Warnings about likely mistakes.
     pub warnings: Vec<Violation>,
 }
 
-/// What `document` wishes for a tenant that is not there yet.
+/// Returns the manifest that `document` declares for a new tenant.
 ///
 /// # Errors
-/// [`Error::Invalid`] with all that is wrong with it.
+/// [`Error::Invalid`] with all violations.
 pub fn of_new(declared: &Declared, document: &Value) -> Result<Desired, Error> {
-    // Most documents come without a kind: they are read where they stand.
+    // Most documents have no kind; these are parsed without a copy.
     let (mut without_kind, mut violations) = (None, Vec::new());
     if let Value::Object(object) = document
         && object.contains_key("kind")
@@ -50,10 +51,10 @@ pub fn of_new(declared: &Declared, document: &Value) -> Result<Desired, Error> {
     Ok(Desired { manifest, warnings })
 }
 
-/// What `document` wishes for a tenant that is there.
+/// Returns the manifest that `document` declares for an existing tenant.
 ///
 /// # Errors
-/// [`Error::Invalid`] with all that is wrong with it.
+/// [`Error::Invalid`] with all violations.
 pub fn of_known(
     declared: &Declared,
     viewpoint: Viewpoint<'_>,
@@ -94,7 +95,7 @@ pub fn of_known(
     Ok(Desired { manifest, warnings })
 }
 
-/// What was read, if nothing else is wrong either; or else all of it.
+/// Returns the parsed manifest if there are no violations; otherwise all violations.
 pub(crate) fn with<T>(mut violations: Vec<Violation>, read: Result<T, Error>) -> Result<T, Error> {
     match read {
         Ok(read) if violations.is_empty() => Ok(read),
@@ -107,7 +108,7 @@ pub(crate) fn with<T>(mut violations: Vec<Violation>, read: Result<T, Error>) ->
     }
 }
 
-/// Takes the facts out of a tenant's document and out of its environments' entries.
+/// Removes the facts from a tenant's document and from the entries of its environments.
 fn drop_facts(
     declared: &Declared,
     viewpoint: Viewpoint<'_>,
@@ -129,7 +130,7 @@ fn drop_facts(
             let Value::Object(entry) = entry else { continue };
             let known = entry.get("name").and_then(|name| named(&current["environments"], name));
             let at = Pointer::root().key("environments").index(index);
-            // An entry's version says what was read, as its facts do: the tenant's is the one that is compared.
+            // The version of an entry is treated like its facts. Only the tenant's version is a precondition.
             entry.remove("version");
             violations.extend(ENVIRONMENT.drop(entry, known.unwrap_or(&Value::Null), same_moment, &at));
         }
@@ -137,7 +138,8 @@ fn drop_facts(
     violations
 }
 
-/// Makes each entry of `environments` and `webhooks` whole: what it leaves out stays as it is in the entry of its name.
+/// Completes each entry of `environments` and `webhooks`: omitted fields keep the value of the current entry with the
+/// same name.
 fn merge_entries(whole: &Value, document: &mut Object) {
     for list in ["environments", "webhooks"] {
         let Some(Value::Array(entries)) = document.get_mut(list) else { continue };

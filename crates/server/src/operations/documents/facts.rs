@@ -1,25 +1,25 @@
-//! Facts in a document that was read, edited and sent back.
+//! Facts in a document that a caller read, edited and sent back.
 //!
-//! What is read carries more than what may be written: state, times, holds. Who reads, edits and sends back sends these
-//! too. Facts that say what is are dropped; one that was edited is refused by name, so that nobody believes that writing
-//! `state: Active` activates anything. A document that carries another `counter` than the newest was read before
-//! something outside the manifest moved: its facts differ for that reason, and are dropped. So is one of an environment
-//! that carries another `updated_at`.
+//! An answer has more fields than a caller may write: state, times and holds. A caller that reads, edits and sends back
+//! a document also sends these facts. Facts with their current values are dropped. A fact that was edited is refused by
+//! name, so that no caller expects `state: Active` to activate a tenant. If the document has another `counter` than the
+//! current one, a fact changed after the caller's read; its facts are then dropped without a comparison. The same holds
+//! for an environment with another `updated_at`.
 
 use serde_json::Value;
 use std::borrow::Cow;
 use tenancy_core::Violation;
 use tenancy_core::json::{Object, Pointer};
 
-/// The facts of one kind of thing.
+/// Facts of one kind of resource.
 pub struct Facts {
-    /// Those that may only be sent back as they are.
+    /// Facts that a document may contain only with their current values.
     pub fixed: &'static [&'static str],
-    /// Those that move by themselves, without a counter, or are said of a write alone: they are dropped whatever they say.
+    /// Facts without a counter, or that only the answer to a write contains. They are dropped whatever their value.
     pub moving: &'static [&'static str],
 }
 
-/// A tenant's.
+/// Facts of a tenant.
 pub const TENANT: Facts = Facts {
     fixed: &[
         "state",
@@ -35,24 +35,24 @@ pub const TENANT: Facts = Facts {
     moving: &["counter", "open_job", "waits_for", "warnings"],
 };
 
-/// An environment's; in a tenant's document it stands without the last three.
+/// Facts of an environment. In a tenant's document, an environment does not have the last three.
 pub const ENVIRONMENT: Facts = Facts {
     fixed: &["env_id", "state", "provisioned_at", "tenant_id", "created_at", "updated_at"],
     moving: &["warnings"],
 };
 
-/// An organization's.
+/// Facts of an organization.
 pub const ORGANIZATION: Facts =
     Facts { fixed: &["created_at", "updated_at", "closed_at", "holds"], moving: &["counter", "usage"] };
 
 impl Facts {
-    /// Whether there is anything in the document that [`Facts::drop`] would look at.
+    /// Returns whether the document contains any fact.
     pub fn any_in(&self, document: &Object) -> bool {
         self.fixed.iter().chain(self.moving).any(|name| document.contains_key(*name))
     }
 
-    /// Takes the facts out of `document`; `current` is what a read answers now. `same_moment` says that the document was
-    /// read from what is there now, as far as is known.
+    /// Removes the facts from `document`. `current` is what a read returns now. `same_moment` says that the document
+    /// was read from the current state, as far as is known.
     pub fn drop(&self, document: &mut Object, current: &Value, same_moment: bool, at: &Pointer) -> Vec<Violation> {
         for name in self.moving {
             document.remove(*name);
@@ -71,7 +71,8 @@ impl Facts {
     }
 }
 
-/// Holds without the names of the keys that placed them: these are only shown, and may not be known in every answer.
+/// Returns holds without the names of the keys that placed them, which are for display only and may be missing in an
+/// answer.
 fn without_names(value: &Value) -> Cow<'_, Value> {
     const NAME: &str = "placed_by_name";
     let Value::Array(holds) = value else { return Cow::Borrowed(value) };
@@ -85,36 +86,36 @@ fn without_names(value: &Value) -> Cow<'_, Value> {
 
 fn read_only(name: &str, at: &Pointer) -> Violation {
     let instead = match name {
-        "state" => "set desired_state, or ask for activate, suspend or delete",
-        "holds" => "ask for suspend or activate with that hold",
+        "state" => "set desired_state, or call activate, suspend or delete",
+        "holds" => "call suspend or activate with this hold",
         _ => "leave it out",
     };
-    Violation::at(&at.key(name), "read_only", format!("{name} says what is and cannot be written: {instead}"))
+    Violation::at(&at.key(name), "read_only", format!("{name} is read-only: {instead}"))
 }
 
-/// Takes `version` out of the document: it is a precondition, which [`read_at`] tells.
+/// Removes `version` from the document. It is a precondition, which [`read_at`] returns.
 ///
 /// # Errors
-/// A violation when it is no version.
+/// A violation if it is not a version.
 pub fn take_version(document: &mut Object) -> Result<(), Violation> {
     match document.remove("version") {
         Some(value) if !value.is_null() && value.as_i64().is_none() => {
             let at = Pointer::root().key("version");
-            Err(Violation::at(&at, "wrong_type", "version must be the whole number that was read"))
+            Err(Violation::at(&at, "wrong_type", "version must be the whole number from an earlier answer"))
         }
         _ => Ok(()),
     }
 }
 
-/// The version that the document says it was read at; whatever else is wrong with it comes after this.
+/// Returns the version that the document was read at. A value of another type is checked later.
 pub fn read_at(document: &Value) -> Option<i64> {
     document.get("version").and_then(Value::as_i64)
 }
 
-/// Takes `kind` out of the document: it may say what the route says.
+/// Removes `kind` from the document. It is optional, since the route implies it.
 ///
 /// # Errors
-/// A violation when it says something else.
+/// A violation if it names another kind.
 pub fn take_kind(document: &mut Object, kind: &str) -> Result<(), Violation> {
     match document.remove("kind") {
         None => Ok(()),

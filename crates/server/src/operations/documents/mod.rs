@@ -1,4 +1,4 @@
-//! How a document that a caller sends meets what is there.
+//! How a caller's document is combined with the current state.
 
 pub mod desired;
 pub mod facts;

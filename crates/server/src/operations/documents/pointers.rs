@@ -1,25 +1,25 @@
-//! Pointers into the document as it was sent, where a rule points into the manifest that it became part of.
+//! Translates pointers of rules, which refer to the complete manifest, into pointers into the document that was sent.
 
 use serde_json::Value;
 use tenancy_core::gated_change::GatedChange;
 use tenancy_core::json::Pointer;
 use tenancy_core::{Error, Violation};
 
-/// What of `pointer` leads on from `at`; `None` when it leads elsewhere.
+/// Returns the rest of `pointer` after `at`; `None` if it leads elsewhere.
 fn below<'a>(pointer: &'a str, at: &str) -> Option<&'a str> {
     pointer.strip_prefix(at).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// An entry of an environment that was sent on its own, and where it stands in its tenant's manifest.
+/// The entry of an environment that was sent separately, and its place in the tenant's manifest.
 pub struct Entry<'a> {
-    /// Its name: gates point at it by this.
+    /// Name of the environment. Pointers of gated changes contain it.
     pub name: &'a str,
-    /// Its place in the list: violations and warnings point at it by this.
+    /// Index in the list. Pointers of violations and warnings contain it.
     pub index: usize,
 }
 
 impl Entry<'_> {
-    /// The error with its pointers into the entry that was sent.
+    /// Returns the error with pointers into the entry that was sent.
     pub fn inside(&self, error: Error) -> Error {
         match error {
             Error::Invalid(violations) => {
@@ -34,7 +34,8 @@ impl Entry<'_> {
         }
     }
 
-    /// The warnings about the entry, with their pointers into it. Those about the rest of the manifest are not of this write.
+    /// Returns the warnings about the entry, with pointers into it. Warnings about the rest of the manifest are
+    /// omitted.
     pub fn warnings(&self, warnings: Vec<Violation>) -> Vec<Violation> {
         let inside = |v: Violation| Some(Violation { pointer: self.rest(&v.pointer)?.to_owned(), ..v });
         warnings.into_iter().filter_map(inside).collect()
@@ -51,8 +52,8 @@ impl Entry<'_> {
     }
 }
 
-/// The error with the pointers of its gates into a tenant's document as it was sent, where an environment stands in its
-/// place and not under its name. One that the document leaves out is pointed at by the list that is without it.
+/// Returns the error with pointers into a tenant's document as it was sent, in which an environment has an index, not a
+/// name. For an environment that the document omits, the pointer refers to the list.
 pub fn in_sent(error: Error, document: &Value) -> Error {
     let Error::Gated(gates) = error else { return error };
     let sent = |gate: GatedChange| GatedChange { pointer: sent(gate.pointer, document), ..gate };

@@ -1,4 +1,4 @@
-//! What is read can be edited and sent back.
+//! A document that was read can be edited and sent back.
 
 use super::{desired, facts};
 use serde_json::{Value, json};
@@ -27,8 +27,8 @@ fn whole() -> TenantSnapshot {
     tenancy_core::rules::register::register(&declared, &manifest, warnings, &mut context).expect("registered").snapshot
 }
 
-/// The manifest's fields are answered exactly as the manifest writes them, and whatever else is answered is a fact
-/// that [`facts`] knows: so what is read can be edited and sent back.
+/// An answer contains the fields of the manifest exactly as the manifest has them, and otherwise only facts that
+/// [`facts`] knows. So a document that was read can be edited and sent back.
 #[test]
 fn must_answer_the_manifest_and_known_facts() {
     let snapshot = whole();

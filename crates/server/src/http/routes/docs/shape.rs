@@ -1,4 +1,4 @@
-//! Schemas as a person reads them: names, what each takes, and what it means.
+//! Renders schemas as HTML: names, types and descriptions.
 
 use super::object;
 use serde_json::Value;
@@ -10,17 +10,17 @@ pub struct Schemas<'a> {
 }
 
 impl<'a> Schemas<'a> {
-    /// Those of an OpenAPI document.
+    /// Takes the schemas of an OpenAPI document.
     pub fn of(document: &'a Value) -> Self {
         Self { named: &document["components"]["schemas"] }
     }
 
-    /// All of them, each to be led to by its name.
+    /// Renders all schemas, each with an anchor.
     pub fn all(&self) -> String {
         let mut shown = String::new();
         for (name, schema) in object(self.named) {
             let name = escape(name);
-            // The name stands inside, so that a link to it opens what it stands in.
+            // The anchor is inside of the `details` element, so that a link opens it.
             let _ = write!(
                 shown,
                 "<details><summary><code>{name}</code> <span class=q>{}</span></summary><div id=\"{name}\">{}",
@@ -35,7 +35,7 @@ impl<'a> Schemas<'a> {
         shown
     }
 
-    /// What a schema is, in a word or two: a link where it has a name.
+    /// Renders the type of a schema, as a link if it has a name.
     pub fn name_of(&self, schema: &Value) -> String {
         if let Some(name) = reference(schema) {
             let name = escape(name);
@@ -64,14 +64,14 @@ impl<'a> Schemas<'a> {
         if words.is_empty() { "anything".to_owned() } else { words }
     }
 
-    /// A table of a schema's properties; nothing when it has none.
+    /// Renders a table of a schema's properties; empty if it has none.
     pub fn properties(&self, schema: &Value) -> String {
         let mut rows = String::new();
         self.rows(schema, &mut rows);
         if rows.is_empty() { rows } else { format!("<table>{rows}</table>") }
     }
 
-    /// The rows of what a schema is made of.
+    /// Adds the rows of a schema and of the schemas that it is composed of.
     fn rows(&self, schema: &Value, rows: &mut String) {
         let schema = self.resolved(schema);
         for part in ["allOf", "oneOf", "anyOf"] {
@@ -84,14 +84,14 @@ impl<'a> Schemas<'a> {
             let means = property["description"].as_str().or(property["oneOf"][0]["description"].as_str());
             let means = prose(means.unwrap_or_default());
             let _ = write!(rows, "<tr><td><code>{shown}</code><td class=q>{takes}{must}<td>{means}");
-            // A part of a page that is written out where it is used.
+            // Includes the properties of inline item schemas.
             if reference(&property["items"]).is_none() {
                 self.rows(&property["items"], rows);
             }
         }
     }
 
-    /// The example that a schema brings along.
+    /// Returns the example of a schema.
     pub fn example<'v>(&'v self, schema: &'v Value) -> Option<&'v Value> {
         let one = schema["oneOf"].as_array().and_then(|several| several.first()).unwrap_or(schema);
         self.resolved(one).get("example")
@@ -102,12 +102,12 @@ impl<'a> Schemas<'a> {
     }
 }
 
-/// The name of the schema that is referred to.
+/// Returns the name of the schema that is referred to.
 fn reference(schema: &Value) -> Option<&str> {
     schema["$ref"].as_str()?.strip_prefix("#/components/schemas/")
 }
 
-/// A value as it would be sent.
+/// Renders an example value.
 pub fn pretty(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
@@ -116,13 +116,13 @@ pub fn pretty(value: &Value) -> String {
     format!("<pre>{}</pre>", escape(&text))
 }
 
-/// A sentence of a comment: what stands between backticks is code.
+/// Renders the text of a description; text in backticks is code.
 pub fn prose(text: &str) -> String {
     let parts = text.split('`').map(escape).enumerate();
     parts.map(|(index, part)| if index % 2 == 1 { format!("<code>{part}</code>") } else { part }).collect()
 }
 
-/// Text, so that a browser shows it as it is.
+/// Escapes text for HTML.
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
