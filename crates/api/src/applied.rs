@@ -1,4 +1,4 @@
-//! What became of each document of an `apply`, or would.
+//! Results of `apply`: one for each document. A dry run has the same results.
 
 use crate::problem::{Problem, ProblemError, Warning};
 use crate::word::{ClosedList, Word};
@@ -9,60 +9,60 @@ use tenancy_core::action::Action;
 use tenancy_core::tenant::{DesiredState, State};
 use utoipa::ToSchema;
 
-/// The answer of `apply`.
+/// Response of `apply`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Applied {
-    // JSON, because a line of a file that was sent before is answered as it was stored.
-    /// One for each document, in order.
+    // JSON, because a repeated request is answered with the stored text of each result.
+    /// One result for each document, in the order of the request.
     #[schema(value_type = Vec<AppliedDocument>)]
     pub results: Vec<Value>,
-    /// Nothing was written: this is what would be.
+    /// If true, nothing was written: the results show what would change.
     pub dry_run: bool,
 }
 
-/// What became of one document.
+/// Result of one document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AppliedDocument {
-    /// The how-manieth, from 0.
+    /// Zero-based index in the request.
     pub index: usize,
-    /// `Organization` or `Tenant`.
+    /// Kind of the document: `Organization` or `Tenant`.
     #[schema(value_type = String)]
     pub kind: Cow<'static, str>,
-    /// Its id.
+    /// Id of the organization or tenant.
     pub id: String,
-    /// What became of it.
+    /// Result of the document.
     #[schema(schema_with = super::schema::applied)]
     pub result: Word<Outcome>,
-    /// Every place in which the manifest differs; none for one that is new.
+    /// Differences from the previous manifest. Empty if the organization or tenant is new.
     pub changes: Vec<Difference>,
-    /// Its version now.
+    /// Version after the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
-    /// A tenant's state now.
+    /// State of the tenant after the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub state: Option<Word<State>>,
-    /// A tenant's wish.
+    /// Desired state of the tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub desired_state: Option<Word<DesiredState>>,
-    /// The job that was queued, or is open.
+    /// Job that the change queued, or that is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<AppliedJob>,
-    /// Why a tenant is not as it is wished.
+    /// What keeps the tenant from its desired state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
-    /// What was kept, though it looks like a slip.
+    /// Values that were accepted but look like mistakes.
     #[schema(value_type = Vec<ProblemError>)]
     pub warnings: Vec<Warning>,
-    /// Why it was refused.
+    /// Reason why the document was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub error: Option<Box<Problem>>,
 }
 
 impl AppliedDocument {
-    /// The line of a document that nothing was done with yet.
+    /// The result of a document before anything is done with it.
     pub fn unchanged(index: usize, kind: &'static str, id: String) -> Self {
         Self {
             index,
@@ -80,22 +80,22 @@ impl AppliedDocument {
         }
     }
 
-    /// Whether something was committed for it.
+    /// Whether a change of the document was committed.
     pub fn is_written(&self) -> bool {
         self.result == Outcome::Created || self.result == Outcome::Changed
     }
 }
 
-/// What became of a document.
+/// Result of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was not there, and is now.
+    /// The organization or tenant was created.
     Created,
-    /// It was there, and is different now.
+    /// The organization or tenant was changed.
     Changed,
     /// Nothing was written.
     Unchanged,
-    /// A rule does not allow it.
+    /// A rule does not permit the change.
     Refused,
 }
 
@@ -119,25 +119,25 @@ impl ClosedList for Outcome {
     }
 }
 
-/// A job that `apply` queued.
+/// Job that `apply` queued.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AppliedJob {
-    /// Its id.
+    /// Id of the job.
     pub job_id: String,
-    /// What it does.
+    /// Action of the job.
     #[schema(schema_with = super::schema::action)]
     pub action: Word<Action>,
 }
 
-/// One place in which two manifests differ.
+/// One difference between two manifests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Difference {
-    /// JSON Pointer (RFC 6901); an entry of a list is named by its name.
+    /// JSON Pointer (RFC 6901) of the field. An entry of a list is addressed by its name.
     #[schema(example = "/quotas/storageGiB")]
     pub pointer: String,
-    /// What stood there; `null` when nothing did.
+    /// Previous value; `null` if the field was absent.
     pub from: Value,
-    /// What stands there now; `null` when nothing does.
+    /// New value; `null` if the field is absent.
     pub to: Value,
 }
 

@@ -1,4 +1,4 @@
-//! Environments, as they are read.
+//! Environments as responses show them.
 
 use crate::word::Word;
 use serde::{Deserialize, Serialize};
@@ -9,34 +9,36 @@ use tenancy_core::json::Object;
 use tenancy_core::tenant::State;
 use utoipa::ToSchema;
 
-/// An environment, as it stands in its tenant's answer.
+/// An environment within the response of its tenant.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct EnvironmentEntry<'a> {
-    /// Declared, unique within the tenant.
+    /// Name of the environment: a declared name, unique within the tenant.
     #[schema(value_type = String, example = "prod")]
     pub name: Cow<'a, str>,
-    /// Where.
+    /// Region of the environment.
     #[schema(value_type = String, example = "eu-west-1")]
     pub region: Cow<'a, str>,
-    /// How far isolated from other tenants.
+    /// Isolation from other tenants.
     #[schema(schema_with = super::schema::isolation_level)]
     pub isolation_level: Word<IsolationLevel>,
-    /// Its share of the tenant's quotas.
+    /// Share of the environment in the quotas of the tenant.
     #[serde(default, skip_serializing_if = "Object::is_empty")]
     #[schema(value_type = Object)]
     pub quotas: Cow<'a, Object>,
-    /// How long its data is kept. Left out: the tenant's `policies.retentionDays`, or else without end.
+    /// Number of days that the data is kept. Defaults to policies.retentionDays, which is also its maximum. If neither
+    /// is set, data is kept indefinitely.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<i64>,
-    /// Unique everywhere.
+    /// Id of the environment, unique across all tenants.
     #[schema(value_type = String)]
     pub env_id: Cow<'a, str>,
-    /// Begins at its tenant's version when it is added; up by one per accepted change of this environment.
+    /// Version of the environment. It starts at the version of the tenant that adds the environment and increases by
+    /// one with each accepted change of the environment.
     pub version: i64,
-    /// Its tenant's, as of the last job that touched it.
+    /// State of the tenant when a job last changed the environment.
     #[schema(schema_with = super::schema::state)]
     pub state: Word<State>,
-    /// When it was provisioned.
+    /// Time at which the environment was provisioned. Omitted if it is not provisioned yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub provisioned_at: Option<Timestamp>,
@@ -45,22 +47,22 @@ pub struct EnvironmentEntry<'a> {
 /// An environment.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Environment<'a> {
-    /// As it stands in its tenant's answer.
+    /// Fields that the response of the tenant also shows.
     #[serde(flatten)]
     pub entry: EnvironmentEntry<'a>,
-    /// Whose.
+    /// Tenant that owns this environment.
     #[schema(value_type = String)]
     pub tenant_id: Cow<'a, str>,
-    /// When it was first accepted.
+    /// Time of creation.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// Time of the last change.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
 }
 
 impl<'a> EnvironmentEntry<'a> {
-    /// Of a row.
+    /// Builds the response from a row.
     pub fn of(environment: &'a core::Environment) -> Self {
         Self {
             name: environment.name.as_str().into(),
@@ -77,7 +79,7 @@ impl<'a> EnvironmentEntry<'a> {
 }
 
 impl<'a> Environment<'a> {
-    /// Of a row.
+    /// Builds the response from a row.
     pub fn of(environment: &'a core::Environment) -> Self {
         Self {
             entry: EnvironmentEntry::of(environment),

@@ -1,4 +1,4 @@
-//! Audit events, as they are read.
+//! Audit events as responses show them.
 
 use crate::viewpoint::Viewpoint;
 use crate::word::Word;
@@ -10,51 +10,52 @@ use tenancy_core::event::{self as core, EventType};
 use tenancy_core::json::Object;
 use utoipa::ToSchema;
 
-/// What happened.
+/// An audit event: the record of one thing that happened.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct AuditEvent<'a> {
-    /// Its place in the one order of all events.
+    /// Position in the order of all events.
     pub position: i64,
-    /// Its id.
+    /// Id of the event.
     #[schema(value_type = String)]
     pub audit_id: Cow<'a, str>,
-    /// Whose; left out for what is no tenant's.
+    /// Tenant that the event belongs to. Omitted for events outside tenants, such as those of organizations and keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub tenant_id: Option<Cow<'a, str>>,
-    /// What happened.
+    /// Type of the event.
     #[schema(schema_with = super::schema::event_type)]
     pub event_type: Word<EventType>,
-    /// Version of the payload's schema.
+    /// Version of the schema of the payload.
     pub event_version: i64,
-    /// `kind:subject`.
+    /// Actor that caused the event: `kind:subject`.
     #[schema(value_type = String)]
     pub actor: Cow<'a, str>,
-    /// The name of the key, where the actor is one.
+    /// Name of the key, if the actor is a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub actor_name: Option<Cow<'a, str>>,
-    /// For whom the actor acted.
+    /// Subject on whose behalf the actor acted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub on_behalf_of: Option<Cow<'a, str>>,
-    /// The particulars.
+    /// Details of the event, by type.
     #[schema(value_type = Object)]
     pub payload: Cow<'a, Object>,
-    /// Names, aliases, reasons: what stands beside the log until a purge empties it.
+    /// Personal data of the event, such as names, aliases and reasons. It is stored outside the log and erased by a
+    /// purge.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub private: Option<Cow<'a, Value>>,
-    /// In which request.
+    /// Correlation id of the request.
     #[schema(value_type = String)]
     pub correlation_id: Cow<'a, str>,
-    /// When.
+    /// Time of the event.
     #[schema(value_type = String, format = DateTime)]
     pub occurred_at: Timestamp,
 }
 
 impl<'a> AuditEvent<'a> {
-    /// Of an event at its position in the log.
+    /// Builds the response from an event and its position in the log.
     pub fn of(viewpoint: Viewpoint<'_>, position: i64, event: &'a core::Event) -> Self {
         let (actor, actor_name) = viewpoint.actor(&event.actor);
         Self {

@@ -1,8 +1,8 @@
-//! Whether the server can do its work.
+//! Health and readiness of the server.
 
 use serde::{Deserialize, Serialize};
 
-/// The answer of `/healthz`: the process runs.
+/// Response of `/healthz`: the process runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Health {
     /// `ok`.
@@ -14,25 +14,25 @@ impl Health {
     pub const OK: &'static str = "ok";
 }
 
-/// The answer of `/readyz`.
+/// Response of `/readyz`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Readiness {
     /// `ok`, or `not ready`.
     pub status: String,
-    /// What will fail if nobody acts.
+    /// Conditions that will cause failures if they are not corrected.
     pub warnings: Vec<String>,
-    /// Why the server is not ready.
+    /// Reasons why the server is not ready.
     pub wrong: Vec<String>,
 }
 
 impl Readiness {
-    /// Ready, unless something is wrong.
+    /// Builds the response: ready if `wrong` is empty.
     pub fn of(wrong: Vec<String>, warnings: Vec<String>) -> Self {
         let status = if wrong.is_empty() { Health::OK } else { "not ready" };
         Self { status: status.to_owned(), warnings, wrong }
     }
 
-    /// Whether the server can do its work.
+    /// Whether the server is ready.
     pub fn is_ready(&self) -> bool {
         self.status == Health::OK
     }

@@ -1,4 +1,4 @@
-//! Jobs, as they are read.
+//! Jobs as responses show them.
 
 use crate::viewpoint::Viewpoint;
 use crate::word::Word;
@@ -9,29 +9,29 @@ use tenancy_core::action::Action;
 use tenancy_core::job::{self as core, JobState, StepState};
 use utoipa::ToSchema;
 
-/// The open job of a tenant, in short.
+/// Summary of the open job of a tenant.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct OpenJob<'a> {
-    /// Its id.
+    /// Id of the job.
     #[schema(value_type = String)]
     pub job_id: Cow<'a, str>,
-    /// What it does.
+    /// Action of the job.
     #[schema(schema_with = super::schema::action)]
     pub action: Word<Action>,
-    /// How far it is.
+    /// State of the job.
     #[schema(schema_with = super::schema::job_state)]
     pub state: Word<JobState>,
-    /// From 0 to 1.
+    /// Progress, from 0 to 1.
     pub progress: f64,
 }
 
 /// One step of a job.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Step<'a> {
-    /// Unique within the job.
+    /// Name of the step, unique within the job.
     #[schema(value_type = String, example = "provision dev")]
     pub name: Cow<'a, str>,
-    /// How far it is.
+    /// State of the step.
     #[schema(schema_with = super::schema::step_state)]
     pub state: Word<StepState>,
 }
@@ -39,67 +39,67 @@ pub struct Step<'a> {
 /// A job.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Job<'a> {
-    /// Its id.
+    /// Id of the job.
     #[schema(value_type = String)]
     pub job_id: Cow<'a, str>,
-    /// On whom.
+    /// Tenant that the job works on.
     #[schema(value_type = String)]
     pub tenant_id: Cow<'a, str>,
-    /// What it does.
+    /// Action of the job.
     #[schema(schema_with = super::schema::action)]
     pub action: Word<Action>,
-    /// How far it is.
+    /// State of the job.
     #[schema(schema_with = super::schema::job_state)]
     pub state: Word<JobState>,
-    /// From 0 to 1.
+    /// Progress, from 0 to 1.
     pub progress: f64,
-    /// Its steps, in order.
+    /// Steps of the job, in order.
     pub steps: Vec<Step<'a>>,
-    /// Lines for people; left out in lists, and when it is cancelled.
+    /// Log of the job, for people. Omitted in lists and in the response of `cancel`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub logs: Option<Cow<'a, str>>,
-    /// For what it waits, while it is queued.
+    /// Condition that a queued job waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub waiting_for: Option<Cow<'a, str>>,
-    /// Queued: not before; running: until when its lease holds.
+    /// If the job is queued: earliest time at which it runs. If it is running: time at which its lease expires.
     #[schema(value_type = String, format = DateTime)]
     pub due_at: Timestamp,
-    /// How often it was begun.
+    /// Number of times that the job was started.
     pub attempt: i64,
-    /// How it failed: stable.
+    /// Stable code of the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub error_code: Option<Cow<'a, str>>,
-    /// How it failed, with what to do.
+    /// Reason of the failure and what to do, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub error: Option<Cow<'a, str>>,
-    /// In which request it was asked for.
+    /// Correlation id of the request that queued the job.
     #[schema(value_type = String)]
     pub correlation_id: Cow<'a, str>,
-    /// Who asked for it.
+    /// Actor that requested the job: `kind:subject`.
     #[schema(value_type = String)]
     pub requested_by: Cow<'a, str>,
-    /// The name of the key, where that is one.
+    /// Name of the key, if the actor is a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub requested_by_name: Option<Cow<'a, str>>,
-    /// When it was queued.
+    /// Time at which the job was queued.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// Time of the last change.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
-    /// When it ended.
+    /// Time at which the job ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished_at: Option<Timestamp>,
 }
 
 impl<'a> OpenJob<'a> {
-    /// Of a row.
+    /// Builds the response from a row.
     pub fn of(job: &'a core::Job) -> Self {
         Self {
             job_id: job.job_id.as_str().into(),
@@ -117,12 +117,12 @@ impl Step<'_> {
 }
 
 impl<'a> Job<'a> {
-    /// Of a row.
+    /// Builds the response from a row.
     pub fn of(viewpoint: Viewpoint<'_>, job: &'a core::Job) -> Self {
         Self { logs: Some(job.logs.as_str().into()), ..Self::row(viewpoint, job) }
     }
 
-    /// Of a row, for a list: without its log.
+    /// Builds the item of a list from a row, without the log.
     pub fn row(viewpoint: Viewpoint<'_>, job: &'a core::Job) -> Self {
         let (requested_by, requested_by_name) = viewpoint.actor(&job.requested_by);
         Self {
@@ -148,7 +148,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Where a job is read.
+/// Returns the path of a job, for `Location`.
 pub fn location(job: &core::Job) -> String {
     format!("/v1/tenants/{}/jobs/{}", job.tenant_id, job.job_id)
 }

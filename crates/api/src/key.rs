@@ -1,4 +1,4 @@
-//! API keys, as they are read: without their tokens, which nobody keeps.
+//! API keys as responses show them. Tokens are not stored and not shown.
 
 use crate::word::Word;
 use serde::{Deserialize, Serialize};
@@ -10,78 +10,78 @@ use utoipa::ToSchema;
 /// An API key.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Key<'a> {
-    /// Its id.
+    /// Id of the key.
     #[schema(value_type = String)]
     pub key_id: Cow<'a, str>,
-    /// For people.
+    /// Name of the key, unique among keys that are not revoked.
     #[schema(value_type = String)]
     pub name: Cow<'a, str>,
-    /// What it may.
+    /// Role of the key: the operations that it permits.
     #[schema(schema_with = super::schema::role)]
     pub role: Word<Role>,
-    /// What its bearer reaches: `all`, `organization:ID` or `tenant:ID`.
+    /// Scope of the key: `all`, `organization:ID` or `tenant:ID`.
     #[schema(example = "organization:acme")]
     pub scope: String,
-    /// The key that made it; left out for a key that was made on the command line of the server.
+    /// Id of the key that created this key. Omitted if the key was created on the command line of the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub created_by: Option<Cow<'a, str>>,
-    /// When it was made.
+    /// Time of creation.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// From when on it is refused.
+    /// Time from which the key is refused. Omitted if the key does not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
-    /// Since when it is refused.
+    /// Time at which the key was revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub revoked_at: Option<Timestamp>,
-    /// When it was last used, to about a minute.
+    /// Time of the last use, accurate to about one minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_used_at: Option<Timestamp>,
-    /// Until when the token before the last rotation works.
+    /// Time until which the token from before the last rotation is valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub previous_expires_at: Option<Timestamp>,
 }
 
-/// A key that was made just now.
+/// A new or rotated API key, with its token.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct NewKey<'a> {
     /// The key.
     #[serde(flatten)]
     pub key: Key<'a>,
-    /// Its token: shown this once, and left out when the answer is one that was kept for an Idempotency-Key.
+    /// Token of the key. It is shown only once: a response that is repeated for an Idempotency-Key omits it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub token: Option<Cow<'a, str>>,
 }
 
-/// Whose credential this is.
+/// The API key that made the request.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct WhoAmI<'a> {
-    /// The key's id.
+    /// Id of the key.
     #[schema(value_type = String)]
     pub key_id: Cow<'a, str>,
-    /// The key's name.
+    /// Name of the key.
     #[schema(value_type = String)]
     pub name: Cow<'a, str>,
-    /// What it may.
+    /// Role of the key: the operations that it permits.
     #[schema(schema_with = super::schema::role)]
     pub role: Word<Role>,
-    /// What its bearer reaches: `all`, `organization:ID` or `tenant:ID`.
+    /// Scope of the key: `all`, `organization:ID` or `tenant:ID`.
     #[schema(example = "all")]
     pub scope: String,
-    /// When it stops working.
+    /// Time from which the key is refused. Omitted if the key does not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
 }
 
 impl<'a> Key<'a> {
-    /// Of a row.
+    /// Builds the response from a row.
     pub fn of(key: &'a ApiKey) -> Self {
         Self {
             key_id: key.key_id.as_str().into(),
@@ -99,14 +99,14 @@ impl<'a> Key<'a> {
 }
 
 impl<'a> NewKey<'a> {
-    /// Of a row and its token.
+    /// Builds the response from a row and a token.
     pub fn of(key: &'a ApiKey, token: Option<&'a str>) -> Self {
         Self { key: Key::of(key), token: token.map(Cow::Borrowed) }
     }
 }
 
 impl<'a> WhoAmI<'a> {
-    /// Of the row of a caller's key.
+    /// Builds the response from the row of the caller's key.
     pub fn of(key: &'a ApiKey) -> Self {
         Self {
             key_id: key.key_id.as_str().into(),

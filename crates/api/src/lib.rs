@@ -1,9 +1,9 @@
-//! The wire types: what the server answers and takes, as JSON. The server writes them, clients read them, and the OpenAPI
+//! The wire types: the JSON of requests and responses. The server writes them, clients read them, and the OpenAPI
 //! document is generated from them.
 //!
-//! Texts are `Cow`: the server borrows them from what it read, a client owns them (`Tenant<'static>`). They are not
-//! `#[serde(borrow)]`, because a type that borrows from its input cannot be read from a body that is dropped afterwards.
-//! A client ignores fields that it does not know, and keeps words that it does not know ([`word::Word`]).
+//! Texts are `Cow`: the server borrows them from rows, a client owns them (`Tenant<'static>`). They are not
+//! `#[serde(borrow)]`, because a type that borrows from its input cannot be read from a body that is dropped
+//! afterwards. A client ignores unknown fields and keeps unknown values of enumerations ([`word::Word`]).
 
 pub mod applied;
 pub mod document;

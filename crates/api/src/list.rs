@@ -6,14 +6,14 @@ use utoipa::ToSchema;
 /// A page of a list.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct List<T> {
-    /// In the list's order.
+    /// Items of the page, in the order of the list.
     pub items: Vec<T>,
-    /// Where the next page begins: pass it as `after`; `null` at the end. A page of large items has fewer than were asked
-    /// for.
+    /// Position of the next page: pass it as `after`. `null` on the last page. A page of large items can contain fewer
+    /// items than requested.
     pub next: Option<String>,
 }
 
-/// The answer's text of a page whose rows are shown by `view`.
+/// Builds a page from rows; `view` builds an item from a row.
 pub fn page<'a, R, V: Serialize>(items: &'a [R], next: Option<String>, view: impl Fn(&'a R) -> V) -> List<V> {
     List { items: items.iter().map(view).collect(), next }
 }

@@ -1,4 +1,4 @@
-//! Organizations, as they are read.
+//! Organizations as responses show them.
 
 use crate::document::Caps;
 use crate::tenant::Hold;
@@ -12,57 +12,57 @@ use tenancy_core::organization as core;
 use tenancy_core::tenant::Labels;
 use utoipa::ToSchema;
 
-/// What an organization's tenants are in sum.
+/// Usage of an organization: number of tenants and sums of their quotas.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Usage<'a> {
-    /// How many tenants; what is not purged counts.
+    /// Number of tenants that are not purged.
     pub tenants: i64,
-    /// Sums of quotas, declared or not; those that are 0 are left out.
+    /// Sum of each quota over all tenants. It includes undeclared quotas and omits sums of 0.
     pub quotas: Cow<'a, BTreeMap<String, i64>>,
 }
 
-/// An organization.
+/// An organization: the customer that owns tenants.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Organization<'a> {
-    /// Global, chosen by the client.
+    /// Id of the organization: global, chosen by the client.
     #[schema(value_type = String, example = "acme")]
     pub organization_id: Cow<'a, str>,
-    /// For people.
+    /// Display name, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub display_name: Option<Cow<'a, str>>,
-    /// Labels.
+    /// Labels of the organization.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     #[schema(value_type = Object)]
     pub labels: Cow<'a, Labels>,
-    /// What its tenants may be at most: `{"tenants": 10, "quotas": {"storageGiB": 1000}}`.
+    /// Caps on all tenants together: `{"tenants": 10, "quotas": {"storageGiB": 1000}}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub caps: Option<Caps>,
-    /// What its tenants are in sum; left out in lists.
+    /// Usage of all tenants together. Omitted in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage<'a>>,
-    /// The holds that stand on it, and so on all its tenants; left out in lists.
+    /// Holds on the organization; they apply to all its tenants. Omitted in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holds: Option<Vec<Hold<'a>>>,
-    /// Up by one per accepted manifest change.
+    /// Version of the manifest. It increases by one with each accepted change.
     pub version: i64,
-    /// Up by one per change of anything else.
+    /// Counter of all other changes, such as holds and closing.
     pub counter: i64,
-    /// When it was made.
+    /// Time of creation.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// Time of the last change.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
-    /// Since when it takes no new tenants.
+    /// Time at which the organization was closed. It accepts no new tenants since then.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub closed_at: Option<Timestamp>,
 }
 
 impl<'a> Organization<'a> {
-    /// Of a row, its holds, and what its tenants are in sum.
+    /// Builds the response from a row, its usage and its holds.
     pub fn whole(
         viewpoint: Viewpoint<'_>,
         organization: &'a core::Organization,
@@ -76,7 +76,7 @@ impl<'a> Organization<'a> {
         }
     }
 
-    /// Of a row.
+    /// Builds the item of a list from a row.
     pub fn of(viewpoint: Viewpoint<'_>, organization: &'a core::Organization) -> Self {
         let core::Caps { tenants, quotas } = &organization.caps;
         let caps = Caps { quotas: (!quotas.is_empty()).then(|| quotas.clone()), tenants: *tenants };
@@ -96,7 +96,7 @@ impl<'a> Organization<'a> {
     }
 }
 
-/// `ETag`: the version, and the counter of everything else.
+/// Returns the `ETag`: the version and the counter.
 pub fn etag(organization: &core::Organization) -> String {
     format!("{}.{}", organization.version, organization.counter)
 }

@@ -1,4 +1,4 @@
-//! Refusals, as RFC 9457 writes them.
+//! Errors as problem details (RFC 9457).
 
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -8,77 +8,79 @@ use tenancy_core::gated_change::GatedChange;
 use tenancy_core::{Error, Violation};
 use utoipa::ToSchema;
 
-/// Why a request was refused, `application/problem+json`.
+/// Error of a request, as `application/problem+json` (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
-    /// A class of problems; there is none beyond `code`.
+    /// Always `about:blank`: `code` identifies the error.
     #[serde(rename = "type")]
     #[schema(value_type = String, example = "about:blank")]
     pub kind: Cow<'static, str>,
-    /// The status in words.
+    /// Name of the HTTP status.
     #[schema(value_type = String, example = "Unprocessable Entity")]
     pub title: Cow<'static, str>,
-    /// The HTTP status.
+    /// HTTP status.
     #[schema(example = 422)]
     pub status: u16,
-    /// Stable: what clients may switch on.
+    /// Stable code of the error, for programs.
     #[schema(value_type = String, example = "invalid")]
     pub code: Cow<'static, str>,
-    /// What is wrong and what to do, for people.
+    /// What is wrong and what to do, for people. The text can change between releases.
     pub detail: String,
-    /// Every bad field of a document, or every change that must be allowed by name.
+    /// All invalid fields of a document, or all changes that need to be confirmed with `allow`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<ProblemError>,
-    /// The version there is now, where the request named another or none.
+    /// Current version, if the request named a different version or none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_version: Option<i64>,
-    /// Under which the server's log has more.
+    /// Correlation id of the request. The log of the server has more details under it.
     pub correlation_id: String,
 }
 
-/// One thing that is wrong with a document, or one change that must be allowed by name.
+/// One invalid field of a document, or one change that needs to be confirmed with `allow`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProblemError {
-    /// The name to pass in `allow`.
+    /// Kind to pass in `allow` to confirm the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow: Option<String>,
-    /// Stable: `unknown_field`, `required`, `out_of_range`, …
+    /// Stable code, for programs: `unknown_field`, `required`, `out_of_range`, …
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// Which document of many.
+    /// Document that the error concerns, if the request has several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub document: Option<DocumentRef>,
-    /// A sentence for a person.
+    /// What is wrong, for people.
     pub message: String,
-    /// JSON Pointer (RFC 6901) into the document as it was sent; what it leaves out is pointed at where it would stand, an
-    /// environment that it removes at the list.
+    /// JSON Pointer (RFC 6901) into the document as it was sent. For a missing field, it is the place where the field
+    /// would be; for a removed environment, it is the list.
     pub pointer: String,
 }
 
-/// What was kept, though it looks like a slip. OpenAPI describes it as a [`ProblemError`], of which it has three fields.
+/// A value that was accepted but looks like a mistake. OpenAPI describes it as a [`ProblemError`], of which it has
+/// three fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Warning {
-    /// Stable: `undeclared_key`, …
+    /// Stable code, for programs: `undeclared_key`, …
     pub code: Cow<'static, str>,
     /// JSON Pointer (RFC 6901) into the document as it was sent.
     pub pointer: String,
-    /// A sentence for a person.
+    /// What looks wrong, for people.
     pub message: String,
 }
 
-/// A document of a file.
+/// One document of a request with several documents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DocumentRef {
-    /// The how-manieth, from 0.
+    /// Zero-based index in the request.
     pub index: usize,
-    /// What it says it is.
+    /// Value of `kind` in the document.
     pub kind: Option<String>,
-    /// Its id.
+    /// Id of the organization or tenant.
     pub name: Option<String>,
 }
 
 impl Problem {
-    /// Of an error: the one mapping there is. `documents` are those that pointers lead into, where there are many.
+    /// Builds the problem of an error: the only mapping from errors to problems. `documents` are the documents of the
+    /// request, if it has several; pointers then begin with the index of a document.
     pub fn of(error: &Error, documents: &[DocumentRef], correlation_id: &str) -> Self {
         let status = error.status();
         let mut errors: Vec<ProblemError> = match error {
@@ -105,7 +107,7 @@ impl Problem {
         }
     }
 
-    /// One without particulars; `title` is the status in words.
+    /// Builds a problem without details; `title` is the name of the status.
     pub fn plain(status: u16, title: &'static str, code: &'static str, detail: String, correlation_id: &str) -> Self {
         Self {
             kind: "about:blank".into(),
@@ -120,7 +122,7 @@ impl Problem {
     }
 }
 
-/// The statuses that errors have, in the words of RFC 9110.
+/// The name of each status that errors have (RFC 9110).
 fn title(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
@@ -138,7 +140,7 @@ fn title(status: u16) -> &'static str {
     }
 }
 
-/// The document that a pointer leads into.
+/// The document that a pointer addresses.
 fn document_of(pointer: &str, documents: &[DocumentRef]) -> Option<DocumentRef> {
     let index = pointer.split('/').nth(1)?.parse::<usize>().ok()?;
     documents.get(index).cloned()

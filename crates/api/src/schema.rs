@@ -1,4 +1,4 @@
-//! Schemas of words: the closed lists of core, as OpenAPI says them.
+//! OpenAPI schemas of the enumerations of the core.
 
 use crate::applied::Outcome;
 use crate::word::ClosedList;
@@ -57,12 +57,12 @@ pub fn role() -> Object {
     words::<Role>()
 }
 
-/// How far a step is.
+/// State of a step.
 pub fn step_state() -> Object {
     words::<StepState>()
 }
 
-/// What became of a document.
+/// Result of a document in `apply`.
 pub fn applied() -> Object {
     words::<Outcome>()
 }

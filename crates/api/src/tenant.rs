@@ -1,4 +1,4 @@
-//! Tenants, as they are read.
+//! Tenants as responses show them.
 
 use crate::environment::EnvironmentEntry;
 use crate::job::OpenJob;
@@ -18,38 +18,38 @@ use tenancy_core::tenant::{self as core, DesiredState, Labels, Profile, State};
 use tenancy_core::webhook;
 use utoipa::ToSchema;
 
-/// What stands in a tenant's row: the row of a list.
+/// A tenant in a list: its row without environments, webhooks, holds and jobs.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TenantRow<'a> {
-    /// Global, never used twice.
+    /// Id of the tenant: global, never reused.
     #[schema(value_type = String, example = "acme-eu")]
     pub tenant_id: Cow<'a, str>,
-    /// The owner.
+    /// Organization that owns the tenant.
     #[schema(value_type = String, example = "acme")]
     pub organization_id: Cow<'a, str>,
-    /// For people.
+    /// Display name, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub display_name: Option<Cow<'a, str>>,
-    /// One logical schema; `st-dedicated` has its own placement.
+    /// Profile of the tenant: `mt-standard` has a shared placement, `st-dedicated` a dedicated placement.
     #[schema(schema_with = super::schema::profile)]
     pub profile: Word<Profile>,
-    /// The wish in the manifest; left out: as it is.
+    /// State that the manifest asks for. If omitted, the tenant stays in its current state.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = super::schema::desired)]
     pub desired_state: Option<Word<DesiredState>>,
-    /// The home region.
+    /// Home region of the tenant.
     #[schema(value_type = String, example = "eu-west-1")]
     pub region: Cow<'a, str>,
-    /// Labels.
+    /// Labels of the tenant.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     #[schema(value_type = Object)]
     pub labels: Cow<'a, Labels>,
-    /// Quotas.
+    /// Quotas of the tenant.
     #[serde(default, skip_serializing_if = "Object::is_empty")]
     #[schema(value_type = Object)]
     pub quotas: Cow<'a, Object>,
-    /// Policies.
+    /// Policies of the tenant.
     #[serde(default, skip_serializing_if = "Object::is_empty")]
     #[schema(value_type = Object)]
     pub policies: Cow<'a, Object>,
@@ -57,128 +57,128 @@ pub struct TenantRow<'a> {
     #[serde(default, skip_serializing_if = "Object::is_empty")]
     #[schema(value_type = Object)]
     pub billing: Cow<'a, Object>,
-    /// While it stands, the tenant cannot be deleted.
+    /// If true, the tenant cannot be deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deletion_protection: bool,
-    /// What is. Only jobs write it.
+    /// Current state. Only jobs change it.
     #[schema(schema_with = super::schema::state)]
     pub state: Word<State>,
-    /// When `state` last changed.
+    /// Time of the last change of `state`.
     #[schema(value_type = String, format = DateTime)]
     pub state_since: Timestamp,
-    /// Up by one per accepted manifest change.
+    /// Version of the manifest. It increases by one with each accepted change.
     pub version: i64,
-    /// Up by one per change of anything else.
+    /// Counter of all other changes, such as state and holds.
     pub counter: i64,
-    /// When it was registered.
+    /// Time of registration.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// Time of the last change.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
-    /// When its `create` job ended well.
+    /// Time at which the tenant was provisioned.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub provisioned_at: Option<Timestamp>,
-    /// When it was archived.
+    /// Time at which the tenant was archived.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub archived_at: Option<Timestamp>,
-    /// From when on it may be purged.
+    /// Time from which the tenant can be purged.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub purge_after: Option<Timestamp>,
-    /// When it was purged: it is a tombstone.
+    /// Time at which the tenant was purged. The tenant is then a tombstone.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub purged_at: Option<Timestamp>,
 }
 
-/// A tenant: its manifest's own fields, and facts.
+/// A tenant: the fields of its manifest, and its current state.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Tenant<'a> {
-    /// What stands in its row.
+    /// Fields that lists also show.
     #[serde(flatten)]
     pub row: TenantRow<'a>,
-    /// Names elsewhere that lead to it: `{"stripe": "cus_9s6"}`, or a list where a kind has several.
+    /// Names of the tenant in other systems: `{"stripe": "cus_9s6"}`, or a list if a kind has several.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     #[schema(value_type = Option<Object>)]
     pub aliases: Value,
-    /// In order of their names.
+    /// Environments of the tenant, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub environments: Vec<EnvironmentEntry<'a>>,
-    /// By name.
+    /// Webhooks of the tenant, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub webhooks: Vec<Webhook<'a>>,
-    /// The holds that stand on it, its organization's among them.
+    /// Holds on the tenant and on its organization.
     pub holds: Vec<Hold<'a>>,
-    /// The one lifecycle job that is queued or running.
+    /// Lifecycle job that is queued or running.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub open_job: Option<OpenJob<'a>>,
-    /// Why it is not as it is wished.
+    /// What keeps the tenant from its desired state.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "the release of hold billing")]
+    #[schema(example = "held by billing")]
     pub waits_for: Option<String>,
 }
 
-/// A webhook of a tenant.
+/// Webhook of a tenant.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Webhook<'a> {
-    /// Unique within the tenant.
+    /// Name of the webhook, unique within the tenant.
     #[schema(value_type = String)]
     pub name: Cow<'a, str>,
-    /// Where events go.
+    /// URL that receives the events.
     #[schema(value_type = String)]
     pub url: Cow<'a, str>,
-    /// Event types; one may end in `*`.
+    /// Event types that the webhook receives. An entry may end in `*`.
     #[schema(value_type = Vec<String>)]
     pub events: Cow<'a, [String]>,
-    /// `backoff` and `max_retries`.
+    /// Retry policy: `backoff` (`exponential` or `fixed`) and `max_retries`.
     #[serde(default, skip_serializing_if = "Object::is_empty")]
     #[schema(value_type = Object)]
     pub retry_policy: Cow<'a, Object>,
 }
 
-/// A hold.
+/// Hold on a tenant or an organization.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Hold<'a> {
-    /// Its kind.
+    /// Kind of the hold.
     #[schema(value_type = String, example = "billing")]
     pub hold: Cow<'a, str>,
-    /// Why.
+    /// Reason of the hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub reason: Option<Cow<'a, str>>,
-    /// Who placed it.
+    /// Actor that placed the hold: `kind:subject`.
     #[schema(value_type = String)]
     pub placed_by: Cow<'a, str>,
-    /// The name of the key, where that is one.
+    /// Name of the key, if the actor is a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub placed_by_name: Option<Cow<'a, str>>,
-    /// When it ends by itself.
+    /// Time at which the server releases the hold. If omitted, the hold has no end.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
-    /// When it was placed.
+    /// Time at which the hold was placed.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// It stands on the organization, and so on all its tenants.
+    /// If true, the hold is on the organization and applies to all its tenants.
     pub organization: bool,
 }
 
-/// A tenant and the job that brings about what was asked for.
+/// A tenant and the job that carries out the request.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Accepted<'a> {
     /// The tenant.
     pub tenant: Tenant<'a>,
-    /// The job that was queued, or is open.
+    /// Job that the request queued, or that is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<OpenJob<'a>>,
 }
 
 impl<'a> TenantRow<'a> {
-    /// Of a row.
+    /// Builds the response from a row.
     pub fn of(viewpoint: Viewpoint<'_>, tenant: &'a core::Tenant) -> Self {
         Self {
             tenant_id: tenant.tenant_id.as_str().into(),
@@ -207,7 +207,7 @@ impl<'a> TenantRow<'a> {
 }
 
 impl<'a> Tenant<'a> {
-    /// Of all that is kept of a tenant.
+    /// Builds the response from a tenant snapshot.
     pub fn of(declared: &Declared, viewpoint: Viewpoint<'_>, snapshot: &'a TenantSnapshot) -> Self {
         let aliases = if snapshot.aliases.is_empty() { Value::Null } else { aliases_document(&snapshot.aliases) };
         Self {
@@ -223,7 +223,7 @@ impl<'a> Tenant<'a> {
 }
 
 impl<'a> Webhook<'a> {
-    /// Of a row.
+    /// Builds the response from a row.
     pub fn of(webhook: &'a webhook::Webhook) -> Self {
         Self {
             name: webhook.name.as_str().into(),
@@ -235,7 +235,7 @@ impl<'a> Webhook<'a> {
 }
 
 impl<'a> Hold<'a> {
-    /// Of a row.
+    /// Builds the response from a row.
     pub fn of(viewpoint: Viewpoint<'_>, hold: &'a hold::Hold) -> Self {
         let (placed_by, placed_by_name) = viewpoint.actor(&hold.placed_by);
         Self {
@@ -251,13 +251,13 @@ impl<'a> Hold<'a> {
 }
 
 impl<'a> Accepted<'a> {
-    /// Of all that is kept of a tenant.
+    /// Builds the response from a tenant snapshot.
     pub fn of(declared: &Declared, viewpoint: Viewpoint<'_>, snapshot: &'a TenantSnapshot) -> Self {
         Self { tenant: Tenant::of(declared, viewpoint, snapshot), job: snapshot.open_job.as_ref().map(OpenJob::of) }
     }
 }
 
-/// `ETag`: the version, and the counter of everything else.
+/// Returns the `ETag`: the version and the counter.
 pub fn etag(tenant: &core::Tenant) -> String {
     format!("{}.{}", tenant.terms.version, tenant.facts.counter)
 }

@@ -1,4 +1,4 @@
-//! Kept versions, as they are read.
+//! Versions of manifests as responses show them.
 
 use crate::viewpoint::Viewpoint;
 use serde::{Deserialize, Serialize};
@@ -8,60 +8,60 @@ use tenancy_core::Timestamp;
 use tenancy_core::{environment, tenant};
 use utoipa::ToSchema;
 
-/// A kept version of a tenant.
+/// Version of a tenant: a manifest that was accepted.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TenantVersion<'a> {
-    /// Whose.
+    /// Id of the tenant.
     #[schema(value_type = String)]
     pub tenant_id: Cow<'a, str>,
-    /// Which.
+    /// Version number.
     pub version: i64,
-    /// The whole manifest that was accepted.
+    /// Whole manifest that was accepted.
     #[schema(value_type = Object)]
     pub manifest: Cow<'a, Value>,
-    /// Who had it accepted.
+    /// Actor that made the change: `kind:subject`.
     #[schema(value_type = String)]
     pub actor: Cow<'a, str>,
-    /// The name of the key, where the actor is one.
+    /// Name of the key, if the actor is a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub actor_name: Option<Cow<'a, str>>,
-    /// In which request.
+    /// Correlation id of the request.
     #[schema(value_type = String)]
     pub correlation_id: Cow<'a, str>,
-    /// When.
+    /// Time at which the version was accepted.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
 }
 
-/// A kept version of an environment.
+/// Version of an environment: an entry of a manifest that was accepted.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct EnvironmentVersion<'a> {
-    /// Whose.
+    /// Tenant that owns the environment.
     #[schema(value_type = String)]
     pub tenant_id: Cow<'a, str>,
-    /// Which environment.
+    /// Id of the environment.
     #[schema(value_type = String)]
     pub env_id: Cow<'a, str>,
-    /// Which version.
+    /// Version number.
     pub version: i64,
-    /// The environment's whole entry that was accepted.
+    /// Whole entry of the environment in the manifest that was accepted.
     #[schema(value_type = Object)]
     pub manifest: Cow<'a, Value>,
-    /// Who had it accepted.
+    /// Actor that made the change: `kind:subject`.
     #[schema(value_type = String)]
     pub actor: Cow<'a, str>,
-    /// The name of the key, where the actor is one.
+    /// Name of the key, if the actor is a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub actor_name: Option<Cow<'a, str>>,
-    /// When.
+    /// Time at which the version was accepted.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
 }
 
 impl<'a> TenantVersion<'a> {
-    /// Of a row.
+    /// Builds the response from a row.
     pub fn of(viewpoint: Viewpoint<'_>, version: &'a tenant::TenantVersion) -> Self {
         let (actor, actor_name) = viewpoint.actor(&version.actor);
         Self {
@@ -77,7 +77,7 @@ impl<'a> TenantVersion<'a> {
 }
 
 impl<'a> EnvironmentVersion<'a> {
-    /// Of a row.
+    /// Builds the response from a row.
     pub fn of(viewpoint: Viewpoint<'_>, version: &'a environment::EnvironmentVersion) -> Self {
         let (actor, actor_name) = viewpoint.actor(&version.actor);
         Self {

@@ -1,4 +1,4 @@
-//! For whom an answer is written: what it leaves out, and the names of the keys in it.
+//! The audience of a response: which fields are hidden, and the names of the keys in it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,21 +7,21 @@ use tenancy_core::permission::{Audience, FieldGroup, INTERNAL_LABELS, group};
 use tenancy_core::rules::fields;
 use tenancy_core::tenant::Labels;
 
-/// How a key is named where its id is shown.
+/// Name of a key, shown beside its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyName {
-    /// The key's name.
+    /// Name of the key.
     pub name: String,
-    /// Whether the key has a scope: its bearer is the customer's, and not our own staff.
+    /// Whether the key has a scope: it then belongs to a customer and not to the operator of the platform.
     pub is_scoped: bool,
 }
 
-/// What stands for everybody of our own in an answer to a customer.
+/// Actor that responses to customers show for every actor of the platform's operator.
 pub const PLATFORM: &str = "platform";
 
-/// Where the names of keys are looked up.
+/// Looks up the names of keys.
 pub trait Names {
-    /// The name of a key by its id, if it is known.
+    /// Returns the name of a key by its id, if it is known.
     fn name(&self, key_id: &str) -> Option<Arc<KeyName>>;
 }
 
@@ -31,17 +31,17 @@ impl<F: Fn(&str) -> Option<Arc<KeyName>>> Names for F {
     }
 }
 
-/// For whom an answer is written.
+/// The audience of a response.
 #[derive(Clone, Copy)]
 pub struct Viewpoint<'v> {
-    /// Who reads it.
+    /// Group of callers that reads the response.
     pub audience: Audience,
-    /// The names of keys.
+    /// Lookup of the names of keys.
     pub names: &'v dyn Names,
 }
 
 impl Viewpoint<'_> {
-    /// Of our own staff, where no names are known.
+    /// The viewpoint of staff, without names of keys.
     pub fn nobody() -> Self {
         Self { audience: Audience::Staff, names: &|_: &str| None }
     }
@@ -54,7 +54,8 @@ impl Viewpoint<'_> {
         self.audience == Audience::Customer && name.is_none_or(|name| !name.is_scoped)
     }
 
-    /// Who acted, and the name of the key if it is one. A customer is told only of the customer's own keys.
+    /// Returns the actor and, if the actor is a key, its name. A customer sees only actors that are keys of customers;
+    /// all others appear as [`PLATFORM`].
     pub fn actor<'a>(&self, actor: &'a str) -> (Cow<'a, str>, Option<Cow<'static, str>>) {
         let name = self.key_name(actor);
         if self.hides(name.as_deref()) {
@@ -63,12 +64,12 @@ impl Viewpoint<'_> {
         (actor.into(), name.map(|name| name.name.clone().into()))
     }
 
-    /// What only our own staff reads.
+    /// Returns the value for staff and `None` for customers.
     pub fn internal<T>(&self, value: T) -> Option<T> {
         (self.audience == Audience::Staff).then_some(value)
     }
 
-    /// Labels without those that only our own staff reads.
+    /// Returns the labels; for customers without internal labels.
     pub fn labels<'a>(&self, labels: &'a Labels) -> Cow<'a, Labels> {
         let is_internal = |key: &String| key.starts_with(INTERNAL_LABELS);
         if self.audience == Audience::Staff || !labels.keys().any(is_internal) {
@@ -77,7 +78,7 @@ impl Viewpoint<'_> {
         Cow::Owned(labels.iter().filter(|(key, _)| !is_internal(key)).map(|(k, v)| (k.clone(), v.clone())).collect())
     }
 
-    /// A kept manifest without internal fields.
+    /// Returns the manifest of a version; for customers without internal fields.
     pub fn manifest<'a>(&self, manifest: &'a serde_json::Value) -> Cow<'a, serde_json::Value> {
         if self.audience == Audience::Staff {
             return Cow::Borrowed(manifest);
@@ -87,7 +88,7 @@ impl Viewpoint<'_> {
         Cow::Owned(shown)
     }
 
-    /// The payload of an event without the changes of internal fields.
+    /// Returns the payload of an event; for customers without changes of internal fields.
     pub fn payload<'a>(&self, payload: &'a Object) -> Cow<'a, Object> {
         let Some(serde_json::Value::Array(changes)) = payload.get("changes") else { return Cow::Borrowed(payload) };
         if self.audience == Audience::Staff || !changes.iter().any(is_internal) {
@@ -101,7 +102,7 @@ impl Viewpoint<'_> {
     }
 }
 
-/// Whether a change is one of an internal field.
+/// Whether a change concerns an internal field.
 fn is_internal(change: &serde_json::Value) -> bool {
     let Some(pointer) = change.get("pointer").and_then(serde_json::Value::as_str) else { return false };
     let mut parts = pointer.split('/').skip(1);

@@ -1,4 +1,4 @@
-//! Words of closed lists.
+//! Values of enumerations.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -9,9 +9,9 @@ use tenancy_core::event::EventType;
 use tenancy_core::job::{JobState, StepState};
 use tenancy_core::tenant::{DesiredState, Profile, State};
 
-/// A list that the server knows completely.
+/// An enumeration whose values the server knows completely.
 pub trait ClosedList: Copy + 'static {
-    /// Every word with its variant.
+    /// All words with their variants.
     fn words() -> &'static [(&'static str, Self)];
 
     /// The word of a variant.
@@ -48,13 +48,13 @@ impl ClosedList for StepState {
     }
 }
 
-/// A word of a closed list. A newer server can send a word that an older client does not know: the client then keeps its
-/// text and shows it, because an answer with one new word must stay readable.
+/// A value of an enumeration. A newer server can send a value that an older client does not know. The client then keeps
+/// and shows the text, so that a response with one new value stays readable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Word<T> {
-    /// A word of the list.
+    /// A value that this release knows.
     Known(T),
-    /// A word of a newer server.
+    /// The text of a value that only a newer release knows.
     Unknown(String),
 }
 

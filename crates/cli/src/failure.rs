@@ -178,7 +178,7 @@ mod tests {
             422,
             json!({
                 "code": "invalid",
-                "detail": "the document has 2 problems to mend: /0/region: must be declared; /1/x: there is no field \"x\"",
+                "detail": "the document has 2 errors: /0/region: must be declared; /1/x: there is no field \"x\"",
                 "errors": [
                     {"code": "undeclared_region", "pointer": "/0/region", "message": "must be declared",
                      "document": {"index": 0, "kind": "Tenant", "name": "acme-eu"}},
@@ -189,7 +189,7 @@ mod tests {
         ));
         assert_eq!(
             failure.render(false),
-            "error: the document has 2 problems to mend\n  Tenant acme-eu /region: must be declared\n  \
+            "error: the document has 2 errors\n  Tenant acme-eu /region: must be declared\n  \
              document 2 /x: there is no field \"x\"\n"
         );
         assert_eq!(failure.exit, Exit::Refused);
@@ -201,13 +201,13 @@ mod tests {
             409,
             json!({
                 "code": "not_allowed_by_name",
-                "detail": "this needs to be allowed by name: remove-environment (removes environment dev)",
+                "detail": "this can destroy data: confirm with allow=remove-environment (removes environment dev)",
                 "errors": [{"allow": "remove-environment", "pointer": "/environments/dev", "message": "removes environment dev"}],
             }),
         ));
         assert_eq!(
             failure.render(false),
-            "error: this needs to be allowed by name\n  /environments/dev: removes environment dev (--allow remove-environment)\n\
+            "error: this can destroy data\n  /environments/dev: removes environment dev (--allow remove-environment)\n\
              next: run it again with --allow remove-environment if that is what you want\n"
         );
     }
@@ -235,7 +235,8 @@ mod tests {
 
     #[test]
     fn must_name_the_flag_that_was_typed() {
-        let body = |errors: Value| json!({"code": "invalid", "detail": "the document has problems to mend: x", "errors": errors});
+        let body =
+            |errors: Value| json!({"code": "invalid", "detail": "the document has 2 errors: x", "errors": errors});
         let hold = json!({"code": "unknown_word", "pointer": "/hold", "message": "no such hold"});
         let until = json!({"code": "past", "pointer": "/until", "message": "is over"});
         let flags = [("/hold", "--hold"), ("/until", "--until")];

@@ -1,4 +1,4 @@
-//! How a tenant stands to its desired state: in a sentence, and with the command that helps.
+//! The state and the desired state of a tenant: in a sentence, and with the command that removes an obstacle.
 
 use crate::program::{command, quoted};
 use crate::wire::{Hold, Tenant};
@@ -6,7 +6,7 @@ use tenancy_api::Word;
 use tenancy_api::applied::AppliedDocument;
 use tenancy_core::tenant::{DesiredState, State};
 
-/// What a tenant is and should be.
+/// State and desired state of a tenant, and what keeps it from its desired state.
 #[derive(Debug, Clone, Copy)]
 pub struct Standing<'a> {
     tenant: &'a str,
@@ -18,7 +18,7 @@ pub struct Standing<'a> {
 }
 
 impl<'a> Standing<'a> {
-    /// Of a tenant.
+    /// Reads the standing of a tenant.
     pub fn of(tenant: &'a Tenant) -> Self {
         Self {
             tenant: &tenant.row.tenant_id,
@@ -30,7 +30,7 @@ impl<'a> Standing<'a> {
         }
     }
 
-    /// Of a line of `apply`, which has no holds; `None` for one that is no tenant's.
+    /// Reads the standing from a result of `apply`, which has no holds; `None` if the result does not concern a tenant.
     pub fn of_line(line: &'a AppliedDocument) -> Option<Self> {
         Some(Self {
             tenant: &line.id,
@@ -42,15 +42,15 @@ impl<'a> Standing<'a> {
         })
     }
 
-    /// Whether the tenant is in its desired state. Without one it is as it is; a Draft has never been in service, so it is as
-    /// good as Suspended.
+    /// Whether the tenant is in its desired state. This includes a tenant without a desired state, and a Draft whose desired
+    /// state is Suspended, because it has never been in service.
     pub fn is_reached(&self) -> bool {
         let Some(desired) = self.desired else { return true };
         let is_draft = *self.state == State::Draft && *desired == DesiredState::Suspended;
         is_draft || desired.as_str() == self.state.as_str()
     }
 
-    /// `acme-eu is Suspended, desired: Active; held by billing`
+    /// Returns the sentence: `acme-eu is Suspended, desired: Active; held by billing`.
     pub fn sentence(&self) -> String {
         let line = format!("{} is {}", self.tenant, self.state);
         match (self.desired, self.obstacle()) {
@@ -61,20 +61,13 @@ impl<'a> Standing<'a> {
         }
     }
 
-    /// What keeps the tenant from its desired state: `held by billing`, `undelete it first`, `waiting for job job_1`.
-    pub fn obstacle(&self) -> Option<String> {
-        let waits_for = self.waits_for?;
-        let holds = ["the release of hold ", "the release of holds "];
-        let holds = holds.iter().find_map(|prefix| waits_for.strip_prefix(prefix));
-        Some(match holds {
-            Some(holds) => format!("held by {holds}"),
-            None if waits_for == "its undeletion" => "undelete it first".to_owned(),
-            None => format!("waiting for {waits_for}"),
-        })
+    /// Returns what keeps the tenant from its desired state, as the server says it: `held by billing`, `undelete it first`,
+    /// `job job_1 (create, queued)`.
+    pub fn obstacle(&self) -> Option<&'a str> {
+        self.waits_for
     }
 
-    /// The command that removes the obstacle: releases the hold, where there is exactly one, or takes the tenant out of the
-    /// archive.
+    /// Returns the command that removes the obstacle: it releases the hold, if there is exactly one, or undeletes the tenant.
     pub fn remedy(&self) -> Option<String> {
         if self.is_reached() {
             return None;
@@ -110,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn must_take_a_draft_for_as_good_as_suspended_and_for_nothing_else() {
+    fn must_count_a_draft_as_suspended_and_as_nothing_else() {
         for (state, desired, reached) in [
             ("Draft", json!(null), true),
             ("Draft", json!("Suspended"), true),
@@ -127,7 +120,7 @@ mod tests {
     #[test]
     fn must_say_what_keeps_a_tenant_from_its_desired_state() {
         let held = tenant(json!({
-            "state": "Suspended", "desired_state": "Active", "waits_for": "the release of hold billing",
+            "state": "Suspended", "desired_state": "Active", "waits_for": "held by billing",
             "holds": [hold("billing", false)],
         }));
         let held = Standing::of(&held.value);
@@ -135,20 +128,21 @@ mod tests {
         assert!(held.remedy().expect("a command").ends_with("activate acme-eu --hold billing"));
         let above = tenant(json!({
             "state": "Suspended", "desired_state": "Active",
-            "waits_for": "the release of hold billing on organization acme",
+            "waits_for": "held by billing on organization acme",
             "holds": [hold("legal", false), hold("billing", true)],
         }));
         let above = Standing::of(&above.value);
         assert!(above.sentence().ends_with("desired: Active; held by billing on organization acme"));
         assert!(above.remedy().expect("a command").ends_with("activate acme --organization --hold billing"));
-        let archived = tenant(json!({"state": "Archived", "desired_state": "Active", "waits_for": "its undeletion"}));
+        let archived =
+            tenant(json!({"state": "Archived", "desired_state": "Active", "waits_for": "undelete it first"}));
         let archived = Standing::of(&archived.value);
         assert_eq!(archived.sentence(), "acme-eu is Archived, desired: Active; undelete it first");
         assert!(archived.remedy().expect("a command").ends_with("undelete acme-eu"));
         let failed = tenant(json!({
-            "state": "Draft", "desired_state": "Active", "waits_for": "create, whose last job failed",
+            "state": "Draft", "desired_state": "Active", "waits_for": "create, which failed last time",
         }));
-        let sentence = "acme-eu is Draft, desired: Active; waiting for create, whose last job failed";
+        let sentence = "acme-eu is Draft, desired: Active; create, which failed last time";
         assert_eq!(Standing::of(&failed.value).sentence(), sentence);
         let reached = tenant(json!({"state": "Active", "desired_state": "Active"}));
         let reached = Standing::of(&reached.value);

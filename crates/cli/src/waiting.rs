@@ -166,7 +166,7 @@ mod tests {
         let settled = Settled { tenant, failed: None, timed_out: false };
         let late = Settled { timed_out: true, ..settled.clone() }.verdict(5).expect_err("late");
         assert_eq!(late.exit, Exit::TimedOut);
-        assert_eq!(late.message, "acme-eu is still Draft after 5 s; waiting for job x");
+        assert_eq!(late.message, "acme-eu is still Draft after 5 s; job x");
         let job = job(json!({"state": "failed", "error": "no room: add a database"}));
         let failed = Settled { failed: Some(job.value), ..settled }.verdict(5).expect_err("failed");
         assert_eq!(failed.exit, Exit::JobFailed);

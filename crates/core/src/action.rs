@@ -1,30 +1,30 @@
-//! Lifecycle actions: what a job does, and the events that tell of it.
+//! Lifecycle actions and their events.
 
 use crate::event::EventType;
 use crate::words::words;
 
 words!(
-    /// A lifecycle action: what a job does.
+    /// Lifecycle action of a job.
     Action {
         /// Provisions a registered tenant.
         Create = "create",
-        /// Provisions what was added to the manifest since.
+        /// Provisions environments that were added to the manifest.
         Update = "update",
-        /// Puts it in service.
+        /// Puts a tenant in service.
         Activate = "activate",
-        /// Takes it out of service.
+        /// Takes a tenant out of service.
         Suspend = "suspend",
-        /// Archives it.
+        /// Archives a tenant.
         Delete = "delete",
-        /// Takes it out of the archive.
+        /// Takes a tenant out of the archive.
         Undelete = "undelete",
-        /// Destroys its data and leaves a tombstone.
+        /// Destroys the data of a tenant and leaves a tombstone.
         Purge = "purge",
     }
 );
 
 impl Action {
-    /// The event of its being asked for. The first time, a creation is asked for by a registration.
+    /// Returns the event of a request for the action. The first creation is requested by a registration instead.
     pub fn requested(self) -> EventType {
         match self {
             Self::Create => EventType::CreationRequested,
@@ -37,7 +37,7 @@ impl Action {
         }
     }
 
-    /// The event of its good end.
+    /// Returns the event of a completed action.
     pub fn done(self) -> EventType {
         match self {
             Self::Create => EventType::TenancyCreated,

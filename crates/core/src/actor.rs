@@ -1,4 +1,4 @@
-//! Actors: who makes a change.
+//! Actors: the subjects that make changes.
 
 use crate::ids::KeyId;
 use crate::json::sha256_hex;
@@ -10,47 +10,47 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActorKind {
-    /// A person or a service with a key.
+    /// A person or service with an API key.
     User,
-    /// Tenancy itself: schedules, reconcilers, the first start.
+    /// A part of Tenancy itself, such as a schedule, a reconciler or the first start.
     System,
-    /// A controller that works a job.
+    /// A controller that runs jobs.
     Controller,
 }
 
-/// Longest actor as it stands in the log, in bytes: the width of its column.
+/// Maximum length of an actor in the log, in bytes: the width of its column.
 pub const MAX_ACTOR_LENGTH_BYTES: usize = 64;
 
-/// Who acted, and for whom.
+/// The subject that acts, and the subject on whose behalf it acts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Actor {
-    /// What kind of subject it is.
+    /// Kind of the subject.
     pub kind: ActorKind,
-    /// The subject's id; never a name.
+    /// Id of the subject, never a name.
     pub subject: String,
-    /// For whom the subject acted, by id.
+    /// Id of the subject on whose behalf the actor acts.
     pub on_behalf_of: Option<String>,
 }
 
 impl Actor {
-    /// A key's bearer.
+    /// Returns the actor of an API key.
     pub fn user(key: &KeyId) -> Self {
         Self { kind: ActorKind::User, subject: key.to_string(), on_behalf_of: None }
     }
 
-    /// A part of Tenancy, by its name.
+    /// Returns the actor of a part of Tenancy.
     pub fn system(part: &str) -> Self {
         Self { kind: ActorKind::System, subject: part.to_owned(), on_behalf_of: None }
     }
 
-    /// A controller, by the name of its process.
+    /// Returns the actor of a controller, by the name of its process.
     pub fn controller(name: &str) -> Self {
         Self { kind: ActorKind::Controller, subject: name.to_owned(), on_behalf_of: None }
     }
 }
 
-/// `kind:subject`, as it stands in the log: at most [`MAX_ACTOR_LENGTH_BYTES`]. A longer subject is cut, and ends in a
-/// digest of the whole, so that two of them stay two.
+/// Formats `kind:subject`, as in the log: at most [`MAX_ACTOR_LENGTH_BYTES`]. A longer subject is cut and ends in a
+/// digest of the whole, so that different subjects remain different.
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
@@ -62,7 +62,7 @@ impl fmt::Display for Actor {
     }
 }
 
-/// The text, or, where it is longer than `max_bytes`, its beginning and a digest of the whole.
+/// Returns the text or, if it is longer than `max_bytes`, its beginning and a digest of the whole.
 pub(crate) fn fitting(text: &str, max_bytes: usize) -> Cow<'_, str> {
     const DIGEST_BYTES: usize = 12;
     if text.len() <= max_bytes && !text.contains('\0') {

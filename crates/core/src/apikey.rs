@@ -1,4 +1,4 @@
-//! API keys: a role, a scope, and the digest of a token that is not kept.
+//! API keys: a role, a scope, and the digest of a token. The token itself is not stored.
 
 use crate::ids::KeyId;
 use crate::scope::Scope;
@@ -6,17 +6,18 @@ use crate::words::words;
 use jiff::Timestamp;
 
 words!(
-    /// What the bearer of a key may do; [`crate::permission`] has the table.
+    /// Role of a key: its operations are in the table in [`crate::permission`].
     Role {
-        /// Everything, keys included.
+        /// All operations, including those on keys.
         Admin = "admin",
-        /// Reads and writes organizations and tenants, and runs lifecycle actions; no keys.
+        /// Reads and writes organizations and tenants, and runs lifecycle actions. Has no access to keys.
         Operator = "operator",
-        /// Reads everything, keys included; writes nothing.
+        /// Reads everything, including keys; writes nothing.
         Auditor = "auditor",
-        /// Reads; writes nothing.
+        /// Reads everything except keys; writes nothing.
         Viewer = "viewer",
-        /// The customer's own staff: reads its own, and writes display name, labels and webhooks. Needs a scope.
+        /// For staff of a customer. Reads within its scope, and writes display name, labels and webhooks. Requires a
+        /// scope.
         Customer = "customer",
     }
 );
@@ -24,42 +25,42 @@ words!(
 /// A row of `api_keys`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
-    /// Its id.
+    /// Id of the key.
     pub key_id: KeyId,
-    /// For people; unique among keys that are not revoked.
+    /// Name, unique among keys that are not revoked.
     pub name: String,
-    /// What its bearer may do.
+    /// Role: the operations that the key permits.
     pub role: Role,
-    /// What its bearer reaches.
+    /// Scope: the organizations and tenants that the key can access.
     pub scope: Scope,
-    /// SHA-256 of the token, in hexadecimal: how a key is found. A token has 256 random bits, so its digest needs no
-    /// salt and no slow hash.
+    /// SHA-256 of the token, in hexadecimal. Keys are found by it. A token has 256 random bits, so its digest needs
+    /// neither a salt nor a slow hash.
     pub token_digest: String,
-    /// The digest of the token before the last rotation; good until `previous_expires_at`.
+    /// Digest of the token from before the last rotation, which is valid until `previous_expires_at`.
     pub previous_digest: Option<String>,
-    /// When the token before the last rotation stops working.
+    /// Time from which the token from before the last rotation is refused.
     pub previous_expires_at: Option<Timestamp>,
-    /// Up by one per change.
+    /// Version. It increases by one with each change.
     pub version: i64,
-    /// The key that made it; `None` for a key that was made on the command line of the server.
+    /// Key that created this key; `None` if it was created on the command line of the server.
     pub created_by: Option<KeyId>,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When it stops working.
+    /// Time from which the key is refused.
     pub expires_at: Option<Timestamp>,
-    /// When it was revoked.
+    /// Time at which the key was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// When it was last used, to about a minute.
+    /// Time of the last use, accurate to about one minute.
     pub last_used_at: Option<Timestamp>,
 }
 
 impl ApiKey {
-    /// Whether the key is good at `now`.
+    /// Whether the key is active at `now`: neither revoked nor expired.
     pub fn is_good(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|at| now < at)
     }
 
-    /// Whether a token of this digest is good at `now`: the key's token, or the one before while they overlap.
+    /// Whether a token with this digest is valid at `now`: the current token, or the previous one while they overlap.
     pub fn takes(&self, digest: &str, now: Timestamp) -> bool {
         let is_previous =
             || self.previous_digest.as_deref() == Some(digest) && self.previous_expires_at.is_some_and(|at| now < at);

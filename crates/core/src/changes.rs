@@ -1,4 +1,4 @@
-//! Transactions are data: what a rule decided, to be committed whole or not at all.
+//! Transactions as data: the result of a rule, committed completely or not at all.
 
 use crate::apikey::ApiKey;
 use crate::environment::{Environment, EnvironmentVersion};
@@ -13,59 +13,59 @@ use crate::violation::Violation;
 use crate::webhook::Webhook;
 use jiff::Timestamp;
 
-/// A row that a decision stands on, and what must hold of it at the moment of the commit.
+/// A row that a decision depends on, and the condition that must hold at the commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Guard {
-    /// No answer is stored under this idempotency digest.
+    /// No response is stored under this idempotency digest.
     IdempotencyKeyUnused(String),
-    /// There is no such organization.
+    /// The organization does not exist.
     OrganizationUnused(OrganizationId),
-    /// The organization is at this version and counter.
+    /// The organization has this version and counter.
     OrganizationAt(OrganizationId, i64, i64),
-    /// The organization is open, if the change adds a tenant, and has room for what the change raises.
+    /// The change of usage does not exceed the caps of the organization. If it adds a tenant, the organization is open.
     OrganizationRoom(OrganizationId, Usage),
-    /// There is no such tenant, nor a tombstone of it.
+    /// Neither the tenant nor a tombstone of it exists.
     TenantUnused(TenantId),
-    /// The tenant is at this version and counter.
+    /// The tenant has this version and counter.
     TenantAt(TenantId, i64, i64),
-    /// The alias leads nowhere.
+    /// The alias belongs to no tenant.
     AliasUnused(Alias),
-    /// The job's lease is of this epoch, and the job is open.
+    /// The lease of the job has this epoch, and the job is open.
     Lease(JobId, i64),
-    /// No good API key has this name.
+    /// No active API key has this name.
     ApiKeyUnused(String),
-    /// The API key is at this version.
+    /// The API key has this version.
     ApiKeyAt(KeyId, i64),
-    /// The API key in whose name the change is made is at this version. Many members of a batch may stand on one.
+    /// The API key of the caller has this version. Several members of a batch can depend on the same key.
     CallerAt(KeyId, i64),
 }
 
-/// A row to write. What a manifest says and what it does not say are written by different kinds of write; of a tenant they have
-/// different types, so that no value names both.
+/// A row to write. Columns of the manifest and all other columns have separate kinds of write. For tenants they also
+/// have separate types, so that no value contains both.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {
     /// Inserts the row.
     InsertOrganization(Organization),
-    /// Writes the manifest's columns.
+    /// Writes the columns of the manifest.
     UpdateOrganizationManifest(Organization),
-    /// Writes the facts' columns: its counter, and when it was closed.
+    /// Writes the columns outside the manifest: counter and time of closing.
     UpdateOrganizationFacts(Organization),
     /// Inserts the row.
     InsertTenant(Tenant),
-    /// Writes the terms, and when the row changed.
+    /// Writes the terms and the time of the change.
     UpdateTenantTerms(TenantId, Terms, Timestamp),
-    /// Writes the facts, and when the row changed.
+    /// Writes the facts and the time of the change.
     UpdateTenantFacts(TenantId, Facts, Timestamp),
-    /// Empties what may be personal of a tenant that is purged. Writes its terms, from which that has been removed; empties
-    /// the manifests in its kept versions and its environments', and steps, logs and errors in its jobs; deletes all that
-    /// stands beside its events.
-    /// What guards or other writes name is deleted by writes of its own.
+    /// Erases the personal data of a tenant that is purged. It writes the terms, which no longer contain personal data;
+    /// empties the manifests in the versions of the tenant and of its environments, and the steps, logs and errors of
+    /// its jobs; and deletes the private parts of its events. Rows that guards or other writes name have their own
+    /// deletes.
     EraseTenant(TenantId, Terms, Timestamp),
     /// Inserts the row.
     InsertTenantVersion(TenantVersion),
     /// Inserts the row.
     InsertEnvironment(Environment),
-    /// Writes the manifest's columns.
+    /// Writes the columns of the manifest.
     UpdateEnvironmentManifest(Environment),
     /// Writes the state.
     UpdateEnvironmentState(Environment),
@@ -75,7 +75,7 @@ pub enum Write {
     InsertEnvironmentVersion(EnvironmentVersion),
     /// Inserts the row.
     InsertHold(Hold),
-    /// Writes reason, who and until.
+    /// Writes reason, actor and end.
     UpdateHold(Hold),
     /// Deletes the row.
     DeleteHold(HoldId),
@@ -85,17 +85,17 @@ pub enum Write {
     DeleteAlias(Alias),
     /// Inserts the row.
     InsertWebhook(Webhook),
-    /// Writes everything but id and name.
+    /// Writes all columns except id and name.
     UpdateWebhook(Webhook),
     /// Deletes the row.
     DeleteWebhook(WebhookId),
     /// Inserts the row.
     InsertJob(Job),
-    /// Writes how far a running job is: steps, progress and log.
+    /// Writes steps, progress and log of a running job.
     AdvanceJob(Job),
-    /// Writes a job's outcome.
+    /// Writes the outcome of a job.
     FinishJob(Job),
-    /// Writes a job's outcome; its progress and steps stay as whoever works on it has written them.
+    /// Writes the outcome of a job. Progress and steps stay as the worker has written them.
     CancelJob(Job),
     /// Inserts the row.
     InsertApiKey(ApiKey),
@@ -103,48 +103,48 @@ pub enum Write {
     UpdateApiKey(ApiKey),
 }
 
-/// The first answer to a request with an Idempotency-Key; a row of `idempotency_records`.
+/// First response to a request with an Idempotency-Key: a row of `idempotency_records`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyRecord {
     /// Digest of the API key and the Idempotency-Key.
     pub digest: String,
-    /// Digest of the request it answers: method, path, body.
+    /// Digest of the request: method, path and body.
     pub request_digest: String,
-    /// HTTP status.
+    /// HTTP status of the response.
     pub status: i64,
-    /// Headers that belong to the answer (`ETag`, `Location`), as a JSON object.
+    /// Headers of the response (`ETag`, `Location`), as a JSON object.
     pub headers: crate::json::Object,
-    /// The body.
+    /// Body of the response.
     pub body: String,
-    /// When it was stored.
+    /// Time at which the record was stored.
     pub created_at: Timestamp,
-    /// Until when it answers.
+    /// Time at which the record expires.
     pub expires_at: Timestamp,
 }
 
 impl IdempotencyRecord {
-    /// Whether it answers now. One that does not is as good as absent, though it may not be removed yet.
+    /// Whether the record is valid. An expired record counts as absent, even if it is not removed yet.
     pub fn answers(&self, now: Timestamp) -> bool {
         now < self.expires_at
     }
 }
 
-/// What a rule decided. It cannot be built without an audit event.
+/// Changes that a rule decided. They cannot be built without an audit event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Changes {
-    /// The one tenant it touches.
+    /// Tenant that the changes belong to; `None` for changes outside tenants.
     pub tenant_id: Option<TenantId>,
-    /// What must hold.
+    /// Conditions that must hold at the commit.
     pub guards: Vec<Guard>,
-    /// What is written.
+    /// Rows to write.
     pub writes: Vec<Write>,
-    /// The stored answer.
+    /// Response to store under the Idempotency-Key.
     pub answer: Option<IdempotencyRecord>,
     events: Vec<Event>,
 }
 
 impl Changes {
-    /// Changes of one tenant, or of none, with the event that is their receipt.
+    /// Creates changes of the tenant of `event`, or of no tenant. The id of `event` is their receipt.
     pub fn new(event: Event) -> Self {
         Self {
             tenant_id: event.tenant_id.clone(),
@@ -171,24 +171,24 @@ impl Changes {
         self.writes.push(write);
     }
 
-    /// Stores the answer under its idempotency key, which must be unused.
+    /// Stores the response under its Idempotency-Key, which must be unused.
     pub fn store_answer(&mut self, answer: IdempotencyRecord) {
-        // Before all others: what the same request did already would make them fail.
+        // First of all guards: if the same request was committed before, the other guards fail, too.
         self.guards.insert(0, Guard::IdempotencyKeyUnused(answer.digest.clone()));
         self.answer = Some(answer);
     }
 
-    /// What happened, in order; at least one.
+    /// Returns the events in order; at least one.
     pub fn events(&self) -> &[Event] {
         &self.events
     }
 
-    /// The id of the first event: found in the log, the changes are committed.
+    /// Returns the id of the first event. If the log contains it, the changes are committed.
     pub fn receipt(&self) -> &AuditId {
         &self.events[0].audit_id
     }
 
-    /// The job that it queues, if any.
+    /// Returns the job that the changes queue.
     pub fn queued_job(&self) -> Option<&Job> {
         self.writes.iter().find_map(|write| match write {
             Write::InsertJob(job) => Some(job),
@@ -197,7 +197,7 @@ impl Changes {
         })
     }
 
-    /// The job that it ends, if any.
+    /// Returns the job that the changes end.
     pub fn finished_job(&self) -> Option<&Job> {
         self.writes.iter().find_map(|write| match write {
             Write::FinishJob(job) | Write::CancelJob(job) if !job.is_open() => Some(job),
@@ -206,74 +206,74 @@ impl Changes {
     }
 }
 
-/// Which guard failed, when the commit held the locks.
+/// Guard that failed at the commit.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Conflict {
-    /// The Idempotency-Key has an answer.
-    #[error("this Idempotency-Key has an answer already")]
+    /// A response is stored under the Idempotency-Key.
+    #[error("this Idempotency-Key was used before")]
     IdempotencyKeyUsed(Box<IdempotencyRecord>),
-    /// There is no such organization.
+    /// The organization does not exist.
     #[error("there is no organization {0}: create it first")]
     OrganizationMissing(OrganizationId),
-    /// The organization takes no new tenants.
-    #[error("organization {0} is closed: it takes no new tenants")]
+    /// The organization is closed.
+    #[error("organization {0} is closed: it accepts no new tenants")]
     OrganizationClosed(OrganizationId),
-    /// The organization's id is taken.
-    #[error("there is an organization {0} already")]
+    /// The organization exists already.
+    #[error("organization {0} exists already")]
     OrganizationExists(OrganizationId),
-    /// The organization moved since the decision.
-    #[error("organization {id} moved to version {version}: read it again")]
+    /// The organization has changed since the decision.
+    #[error("organization {id} has changed, its version is {version}: read it again")]
     OrganizationMoved {
-        /// Which.
+        /// Id of the organization.
         id: OrganizationId,
-        /// Its version now.
+        /// Current version.
         version: i64,
-        /// Its counter now.
+        /// Current counter.
         counter: i64,
     },
-    /// The organization has no room.
-    #[error("organization {id} has no room: {}", .exceeded.iter().map(|c| format!("{} {} used of {}, {} more asked", c.cap, c.used, c.limit, c.asked)).collect::<Vec<_>>().join("; "))]
+    /// The change exceeds a cap of the organization.
+    #[error("organization {id} would exceed its {}", .exceeded.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     CapsExceeded {
-        /// Which.
+        /// Id of the organization.
         id: OrganizationId,
-        /// Every cap that would be passed.
+        /// All caps that the change exceeds.
         exceeded: Vec<CapExceeded>,
     },
-    /// The tenant's id is taken, maybe by a tombstone.
-    #[error("there is a tenant {0} already, or there was one: ids are never used twice")]
+    /// The tenant exists, or a tombstone of it does.
+    #[error("tenant id {0} is taken: choose another; ids are never reused, even after a purge")]
     TenantExists(TenantId),
-    /// There is no such tenant.
+    /// The tenant does not exist.
     #[error("there is no tenant {0:?}")]
     TenantMissing(TenantId),
-    /// The tenant moved since the decision.
-    #[error("tenant {id} moved to version {version}: read it again")]
+    /// The tenant has changed since the decision.
+    #[error("tenant {id} has changed, its version is {version}: read it again")]
     TenantMoved {
-        /// Which.
+        /// Id of the tenant.
         id: TenantId,
-        /// Its version now.
+        /// Current version.
         version: i64,
-        /// Its counter now.
+        /// Current counter.
         counter: i64,
     },
-    /// The alias leads to another tenant.
-    #[error("the alias {:?} is taken by another tenant", .0.as_str())]
+    /// The alias belongs to another tenant.
+    #[error("the alias {:?} belongs to another tenant", .0.as_str())]
     AliasTaken(Alias),
-    /// The job is another's now, or ended.
-    #[error("the lease of job {0} is lost")]
+    /// Another process has the lease of the job, or the job has ended.
+    #[error("the lease of job {0} was lost")]
     LeaseLost(JobId),
-    /// A good key has this name.
-    #[error("there is a key named {0:?} already")]
+    /// An active key has this name.
+    #[error("an active key named {0:?} exists already: choose another name, or revoke that key")]
     ApiKeyExists(String),
-    /// The key moved since the decision.
-    #[error("key {0} moved: read it again")]
+    /// The key has changed since the decision.
+    #[error("key {0} has changed: read it again")]
     ApiKeyMoved(KeyId),
-    /// More than one thing that the document asks for is not to be had; none of them is [`Conflict::Several`] itself.
+    /// Several conflicts with fields of the document. None of them is [`Conflict::Several`] itself.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Several(Vec<Conflict>),
 }
 
 impl Conflict {
-    /// The stable code.
+    /// Returns the stable code, for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::IdempotencyKeyUsed(_) => "idempotency_key_used",
@@ -292,8 +292,8 @@ impl Conflict {
         }
     }
 
-    /// Of all that stands in the way of a change, in the order of its guards: what the caller has to know of it. That is
-    /// the first, and with it whatever else its document asks for that is not to be had.
+    /// Selects from all conflicts of a change, in the order of its guards, those that the caller is told: the first,
+    /// and if it concerns fields of the document, all others that do.
     pub(crate) fn of(mut all: Vec<Self>) -> Option<Self> {
         if all.first().is_some_and(|first| !first.fields().is_empty()) {
             all.retain(|conflict| !conflict.fields().is_empty());
@@ -303,7 +303,7 @@ impl Conflict {
         if all.len() > 1 { Some(Self::Several(all)) } else { all.pop() }
     }
 
-    /// The fields of the document that ask for what is not to be had.
+    /// Returns the fields of the document that cause the conflict.
     pub fn fields(&self) -> Vec<Violation> {
         let at = |field: &str| Pointer::root().key(field);
         let this = |pointer: Pointer| vec![Violation::at(&pointer, self.code(), self.to_string())];
@@ -320,7 +320,7 @@ impl Conflict {
         }
     }
 
-    /// The HTTP status that goes with the code.
+    /// Returns the HTTP status of the code.
     pub fn status(&self) -> u16 {
         match self {
             Self::OrganizationMissing(_) => 422,

@@ -1,95 +1,96 @@
-//! When, by whom and in which request something is decided: all that a rule may know of the outside.
+//! The context of a decision: time, actor, request and randomness. A rule has no other input from outside.
 
 use crate::actor::Actor;
 use crate::ids::{AuditId, CorrelationId, EnvironmentId, HoldId, JobId, KeyId, TenantId, WebhookId};
 use jiff::Timestamp;
 
-/// The moment of a decision: time, randomness, actor and request come in here and nowhere else.
+/// Context of a decision: the only source of time, randomness, actor and request.
 #[derive(Debug, Clone)]
 pub struct DecisionContext {
-    /// The database's time, cut to microseconds.
+    /// Time of the database, cut to microseconds.
     pub now: Timestamp,
-    /// Who decides.
+    /// Actor of the decision.
     pub actor: Actor,
-    /// In which request.
+    /// Correlation id of the request.
     pub correlation_id: CorrelationId,
     random: [u8; 32],
     made: u16,
 }
 
 impl DecisionContext {
-    /// A moment from what the outside gives; `random` is fresh: ids are made from its first
-    /// eight bytes, salts from the others, so that no id gives a salt away.
+    /// Creates a context. `random` must be fresh: ids use its first eight bytes, salts use the others, so that no id
+    /// discloses a salt.
     pub fn new(now: Timestamp, random: [u8; 32], actor: Actor, correlation_id: CorrelationId) -> Self {
         Self { now: cut(now), actor, correlation_id, random, made: 0 }
     }
 
-    /// A fresh UUIDv7 in 32 hexadecimal digits: the time to the microsecond (RFC 9562, 6.2 method 3), then a count
-    /// within the moment, so that ids of one moment sort as they were made, then random bits.
+    /// Returns a new UUIDv7 in 32 hexadecimal digits: the time in microseconds (RFC 9562, 6.2 method 3), then a
+    /// sequence number, so that ids of one context sort in the order of their creation, then random bits.
     fn uuid(&mut self) -> String {
         let micros = self.now.as_microsecond().max(0).unsigned_abs();
         let (millis, fraction) = (micros / 1000, (micros % 1000) * 4096 / 1000);
         let mut bytes = [0; 10];
         bytes[..2].copy_from_slice(&u16::try_from(fraction).unwrap_or(0).to_be_bytes());
-        // The two topmost bits belong to the variant: a count of twelve bits stands below them, random bits follow.
+        // The two highest bits belong to the variant. The sequence number of twelve bits follows, then random bits.
         bytes[2..4].copy_from_slice(&((self.made & 0xfff) << 2).to_be_bytes());
         bytes[4..].copy_from_slice(&self.random[..6]);
-        // Twelve bits: 4,096 ids a moment. The limits of a manifest allow for some hundreds.
+        // Twelve bits: 4,096 ids per context. The limits of a manifest permit some hundreds.
         self.made = self.made.wrapping_add(1);
         uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid().simple().to_string()
     }
 
-    /// A fresh tenant id, for a client that chose none.
+    /// Returns a new tenant id, for a request without one.
     pub fn tenant_id(&mut self) -> TenantId {
         TenantId::known(format!("t-{}", self.uuid()))
     }
 
-    /// A fresh id.
+    /// Returns a new id.
     pub fn environment_id(&mut self) -> EnvironmentId {
         EnvironmentId::known(format!("env_{}", self.uuid()))
     }
 
-    /// A fresh id whose time is [`DecisionContext::now`].
+    /// Returns a new id whose time is [`DecisionContext::now`].
     pub fn audit_id(&mut self) -> AuditId {
         AuditId::known(format!("{AUDIT_PREFIX}{}", self.uuid()))
     }
 
-    /// A fresh id.
+    /// Returns a new id.
     pub fn job_id(&mut self) -> JobId {
         JobId::known(format!("job_{}", self.uuid()))
     }
 
-    /// A fresh id.
+    /// Returns a new id.
     pub fn webhook_id(&mut self) -> WebhookId {
         WebhookId::known(format!("whk_{}", self.uuid()))
     }
 
-    /// A fresh id.
+    /// Returns a new id.
     pub fn key_id(&mut self) -> KeyId {
         KeyId::known(format!("key_{}", self.uuid()))
     }
 
-    /// A fresh id.
+    /// Returns a new id.
     pub fn hold_id(&mut self) -> HoldId {
         HoldId::known(format!("hld_{}", self.uuid()))
     }
 
-    /// A salt for a digest, different for each call.
+    /// Returns a salt for a digest, different for each call.
     pub fn salt(&mut self) -> String {
         crate::json::sha256_hex(&[self.uuid().as_bytes(), &self.random[8..]])[..32].to_owned()
     }
 }
 
-/// What stands before the UUID in an [`AuditId`].
+/// Prefix of the UUID in an [`AuditId`].
 pub const AUDIT_PREFIX: &str = "aud_";
 
-/// The least audit id that an event at `time` or later can have: bounds a query by time, and a partition.
+/// Returns the lowest audit id that an event at `time` or later can have: the bound of a query by time, or of a
+/// partition.
 pub fn least_audit_id(time: Timestamp) -> AuditId {
     let millis = time.as_millisecond().max(0);
     AuditId::known(format!("{AUDIT_PREFIX}{millis:012x}{}", "0".repeat(20)))
 }
 
-/// Cuts a time to whole microseconds, which is what both databases keep.
+/// Cuts a time to whole microseconds, the resolution of both databases.
 pub fn cut(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }

@@ -1,42 +1,42 @@
-//! What is declared, not coded: environment names, quota keys, regions, hold kinds.
+//! Names that are declared in the configuration: environments, quota keys, regions, kinds of holds.
 
 use crate::hold::DEFAULT_HOLD;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Longest name of an environment or of a kind of hold, in bytes: the width of their columns.
+/// Maximum length of the name of an environment or of a kind of hold, in bytes: the width of their columns.
 pub const MAX_SHORT_NAME_BYTES: usize = 32;
 
-/// Longest name of a quota or a region, in bytes.
+/// Maximum length of the name of a quota or a region, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
 
-/// Whether a name is one that can be declared at all: 1 to `max_bytes` bytes without spaces.
+/// Whether a name can be declared: 1 to `max_bytes` bytes without spaces and control characters.
 pub fn may_be_declared(name: &str, max_bytes: usize) -> bool {
     let plain = |c: char| !c.is_control() && !c.is_whitespace();
     !name.is_empty() && name.len() <= max_bytes && name.chars().all(plain)
 }
 
-/// The names that manifests may use. The server's configuration may replace each list; these are the built-in ones.
+/// Names that manifests may use. The configuration of the server can replace each list; the default lists are built in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Declared {
-    /// Environment names in their order.
+    /// Names of environments, in order.
     pub environments: Vec<String>,
-    /// Quota keys.
+    /// Keys of quotas.
     pub quotas: BTreeMap<String, QuotaKey>,
     /// Regions.
     pub regions: BTreeMap<String, Region>,
-    /// Hold kinds.
+    /// Kinds of holds.
     pub holds: BTreeMap<String, HoldKind>,
 }
 
-/// A quota: always a whole number of 0 or more.
+/// A quota. Its value is an integer of 0 or more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuotaKey {
-    /// What is counted, for people: `GiB`, `requests per second`.
+    /// Unit, for people: `GiB`, `requests per second`.
     pub unit: String,
-    /// Whether the environments' values add up, and must not exceed the tenant's in sum.
+    /// Whether the sum of the values of the environments must not exceed the value of the tenant.
     #[serde(default)]
     pub sums: bool,
 }
@@ -45,18 +45,18 @@ pub struct QuotaKey {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Region {
-    /// The jurisdiction its data falls under.
+    /// Jurisdiction that applies to data in the region.
     pub jurisdiction: String,
 }
 
-/// What a hold of a kind does.
+/// Effects of a kind of hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HoldKind {
-    /// It keeps the tenant suspended.
+    /// The hold keeps the tenant suspended.
     #[serde(default)]
     pub suspends: bool,
-    /// It keeps the tenant's data: no delete, no purge.
+    /// The hold keeps the data of the tenant: it prevents delete and purge.
     #[serde(default)]
     pub keeps_data: bool,
 }
@@ -96,17 +96,17 @@ impl Default for Declared {
 }
 
 impl Declared {
-    /// Whether a hold of `kind` keeps its tenant suspended; an undeclared kind (declared once, dropped since) does.
+    /// Whether a hold of `kind` keeps its tenant suspended. A kind that is no longer declared does.
     pub fn suspends(&self, kind: &str) -> bool {
         self.holds.get(kind).is_none_or(|hold| hold.suspends)
     }
 
-    /// Whether a hold of `kind` keeps its tenant's data; an undeclared kind does.
+    /// Whether a hold of `kind` keeps the data of its tenant. A kind that is no longer declared does.
     pub fn keeps_data(&self, kind: &str) -> bool {
         self.holds.get(kind).is_none_or(|hold| hold.keeps_data)
     }
 
-    /// Everything that cannot be declared so, for people: a configuration with any of it is not taken.
+    /// Returns all errors in the declarations, for people. A configuration with errors is refused.
     pub fn problems(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut names = |what: &str, list: &mut dyn Iterator<Item = &String>, max_bytes: usize| {
@@ -116,7 +116,7 @@ impl Declared {
                     found.push(format!("{what} {name:?} must be 1 to {max_bytes} bytes without spaces"));
                 }
                 if !seen.insert(name) {
-                    found.push(format!("{what} {name:?} stands twice"));
+                    found.push(format!("{what} {name:?} is declared twice"));
                 }
             }
         };
@@ -126,13 +126,13 @@ impl Declared {
         names("hold", &mut self.holds.keys(), MAX_SHORT_NAME_BYTES);
         if !self.holds.get(DEFAULT_HOLD).is_some_and(|hold| hold.suspends) {
             found.push(format!(
-                "hold {DEFAULT_HOLD:?} must be declared, and suspend: it is the one that suspend places"
+                "hold {DEFAULT_HOLD:?} must be declared with suspends = true: it is the default hold of `suspend`"
             ));
         }
         found
     }
 
-    /// Where an environment stands in the declared order; an undeclared one comes last.
+    /// Returns the position of an environment in the declared order. Undeclared names come last.
     pub fn environment_order(&self, name: &str) -> usize {
         self.environments.iter().position(|known| known == name).unwrap_or(self.environments.len())
     }

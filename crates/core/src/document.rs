@@ -1,4 +1,4 @@
-//! Reading a JSON document field by field, so that all that is wrong with it is said at once.
+//! Reads a JSON document field by field and collects all errors in it, so that one response lists them all.
 
 use crate::error::Error;
 use crate::ids::BadName;
@@ -8,22 +8,22 @@ use crate::violation::Violation;
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// A place in a document that is an object, with the list of what was found wrong so far.
+/// An object within a document, with the names of the fields that were read.
 pub struct Fields<'a> {
     object: &'a Object,
     at: Pointer,
     known: Vec<&'static str>,
 }
 
-/// Most violations, and most warnings, that are listed of one document.
+/// Maximum number of violations, and of warnings, that are listed for one document.
 pub const MAX_FINDINGS: usize = 1000;
 
-/// What was found wrong with a document, as it is read.
+/// Violations and warnings that were found in a document.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// All of it.
+    /// Errors: the document is refused.
     pub violations: Vec<Violation>,
-    /// What was kept, though it looks like a slip.
+    /// Values that are accepted but look like mistakes.
     pub warnings: Vec<Violation>,
 }
 
@@ -38,27 +38,27 @@ impl Findings {
         push(&mut self.warnings, at, code, message.into());
     }
 
-    /// `value`, if nothing was wrong.
+    /// Returns `value` and the warnings if there are no violations.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with every violation; [`Error::Internal`] when there is neither a value nor one of
-    /// these, so that nobody is told of problems without a single one.
+    /// [`Error::Invalid`] with all violations; [`Error::Internal`] if there is neither a value nor a violation, so that
+    /// no response reports errors without listing one.
     pub fn finish<T>(self, value: Option<T>) -> Result<(T, Vec<Violation>), Error> {
         match value {
             Some(value) if self.violations.is_empty() => Ok((value, self.warnings)),
             None if self.violations.is_empty() => {
-                Err(Error::Internal("a document was not taken, and nothing was found wrong with it".to_owned()))
+                Err(Error::Internal("a document was refused without a violation".to_owned()))
             }
             _ => Err(Error::Invalid(self.violations)),
         }
     }
 }
 
-/// Reads a whole document, an object, by its fields; one that `take` does not ask for is a violation. `take` returns nothing
-/// only where it has found something wrong.
+/// Reads a whole document, which must be an object. A field that `take` does not read is a violation. `take` may return
+/// `None` only if it has added a violation.
 ///
 /// # Errors
-/// [`Error::Invalid`] with every violation.
+/// [`Error::Invalid`] with all violations.
 pub fn read<T>(document: &Value, take: impl FnOnce(&mut Fields<'_>, &mut Findings) -> Option<T>) -> Result<T, Error> {
     let mut findings = Findings::default();
     let taken = Fields::of(document, Pointer::root(), &mut findings).and_then(|mut fields| {
@@ -72,19 +72,19 @@ pub fn read<T>(document: &Value, take: impl FnOnce(&mut Fields<'_>, &mut Finding
 fn push(list: &mut Vec<Violation>, at: &Pointer, code: &'static str, message: String) {
     match list.len() {
         MAX_FINDINGS.. => {}
-        MOST_LISTED => list.push(Violation::at(&Pointer::root(), "too_many", "there is more, which is not listed")),
+        MOST_LISTED => list.push(Violation::at(&Pointer::root(), "too_many", "there are more, which are not listed")),
         _ => list.push(Violation::at(at, code, message)),
     }
 }
 
-/// How many fields most documents have.
+/// Number of fields of most documents.
 const MOST_FIELDS: usize = 16;
 
-/// The last place of a list says that there is more.
+/// The last entry of a full list says that there are more.
 const MOST_LISTED: usize = MAX_FINDINGS - 1;
 
 impl<'a> Fields<'a> {
-    /// The object at `at`; anything else is a violation.
+    /// Reads the object at `at`. Any other type is a violation.
     pub fn of(value: &'a Value, at: Pointer, findings: &mut Findings) -> Option<Self> {
         match value {
             Value::Object(object) => Some(Self { object, at, known: Vec::with_capacity(MOST_FIELDS) }),
@@ -95,18 +95,18 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Where the field `name` stands.
+    /// Returns the pointer of the field `name`.
     pub fn at(&self, name: &str) -> Pointer {
         self.at.key(name)
     }
 
-    /// The field as it is; `null` counts as absent.
+    /// Returns the value of the field. `null` counts as absent.
     pub fn value(&mut self, name: &'static str) -> Option<&'a Value> {
         self.known.push(name);
         self.object.get(name).filter(|value| !value.is_null())
     }
 
-    /// Text of 1 to `max_bytes` bytes without control characters.
+    /// Reads text of 1 to `max_bytes` bytes without control characters.
     pub fn text(&mut self, name: &'static str, max_bytes: usize, findings: &mut Findings) -> Option<String> {
         match self.value(name)? {
             Value::String(text) if text.is_empty() || text.len() > max_bytes => {
@@ -125,7 +125,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// That the field must be there, and not `null`.
+    /// Adds a violation if the field is absent or `null`.
     pub fn required(&self, name: &str, message: &str, findings: &mut Findings) {
         if self.object.get(name).is_none_or(Value::is_null) {
             findings.bad(&self.at(name), "required", message);
@@ -140,7 +140,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Text that must be there.
+    /// Reads text that is required.
     pub fn required_text(&mut self, name: &'static str, max_bytes: usize, findings: &mut Findings) -> Option<String> {
         if self.is_empty(name) {
             self.required(name, &format!("{name} is required"), findings);
@@ -148,7 +148,7 @@ impl<'a> Fields<'a> {
         self.text(name, max_bytes, findings)
     }
 
-    /// A name of the pattern of ids, parsed by `parse`.
+    /// Reads an id or name with `parse`.
     pub fn name<T>(
         &mut self,
         name: &'static str,
@@ -159,7 +159,7 @@ impl<'a> Fields<'a> {
         parse(&text).map_err(|bad| findings.bad(&self.at(name), "bad_name", bad.to_string())).ok()
     }
 
-    /// One of a closed list of words.
+    /// Reads a value of an enumeration.
     pub fn word<T: Copy>(
         &mut self,
         name: &'static str,
@@ -175,7 +175,7 @@ impl<'a> Fields<'a> {
         found
     }
 
-    /// A time, RFC 3339.
+    /// Reads a time (RFC 3339).
     pub fn time(&mut self, name: &'static str, findings: &mut Findings) -> Option<Timestamp> {
         let text = self.text(name, 64, findings)?;
         let time = text.parse().ok();
@@ -186,7 +186,7 @@ impl<'a> Fields<'a> {
         time
     }
 
-    /// A yes or no.
+    /// Reads a boolean.
     pub fn flag(&mut self, name: &'static str, findings: &mut Findings) -> Option<bool> {
         match self.value(name)? {
             Value::Bool(flag) => Some(*flag),
@@ -197,7 +197,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A whole number of the range.
+    /// Reads an integer within the range.
     pub fn integer(
         &mut self,
         name: &'static str,
@@ -207,14 +207,13 @@ impl<'a> Fields<'a> {
         let value = self.value(name)?;
         let number = value.as_i64().filter(|number| range.contains(number));
         if number.is_none() {
-            let message =
-                format!("must be a whole number from {} to {}, not {}", range.start(), range.end(), shown(value));
+            let message = format!("must be an integer from {} to {}, not {}", range.start(), range.end(), shown(value));
             findings.bad(&self.at(name), if value.is_number() { "out_of_range" } else { "wrong_type" }, message);
         }
         number
     }
 
-    /// An object, taken as it is.
+    /// Reads an object without checking its members.
     pub fn object(&mut self, name: &'static str, findings: &mut Findings) -> Option<&'a Object> {
         match self.value(name)? {
             Value::Object(object) => Some(object),
@@ -225,13 +224,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A list of at most `max_items`.
+    /// Reads a list of at most `max_items` items.
     pub fn list(&mut self, name: &'static str, max_items: usize, findings: &mut Findings) -> &'a [Value] {
         match self.value(name) {
             None => &[],
             Some(Value::Array(items)) if items.len() <= max_items => items,
             Some(Value::Array(items)) => {
-                findings.bad(&self.at(name), "out_of_range", format!("at most {max_items}, not {}", items.len()));
+                let message = format!("must have at most {max_items} items, not {}", items.len());
+                findings.bad(&self.at(name), "out_of_range", message);
                 &[]
             }
             Some(other) => {
@@ -241,14 +241,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Every field that was not asked for is a violation, with the nearest that exists.
+    /// Adds a violation for each field that was not read, with a similar name if there is one.
     pub fn no_others(self, findings: &mut Findings) {
         let others = self.object.keys().filter(|name| !self.known.contains(&name.as_str()));
         for name in others.take(MAX_FINDINGS) {
             let at = self.at.key(name);
             let hint = match nearest(name, self.known.iter().copied()) {
                 Some(near) => format!("; did you mean {near:?}?"),
-                None => format!("; there are {}", self.known.join(", ")),
+                None => format!("; known fields: {}", self.known.join(", ")),
             };
             let name = Value::from(name.as_str());
             findings.bad(&at, "unknown_field", format!("there is no field {}{hint}", shown(&name)));
@@ -256,13 +256,13 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// "must be one of …, not …", with the nearest.
+/// Formats "must be one of …, not …", with a similar word if there is one.
 pub fn one_of(text: &str, list: &[&str]) -> String {
     let hint = nearest(text, list.iter().copied()).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
     format!("must be one of {}, not {}{hint}", list.join(", "), shown(&Value::from(text)))
 }
 
-/// A value in a message: its beginning, where it is long.
+/// Formats a value for a message. A long value is cut.
 pub(crate) fn shown(value: &Value) -> String {
     const MOST_CHARS: usize = 80;
     let text = value.to_string();

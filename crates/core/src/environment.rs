@@ -1,4 +1,4 @@
-//! An environment of a tenant: dev, stage, prod.
+//! Environments of a tenant: dev, stage, prod.
 
 use crate::ids::{EnvironmentId, TenantId};
 use crate::json::Object;
@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 words!(
-    /// How far an environment is isolated from other tenants'.
+    /// Isolation of an environment from other tenants.
     IsolationLevel {
-        /// Nothing shared with other tenants.
+        /// Shares nothing with other tenants.
         Strict = "strict",
-        /// May share a database with other tenants.
+        /// Can share a database with other tenants.
         Shared = "shared",
     }
 );
@@ -20,45 +20,47 @@ words!(
 /// A row of `environments`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Environment {
-    /// Unique everywhere.
+    /// Id, unique across all tenants.
     pub env_id: EnvironmentId,
-    /// Whose.
+    /// Tenant that owns this environment.
     pub tenant_id: TenantId,
-    /// Declared, unique within the tenant.
+    /// Declared name, unique within the tenant.
     pub name: String,
-    /// Where.
+    /// Region.
     pub region: String,
-    /// How far isolated.
+    /// Isolation from other tenants.
     pub isolation_level: IsolationLevel,
-    /// Its share of the tenant's quotas.
+    /// Share of the environment in the quotas of the tenant.
     pub quotas: Object,
-    /// How long its data is kept. Left out: the tenant's `policies.retentionDays`, or else without end.
+    /// Number of days that the data is kept. Defaults to `policies.retentionDays`, which is also its maximum. If
+    /// neither is set, data is kept indefinitely.
     pub retention_days: Option<i64>,
-    /// Begins at its tenant's when it is added; up by one per accepted change of this environment.
+    /// Version. It starts at the version of the tenant that adds the environment and increases by one with each
+    /// accepted change of the environment.
     pub version: i64,
-    /// Its tenant's, as of the last job that touched it.
+    /// State of the tenant when a job last changed the environment.
     pub state: State,
-    /// When it was provisioned; `None`: a job has yet to.
+    /// Time at which a job provisioned the environment; `None` if it is not provisioned yet.
     pub provisioned_at: Option<Timestamp>,
-    /// When it was first accepted.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When the row last changed.
+    /// Time of the last change.
     pub updated_at: Timestamp,
 }
 
-/// A kept version of an environment.
+/// Version of an environment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EnvironmentVersion {
-    /// Whose.
+    /// Tenant that owns the environment.
     pub tenant_id: TenantId,
-    /// Which environment.
+    /// Id of the environment.
     pub env_id: EnvironmentId,
-    /// Which version.
+    /// Version number.
     pub version: i64,
-    /// The environment's whole entry in the manifest, canonical.
+    /// Whole entry of the environment in the manifest, canonical.
     pub manifest: Value,
-    /// Who had it accepted.
+    /// Actor that made the change.
     pub actor: String,
-    /// When.
+    /// Time at which the version was accepted.
     pub created_at: Timestamp,
 }

@@ -1,93 +1,98 @@
-//! The one error of the product: stable codes, and sentences that say what to do.
+//! The error type of the product: stable codes, and messages that say what is wrong and what to do.
 
 use crate::changes::Conflict;
 use crate::gated_change::GatedChange;
+use crate::ids::TenantId;
 use crate::violation::Violation;
 
-/// Why an operation did not happen. Every variant has one stable code, see [`Error::code`].
+/// Reason why an operation failed. Each variant has one stable code, see [`Error::code`].
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// The bytes are no JSON or YAML that we take.
+    /// The request cannot be parsed.
     #[error("{0}")]
     Malformed(String),
-    /// The document says something that is not allowed; all of it is listed.
-    #[error("the document has {} to mend: {}", count(.0.len(), "problem"), list(.0))]
+    /// The document is invalid. All errors in it are listed.
+    #[error("the document has {}: {}", count(.0.len(), "error"), list(.0))]
     Invalid(Vec<Violation>),
-    /// A write that may destroy data was not allowed by name.
-    #[error("this needs to be allowed by name: {}", .0.iter().map(|g| format!("{} ({})", g.allow, g.message)).collect::<Vec<_>>().join("; "))]
+    /// A change that can destroy data was not confirmed.
+    #[error("this can destroy data: confirm with {}", .0.iter().map(|g| format!("allow={} ({})", g.allow, g.message)).collect::<Vec<_>>().join("; "))]
     Gated(Vec<GatedChange>),
-    /// There is no such thing, or the caller may not see it.
+    /// The resource does not exist, or is outside the scope of the caller.
     #[error("there is no {kind} {id:?}{}", nearest.as_ref().map(|n| format!("; did you mean {n:?}?")).unwrap_or_default())]
     NotFound {
-        /// What was looked for.
+        /// Kind of the resource.
         kind: &'static str,
-        /// By which name.
+        /// Id or name in the request.
         id: String,
-        /// The nearest name there is.
+        /// Similar name that exists.
         nearest: Option<String>,
     },
-    /// The state table has no such transition now.
+    /// The current state does not permit the operation.
     #[error("{0}")]
     NotNow(String),
-    /// The write was decided on a version that is not the newest.
+    /// The version in the request is not the current version.
     #[error("{}", stale(*.expected, *.current))]
     StaleVersion {
-        /// What the caller named; [`NO_VERSION`]: that nothing is there.
+        /// Version in the request; [`NO_VERSION`] if the caller expects that the resource does not exist.
         expected: i64,
-        /// What is there; [`NO_VERSION`]: nothing is.
+        /// Current version; [`NO_VERSION`] if the resource does not exist.
         current: i64,
     },
-    /// A write that needs a version came without.
-    #[error("this write needs the version it was decided on: send If-Match: \"{current}\"")]
+    /// The write requires a version, and the request has none.
+    #[error("this request requires a version: read the resource, then send If-Match: \"{current}\"")]
     VersionRequired {
-        /// What is there.
+        /// Current version.
         current: i64,
     },
-    /// What the commit met when it held the locks.
+    /// A guard failed at the commit.
     #[error("{0}")]
     Conflict(#[from] Conflict),
-    /// The same Idempotency-Key came with another request.
-    #[error("this Idempotency-Key was used for another request: send a new key, or the same request again")]
+    /// The Idempotency-Key was used for a different request.
+    #[error("this Idempotency-Key was used for a different request: send a new key, or repeat the same request")]
     IdempotencyKeyReused,
-    /// No credential, or one that is not known.
-    #[error("a key is needed: send Authorization: Bearer <token>")]
+    /// The request has no credential, or one that is not valid.
+    #[error("a valid API key is required: send Authorization: Bearer <token>")]
     Unauthenticated,
-    /// The credential is good, and does not allow this.
+    /// The key is valid but does not permit the operation.
     #[error("{0}")]
     Forbidden(String),
-    /// The document names fields that the caller may not write; all of them are listed.
+    /// The document contains fields that the caller may not write. All of them are listed.
     #[error("this key may not write {}: {}", count(.0.len(), "field"), list(.0))]
     FieldsForbidden(Vec<Violation>),
-    /// Larger than a limit.
+    /// The request exceeds a size limit.
     #[error("{0}")]
     TooLarge(String),
     /// A bounded queue is full.
-    #[error("too much is waiting: try again in a second")]
+    #[error("the server is busy: try again in a second")]
     Busy,
-    /// Whatever was decided, something else had changed before it could be committed.
-    #[error("others keep changing what this depends on, and nothing has changed: try again in a second")]
+    /// Every attempt lost against concurrent changes.
+    #[error("concurrent changes prevented this change, and nothing was written: try again in a second")]
     Overtaken,
-    /// The database cannot be reached, or its disk is full, and nothing has changed.
-    #[error("the database cannot be reached, or has no room; nothing has changed: try again")]
+    /// The database cannot be reached, or its disk is full. Nothing was written.
+    #[error("the database cannot be reached, or its disk is full; nothing was written: try again")]
     Unavailable,
-    /// The database went away while it committed.
-    #[error("the database went away during the commit: send it again with the same Idempotency-Key")]
+    /// The connection to the database was lost during the commit.
+    #[error(
+        "the connection to the database was lost during the commit: repeat the request with the same Idempotency-Key"
+    )]
     OutcomeUnknown,
-    /// A fault of ours; its details are in the server's log under the correlation id.
-    #[error("something went wrong on our side: the server's log has it under this correlation id")]
+    /// An internal error. The server's log has the details under the correlation id.
+    #[error("internal error: the server's log has the details under this correlation id")]
     Internal(String),
 }
 
-/// The version of what is not there.
+/// Version of a resource that does not exist.
 pub const NO_VERSION: i64 = 0;
 
 fn stale(expected: i64, current: i64) -> String {
     match (expected, current) {
-        (_, NO_VERSION) => "there is nothing yet that a version could be of: send it without If-Match".to_owned(),
+        (_, NO_VERSION) => "the resource does not exist yet: send the request without If-Match".to_owned(),
         (NO_VERSION, current) => {
-            format!("it is there already, at version {current}: to change it, send If-Match: \"{current}\" instead")
+            format!("the resource exists already, at version {current}: to change it, send If-Match: \"{current}\"")
         }
-        _ => format!("the version moved from {expected} to {current}: read it again, and send If-Match: \"{current}\""),
+        _ => format!(
+            "the version has changed from {expected} to {current}: read the resource again, then send If-Match: \"{current}\""
+        ),
     }
 }
 
@@ -104,7 +109,7 @@ fn list(violations: &[Violation]) -> String {
 }
 
 impl Error {
-    /// The stable code that clients may switch on.
+    /// Returns the stable code, for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "malformed",
@@ -127,7 +132,7 @@ impl Error {
         }
     }
 
-    /// The HTTP status that goes with the code: the one mapping there is.
+    /// Returns the HTTP status of the code: the only mapping from errors to statuses.
     pub fn status(&self) -> u16 {
         match self {
             Self::Malformed(_) => 400,
@@ -145,7 +150,12 @@ impl Error {
         }
     }
 
-    /// There is no `kind` named `id`.
+    /// Returns the error for a request on a tombstone.
+    pub(crate) fn purged(id: &TenantId) -> Self {
+        Self::NotNow(format!("tenant {id} is purged: its data is destroyed and its id cannot be reused"))
+    }
+
+    /// Returns the error for a `kind` named `id` that does not exist.
     pub fn not_found(kind: &'static str, id: impl Into<String>) -> Self {
         Self::NotFound { kind, id: id.into(), nearest: None }
     }

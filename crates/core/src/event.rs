@@ -1,4 +1,4 @@
-//! Audit events: one closed list of types, each with a version and the fields of its payload.
+//! Audit events: a closed list of types, each with a version and the fields of its payload.
 
 use crate::actor::{MAX_ACTOR_LENGTH_BYTES, fitting};
 use crate::decision_context::DecisionContext;
@@ -8,39 +8,39 @@ use crate::words::words;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// Largest payload, in bytes of canonical JSON.
+/// Maximum size of a payload, in bytes of canonical JSON.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 
 words!(
-    /// What happened. A webhook subscribes to the same names.
+    /// Type of an audit event. Webhooks subscribe to the same names.
     EventType {
-        /// An organization was made.
+        /// An organization was created.
         OrganizationCreated = "ORGANIZATION_CREATED",
-        /// Its manifest changed.
+        /// The manifest of an organization changed.
         OrganizationUpdated = "ORGANIZATION_UPDATED",
-        /// It takes no new tenants.
+        /// An organization was closed: it accepts no new tenants.
         OrganizationClosed = "ORGANIZATION_CLOSED",
-        /// A hold was placed on all its tenants.
+        /// A hold was placed on all tenants of an organization.
         OrganizationHoldPlaced = "ORGANIZATION_HOLD_PLACED",
-        /// A hold on all its tenants was released.
+        /// A hold on all tenants of an organization was released.
         OrganizationHoldReleased = "ORGANIZATION_HOLD_RELEASED",
-        /// A tenant was registered: its creation is asked for.
+        /// A tenant was registered, which also requests its creation.
         TenancyRegistered = "TENANCY_REGISTERED",
-        /// Its creation is asked for again, after it failed.
+        /// The creation of a tenant was requested again after a failure.
         CreationRequested = "TENANCY_CREATION_REQUESTED",
-        /// Its creation ended well.
+        /// The creation of a tenant succeeded.
         TenancyCreated = "TENANCY_CREATED",
-        /// Its manifest changed.
+        /// The manifest of a tenant changed.
         TenancyUpdated = "TENANCY_UPDATED",
-        /// An update of what is provisioned is asked for.
+        /// Provisioning of added environments was requested.
         TenancyUpdateRequested = "TENANCY_UPDATE_REQUESTED",
-        /// What is provisioned is as the manifest says.
+        /// All environments of the manifest are provisioned.
         TenancyProvisioned = "TENANCY_PROVISIONED",
         /// An environment was added to a manifest.
         EnvironmentCreated = "ENVIRONMENT_CREATED",
         /// An environment was provisioned.
         EnvironmentProvisioned = "ENVIRONMENT_PROVISIONED",
-        /// An environment's entry changed.
+        /// The manifest entry of an environment changed.
         EnvironmentUpdated = "ENVIRONMENT_UPDATED",
         /// An environment was removed.
         EnvironmentDeleted = "ENVIRONMENT_DELETED",
@@ -50,49 +50,49 @@ words!(
         HoldPlaced = "TENANCY_HOLD_PLACED",
         /// A hold was released.
         HoldReleased = "TENANCY_HOLD_RELEASED",
-        /// An activation is asked for.
+        /// An activation was requested.
         ActivationRequested = "TENANCY_ACTIVATION_REQUESTED",
         /// The tenant is in service.
         Activated = "TENANCY_ACTIVATED",
-        /// A suspension is asked for.
+        /// A suspension was requested.
         SuspensionRequested = "TENANCY_SUSPENSION_REQUESTED",
         /// The tenant is out of service.
         Suspended = "TENANCY_SUSPENDED",
-        /// A deletion is asked for.
+        /// A deletion was requested.
         DeletionRequested = "TENANCY_DELETION_REQUESTED",
         /// The tenant is archived.
         Deleted = "TENANCY_DELETED",
-        /// An undeletion is asked for.
+        /// An undeletion was requested.
         UndeletionRequested = "TENANCY_UNDELETION_REQUESTED",
         /// The tenant is suspended again.
         Undeleted = "TENANCY_UNDELETED",
-        /// A purge is asked for.
+        /// A purge was requested.
         PurgeRequested = "TENANCY_PURGE_REQUESTED",
         /// The tenant is a tombstone.
         Purged = "TENANCY_PURGED",
         /// A job failed.
         JobFailed = "JOB_FAILED",
-        /// A failed job is tried again.
+        /// A failed job is retried.
         JobRetried = "JOB_RETRIED",
-        /// A job was cancelled: somebody did not want it any more, or a hold did not let it wait.
+        /// A job was cancelled, by a caller or by a hold that did not let it wait.
         JobCancelled = "JOB_CANCELLED",
-        /// An API key was made.
+        /// An API key was created.
         KeyCreated = "KEY_CREATED",
         /// An API key got a new token.
         KeyRotated = "KEY_ROTATED",
         /// An API key was revoked.
         KeyRevoked = "KEY_REVOKED",
-        /// The removal of tenants' events of before a time was begun.
+        /// The removal of events of tenants before a time was started.
         LogExpired = "AUDIT_LOG_EXPIRED",
     }
 );
 
-/// Type of a payload's field.
+/// Type of a field of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldType {
     /// Text.
     Text,
-    /// A whole number.
+    /// An integer.
     Integer,
     /// A list.
     List,
@@ -100,16 +100,16 @@ pub enum FieldType {
     Object,
 }
 
-/// A field of a payload; a name that ends in `?` may be missing.
+/// A field of a payload. A name that ends in `?` is optional.
 pub type Field = (&'static str, FieldType);
 
 impl EventType {
-    /// Version of the payload's schema: up by one when a field changes its meaning or goes.
+    /// Returns the version of the payload's schema. It increases by one when a field is removed or changes its meaning.
     pub fn version(self) -> i64 {
         1
     }
 
-    /// The fields of the payload, all of them.
+    /// Returns all fields of the payload.
     pub fn fields(self) -> &'static [Field] {
         use FieldType::{Integer, List, Object, Text};
         match self {
@@ -164,7 +164,7 @@ impl EventType {
         }
     }
 
-    /// Whether `payload` has the fields of [`EventType::fields`], each of its type, and no others.
+    /// Whether `payload` has exactly the fields of [`EventType::fields`], with the right types.
     pub fn accepts(self, payload: &Object) -> bool {
         let name = |field: &Field| field.0.trim_end_matches('?');
         let known = payload.keys().all(|key| self.fields().iter().any(|field| name(field) == key));
@@ -181,52 +181,53 @@ impl EventType {
     }
 }
 
-/// The digest of what stands beside the row.
+/// Digest of the private part.
 const PRIVATE: Field = ("private_digest?", FieldType::Text);
 
-/// What an event says that may be personal: it stands beside the log, where a purge empties it.
+/// Private part of an event: personal data, stored beside the log and erased by a purge.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Private {
-    /// Goes with the content when it is purged, so that the digest in the log then says nothing.
+    /// Salt of the digest. A purge erases it with the content, so that the digest in the log then discloses nothing.
     pub salt: String,
-    /// Names, aliases, reasons, notes, and what is kept as it came from the client.
+    /// Names, aliases, reasons, notes, and values that are kept as the client sent them.
     pub content: Value,
 }
 
 impl Private {
-    /// What stands in the payload as `private_digest`: whoever holds the row and this can tell that they belong together.
+    /// Returns the digest that the payload contains as `private_digest`. It proves that the private part belongs to the
+    /// row.
     pub fn digest(&self) -> String {
         sha256_hex(&[self.salt.as_bytes(), canonical(&self.content).as_bytes()])
     }
 }
 
-/// A row of `tenant_audit`, or of `platform_audit` when it is no tenant's; its position is given by the commit.
+/// A row of `tenant_audit`, or of `platform_audit` for events outside tenants. The commit assigns its position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Its id; its time is `occurred_at`.
+    /// Id of the event. Its time is `occurred_at`.
     pub audit_id: AuditId,
-    /// Whose; `None` for what is no tenant's.
+    /// Tenant that the event belongs to; `None` for events outside tenants.
     pub tenant_id: Option<TenantId>,
-    /// What happened.
+    /// Type of the event.
     pub event_type: EventType,
     /// Version of the payload's schema.
     pub event_version: i64,
-    /// `kind:subject`.
+    /// Actor that caused the event: `kind:subject`.
     pub actor: String,
-    /// For whom the actor acted.
+    /// Subject on whose behalf the actor acted.
     pub on_behalf_of: Option<String>,
-    /// The particulars, none of them personal or secret.
+    /// Details, without personal or secret data.
     pub payload: Object,
-    /// In which request.
+    /// Correlation id of the request.
     pub correlation_id: CorrelationId,
-    /// When.
+    /// Time of the event.
     pub occurred_at: Timestamp,
-    /// What stands beside the row.
+    /// Private part.
     pub private: Option<Private>,
 }
 
 impl Event {
-    /// An event that happens now. `payload` must be an object.
+    /// Creates an event at the time of the context. `payload` must be an object.
     pub fn new(
         context: &mut DecisionContext,
         tenant_id: Option<&TenantId>,
@@ -251,8 +252,7 @@ impl Event {
         }
     }
 
-    /// Adds what may be personal: it goes beside the row, its salted digest into the payload. Nothing for an empty
-    /// object.
+    /// Adds the private part, and its salted digest to the payload. Does nothing if all values of `content` are `null`.
     #[must_use]
     pub fn with_private(mut self, context: &mut DecisionContext, content: Value) -> Self {
         if content.as_object().is_some_and(|object| !object.values().all(Value::is_null)) {
@@ -264,12 +264,12 @@ impl Event {
     }
 }
 
-/// Whether `pattern` (an event type, or a beginning of some with `*` behind) names at least one event type.
+/// Whether `pattern`, an event type or a prefix followed by `*`, matches at least one event type.
 pub fn is_pattern(pattern: &str) -> bool {
     EventType::WORDS.iter().any(|(word, _)| matches(pattern, word))
 }
 
-/// Whether `pattern` names `event_type`.
+/// Whether `pattern` matches `event_type`.
 pub fn matches(pattern: &str, event_type: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(beginning) => event_type.starts_with(beginning),

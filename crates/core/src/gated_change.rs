@@ -1,12 +1,12 @@
-//! Gated changes: changes that can destroy data and need to be allowed by name.
+//! Gated changes: changes that can destroy data and require a confirmation.
 
-/// A change that could destroy data and was not allowed by name.
+/// A change that can destroy data and was not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct GatedChange {
-    /// The name to pass in `allow`: `remove-environment`, `move-region`, …
+    /// Kind to pass in `allow`: `remove-environment`, `move-region`, …
     pub allow: &'static str,
-    /// The field that asks for it, as in a difference: a JSON Pointer in which an environment stands by its name.
+    /// JSON Pointer of the changed field, as in a difference: an environment is addressed by its name.
     pub pointer: String,
-    /// What would happen.
+    /// Effect of the change.
     pub message: String,
 }

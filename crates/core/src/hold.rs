@@ -1,44 +1,44 @@
-//! Holds: named causes outside the manifest that keep a tenant suspended, or its data.
+//! Holds: named reasons, outside the manifest, that suspend a tenant or keep its data.
 
 use crate::ids::{HoldId, OrganizationId, TenantId};
 use jiff::Timestamp;
 
-/// Longest reason of a hold, in bytes.
+/// Maximum length of the reason of a hold, in bytes.
 pub const MAX_REASON_LENGTH_BYTES: usize = 1024;
 
-/// The hold that `suspend` places and `activate` releases when they name none.
+/// Default kind of hold of `suspend` and `activate`.
 pub const DEFAULT_HOLD: &str = "operator";
 
-/// On whom a hold stands.
+/// Tenant or organization that a hold applies to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Held {
-    /// On one tenant.
+    /// One tenant.
     Tenant(TenantId),
-    /// On all tenants of an organization.
+    /// All tenants of an organization.
     Organization(OrganizationId),
 }
 
-/// A row of `holds`: at most one of a kind on one tenant or organization.
+/// A row of `holds`: at most one per kind and tenant, or per kind and organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
-    /// Its id.
+    /// Id of the hold.
     pub hold_id: HoldId,
-    /// On whom.
+    /// Tenant or organization that the hold applies to.
     pub held: Held,
-    /// A declared kind.
+    /// Declared kind.
     pub kind: String,
-    /// Why; emptied with a purge, never in the log.
+    /// Reason, for people. A purge erases it; the log never contains it.
     pub reason: Option<String>,
-    /// Who placed it.
+    /// Actor that placed the hold.
     pub placed_by: String,
-    /// When it ends by itself.
+    /// Time at which the server releases the hold.
     pub until: Option<Timestamp>,
-    /// When it was placed.
+    /// Time at which the hold was placed.
     pub created_at: Timestamp,
 }
 
 impl Hold {
-    /// Its kind, and where it must be released if not on the tenant: `billing on organization acme`.
+    /// Returns the kind and, if the hold is not on the tenant itself, the organization: `billing on organization acme`.
     pub fn described(&self) -> String {
         match &self.held {
             Held::Tenant(_) => self.kind.clone(),

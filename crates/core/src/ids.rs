@@ -1,15 +1,15 @@
-//! Ids and names: chosen by the client, or made when a row is created.
+//! Ids and names: chosen by the client, or generated when a row is created.
 
 use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
 use std::fmt;
 
-/// Longest id a client may choose, in bytes; also the width of every id column.
+/// Maximum length of an id that a client chooses, in bytes. It is also the width of every id column.
 pub const MAX_ID_LENGTH_BYTES: usize = 64;
 
-/// Why a name is refused.
+/// Error of an invalid id or name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be 2 to 64 of a-z, 0-9 and -, with no - at either end")]
+#[error("must be 2 to 64 characters a-z, 0-9 and -, and must not begin or end with -")]
 pub struct BadName;
 
 fn is_name(text: &str) -> bool {
@@ -29,12 +29,12 @@ macro_rules! id {
         pub struct $name(String);
 
         impl $name {
-            /// An id that is known to be good: read from the store, or made by us.
+            /// Creates an id without a check, for text that is known to be valid: read from the store, or generated.
             pub fn known(text: impl Into<String>) -> Self {
                 Self(text.into())
             }
 
-            /// The id as text.
+            /// Returns the id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -63,10 +63,10 @@ macro_rules! id {
 macro_rules! chosen {
     ($name:ident) => {
         impl $name {
-            /// Takes a name that a client chose: `[a-z0-9][a-z0-9-]{0,62}[a-z0-9]`.
+            /// Parses an id or name that a client chose: `[a-z0-9][a-z0-9-]{0,62}[a-z0-9]`.
             ///
             /// # Errors
-            /// [`BadName`] when it does not match.
+            /// [`BadName`] if the text does not match.
             pub fn parse(text: &str) -> Result<Self, BadName> {
                 if is_name(text) { Ok(Self(text.to_owned())) } else { Err(BadName) }
             }
@@ -75,51 +75,52 @@ macro_rules! chosen {
 }
 
 id!(
-    /// A tenant: global, chosen by the client or made, never used twice.
+    /// Id of a tenant: global, chosen by the client or generated, never reused.
     TenantId
 );
 id!(
-    /// An organization: global, chosen by the client.
+    /// Id of an organization: global, chosen by the client.
     OrganizationId
 );
 id!(
-    /// An environment; its name is unique within the tenant, this id everywhere.
+    /// Id of an environment: unique across all tenants, unlike its name.
     EnvironmentId
 );
 id!(
-    /// An audit event. The text sorts by time: a UUIDv7 (RFC 9562) whose time is the event's `occurred_at`.
+    /// Id of an audit event. The text sorts by time: a UUIDv7 (RFC 9562) whose time is the event's `occurred_at`.
     AuditId
 );
 id!(
-    /// A job.
+    /// Id of a job.
     JobId
 );
 id!(
-    /// A webhook; its name is unique within the tenant.
+    /// Id of a webhook: unique across all tenants, unlike its name.
     WebhookId
 );
 id!(
-    /// An API key (not its token).
+    /// Id of an API key (not its token).
     KeyId
 );
 id!(
-    /// A hold.
+    /// Id of a hold.
     HoldId
 );
 id!(
-    /// Ties a request to its audit events, jobs, deliveries and log lines.
+    /// Connects a request with its audit events, jobs, deliveries and log lines.
     CorrelationId
 );
 chosen!(TenantId);
 chosen!(OrganizationId);
 chosen!(WebhookName);
 id!(
-    /// The name of a webhook within its tenant.
+    /// Name of a webhook within its tenant.
     WebhookName
 );
 
 impl CorrelationId {
-    /// Takes a correlation id from outside: 1 to 64 of letters, digits and `-_.:/`. An odd one is `None`, and replaced.
+    /// Parses a correlation id from outside: 1 to 64 letters, digits and `-_.:/`. If it is invalid, the result is
+    /// `None` and the server generates one.
     pub fn parse(text: &str) -> Option<Self> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/".contains(&b);
         let good = (1..=MAX_ID_LENGTH_BYTES).contains(&text.len()) && text.bytes().all(plain);
@@ -127,59 +128,59 @@ impl CorrelationId {
     }
 }
 
-/// A name outside the tenant's manifest space that leads to it: `stripe:cus_9s6`, `host:acme.example.com`.
+/// Alias: name of a tenant in another system, which finds the tenant: `stripe:cus_9s6`, `host:acme.example.com`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Alias(String);
 
 impl Alias {
-    /// Longest alias, kind and value together, in bytes.
+    /// Maximum length of kind and value together, in bytes.
     pub const MAX_LENGTH_BYTES: usize = 255;
 
-    /// Joins a kind (a name of at least one letter) and a value (printable, no spaces).
+    /// Builds an alias from a kind (at least one of a-z, 0-9 and `-`) and a value (printable, without spaces).
     ///
     /// # Errors
-    /// A sentence that says what is wrong.
+    /// A message that says what is wrong.
     pub fn new(kind: &str, value: &str) -> Result<Self, String> {
         let letters = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if kind.is_empty() || !kind.bytes().all(letters) {
-            return Err(format!("the kind of an alias is made of a-z, 0-9 and -, not {kind:?}"));
+            return Err(format!("the kind of an alias must consist of a-z, 0-9 and -, not {kind:?}"));
         }
         if value.is_empty() || value.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err("an alias is not empty and has no spaces or control characters".to_owned());
+            return Err("an alias must not be empty or contain spaces or control characters".to_owned());
         }
         let text = format!("{kind}:{value}");
         if text.len() > Self::MAX_LENGTH_BYTES {
-            return Err(format!("an alias is at most {} bytes with its kind", Self::MAX_LENGTH_BYTES));
+            return Err(format!("an alias must be at most {} bytes with its kind", Self::MAX_LENGTH_BYTES));
         }
         Ok(Self(text))
     }
 
-    /// Takes `kind:value`.
+    /// Parses `kind:value`.
     ///
     /// # Errors
-    /// A sentence that says what is wrong.
+    /// A message that says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (kind, value) = text.split_once(':').ok_or("an alias is written kind:value")?;
+        let (kind, value) = text.split_once(':').ok_or("an alias must have the form kind:value")?;
         Self::new(kind, value)
     }
 
-    /// An alias that is known to be good: read from the store.
+    /// Creates an alias without a check, for text that was read from the store.
     pub fn known(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// `kind:value`.
+    /// Returns `kind:value`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The kind before the colon.
+    /// Returns the kind, before the colon.
     pub fn kind(&self) -> &str {
         self.0.split_once(':').map_or("", |(kind, _)| kind)
     }
 
-    /// The value behind the colon.
+    /// Returns the value, after the colon.
     pub fn value(&self) -> &str {
         self.0.split_once(':').map_or("", |(_, value)| value)
     }
@@ -190,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn must_take_only_names_of_the_pattern() {
+    fn must_accept_only_names_that_match_the_pattern() {
         for good in ["acme-eu", "a1", "0-0", &"x".repeat(64)] {
             assert!(TenantId::parse(good).is_ok(), "{good}");
         }

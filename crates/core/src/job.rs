@@ -1,4 +1,4 @@
-//! Jobs: one lifecycle action on a tenant, worked in steps.
+//! Jobs: each runs one lifecycle action on a tenant, in steps.
 
 use crate::action::Action;
 use crate::environment::Environment;
@@ -7,26 +7,26 @@ use crate::words::words;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Largest log of a job, in bytes; what is older is cut off.
+/// Maximum size of the log of a job, in bytes. Older lines are cut.
 pub const MAX_LOG_BYTES: usize = 256 * 1024;
 
 words!(
-    /// The states of a job. Cancelled and given up are `failed` with that code; waiting is `queued` with a reason and a
-    /// time.
+    /// State of a job. A job that was cancelled or given up is `failed` with that code; a waiting job is `queued` with
+    /// a condition and a time.
     JobState {
-        /// To be worked from `due_at` on.
+        /// Waits to run, at `due_at` or later.
         Queued = "queued",
-        /// Worked by the holder of its lease.
+        /// Run by the holder of its lease.
         Running = "running",
-        /// Ended well.
+        /// Succeeded.
         Completed = "completed",
-        /// Ended otherwise; `error_code` says how.
+        /// Failed; `error_code` has the reason.
         Failed = "failed",
     }
 );
 
 words!(
-    /// What a step does to its target.
+    /// Effect of a step on its target.
     Verb {
         /// Creates an environment.
         Provision = "provision",
@@ -38,9 +38,9 @@ words!(
         Detach = "detach",
         /// Takes an environment out of the archive.
         Attach = "attach",
-        /// Destroys an environment's data.
+        /// Destroys the data of an environment.
         Destroy = "destroy",
-        /// Commits the outcome of the job. It is always the last step, and no provisioner is asked for it.
+        /// Commits the outcome of the job. It is always the last step and does not involve a provisioner.
         Record = "record",
     }
 );
@@ -48,65 +48,65 @@ words!(
 words!(
     /// The codes of failed jobs. `tenant_jobs.error_code` is text: a later release may add codes.
     FailureCode {
-        /// The provisioner could not do a step.
+        /// The provisioner reported an error in a step.
         ProvisionerFailed = "provisioner_failed",
         /// The provisioner panicked.
         Panicked = "panicked",
-        /// The state table has no such transition any more.
+        /// The state of the tenant does not permit the action any more.
         NotInThisState = "not_in_this_state",
         /// A hold keeps the data that the job would destroy.
         DataHeld = "data_held",
-        /// The job waited longer than a job may.
+        /// The job waited longer than the limit.
         GivenUp = "given_up",
-        /// Somebody cancelled the job, or a hold did not let it wait.
+        /// A caller cancelled the job, or a hold did not let it wait.
         Cancelled = "cancelled",
     }
 );
 
 words!(
-    /// How far a step is.
+    /// State of a step.
     StepState {
-        /// Not begun.
+        /// Not started.
         Pending = "pending",
-        /// Ended well.
+        /// Succeeded.
         Done = "done",
-        /// Ended otherwise.
+        /// Failed.
         Failed = "failed",
     }
 );
 
-/// What a step is about.
+/// Target of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// The environment of that name.
+    /// The environment with this name.
     Environment(String),
     /// The tenant itself.
     Tenant,
 }
 
-/// One step of a job. Its name, `provision dev`, is unique within the job.
+/// Step of a job. Its name, such as `provision dev`, is unique within the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// What it does.
+    /// Effect of the step.
     pub verb: Verb,
-    /// To what.
+    /// Target of the step.
     pub target: Target,
-    /// How far it is.
+    /// State of the step.
     pub state: StepState,
 }
 
 impl Step {
-    /// A step that is not begun.
+    /// Creates a step that is not started.
     pub fn new(verb: Verb, target: Target) -> Self {
         Self { verb, target, state: StepState::Pending }
     }
 
-    /// The environment that the step is about, if it is about one of these.
+    /// Returns the environment that the step works on, if it is in the list.
     pub fn environment<'a>(&self, environments: &'a [Environment]) -> Option<&'a Environment> {
         environments.iter().find(|environment| self.is_about(environment))
     }
 
-    /// Whether the step is about this environment.
+    /// Whether the step works on this environment.
     pub fn is_about(&self, environment: &Environment) -> bool {
         matches!(&self.target, Target::Environment(name) if *name == environment.name)
     }
@@ -121,8 +121,8 @@ impl std::fmt::Display for Step {
     }
 }
 
-/// A step as `tenant_jobs.steps` has it. The release before this one wrote and reads `name` and `state` alone; both run
-/// side by side during an update. So `name` is written, too, and read where `verb` is missing.
+/// A step as `tenant_jobs.steps` stores it. The previous release knows only `name` and `state`, and both releases run
+/// side by side during an update. So `name` is also written, and it is read if `verb` is missing.
 #[derive(Serialize, Deserialize)]
 struct StoredStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,7 +148,7 @@ impl Serialize for Step {
 impl<'de> Deserialize<'de> for Step {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let stored = StoredStep::deserialize(deserializer)?;
-        let unknown = |what: &str, word: &str| serde::de::Error::custom(format!("no {what} of a step: {word:?}"));
+        let unknown = |what: &str, word: &str| serde::de::Error::custom(format!("unknown {what} of a step: {word:?}"));
         let (verb, environment) = match stored.verb {
             Some(verb) => (verb, stored.environment),
             None => match stored.name.split_once(' ') {
@@ -167,58 +167,59 @@ impl<'de> Deserialize<'de> for Step {
 /// A row of `tenant_jobs`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
-    /// Its id.
+    /// Id of the job.
     pub job_id: JobId,
-    /// On whom.
+    /// Tenant that the job works on.
     pub tenant_id: TenantId,
-    /// What it does.
+    /// Action of the job.
     pub action: Action,
-    /// How far it is.
+    /// State of the job.
     pub state: JobState,
-    /// From 0 to 1.
+    /// Progress, from 0 to 1.
     pub progress: f64,
-    /// Lines for people.
+    /// Log, for people.
     pub logs: String,
-    /// Its steps, in order.
+    /// Steps, in order.
     pub steps: Vec<Step>,
-    /// For what it waits, while it is queued.
+    /// Condition that a queued job waits for.
     pub waiting_for: Option<String>,
-    /// Queued: not before; running: until when its lease holds.
+    /// If the job is queued: earliest time at which it runs. If it is running: time at which its lease expires.
     pub due_at: Timestamp,
-    /// How often it was begun.
+    /// Number of times that the job was started.
     pub attempt: i64,
-    /// Who works it.
+    /// Process that has the lease.
     pub lease_holder: Option<String>,
-    /// Up with each claim, and when a lease is given back: what a running job writes is fenced by it.
+    /// Epoch of the lease, which fences the writes of a running job. It increases with each claim and release.
     pub lease_epoch: i64,
-    /// How it failed.
+    /// Code of the failure.
     pub error_code: Option<String>,
-    /// How it failed, for people, with what to do.
+    /// Reason of the failure and what to do, for people.
     pub error: Option<String>,
-    /// In which request it was asked for.
+    /// Correlation id of the request that queued the job.
     pub correlation_id: CorrelationId,
-    /// Who asked for it.
+    /// Actor that requested the job.
     pub requested_by: String,
-    /// When it was queued.
+    /// Time at which the job was queued.
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// Time of the last change.
     pub updated_at: Timestamp,
-    /// When it ended.
+    /// Time at which the job ended.
     pub finished_at: Option<Timestamp>,
 }
 
-/// How a job failed.
+/// Failure of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Stable.
+    /// Stable code.
     pub code: FailureCode,
-    /// For people, with what to do.
+    /// Reason and what to do, for people.
     pub message: String,
-    /// At which step: its index in the job's steps.
+    /// Index of the step that failed.
     pub step: Option<usize>,
 }
 
-/// Appends lines to a job's log. What is longer than [`MAX_LOG_BYTES`] is cut to a quarter as many characters, at its front.
+/// Appends lines to the log of a job. If the log then exceeds [`MAX_LOG_BYTES`], only its last characters are kept, a
+/// quarter of that number.
 pub fn append(logs: &mut String, lines: &str) {
     logs.push_str(lines);
     if logs.len() > MAX_LOG_BYTES
@@ -229,14 +230,15 @@ pub fn append(logs: &mut String, lines: &str) {
 }
 
 impl Job {
-    /// Whether it is queued or running.
+    /// Whether the job is queued or running.
     pub fn is_open(&self) -> bool {
         matches!(self.state, JobState::Queued | JobState::Running)
     }
 }
 
-/// The steps of `action` on a tenant: one for each of its environments that the action touches, in their order, then the
-/// record. What is provisioned is not provisioned again: a creation that failed may have come far.
+/// Returns the steps of `action` on a tenant: one for each environment that the action affects, in order, then
+/// [`Verb::Record`]. Environments that are provisioned are not provisioned again, because a failed creation can have
+/// provisioned some.
 pub fn steps<'a>(action: Action, environments: impl IntoIterator<Item = &'a Environment>) -> Vec<Step> {
     let verb = match action {
         Action::Create | Action::Update => Verb::Provision,

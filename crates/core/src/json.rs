@@ -1,4 +1,4 @@
-//! JSON in one canonical form: keys sorted, no duplicates, numbers that both databases give back as they came.
+//! JSON in one canonical form: sorted keys, no duplicate keys, and numbers that both databases return unchanged.
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -6,19 +6,19 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// A JSON object; its keys are sorted.
+/// A JSON object with sorted keys.
 pub type Object = Map<String, Value>;
 
-/// JSON read strictly: a duplicate key, U+0000 and a number beyond 64-bit integers and finite doubles are errors, and
-/// a double that is a whole number becomes that integer (`1e2` is `100`, as PostgreSQL's `jsonb` has it).
+/// JSON that was read strictly. Duplicate keys, U+0000, integers beyond 64 bits and infinite doubles are errors. A
+/// double without a fraction becomes an integer (`1e2` becomes `100`, as in PostgreSQL's `jsonb`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Strict(pub Value);
 
 impl Strict {
-    /// Reads JSON text from outside. An integer that does not fit into 64 bits is refused: it would be rounded.
+    /// Reads JSON text from outside. An integer that does not fit into 64 bits is refused, because it would be rounded.
     ///
     /// # Errors
-    /// A sentence, with line and column where the text is no JSON.
+    /// A message, with line and column if the text is not JSON.
     pub fn parse(text: &[u8]) -> Result<Value, String> {
         let value = Self::parse_kept(text)?;
         match beyond_64_bits(text) {
@@ -27,16 +27,16 @@ impl Strict {
         }
     }
 
-    /// Reads JSON text as a database gives it back: `jsonb` writes the double `1e30` as an integer of 31 digits.
+    /// Reads JSON text from a database: `jsonb` writes the double `1e30` as an integer of 31 digits.
     ///
     /// # Errors
-    /// A sentence with line and column.
+    /// A message with line and column.
     pub fn parse_kept(text: &[u8]) -> Result<Value, String> {
         serde_json::from_slice::<Self>(text).map(|strict| strict.0).map_err(|error| error.to_string())
     }
 }
 
-/// The first integer of a JSON text that fits neither into `i64` nor into `u64`.
+/// Returns the first integer of a JSON text that fits neither into `i64` nor into `u64`.
 fn beyond_64_bits(text: &[u8]) -> Option<&str> {
     let in_number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
     let mut rest = text;
@@ -59,7 +59,7 @@ fn beyond_64_bits(text: &[u8]) -> Option<&str> {
     None
 }
 
-/// What follows a string whose opening quote has been read.
+/// Returns the text after a string whose opening quote has been read.
 fn past_string(text: &[u8]) -> &[u8] {
     let mut escaped = false;
     let end = text.iter().position(|byte| {
@@ -140,7 +140,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
             }
             let Strict(value) = entries.next_value()?;
             if object.contains_key(&key) {
-                return Err(A::Error::custom(format!("the key {key:?} stands twice in one object")));
+                return Err(A::Error::custom(format!("an object contains the key {key:?} twice")));
             }
             object.insert(key, value);
         }
@@ -148,12 +148,12 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 }
 
-/// The least whole number within 64 bits, as a double.
+/// Lowest 64-bit integer, as a double.
 pub const LEAST_I64: f64 = -9_223_372_036_854_775_808.0;
-/// The first one past them.
+/// Lowest integer above all unsigned 64-bit integers, as a double.
 pub const PAST_U64: f64 = 18_446_744_073_709_551_616.0;
 
-/// A double that is a whole number within 64 bits becomes that integer; beyond, it stays the double it is.
+/// Converts a double without a fraction to an integer if it fits into 64 bits. Other doubles stay doubles.
 fn canonical_double(v: f64) -> Option<Value> {
     // Exact: both bounds are powers of two, and a double between them that has no fraction is an integer.
     if v.is_finite() && v.fract() == 0.0 && (LEAST_I64..PAST_U64).contains(&v) {
@@ -164,19 +164,20 @@ fn canonical_double(v: f64) -> Option<Value> {
     Number::from_f64(v).map(Value::Number)
 }
 
-/// The canonical text: keys sorted, no spaces.
+/// Returns the canonical text: sorted keys, no spaces.
 pub fn canonical(value: &Value) -> String {
-    // A value always has a text: its keys are text, and its numbers finite.
+    // Serialization cannot fail: keys are text and numbers are finite.
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// How many bytes the canonical text of an object has.
+/// Returns the number of bytes of the canonical text of an object.
 pub fn canonical_bytes(object: &Object) -> usize {
-    // An object always has a text.
+    // Serialization cannot fail, as above.
     serde_json::to_string(object).map_or(0, |text| text.len())
 }
 
-/// SHA-256 of parts, each preceded by its length so that no two lists of parts have one digest, in hexadecimal.
+/// Returns the SHA-256 of parts, in hexadecimal. Each part is preceded by its length, so that different lists of parts
+/// have different digests.
 pub fn sha256_hex(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
@@ -186,7 +187,7 @@ pub fn sha256_hex(parts: &[&[u8]]) -> String {
     hex(&hasher.finalize())
 }
 
-/// Hexadecimal digits, small.
+/// Returns lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(2 * bytes.len());
@@ -196,17 +197,17 @@ pub fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// A place in a document: an RFC 6901 JSON Pointer, made as one descends.
+/// A JSON Pointer (RFC 6901): a place in a document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pointer(String);
 
 impl Pointer {
-    /// The whole document.
+    /// Returns the pointer of the whole document.
     pub fn root() -> Self {
         Self::default()
     }
 
-    /// The member `key` of this place.
+    /// Returns the pointer of the member `key` of this place.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
         let mut text = String::with_capacity(self.0.len() + 1 + key.len());
@@ -219,7 +220,7 @@ impl Pointer {
         Self(text)
     }
 
-    /// The item `index` of this place.
+    /// Returns the pointer of the item `index` of this place.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
         Self(format!("{}/{index}", self.0))
@@ -232,7 +233,7 @@ impl fmt::Display for Pointer {
     }
 }
 
-/// Merges as RFC 7396 says: `null` removes, objects merge, anything else replaces.
+/// Applies a merge patch (RFC 7396): `null` removes a member, objects are merged, other values replace.
 pub fn merge_patch(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *target = patch.clone();
@@ -251,7 +252,7 @@ pub fn merge_patch(target: &mut Value, patch: &Value) {
     }
 }
 
-/// The object as a merge leaves it: without members that are null, at any depth of objects (not within lists).
+/// Returns the object as after a merge: without members that are `null`, in nested objects too, but not within lists.
 pub fn without_nulls(object: &Object) -> Object {
     let kept = object.iter().filter(|(_, value)| !value.is_null());
     kept.map(|(key, value)| match value {
@@ -261,7 +262,7 @@ pub fn without_nulls(object: &Object) -> Object {
     .collect()
 }
 
-/// How many lists and objects are nested in each other.
+/// Returns the depth of nested lists and objects.
 pub fn nesting(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(nesting).max().unwrap_or(0),
@@ -270,20 +271,21 @@ pub fn nesting(value: &Value) -> usize {
     }
 }
 
-/// One place in which two documents differ.
+/// One difference between two documents.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Difference {
-    /// JSON Pointer (RFC 6901).
+    /// JSON Pointer (RFC 6901) of the field.
     pub pointer: String,
-    /// What stood there; `null` when nothing did.
+    /// Previous value; `null` if the field was absent.
     pub from: Value,
-    /// What stands there now; `null` when nothing does.
+    /// New value; `null` if the field is absent.
     pub to: Value,
 }
 
-/// Every place in which `to` differs from `from`: objects are compared by key, arrays of objects with a `name` each by
-/// name (the pointer then ends in the name), anything else whole. Empty if and only if they are equal: what differs
-/// in nothing but order, or in a null that stands or does not, is a difference of the whole.
+/// Returns all differences between `from` and `to`. Objects are compared by key; arrays of objects that all have a
+/// `name` are compared by name, and the pointer then contains the name; other values are compared as a whole. The
+/// result is empty if and only if both are equal: if only the order of items or the presence of a `null` differs, the
+/// whole value is the difference.
 pub fn differences(from: &Value, to: &Value) -> Vec<Difference> {
     let mut found = Vec::new();
     compare(&Pointer::root(), from, to, &mut found);
@@ -309,7 +311,7 @@ fn compare(at: &Pointer, from: &Value, to: &Value, found: &mut Vec<Difference>) 
 
 type Members<'a> = BTreeMap<&'a str, &'a Value>;
 
-/// Both by key, or both by name.
+/// Returns the members of both, by key or by name.
 fn by_key<'a>(from: &'a Value, to: &'a Value) -> Option<(Members<'a>, Members<'a>)> {
     match (from, to) {
         (Value::Object(from), Value::Object(to)) => Some((members(from), members(to))),
@@ -322,7 +324,7 @@ fn members(object: &Object) -> Members<'_> {
     object.iter().map(|(key, value)| (key.as_str(), value)).collect()
 }
 
-/// A list of objects with a `name` each, all of them different.
+/// Returns the items of a list of objects by `name`, if all have different names.
 fn by_name(items: &[Value]) -> Option<Members<'_>> {
     let members: Members<'_> =
         items.iter().filter_map(|item| Some((item.as_object()?.get("name")?.as_str()?, item))).collect();
@@ -335,7 +337,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn must_refuse_what_the_databases_cannot_keep_alike() {
+    fn must_refuse_what_the_databases_would_store_differently() {
         for bad in [
             r#"{"a":1,"a":2}"#,
             r#"{"a":{"b":1,"b":1}}"#,

@@ -1,72 +1,72 @@
-//! The judge: who of a batch may pass. One pure function for both databases and for the in-memory model.
+//! The judge: decides which members of a batch commit. One pure function serves both databases and the in-memory model.
 
 use crate::changes::{Changes, Conflict, Guard, IdempotencyRecord, Write};
 use crate::ids::{Alias, AuditId, JobId, KeyId, OrganizationId, TenantId};
 use crate::organization::{Caps, Usage};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// An organization as it was read under its lock.
+/// An organization, read under its lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurrentOrganization {
-    /// Its version.
+    /// Current version.
     pub version: i64,
-    /// Its counter.
+    /// Current counter.
     pub counter: i64,
-    /// Whether it takes new tenants.
+    /// Whether it accepts new tenants.
     pub open: bool,
-    /// Its caps.
+    /// Caps.
     pub caps: Caps,
-    /// Its usage.
+    /// Usage.
     pub usage: Usage,
-    /// The number of the usage row that was newest.
+    /// Number of the newest usage row.
     pub usage_serial: i64,
 }
 
-/// Every row that the guards of a batch name, as read under their locks; callers' keys may be as they are asserted to be.
-/// What is absent is not there.
+/// All rows that the guards of a batch name, read under their locks. Keys of callers may instead have the version that
+/// the commit asserts. Absent rows do not exist.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CurrentRows {
     /// Organizations.
     pub organizations: HashMap<OrganizationId, CurrentOrganization>,
     /// Version and counter of tenants.
     pub tenants: HashMap<TenantId, (i64, i64)>,
-    /// Where aliases lead.
+    /// Aliases that belong to a tenant.
     pub aliases: HashSet<Alias>,
     /// Lease epochs of open jobs.
     pub jobs: HashMap<JobId, i64>,
     /// Versions of API keys.
     pub api_keys: HashMap<KeyId, i64>,
-    /// Names of good API keys.
+    /// Names of active API keys.
     pub api_key_names: HashSet<String>,
-    /// Stored answers, by digest.
+    /// Stored responses, by digest.
     pub answers: HashMap<String, IdempotencyRecord>,
-    /// Receipts that are in the log: looked for only when a batch is run again.
+    /// Receipts that the log contains. They are read only when a batch is retried.
     pub receipts: HashSet<AuditId>,
 }
 
-/// What becomes of a member.
+/// Verdict on a member of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// It is written.
+    /// The member is written.
     In,
-    /// A guard of it fails; nothing of it is written.
+    /// A guard of the member failed; the member is not written.
     Out(Conflict),
-    /// An earlier member of this batch writes a row it stands on: next batch.
+    /// An earlier member of this batch writes a row that the member depends on: it moves to the next batch.
     Later,
-    /// It is in the log already: an earlier run of it had come through.
+    /// The log contains the member already: an earlier attempt has committed it.
     Done,
 }
 
-/// What is to be done with a batch.
+/// Judgement on a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
-    /// One for each member, in order.
+    /// One verdict for each member, in order.
     pub verdicts: Vec<Verdict>,
-    /// New usage of organizations, with the number of its row.
+    /// New usage of organizations, with the number of the usage row.
     pub usages: BTreeMap<OrganizationId, (i64, Usage)>,
 }
 
-/// A row by its key, as guards and writes name it.
+/// Key of a row that guards and writes name.
 #[derive(PartialEq, Eq, Hash)]
 enum Row<'a> {
     Answer(&'a str),
@@ -78,8 +78,8 @@ enum Row<'a> {
     ApiKeyName(&'a str),
 }
 
-/// Judges the members in order. Members that are in touch disjoint rows, but for the usage of organizations, which is
-/// added up member by member; so to write them all is to write one after the other.
+/// Judges the members in order. The accepted members affect disjoint rows, except for the usage of organizations, which
+/// is summed up member by member. To write them all at once therefore has the same effect as to write them one by one.
 pub fn judge(members: &[&Changes], found: &CurrentRows) -> Judgement {
     let mut touched = HashSet::new();
     let mut usages = BTreeMap::<OrganizationId, (i64, Usage)>::new();
@@ -89,7 +89,7 @@ pub fn judge(members: &[&Changes], found: &CurrentRows) -> Judgement {
             if found.receipts.contains(member.receipt()) {
                 return Verdict::Done;
             }
-            if member.guards.iter().filter_map(stands_on).any(|row| touched.contains(&row)) {
+            if member.guards.iter().filter_map(depends_on).any(|row| touched.contains(&row)) {
                 return Verdict::Later;
             }
             let conflicts = member.guards.iter().filter_map(|guard| fails(guard, found, &usages)).collect();
@@ -118,8 +118,8 @@ fn usage_changes(member: &Changes) -> impl Iterator<Item = (&OrganizationId, &Us
     })
 }
 
-/// The row that a guard reads: it must not have been written by an earlier member.
-fn stands_on(guard: &Guard) -> Option<Row<'_>> {
+/// Returns the row that a guard reads. No earlier member may have written it.
+fn depends_on(guard: &Guard) -> Option<Row<'_>> {
     Some(match guard {
         Guard::IdempotencyKeyUnused(digest) => Row::Answer(digest),
         Guard::OrganizationUnused(id) | Guard::OrganizationAt(id, ..) | Guard::OrganizationRoom(id, _) => {
@@ -133,16 +133,17 @@ fn stands_on(guard: &Guard) -> Option<Row<'_>> {
     })
 }
 
-/// The row that a member with this guard changes, or keeps as it is for itself: what [`stands_on`] names, but for an
+/// Returns the row that a member with this guard changes or reserves: the row of [`depends_on`], except for an
 /// organization of which only the usage changes, and for the key of the caller.
 fn touches(guard: &Guard) -> Option<Row<'_>> {
     match guard {
         Guard::OrganizationRoom(..) | Guard::CallerAt(..) => None,
-        guard => stands_on(guard),
+        guard => depends_on(guard),
     }
 }
 
-/// The row that a write changes and that guards may name, where its member need not have a guard for it.
+/// Returns the row that a write changes and that guards can name, if the member does not necessarily have a guard for
+/// it.
 fn written(write: &Write) -> Option<Row<'_>> {
     match write {
         Write::DeleteAlias(alias) => Some(Row::Alias(alias)),
@@ -153,7 +154,7 @@ fn written(write: &Write) -> Option<Row<'_>> {
     }
 }
 
-/// How a guard fails, if it does.
+/// Returns the conflict of a guard that fails.
 fn fails(guard: &Guard, found: &CurrentRows, usages: &BTreeMap<OrganizationId, (i64, Usage)>) -> Option<Conflict> {
     match guard {
         Guard::IdempotencyKeyUnused(digest) => {

@@ -1,8 +1,8 @@
 //! The domain of Tenancy: types, rules and decisions.
 //!
-//! Everything here is pure: no I/O, no async, no clock, no randomness, no SQL. A rule takes what was loaded and a
-//! command, and returns [`changes::Changes`]: the rows to write, the guards they depend on, and an audit event for
-//! each thing that happened. Time, ids and actor come in through a [`decision_context::DecisionContext`].
+//! The crate is pure: no I/O, no async, no clock, no randomness, no SQL. A rule takes loaded rows and a command, and
+//! returns [`changes::Changes`]: the rows to write, the guards they depend on, and an audit event for each thing that
+//! happened. Time, ids and actor come from a [`decision_context::DecisionContext`].
 
 pub mod action;
 pub mod actor;

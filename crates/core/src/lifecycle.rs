@@ -1,4 +1,4 @@
-//! The state table, and the one rule that says what happens next.
+//! The state table, and the rule that decides the next action of a tenant.
 
 use crate::action::Action;
 use crate::declared::Declared;
@@ -8,31 +8,32 @@ use crate::snapshot::TenantSnapshot;
 use crate::tenant::{DesiredState, State};
 use jiff::Timestamp;
 
-/// What must be true before an action may be asked for.
+/// Condition that must hold before an action can be requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     /// `deletion_protection` is off.
     Unprotected,
-    /// No hold keeps the data.
+    /// No hold keeps the data of the tenant.
     DataNotHeld,
-    /// No hold keeps it suspended.
+    /// No hold keeps the tenant suspended.
     NotHeld,
-    /// The grace period after archiving is over.
+    /// The grace period after archiving has ended.
     GraceOver,
-    /// Its `create` job ended well, or, for one that was deleted before, the `update` job after its undeletion.
+    /// The tenant is provisioned: its `create` job succeeded, or, if it was deleted before that, the `update` job after
+    /// its undeletion.
     Provisioned,
 }
 
 /// One line of the state table.
 #[derive(Debug, Clone, Copy)]
 pub struct Transition {
-    /// From which state.
+    /// State before the action.
     pub from: State,
-    /// By which action.
+    /// The action.
     pub action: Action,
-    /// To which state.
+    /// State after the action.
     pub to: State,
-    /// Under which conditions.
+    /// Conditions that must hold.
     pub conditions: &'static [Condition],
 }
 
@@ -40,7 +41,7 @@ const fn line(from: State, action: Action, to: State, conditions: &'static [Cond
     Transition { from, action, to, conditions }
 }
 
-/// The state table: an action that has no line from a state is refused there.
+/// The state table. An action without a line for the current state is refused.
 pub const TABLE: &[Transition] = {
     use Action::{Activate, Create, Delete, Purge, Suspend, Undelete, Update};
     use Condition::{DataNotHeld, GraceOver, NotHeld, Provisioned, Unprotected};
@@ -60,16 +61,16 @@ pub const TABLE: &[Transition] = {
     ]
 };
 
-/// All that [`next_action`] looks at.
+/// Input of [`next_action`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Situation {
-    /// What is.
+    /// Current state.
     pub state: State,
-    /// What is wished.
+    /// Desired state in the manifest.
     pub desired: Option<DesiredState>,
     /// Whether a hold keeps the tenant suspended.
     pub held: bool,
-    /// Whether it was provisioned: its `create` job ended well.
+    /// Whether the tenant is provisioned: its `create` job succeeded.
     pub provisioned: bool,
     /// Whether an environment is not provisioned yet.
     pub unprovisioned_environment: bool,
@@ -78,7 +79,7 @@ pub struct Situation {
 }
 
 impl Situation {
-    /// The situation of a tenant.
+    /// Reads the situation of a tenant from its snapshot.
     pub fn of(declared: &Declared, snapshot: &TenantSnapshot) -> Self {
         Self {
             state: snapshot.tenant.facts.state,
@@ -91,30 +92,30 @@ impl Situation {
     }
 }
 
-/// The holds that keep a tenant suspended.
+/// Returns the holds that keep a tenant suspended.
 pub fn suspending_holds<'a>(declared: &'a Declared, snapshot: &'a TenantSnapshot) -> impl Iterator<Item = &'a Hold> {
     snapshot.all_holds().filter(|hold| declared.suspends(&hold.kind))
 }
 
-/// Why the data may not be destroyed that a job is about to destroy; `None` for every other job. A purge is not asked for
-/// while a hold keeps the data, and none is placed on a tenant that is purged: but one may be placed on its organization,
-/// which knows nothing of its tenants' jobs.
+/// Returns the reason why a purge must not destroy the data of the tenant; `None` for all other actions. A purge cannot
+/// be requested while a hold keeps the data, and no such hold can be placed on a tenant during its purge. But a hold
+/// can be placed on its organization at any time, because that does not check the jobs of its tenants.
 pub fn kept_from(declared: &Declared, snapshot: &TenantSnapshot, action: Action) -> Option<String> {
     let holds = || described(snapshot.all_holds().filter(|hold| declared.keeps_data(&hold.kind)));
-    (action == Action::Purge).then(holds)?.map(|holds| format!("hold {holds} keeps its data"))
+    (action == Action::Purge).then(holds)?.map(|holds| format!("the data is held by {holds}"))
 }
 
-/// The holds as a sentence names them; `None` when there are none.
+/// Formats holds for messages; `None` if there are none.
 fn described<'a>(holds: impl Iterator<Item = &'a Hold>) -> Option<String> {
     let holds: Vec<_> = holds.map(Hold::described).collect();
     (!holds.is_empty()).then(|| holds.join(", "))
 }
 
-/// What happens next of itself: the one rule, applied in every commit that changes what it looks at.
+/// Decides which action the server takes next by itself. It is applied in every commit that changes its input.
 ///
-/// Without a wish a tenant stays a Draft; one that is Suspended without a hold was suspended by a hold that is gone,
-/// and goes back into service. Being out of service comes before anything else is provisioned, and provisioning before
-/// being in service: also for a tenant that was deleted as a Draft, before its creation ended well, and undeleted.
+/// Without a desired state, a Draft stays a Draft, and a Suspended tenant without a hold is activated: the hold that
+/// suspended it was released. The order is: suspend, then provision, then activate. It also applies to a tenant that
+/// was deleted as a Draft, before its creation succeeded, and then undeleted.
 pub fn next_action(now: Situation) -> Option<Action> {
     let wants_service = now.desired != Some(DesiredState::Suspended) && !now.held;
     if now.open_job {
@@ -133,35 +134,34 @@ pub fn next_action(now: Situation) -> Option<Action> {
     }
 }
 
-/// Why a tenant is not as it is wished, for people: a hold, a job, or its archiving; `None` when it is as wished. What is
-/// purged waits for nothing.
+/// Returns what keeps a tenant from its desired state, for people: a job, the archive, holds, or an action that failed.
+/// `None` if the tenant is in its desired state, or is purged.
 pub fn waits_for(declared: &Declared, snapshot: &TenantSnapshot) -> Option<String> {
     if let Some(job) = &snapshot.open_job {
-        let waiting = job.waiting_for.as_ref().map(|what| format!(", which waits for {what}")).unwrap_or_default();
+        let waiting = job.waiting_for.as_ref().map(|what| format!(", waiting for {what}")).unwrap_or_default();
         return Some(format!("job {} ({}, {}){waiting}", job.job_id, job.action, job.state));
     }
     if snapshot.tenant.facts.state == State::Archived {
         let comes_back = snapshot.tenant.terms.desired_state == Some(DesiredState::Active)
             && snapshot.tenant.facts.purged_at.is_none();
-        return comes_back.then(|| "its undeletion".to_owned());
+        return comes_back.then(|| "undelete it first".to_owned());
     }
-    let holds: Vec<_> = suspending_holds(declared, snapshot).map(Hold::described).collect();
     let kept_from_service = match (snapshot.tenant.facts.state, snapshot.tenant.terms.desired_state) {
         (State::Draft, desired) => desired == Some(DesiredState::Active),
         (State::Suspended, desired) => desired != Some(DesiredState::Suspended),
         (State::Active | State::Archived, _) => false,
     };
-    if kept_from_service && !holds.is_empty() {
-        let plural = if holds.len() == 1 { "hold" } else { "holds" };
-        return Some(format!("the release of {plural} {}", holds.join(", ")));
+    if let Some(holds) = described(suspending_holds(declared, snapshot)).filter(|_| kept_from_service) {
+        return Some(format!("held by {holds}"));
     }
-    next_action(Situation::of(declared, snapshot)).map(|action| format!("{action}, whose last job failed"))
+    let failed = |action| format!("{action}, which failed last time: see the error of its last job");
+    next_action(Situation::of(declared, snapshot)).map(failed)
 }
 
-/// Whether `action` may be asked for now.
+/// Checks whether `action` can be requested at `now`.
 ///
 /// # Errors
-/// [`Error::NotNow`] with every condition that is not met, and what to do.
+/// [`Error::NotNow`] with all conditions that are not met, and what to do.
 pub fn check(
     declared: &Declared,
     snapshot: &TenantSnapshot,
@@ -170,28 +170,25 @@ pub fn check(
 ) -> Result<&'static Transition, Error> {
     let tenant = &snapshot.tenant;
     if tenant.facts.purged_at.is_some() {
-        return Err(Error::NotNow(format!(
-            "{} is purged: its id stays taken, and nothing can be done",
-            tenant.tenant_id
-        )));
+        return Err(Error::purged(&tenant.tenant_id));
     }
     let Some(transition) = TABLE.iter().find(|line| line.from == tenant.facts.state && line.action == action) else {
         let from: Vec<_> = TABLE.iter().filter(|line| line.action == action).map(|line| line.from.as_str()).collect();
         let need = from.join(" or ");
         return Err(Error::NotNow(format!(
-            "{action} needs a tenant that is {need}; {} is {}",
+            "{} is {}: {action} requires a tenant that is {need}",
             tenant.tenant_id, tenant.facts.state
         )));
     };
     if let Some(job) = &snapshot.open_job {
-        return Err(Error::NotNow(format!("job {} ({}) is {}: wait for its end", job.job_id, job.action, job.state)));
+        return Err(Error::NotNow(format!("job {} ({}) is {}: wait until it ends", job.job_id, job.action, job.state)));
     }
     let unmet: Vec<_> = transition.conditions.iter().filter_map(|c| c.unmet(declared, snapshot, now)).collect();
     if unmet.is_empty() { Ok(transition) } else { Err(Error::NotNow(unmet.join("; "))) }
 }
 
 impl Condition {
-    /// Why the condition is not met; `None` when it is.
+    /// Returns the reason why the condition is not met; `None` if it is met.
     fn unmet(self, declared: &Declared, snapshot: &TenantSnapshot, now: Timestamp) -> Option<String> {
         let tenant = &snapshot.tenant;
         match self {
@@ -199,19 +196,21 @@ impl Condition {
                 .terms
                 .deletion_protection
                 .then(|| "deletion_protection is on: turn it off in the manifest first".to_owned()),
-            Self::DataNotHeld => kept_from(declared, snapshot, Action::Purge),
+            Self::DataNotHeld => {
+                kept_from(declared, snapshot, Action::Purge).map(|held| format!("{held}: release the hold first"))
+            }
             Self::NotHeld => described(suspending_holds(declared, snapshot))
-                .map(|holds| format!("hold {holds} keeps it suspended: release it")),
+                .map(|holds| format!("the tenant is held by {holds}: release the hold first")),
             Self::GraceOver => match tenant.facts.purge_after {
                 Some(at) if now >= at => None,
-                Some(at) => Some(format!("its grace period ends at {at}")),
-                None => Some("it has no grace period: it was not deleted".to_owned()),
+                Some(at) => Some(format!("the grace period has not ended: wait until {at}")),
+                None => Some("the tenant has no grace period: delete it first".to_owned()),
             },
             Self::Provisioned => tenant
                 .facts
                 .provisioned_at
                 .is_none()
-                .then(|| "it is not provisioned: its last job has not ended well".to_owned()),
+                .then(|| "the tenant is not provisioned: see the error of its last job".to_owned()),
         }
     }
 }
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn must_come_to_rest_in_the_wished_state() {
+    fn must_come_to_rest_in_the_desired_state() {
         for mut situation in every_situation().filter(|s| !s.open_job && s.state != State::Archived) {
             for _ in 0..6 {
                 let Some(action) = next_action(situation) else { break };

@@ -1,4 +1,4 @@
-//! The manifest: the declared wish for a tenant with its environments and webhooks.
+//! The manifest: declares the desired configuration of a tenant with its environments and webhooks.
 
 mod check;
 mod document;

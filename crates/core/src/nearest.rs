@@ -1,10 +1,10 @@
-//! The nearest of a list of names, for "did you mean".
+//! Finds a similar name, for "did you mean" in messages.
 
-/// The candidate with the least edits to `wanted`, if it is near enough to be a slip.
+/// Returns the candidate with the fewest edits from `wanted`, if it is similar enough to be a typing error.
 pub fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = wanted.chars().count();
     let limit = (length / 3).clamp(1, 3);
-    // So many more characters are so many edits at least: nothing is computed for a text that is far too long.
+    // The difference in length is the minimum number of edits: texts that are far too long are skipped.
     let comparable = |candidate: &&str| candidate.chars().count().abs_diff(length) <= limit;
     candidates
         .into_iter()
@@ -15,7 +15,7 @@ pub fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// Damerau-Levenshtein distance with adjacent transpositions (optimal string alignment).
+/// Computes the Damerau-Levenshtein distance with adjacent transpositions (optimal string alignment).
 fn edits(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
@@ -43,7 +43,7 @@ mod tests {
     use super::nearest;
 
     #[test]
-    fn must_find_a_slip_and_nothing_farther() {
+    fn must_find_a_typing_error_and_nothing_less_similar() {
         assert_eq!(nearest("storageGib", ["storageGiB", "concurrentJobs"]), Some("storageGiB"));
         assert_eq!(nearest("porduction", ["production", "dev"]), Some("production"));
         assert_eq!(nearest("billing", ["region", "state"]), None);

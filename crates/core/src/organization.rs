@@ -1,4 +1,4 @@
-//! Organizations: the customers, who own tenants, with caps on how much.
+//! Organizations: the customers, which own tenants, with caps and usage.
 
 use crate::ids::OrganizationId;
 use crate::json::Pointer;
@@ -6,34 +6,36 @@ use crate::tenant::Labels;
 use crate::violation::Violation;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::fmt;
 
-/// Most different quotas that an organization's tenants have, in all: its usage is a sum of each of them.
+/// Maximum number of different quota keys of all tenants of an organization, because its usage has a sum for each.
 pub const MAX_QUOTA_KEYS: usize = 256;
 
-/// What [`MAX_QUOTA_KEYS`] is called as a cap. It is no quota's name: what can have a cap has no spaces.
+/// Name of [`MAX_QUOTA_KEYS`] as a cap. It cannot be the name of a quota, because names of quotas contain no spaces.
 pub const QUOTA_KEYS: &str = "different quota keys";
 
-/// What an organization's tenants may be at most, in number and in sum of their quotas. What is absent has no cap.
+/// Caps on the number of tenants of an organization and on the sums of their quotas. An absent cap means no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caps {
-    /// How many tenants; what is not purged counts.
+    /// Maximum number of tenants. Tenants that are not purged count.
     pub tenants: Option<i64>,
-    /// The sum of a quota over all tenants that are not purged.
+    /// Maximum sum of each quota over all tenants that are not purged.
     pub quotas: BTreeMap<String, i64>,
 }
 
-/// What an organization's tenants are in sum, or a change of it.
+/// Usage of an organization, or a change of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// How many tenants.
+    /// Number of tenants.
     pub tenants: i64,
-    /// Sums of quotas, declared or not, that are not 0: what tenants' documents say is all that they depend on.
+    /// Sum of each quota, without sums of 0. It includes undeclared quotas, so that it depends only on the documents of
+    /// the tenants.
     pub quotas: BTreeMap<String, i64>,
 }
 
 impl Usage {
-    /// Adds a change, which may be negative. Eight million tenants at the largest quota of all would be more than 64
-    /// bits: there it stays at the most.
+    /// Adds a change, which can be negative. Eight million tenants with the largest quota exceed 64 bits: the sum then
+    /// saturates.
     pub fn add(&mut self, change: &Usage) {
         self.tenants = self.tenants.saturating_add(change.tenants);
         for (name, value) in &change.quotas {
@@ -43,7 +45,7 @@ impl Usage {
         self.quotas.retain(|_, value| *value != 0);
     }
 
-    /// The change that leads from `self` to `to`.
+    /// Returns the change from `self` to `to`.
     pub fn until(&self, to: &Usage) -> Usage {
         let negative = Usage {
             tenants: self.tenants.saturating_neg(),
@@ -54,7 +56,7 @@ impl Usage {
         change
     }
 
-    /// How many quotas more there are in the sum after a change.
+    /// Returns by how many the number of quota keys increases with a change.
     fn more_keys(&self, change: &Usage) -> i64 {
         let sum = |name: &String| self.quotas.get(name).copied().unwrap_or(0);
         let more = change.quotas.iter().map(|(name, value)| {
@@ -64,42 +66,48 @@ impl Usage {
         more.sum()
     }
 
-    /// Whether it changes nothing.
+    /// Whether the change is empty.
     pub fn is_nothing(&self) -> bool {
         self.tenants == 0 && self.quotas.values().all(|value| *value == 0)
     }
 }
 
-/// One cap that a change would pass.
+/// A cap that a change would exceed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct CapExceeded {
-    /// `tenants`, [`QUOTA_KEYS`], or a quota's name.
+    /// Name of the cap: `tenants`, [`QUOTA_KEYS`], or the name of a quota.
     pub cap: String,
-    /// The cap.
+    /// Value of the cap.
     pub limit: i64,
-    /// What is used without the change.
+    /// Usage without the change.
     pub used: i64,
-    /// What the change adds.
+    /// Increase by the change.
     pub asked: i64,
 }
 
 impl CapExceeded {
-    /// The field of a tenant's document that asks for more than there is.
+    /// Returns the field of a tenant's document that exceeds the cap.
     pub fn field(&self) -> Violation {
-        let Self { cap, limit, used, asked } = self;
-        let pointer = match cap.as_str() {
+        let pointer = match self.cap.as_str() {
             "tenants" => Pointer::root().key("organization_id"),
             QUOTA_KEYS => Pointer::root().key("quotas"),
             quota => Pointer::root().key("quotas").key(quota),
         };
-        let message = format!("{used} of the organization's {limit} {cap} are used: there is no room for {asked} more");
-        Violation::at(&pointer, "organization_cap_exceeded", message)
+        Violation::at(&pointer, "organization_cap_exceeded", format!("would exceed the organization's {self}"))
+    }
+}
+
+impl fmt::Display for CapExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cap, limit, used, asked } = self;
+        write!(f, "cap on {cap}: {used} of {limit} used")?;
+        if *asked == 1 { Ok(()) } else { write!(f, ", {asked} more requested") }
     }
 }
 
 impl Caps {
-    /// Every cap that `usage` with `change` would pass, [`MAX_QUOTA_KEYS`] among them. What a change does not raise is not
-    /// asked: lowering is always allowed, also above a cap that was lowered since.
+    /// Returns all caps that `usage` with `change` exceeds, including [`MAX_QUOTA_KEYS`]. Only increases are checked: a
+    /// decrease is always permitted, even if the usage still exceeds a cap that was lowered.
     pub fn exceeded(&self, usage: &Usage, change: &Usage) -> Vec<CapExceeded> {
         let over = |cap: &str, limit: Option<i64>, used: i64, asked: i64| {
             let limit = limit?;
@@ -120,24 +128,25 @@ impl Caps {
 /// A row of `organizations`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Organization {
-    /// Global, chosen by the client.
+    /// Id of the organization: global, chosen by the client.
     pub organization_id: OrganizationId,
-    /// For people.
+    /// Display name, for people.
     pub display_name: Option<String>,
-    /// Labels.
+    /// Labels of the organization.
     pub labels: Labels,
-    /// Caps.
+    /// Caps on all tenants together.
     pub caps: Caps,
-    /// Up by one per accepted manifest change.
+    /// Version of the manifest. It increases by one with each accepted change.
     pub version: i64,
-    /// Up by one per change of anything else: its holds, whether it is closed.
+    /// Counter of all other changes: holds and closing.
     pub counter: i64,
-    /// The counter that all its tenants have followed: while it is behind, some have yet to.
+    /// Counter up to which all tenants have followed the holds. If it is lower than `counter`, some have not followed
+    /// yet.
     pub settled_counter: i64,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When the row last changed.
+    /// Time of the last change.
     pub updated_at: Timestamp,
-    /// Since when it takes no new tenants.
+    /// Time at which the organization was closed. It accepts no new tenants since then.
     pub closed_at: Option<Timestamp>,
 }

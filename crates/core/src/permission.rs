@@ -1,14 +1,14 @@
-//! Who may do what: tables of data, in one place.
+//! The permission tables.
 //!
-//! What a caller may do follows from the role of its key (which operations), from the scope of its key (on what), and
-//! from the group of a field (which part of a document).
+//! The permissions of a caller depend on the role of its key (operations), on the scope of its key (organizations and
+//! tenants), and on the group of a field (parts of a document).
 
 use crate::apikey::Role;
 use crate::scope::Scope;
 use crate::words::words;
 
 words!(
-    /// Everything that can be asked of the server with a credential. A route names the one it needs.
+    /// Operations that require a credential. Each route names the operation that it requires.
     Operation {
         /// Read an organization, or list them.
         ReadOrganizations = "read organizations",
@@ -24,13 +24,13 @@ words!(
         WriteTenants = "write tenants",
         /// Add, change and remove environments.
         WriteEnvironments = "write environments",
-        /// Ask for a lifecycle transition; place and release holds; cancel jobs.
+        /// Request lifecycle transitions; place and release holds; cancel jobs.
         RunLifecycle = "run lifecycle actions",
         /// Read jobs and their logs.
         ReadJobs = "read jobs",
         /// Read the audit log.
         ReadAudit = "read the audit log",
-        /// Read what runs in the background of the server.
+        /// Read the status of the background loops of the server.
         ReadStatus = "read the server's status",
         /// Read keys, without their tokens.
         ReadKeys = "read keys",
@@ -58,7 +58,7 @@ const CHANGES: &[Operation] = &[Operation::WriteTenants];
 const READS_KEYS: &[Operation] = &[Operation::ReadKeys];
 const KEYS: &[Operation] = &[Operation::ManageKeys];
 
-/// What each role may do.
+/// Operations of each role.
 pub const TABLE: &[(Role, &[&[Operation]])] = &[
     (Role::Admin, &[READS, WRITES, READS_KEYS, KEYS]),
     (Role::Operator, &[READS, WRITES]),
@@ -67,8 +67,8 @@ pub const TABLE: &[(Role, &[&[Operation]])] = &[
     (Role::Customer, &[READS, CHANGES]),
 ];
 
-/// What only a key without a scope may do, whatever its role: it concerns the terms on which a customer is served, or the
-/// server itself.
+/// Operations that require a key without a scope, regardless of its role: they concern the terms on which a customer is
+/// served, or the server itself.
 pub const UNSCOPED_ONLY: &[Operation] = &[
     Operation::WriteOrganizations,
     Operation::RegisterTenants,
@@ -79,7 +79,7 @@ pub const UNSCOPED_ONLY: &[Operation] = &[
 
 /// Whether `role` may do `operation`.
 pub fn may(role: Role, operation: Operation) -> bool {
-    TABLE.iter().any(|(who, groups)| *who == role && groups.iter().any(|group| group.contains(&operation)))
+    TABLE.iter().any(|(of, groups)| *of == role && groups.iter().any(|group| group.contains(&operation)))
 }
 
 /// Whether a key of this role and scope may do `operation`.
@@ -87,19 +87,19 @@ pub fn key_may(role: Role, scope: &Scope, operation: Operation) -> bool {
     may(role, operation) && (scope.is_all() || !UNSCOPED_ONLY.contains(&operation))
 }
 
-/// Which part of the record a field belongs to.
+/// Group of a field, which decides who can read and write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldGroup {
-    /// The customer's own: written by scoped keys, too.
+    /// Fields of the customer: scoped keys can also write them.
     Own,
-    /// The terms on which the customer is served: written by unscoped keys only, read by all.
+    /// Terms on which the customer is served: only unscoped keys can write them, all keys can read them.
     Terms,
-    /// For our own staff: written and read by unscoped keys only.
+    /// Fields of the platform's operator: only unscoped keys can read and write them.
     Internal,
 }
 
-/// The field groups of a tenant's document, by its top-level fields. Keys of `labels` that begin with
-/// [`INTERNAL_LABELS`] are [`FieldGroup::Internal`], whatever the group of `labels`.
+/// Group of each top-level field of a tenant's document. Keys of `labels` that begin with [`INTERNAL_LABELS`] are
+/// [`FieldGroup::Internal`], regardless of the group of `labels`.
 pub const TENANT_FIELDS: &[(&str, FieldGroup)] = &[
     ("display_name", FieldGroup::Own),
     ("labels", FieldGroup::Own),
@@ -117,29 +117,29 @@ pub const TENANT_FIELDS: &[(&str, FieldGroup)] = &[
     ("billing", FieldGroup::Internal),
 ];
 
-/// The internal fields of answers, wherever they stand: the reason of a hold, and who acted. A customer is shown no reason, and
-/// of actors only keys with a scope. Every other fact is shown to all callers that may read the thing itself.
+/// Fields outside the manifest, of tenants, holds, jobs and events, that are internal. All other fields outside the
+/// manifest are visible to every caller that can read the resource.
 pub const INTERNAL_FACTS: &[&str] = &["reason", "placed_by", "requested_by", "actor"];
 
-/// The prefix of labels that only unscoped keys read and write.
+/// Prefix of labels that only unscoped keys can read and write.
 pub const INTERNAL_LABELS: &str = "internal/";
 
-/// The group of a top-level field of a tenant's document; a field that is not in the table is a term.
+/// Returns the group of a top-level field of a tenant's document. Fields that are not in the table are terms.
 pub fn group(field: &str) -> FieldGroup {
     TENANT_FIELDS.iter().find(|(name, _)| *name == field).map_or(FieldGroup::Terms, |(_, group)| *group)
 }
 
-/// For whom an answer is written.
+/// Audience of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Audience {
-    /// Bearers of unscoped keys: they see everything.
+    /// Callers with unscoped keys, which see everything.
     Staff,
-    /// Bearers of scoped keys: they see nothing internal.
+    /// Callers with scoped keys, which see nothing internal.
     Customer,
 }
 
 impl Scope {
-    /// For whom an answer to a key of this scope is written.
+    /// Returns the audience of responses to a key with this scope.
     pub fn audience(&self) -> Audience {
         if self.is_all() { Audience::Staff } else { Audience::Customer }
     }
@@ -151,7 +151,7 @@ mod tests {
     use crate::ids::TenantId;
 
     #[test]
-    fn must_let_somebody_do_each_operation_and_an_admin_all() {
+    fn must_let_an_admin_do_every_operation_and_other_roles_fewer() {
         for (_, operation) in Operation::WORDS {
             assert!(may(Role::Admin, *operation), "{operation}");
         }

@@ -1,4 +1,4 @@
-//! Quotas, policies and billing references: JSON objects with known keys that are typed, and others that are kept as they came.
+//! Quotas, policies and billing references: JSON objects with known, typed keys. Other keys are kept unchanged.
 
 use crate::declared::{Declared, MAX_NAME_BYTES, may_be_declared};
 use crate::document::{Findings, one_of, shown};
@@ -7,13 +7,13 @@ use crate::nearest::nearest;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The largest value of a quota: its sum over any number of tenants that fits one database stays within 64 bits.
+/// Maximum value of a quota. Its sum over all tenants that one database can store stays within 64 bits.
 pub const MAX_QUOTA: i64 = 1 << 40;
 
-/// How long a tenant's data outlives its archiving when `policies.purgeAfterDays` does not say.
+/// Default of `policies.purgeAfterDays`: number of days between archiving and the earliest purge.
 pub const DEFAULT_PURGE_AFTER_DAYS: i64 = 30;
 
-/// Longest retention, in days: a hundred years.
+/// Maximum retention, in days: 100 years.
 pub const MAX_RETENTION_DAYS: i64 = 36_525;
 
 /// Values of `policies.dataResidency`.
@@ -28,10 +28,10 @@ pub const POLICIES: [&str; 4] = ["dataResidency", "encryption", "retentionDays",
 /// Known keys of `billing`.
 pub const BILLING: [&str; 2] = ["plan", "costCenter"];
 
-/// Longest value of a known key of `billing`, in bytes.
+/// Maximum length of the value of a known key of `billing`, in bytes.
 pub const MAX_BILLING_BYTES: usize = 255;
 
-/// Checks the quotas at `at`: declared keys are whole numbers; others are kept, with a warning.
+/// Checks the quotas at `at`. Values of declared keys must be integers; other keys are kept, with a warning.
 pub fn check_quotas(declared: &Declared, quotas: &Object, at: &Pointer, findings: &mut Findings) {
     for (name, value) in quotas {
         let at = at.key(name);
@@ -40,7 +40,7 @@ pub fn check_quotas(declared: &Declared, quotas: &Object, at: &Pointer, findings
                 findings.bad(
                     &at,
                     "out_of_range",
-                    format!("must be a whole number from 0 to {MAX_QUOTA}, not {}", shown(value)),
+                    format!("must be an integer from 0 to {MAX_QUOTA}, not {}", shown(value)),
                 );
             }
         } else {
@@ -49,7 +49,7 @@ pub fn check_quotas(declared: &Declared, quotas: &Object, at: &Pointer, findings
     }
 }
 
-/// Checks the policies at `at`: known keys have their types; others are kept, with a warning.
+/// Checks the policies at `at`. Values of known keys must have the right type; other keys are kept, with a warning.
 pub fn check_policies(policies: &Object, at: &Pointer, findings: &mut Findings) {
     let words = |value: &Value, list: &[&str]| match value.as_str() {
         Some(text) if list.contains(&text) => None,
@@ -59,7 +59,7 @@ pub fn check_policies(policies: &Object, at: &Pointer, findings: &mut Findings) 
         Some(days) if (least..=MAX_RETENTION_DAYS).contains(&days) => None,
         _ => Some((
             "out_of_range",
-            format!("must be whole days from {least} to {MAX_RETENTION_DAYS}, not {}", shown(value)),
+            format!("must be a number of days from {least} to {MAX_RETENTION_DAYS}, not {}", shown(value)),
         )),
     };
     for (name, value) in policies {
@@ -80,7 +80,8 @@ pub fn check_policies(policies: &Object, at: &Pointer, findings: &mut Findings) 
     }
 }
 
-/// Checks the billing references at `at`: known keys are short texts; others are kept, with a warning.
+/// Checks the billing references at `at`. Values of known keys must be short texts; other keys are kept, with a
+/// warning.
 pub fn check_billing(billing: &Object, at: &Pointer, findings: &mut Findings) {
     for (name, value) in billing {
         let at = at.key(name);
@@ -100,27 +101,28 @@ pub fn check_billing(billing: &Object, at: &Pointer, findings: &mut Findings) {
 fn undeclared<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, at: &Pointer, findings: &mut Findings) {
     let hint = nearest(name, known).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
     let name = Value::from(name);
-    findings.warn(at, "undeclared_key", format!("{} is not declared and is kept as it came{hint}", shown(&name)));
+    findings.warn(at, "undeclared_key", format!("{} is not declared and is kept unchanged{hint}", shown(&name)));
 }
 
-/// What the value of a quota counts for, if it does: a whole number from 0 to [`MAX_QUOTA`].
+/// Returns the value of a quota if it counts: an integer from 0 to [`MAX_QUOTA`].
 pub fn counted(value: &Value) -> Option<i64> {
     value.as_i64().filter(|number| (0..=MAX_QUOTA).contains(number))
 }
 
-/// All that counts in `quotas`, declared or not: what is declared may change while the tenant is there, and what was
-/// added for it has to be what is taken away. A name that can never be declared can never have a cap, and does not count.
+/// Returns all values in `quotas` that count, declared or not: declarations can change while the tenant exists, and its
+/// removal must subtract what its registration added. A name that cannot be declared cannot have a cap and does not
+/// count.
 pub fn counted_values(quotas: &Object) -> BTreeMap<String, i64> {
     let countable = quotas.iter().filter(|(name, _)| may_be_declared(name, MAX_NAME_BYTES));
     countable.filter_map(|(name, value)| Some((name.clone(), counted(value)?))).collect()
 }
 
-/// `policies.retentionDays`, if it is set.
+/// Returns `policies.retentionDays`, if it is set.
 pub fn retention_days(policies: &Object) -> Option<i64> {
     policies.get("retentionDays").and_then(Value::as_i64)
 }
 
-/// `policies.purgeAfterDays`, or the default.
+/// Returns `policies.purgeAfterDays`, or the default.
 pub fn purge_after_days(policies: &Object) -> i64 {
     policies.get("purgeAfterDays").and_then(Value::as_i64).unwrap_or(DEFAULT_PURGE_AFTER_DAYS)
 }

@@ -1,11 +1,11 @@
-//! What a key reaches: everything, one organization, or one tenant.
+//! Scopes of keys: everything, one organization, or one tenant.
 
 use crate::ids::{OrganizationId, TenantId};
 use std::fmt;
 
-/// What a key reaches. What lies outside does not exist for its bearer: reads answer 404, lists leave it out.
+/// Scope of a key. Resources outside the scope do not exist for the caller: reads answer 404, lists omit them.
 ///
-/// It is one column of the key, written as `all`, `organization:acme` or `tenant:acme-eu`.
+/// It is one column of the key: `all`, `organization:acme` or `tenant:acme-eu`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// Every organization and every tenant.
@@ -16,11 +16,11 @@ pub enum Scope {
     Tenant(TenantId),
 }
 
-/// How a scope is written, for error messages.
+/// Syntax of a scope, for error messages.
 pub const SCOPE_RULE: &str = "must be all, organization:ID or tenant:ID";
 
 impl Scope {
-    /// Reads a scope; `None` when the text is not one.
+    /// Parses a scope; `None` if the text is not a scope.
     pub fn parse(text: &str) -> Option<Self> {
         match text.split_once(':') {
             None => (text == "all").then_some(Self::All),
@@ -30,12 +30,12 @@ impl Scope {
         }
     }
 
-    /// Whether it reaches everything.
+    /// Whether the scope includes everything.
     pub fn is_all(&self) -> bool {
         *self == Self::All
     }
 
-    /// Whether it reaches a tenant of an organization.
+    /// Whether the scope includes a tenant of an organization.
     pub fn reaches(&self, tenant: &TenantId, organization: &OrganizationId) -> bool {
         match self {
             Self::All => true,
@@ -44,7 +44,7 @@ impl Scope {
         }
     }
 
-    /// Whether it reaches an organization itself, and not only a tenant of it.
+    /// Whether the scope includes an organization itself, and not only one of its tenants.
     pub fn reaches_organization(&self, organization: &OrganizationId) -> bool {
         match self {
             Self::All => true,

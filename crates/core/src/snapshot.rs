@@ -1,4 +1,4 @@
-//! The snapshot of a tenant: its row and every row that belongs to it.
+//! The tenant snapshot: the row of a tenant and all rows that belong to it.
 
 use crate::environment::Environment;
 use crate::hold::Hold;
@@ -7,27 +7,27 @@ use crate::job::Job;
 use crate::tenant::Tenant;
 use crate::webhook::Webhook;
 
-/// All that is kept beside a tenant's row and that a rule decides on.
+/// Everything that a decision on a tenant needs, read at one point in time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TenantSnapshot {
-    /// The row.
+    /// Row of the tenant.
     pub tenant: Tenant,
-    /// By name.
+    /// Environments, by name.
     pub environments: Vec<Environment>,
-    /// Sorted.
+    /// Aliases, sorted.
     pub aliases: Vec<Alias>,
-    /// By name.
+    /// Webhooks, by name.
     pub webhooks: Vec<Webhook>,
-    /// The tenant's own holds, by kind.
+    /// Holds on the tenant itself, by kind.
     pub holds: Vec<Hold>,
-    /// Its organization's holds, by kind.
+    /// Holds on its organization, by kind.
     pub organization_holds: Vec<Hold>,
-    /// The one lifecycle job that is queued or running.
+    /// Lifecycle job that is queued or running.
     pub open_job: Option<Job>,
 }
 
 impl TenantSnapshot {
-    /// The tenant's own holds, then its organization's.
+    /// Returns the holds on the tenant itself, then those on its organization.
     pub fn all_holds(&self) -> impl Iterator<Item = &Hold> {
         self.holds.iter().chain(&self.organization_holds)
     }

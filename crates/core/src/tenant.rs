@@ -1,4 +1,4 @@
-//! The tenant: one isolated customer instance.
+//! The tenant: one isolated instance of a customer.
 
 use crate::ids::{CorrelationId, OrganizationId, TenantId};
 use crate::json::Object;
@@ -7,21 +7,21 @@ use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Free text a client sorts its tenants by; keys under `internal/` are for us alone.
+/// Labels: free text by which clients group resources. Only unscoped keys can read and write keys under `internal/`.
 pub type Labels = BTreeMap<String, String>;
 
 words!(
-    /// One logical schema; a rule of the profile where they differ.
+    /// Profile of a tenant.
     Profile {
         /// Shared placement.
         Standard = "mt-standard",
-        /// Own placement: every environment is `strict`.
+        /// Dedicated placement. Every environment is `strict`.
         Dedicated = "st-dedicated",
     }
 );
 
 words!(
-    /// What is. Only jobs write it.
+    /// Current state of a tenant. Only jobs change it.
     State {
         /// Registered, never active.
         Draft = "Draft",
@@ -29,48 +29,48 @@ words!(
         Active = "Active",
         /// Out of service, data kept.
         Suspended = "Suspended",
-        /// Deleted; purged after its grace period.
+        /// Deleted. It can be purged after its grace period.
         Archived = "Archived",
     }
 );
 
 words!(
-    /// The wish in the manifest.
+    /// State that the manifest asks for.
     DesiredState {
-        /// To be in service.
+        /// In service.
         Active = "Active",
-        /// To be out of service.
+        /// Out of service.
         Suspended = "Suspended",
     }
 );
 
-/// A row of `tenants`: what never changes, what the manifest says, and what it does not say.
+/// A row of `tenants`: columns that never change, columns of the manifest (terms), and all others (facts).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tenant {
-    /// Global, never used twice.
+    /// Id of the tenant: global, never reused.
     pub tenant_id: TenantId,
-    /// The owner.
+    /// Organization that owns the tenant.
     pub organization_id: OrganizationId,
-    /// When it was registered.
+    /// Time of registration.
     pub created_at: Timestamp,
-    /// When the row last changed: an update of the terms sets it, and one of the facts.
+    /// Time of the last change of terms or facts.
     pub updated_at: Timestamp,
-    /// What the manifest says.
+    /// Columns of the manifest.
     pub terms: Terms,
-    /// What the manifest does not say.
+    /// All other columns.
     pub facts: Facts,
 }
 
-/// The columns of a tenant that are written when a manifest is accepted, and by nothing else but its purge.
+/// Columns of a tenant that only an accepted manifest and a purge write.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Terms {
-    /// For people.
+    /// Display name, for people.
     pub display_name: Option<String>,
-    /// The profile.
+    /// Profile.
     pub profile: Profile,
-    /// What the manifest wishes; `None`: as it is.
+    /// Desired state; `None` if the tenant stays in its current state.
     pub desired_state: Option<DesiredState>,
-    /// The home region.
+    /// Home region.
     pub region: String,
     /// Labels.
     pub labels: Labels,
@@ -80,14 +80,14 @@ pub struct Terms {
     pub policies: Object,
     /// Billing references.
     pub billing: Object,
-    /// While it stands, the tenant cannot be deleted.
+    /// If true, the tenant cannot be deleted.
     pub deletion_protection: bool,
-    /// Up by one per accepted manifest change, and by nothing else.
+    /// Version of the manifest. It increases by one with each accepted change, and not otherwise.
     pub version: i64,
 }
 
 impl Terms {
-    /// Removes what may be personal.
+    /// Removes all values that can be personal data.
     pub fn erase(&mut self) {
         self.display_name = None;
         self.labels.clear();
@@ -97,28 +97,28 @@ impl Terms {
     }
 }
 
-/// The columns of a tenant that no manifest writes.
+/// Columns of a tenant that no manifest writes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
-    /// What is.
+    /// Current state.
     pub state: State,
-    /// Up by one per commit that changes something outside the manifest: state, holds, jobs; and when its organization's
-    /// holds changed, so that nothing that was decided before can be committed after.
+    /// Counter of commits that change something outside the manifest: state, holds and jobs. It also increases when the
+    /// holds of the organization change, so that decisions from before cannot be committed afterwards.
     pub counter: i64,
-    /// When `state` last changed.
+    /// Time of the last change of `state`.
     pub state_since: Timestamp,
-    /// When its `create` job ended well.
+    /// Time at which the tenant was provisioned.
     pub provisioned_at: Option<Timestamp>,
-    /// When it was archived.
+    /// Time at which the tenant was archived.
     pub archived_at: Option<Timestamp>,
-    /// From when on it may be purged.
+    /// Time from which the tenant can be purged.
     pub purge_after: Option<Timestamp>,
-    /// When it was purged: the row is a tombstone.
+    /// Time at which the tenant was purged. The row is then a tombstone.
     pub purged_at: Option<Timestamp>,
 }
 
 impl Facts {
-    /// The facts of a tenant that is registered now.
+    /// Returns the facts of a tenant that is registered at `now`.
     pub fn draft(now: Timestamp) -> Self {
         Self {
             state: State::Draft,
@@ -132,19 +132,19 @@ impl Facts {
     }
 }
 
-/// A kept version of a tenant: the whole manifest that was accepted.
+/// Version of a tenant: a manifest that was accepted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TenantVersion {
-    /// Whose.
+    /// Id of the tenant.
     pub tenant_id: TenantId,
-    /// Which.
+    /// Version number.
     pub version: i64,
-    /// The whole manifest, canonical.
+    /// Whole manifest, canonical.
     pub manifest: Value,
-    /// Who had it accepted.
+    /// Actor that made the change.
     pub actor: String,
-    /// In which request.
+    /// Correlation id of the request.
     pub correlation_id: CorrelationId,
-    /// When.
+    /// Time at which the version was accepted.
     pub created_at: Timestamp,
 }

@@ -1,20 +1,20 @@
-//! Violations: what is wrong with a document, each at one place in it.
+//! Violations: errors in a document, each at one place.
 
 use crate::json::Pointer;
 
-/// One thing that is wrong with a document, at one place in it.
+/// One error in a document.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Violation {
-    /// Stable, machine-readable: `unknown_field`, `required`, `out_of_range`, …
+    /// Stable code, for programs: `unknown_field`, `required`, `out_of_range`, …
     pub code: &'static str,
     /// JSON Pointer (RFC 6901) of the field in the document as it was sent.
     pub pointer: String,
-    /// A sentence for a person.
+    /// What is wrong, for people.
     pub message: String,
 }
 
 impl Violation {
-    /// A violation at `pointer`.
+    /// Creates a violation at `pointer`.
     pub fn at(pointer: &Pointer, code: &'static str, message: impl Into<String>) -> Self {
         Self { code, pointer: pointer.to_string(), message: message.into() }
     }

@@ -1,29 +1,29 @@
-//! Webhooks as a manifest declares them. Secrets and deliveries are not kept yet.
+//! Webhooks as a manifest declares them. Secrets and deliveries are not implemented yet.
 
 use crate::ids::{TenantId, WebhookId, WebhookName};
 use crate::json::Object;
 use jiff::Timestamp;
 
-/// Longest URL, in bytes.
+/// Maximum length of a URL, in bytes.
 pub const MAX_URL_LENGTH_BYTES: usize = 2048;
 
 /// A row of `tenant_webhooks`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Webhook {
-    /// Unique everywhere.
+    /// Id, unique across all tenants.
     pub webhook_id: WebhookId,
-    /// Whose.
+    /// Tenant that owns this webhook.
     pub tenant_id: TenantId,
-    /// Unique within the tenant.
+    /// Name, unique within the tenant.
     pub name: WebhookName,
-    /// Where events go.
+    /// URL that receives the events.
     pub url: String,
-    /// Event types; one may end in `*`.
+    /// Event types. An entry may end in `*`.
     pub events: Vec<String>,
     /// `backoff` and `max_retries`.
     pub retry_policy: Object,
-    /// When it was first accepted.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When the row last changed.
+    /// Time of the last change.
     pub updated_at: Timestamp,
 }

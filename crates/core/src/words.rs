@@ -1,6 +1,6 @@
-//! Closed lists of words: an enum whose variants have one word each.
+//! Enumerations: each variant has one word.
 
-/// A closed list of words that stand in the database, in JSON and in Rust alike.
+/// Defines an enumeration whose words are the same in the database, in JSON and in Rust.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
@@ -8,15 +8,15 @@ macro_rules! words {
         pub enum $name { $($(#[$vdoc])* $variant),+ }
 
         impl $name {
-            /// Every word with its variant.
+            /// All words with their variants.
             pub const WORDS: &'static [(&'static str, $name)] = &[$(($word, $name::$variant)),+];
 
-            /// The word.
+            /// Returns the word of the variant.
             pub fn as_str(self) -> &'static str {
                 match self { $($name::$variant => $word),+ }
             }
 
-            /// The variant of a word.
+            /// Returns the variant of a word.
             pub fn parse(text: &str) -> Option<Self> {
                 Self::WORDS.iter().find(|(word, _)| *word == text).map(|(_, variant)| *variant)
             }

@@ -145,7 +145,8 @@ fn must_not_try_again_by_itself_what_failed_but_whenever_somebody_asks() {
     let mut tenant = Tenant::new(json!({}));
     tenant.fail(Action::Create);
     assert_eq!(tenant.job(), None);
-    assert_eq!(waits_for(&tenant.declared, &tenant.snapshot).as_deref(), Some("create, whose last job failed"));
+    let failed = "create, which failed last time: see the error of its last job";
+    assert_eq!(waits_for(&tenant.declared, &tenant.snapshot).as_deref(), Some(failed));
     tenant.change(&document(json!({"labels": {"a": "b"}})), &[]).expect("changed");
     assert_eq!(tenant.events, [EventType::TenancyUpdated, EventType::CreationRequested]);
     tenant.fail(Action::Create);
@@ -159,7 +160,7 @@ fn must_not_try_again_by_itself_what_failed_but_whenever_somebody_asks() {
     assert_eq!(tenant.events, [EventType::SuspensionRequested]);
     assert!(tenant.suspend("operator").expect("under way").changes.is_none());
     tenant.complete(Action::Suspend);
-    assert_eq!(waits_for(&tenant.declared, &tenant.snapshot).as_deref(), Some("the release of hold operator"));
+    assert_eq!(waits_for(&tenant.declared, &tenant.snapshot).as_deref(), Some("held by operator"));
 }
 
 #[test]
@@ -226,7 +227,7 @@ fn must_not_delete_what_is_protected_held_or_in_service() {
     assert!(matches!(tenant.change(&off, &[]), Err(Error::Gated(gates)) if gates[0].allow == "protection-off"));
     tenant.change(&off, &["protection-off"]).expect("changed");
     tenant.complete(Action::Suspend);
-    assert_eq!(refusal(tenant.ask(Action::Delete)), "hold legal keeps its data");
+    assert_eq!(refusal(tenant.ask(Action::Delete)), "the data is held by legal: release the hold first");
     tenant.activate(Some("legal")).expect("released");
     tenant.ask(Action::Delete).expect("asked");
 }
@@ -246,7 +247,7 @@ fn must_leave_a_tombstone_and_nothing_beside_it() {
     );
     assert_eq!(waits_for(&tenant.declared, &tenant.snapshot), None, "nobody wishes it back");
     tenant.snapshot.tenant.terms.desired_state = Some(DesiredState::Active);
-    assert_eq!(waits_for(&tenant.declared, &tenant.snapshot).as_deref(), Some("its undeletion"));
+    assert_eq!(waits_for(&tenant.declared, &tenant.snapshot).as_deref(), Some("undelete it first"));
     assert!(refusal(tenant.ask(Action::Purge)).contains("grace period"));
     tenant.hours.set(tenant.hours.get() + 24);
     tenant.ask(Action::Purge).expect("asked");
@@ -292,10 +293,7 @@ fn must_be_held_by_its_organization_and_by_kinds_that_nobody_declares_any_more()
     tenant.snapshot.organization_holds = vec![hold(Held::Organization(organization), "abuse")];
     tenant.complete(Action::Create);
     assert_eq!((tenant.state(), tenant.job()), (State::Draft, None));
-    assert_eq!(
-        waits_for(&tenant.declared, &tenant.snapshot).as_deref(),
-        Some("the release of hold abuse on organization acme")
-    );
+    assert_eq!(waits_for(&tenant.declared, &tenant.snapshot).as_deref(), Some("held by abuse on organization acme"));
     assert!(refusal(tenant.activate(None)).contains("abuse"));
     assert!(refusal(tenant.activate(Some("abuse"))).contains("no hold"), "it is not the tenant's own");
     let id = tenant.snapshot.tenant.tenant_id.clone();

@@ -144,9 +144,9 @@ fn must_bound_how_many_different_quotas_an_organization_has() {
     }
     assert_eq!(house.usage.quotas.len(), MAX_QUOTA_KEYS);
     let (last, _) = house.registration("t-3", &many(192..256));
-    let Err(refused) = house.register("t-5", &json!({"one-more": 1, "k0": 1})) else { panic!("no room for its name") };
+    let Err(refused) = house.register("t-5", &json!({"one-more": 1, "k0": 1})) else { panic!("one key too many") };
     assert_eq!(refused.fields()[0].pointer, "/quotas");
-    assert!(refused.to_string().contains("256 used of 256, 1 more asked"), "{refused}");
+    assert!(refused.to_string().contains("different quota keys: 256 of 256 used"), "{refused}");
     house.register("t-5", &json!({"k0": 1})).expect("its name is there already");
     // One goes and another comes: as many as before.
     let Ok(_) = house.change(&last, &many(193..257)) else { panic!("k192 goes, k256 comes") };

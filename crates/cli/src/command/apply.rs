@@ -124,7 +124,7 @@ async fn check(client: &Client, parts: &[Part], allow: &[String]) -> Result<Vec<
         }
     }
     wrong.map_or(Ok(lines), |wrong| {
-        let message = format!("the documents have {} problems to mend", wrong.details.len());
+        let message = format!("the documents have {} errors", wrong.details.len());
         Err(Failure { message, ..wrong })
     })
 }
@@ -248,7 +248,7 @@ impl Applied {
 
 /// The refusal of a file that says of which version it was made: the server's sentence is for who can send another one.
 fn stale(id: &str, problem: &Problem) -> Option<Failure> {
-    let said = problem.detail.strip_prefix("the version moved from ")?.split(' ').next()?;
+    let said = problem.detail.strip_prefix("the version has changed from ")?.split(' ').next()?;
     let current = problem.current_version?;
     let export = command(&format!("export {}", quoted(id)));
     let message = format!("the file says version {said}, and it is at {current}");
@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn must_fail_when_anything_was_refused_and_list_all_of_it() {
         let gate = json!({"allow": "move-region", "pointer": "/region", "message": "moves from a to b"});
-        let detail = "this needs to be allowed by name: move-region (moves from a to b)";
+        let detail = "this can destroy data: confirm with allow=move-region (moves from a to b)";
         let gated = problem(409, json!({"code": "not_allowed_by_name", "detail": detail, "errors": [gate]}));
         let taken = problem(409, json!({"code": "alias_taken", "detail": "taken"}));
         let lines = json!([
@@ -379,7 +379,7 @@ mod tests {
         ]);
         let applied = applied(false, lines);
         let failure = applied.refusal().expect_err("refused");
-        assert_eq!(failure.message, "a: this needs to be allowed by name");
+        assert_eq!(failure.message, "a: this can destroy data");
         assert_eq!(failure.details, ["/region: moves from a to b (--allow move-region)", "b: taken"]);
         assert_eq!((failure.exit, applied.tenants()), (Exit::Refused, vec!["c".to_owned()]));
         assert!(answer(false).refusal().is_ok());
@@ -387,7 +387,7 @@ mod tests {
 
     #[test]
     fn must_say_what_to_do_about_a_version_in_a_file() {
-        let detail = "the version moved from 7 to 3: read it again, and send If-Match: \"3\"";
+        let detail = "the version has changed from 7 to 3: read the resource again, then send If-Match: \"3\"";
         let stale = problem(412, json!({"code": "stale_version", "detail": detail, "current_version": 3}));
         let applied = applied(false, json!([{"id": "a", "result": "refused", "error": stale}]));
         let failure = applied.refusal().expect_err("refused");

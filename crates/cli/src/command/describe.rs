@@ -146,7 +146,7 @@ impl Page {
         let state = state_colour(state).unwrap_or(Colour::Bold).paint(state, self.colours);
         let name = Colour::Bold.paint(&t.tenant_id, self.colours);
         self.text.push_str(&format!("{name}  {state}\n"));
-        let obstacle = Standing::of(tenant).obstacle();
+        let obstacle = Standing::of(tenant).obstacle().map(str::to_owned);
         let desired = t.desired_state.as_ref().map(Word::to_string);
         self.facts(vec![
             ("desired", desired.into_iter().chain(obstacle).collect::<Vec<_>>().join("; ")),
@@ -346,7 +346,7 @@ mod tests {
         let tenant = tenant(json!({
             "tenant_id": "acme-eu", "organization_id": "acme", "profile": "mt-standard", "region": "eu-west-1",
             "state": "Suspended", "state_since": "2026-11-23T11:50:00Z", "desired_state": "Active", "version": 3,
-            "created_at": "2026-11-20T12:00:00Z", "waits_for": "the release of hold billing",
+            "created_at": "2026-11-20T12:00:00Z", "waits_for": "held by billing",
             "aliases": {"host": ["a.example", "b.example"], "stripe": "cus_9s6"}, "quotas": {"storageGiB": 500},
             "environments": [{"name": "prod", "state": "Suspended", "region": "eu-west-1", "isolation_level": "strict",
                               "env_id": "env_1", "version": 1}],

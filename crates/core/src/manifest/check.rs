@@ -1,4 +1,4 @@
-//! What must hold across the fields of a manifest.
+//! Checks across the fields of a manifest.
 
 use super::document::{EnvironmentManifest, Manifest};
 use crate::declared::Declared;
@@ -9,8 +9,8 @@ use crate::quotas::{counted, retention_days};
 use crate::tenant::Profile;
 use serde_json::Value;
 
-/// Finds everything in which the fields of a manifest contradict each other. `sent` is every entry of an environment
-/// with its position in the document as it was sent.
+/// Finds all contradictions between the fields of a manifest. `sent` has each entry of an environment with its position
+/// in the document as it was sent.
 pub(super) fn consistency(
     declared: &Declared,
     manifest: &Manifest,
@@ -29,7 +29,7 @@ pub(super) fn consistency(
 
 fn isolation(manifest: &Manifest, environment: &EnvironmentManifest, at: &Pointer, findings: &mut Findings) {
     if manifest.profile == Profile::Dedicated && environment.isolation_level != IsolationLevel::Strict {
-        let message = format!("{} is st-dedicated: its environments are strict", environment.name);
+        let message = format!("{} must be strict, because the profile of the tenant is st-dedicated", environment.name);
         findings.bad(&at.key("isolation_level"), "profile_rule", message);
     }
 }
@@ -62,12 +62,12 @@ fn retention(manifest: &Manifest, environment: &EnvironmentManifest, at: &Pointe
     if let (Some(days), Some(most)) = (environment.retention_days, retention_days(&manifest.policies))
         && days > most
     {
-        let message = format!("{days} days are more than the tenant's policies.retentionDays, {most}");
+        let message = format!("must be at most the tenant's policies.retentionDays, {most}, not {days}");
         findings.bad(&at.key("retention_days"), "retention", message);
     }
 }
 
-/// A share of what the tenant has no quota of: nothing bounds the sum, and no cap of the organization counts it.
+/// Warns of a quota that an environment has and the tenant has not: its sum has no limit, and caps do not count it.
 fn unbounded(
     declared: &Declared,
     manifest: &Manifest,
@@ -77,21 +77,21 @@ fn unbounded(
 ) {
     for (name, _) in declared.quotas.iter().filter(|(_, key)| key.sums) {
         if environment.quotas.contains_key(name) && !manifest.quotas.contains_key(name) {
-            let message = format!("the tenant itself has no quota {name}: nothing bounds what its environments sum to");
+            let message = format!("the tenant has no quota {name}: the sum of its environments is not limited");
             findings.warn(&at.key("quotas").key(name), "tenant_quota_missing", message);
         }
     }
 }
 
 fn sums(declared: &Declared, manifest: &Manifest, findings: &mut Findings) {
-    // What is out of range is said where it stands, and counts for nothing: so 64 environments stay far below 64 bits.
+    // Values out of range have their own violation and do not count, so that 64 environments stay far below 64 bits.
     let in_range = |quotas: &Object, name: &str| quotas.get(name).and_then(counted);
     for (name, _) in declared.quotas.iter().filter(|(_, key)| key.sums) {
         let sum: i64 = manifest.environments.iter().filter_map(|e| in_range(&e.quotas, name)).sum();
         if let Some(most) = in_range(&manifest.quotas, name)
             && sum > most
         {
-            let message = format!("the environments' {name} sum to {sum}, more than the tenant's {most}");
+            let message = format!("the sum of {name} of the environments is {sum}, but the tenant has {most}");
             findings.bad(&Pointer::root().key("quotas").key(name), "quota_sum", message);
         }
     }

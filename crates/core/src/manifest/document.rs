@@ -1,4 +1,4 @@
-//! What a manifest is, and how it is written as a document.
+//! The manifest as a type and as a document.
 
 use crate::environment::IsolationLevel;
 use crate::ids::{Alias, OrganizationId, TenantId, WebhookName};
@@ -8,67 +8,68 @@ use crate::tenant::{DesiredState, Labels, Profile, Terms};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Most environments of a tenant.
+/// Maximum number of environments of a tenant.
 pub const MAX_ENVIRONMENTS: usize = 64;
-/// Most labels of a tenant.
+/// Maximum number of labels of a tenant.
 pub const MAX_LABELS: usize = 64;
-/// Most aliases of a tenant.
+/// Maximum number of aliases of a tenant.
 pub const MAX_ALIASES: usize = 64;
-/// Most webhooks of a tenant.
+/// Maximum number of webhooks of a tenant.
 pub const MAX_WEBHOOKS: usize = 64;
-/// Most members of `quotas`, `policies` or `billing`.
+/// Maximum number of members of `quotas`, `policies` or `billing`.
 pub const MAX_MEMBERS: usize = 64;
-/// Largest `quotas`, `policies` or `billing`, in bytes of canonical JSON: small enough for an audit event, with what
-/// stands beside it, that says what one of them was and what it is.
+/// Maximum size of `quotas`, `policies` or `billing`, in bytes of canonical JSON. An audit event with its private part
+/// can contain the value before and after a change.
 pub const MAX_MEMBERS_BYTES: usize = 16 * 1024;
-/// Deepest nesting of a member of `quotas`, `policies` or `billing`: what is read back, inside an event inside an answer,
-/// stays far below the depth that JSON parsers take.
+/// Maximum nesting of a member of `quotas`, `policies` or `billing`. A response that contains an event with the member
+/// stays far below the nesting that JSON parsers accept.
 pub const MAX_NESTING: usize = 16;
-/// Longest display name, in bytes.
+/// Maximum length of a display name, in bytes.
 pub const MAX_DISPLAY_NAME_BYTES: usize = 255;
 
-/// An environment's entry.
+/// Entry of an environment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EnvironmentManifest {
-    /// Declared, unique within the tenant.
+    /// Declared name, unique within the tenant.
     pub name: String,
-    /// Where; the tenant's region when it is left out.
+    /// Region. Defaults to the region of the tenant.
     pub region: String,
-    /// How far isolated; `strict` when it is left out.
+    /// Isolation from other tenants. Defaults to `strict`.
     pub isolation_level: IsolationLevel,
-    /// Its share of the tenant's quotas.
+    /// Share of the environment in the quotas of the tenant.
     pub quotas: Object,
-    /// How long its data is kept. Left out: the tenant's `policies.retentionDays`, or else without end.
+    /// Number of days that the data is kept. Defaults to `policies.retentionDays`, which is also its maximum. If
+    /// neither is set, data is kept indefinitely.
     pub retention_days: Option<i64>,
 }
 
-/// A webhook's entry.
+/// Entry of a webhook.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WebhookManifest {
-    /// Unique within the tenant.
+    /// Name, unique within the tenant.
     pub name: WebhookName,
-    /// Where events go.
+    /// URL that receives the events.
     pub url: String,
-    /// Event types; one may end in `*`.
+    /// Event types. An entry may end in `*`.
     pub events: Vec<String>,
     /// `backoff` and `max_retries`.
     pub retry_policy: Object,
 }
 
-/// A whole manifest of a tenant.
+/// Manifest of a tenant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
-    /// The client's choice; `None`: to be made.
+    /// Id that the client chose; `None` if the server generates one.
     pub tenant_id: Option<TenantId>,
-    /// The owner.
+    /// Organization that owns the tenant.
     pub organization_id: OrganizationId,
-    /// For people.
+    /// Display name, for people.
     pub display_name: Option<String>,
-    /// The profile; `mt-standard` when it is left out.
+    /// Profile. Defaults to `mt-standard`.
     pub profile: Profile,
-    /// The wish.
+    /// Desired state; `None` if the tenant stays in its current state.
     pub desired_state: Option<DesiredState>,
-    /// The home region.
+    /// Home region.
     pub region: String,
     /// Labels.
     pub labels: Labels,
@@ -80,16 +81,16 @@ pub struct Manifest {
     pub policies: Object,
     /// Billing references.
     pub billing: Object,
-    /// While it stands, the tenant cannot be deleted.
+    /// If true, the tenant cannot be deleted.
     pub deletion_protection: bool,
-    /// Sorted by name, whatever order they were sent in.
+    /// Environments, sorted by name.
     pub environments: Vec<EnvironmentManifest>,
-    /// Sorted by name.
+    /// Webhooks, sorted by name.
     pub webhooks: Vec<WebhookManifest>,
 }
 
 impl Manifest {
-    /// The manifest that a tenant is at.
+    /// Returns the current manifest of a tenant.
     pub fn of(snapshot: &TenantSnapshot) -> Self {
         let (tenant, terms) = (&snapshot.tenant, &snapshot.tenant.terms);
         let environments = snapshot.environments.iter().map(|e| EnvironmentManifest {
@@ -123,7 +124,7 @@ impl Manifest {
         }
     }
 
-    /// What it says of the tenant's own row, as `version`.
+    /// Returns the terms of the tenant's row, with `version`.
     pub fn terms(&self, version: i64) -> Terms {
         Terms {
             display_name: self.display_name.clone(),
@@ -139,12 +140,12 @@ impl Manifest {
         }
     }
 
-    /// The manifest as a document, in the words in which it is written; what is not set is left out.
+    /// Returns the manifest as a document, without fields that are not set.
     pub fn document(&self) -> Value {
         self.clone().into_document()
     }
 
-    /// As [`Manifest::document`].
+    /// Same as [`Manifest::document`], but consumes the manifest.
     pub fn into_document(self) -> Value {
         let mut document = Object::new();
         let mut put = |name: &str, value: Value| {
@@ -177,7 +178,7 @@ impl Manifest {
 }
 
 impl EnvironmentManifest {
-    /// The entry as it is written in a manifest.
+    /// Returns the entry as it appears in a manifest.
     pub fn document(&self) -> Value {
         let mut document = json!({"name": self.name, "region": self.region, "isolation_level": self.isolation_level});
         if !self.quotas.is_empty() {
@@ -191,7 +192,7 @@ impl EnvironmentManifest {
 }
 
 impl WebhookManifest {
-    /// The entry as it is written in a manifest.
+    /// Returns the entry as it appears in a manifest.
     pub fn document(&self) -> Value {
         let mut document = json!({"name": self.name, "url": self.url, "events": self.events});
         if !self.retry_policy.is_empty() {
@@ -201,7 +202,7 @@ impl WebhookManifest {
     }
 }
 
-/// `{kind: value}`, or `{kind: [values]}` where a kind has several.
+/// Returns `{kind: value}`, or `{kind: [values]}` if a kind has several values.
 pub fn aliases_document<'a>(aliases: impl IntoIterator<Item = &'a Alias>) -> Value {
     let mut kinds = BTreeMap::<&str, Vec<&str>>::new();
     for alias in aliases {

@@ -1,4 +1,4 @@
-//! Reading a manifest: everything that is wrong with it, each at its place in the document as it was sent.
+//! Reads a manifest and reports all errors, each at its place in the document as it was sent.
 
 use super::check::consistency;
 use super::document::{
@@ -19,10 +19,10 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Manifest {
-    /// Reads a whole manifest and says everything that is wrong with it, and what looks like a slip.
+    /// Reads a whole manifest. Returns it with warnings about values that look like mistakes.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with every violation.
+    /// [`Error::Invalid`] with all violations.
     pub fn parse(declared: &Declared, document: &Value) -> Result<(Self, Vec<Violation>), Error> {
         let mut findings = Findings::default();
         let manifest = tenant(declared, document, &mut findings);
@@ -31,10 +31,10 @@ impl Manifest {
 }
 
 impl EnvironmentManifest {
-    /// Reads one environment's entry, on its own.
+    /// Reads the entry of one environment.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with every violation.
+    /// [`Error::Invalid`] with all violations.
     pub fn parse(declared: &Declared, document: &Value, tenant_region: &str) -> Result<(Self, Vec<Violation>), Error> {
         let mut findings = Findings::default();
         let entry = environment(declared, document, Pointer::root(), Some(tenant_region), &mut findings);
@@ -45,7 +45,7 @@ impl EnvironmentManifest {
 fn tenant(declared: &Declared, document: &Value, findings: &mut Findings) -> Option<Manifest> {
     let mut fields = Fields::of(document, Pointer::root(), findings)?;
     let tenant_id = fields.name("tenant_id", findings, TenantId::parse);
-    fields.required("organization_id", "organization_id is required: who owns the tenant", findings);
+    fields.required("organization_id", "organization_id is required: the organization that owns the tenant", findings);
     let organization_id = fields.name("organization_id", findings, OrganizationId::parse);
     let region = fields.required_text("region", 64, findings);
     check_region(declared, region.as_deref(), &fields.at("region"), findings);
@@ -82,7 +82,7 @@ fn tenant(declared: &Declared, document: &Value, findings: &mut Findings) -> Opt
     Some(manifest)
 }
 
-/// Reads one environment's entry. What is missing is empty in it, and a violation.
+/// Reads the entry of one environment. A missing field is empty in the result, with a violation.
 fn environment(
     declared: &Declared,
     document: &Value,
@@ -119,12 +119,13 @@ fn check_region(declared: &Declared, region: Option<&str>, at: &Pointer, finding
     }
 }
 
-/// An object of bounded number, depth and size; in objects, what is null counts as absent, as in a merge.
+/// Reads an object with limits on number, nesting and size of its members. In objects, `null` counts as absent, as in a
+/// merge.
 fn members(fields: &mut Fields<'_>, name: &'static str, findings: &mut Findings) -> Object {
     let at = fields.at(name);
     let Some(object) = fields.object(name, findings) else { return Object::new() };
     if object.len() > MAX_MEMBERS {
-        findings.bad(&at, "out_of_range", format!("at most {MAX_MEMBERS} members, not {}", object.len()));
+        findings.bad(&at, "out_of_range", format!("must have at most {MAX_MEMBERS} members, not {}", object.len()));
         return Object::new();
     }
     for (key, _) in object.iter().filter(|(_, value)| nesting(value) > MAX_NESTING) {
@@ -133,12 +134,12 @@ fn members(fields: &mut Fields<'_>, name: &'static str, findings: &mut Findings)
     let kept = without_nulls(object);
     let bytes = canonical_bytes(&kept);
     if bytes > MAX_MEMBERS_BYTES {
-        findings.bad(&at, "out_of_range", format!("at most {MAX_MEMBERS_BYTES} bytes, not {bytes}"));
+        findings.bad(&at, "out_of_range", format!("must be at most {MAX_MEMBERS_BYTES} bytes, not {bytes}"));
     }
     kept
 }
 
-/// The items of a list that can be read, each with its position.
+/// Reads the items of a list, each with its position. Invalid items are omitted.
 fn entries<T>(
     fields: &mut Fields<'_>,
     list: &'static str,
@@ -151,7 +152,7 @@ fn entries<T>(
     items.filter_map(|(index, value)| Some((index, read(value, at.index(index), findings)?))).collect()
 }
 
-/// The entries sorted by their names, which must be unique.
+/// Sorts the entries by name. Names must be unique.
 fn by_name<T: Clone>(
     entries: &[(usize, T)],
     name: impl Fn(&T) -> &str,
@@ -161,7 +162,7 @@ fn by_name<T: Clone>(
     let mut sorted = BTreeMap::new();
     for (index, entry) in entries.iter().filter(|(_, entry)| !name(entry).is_empty()) {
         if sorted.contains_key(name(entry)) {
-            let message = format!("there is an entry {:?} already", name(entry));
+            let message = format!("{:?} is used by another entry: names must be unique", name(entry));
             findings.bad(&at.index(*index).key("name"), "duplicate", message);
         } else {
             sorted.insert(name(entry).to_owned(), entry.clone());
@@ -170,21 +171,21 @@ fn by_name<T: Clone>(
     sorted.into_values().collect()
 }
 
-/// What a label's key may be, for people.
-pub const LABEL_KEY_RULE: &str = "a label's key is 1 to 63 of letters, digits and . _ - /";
+/// Rule for the key of a label, for messages.
+pub const LABEL_KEY_RULE: &str = "the key of a label must be 1 to 63 letters, digits and . _ - /";
 
-/// Whether a label may have this key.
+/// Whether the key of a label is valid.
 pub fn is_label_key(key: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
     !key.is_empty() && key.len() <= 63 && key.chars().all(plain)
 }
 
-/// Labels: keys of 1 to 63 letters, digits and `._-/`, values of up to 255 bytes.
+/// Reads labels: keys of 1 to 63 letters, digits and `._-/`, values of up to 255 bytes.
 pub fn read_labels(fields: &mut Fields<'_>, findings: &mut Findings) -> Labels {
     let at = fields.at("labels");
     let Some(object) = fields.object("labels", findings) else { return Labels::new() };
     if object.len() > MAX_LABELS {
-        findings.bad(&at, "out_of_range", format!("at most {MAX_LABELS} labels, not {}", object.len()));
+        findings.bad(&at, "out_of_range", format!("must have at most {MAX_LABELS} labels, not {}", object.len()));
         return Labels::new();
     }
     let mut labels = Labels::new();
@@ -198,10 +199,10 @@ pub fn read_labels(fields: &mut Fields<'_>, findings: &mut Findings) -> Labels {
                 labels.insert(key.clone(), text.clone());
             }
             Value::String(_) => {
-                let message = "a label's value is at most 255 bytes, without control characters";
+                let message = "the value of a label must be at most 255 bytes, without control characters";
                 findings.bad(&at.key(key), "out_of_range", message);
             }
-            _ => findings.bad(&at.key(key), "wrong_type", "a label's value is text"),
+            _ => findings.bad(&at.key(key), "wrong_type", "the value of a label must be text"),
         }
     }
     labels
@@ -227,7 +228,7 @@ fn read_aliases(fields: &mut Fields<'_>, findings: &mut Findings) -> BTreeSet<Al
         }
     }
     if aliases.len() > MAX_ALIASES {
-        findings.bad(&at, "out_of_range", format!("at most {MAX_ALIASES} aliases, not {}", aliases.len()));
+        findings.bad(&at, "out_of_range", format!("must have at most {MAX_ALIASES} aliases, not {}", aliases.len()));
     }
     aliases
 }

@@ -1,4 +1,4 @@
-//! Reading a webhook's entry.
+//! Reads the entry of a webhook.
 
 use super::document::WebhookManifest;
 use crate::document::{Fields, Findings, shown};
@@ -9,7 +9,7 @@ use crate::nearest::nearest;
 use crate::webhook::MAX_URL_LENGTH_BYTES;
 use serde_json::Value;
 
-/// Most event patterns of a webhook.
+/// Maximum number of event patterns of a webhook.
 const MAX_EVENTS: usize = 64;
 
 pub(super) fn webhook(document: &Value, at: Pointer, findings: &mut Findings) -> Option<WebhookManifest> {
@@ -35,7 +35,7 @@ fn bad_url(url: &str) -> Option<&'static str> {
         return Some("must name a host");
     }
     if authority.contains('@') {
-        return Some("must not carry a user or a password: it would stand in every copy of the manifest");
+        return Some("must not contain a user or a password: every copy of the manifest would contain it");
     }
     url.contains(char::is_whitespace).then_some("must not contain spaces")
 }
@@ -51,7 +51,7 @@ fn events(fields: &mut Fields<'_>, findings: &mut Findings) -> Vec<String> {
                 let near =
                     value.as_str().and_then(|text| nearest(text, EventType::WORDS.iter().map(|(word, _)| *word)));
                 let hint = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-                findings.bad(&at.index(index), "unknown_event", format!("{} names no event type{hint}", shown(value)));
+                findings.bad(&at.index(index), "unknown_event", format!("{} is not an event type{hint}", shown(value)));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A change of a manifest: one new version of the tenant, and of each environment whose entry differs.
+//! Changes of a manifest: a new version of the tenant, and of each environment whose entry differs.
 
 use super::change_builder::ChangeBuilder;
 use super::gates::gates;
@@ -20,10 +20,11 @@ use crate::violation::Violation;
 use crate::webhook::Webhook;
 use serde_json::{Value, json};
 
-/// Takes a tenant to `manifest`. Changes that may destroy data are refused together unless `allow` names each kind.
+/// Changes a tenant to `manifest`. Changes that can destroy data are refused unless `allow` names each kind.
 ///
 /// # Errors
-/// [`Error::Invalid`] for what cannot change, [`Error::Gated`], [`Error::NotNow`] for an archived tenant.
+/// [`Error::Invalid`] for fields that cannot change, [`Error::Gated`], [`Error::NotNow`] for an archived or purged
+/// tenant.
 pub fn change(
     declared: &Declared,
     snapshot: &TenantSnapshot,
@@ -33,7 +34,7 @@ pub fn change(
     context: &mut DecisionContext,
 ) -> Result<Decision, Error> {
     let before = Manifest::of(snapshot);
-    // A manifest that names no tenant is of the one it is applied to.
+    // A manifest without a tenant id belongs to the tenant that it is applied to.
     let manifest = &Manifest { tenant_id: manifest.tenant_id.clone().or(before.tenant_id.clone()), ..manifest.clone() };
     let differences = differences(&before.document(), &manifest.document());
     if differences.is_empty() {
@@ -44,12 +45,11 @@ pub fn change(
         return Err(Error::Invalid(fixed));
     }
     if snapshot.tenant.facts.purged_at.is_some() {
-        let id = &snapshot.tenant.tenant_id;
-        return Err(Error::NotNow(format!("{id} is purged: its id stays taken, register another")));
+        return Err(Error::purged(&snapshot.tenant.tenant_id));
     }
     if snapshot.tenant.facts.state == State::Archived {
         let id = &snapshot.tenant.tenant_id;
-        return Err(Error::NotNow(format!("{id} is Archived: undelete it before you change its manifest")));
+        return Err(Error::NotNow(format!("tenant {id} is Archived: undelete it before you change its manifest")));
     }
     let refused = gates(&before, manifest, allow);
     if !refused.is_empty() {
@@ -67,7 +67,8 @@ pub fn change(
     builder.finish(warnings)
 }
 
-/// What a document says of a tenant that never changes. For who has yet to find out what else is wrong with it.
+/// Returns a violation for each field of a document that differs and can never change. Callers use it to report these
+/// together with all other violations.
 pub fn immutable(before: &Manifest, document: &Value) -> Vec<Violation> {
     let other = |name: &str, known: Option<&str>| {
         document.get(name).and_then(Value::as_str).is_some_and(|said| Some(said) != known)
@@ -75,11 +76,11 @@ pub fn immutable(before: &Manifest, document: &Value) -> Vec<Violation> {
     let fixed = |name: &str, message: String| Violation::at(&Pointer::root().key(name), "immutable", message);
     let mut violations = Vec::new();
     if other("organization_id", Some(before.organization_id.as_str())) {
-        let message = format!("a tenant stays with its organization, {}", before.organization_id);
+        let message = format!("cannot be changed: the tenant belongs to organization {}", before.organization_id);
         violations.push(fixed("organization_id", message));
     }
     if other("tenant_id", before.tenant_id.as_ref().map(TenantId::as_str)) {
-        violations.push(fixed("tenant_id", "a tenant keeps its id".to_owned()));
+        violations.push(fixed("tenant_id", "the id of a tenant cannot be changed".to_owned()));
     }
     violations
 }
@@ -91,7 +92,7 @@ fn tenant_row(builder: &mut ChangeBuilder<'_>, manifest: &Manifest, differences:
     tenant.updated_at = now;
     let write = Write::UpdateTenantTerms(tenant.tenant_id.clone(), tenant.terms.clone(), now);
     let version = tenant.terms.version;
-    // Environments and webhooks have events of their own.
+    // Environments and webhooks have their own events.
     let has_events = |d: &&Difference| matches!(d.pointer.split('/').nth(1), Some("environments" | "webhooks"));
     let own: Vec<_> = differences.iter().filter(|d| !has_events(d)).cloned().collect();
     let (changes, private) = redaction::changes(&builder.declared.quotas, &own);
@@ -209,7 +210,7 @@ fn webhooks(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
     }
 }
 
-/// The entry that an environment is at.
+/// Returns the manifest entry of an environment.
 pub fn environment_entry(environment: &Environment) -> EnvironmentManifest {
     EnvironmentManifest {
         name: environment.name.clone(),
@@ -220,7 +221,7 @@ pub fn environment_entry(environment: &Environment) -> EnvironmentManifest {
     }
 }
 
-/// The entry that a webhook is at.
+/// Returns the manifest entry of a webhook.
 pub fn webhook_entry(webhook: &Webhook) -> WebhookManifest {
     WebhookManifest {
         name: webhook.name.clone(),
@@ -230,7 +231,7 @@ pub fn webhook_entry(webhook: &Webhook) -> WebhookManifest {
     }
 }
 
-/// The kept version of the tenant as its snapshot is now.
+/// Builds the version row of the tenant from its snapshot.
 pub(super) fn tenant_version(snapshot: &TenantSnapshot, context: &DecisionContext) -> TenantVersion {
     TenantVersion {
         tenant_id: snapshot.tenant.tenant_id.clone(),
@@ -242,7 +243,7 @@ pub(super) fn tenant_version(snapshot: &TenantSnapshot, context: &DecisionContex
     }
 }
 
-/// The kept version of an environment as it is now.
+/// Builds the version row of an environment.
 pub(super) fn environment_version(environment: &Environment, context: &DecisionContext) -> EnvironmentVersion {
     EnvironmentVersion {
         tenant_id: environment.tenant_id.clone(),
@@ -254,8 +255,9 @@ pub(super) fn environment_version(environment: &Environment, context: &DecisionC
     }
 }
 
-/// A new environment, not provisioned yet. Its versions begin at the tenant's in the change that adds it: so one that is
-/// removed and added again begins above all that the earlier one had, and no version of that one passes for one of this.
+/// Builds a new environment, which is not provisioned yet. Its versions start at the version of the tenant that adds
+/// it. An environment that is removed and added again therefore starts above all versions of the earlier one, and the
+/// two cannot be confused.
 pub(super) fn new_environment(
     tenant_id: &TenantId,
     tenant_version: i64,
@@ -278,7 +280,7 @@ pub(super) fn new_environment(
     }
 }
 
-/// A new webhook.
+/// Builds a new webhook.
 pub(super) fn new_webhook(tenant_id: &TenantId, entry: &WebhookManifest, context: &mut DecisionContext) -> Webhook {
     Webhook {
         webhook_id: context.webhook_id(),
@@ -292,7 +294,7 @@ pub(super) fn new_webhook(tenant_id: &TenantId, entry: &WebhookManifest, context
     }
 }
 
-/// The event of a new environment.
+/// Builds the event of a new environment.
 pub(super) fn environment_created(
     declared: &Declared,
     environment: &Environment,

@@ -1,4 +1,4 @@
-//! One turn of a tenant: the snapshot as it changes, and the changes that lead there.
+//! Builds the changes of one tenant: the snapshot after the change, with its events, guards and writes.
 
 use super::Decision;
 use crate::action::Action;
@@ -15,7 +15,8 @@ use crate::snapshot::TenantSnapshot;
 use crate::violation::Violation;
 use serde_json::{Value, json};
 
-/// A turn under way. Rules change `snapshot` and add events and writes; [`ChangeBuilder::finish`] adds what follows of itself.
+/// Collects the changes of a rule. Rules change `snapshot` and add events and writes; [`ChangeBuilder::finish`] adds
+/// the next action and the facts.
 pub(super) struct ChangeBuilder<'a> {
     pub declared: &'a Declared,
     pub context: &'a mut DecisionContext,
@@ -23,14 +24,14 @@ pub(super) struct ChangeBuilder<'a> {
     pub writes: Vec<Write>,
     pub guards: Vec<Guard>,
     pub events: Vec<Event>,
-    /// Something outside the manifest changed: the counter goes up, and `next_action` is asked.
+    /// Whether something outside the manifest changed. The counter then increases.
     pub facts_changed: bool,
-    /// Something that [`next_action`] looks at changed.
+    /// Cause of a change of the input of [`next_action`]; `None` if it did not change.
     pub cause: Option<&'static str>,
 }
 
 impl<'a> ChangeBuilder<'a> {
-    /// A turn from what was loaded.
+    /// Starts from the snapshot that was loaded.
     pub fn new(declared: &'a Declared, snapshot: &TenantSnapshot, context: &'a mut DecisionContext) -> Self {
         let tenant = &snapshot.tenant;
         let guard = Guard::TenantAt(tenant.tenant_id.clone(), tenant.terms.version, tenant.facts.counter);
@@ -46,19 +47,19 @@ impl<'a> ChangeBuilder<'a> {
         }
     }
 
-    /// Whose turn it is.
+    /// Returns the id of the tenant.
     pub fn tenant_id(&self) -> TenantId {
         self.snapshot.tenant.tenant_id.clone()
     }
 
-    /// Adds an event; what may be personal goes beside it.
+    /// Adds an event with its private part.
     pub fn event(&mut self, event_type: EventType, payload: Value, private: Value) {
         let id = self.tenant_id();
         let event = Event::new(self.context, Some(&id), event_type, payload).with_private(self.context, private);
         self.events.push(event);
     }
 
-    /// Queues a job for `action`, and says so.
+    /// Queues a job for `action` and adds its event.
     pub fn queue(&mut self, action: Action, cause: &'static str) {
         let job = new_job(self.declared, action, &self.snapshot, self.context);
         self.event(action.requested(), json!({"job_id": job.job_id, "cause": cause}), Value::Null);
@@ -67,7 +68,7 @@ impl<'a> ChangeBuilder<'a> {
         self.facts_changed = true;
     }
 
-    /// Ends the turn: asks what happens next if something changed that it depends on, and writes the facts.
+    /// Builds the decision: queues the next action if its input changed, and writes the facts.
     pub fn finish(mut self, warnings: Vec<Violation>) -> Result<Decision, Error> {
         if let Some(cause) = self.cause
             && let Some(action) = next_action(Situation::of(self.declared, &self.snapshot))
@@ -85,11 +86,12 @@ impl<'a> ChangeBuilder<'a> {
     }
 }
 
-/// Changes from their parts; `None` when nothing happened.
+/// Builds changes from their parts; `None` if there are no events.
 pub(super) fn changes(events: Vec<Event>, guards: Vec<Guard>, writes: Vec<Write>) -> Result<Option<Changes>, Error> {
     if events.iter().any(|event| canonical_bytes(&event.payload) > MAX_PAYLOAD_BYTES) {
         let most = MAX_PAYLOAD_BYTES / 1024;
-        return Err(Error::TooLarge(format!("too much changes at once for one audit event of {most} KiB: split it")));
+        let message = format!("the change exceeds the maximum size of an audit event, {most} KiB: split the change");
+        return Err(Error::TooLarge(message));
     }
     let mut events = events.into_iter();
     let Some(first) = events.next() else { return Ok(None) };
@@ -100,7 +102,7 @@ pub(super) fn changes(events: Vec<Event>, guards: Vec<Guard>, writes: Vec<Write>
     Ok(Some(changes))
 }
 
-/// A queued job for `action`, due now. Its steps go through the environments in their declared order.
+/// Builds a queued job for `action`, due now. Its steps follow the declared order of the environments.
 pub(super) fn new_job(
     declared: &Declared,
     action: Action,
@@ -142,7 +144,7 @@ mod tests {
     fn must_refuse_an_event_of_more_than_64_kib() {
         let actor = Actor::system("test");
         let mut context = DecisionContext::new(jiff::Timestamp::UNIX_EPOCH, [7; 32], actor, CorrelationId::known("c"));
-        // With its quotes, braces and name it has 8 bytes more.
+        // Quotes, braces and the name add 8 bytes.
         for (length, is_refused) in [(64 * 1024 - 8, false), (64 * 1024 - 7, true)] {
             let event = Event::new(&mut context, None, EventType::KeyCreated, json!({"a": "x".repeat(length)}));
             let made = changes(vec![event], Vec::new(), Vec::new());

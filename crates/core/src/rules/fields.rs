@@ -1,4 +1,4 @@
-//! Which fields of a tenant's document a caller may name and change.
+//! Checks which fields of a tenant's document a caller may send and change.
 
 use crate::error::Error;
 use crate::json::{Difference, Object, Pointer};
@@ -6,11 +6,11 @@ use crate::permission::{Audience, FieldGroup, INTERNAL_LABELS, TENANT_FIELDS, gr
 use crate::violation::Violation;
 use serde_json::Value;
 
-/// Refuses a document that names internal fields, whatever it says of them: an answer that depended on their values would
-/// tell them.
+/// Refuses a document with internal fields, regardless of their values: a response that depended on the current values
+/// would disclose them.
 ///
 /// # Errors
-/// [`Error::FieldsForbidden`] with each of them.
+/// [`Error::FieldsForbidden`] with all these fields.
 pub fn named(audience: Audience, document: &Value) -> Result<(), Error> {
     if audience == Audience::Staff {
         return Ok(());
@@ -29,10 +29,10 @@ pub fn named(audience: Audience, document: &Value) -> Result<(), Error> {
     if refused.is_empty() { Ok(()) } else { Err(Error::FieldsForbidden(refused)) }
 }
 
-/// Refuses changes of anything but the customer's own fields.
+/// Refuses changes of fields outside [`FieldGroup::Own`].
 ///
 /// # Errors
-/// [`Error::FieldsForbidden`] with each field that would change.
+/// [`Error::FieldsForbidden`] with all these fields.
 pub fn changed(audience: Audience, differences: &[Difference]) -> Result<(), Error> {
     if audience == Audience::Staff {
         return Ok(());
@@ -67,7 +67,7 @@ pub fn keep_hidden(audience: Audience, known: &Value, document: &mut Value) {
     }
 }
 
-/// Takes what the caller does not see out of a manifest's document.
+/// Removes hidden fields from the document of a manifest.
 pub fn hide(audience: Audience, document: &mut Value) {
     if audience == Audience::Staff {
         return;

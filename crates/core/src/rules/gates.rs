@@ -1,15 +1,15 @@
-//! Gated changes: what may destroy data is done only when it is allowed by name.
+//! Gated changes: a change that can destroy data requires a confirmation of its kind.
 
 use crate::gated_change::GatedChange;
 use crate::json::Pointer;
 use crate::manifest::{EnvironmentManifest, Manifest};
 use crate::quotas::retention_days;
 
-/// What can be allowed by name.
+/// Kinds of gated changes that `allow` can confirm.
 pub const ALLOWED_BY_NAME: [&str; 6] =
     ["move-profile", "move-region", "move-isolation", "less-retention", "remove-environment", "protection-off"];
 
-/// Every gated change from `before` to `after` that `allow` does not name.
+/// Returns all gated changes from `before` to `after` that `allow` does not confirm.
 pub(super) fn gates(before: &Manifest, after: &Manifest, allow: &[String]) -> Vec<GatedChange> {
     let mut found = Vec::new();
     let mut gate = |allow: &'static str, at: Pointer, message: String| {
@@ -56,14 +56,14 @@ fn environment_gates(
         let message = format!("moves {name} from {} to {}", before.isolation_level, after.isolation_level);
         gate("move-isolation", at.key("isolation_level"), message);
     }
-    // One that leaves its own out follows the tenant's, which has a gate of its own.
+    // An environment without its own retention follows the tenant's, which has its own gate.
     let (was, is) = (before.retention_days.or(tenants_days.0), after.retention_days.or(tenants_days.1));
     if before.retention_days != after.retention_days && less(was, is) {
         gate("less-retention", at.key("retention_days"), format!("shortens retention of {name}"));
     }
 }
 
-/// Whether a retention becomes shorter; none at all, neither an environment's own nor its tenant's, is without end.
+/// Whether a retention becomes shorter. Without a retention, data is kept indefinitely.
 fn less(before: Option<i64>, after: Option<i64>) -> bool {
     match (before, after) {
         (Some(before), Some(after)) => after < before,
@@ -78,7 +78,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn must_know_every_kind_that_the_rules_ask_for() {
+    fn must_know_every_kind_that_the_rules_require() {
         let rules = include_str!("gates.rs").split("#[cfg(test)]").next().unwrap_or_default();
         let asked = rules.split("gate(\"").skip(1).filter_map(|rest| rest.split('"').next());
         assert_eq!(asked.collect::<BTreeSet<_>>(), BTreeSet::from(ALLOWED_BY_NAME));

@@ -1,4 +1,4 @@
-//! API keys: made, rotated and revoked.
+//! Creates, rotates and revokes API keys.
 
 use super::change_builder::changes;
 use crate::apikey::{ApiKey, Role};
@@ -13,79 +13,79 @@ use crate::violation::Violation;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// Longest name of a key, in bytes.
+/// Maximum length of the name of a key, in bytes.
 pub const MAX_NAME_LENGTH_BYTES: usize = 64;
 
-/// Longest time for which a rotated key takes its former token, in seconds: 30 days.
+/// Maximum time during which the previous token of a rotated key remains valid, in seconds: 30 days.
 pub const MAX_OVERLAP_SECONDS: i64 = 30 * 24 * 60 * 60;
 
-/// For how long a rotated key takes its former token when nothing is said, in seconds: one day.
+/// Default time during which the previous token of a rotated key remains valid, in seconds: one day.
 pub const DEFAULT_OVERLAP_SECONDS: i64 = 24 * 60 * 60;
 
-/// Most keys that are revoked together with the key that made them.
+/// Maximum number of keys that are revoked together with the key that created them.
 pub const MAX_CHILDREN: usize = 1000;
 
-/// What a key may do, on what, and until when. No key makes a key that exceeds it.
+/// Rights of a key: role, scope and expiry. No key can create a key with more rights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rights {
-    /// What it may do.
+    /// Role: the operations that the key permits.
     pub role: Role,
-    /// What it reaches.
+    /// Scope: the organizations and tenants that the key can access.
     pub scope: Scope,
-    /// When it stops working; `None`: never.
+    /// Time of expiry; `None` if the key does not expire.
     pub expires_at: Option<Timestamp>,
 }
 
 impl Rights {
-    /// The rights of a role without a scope and without an end.
+    /// Returns the rights of a role without scope and expiry.
     pub fn unlimited(role: Role) -> Self {
         Self { role, scope: Scope::All, expires_at: None }
     }
 
-    /// The rights of a key.
+    /// Returns the rights of a key.
     pub fn of(key: &ApiKey) -> Self {
         Self { role: key.role, scope: key.scope.clone(), expires_at: key.expires_at }
     }
 
-    /// Why a key with these rights may not be given out by one with `maker`'s; `is_inside` says that this scope lies
-    /// within the maker's.
+    /// Returns the reason why a key with the rights of `maker` must not create a key with these rights. `is_inside`
+    /// says whether this scope lies within the scope of `maker`.
     fn exceeds(&self, maker: &Self, is_inside: bool) -> Option<String> {
         let more = |operation: Operation| {
             key_may(self.role, &self.scope, operation) && !key_may(maker.role, &maker.scope, operation)
         };
         if let Some((_, operation)) = Operation::WORDS.iter().find(|(_, operation)| more(*operation)) {
-            return Some(format!("a key of role {} cannot give out a key that may {operation}", maker.role));
+            return Some(format!("a key with role {} cannot create a key that may {operation}", maker.role));
         }
         if !is_inside {
-            return Some(format!("a key of scope {} cannot give out a key of scope {}", maker.scope, self.scope));
+            return Some(format!("a key with scope {} cannot create a key with scope {}", maker.scope, self.scope));
         }
         let end = maker.expires_at?;
         let is_longer = self.expires_at.is_none_or(|at| at > end);
-        is_longer.then(|| format!("a key that expires at {end} cannot give out a key that is valid for longer"))
+        is_longer.then(|| format!("a key that expires at {end} cannot create a key that expires later"))
     }
 
-    /// Refuses rights that exceed those of the key that gives them out.
+    /// Refuses rights that exceed the rights of the key that creates or rotates the key.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] with what exceeds.
+    /// [`Error::Forbidden`] with the right that exceeds.
     pub fn check(&self, maker: &Self, is_inside: bool) -> Result<(), Error> {
         self.exceeds(maker, is_inside).map_or(Ok(()), |why| Err(Error::Forbidden(why)))
     }
 }
 
-/// What a rule decided on a key.
+/// Decision on a key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeyDecision {
-    /// The key afterwards.
+    /// The key after the change.
     pub key: ApiKey,
-    /// What to commit; `None` when nothing changes.
+    /// Changes to commit; `None` if nothing changes.
     pub changes: Option<Changes>,
 }
 
-/// Makes a key whose token has this digest. What its maker may give out is checked by [`Rights::check`].
+/// Creates a key whose token has this digest. [`Rights::check`] checks the rights against those of the creating key.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a name, a scope or an end that cannot be.
+/// [`Error::Invalid`] for an invalid name, scope or expiry.
 pub fn create(
     name: &str,
     rights: Rights,
@@ -105,7 +105,7 @@ pub fn create(
         bad("expires_at", "out_of_range", "must be in the future".to_owned());
     }
     if rights.role == Role::Customer && rights.scope.is_all() {
-        let message = "a key of role customer needs a scope: organization:ID or tenant:ID";
+        let message = "a key with role customer requires a scope: organization:ID or tenant:ID";
         bad("scope", "required", message.to_owned());
     }
     if !violations.is_empty() {
@@ -137,10 +137,10 @@ pub fn create(
     Ok(KeyDecision { key, changes })
 }
 
-/// Gives a key a new token. The former one works for `overlap_seconds` more, and one that was replaced before does not.
+/// Replaces the token of a key. The previous token remains valid for `overlap_seconds`; older tokens become invalid.
 ///
 /// # Errors
-/// [`Error::NotNow`] for a key that is revoked or expired.
+/// [`Error::NotNow`] if the key is revoked or expired.
 pub fn rotate(
     before: &ApiKey,
     token_digest: String,
@@ -169,7 +169,7 @@ pub fn rotate(
     Ok(KeyDecision { key, changes })
 }
 
-/// Revokes a key, and with it its `children` that are not revoked yet: refused from the commit on.
+/// Revokes a key and its active `children`. The server refuses them from the commit on.
 ///
 /// # Errors
 /// None today.
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn must_let_no_key_make_one_that_may_more_or_longer() {
+    fn must_let_no_key_create_one_with_more_rights_or_a_later_expiry() {
         let admin = rights(Role::Admin, "all", Some(100));
         assert!(rights(Role::Admin, "all", Some(100)).check(&admin, true).is_ok());
         assert!(rights(Role::Viewer, "all", Some(1)).check(&admin, true).is_ok());

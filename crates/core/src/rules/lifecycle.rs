@@ -1,4 +1,4 @@
-//! Holds placed and released, and transitions asked for.
+//! Places and releases holds, and requests transitions.
 
 use super::Decision;
 use super::change_builder::ChangeBuilder;
@@ -18,23 +18,23 @@ use crate::tenant::{DesiredState, State};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// What `suspend` says.
+/// Parameters of `suspend`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Suspension {
-    /// A declared kind of hold; [`DEFAULT_HOLD`] when it is left out.
+    /// Declared kind of hold. Defaults to [`DEFAULT_HOLD`].
     pub hold: Option<String>,
-    /// Why.
+    /// Reason, for people.
     pub reason: Option<String>,
-    /// Until when; then it is released of itself.
+    /// Time at which the server releases the hold.
     pub until: Option<Timestamp>,
 }
 
-/// Places a hold, or changes the reason and end of one that stands. Said again, it asks again for what a job failed at. A
-/// job that only waits, and so keeps the tenant in service, is cancelled.
+/// Places a hold, or changes the reason and end of an existing hold. A repeated request retries an action that failed.
+/// A job that only waits and keeps the tenant in service is cancelled.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an undeclared kind, a reason too long, an end in the past; [`Error::NotNow`] for a tombstone,
-/// and for a hold that is to keep data which a purge is destroying.
+/// [`Error::Invalid`] for an undeclared kind, a reason that is too long, or an end in the past; [`Error::NotNow`] for a
+/// tombstone, and for a hold that keeps data while a purge destroys it.
 pub fn suspend(
     declared: &Declared,
     snapshot: &TenantSnapshot,
@@ -46,7 +46,8 @@ pub fn suspend(
     let kind = suspension.kind();
     let purge = snapshot.open_job.as_ref().filter(|job| job.action == Action::Purge);
     if let Some(job) = purge.filter(|_| declared.keeps_data(kind)) {
-        return Err(Error::NotNow(format!("hold {kind} cannot keep data that job {} (purge) destroys", job.job_id)));
+        let message = format!("hold {kind} cannot keep the data: job {} (purge) is destroying it", job.job_id);
+        return Err(Error::NotNow(message));
     }
     let mut builder = ChangeBuilder::new(declared, snapshot, context);
     let until = suspension.until.map(cut);
@@ -90,10 +91,10 @@ pub fn suspend(
 }
 
 impl Suspension {
-    /// What `document` says. A time is compared with `now`.
+    /// Reads the parameters from `document`. `until` must be after `now`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with all that is wrong with it.
+    /// [`Error::Invalid`] with all violations.
     pub fn read(declared: &Declared, document: &Value, now: Timestamp) -> Result<Self, Error> {
         document::read(document, |fields, findings| {
             let said = Self {
@@ -106,12 +107,12 @@ impl Suspension {
         })
     }
 
-    /// Which kind of hold.
+    /// Returns the kind of hold.
     pub(super) fn kind(&self) -> &str {
         self.hold.as_deref().unwrap_or(DEFAULT_HOLD)
     }
 
-    /// That it is well said, where nobody has read it.
+    /// Checks parameters that were not read from a document.
     pub(super) fn checked(&self, declared: &Declared, now: Timestamp) -> Result<(), Error> {
         let mut findings = Findings::default();
         self.check(declared, now, &mut findings);
@@ -125,7 +126,7 @@ impl Suspension {
             findings.bad(&at("hold"), "undeclared_hold", one_of(self.kind(), &known));
         }
         if self.reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON_LENGTH_BYTES || reason.contains('\0')) {
-            let message = format!("at most {MAX_REASON_LENGTH_BYTES} bytes, without U+0000");
+            let message = format!("must be at most {MAX_REASON_LENGTH_BYTES} bytes, without U+0000");
             findings.bad(&at("reason"), "out_of_range", message);
         }
         if self.until.is_some_and(|until| cut(until) <= now) {
@@ -134,11 +135,12 @@ impl Suspension {
     }
 }
 
-/// Releases a hold: the named one, or [`DEFAULT_HOLD`]. A Draft that nothing holds and whose manifest has no wish is
-/// activated once. Where nothing stands in the way and a job failed, that job is asked for again.
+/// Releases a hold: the named kind, or [`DEFAULT_HOLD`]. A Draft without holds and without a desired state is activated
+/// once. If there is no hold to release and the last job failed, its action is requested again.
 ///
 /// # Errors
-/// [`Error::NotNow`] when there is no such hold, when others or the manifest keep the tenant out of service.
+/// [`Error::NotNow`] if the named hold does not exist, or if other holds or the manifest keep the tenant out of
+/// service.
 pub fn activate(
     declared: &Declared,
     snapshot: &TenantSnapshot,
@@ -157,13 +159,13 @@ pub fn activate(
         return builder.finish(Vec::new());
     }
     if let Some(kind) = hold {
-        return Err(Error::NotNow(format!("there is no hold {kind:?} on the tenant itself{}", standing(snapshot))));
+        return Err(Error::NotNow(format!("the tenant itself has no hold {kind:?}: {}", existing_holds(snapshot))));
     }
     if suspending_holds(declared, snapshot).next().is_some() {
-        return Err(Error::NotNow(format!("name the hold to release{}", standing(snapshot))));
+        return Err(Error::NotNow(format!("name the hold to release: {}", existing_holds(snapshot))));
     }
     if snapshot.tenant.terms.desired_state == Some(DesiredState::Suspended) {
-        return Err(Error::NotNow("the manifest wishes Suspended: set desired_state: Active there".to_owned()));
+        return Err(Error::NotNow("the manifest has desired_state: Suspended; set it to Active there".to_owned()));
     }
     if let Some(next) = next_action(Situation::of(declared, snapshot)) {
         builder.queue(next, "request");
@@ -174,7 +176,7 @@ pub fn activate(
     builder.finish(Vec::new())
 }
 
-/// Whether a tenant that nothing keeps out of service gets there with its open job, or of itself after it.
+/// Whether the open job of a tenant, or the next action after it, puts the tenant in service.
 fn under_way(snapshot: &TenantSnapshot) -> bool {
     let desired = snapshot.tenant.terms.desired_state == Some(DesiredState::Active)
         || snapshot.tenant.facts.state == State::Suspended;
@@ -185,19 +187,19 @@ fn under_way(snapshot: &TenantSnapshot) -> bool {
     })
 }
 
-fn standing(snapshot: &TenantSnapshot) -> String {
+fn existing_holds(snapshot: &TenantSnapshot) -> String {
     let holds: Vec<_> = snapshot.all_holds().map(Hold::described).collect();
     match holds.as_slice() {
-        [] => "; none stands".to_owned(),
-        holds => format!("; there stands {}", holds.join(", ")),
+        [] => "there are no holds".to_owned(),
+        holds => format!("the holds are {}", holds.join(", ")),
     }
 }
 
-/// Asks for `delete`, `undelete` or `purge`. An undeleted tenant that no hold keeps suspended gets an operator's hold:
-/// it stays suspended until somebody activates it.
+/// Requests `delete`, `undelete` or `purge`. An undeleted tenant without a suspending hold gets an `operator` hold, so
+/// that it stays suspended until a caller activates it.
 ///
 /// # Errors
-/// [`Error::NotNow`] with every condition that is not met.
+/// [`Error::NotNow`] with all conditions that are not met.
 pub fn request(
     declared: &Declared,
     snapshot: &TenantSnapshot,
@@ -228,7 +230,7 @@ pub fn request(
 
 fn not_purged(snapshot: &TenantSnapshot) -> Result<(), Error> {
     match snapshot.tenant.facts.purged_at {
-        Some(_) => Err(Error::NotNow(format!("{} is purged: nothing can be done", snapshot.tenant.tenant_id))),
+        Some(_) => Err(Error::purged(&snapshot.tenant.tenant_id)),
         None => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! The audit log: what has expired may go, whole months of it, and never without a record.
+//! Expiry of the audit log: whole months are removed, and an audit event records the removal.
 
 use super::change_builder::changes;
 use crate::changes::Changes;
@@ -12,20 +12,21 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::json;
 
-/// How many months there are at least in the log, the one that has begun not among them.
+/// Minimum number of complete months that the log keeps, besides the current month.
 pub const LEAST_MONTHS_KEPT: i8 = 1;
 
-/// Records that tenants' events of before `first_kept` are to go, and from which moment on they stay.
+/// Records that the events of tenants before `first_kept` are removed. Returns the time from which events are kept.
 ///
 /// # Errors
-/// [`Error::Invalid`] when it is no first day of a month, or when too little would be left.
+/// [`Error::Invalid`] if `first_kept` is not the first day of a month, or if fewer than [`LEAST_MONTHS_KEPT`] would
+/// remain.
 pub fn expire(first_kept: Date, context: &mut DecisionContext) -> Result<(Timestamp, Option<Changes>), Error> {
     let bad =
         |code, message: String| Error::Invalid(vec![Violation::at(&Pointer::root().key("before"), code, message)]);
     let this_month = context.now.to_zoned(TimeZone::UTC).date().first_of_month();
     let last = this_month.saturating_sub(LEAST_MONTHS_KEPT.months());
     if first_kept.day() != 1 || first_kept > last {
-        let message = format!("must be the first day of a month, {last} at the latest, not {first_kept}");
+        let message = format!("must be the first day of a month and at most {last}, not {first_kept}");
         return Err(bad("out_of_range", message));
     }
     let start = first_kept.to_zoned(TimeZone::UTC).map_err(|error| bad("out_of_range", error.to_string()))?.timestamp();

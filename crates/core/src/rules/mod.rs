@@ -1,4 +1,4 @@
-//! The rules: from what was loaded and a command to [`crate::changes::Changes`].
+//! The rules: each takes loaded rows and a command and returns [`crate::changes::Changes`].
 
 pub mod change;
 mod change_builder;
@@ -18,13 +18,13 @@ use crate::changes::Changes;
 use crate::snapshot::TenantSnapshot;
 use crate::violation::Violation;
 
-/// What a rule decided on a tenant: what to commit, and the snapshot as it is once that is committed.
+/// Decision on a tenant: the changes to commit, and the snapshot after the commit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
-    /// The snapshot afterwards.
+    /// The snapshot after the change.
     pub snapshot: TenantSnapshot,
-    /// What to commit; `None` when nothing changes.
+    /// Changes to commit; `None` if nothing changes.
     pub changes: Option<Changes>,
-    /// What was kept, though it looks like a slip.
+    /// Values that were accepted but look like mistakes.
     pub warnings: Vec<Violation>,
 }

@@ -1,7 +1,7 @@
-//! Holds on organizations, which hold all their tenants: placed, released, and each tenant brought to where it belongs.
+//! Holds on organizations, which apply to all their tenants: placing, releasing, and settling each tenant afterwards.
 //!
-//! A hold on an organization is one row and one commit, however many tenants there are. They follow one after the other,
-//! each in a commit of its own, by the rule that every commit of a tenant follows.
+//! Placing or releasing such a hold writes one row in one commit, regardless of the number of tenants. The tenants
+//! follow one by one, each in its own commit, by the same rule as every commit of a tenant.
 
 use super::Decision;
 use super::change_builder::{ChangeBuilder, changes};
@@ -21,21 +21,21 @@ use crate::snapshot::TenantSnapshot;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// What a rule decided on an organization's holds.
+/// Decision on the holds of an organization.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HoldsDecision {
-    /// The organization afterwards.
+    /// The organization after the change.
     pub organization: Organization,
-    /// Its holds afterwards, by kind.
+    /// Holds of the organization after the change, by kind.
     pub holds: Vec<Hold>,
-    /// What to commit; `None` when nothing changes.
+    /// Changes to commit; `None` if nothing changes.
     pub changes: Option<Changes>,
 }
 
-/// Places a hold on all tenants of an organization, or changes the reason and end of one that stands.
+/// Places a hold on all tenants of an organization, or changes the reason and end of an existing hold.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an undeclared kind, a reason too long, an end in the past.
+/// [`Error::Invalid`] for an undeclared kind, a reason that is too long, or an end in the past.
 pub fn place(
     declared: &Declared,
     before: &Organization,
@@ -76,13 +76,13 @@ pub fn place(
     }
     let private = json!({"reason": suspension.reason});
     let event = event(EventType::OrganizationHoldPlaced, &before.organization_id, payload, private, context);
-    moved(before, holds, write, event, context)
+    changed(before, holds, write, event, context)
 }
 
-/// Releases a hold on an organization: the named one, or [`DEFAULT_HOLD`].
+/// Releases a hold on an organization: the named kind, or [`DEFAULT_HOLD`].
 ///
 /// # Errors
-/// [`Error::NotNow`] when there is no such hold.
+/// [`Error::NotNow`] if the hold does not exist.
 pub fn release(
     before: &Organization,
     holds: &[Hold],
@@ -92,19 +92,18 @@ pub fn release(
     let (kind, mut holds) = (hold.unwrap_or(DEFAULT_HOLD), holds.to_vec());
     let Some(index) = holds.iter().position(|hold| hold.kind == kind) else {
         let kinds: Vec<_> = holds.iter().map(|hold| hold.kind.as_str()).collect();
-        let standing =
-            if kinds.is_empty() { "none stands".to_owned() } else { format!("there stands {}", kinds.join(", ")) };
+        let present = if kinds.is_empty() { "it has none".to_owned() } else { format!("it has {}", kinds.join(", ")) };
         let id = &before.organization_id;
-        return Err(Error::NotNow(format!("there is no hold {kind:?} on organization {id}; {standing}")));
+        return Err(Error::NotNow(format!("organization {id} has no hold {kind:?}: {present}")));
     };
     let released = holds.remove(index);
     let id = &before.organization_id;
     let event = event(EventType::OrganizationHoldReleased, id, json!({"hold": kind}), Value::Null, context);
-    moved(before, holds, Write::DeleteHold(released.hold_id), event, context)
+    changed(before, holds, Write::DeleteHold(released.hold_id), event, context)
 }
 
-/// The counter goes up, and that is how it is known that tenants have yet to follow.
-fn moved(
+/// Increases the counter, which marks that the tenants have not followed yet.
+fn changed(
     before: &Organization,
     holds: Vec<Hold>,
     write: Write,
@@ -117,9 +116,10 @@ fn moved(
     Ok(HoldsDecision { organization, holds, changes })
 }
 
-/// Brings a tenant to where it belongs after its organization's holds changed, which was at `changed_at`. Nothing when it
-/// is there, when a job is open (whose end asks again; one that only waits is cancelled where it is in the way), or when
-/// the newest job tried just that since, and failed: it is tried once for a change, however often this is asked.
+/// Queues the next action of a tenant after the holds of its organization changed at `changed_at`. A job that only
+/// waits is cancelled if it conflicts with a hold. No changes are needed if the tenant has no next action, if a job is
+/// open (its end decides the next action), or if the newest job has tried the same action since `changed_at` and
+/// failed: each change of the holds is tried once, regardless of how often this is called.
 ///
 /// # Errors
 /// None today.

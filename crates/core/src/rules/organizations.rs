@@ -1,4 +1,4 @@
-//! Organizations: created, changed, closed.
+//! Creates, changes and closes organizations.
 
 use super::change_builder::changes;
 use super::redaction;
@@ -18,31 +18,31 @@ use crate::violation::Violation;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The manifest of an organization.
+/// Manifest of an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrganizationManifest {
-    /// The client's choice.
+    /// Id, chosen by the client.
     pub organization_id: OrganizationId,
-    /// For people.
+    /// Display name, for people.
     pub display_name: Option<String>,
     /// Labels.
     pub labels: Labels,
-    /// Caps.
+    /// Caps on all tenants together.
     pub caps: Caps,
 }
 
 impl OrganizationManifest {
-    /// Reads a manifest and says everything that is wrong with it.
+    /// Reads a manifest.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with every violation.
+    /// [`Error::Invalid`] with all violations.
     pub fn parse(declared: &Declared, document: &Value) -> Result<(Self, Vec<Violation>), Error> {
         let mut findings = Findings::default();
         let manifest = read(declared, document, &mut findings);
         findings.finish(manifest)
     }
 
-    /// The manifest that an organization is at.
+    /// Returns the current manifest of an organization.
     pub fn of(organization: &Organization) -> Self {
         Self {
             organization_id: organization.organization_id.clone(),
@@ -52,7 +52,7 @@ impl OrganizationManifest {
         }
     }
 
-    /// The manifest as a document; what is not set is left out.
+    /// Returns the manifest as a document, without fields that are not set.
     pub fn document(&self) -> Value {
         let mut document = json!({"organization_id": self.organization_id});
         if let Some(name) = &self.display_name {
@@ -68,7 +68,7 @@ impl OrganizationManifest {
     }
 }
 
-/// Caps as they are written: `{"tenants": 10, "quotas": {"storageGiB": 1000}}`.
+/// Returns caps as a document: `{"tenants": 10, "quotas": {"storageGiB": 1000}}`.
 pub fn caps_document(caps: &Caps) -> Value {
     let mut document = json!({});
     if let Some(tenants) = caps.tenants {
@@ -101,7 +101,7 @@ fn read(declared: &Declared, document: &Value, findings: &mut Findings) -> Optio
     Some(OrganizationManifest { organization_id: organization_id?, display_name, labels, caps })
 }
 
-/// Caps of quotas. Unlike a quota, a cap that is not declared is refused: it would cap nothing.
+/// Reads caps on quotas. Unlike an undeclared quota, a cap on an undeclared quota is refused, because it has no effect.
 fn read_quota_caps(
     declared: &Declared,
     quotas: &Object,
@@ -118,19 +118,19 @@ fn read_quota_caps(
     counted_values(&known)
 }
 
-/// What a rule decided on an organization.
+/// Decision on an organization.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OrganizationDecision {
-    /// The organization afterwards.
+    /// The organization after the change.
     pub organization: Organization,
-    /// What to commit; `None` when nothing changes.
+    /// Changes to commit; `None` if nothing changes.
     pub changes: Option<Changes>,
 }
 
-/// Makes an organization.
+/// Creates an organization.
 ///
 /// # Errors
-/// [`Error::TooLarge`] when the audit event would be.
+/// [`Error::TooLarge`] if the audit event exceeds its limit.
 pub fn create(manifest: &OrganizationManifest, context: &mut DecisionContext) -> Result<OrganizationDecision, Error> {
     let organization = Organization {
         organization_id: manifest.organization_id.clone(),
@@ -156,17 +156,19 @@ pub fn create(manifest: &OrganizationManifest, context: &mut DecisionContext) ->
     Ok(OrganizationDecision { organization, changes })
 }
 
-/// What a document says of an organization that never changes. For who has yet to find out what else is wrong with it.
+/// Returns a violation if a document has another organization id, which can never change. Callers use it to report this
+/// together with all other violations.
 pub fn immutable(before: &Organization, document: &Value) -> Option<Violation> {
     let said = document.get("organization_id")?.as_str()?;
     let at = Pointer::root().key("organization_id");
-    (said != before.organization_id.as_str()).then(|| Violation::at(&at, "immutable", "an organization keeps its id"))
+    let message = "the id of an organization cannot be changed";
+    (said != before.organization_id.as_str()).then(|| Violation::at(&at, "immutable", message))
 }
 
-/// Takes an organization to `manifest`. A cap may go below what is used: then only lowering is possible.
+/// Changes an organization to `manifest`. A cap can be lower than the usage: then the usage can only decrease.
 ///
 /// # Errors
-/// [`Error::Invalid`] for another id, [`Error::TooLarge`] when the audit event would be.
+/// [`Error::Invalid`] for another id, [`Error::TooLarge`] if the audit event exceeds its limit.
 pub fn change(
     before: &Organization,
     manifest: &OrganizationManifest,
@@ -187,7 +189,7 @@ pub fn change(
         updated_at: context.now,
         ..before.clone()
     };
-    // It has no quotas of its own: those that its caps name are declared.
+    // An organization has no quotas, only caps, and their names are declared.
     let (said, private) = redaction::changes(&BTreeMap::new(), &differences);
     let event = event(
         EventType::OrganizationUpdated,
@@ -201,7 +203,7 @@ pub fn change(
     Ok(OrganizationDecision { organization, changes })
 }
 
-/// Closes an organization: its tenants stay, new ones are refused. Nothing changes when it is closed already.
+/// Closes an organization: its tenants stay, new tenants are refused. If it is closed already, nothing changes.
 ///
 /// # Errors
 /// None today.

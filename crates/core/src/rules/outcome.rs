@@ -1,4 +1,4 @@
-//! How a job ends: well, badly, or cancelled.
+//! Outcomes of a job: completed, failed, or cancelled.
 
 use super::Decision;
 use super::change_builder::ChangeBuilder;
@@ -18,11 +18,11 @@ use crate::snapshot::TenantSnapshot;
 use crate::tenant::State;
 use serde_json::{Value, json};
 
-/// Longest message of a failed job, in bytes; what is longer is cut off.
+/// Maximum length of the message of a failed job, in bytes. A longer message is cut.
 pub const MAX_ERROR_LENGTH_BYTES: usize = 4096;
 
-/// The job's good end: the tenant is in the state that the table says, and what comes next is queued. If the job is not
-/// [`ready`] any more, it ends badly: a hold that was placed on the organization during a purge keeps the record.
+/// Completes a job: the tenant takes the state of the state table, and its next action is queued. If the job is not
+/// [`ready`] any more, it fails instead: a hold that was placed on the organization during a purge keeps the record.
 ///
 /// # Errors
 /// None today.
@@ -47,9 +47,9 @@ pub fn complete(
     builder.finish(Vec::new())
 }
 
-/// The job's bad end: it stays failed until it is asked for again, or until something changes that asks for it anew.
-/// What has changed while it was open may ask for something else, which is queued: a hold that was placed meanwhile
-/// takes the tenant out of service, though an update of it failed.
+/// Fails a job. It stays failed until a caller requests it again, or until a change makes it the next action again. If
+/// the changes since its start require a different action, that is queued: a hold that was placed meanwhile suspends
+/// the tenant, although an update failed.
 ///
 /// # Errors
 /// None today.
@@ -78,12 +78,12 @@ pub fn fail(
     builder.finish(Vec::new())
 }
 
-/// Ends the open job, which is not wanted any more. What its steps have done stays. As after a failure, it is not tried
-/// again by itself, but anything else that is asked for is queued. A purge that was begun is not cancelled: its data may
-/// be gone, and a tenant must not come back without it.
+/// Cancels the open job. The effects of its completed steps remain. As after a failure, the server does not retry it,
+/// but queues a different next action. A purge that has started cannot be cancelled: data may already be destroyed, and
+/// the tenant must not return to service without it.
 ///
 /// # Errors
-/// [`Error::NotNow`] for a purge that was begun, and where no job is open.
+/// [`Error::NotNow`] if no job is open, or if the job is a purge that has started.
 pub fn cancel(
     declared: &Declared,
     snapshot: &TenantSnapshot,
@@ -91,34 +91,36 @@ pub fn cancel(
     context: &mut DecisionContext,
 ) -> Result<Decision, Error> {
     let Some(job) = &snapshot.open_job else {
-        return Err(Error::NotNow("no job is open: there is nothing to cancel".to_owned()));
+        return Err(Error::NotNow("the tenant has no open job to cancel".to_owned()));
     };
     if job.action == Action::Purge && job.attempt > 0 {
-        return Err(Error::NotNow(format!("job {} (purge) was begun: the data may be gone already", job.job_id)));
+        let message =
+            format!("job {} (purge) has started and cannot be cancelled: it may have destroyed data", job.job_id);
+        return Err(Error::NotNow(message));
     }
     let mut builder = ChangeBuilder::new(declared, snapshot, context);
-    let why = format!("cancelled by {}: ask for it again if it is wanted after all", builder.context.actor);
+    let why = format!("cancelled by {}: request the action again to run it", builder.context.actor);
     cancelled(&mut builder, job, why, json!({"reason": reason}));
     go_on_without(&mut builder, job.action);
     builder.finish(Vec::new())
 }
 
-/// Cancels the open job if it only waits and is in the way of a hold: what it waits for may take days, and the tenant must
-/// be out of service now. One that does not wait yet must not have begun to when this is committed.
+/// Cancels the open job if it only waits and conflicts with a hold: its condition may take days, but the hold must
+/// suspend the tenant now. If the job does not wait, a guard makes sure that it still does not at the commit.
 pub(super) fn make_way(builder: &mut ChangeBuilder<'_>) {
     if !is_in_the_way(builder.declared, &builder.snapshot) {
         return;
     }
     let Some(job) = builder.snapshot.open_job.clone() else { return };
     if job.waiting_for.is_some() {
-        let why = "cancelled: a hold that takes the tenant out of service did not let it wait any longer".to_owned();
+        let why = "cancelled: the job was waiting, and a hold must suspend the tenant now".to_owned();
         cancelled(builder, &job, why, Value::Null);
     } else {
         builder.guards.push(Guard::Lease(job.job_id, job.lease_epoch));
     }
 }
 
-/// Whether the open job keeps the tenant in service, or brings it there, against a hold.
+/// Whether the open job keeps the tenant in service, or activates it, despite a hold.
 pub fn is_in_the_way(declared: &Declared, snapshot: &TenantSnapshot) -> bool {
     let without = Situation { open_job: false, ..Situation::of(declared, snapshot) };
     snapshot.open_job.as_ref().is_some_and(|job| match job.action {
@@ -136,14 +138,14 @@ fn cancelled(builder: &mut ChangeBuilder<'_>, job: &Job, why: String, private: V
     builder.event(EventType::JobCancelled, json!({"job_id": job.job_id, "action": job.action}), private);
 }
 
-/// What is asked for once a job ended badly, if that is anything else.
+/// Lets the next action be queued after a job failed, unless it is the same action.
 fn go_on_without(builder: &mut ChangeBuilder<'_>, action: Action) {
     if next_action(Situation::of(builder.declared, &builder.snapshot)).is_some_and(|next| next != action) {
         builder.cause = Some("job");
     }
 }
 
-/// A message as every database takes it: it comes from outside.
+/// Returns a message from outside in a form that every database accepts: without U+0000, and cut to the maximum length.
 pub fn kept(message: &str) -> String {
     let mut text: String = message.chars().filter(|c| *c != '\0').collect();
     text.truncate(text.floor_char_boundary(MAX_ERROR_LENGTH_BYTES));
@@ -158,7 +160,7 @@ fn end(builder: &mut ChangeBuilder<'_>, write: fn(Job) -> Write, job: Job) {
     builder.facts_changed = true;
 }
 
-/// Writes what being in the new state means for the tenant's row, its environments and its organization.
+/// Writes the new state to the tenant's row and its environments, and updates the usage of its organization.
 fn arrive(builder: &mut ChangeBuilder<'_>, job: &Job, to: State) {
     let now = builder.context.now;
     let tenant = &mut builder.snapshot.tenant;
@@ -196,14 +198,15 @@ fn arrive(builder: &mut ChangeBuilder<'_>, job: &Job, to: State) {
     }
 }
 
-/// Whether a step of the job was about the environment: one that was added while the job was open is not touched by it.
+/// Whether a step of the job works on the environment. An environment that was added while the job was open has no
+/// step.
 fn touched(job: &Job, environment: &Environment) -> bool {
     job.steps.iter().any(|step| step.is_about(environment))
 }
 
-/// Leaves a tombstone: what stood beside the tenant's row goes, its organization has its room back, and nothing stays
-/// that may be personal. Whose it was, its profile, state, times, version and counter stay, and so does the log, where a
-/// salted digest stands for what is gone.
+/// Leaves a tombstone: deletes the rows that belong to the tenant, subtracts it from the usage of its organization, and
+/// erases personal data. Organization, profile, state, times, version and counter remain, and so does the log, which
+/// has salted digests of the erased data.
 fn empty(builder: &mut ChangeBuilder<'_>) {
     let snapshot = &mut builder.snapshot;
     builder

@@ -1,5 +1,6 @@
-//! What the log says of a document, and what stands beside it: names, aliases, and all that is kept as it came from the
-//! client. Of these the log only says where something changed, and where a name is free text itself, only in which object.
+//! Separates what the log contains of a document from the private part beside it: names, aliases, and all values that
+//! are kept as the client sent them. Of private values the log contains only the place of the change; if the name of a
+//! member is free text itself, only the object.
 
 use crate::declared::QuotaKey;
 use crate::json::{Difference, Object, differences};
@@ -8,20 +9,20 @@ use crate::quotas::{BILLING, POLICIES, counted};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The quotas that are declared.
+/// Declared quotas.
 type Quotas = BTreeMap<String, QuotaKey>;
 
-/// How much of a difference the log may say.
+/// How much of a difference the log contains.
 enum Open {
-    /// Where, what was, and what is.
+    /// Pointer, previous value and new value.
     All,
-    /// Where.
+    /// Only the pointer.
     Place,
-    /// In which object.
+    /// Only the pointer of the object that contains the field.
     Container,
 }
 
-/// What the log says of the differences, and what stands beside it.
+/// Returns the part of the differences that the log contains, and the private part.
 pub(super) fn changes(quotas: &Quotas, found: &[Difference]) -> (Vec<Value>, Value) {
     let (mut shown, mut private) = (Vec::new(), Vec::new());
     for difference in found.iter().flat_map(by_member) {
@@ -41,7 +42,7 @@ pub(super) fn changes(quotas: &Quotas, found: &[Difference]) -> (Vec<Value>, Val
     (shown, if private.is_empty() { Value::Null } else { json!({"changes": private}) })
 }
 
-/// What the log says of a new environment's entry, and what stands beside it.
+/// Returns the part of a new environment's entry that the log contains, and the private part.
 pub(super) fn environment(quotas: &Quotas, entry: &EnvironmentManifest) -> (Value, Value) {
     let is_open = |(name, value): &(String, Value)| quotas.contains_key(name) && counted(value).is_some();
     let (shown, private): (Object, Object) = entry.quotas.clone().into_iter().partition(is_open);
@@ -52,7 +53,7 @@ pub(super) fn environment(quotas: &Quotas, entry: &EnvironmentManifest) -> (Valu
 fn open(quotas: &Quotas, difference: &Difference) -> Open {
     let (object, member) = place(&difference.pointer);
     let member = member.unwrap_or_default();
-    // What stood there may be from before the quota was declared.
+    // The previous value can be older than the declaration of the quota.
     let counts =
         [&difference.from, &difference.to].into_iter().all(|value| value.is_null() || counted(value).is_some());
     match object.as_str() {
@@ -67,7 +68,7 @@ fn open(quotas: &Quotas, difference: &Difference) -> Open {
     }
 }
 
-/// The difference, member by member: all members of an object that came or went have come or gone.
+/// Splits a difference into one per member, if a whole object was added or removed.
 fn by_member(difference: &Difference) -> Vec<Difference> {
     let members = |value: &Value| if value.is_null() { json!({}) } else { value.clone() };
     let (from, to) = (members(&difference.from), members(&difference.to));
@@ -78,7 +79,7 @@ fn by_member(difference: &Difference) -> Vec<Difference> {
     differences(&from, &to).into_iter().map(inside).collect()
 }
 
-/// The first two names of a JSON Pointer.
+/// Returns the first two names of a JSON Pointer.
 fn place(pointer: &str) -> (String, Option<String>) {
     let mut names = pointer.split('/').skip(1).map(|name| name.replace("~1", "/").replace("~0", "~"));
     (names.next().unwrap_or_default(), names.next())

@@ -1,4 +1,4 @@
-//! Registration: a manifest becomes a tenant, a Draft whose creation is queued.
+//! Registration: creates a tenant from a manifest, as a Draft with a queued `create` job.
 
 use super::change_builder::{changes, new_job};
 use super::{Decision, change};
@@ -16,11 +16,11 @@ use crate::tenant::{Facts, Tenant};
 use crate::violation::Violation;
 use serde_json::json;
 
-/// Registers a tenant. Nothing has to be loaded: everything it depends on is a guard. Its organization's holds are not
-/// among what is decided: creation comes first, whatever holds, and its end is decided on what holds then.
+/// Registers a tenant. It needs no rows: all its conditions are guards. The holds of the organization do not matter
+/// here: the tenant is created in any case, and the end of the creation takes the holds into account.
 ///
 /// # Errors
-/// [`Error::TooLarge`] when an audit event would be.
+/// [`Error::TooLarge`] if an audit event exceeds its limit.
 pub fn register(
     declared: &Declared,
     manifest: &Manifest,
@@ -75,10 +75,10 @@ fn registered(snapshot: &TenantSnapshot, job_id: &str, context: &mut DecisionCon
         .with_private(context, private.into())
 }
 
-/// The version that a tenant and its environments begin at.
+/// First version of a tenant and its environments.
 const FIRST_VERSION: i64 = 1;
 
-/// The snapshot of a tenant that is registered now.
+/// Builds the snapshot of a tenant that is registered now.
 fn draft(manifest: &Manifest, context: &mut DecisionContext) -> TenantSnapshot {
     let tenant_id = manifest.tenant_id.clone().unwrap_or_else(|| context.tenant_id());
     let environments = manifest.environments.iter();

@@ -1,4 +1,4 @@
-//! Whether a job may run, and what a step of it achieved.
+//! Whether a job can run, and what a step of it achieved.
 
 use super::Decision;
 use super::change_builder::ChangeBuilder;
@@ -13,17 +13,18 @@ use crate::lifecycle::{TABLE, Transition, kept_from};
 use crate::snapshot::TenantSnapshot;
 use serde_json::{Value, json};
 
-/// What the record keeps of a step that is done, besides the step itself. A provisioner says it with the step's end.
+/// What the record keeps of a completed step, besides the step itself. A provisioner reports it with the end of the
+/// step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Achieved {
-    /// Nothing: the end of the step is progress of the job, and no more.
+    /// Nothing: the end of the step is only progress of the job.
     Nothing,
     /// The environment of the step is provisioned.
     Provisioned,
 }
 
 impl Achieved {
-    /// What a step with this verb achieves.
+    /// Returns what a step with this verb achieves.
     pub fn of(verb: Verb) -> Self {
         match verb {
             Verb::Provision => Self::Provisioned,
@@ -32,30 +33,34 @@ impl Achieved {
     }
 }
 
-/// Whether the job may run, or end well, in a tenant as it is now: the one check before its first step, before each
-/// further step, and at its end.
+/// Checks whether the job can run, or complete, in the current state of the tenant. The same check runs before each
+/// step and at the end of the job.
 ///
 /// # Errors
-/// The failure with which the job ends instead.
+/// The failure with which the job ends.
 pub fn ready(declared: &Declared, snapshot: &TenantSnapshot, job: &Job) -> Result<&'static Transition, Failure> {
     let (state, action) = (snapshot.tenant.facts.state, job.action);
     let Some(transition) = TABLE.iter().find(|line| line.from == state && line.action == action) else {
         let message =
-            format!("{action} cannot be done in a tenant that is {state}: look at its audit log for what came between");
+            format!("the tenant is {state}, which does not permit {action}: see its audit log for what has changed");
         return Err(Failure { code: FailureCode::NotInThisState, message, step: None });
     };
     if let Some(held) = kept_from(declared, snapshot, action) {
         let has_begun = job.steps.iter().any(|step| step.state == StepState::Done);
-        let gone = ": the record is kept, but what the job's steps have destroyed is gone";
-        let message = format!("{held}{}", if has_begun { gone } else { "" });
+        let next = match has_begun {
+            true => "the record is kept, but the data that completed steps have destroyed is gone",
+            false => "release the hold, then request the action again",
+        };
+        let message = format!("{held}: {next}");
         return Err(Failure { code: FailureCode::DataHeld, message, step: None });
     }
     Ok(transition)
 }
 
-/// The end of a step, with what it achieved, in one commit that the job's lease fences. `job` is the job with that end.
-/// There are no changes where the record has nothing to keep: the step achieved nothing, or its environment was removed or
-/// replaced meanwhile, or is provisioned already. The end of the step is then written as progress of the job.
+/// Records the end of a step together with what it achieved, in one commit that is fenced by the lease of the job.
+/// `job` is the job after the step. There are no changes if the record has nothing to keep: the step achieved nothing,
+/// or its environment was removed, replaced or provisioned meanwhile. The end of the step is then written as progress
+/// of the job.
 ///
 /// # Errors
 /// None today.
@@ -87,7 +92,7 @@ fn provisioned(builder: &mut ChangeBuilder<'_>, job: &Job, step: &Step) -> bool 
     let mut environments = builder.snapshot.environments.iter_mut();
     let is_new = |e: &Environment| step.is_about(e) && e.provisioned_at.is_none() && is_as_old_as(job, e);
     let Some(environment) = environments.find(|environment| is_new(environment)) else { return false };
-    // A job that provisions does not move its tenant.
+    // A job that provisions does not change the state of its tenant.
     environment.state = state;
     environment.provisioned_at = Some(now);
     environment.updated_at = now;
@@ -98,8 +103,8 @@ fn provisioned(builder: &mut ChangeBuilder<'_>, job: &Job, step: &Step) -> bool 
     true
 }
 
-/// Whether the environment was there when the job was queued. One that took the place of another of its name since is not
-/// what the job provisions.
+/// Whether the environment existed when the job was queued. The job does not provision an environment that has replaced
+/// another of the same name since.
 pub(super) fn is_as_old_as(job: &Job, environment: &Environment) -> bool {
     environment.created_at <= job.created_at
 }

@@ -168,5 +168,5 @@ async fn a_hold_must_be_named_as_the_reason_for_waiting(on: On) {
     house.post("/v1/tenants/acme-eu/suspend", json!({"hold": "billing"})).await.ok(202);
     house.work().await;
     let line = apply(&house, "", FILE).await["results"][0].clone();
-    assert_eq!((&line["result"], &line["waits_for"]), (&json!("unchanged"), &json!("the release of hold billing")));
+    assert_eq!((&line["result"], &line["waits_for"]), (&json!("unchanged"), &json!("held by billing")));
 }

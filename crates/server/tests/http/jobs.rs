@@ -363,7 +363,7 @@ async fn a_purge_must_leave_the_record_when_a_hold_keeps_it_by_its_end(on: On) {
     let working = worked(&house);
     provisioner.has_begun().await;
     let refused = house.post(&format!("{}/cancel", path_of(&newest(&house).await)), ()).await.ok(409);
-    assert!(refused.body["detail"].as_str().expect("text").contains("gone already"), "{:#}", refused.body);
+    assert!(refused.body["detail"].as_str().expect("text").contains("may have destroyed data"), "{:#}", refused.body);
     house.post("/v1/organizations/acme/suspend", json!({"hold": "legal"})).await.ok(200);
     provisioner.let_on.add_permits(1);
     working.await.expect("no panic");

@@ -71,7 +71,7 @@ async fn a_hold_must_override_the_desired_state_until_it_is_released(on: On) {
     assert_eq!(ended["state"], "completed");
     let tenant = house.get("/v1/tenants/acme-eu").await.ok(200).body;
     assert_eq!((&tenant["state"], &tenant["version"]), (&json!("Suspended"), &json!(1)));
-    assert_eq!(tenant["waits_for"], "the release of hold billing");
+    assert_eq!(tenant["waits_for"], "held by billing");
     assert_eq!((&tenant["holds"][0]["hold"], &tenant["holds"][0]["reason"]), (&json!("billing"), &json!("late")));
     let refused = house.post("/v1/tenants/acme-eu/activate", ()).await.ok(409);
     assert!(refused.body["detail"].as_str().expect("text").contains("billing"), "{:#}", refused.body);
@@ -145,7 +145,7 @@ async fn a_job_that_fails_must_say_where_and_what_to_do(on: On) {
     house.furnish().await;
     let tenant = house.get("/v1/tenants/acme-eu").await.ok(200).body;
     assert_eq!(tenant["state"], "Draft");
-    assert_eq!(tenant["waits_for"], "create, whose last job failed");
+    assert_eq!(tenant["waits_for"], "create, which failed last time: see the error of its last job");
     let jobs = house.get("/v1/jobs?state=failed").await.ok(200).body["items"].as_array().expect("items").clone();
     assert_eq!(
         (&jobs[0]["error_code"], &jobs[0]["error"]),

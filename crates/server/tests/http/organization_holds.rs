@@ -104,7 +104,7 @@ async fn a_hold_on_an_organization_must_hold_all_its_tenants_and_no_others(on: O
     let all = ["acme-eu", "acme-draft", "acme-own", "beta-eu"];
     assert_eq!(states(&house, &all).await, ["Suspended", "Draft", "Suspended", "Active"]);
     let now = house.get("/v1/tenants/acme-eu").await.ok(200);
-    assert_eq!(now.body["waits_for"], "the release of hold billing on organization acme");
+    assert_eq!(now.body["waits_for"], "held by billing on organization acme");
     assert_eq!((&now.body["holds"][0]["organization"], &now.body["version"]), (&json!(true), &tenant.body["version"]));
     let refused = house.post("/v1/tenants/acme-eu/activate", json!({"hold": "billing"})).await.ok(409);
     assert!(refused.body["detail"].as_str().expect("text").contains("billing on organization acme"), "{refused:?}");
@@ -277,7 +277,8 @@ async fn what_failed_must_be_tried_once_for_a_change(on: On) {
         come_to_rest(&house).await;
         assert_eq!(house.events("event_type=JOB_FAILED").await.len(), attempts, "{kind}");
     }
-    assert_eq!(house.get("/v1/tenants/acme-eu").await.body["waits_for"], "suspend, whose last job failed");
+    let waits_for = "suspend, which failed last time: see the error of its last job";
+    assert_eq!(house.get("/v1/tenants/acme-eu").await.body["waits_for"], waits_for);
 }
 
 async fn tenants_must_come_to_rest_whatever_comes_at_the_same_time(on: On) {

@@ -329,7 +329,7 @@ async fn a_job_that_waits_must_say_for_what_and_until_when_and_go_on_from_its_st
         (
             &json!("Draft"),
             &json!(format!(
-                "job {} (create, queued), which waits for a certificate",
+                "job {} (create, queued), waiting for a certificate",
                 job["job_id"].as_str().expect("text")
             ))
         )
