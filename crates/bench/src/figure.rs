@@ -1,6 +1,6 @@
 //! Figures: medians, and the ratio of two.
 
-/// The median of some numbers; 0 of none.
+/// Returns the median of some numbers; 0 for none.
 pub fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
     let mut numbers: Vec<f64> = numbers.into_iter().collect();
     numbers.sort_by(f64::total_cmp);

@@ -1,29 +1,29 @@
-//! What limits each figure, as profiles of the product under this bench have shown it.
+//! What limits each figure, from profiles of the product under this bench.
 
-/// What limits the figure of this key; every key has one.
+/// Returns what limits the figure of this key; every key has an entry.
 pub fn of(key: &str) -> &'static str {
     match key {
         "get_pg_vs_select" => {
-            "both cores, with HTTP, the load generator and the database on them; a read is one look at two rows"
+            "CPU: HTTP, the load generator and the database share both cores; a read looks up two rows"
         }
         "registration_pg_vs_one_statement" | "registration_pg_vs_same_rows" => {
-            "the one committing backend: index entries and foreign keys of its rows, and its fdatasync"
+            "the single committing backend: index entries and foreign keys of its rows, and its fdatasync"
         }
         "registration_pg_one_vs_hundred_organizations" => {
-            "the same: only the sum of an organization's usage is shared, and it is kept by the batch"
+            "the same backend: organizations share only the sum of their usage, which is written once per batch"
         }
         "registration_pg_vs_one_statement_16_clients" | "registration_pg_vs_same_rows_16_clients" => {
-            "the batch: with fewer who wait, each fdatasync is shared by fewer"
+            "batch size: with fewer clients, fewer registrations share each fdatasync"
         }
         "registration_pg_latency_one_client" | "registration_pg_latency_one_client_vs_bare" => {
-            "one fdatasync, and the way through HTTP, the committer's thread and the database; nobody to share them with"
+            "one fdatasync and the path through HTTP, the committer's thread and the database, for one client alone"
         }
         "registration_pg_old_snapshot" => {
-            "the same: what a commit reads is appended and never updated, so no dead rows pile up before it"
+            "the same backend: a commit reads rows that are appended and never updated, so dead rows do not slow it"
         }
         "registration_sqlite_vs_single" => {
-            "the one writer thread: inserts and their indexes, and an fsync for each batch"
+            "the single writer thread: inserts and their indexes, and an fsync for each batch"
         }
-        other => panic!("say what limits {other}"),
+        other => panic!("add an entry for what limits {other}"),
     }
 }

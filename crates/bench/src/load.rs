@@ -1,4 +1,4 @@
-//! The load: keep-alive connections that each send the next request when the last is answered.
+//! Load generator: keep-alive connections that each send the next request after the previous answer.
 
 use memchr::memmem;
 use std::net::SocketAddr;
@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// What a load made.
+/// Result of a load.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
-    /// Requests that were answered as expected.
+    /// Number of requests with the expected answer.
     pub answered: u64,
-    /// Of them a second.
+    /// Requests per second.
     pub per_second: f64,
     /// Mean latency, in milliseconds.
     pub latency_ms: f64,
 }
 
-/// A request as its bytes, made from a number that is different each time.
+/// Bytes of a request, built from a unique number.
 pub type Request = Arc<dyn Fn(u64) -> Vec<u8> + Send + Sync>;
 
-/// The bytes of a request.
+/// Returns the bytes of a request.
 pub fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
@@ -32,7 +32,7 @@ pub fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Sends requests over `connections` for `time`; an answer of another status than `expected` ends the bench.
+/// Sends requests over `connections` for `time`. An answer with another status than `expected` ends the bench.
 pub async fn run(
     to: SocketAddr,
     connections: usize,
@@ -55,7 +55,7 @@ pub async fn run(
     let answered = u64::try_from(latencies.len()).unwrap_or(u64::MAX);
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let per_second = answered as f64 / began.elapsed().as_secs_f64();
-    // The mean, as pgbench says it of the reference.
+    // The mean, which pgbench reports as well.
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let latency_ms = latencies.iter().sum::<f64>() / latencies.len().max(1) as f64;
     Load { answered, per_second, latency_ms }
@@ -76,14 +76,14 @@ async fn one(to: SocketAddr, until: Instant, expected: u16, make: &Request, numb
     latencies
 }
 
-/// Reads one answer with a Content-Length; returns its status.
+/// Reads one answer with a Content-Length. Returns its status.
 async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> u16 {
     buffer.clear();
     loop {
         assert_ne!(stream.read_buf(buffer).await.expect("received"), 0, "the server closed");
         let Some(end) = memmem::find(buffer, b"\r\n\r\n") else { continue };
         let length =
-            memmem::find(&buffer[..end], b"content-length: ").expect("hyper says how long it is, in small letters");
+            memmem::find(&buffer[..end], b"content-length: ").expect("hyper sends a lower-case content-length");
         let digits = buffer[length + 16..end].iter().take_while(|byte| byte.is_ascii_digit());
         let length = digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0'));
         let whole = end + 4 + length;

@@ -1,8 +1,8 @@
-//! What the shape costs, and what it gains: the product against references on its own schema, run in turns, medians.
+//! Compares the product with references on its own schema. Both run in turns; the figures are medians.
 //!
 //! `cargo run --release -p bench [-- --json FILE --seconds N --rounds N --only GROUP --names in-order|in-no-order]`.
-//! Starts its own PostgreSQL.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench that fails must stop at once")]
+//! Starts a temporary PostgreSQL.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failure must stop the bench immediately")]
 
 mod figure;
 mod limit;
@@ -21,43 +21,42 @@ use tenancy_store::database::Database;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// How many tenants both sides begin with.
+/// Number of tenants in both databases at the start.
 const SEEDED: u64 = 20_000;
 
-/// Where each registration leaves one row.
+/// Tables in which each registration writes one row.
 const WRITTEN: [&str; 5] = ["tenants", "tenant_versions", "tenant_jobs", "tenant_audit", "audit_private"];
 
-/// Groups of lines that can be wanted alone.
+/// Groups of lines that can be measured alone.
 const GROUPS: [&str; 7] =
     ["reads", "registration", "one-organization", "fewer-clients", "one-client", "old-snapshot", "sqlite"];
 
-/// How the names of tenants follow each other, on both sides alike.
+/// Order of the names of tenants, the same on both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Names {
-    /// Each client counts, and all of them about as fast: new names are the greatest, as are those that the product makes where
-    /// none is chosen.
+    /// Each client counts up at about the same speed: new names sort last, as do the names that the product generates.
     InOrder,
-    /// By chance: every index that begins with a name is entered anywhere.
+    /// Random: every index that begins with a name is extended at random places.
     InNoOrder,
 }
 
-/// How it is run.
+/// Settings of a run.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How long each side runs at a time.
+    /// Duration of one run of each side, in seconds.
     pub seconds: u64,
-    /// How often each side runs.
+    /// Number of runs of each side.
     pub rounds: u64,
-    /// Where the ratios go.
+    /// File for the ratios, as JSON.
     pub json: Option<String>,
-    /// Only the lines of this one of [`GROUPS`].
+    /// Measures only this one of [`GROUPS`].
     pub only: Option<String>,
-    /// How names follow each other.
+    /// Order of names.
     pub names: Names,
 }
 
 impl Settings {
-    /// Whether the lines of this name are wanted.
+    /// Whether the lines of this group are to be measured.
     pub fn wants(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only == name)
     }
@@ -73,11 +72,12 @@ fn settings() -> Settings {
             "--rounds" => settings.rounds = value.parse().expect("a number"),
             "--json" => settings.json = Some(value),
             "--only" if GROUPS.contains(&value.as_str()) => settings.only = Some(value),
-            "--only" => panic!("--only takes one of {GROUPS:?}, not {value}"),
+            "--only" => panic!("--only {value} is not a group: use one of {GROUPS:?}"),
             "--names" if value == "in-order" => settings.names = Names::InOrder,
             "--names" if value == "in-no-order" => settings.names = Names::InNoOrder,
             other => panic!(
-                "there are --seconds N, --rounds N, --json FILE, --only GROUP and --names in-order|in-no-order, not {other}"
+                "unknown option {other}: use --seconds N, --rounds N, --json FILE, --only GROUP, \
+                 --names in-order|in-no-order"
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! The lines on PostgreSQL.
+//! Measurements on PostgreSQL.
 
 use crate::figure::median;
 use crate::product::{Product, Spread};
@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use tenancy_store::database::Database;
 use tenancy_testkit::Postgres;
 
-/// Both sides: the product's database, and that of the references.
+/// Both sides: the product's database and the database of the references.
 struct Sides {
     postgres: Postgres,
     ours: tenancy_testkit::Database,
@@ -21,7 +21,7 @@ struct Sides {
 /// Measures every line.
 pub async fn measure(settings: &Settings, report: &mut Report) {
     let sides = Sides::start(settings.names).await;
-    // First, while both databases have the same size: more is registered in one than in the other.
+    // First, while both databases have the same size: later one has more registrations than the other.
     if settings.wants("reads") {
         sides.reads(settings, report).await;
     }
@@ -53,12 +53,12 @@ pub async fn measure(settings: &Settings, report: &mut Report) {
     let logged =
         sides.ours.value("SELECT sum(last_position - first_position + 1) FROM log_batches WHERE first_position > 0");
     let number = |text: String| text.parse::<u64>().expect("a number");
-    // Beside the registrations stands the one event of the key that they were made with.
+    // In addition to the registrations there is one event: the creation of the API key.
     whole(registered, &[("organization_usage", number(used)), ("log_batches", number(logged) - 1)]);
     let batches = sides.ours.value("SELECT count(*) FROM log_batches").parse::<f64>().expect("a number");
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let members = registered as f64 / batches;
-    report.say(format!("{registered} registrations in {batches} commits: {members:.1} a commit"));
+    report.say(format!("{registered} registrations in {batches} commits: {members:.1} per commit"));
     sides.product.stop().await;
 }
 
@@ -76,7 +76,7 @@ impl Sides {
     }
 
     async fn pgbench(&self, script: &str, clients: usize, seconds: u64) -> Rate {
-        // pgbench runs in a process of its own; this thread waits for it, and has no load to send meanwhile.
+        // pgbench runs in a separate process; this thread waits for it and sends no load meanwhile.
         reference::run(&self.postgres, &self.theirs, script, self.names, clients, seconds)
     }
 
@@ -134,7 +134,8 @@ impl Sides {
         report.beside("registration_pg_latency_one_client_vs_bare", ours, middle(&bares).latency_ms, "ms");
     }
 
-    /// The same registration with somebody's old snapshot held for the whole run. What piles up before it needs a while.
+    /// Measures the same registration while another session holds an old snapshot for the whole run. Dead row versions
+    /// need time to accumulate before they have an effect.
     async fn old_snapshot(&self, settings: &Settings, report: &mut Report) {
         let (mut with, mut without) = (Vec::new(), Vec::new());
         let seconds = 3 * settings.seconds;
@@ -145,7 +146,7 @@ impl Sides {
                 .await
                 .expect("held");
             with.push(self.product.register(64, seconds, Spread::Hundred).await.per_second);
-            idle.batch_execute("COMMIT").await.expect("given back");
+            idle.batch_execute("COMMIT").await.expect("committed");
         }
         report.ratio("registration_pg_old_snapshot", median(with), median(without), 0.9, "per second");
     }

@@ -1,5 +1,5 @@
-//! The product: the real server on a real database, with its jobs off, so that a registration is measured and not the
-//! work that follows it. The load comes from another thread, as that of pgbench comes from another process.
+//! The product: the real server on a real database, without its job runner, so that only registrations are measured and
+//! not the work after them. The load comes from another thread, as that of pgbench comes from another process.
 
 use crate::Names;
 use crate::load::{Load, Request, request, run};
@@ -22,11 +22,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How many names tenants can have, and what spreads them: it has no divisor in common with their number, so none comes twice.
+/// Number of possible names, and the factor that spreads them. The two have no common divisor, so no name repeats.
 const UNIQUE_NAMES: u64 = 1_000_000_000_000_000;
 const UNIQUE_FACTOR: u64 = 618_033_988_749;
 
-/// The name of the tenant of this number, after a letter that says whose it is: it ends with one of 64 clients, as pgbench counts.
+/// Returns the name of the tenant with this number, after a letter for its side. It ends with one of 64 clients, as
+/// pgbench counts.
 pub fn name(letter: char, names: Names, number: u64) -> String {
     let unique = match names {
         Names::InOrder => number / 64,
@@ -35,13 +36,13 @@ pub fn name(letter: char, names: Names, number: u64) -> String {
     format!("{letter}-{unique:016}-{}", number % 64)
 }
 
-/// A server that serves.
+/// A running server.
 pub struct Product {
-    /// Where.
+    /// Address of the server.
     pub address: SocketAddr,
-    /// A key that may everything.
+    /// API key with all permissions.
     pub token: String,
-    /// Registrations that were answered 201.
+    /// Number of registrations that were answered with 201.
     pub registered: AtomicU64,
     numbers: Arc<AtomicU64>,
     names: Names,
@@ -51,17 +52,17 @@ pub struct Product {
     runtime: Runtime,
 }
 
-/// How tenants are spread over organizations.
+/// Distribution of tenants over organizations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spread {
-    /// Over a hundred.
+    /// Over a hundred organizations.
     Hundred,
-    /// All in one.
+    /// All in one organization.
     One,
 }
 
 impl Product {
-    /// Opens and serves a database that is migrated, on as many threads as the program would.
+    /// Opens and serves a migrated database, with as many threads as the program would use.
     pub async fn start(database: &Database, names: Names) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let runtime = Builder::new_multi_thread().worker_threads(database.request_threads(cores)).enable_all().build();
@@ -73,7 +74,7 @@ impl Product {
         let tenancy = Tenancy::new(store.clone(), config.declared.clone());
         let token = Token::fresh().expect("random");
         let asked = RequestContext::by_part("bench", CorrelationId::known("bench"));
-        let mut context = tenancy.context(&asked).expect("a moment");
+        let mut context = tenancy.context(&asked).expect("a context");
         let key = keys::create("bench", keys::Rights::unlimited(Role::Admin), None, token.digest(), &mut context)
             .expect("decided");
         store.commit(key.changes.expect("a change")).await.expect("committed");
@@ -98,7 +99,7 @@ impl Product {
         let make: Request = Arc::new(move |number| {
             let organization = if spread == Spread::One { 1 } else { 1 + number % 100 };
             let name = name('t', names, number);
-            // As cheap as pgbench has it: the load runs on the same two cores.
+            // As cheap as in pgbench: the load runs on the same two cores.
             let body = format!(
                 r#"{{"tenant_id": "{name}", "organization_id": "org-{organization}", "display_name": "A customer",
                 "region": "eu-west-1", "labels": {{"tier": "gold"}},
@@ -113,10 +114,10 @@ impl Product {
         load
     }
 
-    /// Reads tenants that the database was filled with.
+    /// Reads tenants that were seeded.
     pub async fn read(&self, connections: usize, seconds: u64, tenants: u64) -> Load {
         let token = self.token.clone();
-        // A multiplicative hash: every tenant is met, in no order.
+        // A multiplicative hash: every tenant is read, in scattered order.
         let make: Request = Arc::new(move |number| {
             let tenant = 1 + number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % tenants;
             request("GET", &format!("/v1/tenants/seed-{tenant}"), &token, "")
@@ -124,7 +125,7 @@ impl Product {
         run(self.address, connections, Duration::from_secs(seconds), 200, make, &self.numbers).await
     }
 
-    /// Stops, and waits for the end.
+    /// Stops the server and waits until it has ended.
     pub async fn stop(self) {
         self.stop.cancel();
         self.task.await.expect("stopped").expect("served");

@@ -1,4 +1,4 @@
-//! The references: what pgbench makes of the same rows on the product's own schema.
+//! The references: pgbench with the same rows on the product's own schema.
 
 use crate::Names;
 use crate::figure::median;
@@ -6,22 +6,23 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tenancy_testkit::{Database, Postgres};
 
-/// What a run of pgbench made.
+/// Result of a pgbench run.
 #[derive(Debug, Clone, Copy)]
 pub struct Rate {
-    /// Transactions a second.
+    /// Transactions per second.
     pub per_second: f64,
     /// Average latency, in milliseconds.
     pub latency_ms: f64,
 }
 
-/// Values that every reference row needs and that the product makes in its program. (pgbench takes `:word` for a
-/// variable, also inside a literal: so a space stands behind each colon.)
+/// Values that every reference row needs and that the product generates in its program. (pgbench replaces `:word` by a
+/// variable, also inside a literal, so a space follows each colon.)
 const NEW: &str = "\\set n random(1, 100)\nUNIQUE\n";
 
-/// The tenant's id, as long as those that the product is given.
+/// Id of the tenant, as long as the ids that the product gets.
 const ID: &str = "'s-' || lpad(:unique::text, 16, '0') || '-' || :client_id";
-/// What ids are made of: the time, so that an event falls into this month's partition and new ids are the greatest, and chance.
+/// Ids are built from the time, so that an event falls into this month's partition and new ids sort last, and from
+/// random digits.
 const FRESH: &str = "lpad(to_hex((extract(epoch from transaction_timestamp()) * 1000)::bigint), 12, '0') \
     || lpad(:client_id::text, 2, '0') || lpad(:unique::text, 18, '7')";
 const TENANT: &str = "INSERT INTO tenants (tenant_id, organization_id, display_name, profile, state, region, labels, quotas, \
@@ -72,13 +73,14 @@ pub fn bare() -> String {
     )
 }
 
-/// *same rows*: every row that the product writes for one registration, each its own statement, in one transaction.
+/// *same rows*: every row that the product writes for one registration, each with its own statement, in one
+/// transaction.
 pub fn same_rows() -> String {
     let statements = [USAGE, TENANT, VERSION, JOB, PRIVATE, AUDIT, BATCH].map(|sql| filled(sql, ID)).join(";\n");
     format!("{NEW}BEGIN;\n{statements};\nCOMMIT;\n")
 }
 
-/// One tenant by its id.
+/// Reads one tenant by its id.
 pub fn select(tenants: u64) -> String {
     format!("\\set n random(1, {tenants})\nSELECT * FROM tenants WHERE tenant_id = 'seed-' || :n;\n")
 }
@@ -89,7 +91,7 @@ pub fn prepare(database: &Database, tenants: u64) {
     seed(database, tenants);
 }
 
-/// Fills a database with organizations and tenants, and analyzes it: both sides begin at the same size.
+/// Fills a database with organizations and tenants, and analyzes it: both sides start with the same size.
 pub fn seed(database: &Database, tenants: u64) {
     database.execute(
         "INSERT INTO organizations (organization_id, labels, caps, version, counter, settled_counter, created_at, updated_at) \
@@ -105,7 +107,8 @@ pub fn seed(database: &Database, tenants: u64) {
     database.execute("ANALYZE");
 }
 
-/// Runs pgbench with a script, whose clients count on from where those of the run before can have come to.
+/// Runs pgbench with a script. Its clients continue counting after the highest number that the previous run can have
+/// reached.
 pub fn run(postgres: &Postgres, database: &Database, script: &str, names: Names, clients: usize, seconds: u64) -> Rate {
     static RUNS: AtomicU64 = AtomicU64::new(1);
     let begin = 10_000_000 * RUNS.fetch_add(1, Ordering::Relaxed);
@@ -132,13 +135,13 @@ pub fn run(postgres: &Postgres, database: &Database, script: &str, names: Names,
     };
     let (Some(per_second), Some(latency_ms), true) = (after("tps"), after("latency average"), output.status.success())
     else {
-        // A client that gave up among them: fewer that work would flatter the product.
+        // A client that gave up is also an error: fewer clients would make the product look better.
         panic!("pgbench: {text}{}", String::from_utf8_lossy(&output.stderr));
     };
     Rate { per_second, latency_ms }
 }
 
-/// The median of several runs.
+/// Returns the median of several runs.
 pub fn middle(rates: &[Rate]) -> Rate {
     Rate {
         per_second: median(rates.iter().map(|rate| rate.per_second)),

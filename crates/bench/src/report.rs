@@ -1,9 +1,9 @@
-//! What is printed, and what is written as JSON.
+//! Printed report, and its JSON.
 
 use crate::limit;
 use serde_json::{Map, Value, json};
 
-/// The lines of a run.
+/// Lines of a run.
 #[derive(Default)]
 pub struct Report {
     lines: Vec<String>,
@@ -11,26 +11,26 @@ pub struct Report {
 }
 
 impl Report {
-    /// A ratio that must be at least `least`.
+    /// Adds a ratio that must be at least `least`.
     pub fn ratio(&mut self, key: &str, product: f64, reference: f64, least: f64, unit: &str) {
         let ratio = product / reference;
         let met = if ratio >= least { "met" } else { "NOT met" };
         self.line(key, product, reference, ratio, &format!(">= {least} {met}"), unit);
     }
 
-    /// A ratio that must be at most `most`.
+    /// Adds a ratio that must be at most `most`.
     pub fn at_most(&mut self, key: &str, product: f64, reference: f64, most: f64, unit: &str) {
         let ratio = product / reference;
         let met = if ratio <= most { "met" } else { "NOT met" };
         self.line(key, product, reference, ratio, &format!("<= {most} {met}"), unit);
     }
 
-    /// A ratio that is only printed.
+    /// Adds a ratio that is only printed.
     pub fn beside(&mut self, key: &str, product: f64, reference: f64, unit: &str) {
         self.line(key, product, reference, product / reference, "", unit);
     }
 
-    /// A sentence.
+    /// Adds a sentence.
     pub fn say(&mut self, sentence: String) {
         self.lines.push(sentence);
     }
@@ -41,7 +41,7 @@ impl Report {
         self.lines.push(format!("    limited by {}", limit::of(key)));
     }
 
-    /// Prints everything.
+    /// Prints the report.
     pub fn print(&self) {
         println!("{:<44} {:>6}   {:>9} : {:>9}", "", "ratio", "product", "reference");
         for line in &self.lines {
@@ -49,16 +49,16 @@ impl Report {
         }
     }
 
-    /// The ratios.
+    /// Returns the ratios as JSON.
     pub fn json(&self) -> String {
         let text = serde_json::to_string_pretty(&self.ratios).expect("text");
         format!("{text}\n")
     }
 }
 
-/// Ends the bench unless every row that was answered is there, and no more.
+/// Ends the bench unless exactly the confirmed rows are stored.
 pub fn whole(registered: u64, counts: &[(&str, u64)]) {
     for (table, count) in counts {
-        assert_eq!(*count, registered, "{table}: rows against answers");
+        assert_eq!(*count, registered, "{table}: rows differ from confirmed registrations");
     }
 }

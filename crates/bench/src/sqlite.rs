@@ -1,4 +1,4 @@
-//! The reference on SQLite: one durable transaction with the same rows, again and again, on one connection.
+//! The reference on SQLite: durable transactions with the same rows, one after the other, on one connection.
 
 use crate::Names;
 use crate::product::name;
@@ -55,13 +55,13 @@ pub fn seed(path: &Path, tenants: u64) {
     connection.execute_batch("ANALYZE").expect("analyzed");
 }
 
-/// Runs the reference; `serial` goes on from run to run. Returns transactions a second.
+/// Runs the reference; `serial` continues from run to run. Returns transactions per second.
 pub fn run(path: &Path, seconds: u64, names: Names, serial: &mut i64) -> f64 {
     let connection = Connection::open(path).expect("open");
     for (name, value) in [("journal_mode", "WAL"), ("synchronous", "FULL"), ("foreign_keys", "ON")] {
         connection.pragma_update(None, name, value).expect("set");
     }
-    // As the product has them.
+    // The same settings as in the product.
     for (name, value) in [("wal_autocheckpoint", 10_000), ("cache_size", -16 * 1024)] {
         connection.pragma_update(None, name, value).expect("set");
     }

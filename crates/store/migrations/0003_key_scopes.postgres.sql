@@ -1,4 +1,4 @@
--- Keys reach everything, one organization or one tenant; they are rotated with an overlap, and know who made them.
+-- Scope, rotation with an overlap, creator and last use of API keys.
 ALTER TABLE api_keys
     ADD COLUMN scope varchar(128) COLLATE "C" NOT NULL DEFAULT 'all',
     ADD COLUMN previous_digest varchar(64) COLLATE "C",

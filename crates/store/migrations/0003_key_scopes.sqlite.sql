@@ -1,4 +1,4 @@
--- Keys reach everything, one organization or one tenant; they are rotated with an overlap, and know who made them.
+-- Scope, rotation with an overlap, creator and last use of API keys.
 ALTER TABLE api_keys ADD COLUMN scope TEXT NOT NULL DEFAULT 'all' CHECK (length(scope) <= 128);
 ALTER TABLE api_keys ADD COLUMN previous_digest TEXT CHECK (length(previous_digest) <= 64);
 ALTER TABLE api_keys ADD COLUMN previous_expires_at INTEGER;

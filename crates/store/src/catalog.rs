@@ -1,4 +1,4 @@
-//! Holds the descriptions and the specification's table against the live catalogs of both databases.
+//! Compares the table descriptions and the specification with the live catalogs of both databases.
 
 use crate::database::Database;
 use crate::rows::Type;
@@ -9,7 +9,7 @@ use tenancy_core::environment::IsolationLevel;
 use tenancy_core::job::JobState;
 use tenancy_core::tenant::{DesiredState, Profile, State};
 
-/// The specification's columns, as PostgreSQL has them.
+/// Columns of the specification, with their PostgreSQL types.
 const SPECIFICATION: &[(&str, &[(&str, &str)])] = &[
     (
         "tenants",
@@ -81,7 +81,8 @@ const SPECIFICATION: &[(&str, &[(&str, &str)])] = &[
     ),
 ];
 
-/// The specification's indexes, and whether they are unique, primary keys among them; and what the lists of the log need.
+/// Indexes of the specification with their uniqueness, including primary keys, and the indexes that the lists of the
+/// log need.
 const INDEXES: &[(&str, &str, bool)] = &[
     ("tenants", "tenant_id", true),
     ("tenants", "organization_id", false),
@@ -101,7 +102,7 @@ const INDEXES: &[(&str, &str, bool)] = &[
     ("tenant_webhooks", "webhook_id", true),
 ];
 
-/// The specification's foreign keys, and ours to organizations.
+/// Foreign keys of the specification, and ours to organizations.
 const FOREIGN_KEYS: &[(&str, &str, &str)] = &[
     ("environments", "tenant_id", "tenants"),
     ("tenant_audit", "tenant_id", "tenants"),
@@ -109,16 +110,16 @@ const FOREIGN_KEYS: &[(&str, &str, &str)] = &[
     ("tenants", "organization_id", "organizations"),
 ];
 
-/// What a catalog says.
+/// Contents of a database catalog.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Catalog {
-    /// Table to column to type; and whether the column may be null.
+    /// Table to column to type and whether the column is nullable.
     columns: BTreeMap<String, BTreeMap<String, (String, bool)>>,
-    /// Table, columns, unique.
+    /// Table, columns, whether the index is unique.
     indexes: BTreeSet<(String, String, bool)>,
-    /// Table and columns of those that cover some rows only.
+    /// Table and columns of partial indexes.
     partial: BTreeSet<(String, String)>,
-    /// Table, column, table that it refers to.
+    /// Table, column, referenced table.
     foreign_keys: BTreeSet<(String, String, String)>,
 }
 
@@ -194,7 +195,7 @@ async fn sqlite() -> Catalog {
             }
         }
         for pk in rows(&format!("SELECT name FROM pragma_table_info('{table}') WHERE pk = 1")) {
-            // An integer primary key is the table itself and has no index of its own.
+            // An integer primary key is the table itself in SQLite and has no separate index.
             let pks = rows(&format!("SELECT count(*) FROM pragma_table_info('{table}') WHERE pk > 0"));
             if pks[0][0] == "1" {
                 catalog.indexes.insert((table.clone(), pk[0].clone(), true));
@@ -207,7 +208,7 @@ async fn sqlite() -> Catalog {
     catalog
 }
 
-/// What SQLite has for a type of PostgreSQL.
+/// The SQLite type that corresponds to a PostgreSQL type.
 fn in_sqlite(postgres: &str) -> &'static str {
     match postgres {
         "integer" | "bigint" | "boolean" | "timestamp with time zone" => "integer",
@@ -216,7 +217,8 @@ fn in_sqlite(postgres: &str) -> &'static str {
     }
 }
 
-/// What a description may have for a type of PostgreSQL; what is only written and read whole is JSON's text.
+/// Types that a description may use for a PostgreSQL type. A column that is only written and read whole may hold JSON
+/// as text.
 fn described(postgres: &str) -> &'static [Type] {
     match postgres {
         "integer" | "bigint" => &[Type::Int],
@@ -251,7 +253,7 @@ async fn must_have_the_specifications_tables_on_postgresql() {
 #[tokio::test]
 async fn must_have_the_same_tables_on_both_databases() {
     let (mut postgres, sqlite) = (postgres().await, sqlite().await);
-    // What only one of them has: a lock for migrations.
+    // Only PostgreSQL has this table: the lock for migrations.
     assert!(postgres.columns.remove("schema_lock").is_some());
     for columns in postgres.columns.values_mut() {
         for (ty, _) in columns.values_mut() {
@@ -265,8 +267,8 @@ async fn must_have_the_same_tables_on_both_databases() {
     assert_eq!(postgres.foreign_keys, sqlite.foreign_keys);
 }
 
-/// Tables without a description: no change writes to them. The log's head is only locked; its floor and marks are upkeep's;
-/// what migrations keep of themselves is made before any of them.
+/// Tables without a description, because no change writes to them. The head of the log is only locked; its floor and
+/// the marks are written by upkeep; the migrations' own tables are created before any migration runs.
 const UNDESCRIBED: [&str; 5] = ["log_floor", "log_head", "marks", "schema_lock", "schema_migrations"];
 
 #[tokio::test]
@@ -282,7 +284,7 @@ async fn must_describe_each_table_as_it_is() {
         }
         let undescribed: Vec<_> =
             columns.keys().filter(|name| !table.columns.iter().any(|column| column.name == **name)).collect();
-        // Webhooks' secrets are never read back.
+        // Secrets of webhooks are never read back.
         let expected: &[&str] = if table.name == "tenant_webhooks" { &["secret"] } else { &[] };
         assert_eq!(undescribed, expected, "{}", table.name);
         let key = (table.name.to_owned(), table.key.join(","), true);
@@ -310,7 +312,7 @@ async fn must_order_ids_and_names_by_their_bytes_on_postgresql() {
     );
 }
 
-/// What PostgreSQL's types refuse, SQLite's checks refuse too, and words beside those of their closed list.
+/// SQLite's checks must refuse what PostgreSQL's types refuse, and values outside a closed list.
 #[tokio::test]
 async fn must_check_lengths_lists_and_json_on_sqlite() {
     fn list<T>(words: &[(&str, T)]) -> String {
@@ -329,7 +331,7 @@ async fn must_check_lengths_lists_and_json_on_sqlite() {
     Database::Sqlite(path.clone()).migrate(false).await.expect("migrated");
     let sqlite = rusqlite::Connection::open(path).expect("open");
     for (table, columns) in postgres().await.columns {
-        // What migrations keep of themselves is made before any of them.
+        // The migrations' own tables are created before any migration runs.
         if table.starts_with("schema_") {
             continue;
         }

@@ -1,4 +1,4 @@
-//! What is read for the judge: one description, from which both databases' statements are made.
+//! Rows that are read for the judge. Both databases' statements are generated from one description.
 
 use crate::batch::ReadSet;
 use crate::rows::{Corrupt, Type, Value};
@@ -6,31 +6,32 @@ use crate::tables::{aliases, api_keys, audit, idempotency_records, jobs, organiz
 use std::collections::BTreeSet;
 use tenancy_core::judge::CurrentRows;
 
-/// The keys that a batch names of one kind of row.
+/// Keys of one kind of row that a batch names.
 pub type Keys = for<'a, 'b> fn(&'b ReadSet<'a>) -> &'b BTreeSet<&'a str>;
 
-/// One kind of row that guards name.
+/// Read of one kind of row that guards name.
 pub struct Read {
-    /// What is read.
+    /// Columns to read.
     pub columns: &'static str,
-    /// Out of which table.
+    /// Table to read from.
     pub table: &'static str,
-    /// Found by which column.
+    /// Column that the keys are compared with.
     pub key: &'static str,
-    /// What must hold besides.
+    /// Additional condition, appended to the WHERE clause.
     pub and: &'static str,
-    /// What it is locked by on PostgreSQL; rows that are only ever inserted need no lock, a unique index settles them.
+    /// Whether the rows are locked on PostgreSQL. Rows that are only ever inserted need no lock; a unique index settles
+    /// conflicts.
     pub lock: bool,
-    /// Types of what is read.
+    /// Types of the columns that are read.
     pub types: &'static [Type],
-    /// Which keys.
+    /// Selects the keys from the read set.
     pub keys: Keys,
-    /// Where it goes.
+    /// Stores a row among the current rows.
     pub put: fn(&mut CurrentRows, Vec<Value>) -> Result<(), Corrupt>,
 }
 
 impl Read {
-    /// One key a statement.
+    /// Statement for SQLite: one key per execution.
     pub fn sqlite(&self) -> String {
         if self.is_newest_only() {
             return format!(
@@ -41,13 +42,15 @@ impl Read {
         format!("SELECT {} FROM {} WHERE {} = ?1{}", self.columns, self.table, self.key, self.and)
     }
 
-    /// Whether only each key's newest row is read; on PostgreSQL the least number that it can have comes with the key.
+    /// Whether only the newest row of each key is read. On PostgreSQL the smallest number that this row can have is
+    /// passed with the key.
     pub fn is_newest_only(&self) -> bool {
         self.table == "organization_usage"
     }
 
-    /// In which statement of its flush it goes on PostgreSQL: organizations are locked by the first. What is inserted while a
-    /// statement waits for a lock it does not see; so what is read without a lock is read when all locks are held.
+    /// Position of the statement within its flush on PostgreSQL. The first statement locks organizations. A statement
+    /// does not see rows that are inserted while it waits for a lock, so rows that are read without a lock are read
+    /// after all locks are held.
     pub fn round(&self) -> usize {
         match self {
             Self { table: "organizations", .. } => 0,
@@ -56,14 +59,15 @@ impl Read {
         }
     }
 
-    /// Whether it reads the keys in whose name changes are made. PostgreSQL asserts with the log what they are said to be at,
-    /// and reads them only in a batch that runs again, or where two changes say otherwise of one key.
+    /// Whether this reads the API keys that changes are made with. PostgreSQL asserts the expected versions together
+    /// with the log. It reads them only in a batch that runs again, or if two changes expect different versions of one
+    /// key.
     pub fn is_of_callers(&self) -> bool {
         self.table == "api_keys" && self.key == "key_id" && !self.lock
     }
 
-    /// All keys in one statement. What is locked is locked in order of its keys, so that processes cannot wait for
-    /// each other in a circle.
+    /// Statement for PostgreSQL: all keys in one statement. Rows are locked in order of their keys, so that processes
+    /// cannot deadlock.
     pub fn postgres(&self) -> String {
         let Self { columns, table, key, and, .. } = self;
         // jsonb is read as text.
@@ -79,10 +83,11 @@ impl Read {
     }
 }
 
-/// How many [rounds](Read::round) there are.
+/// Number of [rounds](Read::round).
 pub const ROUNDS: usize = 3;
 
-/// Every read, in the order in which rows are locked; usage comes after its organizations' locks, receipts last.
+/// All reads, in the order in which rows are locked. Usage comes after the locks of its organizations; receipts come
+/// last.
 pub const READS: &[Read] = &[
     organizations::CURRENT,
     organization_usage::CURRENT,
@@ -97,7 +102,7 @@ pub const READS: &[Read] = &[
     audit::CURRENT_PLATFORM_RECEIPTS,
 ];
 
-/// The columns of a row, which must be as many as are named.
+/// Converts a row into an array. Fails if the number of columns differs.
 pub fn columns<const N: usize>(row: Vec<Value>) -> Result<[Value; N], Corrupt> {
-    row.try_into().map_err(|row: Vec<Value>| Corrupt(format!("{N} columns expected, {} found", row.len())))
+    row.try_into().map_err(|row: Vec<Value>| Corrupt(format!("expected {N} columns, found {}", row.len())))
 }

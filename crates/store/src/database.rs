@@ -1,4 +1,4 @@
-//! Which database, and how it is opened, migrated and closed.
+//! Selects a database, and opens, migrates and closes it.
 
 use crate::postgres::{self, Postgres, Target};
 use crate::sqlite::{self, Sqlite};
@@ -9,21 +9,22 @@ use std::sync::Arc;
 use tenancy_core::decision_context::cut;
 use tenancy_core::{Error, Timestamp};
 
-/// Where the record is kept.
+/// Database that stores all data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Database {
-    /// One file of the embedded SQLite; one process at a time.
+    /// One file of the embedded SQLite. Only one process can open it at a time.
     Sqlite(PathBuf),
-    /// A PostgreSQL URL, with `?pooler=transaction` behind PgBouncer.
+    /// A PostgreSQL URL. Add `?pooler=transaction` behind PgBouncer.
     Postgres(String),
 }
 
-/// What a migration did, or would do.
+/// Result of a migration or of a dry run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Migrated {
     /// Names of the migrations that ran, or would run.
     pub applied: Vec<String>,
-    /// All SQL that ran for them, or would run, in order; of a dry run also what makes the log's partitions.
+    /// All SQL that ran for them, or would run, in order. A dry run also lists the statements that create the log's
+    /// partitions.
     pub sql: Vec<String>,
 }
 
@@ -31,19 +32,19 @@ pub struct Migrated {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Unreached {
-    /// Where, and why not; without the password.
+    /// Address and reason, without the password.
     pub message: String,
-    /// It answers, and says no: the same again comes to the same.
+    /// The server answered and refused the connection. Retrying with the same settings gives the same result.
     pub is_refused: bool,
-    /// The words of the command that makes the database, where it is not there.
+    /// Arguments of the command that creates the database, if it does not exist.
     pub create: Vec<String>,
 }
 
 impl Database {
-    /// Takes `sqlite:PATH` or `postgres://…`.
+    /// Parses `sqlite:PATH` or `postgres://…`.
     ///
     /// # Errors
-    /// A sentence that says what is wrong.
+    /// Returns a sentence that says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
             return Ok(Self::Sqlite(PathBuf::from(path)));
@@ -51,12 +52,12 @@ impl Database {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             return Ok(Self::Postgres(text.to_owned()));
         }
-        Err(format!("a database is sqlite:PATH or postgres://…, not {text:?}"))
+        Err(format!("{text:?} is not a database: use sqlite:PATH or postgres://…"))
     }
 
-    /// How many threads suit the requests, on a machine with so many cores. On PostgreSQL commits have a thread of their own:
-    /// requests leave it a core, and with it the database, if it is on this machine. SQLite is read by the threads of the
-    /// requests themselves.
+    /// Returns the number of request threads for a machine with this many cores. On PostgreSQL commits run on a
+    /// separate thread, so one core is left to them and to the database, if it runs on this machine. SQLite is read on
+    /// the request threads themselves.
     pub fn request_threads(&self, cores: usize) -> usize {
         match self {
             Self::Sqlite(_) => cores.max(1),
@@ -64,16 +65,16 @@ impl Database {
         }
     }
 
-    /// That the database can be reached. [`Database::open`] only says that it cannot, as everything does later on; this
-    /// says why.
+    /// Checks that the database can be reached, and says why not. [`Database::open`] reports only that it cannot be
+    /// reached.
     ///
     /// # Errors
-    /// Where the server is, and what it or the system says.
+    /// Returns the address of the server and the message of the server or the operating system.
     pub async fn reach(&self) -> Result<(), Unreached> {
         let Self::Postgres(url) = self else { return Ok(()) };
         match Target::parse(url) {
             Ok(target) => postgres::reach(&target).await,
-            // Whoever opens it is told so.
+            // Opening it reports the error.
             Err(_) => Ok(()),
         }
     }
@@ -81,8 +82,8 @@ impl Database {
     /// Opens the database.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when it cannot be reached, [`Error::NotNow`] when it is behind and must be migrated
-    /// first, or when another process holds the file.
+    /// [`Error::Unavailable`] when the database cannot be reached. [`Error::NotNow`] when its schema is behind and must
+    /// be migrated first, or when another process has the file open.
     pub async fn open(&self) -> Result<Store, Error> {
         let topics = Arc::new(Topics::default());
         match self {
@@ -94,10 +95,10 @@ impl Database {
         }
     }
 
-    /// Brings the schema up to this release; `dry_run` only says what it would run.
+    /// Migrates the schema to this release. With `dry_run`, only returns what would run.
     ///
     /// # Errors
-    /// As [`Database::open`].
+    /// Same as [`Database::open`].
     pub async fn migrate(&self, dry_run: bool) -> Result<Migrated, Error> {
         match self {
             Self::Sqlite(path) => sqlite::migrate(path, dry_run, cut(Timestamp::now())),
@@ -105,10 +106,10 @@ impl Database {
         }
     }
 
-    /// How the database is. A file is only looked at, whoever has it open.
+    /// Returns the health of the database. A SQLite file is only read, even while another process has it open.
     ///
     /// # Errors
-    /// As [`Database::open`], but for a file that another process holds.
+    /// Same as [`Database::open`], except that another process may have the file open.
     pub async fn look(&self) -> Result<DatabaseHealth, Error> {
         match self {
             Self::Sqlite(path) => sqlite::look(path),
@@ -121,10 +122,10 @@ impl Database {
         }
     }
 
-    /// Whether [`Store::mark`] has put this mark on the database. It need not be up to date, nor be there.
+    /// Whether [`Store::mark`] has set this mark on the database. The database may be out of date or may not exist.
     ///
     /// # Errors
-    /// As [`Database::open`].
+    /// Same as [`Database::open`].
     pub async fn is_marked(&self, name: &str) -> Result<bool, Error> {
         match self {
             Self::Sqlite(path) => sqlite::is_marked(path, name),
@@ -132,14 +133,14 @@ impl Database {
         }
     }
 
-    /// Gives a role of PostgreSQL the rights that `serve` needs, and no more: on the log it may read and append.
+    /// Grants a PostgreSQL role the rights that `serve` needs, and no more: the role can read and append to the log.
     ///
     /// # Errors
-    /// As [`Database::open`]; [`Error::NotNow`] for a role that is not there or could change the log all the same, and on
-    /// SQLite, which has no roles.
+    /// Same as [`Database::open`]; also [`Error::NotNow`] if the role does not exist or could still change the log, and
+    /// on SQLite, which has no roles.
     pub async fn grant(&self, role: &str) -> Result<(), Error> {
         match self {
-            Self::Sqlite(_) => Err(Error::NotNow("SQLite has no roles".to_owned())),
+            Self::Sqlite(_) => Err(Error::NotNow("SQLite has no roles: use a PostgreSQL database".to_owned())),
             Self::Postgres(url) => postgres::grant(&Target::parse(url)?, role).await,
         }
     }

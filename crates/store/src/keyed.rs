@@ -1,4 +1,5 @@
-//! Reads by key, described once. Those that wait together are fetched together on PostgreSQL, and in place on SQLite.
+//! Reads by key, described once. PostgreSQL fetches waiting reads together; SQLite reads immediately on the calling
+//! thread.
 
 use crate::rows::{Dialect, Table, Type, Value};
 use crate::tables::{aliases, api_keys, idempotency_records, tenants};
@@ -6,28 +7,28 @@ use crate::tables::{aliases, api_keys, idempotency_records, tenants};
 /// Rows of a table that are found by a key.
 #[derive(Debug)]
 pub struct ByKey {
-    /// The table.
+    /// Table to read.
     pub table: &'static Table,
-    /// The condition; `{}` stands for the key, or for all the keys.
+    /// Condition in which `{}` stands for the key, or for all keys.
     pub condition: &'static str,
 }
 
-/// A [`ByKey`] as its statement, made once.
+/// Statement of a [`ByKey`], generated once.
 #[derive(Debug)]
 pub struct Statement {
-    /// Its text.
+    /// Text of the statement.
     pub sql: String,
-    /// Types of what is read.
+    /// Types of the columns that are read.
     pub types: Vec<Type>,
 }
 
-/// The statements of all of them.
+/// Generates the statements of several reads.
 pub fn statements<'a>(reads: impl IntoIterator<Item = &'a ByKey>, dialect: Dialect) -> Vec<Statement> {
     reads.into_iter().map(|read| Statement { sql: read.sql(dialect), types: read.types() }).collect()
 }
 
 impl ByKey {
-    /// The statement: one key on SQLite, any number on PostgreSQL.
+    /// Generates the statement: one key on SQLite, any number of keys on PostgreSQL.
     pub fn sql(&self, dialect: Dialect) -> String {
         let key = match dialect {
             Dialect::Sqlite => "(?1)",
@@ -35,13 +36,13 @@ impl ByKey {
         };
         let mut condition = self.condition.replace("{}", key);
         if let (Dialect::Postgres, Some((column, inner))) = (dialect, condition.split_once(" IN (SELECT ")) {
-            // A join would read both tables whole while they are small, and from then on.
+            // With a join, the planner would scan both tables while they are small, and keep that plan when they grow.
             condition = format!("{column} = any(ARRAY(SELECT {inner})");
         }
         format!("{} WHERE {condition}", self.table.select(dialect))
     }
 
-    /// The key of a row that was found: the column that the condition begins with.
+    /// Returns the key of a row that was found: the value of the column that the condition begins with.
     pub fn key_of<'a>(&self, row: &'a [Value]) -> Option<&'a str> {
         let name = self.condition.split(' ').next()?;
         let index = self.table.columns.iter().position(|column| column.name == name)?;
@@ -51,22 +52,22 @@ impl ByKey {
         }
     }
 
-    /// Types of what is read.
+    /// Types of the columns that are read.
     pub fn types(&self) -> Vec<Type> {
         self.table.columns.iter().map(|column| column.ty).collect()
     }
 }
 
-/// Makes the enum and the list of its reads from one list, so that a read's number is its place in [`ROWS`].
+/// Defines the enum and its list of reads together, so that the number of a read is its index in [`ROWS`].
 macro_rules! keyed_reads {
     ($($(#[$doc:meta])* $read:ident: $by:expr),+ $(,)?) => {
-        /// A read of a single row by a key; the key's column is unique.
+        /// Read of a single row by a key in a unique column.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum KeyedRead {
             $($(#[$doc])* $read),+
         }
 
-        /// How every [`KeyedRead`] finds its row.
+        /// How each [`KeyedRead`] finds its row.
         pub const ROWS: &[ByKey] = &[$($by),+];
     };
 }
@@ -76,7 +77,7 @@ keyed_reads! {
     ApiKey: api_keys::BY_TOKEN,
     /// An API key by the digest of its token before the last rotation.
     PreviousApiKey: api_keys::BY_PREVIOUS_TOKEN,
-    /// A stored answer by its digest.
+    /// Stored response of an idempotency record, by its digest.
     Answer: idempotency_records::BY_DIGEST,
     /// An alias.
     Alias: aliases::BY_ALIAS,
@@ -85,7 +86,7 @@ keyed_reads! {
 }
 
 impl KeyedRead {
-    /// Its place in [`ROWS`].
+    /// Index in [`ROWS`].
     pub fn index(self) -> usize {
         self as usize
     }

@@ -1,7 +1,7 @@
-//! The only place with SQL: SQLite and PostgreSQL behind one closed set of operations.
+//! The only crate with SQL. SQLite and PostgreSQL are behind one closed set of operations.
 //!
-//! One way to write, [`Store::commit`]; typed reads; and a closed list of upkeep, which carries no audit event and can
-//! name no column that a manifest, a hold or a state lives in.
+//! It has one way to write, [`Store::commit`]; typed reads; and a closed list of upkeep statements. Upkeep has no audit
+//! event and cannot write a column that holds a manifest, a hold or a state.
 
 mod batch;
 #[cfg(test)]
@@ -38,12 +38,12 @@ use tenancy_core::{Error, Timestamp};
 use tokio::sync::futures::Notified;
 use topics::Topics;
 
-/// A database, open. Cheap to clone.
+/// Open database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     engine: Engine,
     topics: Arc<Topics>,
-    /// The last change could not be written, through no fault of its own.
+    /// Whether the last change could not be written because of the database, and not because of the change.
     refuses: Arc<AtomicBool>,
     #[cfg(feature = "model")]
     shift: model::Shift,
@@ -51,7 +51,7 @@ pub struct Store {
     reads: model::Reads,
 }
 
-/// The databases that there are: ours, and known when we compile.
+/// Supported databases, a closed list.
 #[derive(Clone)]
 enum Engine {
     Sqlite(sqlite::Sqlite),
@@ -60,25 +60,25 @@ enum Engine {
     Model(model::Model),
 }
 
-/// A committed change.
+/// Committed change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
     /// Log position of its first event.
     pub position: i64,
 }
 
-/// How a database is that answers; nothing stands here when all is well.
+/// Health of a database that answers. Both lists are empty when the database is healthy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DatabaseHealth {
-    /// Why nothing can be entrusted to it now.
+    /// Problems because of which the database cannot accept changes now.
     pub wrong: Vec<String>,
-    /// What will go wrong if nobody looks after it.
+    /// Problems that need attention before they cause a failure.
     pub warnings: Vec<String>,
 }
 
-/// What is wrong where something has ended though nobody has closed the database: it has panicked.
+/// Describes a thread that has ended although the database was not closed: it has panicked.
 fn ended(name: &str, is_finished: bool) -> Option<String> {
-    is_finished.then(|| format!("{name} has ended, and nothing goes on without it: restart"))
+    is_finished.then(|| format!("thread {name} has ended unexpectedly: restart the server"))
 }
 
 impl Store {
@@ -94,7 +94,7 @@ impl Store {
         }
     }
 
-    /// The database's time, as this process knows its offset to it, in whole microseconds.
+    /// Returns the database's time, in whole microseconds, computed from the measured offset of this process.
     pub fn now(&self) -> Timestamp {
         let now = match &self.engine {
             Engine::Sqlite(_) => tenancy_core::decision_context::cut(Timestamp::now()),
@@ -107,11 +107,11 @@ impl Store {
         now
     }
 
-    /// Commits the changes whole, or not at all.
+    /// Commits the changes as one unit: all of them or none.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when a guard fails; [`Error::Busy`], [`Error::Unavailable`] and [`Error::TooLarge`] when
-    /// nothing can have changed; [`Error::OutcomeUnknown`] when it can have.
+    /// [`Error::Conflict`] when a guard fails. [`Error::Busy`], [`Error::Unavailable`] and [`Error::TooLarge`] when
+    /// nothing has changed. [`Error::OutcomeUnknown`] when the commit may have succeeded.
     pub async fn commit(&self, changes: Changes) -> Result<Receipt, Error> {
         let queues = changes.queued_job().is_some();
         let committed = match &self.engine {
@@ -135,13 +135,13 @@ impl Store {
         Ok(receipt)
     }
 
-    /// Resolves with the next hint on the topic after this call: of a commit in this process, or of another process that the
-    /// database passes on. Only a hint.
+    /// Resolves with the next hint on the topic after this call. A commit of this process sends a hint, and so does a
+    /// commit of another process if the database passes it on. Hints can be missed.
     pub fn notified(&self, topic: Topic) -> Notified<'_> {
         self.topics.notified(topic)
     }
 
-    /// How many changes wait to be committed.
+    /// Number of changes that wait to be committed.
     pub fn waiting(&self) -> usize {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.queue.waiting(),
@@ -151,7 +151,7 @@ impl Store {
         }
     }
 
-    /// How the database is.
+    /// Returns the health of the database.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when it does not answer.
@@ -165,20 +165,21 @@ impl Store {
             #[cfg(feature = "model")]
             Engine::Model(_) => DatabaseHealth::default(),
         };
-        // No more than a warning: who is sent no changes for it would never find out that they are taken again.
+        // Only a warning: if the server were taken out of service for this, it would receive no changes and could not
+        // find out that they succeed again.
         if self.refuses.load(Ordering::Relaxed) {
-            let what = "the last change could not be written (a full disk?): the server's log says why";
+            let what = "the last change could not be written: see the server's log for the reason, such as a full disk";
             health.warnings.push(what.to_owned());
         }
         Ok(health)
     }
 
-    /// Waits for what is under way, and closes. Commits asked for afterwards are [`Error::Unavailable`].
+    /// Waits for running work, then closes the database. Later commits fail with [`Error::Unavailable`].
     pub async fn close(&self) {
         match &self.engine {
             Engine::Sqlite(sqlite) => {
                 let sqlite = sqlite.clone();
-                // The thread's end is waited for where waiting is allowed; it cannot fail but by being cancelled.
+                // Joins the thread where blocking is allowed. This fails only if it is cancelled.
                 let _ = tokio::task::spawn_blocking(move || sqlite.close()).await;
             }
             Engine::Postgres(postgres) => postgres.close().await,
@@ -202,7 +203,7 @@ impl Store {
         }
     }
 
-    /// Runs a query that only reads.
+    /// Runs a read-only query.
     async fn rows(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
         self.count_read();
         match &self.engine {

@@ -1,4 +1,4 @@
-//! Lists: keyset pagination, so that a page costs the same however far one has paged.
+//! Lists with keyset pagination: the cost of a page does not depend on its distance from the start.
 
 use crate::Store;
 use crate::page::{Listed, MAX_PAGE_BYTES, MAX_PAGE_ITEMS, Page};
@@ -7,37 +7,37 @@ use crate::sql::Sql;
 use tenancy_core::json::{Pointer, hex};
 use tenancy_core::{Error, Violation};
 
-/// A cursor: opaque text, which says of which list it is.
+/// Builds a cursor: opaque text that names its list.
 pub fn cursor(list: &str, place: &str) -> String {
     hex(format!("{list}:{place}").as_bytes())
 }
 
-/// The place that a cursor of this list names.
+/// Decodes the place in a cursor of this list.
 pub fn place(list: &str, page: &Page) -> Result<Option<String>, Error> {
     let Some(text) = &page.after else { return Ok(None) };
     let byte = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok());
     let bytes: Option<Vec<_>> = text.as_bytes().chunks(2).map(byte).collect();
-    // PostgreSQL knows no text with U+0000 in it, and so no list has a place that is called so.
+    // PostgreSQL text cannot contain U+0000, so no place in a list contains it.
     let place = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|text| !text.contains('\0'));
     match place.as_deref().and_then(|text| text.strip_prefix(list)?.strip_prefix(':')) {
         Some(place) => Ok(Some(place.to_owned())),
-        None => Err(bad_cursor("is no cursor of this list: send `next` as it came")),
+        None => Err(bad_cursor("is not a cursor of this list: pass `next` of the previous page unchanged")),
     }
 }
 
-/// The error of a cursor that is none.
+/// Error of an invalid cursor.
 pub fn bad_cursor(message: &str) -> Error {
     Error::Invalid(vec![Violation::at(&Pointer::root().key("after"), "bad_cursor", format!("after {message}"))])
 }
 
-/// How many items the page has at most.
+/// Maximum number of items on the page.
 pub fn limit(page: &Page) -> usize {
     page.limit.clamp(1, MAX_PAGE_ITEMS)
 }
 
 impl Store {
-    /// Runs a list of whole records: one more than the page holds says whether there is a next one. Where the rows were too
-    /// large for one page, there may be.
+    /// Runs a list of whole records. It reads one row more than fits on the page, to find out whether there is a next
+    /// page. If the rows were too large for one page, a next page is assumed.
     pub(crate) async fn list<R: Record>(
         &self,
         name: &str,
@@ -53,7 +53,7 @@ impl Store {
         Ok(Listed { items, next })
     }
 
-    /// The rows of a page, as far as they are not too large, and whether there may be more.
+    /// Returns the rows of a page up to the size limit, and whether there may be more.
     pub(crate) async fn page(
         &self,
         mut sql: Sql,
@@ -71,12 +71,13 @@ impl Store {
     }
 }
 
-/// The number that a place is.
+/// Parses a place as a number.
 pub fn number(text: Option<String>) -> Result<Option<i64>, Error> {
-    text.map(|text| text.parse().map_err(|_| bad_cursor("is no cursor: send `next` as it came"))).transpose()
+    text.map(|text| text.parse().map_err(|_| bad_cursor("is not a cursor: pass `next` of the previous page unchanged")))
+        .transpose()
 }
 
-/// The error of a row that is not as it must be.
+/// Error of a row that does not match its description.
 pub fn corrupt(error: Corrupt) -> Error {
     Error::Internal(error.to_string())
 }

@@ -1,4 +1,5 @@
-//! Our own migrations: ordered, embedded, checksummed; they expand first and contract a release later.
+//! Our own migrations: ordered, embedded, checksummed. A migration expands the schema first; a later release contracts
+//! it.
 
 use crate::database::Migrated;
 use crate::rows::Dialect;
@@ -9,17 +10,17 @@ use tenancy_core::{Error, Timestamp};
 /// One migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migration {
-    /// `0001_record`: its place and what it does.
+    /// Name with its order and its purpose, such as `0001_record`.
     pub name: &'static str,
-    /// The oldest release that may still run on the schema it leaves.
+    /// Oldest release that can still run on the resulting schema.
     pub oldest_release: &'static str,
-    /// Its SQL on SQLite.
+    /// SQL for SQLite.
     pub sqlite: &'static str,
-    /// Its SQL on PostgreSQL.
+    /// SQL for PostgreSQL.
     pub postgres: &'static str,
 }
 
-/// Every migration, in order. One that has landed in a release is never changed.
+/// All migrations, in order. A migration that has been released is never changed.
 pub const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "0001_record",
@@ -41,17 +42,17 @@ pub const MIGRATIONS: &[Migration] = &[
     },
 ];
 
-/// A migration as its row in `schema_migrations` says.
+/// Migration as recorded in `schema_migrations`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
     /// Digest of its SQL.
     pub checksum: String,
-    /// The oldest release that may still run.
+    /// Oldest release that can still run.
     pub oldest_release: String,
 }
 
 impl Migration {
-    /// Its SQL.
+    /// Returns its SQL.
     pub fn sql(&self, dialect: Dialect) -> &'static str {
         match dialect {
             Dialect::Sqlite => self.sqlite,
@@ -59,13 +60,13 @@ impl Migration {
         }
     }
 
-    /// Digest of its SQL, in hexadecimal.
+    /// Returns the digest of its SQL, in hexadecimal.
     pub fn checksum(&self, dialect: Dialect) -> String {
         sha256_hex(&[self.sql(dialect).as_bytes()])
     }
 
-    /// What a run of it is: its SQL, and its row in `schema_migrations`. The values stand in the text, so that what is printed
-    /// is what runs.
+    /// Returns the script of the migration: its SQL and the INSERT of its row in `schema_migrations`. The values are
+    /// literals, so that the printed script is the script that runs.
     pub fn script(&self, dialect: Dialect, now: Timestamp) -> String {
         let applied_at = match dialect {
             Dialect::Sqlite => now.as_microsecond().to_string(),
@@ -82,15 +83,16 @@ impl Migration {
     }
 }
 
-/// A text as SQL has it.
+/// Quotes a text as a SQL literal.
 pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// Those of `all` migrations that a database with these rows lacks.
+/// Returns the migrations of `all` that a database with these rows lacks.
 ///
 /// # Errors
-/// [`Error::NotNow`] when one was changed after it ran, or when the database is ahead and this release may not run.
+/// [`Error::NotNow`] when a migration was changed after it ran, or when the database is ahead and this release cannot
+/// run on it.
 pub fn missing<'a>(
     all: &'a [Migration],
     dialect: Dialect,
@@ -99,7 +101,7 @@ pub fn missing<'a>(
     for migration in all {
         if applied.get(migration.name).is_some_and(|row| row.checksum != migration.checksum(dialect)) {
             return Err(Error::NotNow(format!(
-                "migration {} is not the one that ran on this database: it belongs to another build",
+                "migration {} differs from the one that ran on this database: it belongs to another build; use that build",
                 migration.name
             )));
         }
@@ -108,7 +110,7 @@ pub fn missing<'a>(
     for (name, row) in ahead {
         if older(env!("CARGO_PKG_VERSION"), &row.oldest_release) {
             return Err(Error::NotNow(format!(
-                "the database is ahead of this release: {name} needs {} or newer; upgrade tenancy",
+                "the database is newer than this release: migration {name} needs release {} or newer; upgrade tenancy",
                 row.oldest_release
             )));
         }
@@ -116,12 +118,12 @@ pub fn missing<'a>(
     Ok(all.iter().filter(|migration| !applied.contains_key(migration.name)).collect())
 }
 
-/// What a run of these migrations did, or would do, with this SQL.
+/// Reports migrations that ran, or would run, with their SQL.
 pub fn report(migrations: &[&Migration], sql: Vec<String>) -> Migrated {
     Migrated { applied: migrations.iter().map(|migration| migration.name.to_owned()).collect(), sql }
 }
 
-/// The error of a database that is behind.
+/// Fails if the database is behind.
 pub fn behind(missing: &[&Migration]) -> Result<(), Error> {
     match missing {
         [] => Ok(()),
@@ -129,7 +131,8 @@ pub fn behind(missing: &[&Migration]) -> Result<(), Error> {
             let names: Vec<_> = missing.iter().map(|migration| migration.name).collect();
             let what = names.join(", ");
             Err(Error::NotNow(format!(
-                "the database lacks {what}: run `tenancy db migrate` with the same --database, as the owner of its tables"
+                "the database lacks migrations {what}: run `tenancy db migrate` with the same --database, as the owner \
+                 of its tables"
             )))
         }
     }

@@ -1,4 +1,4 @@
-//! Pages of lists: keyset pagination, its cursors opaque text.
+//! Pages of lists: keyset pagination with opaque cursors.
 
 pub use crate::tables::api_keys::ListedKeys;
 pub use crate::tables::audit::{AuditFilter, LoggedEvent};
@@ -6,21 +6,21 @@ pub use crate::tables::jobs::JobFilter;
 pub use crate::tables::organizations::OrganizationFilter;
 pub use crate::tables::tenants::TenantFilter;
 
-/// Most items of one page.
+/// Maximum number of items on one page.
 pub const MAX_PAGE_ITEMS: usize = 500;
 
-/// A page that has so many bytes ends, however few its items are.
+/// Maximum size of a page, in bytes. A page that reaches it ends, however few items it has.
 pub const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Items of a page when the caller does not say.
+/// Number of items on a page if the caller does not set a limit.
 pub const DEFAULT_PAGE_ITEMS: usize = 50;
 
-/// Which page.
+/// Page to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// The `next` of the page before.
+    /// `next` of the previous page.
     pub after: Option<String>,
-    /// How many items, 1 to [`MAX_PAGE_ITEMS`].
+    /// Number of items, from 1 to [`MAX_PAGE_ITEMS`].
     pub limit: usize,
 }
 
@@ -30,11 +30,11 @@ impl Default for Page {
     }
 }
 
-/// A page of a list.
+/// One page of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listed<T> {
-    /// In the list's order.
+    /// Items in the order of the list.
     pub items: Vec<T>,
-    /// Where the next page begins; `None` at the end.
+    /// Cursor of the next page; `None` on the last page.
     pub next: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! How single rows are read. Which there are is said table by table, in `tables/`.
+//! Reads of single rows. `tables/` defines the reads of each table.
 
 use crate::keyed::KeyedRead;
 #[cfg(feature = "model")]
@@ -14,7 +14,7 @@ use crate::{Engine, Store};
 use tenancy_core::Error;
 
 impl Store {
-    /// The row that a key finds, if it is there.
+    /// Returns the row with this key, if it exists.
     pub(crate) async fn by_key<R: Record>(&self, read: KeyedRead, key: &str) -> Result<Option<R>, Error> {
         self.count_read();
         let row = match &self.engine {
@@ -28,14 +28,14 @@ impl Store {
         row.map(R::from_values).transpose().map_err(corrupt)
     }
 
-    /// Every record that a query finds.
+    /// Returns all records that a query finds.
     pub(crate) async fn all<R: Record>(&self, sql: Sql) -> Result<Vec<R>, Error> {
         let types = R::TABLE.columns.iter().map(|column| column.ty).collect();
         let rows = self.rows(sql, types).await?;
         rows.into_iter().map(R::from_values).collect::<Result<_, _>>().map_err(corrupt)
     }
 
-    /// The record that a query finds, if it is there.
+    /// Returns the record that a query finds, if any.
     pub(crate) async fn one<R: Record>(&self, sql: Sql) -> Result<Option<R>, Error> {
         Ok(self.all(sql).await?.pop())
     }

@@ -1,4 +1,4 @@
-//! Snapshots of tenants: a tenant with all that is kept beside its row, read from several tables as of one moment.
+//! Snapshots of tenants: a tenant with everything stored beside its row, read from several tables at one point in time.
 
 use crate::keyed::ByKey;
 use crate::list::corrupt;
@@ -16,15 +16,15 @@ use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::tenant::Tenant;
 use tenancy_core::webhook::Webhook;
 
-/// A part of a snapshot.
+/// Part of a snapshot.
 pub struct Part {
     /// Its rows, found by the tenant's id.
     pub by: ByKey,
-    /// Where a row goes.
+    /// Adds a row to the snapshots.
     add: fn(&mut TenantSnapshots, Vec<Value>) -> Result<(), Corrupt>,
 }
 
-/// Everything of a snapshot.
+/// All parts of a snapshot.
 pub const PARTS: &[Part] = &[
     Part {
         by: tenants::BY_ID,
@@ -58,12 +58,12 @@ pub const PARTS: &[Part] = &[
     },
 ];
 
-/// The reads of [`PARTS`], in their order.
+/// Returns the reads of [`PARTS`], in their order.
 pub fn reads() -> impl Iterator<Item = &'static ByKey> + Clone {
     PARTS.iter().map(|part| &part.by)
 }
 
-/// Snapshots as their parts come in.
+/// Snapshots that are being assembled from their parts.
 #[derive(Debug, Default)]
 pub struct TenantSnapshots {
     tenants: HashMap<TenantId, Tenant>,
@@ -76,12 +76,12 @@ pub struct TenantSnapshots {
 }
 
 impl TenantSnapshots {
-    /// Adds a row of [`PARTS`]'s part `place`.
+    /// Adds a row of part `place` of [`PARTS`].
     ///
     /// # Errors
-    /// [`Corrupt`] for a row that is not as its table is described, or of no part.
+    /// [`Corrupt`] for a row that does not match its description, or for an unknown part.
     pub fn add(&mut self, place: usize, row: Vec<Value>) -> Result<(), Corrupt> {
-        let part = PARTS.get(place).ok_or_else(|| Corrupt(format!("there is no part {place} of a snapshot")))?;
+        let part = PARTS.get(place).ok_or_else(|| Corrupt(format!("a snapshot has no part {place}")))?;
         (part.add)(self, row)
     }
 
@@ -94,7 +94,7 @@ impl TenantSnapshots {
         Ok(())
     }
 
-    /// The snapshot of a tenant, if it is there. Several may ask for one, so it is a copy.
+    /// Returns a copy of a tenant's snapshot, if it exists; several callers may request the same one.
     pub fn get(&self, id: &TenantId) -> Option<TenantSnapshot> {
         let tenant = self.tenants.get(id)?.clone();
         let mut environments = self.environments.get(id).cloned().unwrap_or_default();
@@ -131,15 +131,15 @@ fn push<K: Eq + std::hash::Hash, R: Record>(
 }
 
 impl Store {
-    /// A tenant with all that is kept beside its row, as of one moment.
+    /// Returns a tenant with everything stored beside its row, at one point in time.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the database cannot be reached; so for every read.
+    /// [`Error::Unavailable`] when the database cannot be reached. The same applies to every read.
     pub async fn snapshot(&self, id: &TenantId) -> Result<Option<TenantSnapshot>, Error> {
         self.count_read();
         let parts = match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.snapshot(&id.put())?,
-            // There snapshots that are asked for together are fetched together.
+            // On PostgreSQL, snapshots that are requested at the same time are fetched together.
             Engine::Postgres(postgres) => return postgres.lookups.snapshot(id).await,
             #[cfg(feature = "model")]
             Engine::Model(model) => {

@@ -1,35 +1,35 @@
-//! Statements that are put together from conditions, for lists: one text for both databases but for how they write a
-//! parameter.
+//! Statements that are composed of conditions, for lists. The text differs between the databases only in how a
+//! parameter is written.
 
 use crate::rows::Type;
 use crate::rows::{Dialect, Value, parameter_type};
 use tenancy_core::scope::Scope;
 
-/// A statement with its parameters.
+/// Statement with its parameters.
 #[derive(Debug, Clone)]
 pub struct Sql {
     dialect: Dialect,
-    /// Its text.
+    /// Text of the statement.
     pub text: String,
-    /// Its parameters, in order of their numbers.
+    /// Parameters, in order of their numbers.
     pub params: Vec<Value>,
-    /// After so many bytes of rows no more are read.
+    /// Maximum size of the rows to read, in bytes. Reading stops after the row that reaches it.
     pub most_bytes: usize,
     conditions: usize,
 }
 
 impl Sql {
-    /// Begins with `text`.
+    /// Creates a statement that begins with `text`.
     pub fn new(dialect: Dialect, text: impl Into<String>) -> Self {
         Self { dialect, text: text.into(), params: Vec::new(), most_bytes: usize::MAX, conditions: 0 }
     }
 
-    /// For which database.
+    /// Database that the statement is for.
     pub fn dialect(&self) -> Dialect {
         self.dialect
     }
 
-    /// Adds a parameter, and says how it is written.
+    /// Adds a parameter and returns its placeholder.
     pub fn bind(&mut self, ty: Type, value: Value) -> String {
         self.params.push(value);
         let parameter = self.dialect.parameter(self.params.len());
@@ -39,7 +39,7 @@ impl Sql {
         }
     }
 
-    /// Adds a condition whose `{}` is the value, unless there is none.
+    /// Adds a condition whose `{}` is the value. Does nothing if the value is `None`.
     pub fn and<T: crate::rows::Field>(&mut self, condition: &str, value: Option<T>) -> &mut Self {
         if let Some(value) = value {
             let parameter = self.bind(T::TYPE, value.put());
@@ -48,7 +48,7 @@ impl Sql {
         self
     }
 
-    /// Adds that the tenant named by `column` lies within a scope.
+    /// Adds the condition that the tenant in `column` lies within a scope.
     pub fn tenant_within(&mut self, column: &str, scope: &Scope) -> &mut Self {
         match scope {
             Scope::All => self,
@@ -68,7 +68,8 @@ impl Sql {
         self
     }
 
-    /// A text in small letters, of which A to Z have some: for all others, every database and locale has its own.
+    /// Lower-cases A to Z in an SQL expression. Other letters depend on the database and its locale, so they are left
+    /// unchanged.
     pub fn lowered(&self, text: &str) -> String {
         match self.dialect {
             Dialect::Sqlite => format!("lower({text})"),

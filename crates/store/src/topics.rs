@@ -1,22 +1,23 @@
-//! Topics: hints that something is new, at once in this process and soon in the others. Who misses a hint polls.
+//! Topics of hints that something is new. Hints arrive immediately in this process and soon in other processes. A
+//! process that misses a hint polls.
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-/// What a hint is about.
+/// Topic of a hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
-    /// A job may be due. One of those who wait is woken, and a hint that nobody waits for is kept for the next.
+    /// A job may be due. One waiting task is woken. A hint without a waiting task is kept for the next one.
     Jobs,
-    /// The log has grown. All are woken who wait; nothing is kept.
+    /// The log has grown. All waiting tasks are woken; no hint is kept.
     Log,
 }
 
 impl Topic {
-    /// All of them.
+    /// All topics.
     pub const ALL: [Self; 2] = [Self::Jobs, Self::Log];
 
-    /// The topic as processes tell it each other.
+    /// Returns the name of the topic in messages between processes.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Jobs => "jobs",
@@ -24,13 +25,13 @@ impl Topic {
         }
     }
 
-    /// The topic of a word; `None` for one of another release.
+    /// Parses a topic; `None` for an unknown one, which another release may send.
     pub(crate) fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|topic| topic.as_str() == word)
     }
 }
 
-/// Those who wait for hints in this process.
+/// Tasks of this process that wait for hints.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     jobs: Notify,
@@ -38,7 +39,7 @@ pub(crate) struct Topics {
 }
 
 impl Topics {
-    /// Wakes those who wait for the topic.
+    /// Wakes the tasks that wait for the topic.
     pub fn tell(&self, topic: Topic) {
         match topic {
             Topic::Jobs => self.jobs.notify_one(),

@@ -1,5 +1,5 @@
-//! Upkeep: what is written without an audit event, fenced like everything else. A closed list; none of it can name a
-//! column that a manifest, a hold or a state lives in.
+//! Upkeep: a closed list of guarded writes without an audit event. None of them can write a column that holds a
+//! manifest, a hold or a state.
 
 mod answers;
 mod hold_reconciler;
@@ -21,31 +21,32 @@ use tenancy_core::job::{Job, MAX_LOG_BYTES, Step};
 use tenancy_core::tenant::Tenant;
 use tenancy_core::{Error, Timestamp};
 
-/// How far a running job is.
+/// Progress of a running job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
-    /// From 0 to 1.
+    /// Completed share, from 0 to 1.
     pub progress: f64,
-    /// All its steps.
+    /// All steps of the job.
     pub steps: Vec<Step>,
-    /// Lines to append to its log.
+    /// Lines to append to the log of the job.
     pub log: String,
 }
 
-/// A held lease.
+/// Held lease: the job and the lease epoch.
 pub type Lease = (JobId, i64);
 
-/// A lease that was given back: nothing of it is written any more, before another takes it either.
+/// Returns a lease. The new epoch rejects all later writes under the old lease, even before another process claims the
+/// job.
 const GIVEN_BACK: &str = "state = 'queued', lease_holder = NULL, lease_epoch = lease_epoch + 1";
 
-/// Most rows that one call of [`Store::remove_expired`] removes of a kind.
+/// Maximum number of rows of each kind that one call of [`Store::remove_expired`] removes.
 pub const MAX_REMOVED: u32 = 10_000;
 
 impl Store {
-    /// Takes up to `limit` jobs that are due, running ones whose lease is over among them.
+    /// Claims up to `limit` due jobs, including running jobs whose lease has expired.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the database cannot be reached; so for all upkeep.
+    /// [`Error::Unavailable`] when the database cannot be reached. The same applies to all upkeep.
     pub async fn claim(&self, holder: &str, limit: usize, lease: Duration) -> Result<Vec<Job>, Error> {
         let now = self.now();
         let mut sql = Sql::new(self.dialect(), "");
@@ -82,18 +83,19 @@ impl Store {
         rows.into_iter().map(Job::from_values).collect::<Result<_, _>>().map_err(corrupt)
     }
 
-    /// Prolongs leases; returns those that still hold. It waits for nobody: a job whose row is locked (its outcome is
-    /// being committed) still holds, and is prolonged the next time. Without an answer `within` that time it is given up.
+    /// Extends leases. Returns the leases that are still held. It does not wait for locks: a job whose row is locked,
+    /// because its outcome is being committed, is still held and is extended the next time. Fails if there is no answer
+    /// `within` this time.
     ///
     /// # Errors
-    /// As [`Store::claim`].
+    /// Same as [`Store::claim`].
     pub async fn heartbeat(&self, leases: &[Lease], lease: Duration, within: Duration) -> Result<Vec<Lease>, Error> {
         if leases.is_empty() {
             return Ok(Vec::new());
         }
         let mut sql = Sql::new(self.dialect(), "");
         let until = sql.bind(Type::Time, Value::Time(after(self.now(), lease)));
-        // All in one statement: on a database that is slow, one after the other would outlast the lease.
+        // One statement for all leases: on a slow database, separate statements could take longer than the lease.
         let pair = |(id, epoch): &Lease| {
             format!("({}, {})", sql.bind(Type::Text, id.put()), sql.bind(Type::Int, Value::Int(*epoch)))
         };
@@ -117,15 +119,15 @@ impl Store {
                 tokio::time::timeout(within, beat).await.map_err(|_| Error::Unavailable)??
             }
             #[cfg(feature = "model")]
-            Engine::Model(_) => return Err(Error::Internal("the model has no upkeep".to_owned())),
+            Engine::Model(_) => return Err(Error::Internal("the model does not support upkeep".to_owned())),
         };
         rows.into_iter().map(read_lease).collect()
     }
 
-    /// Gives leases back: their jobs are queued again, due now.
+    /// Gives leases back. Their jobs are queued again and due now.
     ///
     /// # Errors
-    /// As [`Store::claim`].
+    /// Same as [`Store::claim`].
     pub async fn release(&self, leases: &[Lease]) -> Result<(), Error> {
         let now = Value::Time(self.now());
         let set = |sql: &mut Sql| {
@@ -135,12 +137,13 @@ impl Store {
         self.leased(leases, set).await.map(drop)
     }
 
-    /// Puts a job aside that waits: it is queued again, not due before `until`, with what it waits for; `false` when the
-    /// lease is lost, or its tenant is not as it was `seen` any more: a hold may have been placed, which a job must not
-    /// begin to wait against. Holds wait for the tenant's row as well, so one comes before the other.
+    /// Puts a waiting job back into the queue. It is not due before `until`, and the job says what it waits for.
+    /// Returns `false` when the lease is lost, or when the tenant has changed since it was `seen`: a hold may have been
+    /// placed that the job does not know of. Placing a hold locks the tenant's row as well, so the two happen one after
+    /// the other.
     ///
     /// # Errors
-    /// As [`Store::claim`].
+    /// Same as [`Store::claim`].
     pub async fn put_aside(
         &self,
         (job_id, epoch): &Lease,
@@ -169,10 +172,10 @@ impl Store {
         Ok(!self.write(sql, vec![Type::Int]).await?.is_empty())
     }
 
-    /// Writes how far a job is; `false` when the lease is lost.
+    /// Writes the progress of a job. Returns `false` when the lease is lost.
     ///
     /// # Errors
-    /// As [`Store::claim`].
+    /// Same as [`Store::claim`].
     pub async fn progress(&self, lease: &Lease, progress: Progress) -> Result<bool, Error> {
         let now = Value::Time(self.now());
         let held = self
@@ -181,7 +184,7 @@ impl Store {
                 let steps = sql.bind(Type::Json, progress.steps.put());
                 let log = sql.bind(Type::Text, Value::Text(progress.log.clone()));
                 let now = sql.bind(Type::Time, now.clone());
-                // What is older than the limit is cut off at the front.
+                // The oldest part of a log that exceeds the limit is cut off.
                 let (all, characters) = (format!("logs || {log}"), MAX_LOG_BYTES / 4);
                 let (bytes, end) = match sql.dialect() {
                     Dialect::Sqlite => {
@@ -196,10 +199,10 @@ impl Store {
         Ok(!held.is_empty())
     }
 
-    /// Sets something of jobs whose leases hold; returns those leases.
+    /// Updates jobs whose leases are held. Returns those leases.
     async fn leased(&self, leases: &[Lease], set: impl Fn(&mut Sql) -> String) -> Result<Vec<Lease>, Error> {
         let mut held = Vec::new();
-        // A few hundred at most; each statement carries one lease, so that both databases run the same text.
+        // A few hundred at most. Each statement has one lease, so that both databases run the same text.
         for (id, epoch) in leases {
             let mut sql = Sql::new(self.dialect(), "");
             let set = set(&mut sql);
@@ -215,21 +218,21 @@ impl Store {
         Ok(held)
     }
 
-    /// Holds that end by now, the first to end first.
+    /// Returns the holds that have ended, the earliest end first.
     ///
     /// # Errors
-    /// As [`Store::claim`].
+    /// Same as [`Store::claim`].
     pub async fn ended_holds(&self, limit: usize) -> Result<Vec<Hold>, Error> {
         let mut sql = Sql::new(self.dialect(), Hold::TABLE.select(self.dialect()));
         sql.and("until <= {}", Some(self.now())).order("until", limit);
         self.all(sql).await
     }
 
-    /// Removes expired idempotency records and usage rows that are not the newest, up to [`MAX_REMOVED`] of each; returns how
-    /// many. It waits for nobody: what another process is about to remove is left to it.
+    /// Removes expired idempotency records and outdated usage rows, up to [`MAX_REMOVED`] of each. Returns the number
+    /// of removed rows. It does not wait for locks: rows that another process is removing are skipped.
     ///
     /// # Errors
-    /// As [`Store::claim`].
+    /// Same as [`Store::claim`].
     pub async fn remove_expired(&self) -> Result<u64, Error> {
         let mut sql = Sql::new(self.dialect(), "");
         let now = sql.bind(Type::Time, Value::Time(self.now()));
@@ -242,7 +245,7 @@ impl Store {
         Ok(answers + usage)
     }
 
-    /// Removes rows of `table` by their keys: those of which `which` holds, as `old`.
+    /// Removes rows of `table` by key. `which` is the condition on a row, named `old`.
     async fn remove_portion(&self, mut sql: Sql, table: &str, key: &str, which: &str) -> Result<u64, Error> {
         let most = sql.bind(Type::Int, Value::Int(i64::from(MAX_REMOVED)));
         let skip = match self.dialect() {
@@ -257,10 +260,10 @@ impl Store {
         Ok(u64::try_from(removed).unwrap_or(u64::MAX))
     }
 
-    /// Notes when keys were last used, where what is noted is older by at least `min_seconds`.
+    /// Records when keys were last used, if the recorded time is at least `min_seconds` older.
     ///
     /// # Errors
-    /// As [`Store::claim`].
+    /// Same as [`Store::claim`].
     pub async fn note_key_uses(&self, uses: &[(KeyId, Timestamp)], min_seconds: i64) -> Result<(), Error> {
         let mut sql = Sql::new(self.dialect(), "");
         let pair = |(id, at): &(KeyId, Timestamp)| {
@@ -277,10 +280,10 @@ impl Store {
         self.write(sql, vec![Type::Text]).await.map(drop)
     }
 
-    /// Puts a mark on the database, once; [`crate::database::Database::is_marked`] finds it.
+    /// Sets a mark on the database once. [`crate::database::Database::is_marked`] finds it.
     ///
     /// # Errors
-    /// As [`Store::claim`].
+    /// Same as [`Store::claim`].
     pub async fn mark(&self, name: &str) -> Result<(), Error> {
         let mut sql = Sql::new(self.dialect(), "");
         let name = sql.bind(Type::Text, Value::Text(name.to_owned()));
@@ -293,20 +296,20 @@ impl Store {
         self.write(sql, vec![Type::Text]).await.map(drop)
     }
 
-    /// Runs a statement of upkeep.
+    /// Runs an upkeep statement.
     async fn write(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.write(sql, types).await,
             Engine::Postgres(postgres) => postgres.shared.write(&sql, &types).await,
             #[cfg(feature = "model")]
-            Engine::Model(_) => Err(Error::Internal("the model has no upkeep".to_owned())),
+            Engine::Model(_) => Err(Error::Internal("the model does not support upkeep".to_owned())),
         }
     }
 }
 
 fn read_lease(row: Vec<Value>) -> Result<Lease, Error> {
     let [id, epoch] = <[Value; 2]>::try_from(row)
-        .map_err(|row| Error::Internal(format!("two columns expected, {} found", row.len())))?;
+        .map_err(|row| Error::Internal(format!("expected two columns, found {}", row.len())))?;
     Ok((JobId::take(id).map_err(corrupt)?, i64::take(epoch).map_err(corrupt)?))
 }
 

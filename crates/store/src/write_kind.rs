@@ -1,4 +1,4 @@
-//! The kinds of write, in the order in which a batch writes them, and the rows that changes write.
+//! Kinds of write, in the order in which a batch writes them, and the rows that changes write.
 
 use crate::rows::{Field, Part, Record, Value, WriteShape};
 use crate::tables::aliases::AliasRow;
@@ -12,21 +12,21 @@ use tenancy_core::ids::TenantId;
 use tenancy_core::job::Step;
 use tenancy_core::json::Object;
 
-/// Makes the enum and the list of its shapes from one list, so that a kind's number is its place in [`WRITES`].
+/// Defines the enum and its list of shapes together, so that the number of a kind is its index in [`WRITES`].
 macro_rules! write_kinds {
     ($($kind:ident: $shape:expr),+ $(,)?) => {
-        /// A kind of write.
+        /// Kind of write.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum WriteKind {
             $($kind),+
         }
 
-        /// The shape of every [`WriteKind`], in the order in which a batch writes them.
+        /// Shape of each [`WriteKind`], in the order in which a batch writes them.
         pub const WRITES: &[WriteShape] = &[$($shape),+];
     };
 }
 
-// What others refer to comes first; what is removed goes before what may take its place.
+// Referenced rows come first. Deletes come before inserts that may reuse the key.
 write_kinds! {
     InsertOrganization: organizations::INSERT,
     UpdateOrganizationManifest: organizations::UPDATE_MANIFEST,
@@ -57,8 +57,8 @@ write_kinds! {
     UpdateApiKey: api_keys::UPDATE,
     InsertAnswer: idempotency_records::INSERT,
     InsertPrivate: audit_private::INSERT,
-    // A purge empties last, so that nothing of its own commit stays either. It leaves idempotency records alone: they
-    // may hold answers with the tenant in them, belong to the key that asked, and are gone within their 24 hours.
+    // A purge clears data last, so that nothing from its own commit remains either. It leaves idempotency records
+    // alone: they may contain responses about the tenant, belong to the key of the request, and expire within 24 hours.
     EmptyTenant: tenants::EMPTY,
     EmptyTenantVersions: tenant_versions::EMPTY_OF_TENANT,
     EmptyEnvironmentVersions: environment_versions::EMPTY_OF_TENANT,
@@ -67,18 +67,19 @@ write_kinds! {
 }
 
 impl WriteKind {
-    /// Its place in [`WRITES`].
+    /// Index in [`WRITES`].
     pub fn index(self) -> usize {
         self as usize
     }
 
-    /// How it is written.
+    /// Shape of the write.
     pub fn shape(self) -> WriteShape {
         WRITES[self.index()]
     }
 }
 
-/// The rows that changes write, with their kinds: one for each write, but for what empties a whole tenant.
+/// Returns the rows that changes write, with their kinds: one for each write, except for a purge, which clears several
+/// tables.
 pub fn rows(changes: &Changes) -> Vec<(WriteKind, Vec<Value>)> {
     let of = changes.tenant_id.as_ref();
     let rows = |write: &Write| match write {
@@ -100,12 +101,12 @@ fn erased(id: &TenantId, tenant: (WriteKind, Vec<Value>)) -> Vec<(WriteKind, Vec
     ]
 }
 
-/// The row of an update of some columns of a tenant: its id, these, and when it changed.
+/// Returns the row of a partial update of a tenant: its id, the columns, and the time of the change.
 fn part(kind: WriteKind, id: &TenantId, part: &impl Part, at: Timestamp) -> (WriteKind, Vec<Value>) {
     (kind, [vec![id.put()], part.values(), vec![at.put()]].concat())
 }
 
-/// The kind of a write of this tenant's, or of nobody's, and its row.
+/// Returns the kind and the row of a write. `tenant` is the tenant of the changes, if any.
 fn row(write: &Write, tenant: Option<&TenantId>) -> (WriteKind, Vec<Value>) {
     let deleted = |kind, key: Value| (kind, vec![key, tenant.cloned().put()]);
     fn of<R: Record>(kind: WriteKind, record: &R) -> (WriteKind, Vec<Value>) {

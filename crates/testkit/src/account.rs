@@ -1,11 +1,11 @@
-//! The account that database servers run as: PostgreSQL and PgBouncer refuse to run as root.
+//! Account that database servers run as: PostgreSQL and PgBouncer refuse to run as root.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// An unprivileged account, as `/etc/passwd` has it.
+/// Unprivileged account from `/etc/passwd`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
     uid: u32,
@@ -13,7 +13,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// `None` when the tests run as an ordinary user, whose own account will do.
+    /// Returns `None` if the tests run as an ordinary user, whose account is used.
     pub(crate) fn for_servers() -> Option<Self> {
         static ACCOUNT: OnceLock<Option<Account>> = OnceLock::new();
         *ACCOUNT.get_or_init(|| {
@@ -22,7 +22,7 @@ impl Account {
             }
             let passwd = std::fs::read_to_string("/etc/passwd").expect("read /etc/passwd");
             let found = Self::find(&passwd, "postgres").or_else(|| Self::find(&passwd, "nobody"));
-            Some(found.expect("root needs an account `postgres` or `nobody` to run PostgreSQL as"))
+            Some(found.expect("PostgreSQL cannot run as root: create an account `postgres` or `nobody`"))
         })
     }
 
@@ -39,8 +39,8 @@ impl Account {
     }
 }
 
-/// A command that runs as the servers' account, in `directory` (which that account can enter; the
-/// caller's own may be closed to it), untouched by the caller's `PG…` variables.
+/// Creates a command that runs as the servers' account in `directory`, which that account must be able to enter; the
+/// caller's working directory may be closed to it. The caller's `PG…` variables are removed.
 pub(crate) fn server_command(program: &Path, directory: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(directory).env("LC_ALL", "C");
@@ -55,7 +55,7 @@ pub(crate) fn server_command(program: &Path, directory: &Path) -> Command {
     command
 }
 
-/// Makes `path` the servers' account's own.
+/// Makes the servers' account the owner of `path`.
 pub(crate) fn give(path: &Path) {
     if let Some(account) = Account::for_servers() {
         std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid))

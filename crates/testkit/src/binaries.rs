@@ -1,13 +1,13 @@
-//! Where the PostgreSQL server's programs are.
+//! Location of the PostgreSQL server's programs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The oldest release that the product supports.
+/// Oldest release that the product supports.
 const OLDEST_MAJOR: u32 = 15;
 
-/// Directories with one subdirectory or sibling a release: Debian's, Red Hat's, Homebrew's.
+/// Directories with one subdirectory or sibling per release: Debian, Red Hat, Homebrew.
 const RELEASES: [(&str, &str, &str); 4] = [
     ("/usr/lib/postgresql", "", "bin"),
     ("/usr", "pgsql-", "bin"),
@@ -15,8 +15,8 @@ const RELEASES: [(&str, &str, &str); 4] = [
     ("/usr/local/opt", "postgresql@", "bin"),
 ];
 
-/// The directory of `postgres`, `initdb`, `pgbench`: `$TENANCY_PG_BINDIR`, else the newest installed
-/// release, else the one that `pg_config` knows.
+/// Returns the directory of `postgres`, `initdb` and `pgbench`: `$TENANCY_PG_BINDIR`, else the newest installed
+/// release, else the directory that `pg_config` reports.
 pub(crate) fn directory() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(|| {

@@ -1,8 +1,8 @@
-//! One database of a cluster, and the way to it.
+//! One database of a cluster, and its URL.
 
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-/// A database of a [`Postgres`](crate::Postgres). It stays until its cluster goes.
+/// Database of a [`Postgres`](crate::Postgres). It exists as long as its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
     name: String,
@@ -14,36 +14,36 @@ impl Database {
         Self { name, port }
     }
 
-    /// Its name in the cluster.
+    /// Returns its name in the cluster.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The way to it as superuser: `postgres://postgres@127.0.0.1:PORT/NAME`.
+    /// Returns the URL as superuser: `postgres://postgres@127.0.0.1:PORT/NAME`.
     #[must_use]
     pub fn url(&self) -> String {
         self.url_as("postgres")
     }
 
-    /// The same as another role; no role needs a password.
+    /// Returns the URL as another role; no role needs a password.
     #[must_use]
     pub fn url_as(&self, role: &str) -> String {
         url(role, self.port, &self.name)
     }
 
-    /// A connection of the test's own. The task that drives it ends with the client.
+    /// Opens a new connection. The task that drives it ends with the client.
     pub async fn connect(&self) -> Client {
         connect(&self.url()).await
     }
 
-    /// Runs statements, separated by `;`, and blocks the thread until they are done.
+    /// Runs statements separated by `;`. Blocks the thread until they have finished.
     pub fn execute(&self, sql: &str) {
         let _ = self.rows(sql);
     }
 
-    /// The rows of a query as text, `None` for null. Blocks the thread.
-    #[must_use = "use `execute` for what answers nothing"]
+    /// Returns the rows of a query as text, `None` for NULL. Blocks the thread.
+    #[must_use = "use `execute` for statements without a result"]
     pub fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
         blocking(async {
             let client = self.connect().await;
@@ -56,13 +56,13 @@ impl Database {
         })
     }
 
-    /// The one value that a query answers, as text. Blocks the thread.
-    #[must_use = "use `execute` for what answers nothing"]
+    /// Returns the single value of a query as text. Blocks the thread.
+    #[must_use = "use `execute` for statements without a result"]
     pub fn value(&self, sql: &str) -> String {
         let rows = self.rows(sql);
         match rows.as_slice() {
             [row] if row.len() == 1 => row[0].clone().unwrap_or_else(|| panic!("{sql}: null")),
-            _ => panic!("{sql}: one value expected, got {rows:?}"),
+            _ => panic!("{sql}: expected one value, got {rows:?}"),
         }
     }
 }
@@ -74,13 +74,12 @@ pub(crate) fn url(role: &str, port: u16, name: &str) -> String {
 pub(crate) async fn connect(url: &str) -> Client {
     let connected = tokio_postgres::connect(url, NoTls).await;
     let (client, connection) = connected.unwrap_or_else(|error| panic!("connect to {url}: {error:?}"));
-    // Its end is seen by the client's next call.
+    // The client's next call reports the end of the connection.
     tokio::spawn(async { drop(connection.await) });
     client
 }
 
-/// Runs a future to its end on a thread of its own, so that it does not matter whether the caller is
-/// inside a runtime.
+/// Runs a future to its end on a separate thread, so that the caller may be inside or outside of a runtime.
 pub(crate) fn blocking<T: Send>(future: impl Future<Output = T> + Send) -> T {
     std::thread::scope(|scope| {
         let run = scope.spawn(|| {

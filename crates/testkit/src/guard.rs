@@ -1,8 +1,8 @@
-//! A server process and its directory, neither of which outlives the test.
+//! A server process and its directory. Neither outlives the test.
 //!
-//! A test process can end without running any destructor (SIGKILL by a test runner, `exit`, a cluster in
-//! a `static`). So a small shell waits for the end of a pipe whose other end only the test process
-//! has; the kernel closes it whatever happens. Then the shell ends the server and removes the directory.
+//! A test process can end without running destructors (SIGKILL by a test runner, `exit`, a cluster in a `static`). So a
+//! small shell waits for the end of a pipe whose other end only the test process has; the kernel always closes it. Then
+//! the shell ends the server and removes the directory.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write;
@@ -17,8 +17,8 @@ use rustix::process::{Pid, kill_process};
 
 use crate::signal::{self, Signal};
 
-/// Each line on the pipe replaces the process to end; `none` is nobody. A zombie has ended, even if
-/// nobody ever waits for it.
+/// Each line on the pipe replaces the process to end; `none` means no process. A zombie counts as ended, even if it is
+/// never waited for.
 const WATCHDOG: &str = r#"
 trap '' HUP INT TERM
 alive() {
@@ -36,10 +36,10 @@ rm -rf "$1"
 "#;
 
 const POLL: Duration = Duration::from_millis(2);
-/// How long a server may take to follow a signal.
+/// Time that a server may take to react to a signal.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A directory of its own, and at most one server that works in it.
+/// Temporary directory, and at most one server that runs in it.
 #[derive(Debug)]
 pub(crate) struct Guard {
     directory: PathBuf,
@@ -50,15 +50,15 @@ pub(crate) struct Guard {
 
 impl Guard {
     pub(crate) fn new(prefix: &str) -> Self {
-        // 0711: the servers' account has to reach what it owns inside.
+        // 0711: the servers' account must reach its files inside.
         let directory = tempfile::Builder::new()
             .prefix(prefix)
             .permissions(Permissions::from_mode(0o711))
             .tempdir()
             .unwrap_or_else(|error| panic!("make a directory in {}: {error}", std::env::temp_dir().display()))
             .keep();
-        // A process group of its own: test runners kill the whole group of a test. Output closed: they
-        // also wait for whoever holds the test's output open.
+        // Separate process group: test runners kill the whole group of a test. Output closed: they also wait for every
+        // process that holds the output of the test.
         let mut watchdog = Command::new("sh")
             .args(["-c", WATCHDOG, "tenancy-testkit-watchdog"])
             .arg(&directory)
@@ -90,7 +90,7 @@ impl Guard {
         OpenOptions::new().create(true).append(true).open(self.log_path()).expect("open the server's log")
     }
 
-    /// Starts the server; what it prints goes to the log.
+    /// Starts the server; its output goes to the log.
     pub(crate) fn spawn(&mut self, mut command: Command) {
         assert!(self.server.is_none(), "the server is already running");
         let log = self.log_file();
@@ -105,7 +105,7 @@ impl Guard {
         self.server = Some(child);
     }
 
-    /// The process id while the server runs.
+    /// Returns the process id while the server runs.
     pub(crate) fn pid(&mut self) -> Option<u32> {
         let child = self.server.as_mut()?;
         if child.try_wait().expect("wait for the server").is_some() {
@@ -115,7 +115,7 @@ impl Guard {
         self.server.as_ref().map(Child::id)
     }
 
-    /// Waits until `ready` holds. False when the server ended instead.
+    /// Waits until `ready` returns `true`. Returns `false` if the server ended instead.
     pub(crate) fn wait_until(&mut self, limit: Duration, mut ready: impl FnMut(u32) -> bool) -> bool {
         let until = Instant::now() + limit;
         while let Some(pid) = self.pid() {
@@ -128,7 +128,7 @@ impl Guard {
         false
     }
 
-    /// Ends the server with `signal`, harder when it does not follow, and waits until it is gone.
+    /// Ends the server with `signal`, then with SIGKILL if it does not end, and waits until it is gone.
     pub(crate) fn end(&mut self, signal: Signal) {
         for signal in [signal, Signal::QUIT, Signal::KILL] {
             let Some(pid) = self.pid() else { return };
@@ -142,13 +142,13 @@ impl Guard {
 
     fn tell(&mut self, line: &str) {
         let told = self.pipe.as_mut().map(|pipe| writeln!(pipe, "{line}"));
-        assert!(matches!(told, Some(Ok(()))), "the watchdog is gone: {told:?}");
+        assert!(matches!(told, Some(Ok(()))), "the watchdog has ended: {told:?}");
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Nothing here may panic: the test may be on its way out of a panic.
+        // Must not panic: the test may already be panicking.
         if let Some(mut server) = self.server.take() {
             if let Some(pid) = i32::try_from(server.id()).ok().and_then(Pid::from_raw) {
                 let _ = kill_process(pid, Signal::QUIT);
@@ -165,7 +165,7 @@ impl Drop for Guard {
                 let _ = writeln!(pipe, "none");
             }
         }
-        // The end of the pipe: the watchdog removes the directory and ends.
+        // Closing the pipe makes the watchdog remove the directory and end.
         self.pipe = None;
         let _ = self.watchdog.wait();
     }

@@ -1,19 +1,18 @@
-//! What tests and benches stand on: a real PostgreSQL, and ways to make it fail.
+//! Equipment for tests and benches: a real PostgreSQL, and faults for it.
 //!
-//! - [`Postgres`] is a private throw-away cluster on 127.0.0.1. It is gone when the value is dropped,
-//!   and also when the process that started it is killed.
-//! - [`Proxy`] stands between a client and a PostgreSQL port and cuts, delays, refuses or freezes at a
-//!   chosen protocol message.
-//! - [`PgBouncer`] pools transactions in front of a cluster, as installations do.
+//! - [`Postgres`] is a private temporary cluster on 127.0.0.1. It is removed when the value is dropped, and also when
+//!   the process that started it is killed.
+//! - [`Proxy`] is between a client and a PostgreSQL port and cuts, delays, refuses or freezes at a chosen protocol
+//!   message.
+//! - [`PgBouncer`] pools transactions in front of a cluster, as production installations do.
 //!
-//! Nothing here returns an error: a test that cannot have its database has failed, and the panic says
-//! what to install. All calls that are not `async` block the thread; they work inside and outside of a
-//! tokio runtime.
+//! Nothing here returns an error: a test without its database has failed, and the panic says what to install. All calls
+//! that are not `async` block the thread; they work inside and outside of a tokio runtime.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "test equipment: what goes wrong here is the failure of the test that asked for it"
+    reason = "test equipment: an error here is a failure of the test that uses it"
 )]
 
 mod account;

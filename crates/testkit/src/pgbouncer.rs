@@ -1,4 +1,4 @@
-//! A PgBouncer in transaction mode in front of a throw-away cluster.
+//! PgBouncer in transaction mode in front of a temporary cluster.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -13,24 +13,23 @@ use crate::postgres::Postgres;
 const START_LIMIT: Duration = Duration::from_secs(20);
 const PORT_TRIES: u32 = 20;
 
-/// A PgBouncer that pools transactions (`pool_mode = transaction`) and is otherwise as it comes: Debian
-/// 12's release 1.18 forgets named statements between transactions and refuses start-up `options`.
-/// Ends like [`Postgres`].
+/// PgBouncer with `pool_mode = transaction` and defaults otherwise. Release 1.18 of Debian 12 forgets named statements
+/// between transactions and refuses start-up `options`. Ends like [`Postgres`].
 #[derive(Debug)]
 pub struct PgBouncer {
-    // Its field is not read: it keeps the server until it is dropped.
+    // Keeps the server running until it is dropped.
     _guard: Guard,
     port: u16,
 }
 
 impl PgBouncer {
-    /// Pools connections to any database of the cluster, for any of its roles.
+    /// Starts a pooler for any database and any role of the cluster.
     #[must_use]
     pub fn start(postgres: &Postgres) -> Self {
         Self::start_in_front_of(postgres.address())
     }
 
-    /// The same in front of a [`Proxy`](crate::Proxy).
+    /// Starts a pooler in front of a [`Proxy`](crate::Proxy).
     #[must_use]
     pub fn start_in_front_of(upstream: SocketAddr) -> Self {
         let program = program().expect("PgBouncer is not installed (Debian: apt-get install pgbouncer)");
@@ -53,19 +52,19 @@ impl PgBouncer {
         panic!("PgBouncer did not start:\n{}", guard.log());
     }
 
-    /// The port on 127.0.0.1.
+    /// Returns the port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         port::local(self.port)
     }
 
-    /// The way to a database of the cluster through the pool, as superuser.
+    /// Returns the URL of a database of the cluster through the pool, as superuser.
     #[must_use]
     pub fn url(&self, database: &Database) -> String {
         url("postgres", self.port, database.name())

@@ -1,14 +1,13 @@
-//! Ports on 127.0.0.1 for servers that go away and come back.
+//! Ports on 127.0.0.1 for servers that stop and restart.
 
 use std::hash::{BuildHasher, Hasher};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-/// Below every usual range of outgoing connections. In that range a client that keeps trying a closed
-/// port can end up connected to itself, and an outgoing connection can take the port of a server that
-/// is to come back.
+/// Below the usual ranges of outgoing connections. In those ranges a client that keeps trying a closed port can connect
+/// to itself, and an outgoing connection can take the port of a stopped server.
 const RANGE: std::ops::Range<u64> = 10_000..30_000;
 
-/// A port that nobody listens on now. Somebody may a moment later: who binds it tries again.
+/// Returns a port that is free now. Another process may take it, so the caller must retry if binding fails.
 pub(crate) fn free() -> u16 {
     for _ in 0..1_000 {
         let port = RANGE.start + chance() % (RANGE.end - RANGE.start);
@@ -28,7 +27,7 @@ pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-/// Differs between processes and calls: the standard library seeds its hashers that way.
+/// Returns a random number that differs between processes and calls: the standard library seeds its hashers that way.
 fn chance() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }

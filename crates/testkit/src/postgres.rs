@@ -1,4 +1,4 @@
-//! A private, throw-away PostgreSQL cluster.
+//! A private, temporary PostgreSQL cluster.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,14 +15,14 @@ use crate::settings::Settings;
 use crate::{binaries, port, template};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How often a start looks for another port when somebody was quicker.
+/// Maximum number of ports to try when another process takes the port first.
 const PORT_TRIES: u32 = 20;
 const HINT_LIMIT_BYTES: usize = 40;
 
-/// A PostgreSQL server of the test's own on 127.0.0.1, superuser `postgres`, no passwords. Durable unless
-/// its [`Settings`] say otherwise. Its default collation is not bytewise, as in most installations.
+/// A PostgreSQL server for one test on 127.0.0.1, with superuser `postgres` and no passwords. Durable unless its
+/// [`Settings`] say otherwise. Its default collation is linguistic, as in most installations.
 ///
-/// Dropping it ends the server and removes its files; so does the end of the process, however it ends.
+/// The server ends and its files are removed when it is dropped, and when the process ends in any way.
 #[derive(Debug)]
 pub struct Postgres {
     guard: Guard,
@@ -31,13 +31,13 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// A durable cluster with 200 connections.
+    /// Starts a durable cluster with 200 connections.
     #[must_use]
     pub fn start() -> Self {
         Self::start_with(Settings::default())
     }
 
-    /// A cluster with other settings.
+    /// Starts a cluster with other settings.
     #[must_use]
     pub fn start_with(settings: Settings) -> Self {
         let guard = Guard::new("tenancy-postgres-");
@@ -60,55 +60,55 @@ impl Postgres {
         panic!("PostgreSQL found no free port:\n{}", postgres.log());
     }
 
-    /// One durable cluster for all tests of this process. Tests share it by taking a
-    /// [`database`](Self::database) each; it cannot be stopped.
+    /// Returns one durable cluster for all tests of this process. Each test creates its own
+    /// [`database`](Self::database). The cluster cannot be stopped.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
         SHARED.get_or_init(Self::start)
     }
 
-    /// The port on 127.0.0.1; the same for the cluster's whole life.
+    /// Returns the port on 127.0.0.1, which never changes.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The address to put a [`Proxy`](crate::Proxy) in front of.
+    /// Returns the address, for a [`Proxy`](crate::Proxy).
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         port::local(self.port)
     }
 
-    /// The way to a database of this name as superuser.
+    /// Returns the URL of a database as superuser.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         url("postgres", self.port, database)
     }
 
-    /// A program of the same release, such as `pgbench` or `psql`.
+    /// Returns the path of a program of the same release, such as `pgbench` or `psql`.
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {
         binaries::directory().join(name)
     }
 
-    /// The server's data directory.
+    /// Returns the server's data directory.
     #[must_use]
     pub fn data_directory(&self) -> PathBuf {
         self.guard.directory().join("data")
     }
 
-    /// What the server has logged so far.
+    /// Returns the server's log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.guard.log()
     }
 
-    /// A fresh, empty database with a name of its own that begins with `hint`.
+    /// Creates an empty database with a unique name that begins with `hint`.
     pub fn database(&self, hint: &str) -> Database {
         self.create_database(hint, "template1")
     }
 
-    /// A copy of a database, rows and all. Nobody may be connected to the original meanwhile.
+    /// Copies a database with its rows. No session may be connected to the original meanwhile.
     pub fn copy_of(&self, original: &Database, hint: &str) -> Database {
         self.create_database(hint, original.name())
     }
@@ -121,25 +121,25 @@ impl Postgres {
         Database::new(name, self.port)
     }
 
-    /// Ends the server in order: open transactions are rolled back, everything is written. Blocks the
-    /// thread until it is gone. [`restart`](Self::restart) brings it back.
+    /// Shuts the server down: open transactions are rolled back and everything is written. Blocks the thread until it
+    /// has ended. [`restart`](Self::restart) starts it again.
     pub fn stop(&mut self) {
         self.guard.end(Signal::INT);
     }
 
-    /// Ends the server at once, as a crash does: the next start recovers from the log. Blocks the thread
-    /// until it is gone.
+    /// Kills the server as a crash does: the next start recovers from the write-ahead log. Blocks the thread until it
+    /// has ended.
     pub fn kill(&mut self) {
         self.guard.end(Signal::QUIT);
     }
 
-    /// Starts the server again on the same port with the same data; stops it first if it runs. Blocks
-    /// the thread until it answers.
+    /// Starts the server again on the same port with the same data; stops it first if it runs. Blocks the thread until
+    /// it answers.
     pub fn restart(&mut self) {
         self.stop();
         let until = Instant::now() + START_LIMIT;
         while !self.try_start() {
-            assert!(Instant::now() < until, "port {} stays taken:\n{}", self.port, self.log());
+            assert!(Instant::now() < until, "port {} is still taken:\n{}", self.port, self.log());
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -149,7 +149,7 @@ impl Postgres {
         self.guard.pid().is_some()
     }
 
-    /// False when the port was taken by somebody else.
+    /// Returns `false` if another process has taken the port.
     fn try_start(&mut self) -> bool {
         let data = self.data_directory();
         let mut command = server_command(&binaries::directory().join("postgres"), &data);
@@ -167,7 +167,7 @@ impl Postgres {
     }
 }
 
-/// What `pg_ctl start --wait` looks at: the lock file's first line is the process, its eighth the status.
+/// Same check as `pg_ctl start --wait`: the first line of the lock file is the process id, the eighth is the status.
 fn says_ready(status: &std::path::Path, pid: u32) -> bool {
     let Ok(status) = std::fs::read_to_string(status) else {
         return false;
@@ -176,7 +176,7 @@ fn says_ready(status: &std::path::Path, pid: u32) -> bool {
     lines.next() == Some(pid.to_string().as_str()) && lines.nth(6).map(str::trim) == Some("ready")
 }
 
-/// An identifier that needs no quotes.
+/// Creates an identifier that needs no quotes.
 fn identifier(hint: &str) -> String {
     let plain = hint.bytes().map(|byte| match byte {
         b'a'..=b'z' | b'0'..=b'9' => char::from(byte),

@@ -1,6 +1,6 @@
-//! How a throw-away cluster is set up.
+//! Settings of a temporary cluster.
 
-/// What a cluster differs in from a plain `initdb`. The default is durable, as in production.
+/// Differences of a cluster from a plain `initdb`. The default is durable, as in production.
 #[derive(Clone, Debug)]
 pub struct Settings {
     fsync: bool,
@@ -15,29 +15,29 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Commits do not wait for the disk. The server may still be killed: what it had committed is with the kernel by then
-    /// (`synchronous_commit` stays on). Says nothing about a machine that crashes.
+    /// Commits do not wait for the disk. The server may still be killed: its commits have then been passed to the
+    /// kernel (`synchronous_commit` stays on). Does not cover a crash of the machine.
     #[must_use]
     pub fn fsync_off(mut self) -> Self {
         self.fsync = false;
         self
     }
 
-    /// 200 when it is not set.
+    /// Sets the maximum number of connections. Defaults to 200.
     #[must_use]
     pub fn max_connections(mut self, connections: u16) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// Any other parameter of `postgresql.conf`; the last one of a name counts.
+    /// Sets any other parameter of `postgresql.conf`; the last value for a name applies.
     #[must_use]
     pub fn parameter(mut self, name: &str, value: &str) -> Self {
         self.parameters.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The lines to append to `postgresql.conf`.
+    /// Returns the lines to append to `postgresql.conf`.
     pub(crate) fn to_conf(&self, port: u16, socket_directory: &str) -> String {
         let mut lines = vec![
             ("listen_addresses", "127.0.0.1".to_owned()),

@@ -1,4 +1,4 @@
-//! One `initdb` for each release on a machine; clusters are copies of what it made.
+//! One `initdb` for each release on a machine; clusters are copies of its result.
 
 use std::fs::{File, Permissions};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,8 +12,7 @@ use crate::binaries;
 const INITDB: [&str; 6] =
     ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"];
 
-/// A collation that orders otherwise than bytes, as installations have it: what forgets to say
-/// `COLLATE "C"` is noticed.
+/// A linguistic collation, as most installations have: it reveals a missing `COLLATE "C"`.
 const LINGUISTIC: [&str; 2] = ["--locale-provider=icu", "--icu-locale=en-US"];
 
 /// Copies a fresh data directory to `target`, which must not exist.
@@ -24,7 +23,7 @@ pub(crate) fn copy_to(target: &Path) {
     assert!(copied.status.success(), "cp: {}", String::from_utf8_lossy(&copied.stderr));
 }
 
-/// Makes the template when no process has made it before. Two at once: one makes it, one waits.
+/// Creates the template if no process has created it. If two processes try at once, one creates it and the other waits.
 fn template() -> PathBuf {
     let cache = cache_directory();
     let template = cache.join(key());
@@ -41,7 +40,7 @@ fn template() -> PathBuf {
         std::fs::create_dir(&data).expect("make the data directory");
         give(&data);
         initdb(&data);
-        // In one step: who sees the template sees all of it.
+        // Atomic: the template is visible only when it is complete.
         std::fs::rename(&data, &template).expect("put the template in its place");
     }
     template
@@ -61,7 +60,7 @@ fn initdb(data: &Path) {
     if made.status.success() {
         return;
     }
-    // A server that was built without ICU.
+    // The server was built without ICU.
     let plain = run(&[]);
     assert!(
         plain.status.success(),
@@ -71,7 +70,7 @@ fn initdb(data: &Path) {
     );
 }
 
-/// In the common temporary directory, but ours alone: somebody else's template could run their code.
+/// In the shared temporary directory, but owned by this user only: another user's template could run code.
 fn cache_directory() -> PathBuf {
     let uid = rustix::process::geteuid().as_raw();
     let directory = std::env::temp_dir().join(format!("tenancy-testkit-{uid}"));
@@ -92,7 +91,7 @@ fn cache_directory() -> PathBuf {
     directory
 }
 
-/// Another server program or other options of ours: another template.
+/// Another server program or other options use another template.
 fn key() -> String {
     let program = binaries::directory().join("postgres");
     let found = std::fs::metadata(&program).expect("look at the server program");

@@ -1,4 +1,4 @@
-//! PgBouncer in front of a real server: it pools transactions, and forgets what a session would keep.
+//! PgBouncer in front of a real server pools transactions and forgets session state.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use tenancy_testkit::{PgBouncer, Postgres, Proxy};
@@ -21,7 +21,7 @@ async fn transactions_of_many_clients_must_share_few_connections() {
         clients.push(client);
     }
     let sessions = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{}'", database.name());
-    // The one of this query, and the pool's.
+    // The session of this query, and that of the pool.
     assert!(database.value(&sessions).parse::<u32>().unwrap() <= 3, "transaction pooling");
 }
 

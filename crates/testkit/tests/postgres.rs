@@ -1,4 +1,4 @@
-//! The throw-away cluster: it is there at once, it survives what it must, and it always goes.
+//! The temporary cluster starts immediately, survives crashes, and is always removed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::io::{BufRead, BufReader};
@@ -92,7 +92,7 @@ fn a_dropped_cluster_must_leave_nothing() {
     assert!(!data.parent().unwrap().exists());
 }
 
-/// What the next test starts as a process of its own, to kill it.
+/// The next test starts this as a process and kills it.
 #[test]
 #[ignore = "not a test: the process that the_server_of_a_killed_test_must_go kills"]
 fn process_to_kill() {
@@ -121,7 +121,7 @@ fn assert_server_goes_with(kill: bool) {
     }
     let mut process = command.spawn().unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let line = lines.find(|line| line.starts_with("server ")).expect("the process says where its server is");
+    let line = lines.find(|line| line.starts_with("server ")).expect("the process prints where its server is");
     let mut words = line.split(' ').skip(1);
     let (address, data) = (words.next().unwrap(), Path::new(words.next().unwrap()));
     if kill {
@@ -131,7 +131,7 @@ fn assert_server_goes_with(kill: bool) {
 
     let until = Instant::now() + Duration::from_secs(20);
     while TcpStream::connect(address).is_ok() || data.parent().unwrap().exists() {
-        assert!(Instant::now() < until, "the server at {address} in {} is still there", data.display());
+        assert!(Instant::now() < until, "the server at {address} in {} still exists", data.display());
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -1,4 +1,4 @@
-//! The failing proxy in front of a real server: every fault does what it says, each time.
+//! The faulty proxy in front of a real server: every fault works as documented, each time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::cell::Cell;
@@ -31,7 +31,7 @@ async fn connect(proxy: &Proxy, database: &Database) -> Client {
     try_connect(proxy, database).await.unwrap()
 }
 
-/// BEGIN, a prepared INSERT, and COMMIT as a prepared statement too: messages of every kind.
+/// BEGIN, a prepared INSERT, and COMMIT as a prepared statement: messages of every kind.
 async fn insert(client: &mut Client, a: i32) -> Result<(), Error> {
     let transaction = client.transaction().await?;
     transaction.execute("INSERT INTO t VALUES ($1)", &[&a]).await?;
@@ -76,13 +76,13 @@ async fn a_cut_at_any_message_must_keep_the_transaction_whole() {
             let armed = if after { proxy.cut_after(n) } else { proxy.cut_before(n) };
             let outcome = insert(&mut client, a).await;
             assert_eq!(armed.fired(), 1, "message {n}, after: {after}");
-            // What follows COMMIT's execute (a sync, the close of a statement) may be cut unnoticed.
+            // The client may not notice a cut after COMMIT's execute (at a sync, or at the close of a statement).
             let there = is_stored(&database, a);
-            assert!(there || outcome.is_err(), "message {n}, after: {after}: answered but not there");
+            assert!(there || outcome.is_err(), "message {n}, after: {after}: confirmed but not stored");
             stored.push(there);
         }
     }
-    // All the messages before COMMIT's execute leave nothing, all from then on leave the row.
+    // A cut before COMMIT's execute stores nothing; from then on the row is stored.
     assert!(stored.is_sorted() && !stored[0] && stored[stored.len() - 1], "{stored:?}");
 }
 

@@ -1,4 +1,4 @@
-//! The in-memory model: rows in maps, with the judge and the kinds of write of the databases. For tests only.
+//! In-memory model for tests: rows in maps, with the judge and the kinds of write of the databases.
 
 mod reads;
 mod rows;
@@ -22,16 +22,17 @@ use tenancy_core::Error;
 use tenancy_core::judge::{CurrentRows, Judgement};
 pub use together::Next;
 
-/// A database in memory. Cheap to clone.
+/// In-memory database. Cheap to clone.
 #[derive(Clone)]
 pub struct Model {
-    /// The way to its committer.
+    /// Queue of its committer.
     pub queue: Queue,
     rows: Arc<Mutex<Rows>>,
 }
 
 impl Store {
-    /// A store that keeps its rows in memory; within a runtime. It knows no upkeep, and of lists only the plain ones.
+    /// Returns a store that keeps its rows in memory; call it within a runtime. It supports no upkeep and only
+    /// unfiltered lists.
     pub fn model() -> Self {
         let (queue, intake) = queue::queue();
         let rows = Arc::new(Mutex::new(Rows::new()));
@@ -41,12 +42,12 @@ impl Store {
 }
 
 impl Model {
-    /// Runs a query of a plain shape.
+    /// Runs a query of a simple form.
     pub fn rows(&self, sql: &Sql) -> Result<Vec<Vec<Value>>, Error> {
         self.query(&sql.text, &sql.params)
     }
 
-    /// Runs the text of such a query.
+    /// Runs the text of a query of a simple form.
     pub fn query(&self, text: &str, params: &[Value]) -> Result<Vec<Vec<Value>>, Error> {
         lock(&self.rows).query(text, params).map_err(Error::Internal)
     }
@@ -71,7 +72,7 @@ fn settle(rows: &Mutex<Rows>, members: Vec<Waiting>, intake: &mut Intake) {
     }
 }
 
-/// One transaction: what is wrong leaves the rows as they are.
+/// Runs one transaction. An error leaves the rows unchanged.
 fn attempt(rows: &mut Rows, members: &[Waiting]) -> Result<(Judgement, i64), String> {
     let (needs, mut found) = (ReadSet::of(members, false), CurrentRows::default());
     for read in READS {

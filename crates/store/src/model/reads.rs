@@ -1,10 +1,10 @@
-//! How many reads a store was asked for: for tests that hold two answers to the same work.
+//! Number of reads of a store. Tests use it to compare the work behind two responses.
 
 use crate::Store;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A count that all clones of a store share.
+/// Counter that all clones of a store share.
 #[derive(Debug, Clone, Default)]
 pub struct Reads(Arc<AtomicU64>);
 
@@ -16,7 +16,7 @@ impl Reads {
 }
 
 impl Store {
-    /// How many reads were asked for so far, through this store and its clones.
+    /// Number of reads so far through this store and its clones.
     pub fn reads(&self) -> u64 {
         self.reads.0.load(Ordering::Relaxed)
     }

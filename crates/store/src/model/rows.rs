@@ -1,12 +1,12 @@
-//! Tables as maps, the kinds of write, and queries of one table with plain conditions: those of the guards, the keyed
-//! reads and the plain lists, taken by the text that SQLite gets.
+//! Tables as maps, the kinds of write, and queries of one table with simple conditions. Supports the guards, the keyed
+//! reads and the simple lists, recognised by their SQLite text.
 
 use crate::rows::{Check, Column, Table, Value, WriteShape};
 use crate::tables::TABLES;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-/// Every table's rows, by key.
+/// Rows of every table, by key.
 #[derive(Clone)]
 pub struct Rows(BTreeMap<&'static str, BTreeMap<Vec<Part>, Vec<Value>>>);
 
@@ -22,7 +22,8 @@ impl Rows {
         Self(TABLES.iter().map(|table| (table.name, BTreeMap::new())).collect())
     }
 
-    /// Writes exactly one row of its owner, or all of a kind that does not say how many.
+    /// Writes exactly one row that belongs to its owner; kinds of write without a fixed number of rows write all of
+    /// them.
     pub fn write(&mut self, kind: WriteShape, row: &[Value]) -> Result<(), String> {
         let (table, columns) = (kind.table(), kind.columns());
         if let WriteShape::UpdateAll { by, .. } | WriteShape::DeleteAll { by, .. } = kind {
@@ -41,7 +42,7 @@ impl Rows {
             (kind, &there, table.owner())
             && old[at(table.columns, owner)] != row[at(&columns, owner)]
         {
-            return Err(format!("a row of {} is another's", table.name));
+            return Err(format!("a row of {} belongs to another tenant", table.name));
         }
         match (kind, there) {
             (WriteShape::Insert(_) | WriteShape::Append(_), None) => drop(rows.insert(key, row.to_vec())),
@@ -60,14 +61,14 @@ impl Rows {
                 }
                 set(table, old, &columns, row);
             }
-            (kind, there) => return Err(format!("{kind:?}: a row is there: {}", there.is_some())),
+            (kind, there) => return Err(format!("{kind:?}: row exists: {}", there.is_some())),
         }
         Ok(())
     }
 
     /// `SELECT … FROM table WHERE … AND … ORDER BY column DESC LIMIT n`.
     pub fn query(&self, text: &str, params: &[Value]) -> Result<Vec<Vec<Value>>, String> {
-        let unknown = || format!("the model does not know {text}");
+        let unknown = || format!("the model does not support {text}");
         let (select, rest) =
             text.strip_prefix("SELECT ").and_then(|rest| rest.split_once(" FROM ")).ok_or_else(unknown)?;
         let (rest, order) = rest.split_once(" ORDER BY ").map_or((rest, None), |(rest, order)| (rest, Some(order)));
@@ -104,7 +105,7 @@ impl Rows {
         Ok(found.iter().map(|row| select.split(", ").map(|column| pick(row, column)).collect()).collect())
     }
 
-    /// `None` when the condition is of no known shape.
+    /// Returns `None` if the form of the condition is unknown.
     fn holds(&self, table: &Table, row: &[Value], condition: &str, params: &[Value]) -> Option<bool> {
         if let Some(column) = condition.strip_suffix(" IS NULL") {
             return Some(*value(table, row, column) == Value::Null);
@@ -131,7 +132,7 @@ impl Rows {
     }
 }
 
-/// The parameter that `?2` or `(?2)` names.
+/// Returns the parameter that `?2` or `(?2)` names.
 fn param<'a>(text: &str, params: &'a [Value]) -> Option<&'a Value> {
     let number: usize = text.trim_matches(['(', ')']).strip_prefix('?')?.parse().ok()?;
     params.get(number.checked_sub(1)?)
@@ -151,7 +152,7 @@ fn part(value: &Value) -> Part {
     }
 }
 
-/// A column that is not there is the last's neighbour: the index panics, and the test with it.
+/// For an unknown column, returns the index after the last column. Indexing with it panics and fails the test.
 fn at(columns: &[Column], name: &str) -> usize {
     columns.iter().position(|column| column.name == name).unwrap_or(columns.len())
 }

@@ -1,4 +1,4 @@
-//! What engines are compared by: the same batch asked of each, and all the rows that are there.
+//! Comparison of engines: commits the same batch on each, and returns all rows of all tables.
 
 use crate::rows::{Table, Type, Value};
 use crate::sql::Sql;
@@ -9,19 +9,20 @@ use std::collections::BTreeMap;
 use tenancy_core::Error;
 use tenancy_core::changes::Changes;
 
-/// What a thread of a store panics over when a test asks for it.
+/// Work during which a thread of the store panics, for tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// A change.
+    /// Commit of a change.
     Change,
-    /// A task of upkeep.
+    /// Upkeep.
     Upkeep,
-    /// A read by key.
+    /// Read by key.
     Read,
 }
 
 impl Store {
-    /// Asks for all at once, as one batch as far as a batch may go: none is taken before all of them wait.
+    /// Commits all changes at once, in one batch up to the size limit of a batch. No batch is taken before all of them
+    /// wait.
     pub async fn commit_together(&self, all: Vec<Changes>) -> Vec<Result<Receipt, Error>> {
         let gate = match &self.engine {
             Engine::Sqlite(sqlite) => Some(&sqlite.queue.gate),
@@ -33,11 +34,11 @@ impl Store {
             None => None,
         };
         let commits = join_all(all.into_iter().map(|changes| self.commit(changes)));
-        // In this order, once each before anything is waited for.
+        // Polled in this order, each once, before anything is awaited.
         futures_util::join!(commits, async move { drop(closed) }).0
     }
 
-    /// No batch is taken on PostgreSQL until what this answers is dropped.
+    /// Holds batches back on PostgreSQL until the returned guard is dropped.
     pub async fn hold_commits(&self) -> Option<tokio::sync::OwnedMutexGuard<bool>> {
         match &self.engine {
             Engine::Postgres(postgres) => Some(std::sync::Arc::clone(&postgres.queue.gate).lock_owned().await),
@@ -45,7 +46,7 @@ impl Store {
         }
     }
 
-    /// A thread of the store panics over the next change, or over a read or a task of upkeep.
+    /// Makes a thread of the store panic during the next commit, read or upkeep.
     #[expect(clippy::panic, reason = "a test asks for it")]
     pub async fn panic_over(&self, next: &Next) {
         match (&self.engine, next) {
@@ -60,10 +61,10 @@ impl Store {
         }
     }
 
-    /// Every row of every table, as text that is the same whatever the engine.
+    /// Returns every row of every table as text that is identical on all engines.
     ///
     /// # Errors
-    /// As every read.
+    /// Same as every read.
     pub async fn tables(&self) -> Result<BTreeMap<&'static str, Vec<Vec<String>>>, Error> {
         let mut tables = BTreeMap::new();
         for table in TABLES {

@@ -1,4 +1,4 @@
-//! The database's time, as this process knows its offset to it.
+//! The database's time, computed from the measured offset of this process.
 
 use super::connection::Connection;
 use super::fault::failed;
@@ -11,35 +11,37 @@ use std::time::Duration;
 use tenancy_core::decision_context::cut;
 use tenancy_core::{Error, Timestamp};
 
-/// An offset beyond this is not ready.
+/// Maximum offset between this machine's clock and the database's. Beyond it the server is not ready.
 pub const MAX_OFFSET: Duration = Duration::from_secs(5);
-/// How often the offset is measured.
+/// Interval between measurements of the offset.
 const EVERY: Duration = Duration::from_secs(30);
-/// How many samples are taken at first.
+/// Number of samples of the first measurement.
 const FIRST_SAMPLES: usize = 3;
 
-/// A clock that runs as the database's.
+/// Clock that follows the database's clock.
 #[derive(Default)]
 pub struct Clock {
     offset_micros: AtomicI64,
 }
 
 impl Clock {
-    /// The database's time, cut to microseconds.
+    /// Returns the database's time, truncated to microseconds.
     pub fn now(&self) -> Timestamp {
         let micros = Timestamp::now().as_microsecond() + self.offset_micros.load(Ordering::Relaxed);
         Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
-    /// What is wrong with the offset, if anything is.
+    /// Describes the problem if the offset is too large.
     pub fn complaint(&self) -> Option<String> {
         let offset = Duration::from_micros(self.offset_micros.load(Ordering::Relaxed).unsigned_abs());
         let most = MAX_OFFSET.as_secs();
-        (offset > MAX_OFFSET)
-            .then(|| format!("this machine's clock is {offset:.1?} off the database's; at most {most} s are allowed"))
+        (offset > MAX_OFFSET).then(|| {
+            format!("this machine's clock is {offset:.1?} off the database's, more than {most} s: synchronize them")
+        })
     }
 
-    /// Measures the offset at first: of a few samples, the quickest knows it best.
+    /// Measures the offset for the first time. Of several samples, the one with the shortest round trip is the most
+    /// accurate.
     pub async fn set(&self, shared: &Shared) -> Result<(), Error> {
         let mut quickest = Sample::take(shared).await?;
         for _ in 1..FIRST_SAMPLES {
@@ -52,8 +54,8 @@ impl Clock {
         Ok(())
     }
 
-    /// Measures it again. What a sample leaves possible stays as it is: so one that took long, for whatever reason, moves
-    /// nothing, and a clock that was put forward or back is followed all the same.
+    /// Measures the offset again. The offset is kept if the new sample allows it. So a slow sample changes nothing, and
+    /// a clock that was set forward or back is still followed.
     pub async fn follow(&self, shared: &Shared) -> Result<(), Error> {
         let Sample { least_micros, most_micros } = Sample::take(shared).await?;
         let now = self.offset_micros.load(Ordering::Relaxed);
@@ -61,35 +63,35 @@ impl Clock {
         Ok(())
     }
 
-    /// Measures it again and again, as long as somebody else holds the clock.
+    /// Measures the offset repeatedly until all other references to the clock are dropped.
     pub async fn keep(clock: std::sync::Weak<Self>, shared: Arc<Shared>) {
         loop {
             tokio::time::sleep(EVERY).await;
             let Some(clock) = clock.upgrade() else { return };
-            // A database that is away is complained of elsewhere; the offset stays as it was.
+            // An unreachable database is reported elsewhere; the offset is kept.
             let _ = clock.follow(&shared).await;
         }
     }
 }
 
-// reason: this is how the database's time is learned; every other statement gets it as a parameter.
+// reason: this learns the database's time; every other statement gets the time as a parameter.
 const QUESTION: &str = "SELECT clock_timestamp()";
 
 fn answer(rows: Vec<Vec<Value>>) -> Result<Timestamp, Error> {
     match rows.into_iter().flatten().next() {
         Some(Value::Time(theirs)) => Ok(theirs),
-        _ => Err(Error::Internal("PostgreSQL: no time came back".to_owned())),
+        _ => Err(Error::Internal("PostgreSQL returned no time".to_owned())),
     }
 }
 
-/// The database's time, for who asks once.
+/// Reads the database's time once.
 pub async fn ask(connection: &Connection) -> Result<Timestamp, Error> {
     let rows = connection.run(&Sql::new(Dialect::Postgres, QUESTION), &[Type::Time]).await;
     answer(rows.map_err(|error| failed(&error))?).map(cut)
 }
 
-/// Between what the offset is, by one look at the database's clock: it was taken sometime between when it was asked for and when
-/// the answer came, and nobody knows when.
+/// Lower and upper bound of the offset from one reading of the database's clock. The clock was read at an unknown time
+/// between sending the query and receiving its answer.
 struct Sample {
     least_micros: i64,
     most_micros: i64,
@@ -101,7 +103,7 @@ impl Sample {
         let (rows, sent, answered) = shared.timed(&sql, &[Type::Time]).await?;
         let theirs = answer(rows)?;
         let ahead = |of: Timestamp| theirs.as_microsecond() - of.as_microsecond();
-        // This machine's clock may have been put back meanwhile.
+        // This machine's clock may have been set back in the meantime.
         let (least_micros, most_micros) = (ahead(sent.max(answered)), ahead(sent.min(answered)));
         Ok(Self { least_micros, most_micros })
     }
@@ -117,9 +119,9 @@ mod tests {
     use crate::postgres::target::Target;
     use tenancy_testkit::{Database, Fault, Message, Postgres, Proxy};
 
-    /// So long an answer is on its way where it comes late.
+    /// Delay of a late answer in these tests.
     const LATE: Duration = Duration::from_secs(2);
-    /// Less than half of that; more than this machine may stand still.
+    /// Tolerance: less than half of the delay, and more than the longest pause of a busy machine.
     const NEAR: f64 = 0.5;
 
     struct Rig {
@@ -130,7 +132,7 @@ mod tests {
     }
 
     impl Rig {
-        /// A clock on a database whose own can be put forward, by as many seconds as a table says.
+        /// Creates a clock on a database whose own clock can be set forward by a number of seconds in a table.
         fn new() -> Self {
             let database = Postgres::shared().database("clocks");
             database.execute(
@@ -149,7 +151,7 @@ mod tests {
             self.database.execute(&format!("UPDATE shifted.by SET seconds = {seconds}"));
         }
 
-        /// Something happens to the next sample.
+        /// Injects a fault into the next sample.
         fn arm(&self, fault: Fault) {
             let samples = |message: &Message| message.executes() && message.sql_contains("clock_timestamp");
             self.proxy.arm(fault.when(samples));

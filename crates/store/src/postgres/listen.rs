@@ -1,4 +1,4 @@
-//! LISTEN and NOTIFY: hints across processes, the topic as payload. Polling finds what they are about anyway.
+//! LISTEN and NOTIFY: hints across processes, with the topic as payload. Polling finds the same news without them.
 
 use super::shared::Shared;
 use super::target::{CONNECT_TIMEOUT, Target};
@@ -11,14 +11,15 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_postgres::{AsyncMessage, NoTls};
 
-/// The channel of all topics.
+/// Channel of all topics.
 const CHANNEL: &str = "tenancy";
-/// NOTIFY takes a lock of the whole database at its commit: so it comes after ours, and not more often than this.
+/// Minimum interval between NOTIFY statements. NOTIFY takes a database-wide lock at its commit, so it is sent after our
+/// commit and not more often than this.
 const DEBOUNCE: Duration = Duration::from_millis(100);
-/// How long to wait before connecting anew.
+/// Pause before reconnecting.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// What other processes are to be told.
+/// Hints to send to other processes.
 #[derive(Debug, Default)]
 pub struct Hints {
     jobs: AtomicBool,
@@ -27,14 +28,14 @@ pub struct Hints {
 }
 
 impl Hints {
-    /// Adds a hint; one that waits to be told already stands for this, too.
+    /// Adds a hint. A pending hint on the same topic covers it.
     pub fn add(&self, topic: Topic) {
         if !self.waiting(topic).swap(true, Ordering::AcqRel) {
             self.added.notify_one();
         }
     }
 
-    /// Takes all that wait to be told.
+    /// Takes all pending hints.
     fn take(&self) -> Vec<Topic> {
         Topic::ALL.into_iter().filter(|topic| self.waiting(*topic).swap(false, Ordering::AcqRel)).collect()
     }
@@ -47,7 +48,7 @@ impl Hints {
     }
 }
 
-/// Tells other processes, all hints that wait at once, as long as somebody else holds `hints`.
+/// Sends hints to other processes, all pending hints at once, until all other references to `hints` are dropped.
 pub async fn tell(hints: Weak<Hints>, shared: Arc<Shared>) {
     loop {
         let Some(hints) = hints.upgrade() else { return };
@@ -61,18 +62,21 @@ pub async fn tell(hints: Weak<Hints>, shared: Arc<Shared>) {
         let notify = |topic: &Topic| format!("pg_notify('{CHANNEL}', '{}')::text", topic.as_str());
         let columns = topics.iter().map(notify).collect::<Vec<_>>().join(", ");
         let sql = Sql::new(Dialect::Postgres, format!("SELECT {columns}"));
-        // Only a hint: who misses it polls.
+        // Only a hint: a process that misses it polls.
         let _ = shared.write(&sql, &vec![Type::Text; topics.len()]).await;
         tokio::time::sleep(DEBOUNCE).await;
     }
 }
 
-/// Listens to other processes, as long as somebody else holds `topics`. Behind a pooler it needs a URL of its own.
+/// Listens to other processes until all other references to `topics` are dropped. Behind a pooler this needs a separate
+/// URL.
 pub async fn listen(target: Target, topics: Weak<Topics>) {
     let target = match &target.listen {
         Some(url) => match Target::parse(url) {
             Ok(target) => target,
-            Err(error) => return tracing::error!(%error, "the listen URL cannot be used; polling only"),
+            Err(error) => {
+                return tracing::error!(%error, "the listen URL is not usable: this process only polls for changes");
+            }
         },
         None if target.pooled => return,
         None => target,
@@ -84,7 +88,7 @@ pub async fn listen(target: Target, topics: Weak<Topics>) {
             None => once(config.connect(NoTls), &topics).await,
         };
         if let Err(error) = ended {
-            tracing::debug!(%error, "listening was interrupted");
+            tracing::debug!(%error, "the LISTEN session was interrupted");
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -92,7 +96,7 @@ pub async fn listen(target: Target, topics: Weak<Topics>) {
 
 type Connected<S, T> = Result<(tokio_postgres::Client, tokio_postgres::Connection<S, T>), tokio_postgres::Error>;
 
-/// One session, until it ends; nothing if nobody answers in time.
+/// Runs one session until it ends. Gives up if the server does not answer in time.
 async fn once<S, T>(
     connecting: impl Future<Output = Connected<S, T>>,
     topics: &Weak<Topics>,

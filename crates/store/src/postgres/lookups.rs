@@ -1,4 +1,4 @@
-//! Reads by key: those that wait together are fetched together, on one connection, in one statement.
+//! Reads by key. Waiting reads are fetched together, on one connection, in one statement.
 
 use super::connection::{Connection, Sent, answered, texts, together};
 use super::fault::{away, failed};
@@ -16,9 +16,9 @@ use tenancy_core::snapshot::TenantSnapshot;
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Row;
 
-/// Most reads that wait; beyond is [`Error::Busy`].
+/// Maximum number of waiting reads. Beyond it a read fails with [`Error::Busy`].
 const MAX_WAITING: usize = 4096;
-/// Most reads that are fetched together.
+/// Maximum number of reads that are fetched together.
 const MAX_TOGETHER: usize = 512;
 
 enum Ask {
@@ -31,19 +31,19 @@ enum Ask {
         id: TenantId,
         answer: oneshot::Sender<Result<Option<TenantSnapshot>, Error>>,
     },
-    /// A test asks it to panic.
+    /// A test makes the task panic.
     #[cfg(feature = "model")]
     Panic {
         _answer: oneshot::Sender<()>,
     },
 }
 
-/// The way to the reads.
+/// Sender of reads to the fetching task.
 #[derive(Clone)]
 pub struct Lookups(mpsc::Sender<Ask>);
 
 impl Lookups {
-    /// The way, and the work at its end: it fetches, and ends when every way to it is dropped.
+    /// Returns the sender and the task. The task fetches, and ends when every sender is dropped.
     pub fn new(target: Target) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, asks) = mpsc::channel(MAX_WAITING);
         let fetcher = Fetcher {
@@ -54,21 +54,21 @@ impl Lookups {
         (Self(sender), fetcher.run(asks))
     }
 
-    /// The row that a key finds, if it is there.
+    /// Returns the row with this key, if it exists.
     pub async fn row(&self, read: KeyedRead, key: &str) -> Result<Option<Vec<Value>>, Error> {
         let (answer, answered) = oneshot::channel();
         self.ask(Ask::Row { read, key: key.to_owned(), answer })?;
         answered.await.unwrap_or(Err(Error::Unavailable))
     }
 
-    /// A tenant's snapshot, if it is there.
+    /// Returns the snapshot of a tenant, if it exists.
     pub async fn snapshot(&self, id: &TenantId) -> Result<Option<TenantSnapshot>, Error> {
         let (answer, answered) = oneshot::channel();
         self.ask(Ask::TenantSnapshot { id: id.clone(), answer })?;
         answered.await.unwrap_or(Err(Error::Unavailable))
     }
 
-    /// Has the task at the other end panic, and waits until it has.
+    /// Makes the fetching task panic, and waits for it.
     #[cfg(feature = "model")]
     pub async fn panic(&self) {
         let (answer, answered) = oneshot::channel();
@@ -84,7 +84,7 @@ impl Lookups {
     }
 }
 
-/// What was fetched together.
+/// Result of one fetch.
 #[derive(Default)]
 struct Fetched {
     rows: HashMap<(usize, String), Vec<Value>>,
@@ -94,7 +94,7 @@ struct Fetched {
 struct Fetcher {
     target: Target,
     connection: Option<Connection>,
-    /// Those of [`ROWS`], then those of a [snapshot's parts](snapshot::PARTS).
+    /// Statements of [`ROWS`], then those of the [parts of a snapshot](snapshot::PARTS).
     statements: Vec<String>,
 }
 
@@ -102,14 +102,14 @@ impl Fetcher {
     async fn run(mut self, mut asks: mpsc::Receiver<Ask>) {
         let mut waiting = Vec::new();
         while asks.recv_many(&mut waiting, MAX_TOGETHER).await > 0 {
-            // What arrives meanwhile waits for the next round, which is the more to fetch together.
+            // Reads that arrive meanwhile wait for the next fetch, which then answers more of them at once.
             let fetched = self.fetch(&waiting).await;
             waiting.drain(..).for_each(|ask| answer(ask, &fetched));
         }
     }
 
-    /// Nothing of a read can be half done: when a connection breaks, once more on a new one. A server that cannot be
-    /// connected to is not asked twice.
+    /// A read has no side effect, so it runs once more on a new connection when the connection breaks. If connecting
+    /// fails, it is not tried again.
     async fn fetch(&mut self, asks: &[Ask]) -> Result<Fetched, Error> {
         self.connect().await?;
         match self.fetch_once(asks).await {
@@ -133,13 +133,13 @@ impl Fetcher {
         let Some(connection) = &self.connection else { return Err(Error::Unavailable) };
         let fetched = answered(self.fetch_on(connection, asks)).await.unwrap_or(Err(Error::Unavailable));
         if fetched.is_err() {
-            // A connection on which a read failed may stand in a transaction that failed with it.
+            // A connection on which a read failed may still be in the failed transaction.
             self.connection = None;
         }
         fetched
     }
 
-    /// All of them by one statement, and so from one snapshot.
+    /// Fetches everything with one statement, so that all reads see the same snapshot.
     async fn fetch_on(&self, connection: &Connection, asks: &[Ask]) -> Result<Fetched, Error> {
         let mut keys = vec![BTreeSet::new(); ROWS.len()];
         let mut ids = BTreeSet::new();
@@ -163,7 +163,7 @@ impl Fetcher {
         let read = connection.query(&one.sql, &one.params);
         let mut sent: Vec<Sent<'_, Vec<Row>>> = vec![Box::pin(read)];
         if connection.is_pooled() {
-            // Our settings are made in a transaction there.
+            // Behind a pooler, settings are made in a transaction.
             sent.insert(0, Box::pin(async { connection.begin(" READ ONLY").await.map(|()| Vec::new()) }));
             sent.push(Box::pin(async { connection.execute("COMMIT").await.map(|()| Vec::new()) }));
         }
@@ -190,7 +190,7 @@ impl Fetched {
     }
 }
 
-/// Answers one who asked; who is gone needs no answer.
+/// Answers one read. A caller that has gone away needs no answer.
 fn answer(ask: Ask, fetched: &Result<Fetched, Error>) {
     match (ask, fetched) {
         (Ask::Row { read, key, answer }, Ok(fetched)) => {

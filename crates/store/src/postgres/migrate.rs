@@ -1,4 +1,4 @@
-//! Migrations of the database: two that migrate at once are one that does and one that waits.
+//! Migrations of the database. Of two concurrent migrations, one runs and the other waits.
 
 use super::clock;
 use super::connection::{Connection, values};
@@ -12,16 +12,17 @@ use crate::sql::Sql;
 use std::collections::BTreeMap;
 use tenancy_core::{Error, Timestamp};
 
-/// A lease on the schema: a row that is locked inside the transaction. A session's advisory lock would not do behind a
-/// pooler.
+/// The lock on the schema is a row that is locked inside the transaction. A session-level advisory lock would not work
+/// behind a pooler.
 const TABLES: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (name varchar(64) COLLATE \"C\" PRIMARY KEY, \
     checksum varchar(64) NOT NULL, oldest_release varchar(32) NOT NULL, applied_at timestamptz NOT NULL); \
     CREATE TABLE IF NOT EXISTS schema_lock (only_row boolean PRIMARY KEY CHECK (only_row)); \
     INSERT INTO schema_lock VALUES (true) ON CONFLICT DO NOTHING;";
-/// What another one that migrates waits for.
+/// Lock that a concurrent migration waits for.
 const LOCK: &str = "SELECT only_row FROM schema_lock FOR UPDATE;";
 
-/// How often making these tables is tried: two that make them at once get in each other's way.
+/// Maximum number of attempts to create these tables. Two processes that create them at the same time can disturb each
+/// other.
 const MAX_TRIES: usize = 5;
 
 async fn applied(connection: &Connection) -> Result<BTreeMap<String, Applied>, tokio_postgres::Error> {
@@ -40,7 +41,7 @@ async fn applied(connection: &Connection) -> Result<BTreeMap<String, Applied>, t
     Ok(found)
 }
 
-/// That the database is not behind.
+/// Fails if the database is behind.
 pub async fn check(target: &Target) -> Result<(), Error> {
     let connection = Connection::open(target, &Target::shared_settings()).await.map_err(|error| failed(&error))?;
     let rows = applied(&connection).await.map_err(|error| failed(&error))?;
@@ -61,9 +62,9 @@ pub async fn is_marked(target: &Target, name: &str) -> Result<bool, Error> {
     Ok(!rows.is_empty())
 }
 
-/// Brings the database up to this release; `dry_run` only says what would run, in an order in which it can be run.
+/// Migrates the database to this release. With `dry_run`, only returns what would run, in an executable order.
 pub async fn migrate(target: &Target, dry_run: bool) -> Result<Migrated, Error> {
-    // Without limits: a migration takes as long as it takes, and so does waiting for another's.
+    // Without limits: a migration, or the wait for another migration, can take any time.
     let connection = Connection::open(target, &[]).await.map_err(|error| failed(&error))?;
     let now = clock::ask(&connection).await?;
     if dry_run {
@@ -87,7 +88,7 @@ pub async fn migrate(target: &Target, dry_run: bool) -> Result<Migrated, Error> 
     Ok(migration::report(&missing, script(&missing, now)))
 }
 
-/// What runs where these are missing, as it is run.
+/// Returns the script for these missing migrations, as it runs.
 fn script(missing: &[&Migration], now: Timestamp) -> Vec<String> {
     if missing.is_empty() {
         return Vec::new();
@@ -103,9 +104,9 @@ async fn prepare(connection: &Connection) -> Result<(), Error> {
         tries += 1;
         match connection.execute(TABLES).await {
             Ok(()) => return Ok(()),
-            // The other one was quicker by a moment; now the tables are there.
+            // Another process created the tables at the same time; they exist now.
             Err(error) if tries < MAX_TRIES && !connection.is_closed() => {
-                tracing::debug!(error = %described(&error), "the migrations' own tables are tried again");
+                tracing::debug!(error = %described(&error), "retrying to create the tables of the migrations");
             }
             Err(error) => return Err(failed(&error)),
         }

@@ -1,7 +1,7 @@
-//! Several reads as one statement: each row comes as a record, beside the place of its read.
+//! Several reads as one statement: each row is returned as a record with the index of its read.
 //!
-//! Each statement is answered by itself, which wakes this program up once, and takes a snapshot of its own. Reads that may
-//! share a snapshot go together.
+//! Each statement is answered separately, which wakes this process up once, and takes its own snapshot. Reads that may
+//! share a snapshot are sent together.
 
 use super::connection::Param;
 use super::one_statement::renumbered;
@@ -11,18 +11,17 @@ use tenancy_core::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type, WrongType};
 
-/// Reads that go together.
+/// Reads that are sent together.
 #[derive(Default)]
 pub struct OneRead<'a> {
-    /// Its text so far.
+    /// Text of the statement so far.
     pub sql: String,
-    /// Its parameters.
+    /// Parameters of the statement.
     pub params: Vec<Param<'a>>,
 }
 
 impl<'a> OneRead<'a> {
-    /// With one read more, whose parameters are numbered from 1. Reads are carried out in this order, and take their locks
-    /// in it.
+    /// Appends a read whose parameters are numbered from 1. Reads run in this order, and take their locks in it.
     pub fn and(&mut self, place: usize, sql: &str, params: Vec<Param<'a>>) {
         if !self.sql.is_empty() {
             self.sql.push_str(" UNION ALL ");
@@ -33,14 +32,14 @@ impl<'a> OneRead<'a> {
     }
 }
 
-/// A row that [`OneRead`] brought: the place of its read, and its values.
+/// Splits a row of [`OneRead`] into the index of its read and its values.
 pub fn placed(row: &Row) -> Result<(usize, Vec<Value>), tokio_postgres::Error> {
     let Record(values) = row.try_get(1)?;
     Ok((usize::try_from(row.try_get::<_, i32>(0)?).unwrap_or(usize::MAX), values))
 }
 
-/// A row of whatever columns. Its binary format says of each its type and its length; -1 is NULL (`record_send` in
-/// PostgreSQL's `rowtypes.c`).
+/// Row of any columns. The binary format contains the type and length of each column; a length of -1 is NULL
+/// (`record_send` in PostgreSQL's `rowtypes.c`).
 struct Record(Vec<Value>);
 
 impl<'a> FromSql<'a> for Record {
@@ -51,7 +50,7 @@ impl<'a> FromSql<'a> for Record {
         for _ in 0..fields {
             let ty = Type::from_oid(number(&mut rest)?.cast_unsigned()).unwrap_or(Type::UNKNOWN);
             values.push(match usize::try_from(number(&mut rest)?) {
-                Ok(length) => value(&ty, rest.split_off(..length).ok_or("a value is cut off")?)?,
+                Ok(length) => value(&ty, rest.split_off(..length).ok_or("a value is truncated")?)?,
                 Err(_) => Value::Null,
             });
         }
@@ -64,7 +63,7 @@ impl<'a> FromSql<'a> for Record {
 }
 
 fn number(rest: &mut &[u8]) -> Result<i32, Box<dyn Error + Sync + Send>> {
-    let (number, behind) = rest.split_first_chunk().ok_or("a record is cut off")?;
+    let (number, behind) = rest.split_first_chunk().ok_or("a record is truncated")?;
     *rest = behind;
     Ok(i32::from_be_bytes(*number))
 }

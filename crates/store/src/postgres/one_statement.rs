@@ -1,31 +1,31 @@
-//! Several writes as one statement: each but the last is a part of its `WITH`.
+//! Several writes as one statement: each write but the last is part of its `WITH`.
 //!
-//! Each statement has a fixed cost: the server starts an executor and sends an answer, and a thread here wakes up for it. For
-//! the few rows of a batch that is as much as writing them. The parts see the rows from before the statement, and not each
-//! other's rows; so only writes that do not read each other's rows may be put together.
+//! A statement has a fixed cost: the server starts an executor and sends an answer, and a thread wakes up for it. For
+//! the few rows of a batch this costs as much as writing them. The parts see the data from before the statement, and
+//! not each other's rows; so only independent writes belong in one statement.
 
 use super::connection::Param;
 
-/// Writes that are sent as one statement.
+/// Writes that are sent together.
 #[derive(Default)]
 pub struct OneStatement<'a> {
-    /// Its text so far.
+    /// Text of the statement so far.
     pub sql: String,
-    /// Its parameters.
+    /// Parameters of the statement.
     pub params: Vec<Param<'a>>,
     last: usize,
     parts: usize,
 }
 
 impl<'a> OneStatement<'a> {
-    /// A statement of one write.
+    /// Creates a statement of one write.
     pub fn of(sql: &str, params: Vec<Param<'a>>) -> Self {
         let mut one = Self::default();
         one.and(sql, params);
         one
     }
 
-    /// Adds a write whose parameters are numbered from 1.
+    /// Appends a write whose parameters are numbered from 1.
     pub fn and(&mut self, sql: &str, params: Vec<Param<'a>>) {
         if self.parts > 0 {
             debug_assert!(!sql.starts_with("WITH"), "a statement with parts of its own goes alone: {sql}");
@@ -40,7 +40,7 @@ impl<'a> OneStatement<'a> {
     }
 }
 
-/// The statement with `by` added to the number of each parameter.
+/// Returns the statement with the numbers of its parameters increased.
 pub fn renumbered(sql: &str, by: usize) -> String {
     let mut parts = sql.split('$');
     let mut text = parts.next().unwrap_or_default().to_owned();

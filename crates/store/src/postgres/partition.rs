@@ -1,4 +1,4 @@
-//! Partitions of the log: one a month, made ahead by a function that runs as the owner.
+//! Monthly partitions of the log, created ahead by a function that runs as the owner.
 
 use super::connection::Connection;
 use super::fault::failed;
@@ -13,40 +13,41 @@ use std::time::Duration;
 use tenancy_core::{Error, Timestamp};
 use tokio_postgres::error::SqlState;
 
-/// How many months ahead there are partitions.
+/// Number of months for which partitions are created ahead.
 const MONTHS_AHEAD: i64 = 6;
-/// Fewer than so many months ahead is worth a warning.
+/// Fewer months of partitions ahead than this give a warning.
 const MIN_MONTHS_AHEAD: usize = 2;
-/// How often one partition is tried: it waits only shortly for the log's lock.
+/// Maximum number of attempts for one partition. Each attempt waits only briefly for the lock on the log.
 const MAX_TRIES: usize = 5;
-/// How long it waits before it tries again: who waits for a lock holds up whoever comes behind, and they come through now.
+/// Pause between attempts. A waiting lock request blocks all later requests; during the pause they proceed.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The name of the partition of the month that begins so; a function of the database knows its bounds by it.
+/// Returns the name of the partition of the month that begins on this date. A function of the database derives its
+/// bounds from the name.
 fn name(first: Date) -> String {
     format!("tenant_audit_{:04}_{:02}", first.year(), first.month())
 }
 
-/// The names of the months from the one before `now` to [`MONTHS_AHEAD`].
+/// Returns the names of the months from the one before `now` to [`MONTHS_AHEAD`].
 fn months(now: Timestamp) -> Result<Vec<String>, Error> {
     let this = now.to_zoned(TimeZone::UTC).date().first_of_month();
     let at = |ahead: i64| this.checked_add(Span::new().months(ahead)).map(name);
     (-1..=MONTHS_AHEAD).map(at).collect::<Result<_, _>>().map_err(|error| Error::Internal(error.to_string()))
 }
 
-/// The month's partition in which an event of `now` would stand.
+/// Returns the partition of an event that happens at `now`.
 fn this_month(now: Timestamp) -> String {
     name(now.to_zoned(TimeZone::UTC).date())
 }
 
-/// The statements that make the partitions that are missing: all of them where there is no log yet.
+/// Returns the statements that create the missing partitions; all partitions if there is no log yet.
 pub async fn missing(connection: &Connection, now: Timestamp, is_new: bool) -> Result<Vec<String>, Error> {
     let attached = if is_new { Vec::new() } else { names(connection).await? };
     let missing = months(now)?.into_iter().filter(|month| !attached.contains(month));
     Ok(missing.map(|month| format!("SELECT log_add_partition({});", quoted(&month))).collect())
 }
 
-/// Makes the partitions that are missing; returns how many.
+/// Creates the missing partitions. Returns their number.
 pub async fn top_up(connection: &Connection, now: Timestamp) -> Result<usize, Error> {
     let mut made = 0;
     for month in months(now)? {
@@ -55,8 +56,8 @@ pub async fn top_up(connection: &Connection, now: Timestamp) -> Result<usize, Er
     Ok(made)
 }
 
-/// Drops the partitions that lie below the floor as a whole, where `before` is the time that the floor is the least id of;
-/// returns how many.
+/// Drops the partitions that lie entirely below the floor, which is the smallest id of the time `before`. Returns their
+/// number.
 pub async fn drop_expired(connection: &Connection, before: Timestamp) -> Result<usize, Error> {
     let past = this_month(before);
     let mut dropped = 0;
@@ -66,8 +67,8 @@ pub async fn drop_expired(connection: &Connection, before: Timestamp) -> Result<
     Ok(dropped)
 }
 
-/// Calls a function on one partition; returns whether it had something to do. It is called again when the log's lock is not to
-/// be had soon, or when another process was quicker by a moment.
+/// Calls a function on one partition. Returns whether it changed anything. Calls it again when the lock on the log is
+/// not available in time, or when another process did the same concurrently.
 async fn tried(connection: &Connection, function: &str, partition: String) -> Result<bool, Error> {
     let mut sql = Sql::new(Dialect::Postgres, "");
     let partition = sql.bind(Type::Text, Value::Text(partition));
@@ -86,40 +87,43 @@ async fn tried(connection: &Connection, function: &str, partition: String) -> Re
     }
 }
 
-/// The names of the partitions that take rows, from the oldest on.
+/// Names of the attached partitions, oldest first.
 const NAMES: &str = "SELECT c.relname::text FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid \
     WHERE inhparent = 'tenant_audit'::regclass AND NOT inhdetachpending ORDER BY c.relname::text COLLATE \"C\"";
 
-/// The statement that finds the partitions' names.
+/// Returns the statement that finds the names of the partitions.
 pub fn all() -> Sql {
     Sql::new(Dialect::Postgres, NAMES)
 }
 
-/// The partitions' names.
+/// Reads the names of the partitions.
 pub async fn names(connection: &Connection) -> Result<Vec<String>, Error> {
     read(connection.run(&all(), &[Type::Text]).await.map_err(|error| failed(&error))?)
 }
 
-/// The names among these rows.
+/// Reads the names from these rows.
 fn read(rows: Vec<Vec<Value>>) -> Result<Vec<String>, Error> {
     let name = |value| String::take(value).map_err(|error| Error::Internal(error.0));
     rows.into_iter().flatten().map(name).collect()
 }
 
-/// What is to be said of a log with these partitions: without this month's, no tenant's change can be committed.
+/// Reports the health of a log with these partitions. Without the partition of this month, no change of a tenant can be
+/// committed.
 pub fn health(found: Vec<Vec<Value>>, now: Timestamp) -> Result<DatabaseHealth, Error> {
     let (names, this) = (read(found)?, this_month(now));
     let mut health = DatabaseHealth::default();
     if !names.contains(&this) {
         health.wrong.push(format!(
-            "the audit log lacks this month's partition {this}, so no tenant can be changed: run `tenancy db migrate` as the owner"
+            "the audit log has no partition {this} for this month, so no tenant can be changed: run `tenancy db \
+             migrate` as the owner"
         ));
     }
     let ahead = names.iter().filter(|name| **name > this).count();
     if ahead < MIN_MONTHS_AHEAD {
-        health
-            .warnings
-            .push(format!("fewer than {MIN_MONTHS_AHEAD} months of the audit log's partitions lie ahead: {ahead}"));
+        health.warnings.push(format!(
+            "the audit log has partitions for only {ahead} of at least {MIN_MONTHS_AHEAD} months ahead: run `tenancy \
+             db migrate` as the owner"
+        ));
     }
     Ok(health)
 }

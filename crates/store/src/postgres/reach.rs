@@ -1,4 +1,5 @@
-//! Why a server cannot be reached, in words for whoever starts a process on it: later on it is only said that it cannot.
+//! Why a server cannot be reached, in words for the person who starts the process. Later errors say only that it cannot
+//! be reached.
 
 use super::connection::Connection;
 use super::target::{CONNECT_TIMEOUT, Target};
@@ -10,7 +11,7 @@ use tokio_postgres::error::SqlState;
 /// Connects once.
 ///
 /// # Errors
-/// Where, and why not; never with the password.
+/// Returns the address and the reason, never the password.
 pub async fn reach(target: &Target) -> Result<(), Unreached> {
     let places = places(&target.config).join(", ");
     let Some(opened) = Connection::open_soon(target, &[]).await else {
@@ -28,7 +29,7 @@ fn unreached(error: &tokio_postgres::Error, config: &Config, places: &str) -> Un
     Unreached { message: format!("{places}: {}", reason(error)), is_refused, create }
 }
 
-/// What the server says, or what is innermost of what the driver met.
+/// Returns the message of the server, or the innermost cause of the driver's error.
 fn reason(error: &tokio_postgres::Error) -> String {
     if let Some(server) = error.as_db_error() {
         return server.message().to_owned();
@@ -40,7 +41,7 @@ fn reason(error: &tokio_postgres::Error) -> String {
     let text = cause.to_string();
     let text = text.split(" (os error ").next().unwrap_or_default();
     match text.split_once(' ') {
-        // A sentence of the system's begins like one; an abbreviation stays as it is.
+        // A message of the operating system starts with a capital letter; it is lowered, except in an abbreviation.
         Some((first, rest)) if first.chars().skip(1).all(char::is_lowercase) => {
             format!("{} {rest}", first.to_lowercase())
         }
@@ -73,7 +74,7 @@ fn hosts(config: &Config) -> Vec<(String, u16)> {
     hosts.into_iter().enumerate().map(|(index, host)| (host, port(index))).collect()
 }
 
-/// The words of the command that makes the database.
+/// Returns the arguments of the command that creates the database.
 fn createdb(config: &Config) -> Vec<String> {
     let mut words = vec!["createdb".to_owned()];
     if let Some((host, port)) = hosts(config).into_iter().next() {

@@ -1,5 +1,5 @@
-//! Two roles: the owner, who migrates, and the one that `serve` runs as, whom the database itself keeps from changing
-//! the log.
+//! Two PostgreSQL roles: the owner, which migrates, and the role that `serve` runs as. The database prevents the second
+//! role from changing the log.
 
 use super::connection::Connection;
 use super::fault::failed;
@@ -9,22 +9,22 @@ use crate::rows::{Dialect, Field as _, Type, Value};
 use crate::sql::Sql;
 use tenancy_core::Error;
 
-/// What may be read and appended, and nothing else.
+/// Tables that `serve` can only read and append to.
 const APPEND_ONLY: &str = "tenant_audit, platform_audit, log_batches";
 
-/// What may be changed.
+/// Tables that `serve` can change.
 const CHANGEABLE: &str = "organizations, organization_usage, tenants, tenant_versions, environments, \
     environment_versions, holds, aliases, tenant_webhooks, tenant_jobs, audit_private, idempotency_records, api_keys, marks";
 
-/// What only the owner writes, and what runs as the owner.
+/// Tables that only the owner writes, and functions that run as the owner.
 const OWNERS: &str = "schema_migrations, schema_lock, log_head, log_floor";
 const FUNCTIONS: &str = "log_add_partition, log_drop_partition";
 
-/// The roles of this name.
+/// Roles with a given name.
 const NAMED: &str = "SELECT rolname::text FROM pg_roles";
 
-/// What is looked at for [`WHY_NOT`]: the role, what it could become, since a member of a role can take that one's place; the
-/// schema that the log is in, its tables, its functions, and who owns them.
+/// Input of [`WHY_NOT`]: the role and all roles that it is a member of, because a member can act as that role; the
+/// schema of the log, its tables and functions, and their owners.
 const AROUND: &str = "WITH me AS (SELECT oid, rolsuper, rolcreaterole FROM pg_roles WHERE rolname = {}), \
     became AS (SELECT r.oid, CASE r.oid WHEN me.oid THEN 'it' ELSE 'as a member of ' || r.rolname || ' it' END AS it \
         FROM me JOIN pg_roles r ON pg_has_role(me.oid, r.oid, 'MEMBER')), \
@@ -39,28 +39,29 @@ const AROUND: &str = "WITH me AS (SELECT oid, rolsuper, rolcreaterole FROM pg_ro
     owned AS (SELECT relowner AS oid, relname::text AS what FROM logs UNION ALL SELECT proowner, proname::text FROM made \
         UNION ALL SELECT nspowner, 'the schema ' || nspname FROM home)";
 
-/// Why a role could change the log all the same, the plainest reason first. A trigger runs as whoever writes to its table next, and
-/// what is made in the log's schema may be taken for what the log's functions call: so both could run as the owner.
+/// Reasons why a role could still change the log, the simplest first. A trigger runs with the rights of the next writer
+/// to its table, and an object in the log's schema can be called by the log's functions by mistake. Both could run as
+/// the owner.
 const WHY_NOT: &str = "SELECT why FROM ( \
-    SELECT 1 AS place, 'it is a superuser, whom nothing is refused' AS why FROM me WHERE rolsuper \
+    SELECT 1 AS place, 'it is a superuser' AS why FROM me WHERE rolsuper \
     UNION ALL SELECT 2, it || ' owns ' || what FROM became JOIN owned USING (oid) \
-    UNION ALL SELECT 3, 'it may make roles (CREATEROLE), also such as own the log' FROM me WHERE rolcreaterole \
-    UNION ALL SELECT 4, it || ' may change ' || relname FROM became, logs \
+    UNION ALL SELECT 3, 'it can create roles (CREATEROLE), including owners of the log' FROM me WHERE rolcreaterole \
+    UNION ALL SELECT 4, it || ' can change ' || relname FROM became, logs \
         WHERE has_any_column_privilege(became.oid, logs.oid, 'UPDATE') \
         OR has_table_privilege(became.oid, logs.oid, 'DELETE, TRUNCATE') \
-    UNION ALL SELECT 5, it || ' may put triggers on ' || relname FROM became, home JOIN pg_class c USING (relowner) \
+    UNION ALL SELECT 5, it || ' can create triggers on ' || relname FROM became, home JOIN pg_class c USING (relowner) \
         WHERE relnamespace = home.oid AND relkind IN ('r', 'p') AND has_table_privilege(became.oid, c.oid, 'TRIGGER') \
-    UNION ALL SELECT 6, it || ' may call ' || proname FROM became, made \
+    UNION ALL SELECT 6, it || ' can call ' || proname FROM became, made \
         WHERE proname = 'log_drop_partition' AND has_function_privilege(became.oid, made.oid, 'EXECUTE') \
-    UNION ALL SELECT 7, it || ' may make tables and functions in the schema ' || nspname FROM became, home \
+    UNION ALL SELECT 7, it || ' can create tables and functions in the schema ' || nspname FROM became, home \
         WHERE has_schema_privilege(became.oid, home.oid, 'CREATE')) AS reasons \
     ORDER BY place, why LIMIT 1";
 
-/// Gives a role the rights that `serve` needs, and takes all others on these tables from it. Saying it again changes nothing; it
-/// is said again after each migration.
+/// Grants a role the rights that `serve` needs, and revokes all other rights on these tables. Repeating it changes
+/// nothing; run it again after each migration.
 ///
 /// # Errors
-/// [`Error::NotNow`] with the reason when there is no such role, or when it could change the log all the same.
+/// [`Error::NotNow`] with the reason if the role does not exist, or could still change the log.
 pub async fn grant(target: &Target, role: &str) -> Result<(), Error> {
     let connection = Connection::open(target, &Target::shared_settings()).await.map_err(|error| failed(&error))?;
     connection.begin("").await.map_err(|error| failed(&error))?;
@@ -74,7 +75,7 @@ async fn try_to_grant(connection: &Connection, role: &str) -> Result<(), Error> 
     let mut named = Sql::new(Dialect::Postgres, NAMED);
     named.and("rolname = {}", Some(role.to_owned()));
     if first(connection, &named).await?.is_none() {
-        return Err(Error::NotNow(format!("there is no role {role}: make it first, with CREATE ROLE {role} LOGIN")));
+        return Err(Error::NotNow(format!("no role {role} exists: create it with CREATE ROLE {role} LOGIN")));
     }
     let rights = rights(role, &partition::names(connection).await?);
     connection.execute(&rights).await.map_err(|error| failed(&error))?;
@@ -84,12 +85,14 @@ async fn try_to_grant(connection: &Connection, role: &str) -> Result<(), Error> 
     match first(connection, &why).await? {
         None => Ok(()),
         Some(why) => Err(Error::NotNow(format!(
-            "{role} could change the audit log, which `serve` must not: {why}; it was given nothing"
+            "{role} could change the audit log, which the role of `serve` must not be able to: {why}; nothing was \
+             granted, remove that right or use another role"
         ))),
     }
 }
 
-/// What is granted. What it had before is taken first, with what it has passed on.
+/// Returns the GRANT statements. They first revoke all previous rights, including rights that the role has granted to
+/// others.
 fn rights(role: &str, partitions: &[String]) -> String {
     let role = quoted(role);
     let partitions: String = partitions.iter().map(|name| format!(", {}", quoted(name))).collect();
@@ -99,18 +102,18 @@ fn rights(role: &str, partitions: &[String]) -> String {
          GRANT SELECT ON schema_migrations TO {role}; \
          GRANT SELECT, INSERT ON {APPEND_ONLY} TO {role}; \
          GRANT SELECT, INSERT, UPDATE, DELETE ON {CHANGEABLE} TO {role}; \
-         -- A lock on the head's row needs the right to update it; nobody does.\n\
+         -- Locking the row of the head needs the right to update it. No statement updates it.\n\
          GRANT SELECT, UPDATE ON log_head TO {role}; \
          GRANT EXECUTE ON FUNCTION log_add_partition TO {role}"
     )
 }
 
-/// A name as SQL has it.
+/// Quotes a name as a SQL identifier.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// The one text that a query finds, if it finds one.
+/// Returns the text that a query finds, if any.
 async fn first(connection: &Connection, sql: &Sql) -> Result<Option<String>, Error> {
     let rows = connection.run(sql, &[Type::Text]).await.map_err(|error| failed(&error))?;
     let text = rows.into_iter().flatten().next().map(String::take).transpose();

@@ -1,5 +1,5 @@
-//! Rows on their way to the server: one parameter, an array of the table's own row type, in the binary format that
-//! `array_recv` and `record_recv` of the server read.
+//! Rows as one statement parameter: an array of the table's row type, in the binary format that the server reads with
+//! `array_recv` and `record_recv`.
 
 use crate::rows::{Column, Value};
 use bytes::{BufMut as _, BytesMut};
@@ -8,21 +8,21 @@ use std::error::Error;
 use tokio_postgres::Client;
 use tokio_postgres::types::{Field, IsNull, Kind, ToSql, Type, to_sql_checked};
 
-/// Rows of one table. The server's row type may have columns that a newer release has added: they go as NULL, and no
-/// statement of ours names them.
+/// Rows of one table. The server's row type may have columns that a newer release has added. They are sent as NULL, and
+/// our statements do not name them.
 #[derive(Debug)]
 pub struct Rows<'a> {
-    /// What each row carries.
+    /// Columns that each row contains.
     pub columns: &'a [Column],
     /// The rows.
     pub rows: &'a [&'a [Value]],
-    /// Where they are appended to the log: their places, which go instead of their last column.
+    /// Log positions, for rows that are appended to the log. They replace the last column.
     pub places: &'a [i64],
 }
 
 impl ToSql for Rows<'_> {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        let (element, fields) = row_type(ty).ok_or("an array of rows expected")?;
+        let (element, fields) = row_type(ty).ok_or("expected an array of rows")?;
         let sources: Vec<_> =
             fields.iter().map(|field| self.columns.iter().position(|column| column.name == field.name())).collect();
         out.put_i32(1); // dimensions
@@ -68,7 +68,7 @@ fn row_type(ty: &Type) -> Option<(&Type, &[Field])> {
 
 type Done = Result<(), Box<dyn Error + Sync + Send>>;
 
-/// What `write` writes, after its length.
+/// Writes what `write` writes, after its length.
 fn sized(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut) -> Done) -> Done {
     let at = out.len();
     out.put_i32(0);
@@ -78,7 +78,7 @@ fn sized(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut) -> Done) -> Done 
     Ok(())
 }
 
-/// One value, as its column's type has it.
+/// Writes one value in the format of its column's type.
 fn put(value: &Value, ty: &Type, out: &mut BytesMut) -> Done {
     match (value, ty) {
         (Value::Null, _) => out.put_i32(-1),
@@ -115,11 +115,11 @@ fn put(value: &Value, ty: &Type, out: &mut BytesMut) -> Done {
     Ok(())
 }
 
-/// 2000-01-01T00:00:00Z, from which PostgreSQL counts.
+/// 2000-01-01T00:00:00Z, the epoch of PostgreSQL timestamps.
 const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
 
-/// The row types of the schema's tables, by their names. Behind a pooler nothing is prepared, so nobody says what a
-/// parameter's type is.
+/// Row types of the schema's tables, by name. Behind a pooler no statement is prepared, so the server does not report
+/// the types of parameters.
 pub async fn row_types(client: &Client) -> Result<HashMap<String, Type>, tokio_postgres::Error> {
     let sql = "SELECT c.relname::text, c.reltype::oid, t.typarray::oid, a.attname::text, a.atttypid::oid, \
         f.typname::text, f.typnamespace::regnamespace::text \
@@ -131,7 +131,7 @@ pub async fn row_types(client: &Client) -> Result<HashMap<String, Type>, tokio_p
     for row in client.query_typed(sql, &[]).await? {
         let (table, row_type, array): (String, u32, u32) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let (number, name, schema) = (row.try_get(4)?, row.try_get(5)?, row.try_get(6)?);
-        // A type that we do not know is of a column that we do not write; the server wants its number all the same.
+        // An unknown type belongs to a column that we do not write, but the server needs its OID.
         let ty = Type::from_oid(number).unwrap_or_else(|| Type::new(name, number, Kind::Simple, schema));
         let (.., fields) = tables.entry(table).or_insert((row_type, array, Vec::new()));
         fields.push(Field::new(row.try_get(3)?, ty));

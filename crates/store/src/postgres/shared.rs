@@ -1,5 +1,5 @@
-//! Connections that many use at once, their statements in one line each (pipelined): lists, single reads, upkeep. They
-//! carry no session state.
+//! Connections that many callers share, with pipelined statements: lists, single reads, upkeep. They carry no session
+//! state.
 
 use super::connection::{Connection, answered};
 use super::fault::{away, failed};
@@ -12,24 +12,25 @@ use std::time::Duration;
 use tenancy_core::{Error, Timestamp};
 use tokio::sync::Mutex;
 
-/// How many connections lists share. A slow list holds up who stands behind it on one of them.
+/// Number of connections for lists. A slow list delays the reads behind it on the same connection.
 const CONNECTIONS: usize = 3;
 
-/// The shared connections; each is opened when it is needed.
+/// Shared connections. Each is opened on first use.
 pub struct Shared {
     target: Target,
     slots: [Slot; CONNECTIONS],
     next: AtomicUsize,
-    /// Upkeep has one of its own: it never waits behind a list.
+    /// Separate connection for upkeep, so that it never waits behind a list.
     upkeep: Slot,
-    /// Heartbeats have one of their own, with the clock: they never wait behind other upkeep, which may wait for a lock.
+    /// Separate connection for heartbeats and the clock, so that they never wait behind other upkeep, which may wait
+    /// for a lock.
     heartbeats: Slot,
 }
 
 type Slot = Mutex<Option<Arc<Connection>>>;
 
 impl Shared {
-    /// Shared connections to a server.
+    /// Creates shared connections to a server.
     pub fn new(target: Target) -> Self {
         Self {
             target,
@@ -40,7 +41,7 @@ impl Shared {
         }
     }
 
-    /// Runs a query that only reads; once more on a new connection if the one it had is lost.
+    /// Runs a read-only query. If its connection is lost, runs it once more on a new connection.
     pub async fn rows(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         let slot = &self.slots[self.next.fetch_add(1, Ordering::Relaxed) % CONNECTIONS];
         match self.run(slot, sql, types).await {
@@ -49,13 +50,13 @@ impl Shared {
         }
     }
 
-    /// Runs a statement of upkeep, once: who does upkeep comes again.
+    /// Runs an upkeep statement once. Upkeep is repeated periodically, so it is not retried here.
     pub async fn write(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         self.run(&self.upkeep, sql, types).await
     }
 
-    /// Runs a heartbeat, once. One without an answer `within` that time is given up, and its connection with it: a lease
-    /// is over before a connection is given up otherwise.
+    /// Runs a heartbeat once. Without an answer `within` this time, it gives the heartbeat and its connection up. The
+    /// general limit for a connection is longer than a lease.
     pub async fn beat(&self, sql: &Sql, types: &[Type], within: Duration) -> Result<Vec<Vec<Value>>, Error> {
         let Ok(done) = tokio::time::timeout(within, self.run(&self.heartbeats, sql, types)).await else {
             self.heartbeats.lock().await.take();
@@ -64,8 +65,8 @@ impl Shared {
         done
     }
 
-    /// Runs a query by which time is taken, once, on the connection that has the least to do, which is open by then; with when it
-    /// was sent, and when its answer came.
+    /// Runs a query that measures time, once, on the least busy connection, which is already open. Returns its rows,
+    /// when it was sent and when its answer arrived.
     pub async fn timed(&self, sql: &Sql, types: &[Type]) -> Result<(Vec<Vec<Value>>, Timestamp, Timestamp), Error> {
         drop(self.connection(&self.heartbeats).await?);
         let sent = Timestamp::now();
@@ -73,7 +74,7 @@ impl Shared {
         Ok((rows, sent, Timestamp::now()))
     }
 
-    /// Closes the connections; what is asked for afterwards opens them anew.
+    /// Closes the connections. Later queries open them again.
     pub async fn close(&self) {
         for slot in self.slots.iter().chain([&self.upkeep, &self.heartbeats]) {
             slot.lock().await.take();
@@ -83,7 +84,7 @@ impl Shared {
     async fn run(&self, slot: &Slot, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         let connection = self.connection(slot).await?;
         let Some(done) = answered(connection.run_limited(sql, types)).await else {
-            // Who comes next connects anew, unless somebody has already.
+            // The next caller reconnects, unless another caller already has.
             let mut slot = slot.lock().await;
             if slot.as_ref().is_some_and(|now| Arc::ptr_eq(now, &connection)) {
                 *slot = None;

@@ -1,5 +1,5 @@
-//! Where the server is and how it is spoken to: what a `postgres://` URL says, libpq's words among it that the driver
-//! does not know, and ours.
+//! Address and options of the server, from a `postgres://` URL. The URL may contain libpq parameters that the driver
+//! does not know, and our own.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -10,34 +10,36 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// Longest that a statement of ours may run.
+/// Maximum run time of a statement, in seconds.
 pub const STATEMENT_TIMEOUT_SECONDS: u64 = 10;
-/// Longest that a statement of ours waits for a lock.
+/// Maximum time that a statement waits for a lock, in seconds.
 pub const LOCK_TIMEOUT_SECONDS: u64 = 2;
-/// Longest that a transaction of ours stays without a word.
+/// Maximum time that a transaction may be idle, in seconds.
 pub const IDLE_IN_TRANSACTION_TIMEOUT_SECONDS: u64 = 5;
-/// Longest that connecting takes.
+/// Maximum time to connect.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A server, and how it is spoken to.
+/// Server and how to connect to it.
 #[derive(Clone)]
 pub struct Target {
-    /// For the driver.
+    /// Configuration of the driver.
     pub config: Config,
-    /// For a TLS connection; `None` for a plain one.
+    /// TLS connector; `None` for a plain connection.
     pub tls: Option<MakeRustlsConnect>,
-    /// Behind a pooler in transaction mode: statements have no names, and start-up options are not sent.
+    /// Whether a pooler in transaction mode is in front of the server. Then statements have no names, and start-up
+    /// options are not sent.
     pub pooled: bool,
-    /// Where to LISTEN; `None`: here, or nowhere behind a pooler.
+    /// URL to LISTEN on. `None`: the same server, or no LISTEN behind a pooler.
     pub listen: Option<String>,
 }
 
 impl Target {
-    /// Reads a URL. Ours: `pooler=transaction`, `listen=URL` (percent-encoded). libpq's: `sslmode=disable|verify-full`,
-    /// `sslrootcert=FILE`. A host that is not this machine is `verify-full` unless the URL says otherwise.
+    /// Parses a URL. Our parameters: `pooler=transaction`, `listen=URL` (percent-encoded). libpq parameters:
+    /// `sslmode=disable|verify-full`, `sslrootcert=FILE`. For a host other than this machine, `sslmode` defaults to
+    /// `verify-full`.
     ///
     /// # Errors
-    /// [`Error::NotNow`] with a sentence that says what is wrong; never with the password.
+    /// [`Error::NotNow`] with a sentence that says what is wrong, never with the password.
     pub fn parse(url: &str) -> Result<Self, Error> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
         let (mut rest, mut pooled, mut listen, mut mode, mut roots) = (Vec::new(), false, None, None, None);
@@ -45,7 +47,9 @@ impl Target {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match (name, value) {
                 ("pooler", "transaction") => pooled = true,
-                ("pooler", other) => return refused(format!("pooler is transaction, or left out, not {other:?}")),
+                ("pooler", other) => {
+                    return refused(format!("pooler={other} is not supported: use pooler=transaction or omit it"));
+                }
                 ("listen", url) => listen = Some(decoded(url)),
                 ("sslmode", word) => mode = Some(word.to_owned()),
                 ("sslrootcert", file) => roots = Some(decoded(file)),
@@ -54,21 +58,20 @@ impl Target {
         }
         let plain = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
         let mut config =
-            Config::from_str(&plain).or_else(|error| refused(format!("the database URL cannot be read: {error}")))?;
+            Config::from_str(&plain).or_else(|error| refused(format!("the database URL is invalid: {error}")))?;
         let tls = match mode.as_deref() {
             Some("disable") => None,
             None if config.get_hosts().iter().all(is_here) => None,
             None | Some("verify-full") => Some(verified(roots.as_deref())?),
             Some(other) => {
                 return refused(format!(
-                    "sslmode is disable or verify-full, not {other:?}: a connection that does not verify its server \
-                     protects nothing"
+                    "sslmode={other} does not verify the server and is not supported: use disable or verify-full"
                 ));
             }
         };
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         config.connect_timeout(CONNECT_TIMEOUT);
-        // A half-dead socket is noticed by these, and by nothing else.
+        // Only these detect a half-open socket.
         config.keepalives_idle(Duration::from_secs(10)).keepalives_interval(Duration::from_secs(3));
         config.keepalives_retries(3).tcp_user_timeout(Duration::from_secs(15));
         if config.get_application_name().is_none() {
@@ -77,7 +80,8 @@ impl Target {
         Ok(Self { config, tls, pooled, listen })
     }
 
-    /// What to connect with so that a session has these settings; behind a pooler no start-up option reaches the server.
+    /// Returns the driver configuration for a session with these settings. Behind a pooler, start-up options do not
+    /// reach the server.
     pub fn with(&self, settings: &[(&str, String)]) -> Config {
         let mut config = self.config.clone();
         if !self.pooled {
@@ -88,22 +92,23 @@ impl Target {
         config
     }
 
-    /// The limits of a connection that commits and reads by key, where every access is by an index: a plan that was
-    /// made while the tables were small must not scan them when they are large.
+    /// Limits of a connection that commits and reads by key, where every access uses an index. They prevent that a plan
+    /// from when the tables were small scans them when they are large.
     pub fn keyed_settings() -> [(&'static str, String); 6] {
         [
             ("statement_timeout", format!("{STATEMENT_TIMEOUT_SECONDS}s")),
             ("lock_timeout", format!("{LOCK_TIMEOUT_SECONDS}s")),
             ("idle_in_transaction_session_timeout", format!("{IDLE_IN_TRANSACTION_TIMEOUT_SECONDS}s")),
             ("enable_seqscan", "off".to_owned()),
-            // The server would plan anew for each array, as long as that looks cheaper than a plan for any; it never is.
+            // Otherwise the server plans again for each array while that looks cheaper than a generic plan. It never
+            // is.
             ("plan_cache_mode", "force_generic_plan".to_owned()),
-            // A scan that cannot be avoided counts as so dear that every run of it would be compiled first.
+            // An unavoidable scan gets such a high cost that each run would be JIT-compiled first.
             ("jit", "off".to_owned()),
         ]
     }
 
-    /// The limits of a connection that lists, keeps up, or listens.
+    /// Limits of a connection for lists, upkeep or LISTEN.
     pub fn shared_settings() -> [(&'static str, String); 4] {
         [
             ("statement_timeout", format!("{STATEMENT_TIMEOUT_SECONDS}s")),
@@ -118,7 +123,7 @@ fn refused<T>(message: String) -> Result<T, Error> {
     Err(Error::NotNow(message))
 }
 
-/// Whether a host is this machine: then a plain connection is as private as the machine is.
+/// Whether a host is this machine. A plain connection to it does not leave the machine.
 fn is_here(host: &Host) -> bool {
     match host {
         Host::Tcp(name) => {
@@ -129,7 +134,7 @@ fn is_here(host: &Host) -> bool {
     }
 }
 
-/// A connector that verifies the server's certificate and its name.
+/// Creates a connector that verifies the server's certificate and its name.
 fn verified(roots: Option<&str>) -> Result<MakeRustlsConnect, Error> {
     let mut store = rustls::RootCertStore::empty();
     match roots.filter(|file| *file != "system") {
@@ -144,13 +149,16 @@ fn verified(roots: Option<&str>) -> Result<MakeRustlsConnect, Error> {
         }
     }
     if store.is_empty() {
-        return refused("there are no root certificates to verify the server by: give sslrootcert=FILE".to_owned());
+        return refused(
+            "this machine has no root certificates to verify the server with: set sslrootcert=FILE in the database URL"
+                .to_owned(),
+        );
     }
     let config = rustls::ClientConfig::builder().with_root_certificates(store).with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))
 }
 
-/// Percent-decoding of a URL's value (RFC 3986, 2.1); what is no code stays as it is.
+/// Decodes percent-encoding (RFC 3986, 2.1). An invalid code is kept unchanged.
 fn decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);

@@ -1,8 +1,8 @@
-//! The two databases, as far as their SQL differs.
+//! Differences between the SQL of the two databases.
 
 use super::{Column, Type};
 
-/// Which of the two databases a statement is for.
+/// Database that a statement is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// SQLite.
@@ -12,7 +12,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The parameter of this number. (In SQLite `$2` would number by first appearance.)
+    /// Returns the parameter with this number. (In SQLite `$2` would be numbered by first appearance.)
     pub fn parameter(self, number: usize) -> String {
         match self {
             Self::Sqlite => format!("?{number}"),
@@ -20,7 +20,7 @@ impl Dialect {
         }
     }
 
-    /// A column as it is read: `jsonb` as its text.
+    /// Returns the expression that reads a column: `jsonb` is read as text.
     pub fn read(self, column: Column) -> String {
         match (self, column.ty) {
             (Self::Postgres, Type::Json) => format!("{0}::text AS {0}", column.name),
@@ -29,7 +29,7 @@ impl Dialect {
     }
 }
 
-/// The type of a parameter in PostgreSQL; JSON travels as text.
+/// Returns the PostgreSQL type of a parameter. JSON is sent as text.
 pub fn parameter_type(ty: Type) -> &'static str {
     match ty {
         Type::Text | Type::Json => "text",

@@ -1,4 +1,4 @@
-//! What tables are described with: columns, values, and the statements that both databases get from a description.
+//! Descriptions of tables: columns, values, and the statements that are generated from them for both databases.
 
 mod dialect;
 mod table;
@@ -10,8 +10,8 @@ pub use table::{Column, Part, Record, Table, take};
 pub use value::{Corrupt, Field, Type, Value, size};
 pub use write::{Check, WriteShape, unnest};
 
-/// Describes a table whose columns are the fields of a type, and then the fields of its parts. An update of a part sets the
-/// part's columns, and those of the row that are named behind `with`: the list of them is made from the description.
+/// Describes a table whose columns are the fields of a type, followed by the fields of its parts. An update of a part
+/// sets the columns of the part and the columns named after `with`; this list is generated from the description.
 macro_rules! described {
     (
         $(#[$doc:meta])* $rust:ty as $TABLE:ident $name:literal [$($key:ident),+] { $($field:ident: $ty:ty),+ $(,)? }
@@ -28,7 +28,7 @@ macro_rules! described {
         };
 
         $(
-            /// The columns that an update of this part sets, in the order of their values.
+            /// Columns that an update of this part sets, in the order of their values.
             const $SET: &[&str] = &[$(stringify!($inner),)+ stringify!($with)];
 
             impl $crate::rows::Part for $part_type {

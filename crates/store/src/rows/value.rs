@@ -1,66 +1,66 @@
-//! Values as they go into a statement and come out of a row, the same for both databases.
+//! Values that are statement parameters or come from rows, the same for both databases.
 
 use jiff::Timestamp;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use tenancy_core::json::{Object, Strict, canonical};
 
-/// Type of a column. What it is called in each database is the migration's business.
+/// Type of a column. The migrations define its name in each database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
     /// Text.
     Text,
-    /// A whole number of 64 bits.
+    /// 64-bit integer.
     Int,
-    /// A double.
+    /// Double-precision number.
     Float,
-    /// True or false.
+    /// Boolean.
     Bool,
-    /// A time, in microseconds.
+    /// Time, in microseconds.
     Time,
-    /// JSON; in a statement its canonical text.
+    /// JSON, sent as its canonical text.
     Json,
 }
 
-/// A value of a column.
+/// Value of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// NULL.
     Null,
-    /// Text, or JSON's text.
+    /// Text, or the text of JSON.
     Text(String),
-    /// A whole number.
+    /// 64-bit integer.
     Int(i64),
-    /// A double.
+    /// Double-precision number.
     Float(f64),
-    /// True or false.
+    /// Boolean.
     Bool(bool),
-    /// A time.
+    /// Time.
     Time(Timestamp),
 }
 
-/// How large a row is, in bytes, near enough for limits.
+/// Returns the approximate size of a row in bytes, for limits.
 pub fn size(row: &[Value]) -> usize {
     row.iter().map(|value| if let Value::Text(text) = value { text.len() + 8 } else { 8 }).sum()
 }
 
-/// A row that is not as its description says: the database was changed by other hands.
+/// A row that does not match its description: something other than this program changed the database.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a row is not as it must be: {0}")]
+#[error("a row does not match its description: {0}")]
 pub struct Corrupt(pub String);
 
-/// A type of Rust that a column keeps.
+/// Rust type that can be stored in a column.
 pub trait Field: Sized {
-    /// The column's type.
+    /// Type of the column.
     const TYPE: Type;
-    /// Into a statement.
+    /// Converts it to a parameter.
     fn put(&self) -> Value;
-    /// Out of a row.
+    /// Reads it from a row.
     fn take(value: Value) -> Result<Self, Corrupt>;
 }
 
 fn unexpected<T>(wanted: &str, value: &Value) -> Result<T, Corrupt> {
-    Err(Corrupt(format!("{wanted} expected, {value:?} found")))
+    Err(Corrupt(format!("expected {wanted}, found {value:?}")))
 }
 
 macro_rules! plain {
@@ -103,7 +103,7 @@ impl<T: Field> Field for Option<T> {
     }
 }
 
-/// JSON as it stands in a column.
+/// JSON as stored in a column.
 impl Field for Json {
     const TYPE: Type = Type::Json;
 
@@ -121,14 +121,14 @@ impl Field for Object {
     const TYPE: Type = Type::Json;
 
     fn put(&self) -> Value {
-        // An object has only text for keys, so it always has a text.
+        // The keys of an object are text, so serialization cannot fail.
         Value::Text(serde_json::to_string(self).unwrap_or_default())
     }
 
     fn take(value: Value) -> Result<Self, Corrupt> {
         match <Json as Field>::take(value)? {
             Json::Object(object) => Ok(object),
-            other => Err(Corrupt(format!("an object expected, {other} found"))),
+            other => Err(Corrupt(format!("expected an object, found {other}"))),
         }
     }
 }
@@ -139,7 +139,7 @@ macro_rules! through_json {
             const TYPE: Type = Type::Json;
 
             fn put(&self) -> Value {
-                // Lists and maps of plain members always have a text.
+                // Serialization of lists and maps of plain members cannot fail.
                 Value::Text(serde_json::to_string(self).unwrap_or_default())
             }
 
@@ -152,7 +152,7 @@ macro_rules! through_json {
 
 through_json!(BTreeMap<String, String>, BTreeMap<String, i64>, Vec<String>, Vec<tenancy_core::job::Step>);
 
-/// Ids and aliases: text that was checked when it came in.
+/// Ids and aliases: text that was validated on input.
 macro_rules! known {
     ($($rust:ty),+ $(,)?) => {$(
         impl Field for $rust {
@@ -195,7 +195,7 @@ macro_rules! word {
 
             fn take(value: Value) -> Result<Self, Corrupt> {
                 let text = String::take(value)?;
-                Self::parse(&text).ok_or_else(|| Corrupt(format!("{text:?} is no {}", stringify!($rust))))
+                Self::parse(&text).ok_or_else(|| Corrupt(format!("{text:?} is not a {}", stringify!($rust))))
             }
         }
     )+};

@@ -1,58 +1,59 @@
-//! How rows are written: the shapes of statements that write, and the statements that are made from them.
+//! Writes of rows: the shapes of writing statements, and the statements that are generated from them.
 
 use super::{Column, Dialect, Table, Value};
 
-/// What repeats the guard in the `WHERE` of an update: the judge has seen it hold under the lock.
+/// Condition in the `WHERE` of an update that repeats the guard. The judge has already checked the guard under the
+/// lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// None beyond the key.
+    /// No condition beyond the key.
     None,
-    /// The column is one less than it will be.
+    /// The column is one less than its new value.
     OneLess(&'static str),
-    /// The column is as the row says.
+    /// The column equals the value in the row.
     Same(&'static str),
 }
 
-/// A kind of write: one statement a batch, or a part of one, however many rows it carries.
+/// Shape of a write: one statement per batch, or a part of one, for any number of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteShape {
     /// Inserts whole rows.
     Insert(&'static Table),
-    /// Inserts the next row of a list, whose key ends with a number that goes up by one from 1, and of which the newest row
-    /// counts. On PostgreSQL the older ones stay until upkeep removes them: a row that is updated leaves its old versions under
-    /// anybody's snapshot. On SQLite nothing would be left, and the next takes the place of the one before.
+    /// Inserts the next row of a list. The last column of the key is a number that increases by one from 1, and the
+    /// newest row is the valid one. On PostgreSQL older rows remain until upkeep removes them, because an updated row
+    /// would leave dead versions as long as any old snapshot exists. On SQLite the next row replaces the previous one.
     Append(&'static Table),
-    /// Writes some columns of rows that are found by key and owner.
+    /// Updates some columns of rows that are found by key and owner.
     Update {
-        /// Of which table.
+        /// Table to update.
         table: &'static Table,
-        /// Which columns.
+        /// Columns to set.
         set: &'static [&'static str],
-        /// What must hold besides.
+        /// Additional condition.
         check: Check,
     },
     /// Deletes rows that are found by key and owner.
     Delete(&'static Table),
-    /// Writes some columns of every row that has a value in one column, however many these are.
+    /// Updates some columns of all rows that have a value in one column, any number of them.
     UpdateAll {
-        /// Of which table.
+        /// Table to update.
         table: &'static Table,
-        /// Found by which column.
+        /// Column to search by.
         by: &'static str,
-        /// Which columns.
+        /// Columns to set.
         set: &'static [&'static str],
     },
-    /// Deletes every row that has a value in one column, however many these are.
+    /// Deletes all rows that have a value in one column, any number of them.
     DeleteAll {
-        /// Of which table.
+        /// Table to delete from.
         table: &'static Table,
-        /// Found by which column.
+        /// Column to search by.
         by: &'static str,
     },
 }
 
 impl WriteShape {
-    /// Its table.
+    /// Returns the table.
     pub fn table(self) -> &'static Table {
         match self {
             Self::Insert(table) | Self::Append(table) | Self::Delete(table) => table,
@@ -60,17 +61,17 @@ impl WriteShape {
         }
     }
 
-    /// Whether it carries whole rows, which are new.
+    /// Whether it inserts whole new rows.
     pub fn inserts(self) -> bool {
         matches!(self, Self::Insert(_) | Self::Append(_))
     }
 
-    /// Whether each of its rows changes exactly one row, and a statement that changes fewer or more must fail.
+    /// Whether each of its rows must change exactly one row. A statement that changes fewer or more rows fails.
     pub fn asserts(self) -> bool {
         !matches!(self, Self::UpdateAll { .. } | Self::DeleteAll { .. })
     }
 
-    /// The columns that a row is found by; text comes first.
+    /// Columns that identify a row; the first one is text.
     fn found_by(self) -> Vec<&'static str> {
         match self {
             Self::UpdateAll { by, .. } | Self::DeleteAll { by, .. } => vec![by],
@@ -78,7 +79,7 @@ impl WriteShape {
         }
     }
 
-    /// The owner of a row that is found by its key.
+    /// Owner column of a row that is found by its key.
     fn owner(self) -> Option<&'static str> {
         match self {
             Self::Update { table, .. } | Self::Delete(table) => table.owner(),
@@ -86,10 +87,10 @@ impl WriteShape {
         }
     }
 
-    /// The condition that finds rows: each column is what `value` makes of its name.
+    /// Condition that finds rows; `value` returns the expression for a column name.
     fn where_found(self, dialect: Dialect, value: impl Fn(&str) -> String) -> String {
         let compared = |name| {
-            // The owner may be nobody.
+            // The owner may be NULL.
             let same = self.owner() == Some(name);
             match dialect {
                 Dialect::Sqlite => format!("{name} {} {}", if same { "IS" } else { "=" }, value(name)),
@@ -101,8 +102,8 @@ impl WriteShape {
         self.found_by().into_iter().map(compared).collect::<Vec<_>>().join(" AND ")
     }
 
-    /// The columns whose values a row of this kind carries, in order: what rows are found by first, then what is set, then
-    /// the check.
+    /// Columns whose values a row of this shape contains, in order: the columns that identify it, the columns to set,
+    /// then the check.
     pub fn columns(self) -> Vec<Column> {
         let table = self.table();
         match self {
@@ -126,7 +127,7 @@ impl WriteShape {
         }
     }
 
-    /// The values of [`WriteShape::columns`] out of the values of all columns.
+    /// Selects the values of [`WriteShape::columns`] from the values of all columns.
     pub fn pick(self, all: Vec<Value>) -> Vec<Value> {
         if self.inserts() {
             return all;
@@ -139,8 +140,8 @@ impl WriteShape {
             .collect()
     }
 
-    /// The statement for SQLite: one row, its values as parameters. If it [asserts](WriteShape::asserts), it must change exactly
-    /// one row.
+    /// Returns the statement for SQLite: one row, its values as parameters. If it [asserts](WriteShape::asserts), it
+    /// must change exactly one row.
     pub fn sqlite(self) -> String {
         let columns = self.columns();
         let number = |name: &str| columns.iter().position(|column| column.name == name).map_or(0, |at| at + 1);
@@ -153,7 +154,8 @@ impl WriteShape {
                 format!("INSERT INTO {table} ({}) VALUES ({})", names(), values.join(", "))
             }
             Self::Append(table) => {
-                // It is inserted as the row before it, and meets that one; the first meets none.
+                // Inserted with the number of the previous row, which it conflicts with and replaces. The first row has
+                // no previous row.
                 let number_in_list = table.key.last().copied();
                 let before = |name| {
                     let value = format!("?{}", number(name));
@@ -182,16 +184,17 @@ impl WriteShape {
         }
     }
 
-    /// The statement for PostgreSQL: any number of rows, as one array of the table's own row type; what is not inserted
-    /// also takes the rows' first key column, as an array. An update or delete that [asserts](WriteShape::asserts) and does not
-    /// meet every one of its rows fails (SQLSTATE `TN002`), since its `COMMIT` is on the way already.
+    /// Returns the statement for PostgreSQL: any number of rows, as one array of the table's row type. All shapes but
+    /// inserts also take the first key column of the rows, as an array. An update or delete that
+    /// [asserts](WriteShape::asserts) and does not match each of its rows fails with SQLSTATE `TN002`, because its
+    /// `COMMIT` has already been sent.
     pub fn postgres(self) -> String {
         let columns = self.columns();
         let table = self.table().name;
         let rows = unnest(self.table());
         let by_key = self.where_found(Dialect::Postgres, |name| format!("u.{name}"));
-        // The first column of a key is text. That it is one of these says nothing new, but by it every plan begins at the
-        // key: a join alone reads the table whole while it is small, and from then on.
+        // The first column of a key is text. This condition is redundant, but it makes every plan start at the key.
+        // With a join alone, the planner scans the table while it is small, and keeps that plan when it grows.
         let key = columns[0].name;
         let by_key = format!("{by_key} AND t.{key} = any($2::text[])");
         let all = |change: String| {
@@ -226,8 +229,8 @@ impl WriteShape {
     }
 }
 
-/// The rows that a statement is given, as `u`: one array of the table's row type. An array for each column would cost the
-/// server about as much as inserting the rows does.
+/// Returns the rows that a statement gets, as `u`: one array of the table's row type. An array for each column would
+/// cost the server about as much as inserting the rows.
 pub fn unnest(table: &Table) -> String {
     format!("unnest($1::{}[]) u", table.name)
 }

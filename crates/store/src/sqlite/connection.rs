@@ -1,4 +1,4 @@
-//! Connections to the file, the lock on it, and values as SQLite has them.
+//! Connections to the SQLite file, the lock on the file, and conversion of values.
 
 use crate::rows::{Type, Value, size};
 use crate::sql::Sql;
@@ -10,18 +10,19 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use tenancy_core::{Error, Timestamp};
 
-/// How long a connection waits for another's lock: readers never wait for the writer, so this is for checkpoints.
+/// How long a connection waits for a lock of another connection. Readers never wait for the writer; this is for
+/// checkpoints.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// How many pages of 4 KiB the write-ahead log collects before they go into the file.
+/// Number of pages of 4 KiB that the write-ahead log collects before a checkpoint.
 const CHECKPOINT_PAGES: i64 = 10_000;
 
-/// How much of the file the one connection that writes keeps in memory, in KiB. With SQLite's own 2,000 the writer spends a tenth of
-/// its time on reading again what it has written. Much more is no better: once a page was split, SQLite goes through the whole
-/// cache at a commit.
+/// Size of the writer's page cache, in KiB. With SQLite's default of 2,000 the writer spends a tenth of its time
+/// reading pages again that it has written. A much larger cache is no better: after a page split, SQLite scans the
+/// whole cache at each commit.
 const WRITER_CACHE_KIB: i64 = 16 * 1024;
 
-/// Opens the file for writing, and makes it if it is not there.
+/// Opens the file for writing. Creates it if it does not exist.
 pub fn open(path: &Path) -> Result<Connection, Error> {
     make(path)?;
     let connection = Connection::open(path).map_err(|error| failed(&error))?;
@@ -29,8 +30,8 @@ pub fn open(path: &Path) -> Result<Connection, Error> {
     Ok(connection)
 }
 
-/// As [`open`], for a file that is open for writing already, and for what need not outlast the machine's power: no commit waits
-/// for the disk, nor brings any page of the log to where it belongs. The next commit of the other connection takes these along.
+/// Opens a file that is already open for writing, for writes that may be lost in a power failure. Commits do not wait
+/// for the disk and run no checkpoint. The next commit of the other connection makes them durable.
 pub fn open_unsynced(path: &Path) -> Result<Connection, Error> {
     let unsynced = || {
         let connection = Connection::open(path)?;
@@ -42,18 +43,19 @@ pub fn open_unsynced(path: &Path) -> Result<Connection, Error> {
     unsynced().map_err(|error| failed(&error))
 }
 
-/// Makes the file for its owner alone, if it is not there; SQLite gives what it makes beside it the same mode.
+/// Creates the file with access for its owner only, if it does not exist. SQLite gives the files that it creates beside
+/// it the same mode.
 pub fn make(path: &Path) -> Result<(), Error> {
     let made = private(OpenOptions::new().append(true).create(true)).open(path);
     made.map(drop).map_err(|error| Error::NotNow(format!("{} cannot be opened: {error}", path.display())))
 }
 
-/// The file's one name, whatever links lead to it; made if it is not there. What stands beside it is found by its name, the lock
-/// among it. (One that is there is not opened before it is locked: to close it again would give up the locks that SQLite has on it
-/// in this process.)
+/// Resolves links to the one path of the file, and creates the file if it does not exist. The lock and SQLite's files
+/// beside it are found by this path. (An existing file is not opened before it is locked: closing it again would drop
+/// the locks that SQLite has on it in this process.)
 ///
 /// # Errors
-/// [`Error::NotNow`] when it has several: another process could have it open by another one.
+/// [`Error::NotNow`] when the file has several hard links: another process could have it open by another path.
 pub fn place(path: &Path) -> Result<PathBuf, Error> {
     if !path.exists() {
         make(path)?;
@@ -65,8 +67,8 @@ pub fn place(path: &Path) -> Result<PathBuf, Error> {
         let names = std::os::unix::fs::MetadataExt::nlink(&place.metadata().map_err(cannot)?);
         if names > 1 {
             return Err(Error::NotNow(format!(
-                "{} has {names} names (hard links), and another process could open it by another one: copy it, or remove the \
-                 other names",
+                "{} has {names} names (hard links), so another process could open it by another name: copy it, or \
+                 remove the other names",
                 place.display()
             )));
         }
@@ -74,15 +76,16 @@ pub fn place(path: &Path) -> Result<PathBuf, Error> {
     Ok(place)
 }
 
-/// What is made with these options is for its owner alone.
+/// Restricts new files to their owner.
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
 }
 
-/// Opens the file to look at it, whoever has it open, and leaves nothing behind. Where nothing is beside it, nobody is at work on
-/// it: then it is read as it stands, since else a log to write ahead to would be made and stay.
+/// Opens the file for inspection, even if another process has it open, and leaves no files behind. If there is no
+/// write-ahead log beside it, no process is using it. Then it is opened as immutable, because SQLite would otherwise
+/// create a write-ahead log that stays.
 pub fn open_to_look(path: &Path) -> Result<Connection, Error> {
     let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let beside = |end: &str| PathBuf::from(format!("{}{end}", place.display())).exists();
@@ -102,8 +105,8 @@ pub fn open_reader(path: &Path) -> Result<Connection, Error> {
     Ok(connection)
 }
 
-/// What every connection keeps: its statements, and their plans whatever is bound to them. (Otherwise SQLite plans some
-/// anew at each execution, once it has statistics.)
+/// Sets the statement cache of a connection, and keeps plans independent of bound values. (Otherwise SQLite plans some
+/// statements again at each execution, once it has statistics.)
 fn keyed(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(128);
@@ -115,22 +118,22 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // FULL: a commit is on the disk before it is answered.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // Hot pages are written into the file once for many commits, and not for every few.
+    // Frequently changed pages are written to the file once for many commits.
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    // Negative: KiB and not pages.
+    // Negative: KiB instead of pages.
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // Without it, REPLACE would delete rows past the triggers that forbid it.
+    // Without it, REPLACE would delete rows without firing the triggers that forbid it.
     connection.pragma_update(None, "recursive_triggers", true)
 }
 
-/// The sentence for a person is in the log; the caller learns that nothing has changed.
+/// Logs the error text. The caller learns only that nothing has changed.
 pub fn failed(error: &rusqlite::Error) -> Error {
     use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, SystemIoFailure};
     let code = error.sqlite_error_code();
     let away = [CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, SystemIoFailure];
     if code.is_some_and(|code| away.contains(&code)) {
-        tracing::error!(%error, "SQLite is not available");
+        tracing::error!(%error, "SQLite cannot read or write the file");
         return Error::Unavailable;
     }
     Error::Internal(format!("SQLite: {error}"))
@@ -149,7 +152,7 @@ impl ToSql for Value {
     }
 }
 
-/// A value of a column of this type.
+/// Converts a value of a column of this type.
 fn value(raw: ValueRef<'_>, ty: Type) -> rusqlite::Result<Value> {
     Ok(match (raw, ty) {
         (ValueRef::Null, _) => Value::Null,
@@ -168,12 +171,12 @@ pub fn rows(connection: &Connection, sql: &str, params: &[Value], types: &[Type]
     rows_of(&mut *connection.prepare_cached(sql)?, params, types)
 }
 
-/// Runs a query that was put together from conditions, within its bytes.
+/// Runs a composed query, up to its size limit.
 pub fn rows_within(connection: &Connection, sql: &Sql, types: &[Type]) -> rusqlite::Result<Vec<Vec<Value>>> {
     taken(&mut *connection.prepare_cached(&sql.text)?, &sql.params, types, sql.most_bytes)
 }
 
-/// Runs a query that is prepared.
+/// Runs a prepared query.
 pub fn rows_of(statement: &mut Statement<'_>, params: &[Value], types: &[Type]) -> rusqlite::Result<Vec<Vec<Value>>> {
     taken(statement, params, types, usize::MAX)
 }
@@ -197,9 +200,9 @@ fn taken(
     Ok(found)
 }
 
-/// A lock on the file beside the database, which names its holder: one process per file.
+/// Lock on a file beside the database that names its holder. It keeps a second process from opening the database.
 pub struct FileLock {
-    // The lock goes with the file; a process that is killed gives it up.
+    // The lock is released with the file, also when the process is killed.
     _file: File,
 }
 
@@ -207,7 +210,7 @@ impl FileLock {
     /// Takes the lock.
     ///
     /// # Errors
-    /// [`Error::NotNow`] with the holder when another process has it.
+    /// [`Error::NotNow`] that names the holder, when another process has the lock.
     pub fn take(database: &Path) -> Result<Self, Error> {
         let path = PathBuf::from(format!("{}.lock", database.display()));
         let cannot = |error: std::io::Error| Error::NotNow(format!("{} cannot be locked: {error}", path.display()));
@@ -216,11 +219,11 @@ impl FileLock {
         let mut file = private(&mut options).open(&path).map_err(cannot)?;
         if file.try_lock().is_err() {
             let mut holder = String::new();
-            // Whoever holds it may be writing its name this moment.
+            // The holder may be writing its name at this moment.
             let _ = file.read_to_string(&mut holder);
             let holder = if holder.trim().is_empty() { "another process".to_owned() } else { holder.trim().to_owned() };
             return Err(Error::NotNow(format!(
-                "{} is open in {holder}: one process per SQLite file; stop that one, or use another --data-dir",
+                "{} is open in {holder}: only one process per SQLite file is possible; stop it or use another --data-dir",
                 database.display()
             )));
         }

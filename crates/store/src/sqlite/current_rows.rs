@@ -1,4 +1,4 @@
-//! What the guards of a batch name, read by the one writer: it needs no locks.
+//! Reads the rows that the guards of a batch name. There is one writer, so it needs no locks.
 
 use super::connection::{failed, rows_of};
 use crate::batch::ReadSet;
@@ -8,12 +8,12 @@ use rusqlite::Connection;
 use tenancy_core::Error;
 use tenancy_core::judge::CurrentRows;
 
-/// The statements of [`READS`], in their order.
+/// Returns the statements of [`READS`], in their order.
 pub fn statements() -> Vec<String> {
     READS.iter().map(|read| read.sqlite()).collect()
 }
 
-/// Reads every row that a batch needs, by these [`statements`].
+/// Reads every row that a batch needs, with these [`statements`].
 pub fn read(connection: &Connection, statements: &[String], needs: &ReadSet<'_>) -> Result<CurrentRows, Error> {
     let mut found = CurrentRows::default();
     for (read, sql) in READS.iter().zip(statements) {

@@ -1,4 +1,4 @@
-//! Migrations of the file. A copy is made before.
+//! Migrations of the SQLite file. The file is copied first.
 
 use super::connection::{self, failed};
 use crate::DatabaseHealth;
@@ -24,7 +24,7 @@ fn applied(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Applied
     rows.collect()
 }
 
-/// That the file is not behind.
+/// Fails if the file is behind.
 pub fn check(connection: &Connection) -> Result<(), Error> {
     migration::behind(&missing(MIGRATIONS, connection)?)
 }
@@ -33,10 +33,10 @@ fn missing<'a>(all: &'a [Migration], connection: &Connection) -> Result<Vec<&'a 
     migration::missing(all, Dialect::Sqlite, &applied(connection).map_err(|error| failed(&error))?)
 }
 
-/// Looks at the file, whoever has it open, and changes nothing.
+/// Inspects the file, even if another process has it open, and changes nothing.
 ///
 /// # Errors
-/// [`Error::NotNow`] when it is behind.
+/// [`Error::NotNow`] when its schema is behind.
 pub fn look(path: &Path) -> Result<DatabaseHealth, Error> {
     if !path.exists() {
         return migration::behind(&MIGRATIONS.iter().collect::<Vec<_>>()).map(|()| DatabaseHealth::default());
@@ -44,7 +44,7 @@ pub fn look(path: &Path) -> Result<DatabaseHealth, Error> {
     check(&connection::open_to_look(path)?).map(|()| DatabaseHealth::default())
 }
 
-/// Whether the file, if it is there, has this mark.
+/// Whether the file exists and has this mark.
 pub fn is_marked(path: &Path, name: &str) -> Result<bool, Error> {
     if !path.exists() {
         return Ok(false);
@@ -57,10 +57,10 @@ pub fn is_marked(path: &Path, name: &str) -> Result<bool, Error> {
     marked().map_err(|error| failed(&error))
 }
 
-/// Brings the file up to this release, and makes it if it is not there; `dry_run` only says what would run.
+/// Migrates the file to this release, and creates it if it does not exist. With `dry_run`, only returns what would run.
 ///
 /// # Errors
-/// [`Error::NotNow`] when another process has it open.
+/// [`Error::NotNow`] when another process has the file open.
 pub fn migrate(path: &Path, dry_run: bool, now: Timestamp) -> Result<Migrated, Error> {
     if !dry_run {
         return run(MIGRATIONS, path, now);
@@ -72,7 +72,7 @@ pub fn migrate(path: &Path, dry_run: bool, now: Timestamp) -> Result<Migrated, E
     Ok(migration::report(&missing, script(&missing, now)))
 }
 
-/// Runs those of `all` migrations that the file lacks.
+/// Runs the migrations of `all` that the file lacks.
 fn run(all: &[Migration], path: &Path, now: Timestamp) -> Result<Migrated, Error> {
     let path = connection::place(path)?;
     let _lock = connection::FileLock::take(&path)?;
@@ -83,13 +83,13 @@ fn run(all: &[Migration], path: &Path, now: Timestamp) -> Result<Migrated, Error
         if connection.table_exists(None, "schema_migrations").map_err(|error| failed(&error))? {
             copy(&connection, &path, first)?;
         }
-        // A connection that is given up within the transaction takes it back.
+        // Dropping the connection rolls back its transaction.
         sql.iter().try_for_each(|one| connection.execute_batch(one)).map_err(|error| failed(&error))?;
     }
     Ok(migration::report(&missing, sql))
 }
 
-/// What runs where these are missing, as it is run.
+/// Returns the script for these missing migrations, as it runs.
 fn script(missing: &[&Migration], now: Timestamp) -> Vec<String> {
     if missing.is_empty() {
         return Vec::new();
@@ -99,7 +99,7 @@ fn script(missing: &[&Migration], now: Timestamp) -> Vec<String> {
     before.into_iter().chain(migrations).chain(["COMMIT;".to_owned()]).collect()
 }
 
-/// A copy of the file as it is before `first`, beside it.
+/// Copies the file as it is before migration `first` to a file beside it.
 fn copy(connection: &Connection, path: &Path, first: &Migration) -> Result<(), Error> {
     let to = path.with_extension(format!("before-{}.db", first.name));
     connection::make(&to)?;

@@ -1,4 +1,4 @@
-//! SQLite: one file, one process, one writer thread, readers in place.
+//! SQLite: one file, one process, one writer thread. Reads run on the calling thread.
 
 mod connection;
 mod current_rows;
@@ -19,26 +19,27 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tenancy_core::Error;
 
-/// An open file. Cheap to clone.
+/// Open file. Cheap to clone.
 #[derive(Clone)]
 pub struct Sqlite {
-    /// The way to the writer for commits.
+    /// Queue of the writer for commits.
     pub queue: Queue,
-    /// The writer's other way, for upkeep, which never waits behind commits that queue; and heartbeats not behind that.
+    /// Channels to the writer for upkeep. Upkeep never waits behind queued commits, and heartbeats never wait behind
+    /// other upkeep.
     pub upkeep: writer::Upkeep,
-    /// Connections that only read.
+    /// Read-only connections.
     pub readers: Arc<Readers>,
     statements: Arc<Statements>,
-    /// The writer; `None` once it is closed.
+    /// Writer thread; `None` after it was closed.
     thread: Arc<Mutex<Option<std::thread::JoinHandle<()>>>>,
     // Held as long as the file is open.
     _lock: Arc<connection::FileLock>,
 }
 
-/// The writer's thread.
+/// Name of the writer's thread.
 const THREAD: &str = "sqlite-writer";
 
-/// Texts of the reads by key, made once.
+/// Texts of the reads by key, generated once.
 struct Statements {
     rows: Vec<Statement>,
     snapshot: Vec<Statement>,
@@ -48,7 +49,7 @@ impl Sqlite {
     /// Opens a file whose schema is up to date.
     ///
     /// # Errors
-    /// [`Error::NotNow`] when another process has it open, or could have, or when its schema is behind.
+    /// [`Error::NotNow`] when another process has the file open or could have it open, or when its schema is behind.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let path = connection::place(path)?;
         let lock = connection::FileLock::take(&path)?;
@@ -76,18 +77,18 @@ impl Sqlite {
         })
     }
 
-    /// Runs a query that only reads, in place: it takes microseconds, less than a thread to hand it to would.
+    /// Runs a read-only query on the calling thread. It takes microseconds, less than handing it to another thread.
     pub fn rows(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         self.readers.with(|connection| connection::rows_within(connection, sql, types))
     }
 
-    /// The row that a key finds, if it is there; in place.
+    /// Returns the row with this key, if it exists. Runs on the calling thread.
     pub fn row(&self, read: KeyedRead, key: Value) -> Result<Option<Vec<Value>>, Error> {
         let Statement { sql, types } = &self.statements.rows[read.index()];
         self.readers.with(|connection| connection::rows(connection, sql, &[key], types)).map(|mut rows| rows.pop())
     }
 
-    /// The rows of each of a [snapshot's parts](snapshot::PARTS), in place and on one snapshot.
+    /// Returns the rows of each [part of a snapshot](snapshot::PARTS), read in one transaction on the calling thread.
     pub fn snapshot(&self, id: &Value) -> Result<Vec<Vec<Vec<Value>>>, Error> {
         self.readers.snapshot(|connection| {
             let one = |Statement { sql, types }: &Statement| {
@@ -97,29 +98,29 @@ impl Sqlite {
         })
     }
 
-    /// Runs a statement of upkeep in a transaction of its own.
+    /// Runs an upkeep statement in a separate transaction.
     pub async fn write(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
         self.upkeep.run(move |connection| connection::rows(connection, &sql.text, &sql.params, &types)).await
     }
 
-    /// As [`Sqlite::write`], before all that waits, and without waiting for the disk.
+    /// Same as [`Sqlite::write`], but runs before all waiting work and does not wait for the disk.
     pub async fn write_first(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
         self.upkeep.run_first(move |connection| connection::rows(connection, &sql.text, &sql.params, &types)).await
     }
 
-    /// What is wrong with the writer, if anything is.
+    /// Describes the problem if the writer has ended.
     pub fn complaint(&self) -> Option<String> {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         thread.as_ref().and_then(|thread| crate::ended(THREAD, thread.is_finished()))
     }
 
-    /// Lets the writer finish what waits, and ends it.
+    /// Waits until the writer has finished its waiting work, and ends it.
     pub fn close(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.readers.close_idle();
         self.upkeep.stop();
         if let Some(thread) = thread {
-            // A writer that panicked has nothing left to finish.
+            // A writer that panicked has no work left to finish.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! Connections that only read: taken for the moment of one read, opened when none is idle.
+//! Read-only connections. A connection is taken for one read, and opened if none is idle.
 
 use super::connection;
 use rusqlite::Connection;
@@ -6,27 +6,28 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use tenancy_core::Error;
 
-/// Most connections that are kept when idle.
+/// Maximum number of idle connections that are kept.
 const MAX_IDLE: usize = 8;
 
-/// The readers of a file.
+/// Readers of a file.
 pub struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Readers {
-    /// Readers of the file at `path`; none is opened yet.
+    /// Creates the readers of the file at `path`, without opening a connection.
     pub fn new(path: PathBuf) -> Self {
         Self { path, idle: Mutex::new(Vec::new()) }
     }
 
-    /// Closes those that are idle: who closes the file last tidies it up, and a reader cannot.
+    /// Closes idle connections. The last connection to close cleans the file up, and a read-only connection cannot do
+    /// that.
     pub fn close_idle(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Runs a read on a connection of its own.
+    /// Runs a read on a connection that no other read uses meanwhile.
     pub fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = idle().pop();
@@ -34,7 +35,7 @@ impl Readers {
             Some(connection) => connection,
             None => connection::open_reader(&self.path)?,
         };
-        // A connection whose read failed is closed: whatever was wrong with it goes with it.
+        // A connection whose read failed is closed, because it may be broken.
         let answer = read(&connection).map_err(|error| connection::failed(&error))?;
         let mut idle = idle();
         if idle.len() < MAX_IDLE {

@@ -1,4 +1,4 @@
-//! The one writer: a thread that commits batch after batch, and does upkeep between them.
+//! The only writer: a thread that commits one batch after another, and runs upkeep between them.
 
 use super::connection::failed;
 use super::current_rows;
@@ -16,24 +16,24 @@ use tokio::sync::{mpsc, oneshot};
 
 type Task = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// The way to the writer for upkeep. Bounded like everything; upkeep that finds it full waits.
+/// Channels to the writer for upkeep. They are bounded; upkeep waits when they are full.
 #[derive(Clone)]
 pub struct Upkeep {
     tasks: mpsc::Sender<Task>,
-    /// What goes before all that waits.
+    /// Tasks that run before all waiting work.
     urgent: mpsc::Sender<Task>,
     stop: Arc<Mutex<Option<oneshot::Sender<()>>>>,
 }
 
-/// The other end of [`Upkeep`].
+/// Receiving end of [`Upkeep`].
 pub struct Tasks {
     tasks: mpsc::Receiver<Task>,
     urgent: mpsc::Receiver<Task>,
-    /// `None` once it has been heard.
+    /// `None` after the stop signal was received.
     stopped: Option<oneshot::Receiver<()>>,
 }
 
-/// A way for upkeep, and its other end.
+/// Creates the channels for upkeep and their receiving end.
 pub fn upkeep() -> (Upkeep, Tasks) {
     let (tasks, arriving) = mpsc::channel(64);
     let (urgent, urgently) = mpsc::channel(1);
@@ -43,7 +43,7 @@ pub fn upkeep() -> (Upkeep, Tasks) {
 }
 
 impl Upkeep {
-    /// Runs `task` in a transaction of its own between two batches.
+    /// Runs `task` in a separate transaction between two batches.
     pub async fn run<T: Send + 'static>(
         &self,
         task: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -51,8 +51,8 @@ impl Upkeep {
         Self::run_in(&self.tasks, task).await
     }
 
-    /// As [`Upkeep::run`], before all that waits, and without waiting for the disk: however slow that is, it waits for what is
-    /// under way, and for nothing else. With the machine's power it may be gone.
+    /// Same as [`Upkeep::run`], but runs before all waiting work and does not wait for the disk. On a slow disk it
+    /// waits only for the work that is already running. A power failure can undo it.
     pub async fn run_first<T: Send + 'static>(
         &self,
         task: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -72,14 +72,14 @@ impl Upkeep {
                 transaction.commit()?;
                 Ok(done)
             })();
-            // A caller that is gone needs no answer.
+            // A caller that has gone away needs no answer.
             let _ = answer.send(done.map_err(|error| failed(&error)));
         });
         tasks.send(task).await.map_err(|_| Error::Unavailable)?;
         answered.await.unwrap_or(Err(Error::Unavailable))
     }
 
-    /// Tells the writer to finish what waits, and to end.
+    /// Tells the writer to finish its waiting work and to end.
     pub fn stop(&self) {
         drop(self.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
@@ -88,7 +88,7 @@ impl Upkeep {
 /// The writer.
 pub struct Writer {
     connection: Connection,
-    /// For what is urgent; its commits are not waited for until they are on the disk.
+    /// For urgent tasks; its commits do not wait for the disk.
     unsynced: Connection,
     intake: Intake,
     tasks: Tasks,
@@ -100,7 +100,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer with its connections and its ways in.
+    /// Creates a writer with its connections and channels.
     pub fn new(connection: Connection, unsynced: Connection, intake: Intake, tasks: Tasks) -> Self {
         Self {
             connection,
@@ -115,12 +115,12 @@ impl Writer {
         }
     }
 
-    /// Works until it is told to stop and nothing waits any more.
+    /// Runs until it is told to stop and no work is waiting.
     pub fn run(mut self) {
-        // Waiting on two channels at once needs a runtime; this one has nothing else to do.
+        // Waiting on two channels at once needs a runtime; this runtime runs nothing else.
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let Ok(runtime) = runtime else {
-            tracing::error!("the SQLite writer has no runtime: nothing can be written");
+            tracing::error!("the SQLite writer could not start: nothing can be written");
             return;
         };
         loop {
@@ -150,8 +150,8 @@ impl Writer {
     fn batch(&mut self, members: Vec<Waiting>) {
         match self.commit(&members) {
             Ok((judgement, first)) => self.intake.tell(members, judgement, first),
-            // One of them did it: each alone, so that only the culprit fails. A file that cannot be written is nobody's
-            // fault, and each would wait for it anew.
+            // One member caused the error: commit each alone, so that only that member fails. If the file cannot be
+            // written, no member is the cause, and each retry would wait for the file again.
             Err(error) if members.len() > 1 && !matches!(error, Error::Unavailable | Error::OutcomeUnknown) => {
                 members.into_iter().for_each(|member| self.batch(vec![member]))
             }
@@ -168,7 +168,8 @@ impl Writer {
         }
     }
 
-    /// One transaction: read what the guards name, judge, write those who are in, number their events.
+    /// Runs one transaction: reads the rows that the guards name, judges, writes the accepted members, and numbers
+    /// their events.
     fn commit(&mut self, members: &[Waiting]) -> Result<(Judgement, i64), Error> {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| failed(&e))?;
@@ -200,7 +201,7 @@ impl Writer {
 /// Resolves once, when the other end is dropped.
 async fn heard(stopped: &mut Option<oneshot::Receiver<()>>) {
     match stopped {
-        // Whether it was sent or dropped is the same.
+        // Sending and dropping have the same effect.
         Some(receiver) => drop(receiver.await),
         None => std::future::pending().await,
     }
@@ -215,8 +216,8 @@ enum Next {
     End,
 }
 
-/// Runs a statement for each row. If it `asserts`, each changes exactly one row: the judge has seen that it is there, or that it
-/// is not.
+/// Runs a statement for each row. With `asserts`, each execution must change exactly one row; the judge has already
+/// checked that the row exists, or does not exist yet.
 fn each<R: AsRef<[Value]>>(
     connection: &Connection,
     sql: &str,
@@ -232,15 +233,16 @@ fn each<R: AsRef<[Value]>>(
         let params = rusqlite::params_from_iter(row.as_ref());
         let changed = statement.execute(params).map_err(|error| failed(&error))?;
         if asserts && changed != 1 {
-            return Err(Error::Internal(format!("{changed} rows changed where one had to: {sql}")));
+            return Err(Error::Internal(format!("{changed} rows changed instead of one: {sql}")));
         }
     }
     Ok(())
 }
 
-/// What the error of a COMMIT says. A write that failed leaves a commit that nobody can read. Whatever else fails may come after
-/// all of it was written: the disk did not say that it has it, or the index of the write-ahead log could not grow or had no
-/// memory. Then it may be there all the same, and count when that log is read again.
+/// Converts the error of a COMMIT. If a write failed, the commit is incomplete and nothing can read it. Any other I/O
+/// error may occur after everything was written: the disk did not confirm the sync, or the index of the write-ahead log
+/// could not grow or had no memory. Then the commit may be in the write-ahead log, and becomes valid when that log is
+/// read again.
 fn not_committed(error: &rusqlite::Error) -> Error {
     use rusqlite::ErrorCode::{OutOfMemory, SystemIoFailure};
     let written = |cause: &rusqlite::ffi::Error| cause.extended_code != rusqlite::ffi::SQLITE_IOERR_WRITE;
@@ -248,7 +250,7 @@ fn not_committed(error: &rusqlite::Error) -> Error {
         rusqlite::Error::SqliteFailure(cause, _)
             if matches!(cause.code, SystemIoFailure | OutOfMemory) && written(cause) =>
         {
-            tracing::error!(%error, "SQLite could not say whether it committed");
+            tracing::error!(%error, "SQLite could not confirm whether the commit succeeded");
             Error::OutcomeUnknown
         }
         _ => failed(error),
@@ -285,13 +287,13 @@ mod tests {
         let (begun, has_begun) = oneshot::channel();
         let (go_on, may_go_on) = std::sync::mpsc::channel();
         let slow = upkeep.run(move |_| {
-            begun.send(()).expect("somebody waits");
-            may_go_on.recv().expect("it is let go on");
+            begun.send(()).expect("the test waits");
+            may_go_on.recv().expect("the test lets it continue");
             Ok(())
         });
-        // Each waits by the time the next is looked at.
+        // Each waits by the time the writer looks for its next task.
         let others = async {
-            has_begun.await.expect("it has begun");
+            has_begun.await.expect("it has started");
             let release = async { go_on.send(()).expect("it waits") };
             tokio::join!(
                 upkeep.run(noted("first")),

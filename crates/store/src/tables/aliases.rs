@@ -8,14 +8,14 @@ use jiff::Timestamp;
 use tenancy_core::Error;
 use tenancy_core::ids::{Alias, OrganizationId, TenantId};
 
-/// A row of `aliases`.
+/// Row of `aliases`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AliasRow {
     /// `kind:value`.
     pub alias: Alias,
-    /// The tenant that it names.
+    /// Tenant that the alias names.
     pub tenant_id: TenantId,
-    /// When it was added.
+    /// When the alias was added.
     pub created_at: Timestamp,
 }
 
@@ -28,17 +28,17 @@ described!(
     }
 );
 
-/// New aliases.
+/// Inserts aliases.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
-/// Aliases that go.
+/// Deletes aliases.
 pub const DELETE: WriteShape = WriteShape::Delete(TABLE);
 
-/// An alias by its text.
+/// Finds an alias by its text.
 pub const BY_ALIAS: ByKey = ByKey { table: TARGETS, condition: "alias = {}" };
-/// The aliases of a tenant.
+/// Finds the aliases of a tenant.
 pub const OF_TENANT: ByKey = ByKey { table: TABLE, condition: "tenant_id = {}" };
 
-/// Which aliases are taken.
+/// Reads which aliases are taken.
 pub const CURRENT: Read = Read {
     columns: "alias",
     table: "aliases",
@@ -54,19 +54,19 @@ pub const CURRENT: Read = Read {
     },
 };
 
-/// Where an alias leads: enough to say for whom the tenant exists.
+/// Tenant and organization of an alias, which decide whether a caller can see the tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AliasTarget {
     /// `kind:value`.
     pub alias: Alias,
-    /// The tenant that it names.
+    /// Tenant that the alias names.
     pub tenant_id: TenantId,
-    /// The tenant's organization.
+    /// Organization of the tenant.
     pub organization_id: OrganizationId,
 }
 
 described!(
-    /// Where aliases lead: one look at two rows. Not a join, as for stamps.
+    /// Targets of aliases: two lookups, not a join, for the same reason as stamps.
     AliasTarget as TARGETS "(SELECT a.alias, a.tenant_id, (SELECT t.organization_id FROM tenants t WHERE t.tenant_id = a.tenant_id) AS organization_id FROM aliases a) AS targets" [alias] {
         alias: Alias,
         tenant_id: TenantId,
@@ -75,10 +75,10 @@ described!(
 );
 
 impl Store {
-    /// The tenant that an alias names.
+    /// Returns the tenant that an alias names.
     ///
     /// # Errors
-    /// As [`Store::snapshot`].
+    /// Same as [`Store::snapshot`].
     pub async fn aliased(&self, alias: &Alias) -> Result<Option<AliasTarget>, Error> {
         #[cfg(feature = "model")]
         if matches!(self.engine, crate::Engine::Model(_)) {

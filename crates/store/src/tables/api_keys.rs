@@ -45,29 +45,29 @@ impl Field for Scope {
     }
 }
 
-/// New keys.
+/// Inserts keys.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
-/// Keys that are rotated or revoked. When a key was last used is upkeep.
+/// Rotates or revokes keys. The time of last use is written by upkeep.
 pub const UPDATE: WriteShape = WriteShape::Update {
     table: TABLE,
     set: &["version", "token_digest", "previous_digest", "previous_expires_at", "revoked_at"],
     check: Check::OneLess("version"),
 };
 
-/// A key by the digest of its token.
+/// Finds a key by the digest of its token.
 pub const BY_TOKEN: ByKey = ByKey { table: TABLE, condition: "token_digest = {}" };
 
-/// A key by the digest of its token before the last rotation.
+/// Finds a key by the digest of its token before the last rotation.
 pub const BY_PREVIOUS_TOKEN: ByKey = ByKey { table: TABLE, condition: "previous_digest = {}" };
 
-/// Versions of keys that are changed.
+/// Reads the versions of keys that are changed.
 pub const CURRENT: Read = versions(true, |needs| &needs.api_keys);
 
-/// Versions of the keys in whose name changes are made. They are not locked: a process that revokes a key would wait for every
-/// process that works in its name.
+/// Reads the versions of the keys that changes are made with. They are not locked; otherwise revoking a key would wait
+/// for every process that uses it.
 pub const CURRENT_CALLERS: Read = versions(false, |needs| &needs.callers);
 
-/// Names of keys that are not revoked.
+/// Reads the names of keys that are not revoked.
 pub const CURRENT_NAMES: Read = Read {
     columns: "name",
     table: "api_keys",
@@ -104,10 +104,10 @@ const fn versions(lock: bool, keys: Keys) -> Read {
 pub type ListedKeys = Listed<ApiKey>;
 
 impl Store {
-    /// The API keys whose scope lies within a scope, in order of their ids, revoked ones among them.
+    /// Lists the API keys whose scope lies within a scope, in order of their ids, including revoked keys.
     ///
     /// # Errors
-    /// As [`Store::tenants`].
+    /// Same as [`Store::tenants`].
     pub async fn api_keys(&self, scope: &Scope, page: &Page) -> Result<ListedKeys, Error> {
         let mut sql = self.select::<ApiKey>();
         match scope {
@@ -123,32 +123,32 @@ impl Store {
         self.list("keys", sql, page, |key: &ApiKey| key.key_id.to_string()).await
     }
 
-    /// The key whose token has this digest.
+    /// Returns the key whose token has this digest.
     ///
     /// # Errors
-    /// As [`Store::snapshot`].
+    /// Same as [`Store::snapshot`].
     pub async fn api_key(&self, token_digest: &str) -> Result<Option<ApiKey>, Error> {
         self.by_key(KeyedRead::ApiKey, token_digest).await
     }
 
-    /// The key whose token before the last rotation has this digest.
+    /// Returns the key whose token before the last rotation has this digest.
     ///
     /// # Errors
-    /// As [`Store::snapshot`].
+    /// Same as [`Store::snapshot`].
     pub async fn api_key_by_previous_digest(&self, digest: &str) -> Result<Option<ApiKey>, Error> {
         self.by_key(KeyedRead::PreviousApiKey, digest).await
     }
 
-    /// The keys that a key made, and those that these made, up to a limit.
+    /// Returns the keys that a key created, directly or through other keys, up to a limit.
     ///
     /// # Errors
-    /// As [`Store::snapshot`].
+    /// Same as [`Store::snapshot`].
     pub async fn api_key_descendants(&self, id: &KeyId, limit: usize) -> Result<Vec<ApiKey>, Error> {
         let columns: Vec<_> = TABLE.columns.iter().map(|column| format!("k.{}", column.name)).collect();
         let mut sql = Sql::new(self.dialect(), "");
         let id = sql.bind(Type::Text, id.put());
         let limit = sql.bind(Type::Int, Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)));
-        // UNION and not UNION ALL: a circle ends.
+        // UNION instead of UNION ALL ends the recursion on a cycle.
         sql.text = format!(
             "WITH RECURSIVE made AS (SELECT key_id FROM api_keys WHERE created_by = {id} \
              UNION SELECT c.key_id FROM api_keys c JOIN made m ON c.created_by = m.key_id) \
@@ -158,10 +158,10 @@ impl Store {
         self.all(sql).await
     }
 
-    /// Keys by their ids, as many as there are.
+    /// Returns the keys with these ids; ids without a key are skipped.
     ///
     /// # Errors
-    /// As [`Store::snapshot`].
+    /// Same as [`Store::snapshot`].
     pub async fn api_keys_by_ids(&self, ids: &[KeyId]) -> Result<Vec<ApiKey>, Error> {
         let mut sql = self.select::<ApiKey>();
         let list: Vec<_> = ids.iter().map(|id| sql.bind(Type::Text, id.put())).collect();
@@ -169,10 +169,10 @@ impl Store {
         self.all(sql).await
     }
 
-    /// A key by its id.
+    /// Returns a key by its id.
     ///
     /// # Errors
-    /// As [`Store::snapshot`].
+    /// Same as [`Store::snapshot`].
     pub async fn api_key_by_id(&self, id: &KeyId) -> Result<Option<ApiKey>, Error> {
         let mut sql = self.select::<ApiKey>();
         sql.and("key_id = {}", Some(id.clone()));

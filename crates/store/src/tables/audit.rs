@@ -1,4 +1,4 @@
-//! The log: `tenant_audit`, and `platform_audit` for events that are no tenant's.
+//! The log: `tenant_audit`, and `platform_audit` for events without a tenant.
 
 use crate::Store;
 use crate::current_rows::{Read, columns};
@@ -13,33 +13,33 @@ use tenancy_core::json::Object;
 use tenancy_core::scope::Scope;
 use tenancy_core::{Error, Timestamp};
 
-/// A row of `tenant_audit`. That of `platform_audit` is the same without a tenant.
+/// Row of `tenant_audit`. A row of `platform_audit` is the same without a tenant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditRow {
-    /// Its id.
+    /// Id of the event.
     pub audit_id: AuditId,
-    /// Whose; `None` only in `platform_audit`.
+    /// Tenant of the event; `None` only in `platform_audit`.
     pub tenant_id: Option<TenantId>,
-    /// What happened.
+    /// Type of the event.
     pub event_type: EventType,
     /// Version of the payload's schema.
     pub event_version: i64,
     /// `kind:subject`.
     pub actor: String,
-    /// For whom the actor acted.
+    /// Subject that the actor acted for.
     pub on_behalf_of: Option<String>,
-    /// The particulars.
+    /// Details of the event.
     pub payload: Object,
-    /// In which request.
+    /// Correlation id of the request.
     pub correlation_id: CorrelationId,
-    /// When.
+    /// When the event happened.
     pub occurred_at: Timestamp,
-    /// The place in the log. In a statement that writes: the place within the batch, from 1.
+    /// Log position. In a writing statement: position within the batch, from 1.
     pub position: i64,
 }
 
 described!(
-    /// The log of tenants.
+    /// Log of tenants.
     AuditRow as TENANT_AUDIT "tenant_audit" [audit_id] {
         audit_id: AuditId,
         tenant_id: Option<TenantId>,
@@ -54,7 +54,7 @@ described!(
     }
 );
 
-/// The log of what is no tenant's: the same columns without `tenant_id`.
+/// Log of events without a tenant: the same columns without `tenant_id`.
 pub const PLATFORM_AUDIT: &Table = &Table {
     name: "platform_audit",
     key: &["audit_id"],
@@ -72,7 +72,7 @@ pub const PLATFORM_AUDIT: &Table = &Table {
 };
 
 impl AuditRow {
-    /// The row of an event at a place.
+    /// Creates the row of an event at a position.
     pub fn of(event: &Event, position: i64) -> Self {
         Self {
             audit_id: event.audit_id.clone(),
@@ -88,7 +88,7 @@ impl AuditRow {
         }
     }
 
-    /// The event, without what stands beside it.
+    /// Returns the event, without its private data.
     pub fn into_event(self) -> Event {
         Event {
             audit_id: self.audit_id,
@@ -105,9 +105,9 @@ impl AuditRow {
     }
 }
 
-/// Receipts in `tenant_audit`.
+/// Reads receipts in `tenant_audit`.
 pub const CURRENT_TENANT_RECEIPTS: Read = receipts("tenant_audit");
-/// Receipts in `platform_audit`.
+/// Reads receipts in `platform_audit`.
 pub const CURRENT_PLATFORM_RECEIPTS: Read = receipts("platform_audit");
 
 const fn receipts(table: &'static str) -> Read {
@@ -127,41 +127,42 @@ const fn receipts(table: &'static str) -> Read {
     }
 }
 
-/// Which audit events; in order of their positions.
+/// Filter of audit events. Events are ordered by position.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
-    /// Of this tenant.
+    /// Only events of this tenant.
     pub tenant_id: Option<TenantId>,
-    /// Of these types; empty: of all.
+    /// Only events of these types; empty for all types.
     pub event_types: Vec<EventType>,
-    /// In this request.
+    /// Only events of this request.
     pub correlation_id: Option<CorrelationId>,
-    /// At this time or later.
+    /// Only events at this time or later.
     pub since: Option<Timestamp>,
-    /// Before this time.
+    /// Only events before this time.
     pub until: Option<Timestamp>,
-    /// Newest first.
+    /// Whether the newest events come first.
     pub newest_first: bool,
 }
 
-/// An event with its place in the log.
+/// Event with its log position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoggedEvent {
-    /// Its place in the one order of all events.
+    /// Position in the one order of all events.
     pub position: i64,
-    /// The event, with what stands beside it as long as it is kept.
+    /// The event, with its private data if they are still kept.
     pub event: Event,
 }
 
-/// The log's order begins anew when a database is restored to an earlier time: cursors of another epoch are refused.
+/// Epoch of the log's order. It changes when a database is restored to an earlier time; cursors of another epoch are
+/// refused.
 const EPOCH: i64 = 1;
 
 impl Store {
-    /// Events in order of their positions: of one tenant, or of all within a scope. A scope that reaches everything has the
-    /// platform's events, too.
+    /// Lists events in order of their positions, of one tenant or of all tenants within a scope. Scope `All` includes
+    /// the events of the platform.
     ///
     /// # Errors
-    /// As [`Store::tenants`].
+    /// Same as [`Store::tenants`].
     pub async fn audit(&self, scope: &Scope, filter: &AuditFilter, page: &Page) -> Result<Listed<LoggedEvent>, Error> {
         let sql = log_sql(self.dialect(), scope, filter, log_place(page)?, limit(page) + 1);
         let mut types: Vec<_> = TENANT_AUDIT.columns.iter().map(|column| column.ty).collect();
@@ -175,7 +176,7 @@ impl Store {
     }
 }
 
-/// From one table of the log where one tenant is asked for or the scope has only tenants, else from both.
+/// Reads one table of the log if one tenant is requested or the scope includes only tenants, otherwise both.
 pub(crate) fn log_sql(dialect: Dialect, scope: &Scope, filter: &AuditFilter, after: Option<i64>, limit: usize) -> Sql {
     let (order, past) = if filter.newest_first { ("position DESC", "<") } else { ("position", ">") };
     let mut params = Vec::new();
@@ -203,7 +204,7 @@ pub(crate) fn log_sql(dialect: Dialect, scope: &Scope, filter: &AuditFilter, aft
     sql
 }
 
-/// The columns of the log, the same for both its tables, and what stands beside each row.
+/// Columns of the log, the same for both tables, with the private data of each row.
 fn log_select(dialect: Dialect, platform: bool) -> String {
     let table = if platform { PLATFORM_AUDIT } else { TENANT_AUDIT };
     let column = |column: &Column| match (platform, column.name, dialect) {
@@ -229,7 +230,7 @@ fn filter_log(sql: &mut Sql, scope: &Scope, filter: &AuditFilter, platform: bool
     sql.and("l.correlation_id = {}", filter.correlation_id.clone())
         .and("l.occurred_at >= {}", filter.since)
         .and("l.occurred_at < {}", filter.until)
-        // The id has the time in it, and the log is partitioned by it: old partitions are not touched.
+        // The id contains the time, and the log is partitioned by id: this condition skips old partitions.
         .and("l.audit_id >= {}", filter.since.map(least_audit_id))
         .and("l.audit_id < {}", filter.until.map(|time| least_audit_id(next_millisecond(time))));
     if !filter.event_types.is_empty() {
@@ -242,7 +243,7 @@ fn filter_log(sql: &mut Sql, scope: &Scope, filter: &AuditFilter, platform: bool
     }
 }
 
-/// An id is bounded by whole milliseconds.
+/// Ids are bounded by whole milliseconds.
 fn next_millisecond(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond() + 1).unwrap_or(time)
 }
@@ -261,6 +262,6 @@ fn log_place(page: &Page) -> Result<Option<i64>, Error> {
     let Some(text) = place("log", page)? else { return Ok(None) };
     match text.split_once(':') {
         Some((epoch, position)) if epoch == EPOCH.to_string() => number(Some(position.to_owned())),
-        _ => Err(bad_cursor("is a place in a log that is gone: begin anew")),
+        _ => Err(bad_cursor("is a cursor from before the database was restored: start again without a cursor")),
     }
 }

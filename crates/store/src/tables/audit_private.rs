@@ -1,25 +1,25 @@
-//! What stands beside the log: what may be personal, until a purge removes it.
+//! Private data of audit events: data that may be personal, kept until the tenant is purged.
 
 use crate::rows::{WriteShape, described};
 use serde_json::Value as Json;
 use tenancy_core::event::Event;
 use tenancy_core::ids::{AuditId, TenantId};
 
-/// A row of `audit_private`.
+/// Row of `audit_private`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PrivateRow {
-    /// The tenant of the event; empty for an event of the platform.
+    /// Tenant of the event; empty for an event of the platform.
     pub tenant_id: String,
-    /// The event.
+    /// Id of the event.
     pub audit_id: AuditId,
-    /// The salt of the digest in the log.
+    /// Salt of the digest in the log.
     pub salt: String,
-    /// What may be personal.
+    /// Data that may be personal.
     pub content: Json,
 }
 
 described!(
-    /// What stands beside the log.
+    /// Private data of audit events.
     PrivateRow as TABLE "audit_private" [tenant_id, audit_id] {
         tenant_id: String,
         audit_id: AuditId,
@@ -28,13 +28,13 @@ described!(
     }
 );
 
-/// New rows.
+/// Inserts rows.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
-/// All rows of a tenant that is purged.
+/// Deletes all rows of a tenant that is purged.
 pub const DELETE_OF_TENANT: WriteShape = WriteShape::DeleteAll { table: TABLE, by: "tenant_id" };
 
 impl PrivateRow {
-    /// What stands beside an event, if anything does.
+    /// Returns the private data of an event, if it has any.
     pub fn of(event: &Event) -> Option<Self> {
         let private = event.private.as_ref()?;
         Some(Self {

@@ -22,16 +22,16 @@ described!(
     }
 );
 
-/// New versions.
+/// Inserts versions.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
-/// All versions of a tenant that is purged: their manifests are emptied.
+/// Empties the manifests of all versions of a tenant that is purged.
 pub const EMPTY_OF_TENANT: WriteShape = WriteShape::UpdateAll { table: TABLE, by: "tenant_id", set: &["manifest"] };
 
 impl Store {
-    /// Kept versions of an environment, newest first.
+    /// Lists the kept versions of an environment, newest first.
     ///
     /// # Errors
-    /// As [`Store::tenants`].
+    /// Same as [`Store::tenants`].
     pub async fn environment_versions(
         &self,
         tenant: &TenantId,

@@ -30,28 +30,28 @@ described!(
     }
 );
 
-/// New environments.
+/// Inserts environments.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
-/// Environments that go.
+/// Deletes environments.
 pub const DELETE: WriteShape = WriteShape::Delete(TABLE);
-/// What a manifest says of an environment.
+/// Updates the columns that the manifest sets.
 pub const UPDATE_MANIFEST: WriteShape = WriteShape::Update {
     table: TABLE,
     set: &["region", "isolation_level", "quotas", "retention_days", "version", "updated_at"],
     check: Check::OneLess("version"),
 };
-/// What jobs achieve with an environment.
+/// Updates the columns that jobs set.
 pub const UPDATE_STATE: WriteShape =
     WriteShape::Update { table: TABLE, set: &["state", "provisioned_at", "updated_at"], check: Check::None };
 
-/// The environments of a tenant.
+/// Finds the environments of a tenant.
 pub const OF_TENANT: ByKey = ByKey { table: TABLE, condition: "tenant_id = {}" };
 
 impl Store {
-    /// A tenant's environments, in order of their names.
+    /// Lists the environments of a tenant, in order of their names.
     ///
     /// # Errors
-    /// As [`Store::tenants`].
+    /// Same as [`Store::tenants`].
     pub async fn environments(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Environment>, Error> {
         let mut sql = self.select::<Environment>();
         sql.and("tenant_id = {}", Some(tenant.clone()))

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tenancy_core::hold::{Held, Hold};
 use tenancy_core::ids::{HoldId, OrganizationId, TenantId};
 
-/// A hold as it stands in its row: on a tenant or on an organization.
+/// Row of a hold, on a tenant or on an organization.
 struct HoldRow {
     hold_id: HoldId,
     tenant_id: Option<TenantId>,
@@ -32,17 +32,17 @@ described!(
     }
 );
 
-/// New holds.
+/// Inserts holds.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
-/// Holds that are placed again.
+/// Updates holds that are placed again.
 pub const UPDATE: WriteShape =
     WriteShape::Update { table: TABLE, set: &["reason", "placed_by", "until"], check: Check::None };
-/// Holds that are released.
+/// Deletes holds that are released.
 pub const DELETE: WriteShape = WriteShape::Delete(TABLE);
 
-/// The holds on a tenant.
+/// Finds the holds on a tenant.
 pub const OF_TENANT: ByKey = ByKey { table: TABLE, condition: "tenant_id = {}" };
-/// The holds on a tenant's organization.
+/// Finds the holds on a tenant's organization.
 pub const OF_TENANTS_ORGANIZATION: ByKey =
     ByKey { table: TABLE, condition: "organization_id IN (SELECT organization_id FROM tenants WHERE tenant_id = {})" };
 
@@ -72,7 +72,7 @@ impl Record for Hold {
         let held = match (row.tenant_id, row.organization_id) {
             (Some(id), None) => Held::Tenant(id),
             (None, Some(id)) => Held::Organization(id),
-            _ => return Err(Corrupt("a hold stands on a tenant or on an organization".to_owned())),
+            _ => return Err(Corrupt("a hold must be on a tenant or on an organization".to_owned())),
         };
         Ok(Self {
             hold_id: row.hold_id,

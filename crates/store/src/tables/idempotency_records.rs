@@ -1,4 +1,4 @@
-//! Idempotency records: stored answers to requests that have an Idempotency-Key.
+//! Idempotency records: stored responses of requests with an Idempotency-Key.
 
 use crate::Store;
 use crate::current_rows::Read;
@@ -10,7 +10,7 @@ use tenancy_core::changes::IdempotencyRecord;
 use tenancy_core::json::Object;
 
 described!(
-    /// Stored answers.
+    /// Stored responses.
     IdempotencyRecord as TABLE "idempotency_records" [digest] {
         digest: String,
         request_digest: String,
@@ -22,13 +22,13 @@ described!(
     }
 );
 
-/// New answers.
+/// Inserts responses.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
 
-/// An answer by its digest.
+/// Finds a response by its digest.
 pub const BY_DIGEST: ByKey = ByKey { table: TABLE, condition: "digest = {}" };
 
-/// Answers that are stored.
+/// Reads which responses are stored.
 pub const CURRENT: Read = Read {
     columns: "digest, request_digest, status, headers, body, created_at, expires_at",
     table: "idempotency_records",
@@ -45,10 +45,10 @@ pub const CURRENT: Read = Read {
 };
 
 impl Store {
-    /// The stored answer of a digest, until it expires.
+    /// Returns the stored response of a digest, until it expires.
     ///
     /// # Errors
-    /// As [`Store::snapshot`].
+    /// Same as [`Store::snapshot`].
     pub async fn answer(&self, digest: &str) -> Result<Option<IdempotencyRecord>, Error> {
         let kept: Option<IdempotencyRecord> = self.by_key(KeyedRead::Answer, digest).await?;
         Ok(kept.filter(|record| record.answers(self.now())))

@@ -1,4 +1,4 @@
-//! Jobs on tenants. Their leases are upkeep.
+//! Jobs on tenants. Their leases are written by upkeep.
 
 use crate::Store;
 use crate::current_rows::{Read, columns};
@@ -38,37 +38,37 @@ described!(
     }
 );
 
-/// New jobs.
+/// Inserts jobs.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
-/// Jobs that run: how far they are, where that is committed together with what a step achieved.
+/// Updates the progress of running jobs together with the result of a step.
 pub const ADVANCE: WriteShape = WriteShape::Update {
     table: TABLE,
     set: &["progress", "steps", "logs", "updated_at"],
     check: Check::Same("lease_epoch"),
 };
-/// Jobs that end.
+/// Updates jobs that end.
 pub const FINISH: WriteShape = WriteShape::Update {
     table: TABLE,
     set: &["state", "progress", "steps", "waiting_for", "due_at", "error_code", "error", "updated_at", "finished_at"],
     check: Check::Same("lease_epoch"),
 };
-/// Jobs that are cancelled: how far they came stays as it is.
+/// Updates jobs that are cancelled; their progress is kept.
 pub const CANCEL: WriteShape = WriteShape::Update {
     table: TABLE,
     set: &["state", "waiting_for", "due_at", "error_code", "error", "updated_at", "finished_at"],
     check: Check::Same("lease_epoch"),
 };
-/// All jobs of a tenant that is purged: what they say in words is emptied.
+/// Empties the texts in all jobs of a tenant that is purged.
 pub const EMPTY_OF_TENANT: WriteShape =
     WriteShape::UpdateAll { table: TABLE, by: "tenant_id", set: &["logs", "steps", "waiting_for", "error"] };
 
-/// The open job of a tenant.
+/// Finds the open job of a tenant.
 pub const OPEN_OF_TENANT: ByKey =
     ByKey { table: TABLE, condition: "tenant_id = {} AND state IN ('queued', 'running')" };
 
-/// Lease epochs of open jobs.
+/// Reads the lease epochs of open jobs.
 pub const CURRENT: Read = Read {
-    // Not `AND state IN (…)`: while the table is small the planner would take the index of all open jobs.
+    // Not `AND state IN (…)`: while the table is small the planner would use the index of all open jobs.
     columns: "job_id, lease_epoch, state",
     table: "tenant_jobs",
     key: "job_id",
@@ -85,20 +85,20 @@ pub const CURRENT: Read = Read {
     },
 };
 
-/// Which jobs; newest first.
+/// Filter of jobs. Jobs are listed newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JobFilter {
-    /// On this tenant.
+    /// Only jobs of this tenant.
     pub tenant_id: Option<TenantId>,
-    /// In this state.
+    /// Only jobs in this state.
     pub state: Option<JobState>,
 }
 
 impl Store {
-    /// The jobs on tenants within a scope, newest first.
+    /// Lists the jobs of tenants within a scope, newest first.
     ///
     /// # Errors
-    /// As [`Store::tenants`].
+    /// Same as [`Store::tenants`].
     pub async fn jobs(&self, scope: &Scope, filter: &JobFilter, page: &Page) -> Result<Listed<Job>, Error> {
         let mut sql = self.select::<Job>();
         sql.tenant_within("tenant_id", scope)
@@ -109,10 +109,10 @@ impl Store {
         self.list("jobs", sql, page, |job: &Job| job.job_id.to_string()).await
     }
 
-    /// A job of a tenant.
+    /// Returns a job of a tenant.
     ///
     /// # Errors
-    /// As [`Store::snapshot`].
+    /// Same as [`Store::snapshot`].
     pub async fn job(&self, tenant: &TenantId, id: &JobId) -> Result<Option<Job>, Error> {
         let mut sql = self.select::<Job>();
         sql.and("job_id = {}", Some(id.clone())).and("tenant_id = {}", Some(tenant.clone()));

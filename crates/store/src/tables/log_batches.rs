@@ -1,4 +1,4 @@
-//! The list of committed batches, which gives positions in the log their order.
+//! List of committed batches. It defines the order of positions in the log.
 
 use crate::rows::{Column, Table, Type};
 

@@ -1,6 +1,6 @@
-//! One file for each table of the record. It has the table's columns, its kinds of write, its lists, its reads by key, and what
-//! the judge reads of it. What all of them are made with is beside this folder: `rows/` (columns, values, statements that
-//! write), `keyed.rs`, `list.rs`, `sql.rs` and `current_rows.rs`.
+//! One file for each table: columns, kinds of write, lists, reads by key, and what the judge reads of it. Shared parts
+//! are beside this folder: `rows/` (columns, values, writing statements), `keyed.rs`, `list.rs`, `sql.rs` and
+//! `current_rows.rs`.
 
 pub mod aliases;
 pub mod api_keys;
@@ -18,7 +18,7 @@ pub mod tenant_versions;
 pub mod tenants;
 pub mod webhooks;
 
-/// Every table: for the test that compares these descriptions with the catalogs of the databases, and for the model.
+/// Every table, for the model and for the test that compares these descriptions with the catalogs of the databases.
 #[cfg(any(test, feature = "model"))]
 pub const TABLES: &[&crate::rows::Table] = &[
     organizations::TABLE,

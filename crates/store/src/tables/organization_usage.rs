@@ -1,4 +1,4 @@
-//! Usage of organizations: a list of sums, of which the newest counts.
+//! Usage of organizations: a list of sums per organization, of which the newest is valid.
 
 use crate::current_rows::{Read, columns};
 use crate::rows::{Field, Type, WriteShape, described};
@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use tenancy_core::ids::OrganizationId;
 use tenancy_core::organization::Usage;
 
-/// A row of `organization_usage`: the sums over an organization's tenants after a commit.
+/// Row of `organization_usage`: the sums over an organization's tenants after a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageRow {
-    /// The organization.
+    /// Organization of the sums.
     pub organization_id: OrganizationId,
-    /// One more than the row before; the newest counts.
+    /// One more than in the previous row. The row with the highest number is valid.
     pub serial: i64,
-    /// How many tenants.
+    /// Number of tenants.
     pub tenants: i64,
     /// Sums of quotas.
     pub quotas: BTreeMap<String, i64>,
@@ -29,10 +29,10 @@ described!(
     }
 );
 
-/// The next row of an organization.
+/// Appends the next row of an organization.
 pub const APPEND: WriteShape = WriteShape::Append(TABLE);
 
-/// The newest usage of organizations.
+/// Reads the newest usage of organizations.
 pub const CURRENT: Read = Read {
     columns: "organization_id, serial, tenants, quotas",
     table: "organization_usage",

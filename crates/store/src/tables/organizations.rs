@@ -34,19 +34,19 @@ described!(
     }
 );
 
-/// New organizations.
+/// Inserts organizations.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
-/// What a manifest says of an organization.
+/// Updates the columns that the manifest sets.
 pub const UPDATE_MANIFEST: WriteShape = WriteShape::Update {
     table: TABLE,
     set: &["display_name", "labels", "caps", "version", "updated_at"],
     check: Check::OneLess("version"),
 };
-/// What no manifest says.
+/// Updates the columns that the manifest does not set.
 pub const UPDATE_FACTS: WriteShape =
     WriteShape::Update { table: TABLE, set: &["counter", "closed_at", "updated_at"], check: Check::OneLess("counter") };
 
-/// Organizations without their usage, which is read under their locks.
+/// Reads organizations without their usage, which is read after they are locked.
 pub const CURRENT: Read = Read {
     columns: "organization_id, version, counter, closed_at IS NULL, caps",
     table: "organizations",
@@ -70,7 +70,7 @@ pub const CURRENT: Read = Read {
     },
 };
 
-/// Caps as they are written in a manifest.
+/// Caps, stored as in the manifest.
 impl Field for Caps {
     const TYPE: Type = Type::Json;
 
@@ -79,7 +79,7 @@ impl Field for Caps {
     }
 
     fn take(value: Value) -> Result<Self, Corrupt> {
-        // Most have none, and they are read in every batch.
+        // Most organizations have no caps, and caps are read in every batch.
         if matches!(&value, Value::Text(text) if text == "{}") {
             return Ok(Self::default());
         }
@@ -92,29 +92,29 @@ impl Field for Caps {
     }
 }
 
-/// Which organizations; in order of their ids.
+/// Filter of organizations. Organizations are ordered by id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OrganizationFilter {
-    /// Whose id or display name begins so.
+    /// Only organizations whose id or display name begins with this text.
     pub q: Option<String>,
 }
 
-/// An organization with its usage and its holds.
+/// Organization with its usage and its holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OrganizationRecord {
-    /// The row.
+    /// Row of the organization.
     pub organization: Organization,
-    /// The sums over its tenants.
+    /// Sums over its tenants.
     pub usage: Usage,
-    /// Its holds, by kind.
+    /// Its holds, ordered by kind.
     pub holds: Vec<Hold>,
 }
 
 impl Store {
-    /// The organizations within a scope, in order of their ids. A tenant's scope has none.
+    /// Lists the organizations within a scope, in order of their ids. The scope of a tenant contains none.
     ///
     /// # Errors
-    /// As [`Store::tenants`].
+    /// Same as [`Store::tenants`].
     pub async fn organizations(
         &self,
         scope: &Scope,
@@ -138,10 +138,10 @@ impl Store {
         self.list("organizations", sql, page, |row: &Organization| row.organization_id.to_string()).await
     }
 
-    /// An organization with its usage and its holds.
+    /// Returns an organization with its usage and its holds.
     ///
     /// # Errors
-    /// As [`Store::snapshot`].
+    /// Same as [`Store::snapshot`].
     pub async fn organization(&self, id: &OrganizationId) -> Result<Option<OrganizationRecord>, Error> {
         let mut sql = self.select::<Organization>();
         sql.and("organization_id = {}", Some(id.clone()));

@@ -22,16 +22,16 @@ described!(
     }
 );
 
-/// New versions.
+/// Inserts versions.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
-/// All versions of a tenant that is purged: their manifests are emptied.
+/// Empties the manifests of all versions of a tenant that is purged.
 pub const EMPTY_OF_TENANT: WriteShape = WriteShape::UpdateAll { table: TABLE, by: "tenant_id", set: &["manifest"] };
 
 impl Store {
-    /// Kept versions of a tenant, newest first.
+    /// Lists the kept versions of a tenant, newest first.
     ///
     /// # Errors
-    /// As [`Store::tenants`].
+    /// Same as [`Store::tenants`].
     pub async fn tenant_versions(&self, id: &TenantId, page: &Page) -> Result<Listed<TenantVersion>, Error> {
         let mut sql = self.select::<TenantVersion>();
         sql.and("tenant_id = {}", Some(id.clone()))
@@ -40,10 +40,10 @@ impl Store {
         self.list("versions", sql, page, |row: &TenantVersion| row.version.to_string()).await
     }
 
-    /// A kept version of a tenant.
+    /// Returns a kept version of a tenant.
     ///
     /// # Errors
-    /// As [`Store::snapshot`].
+    /// Same as [`Store::snapshot`].
     pub async fn tenant_version(&self, id: &TenantId, version: i64) -> Result<Option<TenantVersion>, Error> {
         let mut sql = self.select::<TenantVersion>();
         sql.and("tenant_id = {}", Some(id.clone())).and("version = {}", Some(version));

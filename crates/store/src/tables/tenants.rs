@@ -45,19 +45,19 @@ described!(
     }
 );
 
-/// New tenants.
+/// Inserts tenants.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
-/// What a manifest says of a tenant.
+/// Updates the columns that the manifest sets.
 pub const UPDATE_TERMS: WriteShape = WriteShape::Update { table: TABLE, set: TERMS, check: Check::OneLess("version") };
-/// What no manifest says.
+/// Updates the columns that the manifest does not set.
 pub const UPDATE_FACTS: WriteShape = WriteShape::Update { table: TABLE, set: FACTS, check: Check::OneLess("counter") };
-/// What a purge leaves of a tenant's terms.
+/// Clears a tenant's terms in a purge.
 pub const EMPTY: WriteShape = WriteShape::Update { table: TABLE, set: TERMS, check: Check::Same("version") };
 
-/// A tenant by its id.
+/// Finds a tenant by its id.
 pub const BY_ID: ByKey = ByKey { table: TABLE, condition: "tenant_id = {}" };
 
-/// Versions and counters of tenants.
+/// Reads versions and counters of tenants.
 pub const CURRENT: Read = Read {
     columns: "tenant_id, version, counter",
     table: "tenants",
@@ -73,25 +73,26 @@ pub const CURRENT: Read = Read {
     },
 };
 
-/// Says whether what is kept of a tenant has changed since it was read: everything that belongs to the tenant moves its
-/// version or its counter, what its organization holds moves the organization's counter. (How far an open job is moves
-/// neither.)
+/// Shows whether the stored data of a tenant have changed since they were read. Every change of data that belong to the
+/// tenant changes its version or its counter; a change of its organization's holds changes the organization's counter.
+/// (The progress of an open job changes neither.)
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp {
-    /// The tenant.
+    /// Id of the tenant.
     pub tenant_id: TenantId,
-    /// Its organization, which never changes.
+    /// Organization of the tenant, which never changes.
     pub organization_id: OrganizationId,
-    /// The tenant's version.
+    /// Version of the tenant.
     pub version: i64,
-    /// The tenant's counter.
+    /// Counter of the tenant.
     pub counter: i64,
-    /// Its organization's counter.
+    /// Counter of the organization.
     pub organization_counter: i64,
 }
 
 described!(
-    /// Stamps of tenants: one look at two rows. Not a join: while tables are small, it would begin at another index.
+    /// Stamps of tenants: two lookups, not a join. While the tables are small, the planner would start a join at
+    /// another index.
     Stamp as STAMPS "(SELECT t.tenant_id, t.organization_id, t.version, t.counter, (SELECT o.counter FROM organizations o WHERE o.organization_id = t.organization_id) AS organization_counter FROM tenants t) AS stamps" [tenant_id] {
         tenant_id: TenantId,
         organization_id: OrganizationId,
@@ -101,37 +102,37 @@ described!(
     }
 );
 
-/// The stamp of a tenant.
+/// Finds the stamp of a tenant.
 pub const STAMP: ByKey = ByKey { table: STAMPS, condition: "tenant_id = {}" };
 
-/// Which tenants; in order of their ids.
+/// Filter of tenants. Tenants are ordered by id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TenantFilter {
-    /// In this state.
+    /// Only tenants in this state.
     pub state: Option<State>,
-    /// With this home region.
+    /// Only tenants with this home region.
     pub region: Option<String>,
-    /// Of this profile.
+    /// Only tenants with this profile.
     pub profile: Option<Profile>,
-    /// Of this organization.
+    /// Only tenants of this organization.
     pub organization_id: Option<OrganizationId>,
-    /// With all these labels.
+    /// Only tenants with all these labels.
     pub labels: Vec<(String, String)>,
-    /// Whose id, display name or an alias (kind:value, or the value) begins so.
+    /// Only tenants whose id, display name or alias (`kind:value` or the value) begins with this text.
     pub q: Option<String>,
-    /// Registered at this time or later.
+    /// Only tenants created at this time or later.
     pub created_from: Option<Timestamp>,
-    /// Registered before this time.
+    /// Only tenants created before this time.
     pub created_before: Option<Timestamp>,
-    /// Also tombstones.
+    /// Whether tombstones are included.
     pub purged: bool,
 }
 
 impl Store {
-    /// The tenants within a scope, in order of their ids.
+    /// Lists the tenants within a scope, in order of their ids.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a cursor that is none, [`Error::Unavailable`].
+    /// [`Error::Invalid`] for an invalid cursor, [`Error::Unavailable`] when the database cannot be reached.
     pub async fn tenants(&self, scope: &Scope, filter: &TenantFilter, page: &Page) -> Result<Listed<Tenant>, Error> {
         let mut sql = self.select::<Tenant>();
         sql.and("tenant_id > {}", place("tenants", page)?)
@@ -149,7 +150,7 @@ impl Store {
         for (key, value) in &filter.labels {
             let key = sql.bind(Type::Text, Value::Text(key.clone()));
             let has = match self.dialect() {
-                // `->>` takes a key for a path, if it looks like one.
+                // `->>` interprets a key that looks like a path as a path.
                 Dialect::Sqlite => {
                     format!("EXISTS (SELECT 1 FROM json_each(labels) WHERE key = {key} AND value = {{}})")
                 }
@@ -167,16 +168,16 @@ impl Store {
         self.list("tenants", sql, page, |tenant: &Tenant| tenant.tenant_id.to_string()).await
     }
 
-    /// A tenant's stamp: equal stamps, equal snapshots, but for how far an open job is.
+    /// Returns the stamp of a tenant. Equal stamps mean equal snapshots, except for the progress of an open job.
     ///
     /// # Errors
-    /// As [`Store::snapshot`].
+    /// Same as [`Store::snapshot`].
     pub async fn stamp(&self, id: &TenantId) -> Result<Option<Stamp>, Error> {
         self.by_key(KeyedRead::Stamp, id.as_str()).await
     }
 }
 
-/// Whose id, name or alias begins with `q`.
+/// Adds the condition that the id, the name or an alias begins with `q`.
 fn beginning(sql: &mut Sql, dialect: Dialect, q: &str) {
     let n = q.chars().count();
     let q = sql.bind(Type::Text, Value::Text(q.to_owned()));

@@ -8,7 +8,7 @@ use tenancy_core::json::Object;
 use tenancy_core::webhook::Webhook;
 
 described!(
-    /// Webhooks, but for their secrets, which are never read back.
+    /// Webhooks, without their secrets, which are never read back.
     Webhook as TABLE "tenant_webhooks" [webhook_id] {
         webhook_id: WebhookId,
         tenant_id: TenantId,
@@ -21,13 +21,13 @@ described!(
     }
 );
 
-/// New webhooks.
+/// Inserts webhooks.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
-/// Webhooks that change.
+/// Updates webhooks.
 pub const UPDATE: WriteShape =
     WriteShape::Update { table: TABLE, set: &["url", "events", "retry_policy", "updated_at"], check: Check::None };
-/// Webhooks that go.
+/// Deletes webhooks.
 pub const DELETE: WriteShape = WriteShape::Delete(TABLE);
 
-/// The webhooks of a tenant.
+/// Finds the webhooks of a tenant.
 pub const OF_TENANT: ByKey = ByKey { table: TABLE, condition: "tenant_id = {}" };

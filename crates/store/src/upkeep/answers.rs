@@ -1,4 +1,5 @@
-//! Upkeep of answers: those to requests that changed nothing (one to a change is committed with it), and those that expired.
+//! Upkeep of stored responses: responses of requests that changed nothing (the response of a change is committed with
+//! it), and expired responses.
 
 use crate::Store;
 use crate::rows::{Record, Type, Value};
@@ -9,12 +10,12 @@ use tenancy_core::changes::IdempotencyRecord;
 use tenancy_core::ids::KeyId;
 
 impl Store {
-    /// Keeps the answer to a request that changed nothing, unless there is one under its Idempotency-Key that has not
-    /// expired: then it is that one, which is returned. Nothing is kept in the name of an API key that has moved since this
-    /// version of it was read: that is, that was revoked.
+    /// Stores the response of a request that changed nothing. If an unexpired response exists for its Idempotency-Key,
+    /// returns that response instead. Stores nothing for an API key that has changed since this version of it was read,
+    /// for example because it was revoked.
     ///
     /// # Errors
-    /// As [`Store::claim`].
+    /// Same as [`Store::claim`].
     pub async fn keep_answer(
         &self,
         record: IdempotencyRecord,
@@ -44,10 +45,10 @@ impl Store {
         }
     }
 
-    /// Removes the stored answer of a digest if it has expired, so that another one can come in its place.
+    /// Removes the stored response of a digest if it has expired, so that a new one can be stored.
     ///
     /// # Errors
-    /// As [`Store::claim`].
+    /// Same as [`Store::claim`].
     pub async fn remove_expired_answer(&self, digest: &str) -> Result<(), Error> {
         let mut sql = Sql::new(self.dialect(), "");
         let digest = sql.bind(Type::Text, Value::Text(digest.to_owned()));

@@ -1,4 +1,4 @@
-//! Upkeep for organizations whose holds changed: which they are, the fence before their tenants, and how far these came.
+//! Upkeep for organizations whose holds have changed: finds them, fences their tenants, and records progress.
 
 use crate::Store;
 use crate::list::corrupt;
@@ -9,10 +9,11 @@ use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::organization::Organization;
 
 impl Store {
-    /// Organizations whose tenants have yet to follow what changed, in order of their ids, behind `after`.
+    /// Returns organizations whose tenants have not yet been adjusted to a change, in order of their ids, after
+    /// `after`.
     ///
     /// # Errors
-    /// As [`Store::claim`].
+    /// Same as [`Store::claim`].
     pub async fn unsettled_organizations(
         &self,
         after: Option<&OrganizationId>,
@@ -24,12 +25,12 @@ impl Store {
         self.all(sql).await
     }
 
-    /// Moves the counters of an organization's tenants, in order of their ids, behind `after`: what was decided before on
-    /// any of them can no longer be committed, and who decides again sees the organization's holds as they are now.
-    /// Returns whose; none is the end.
+    /// Increases the counters of an organization's tenants, in order of their ids, after `after`. Earlier decisions on
+    /// these tenants can then no longer be committed, and are repeated with the organization's current holds. Returns
+    /// the ids of the tenants; an empty list means that none is left.
     ///
     /// # Errors
-    /// As [`Store::claim`].
+    /// Same as [`Store::claim`].
     pub async fn move_tenants(
         &self,
         organization: &OrganizationId,
@@ -44,7 +45,7 @@ impl Store {
                 "UPDATE tenants SET counter = counter + 1 WHERE tenant_id IN ({}) RETURNING tenant_id",
                 page.text
             ),
-            // Locked in the order in which batches lock them.
+            // Rows are locked in the same order as by batches.
             Dialect::Postgres => format!(
                 "WITH page AS MATERIALIZED ({} FOR NO KEY UPDATE) UPDATE tenants t SET counter = t.counter + 1 \
                  FROM page WHERE t.tenant_id = page.tenant_id RETURNING t.tenant_id",
@@ -58,10 +59,10 @@ impl Store {
         Ok(moved)
     }
 
-    /// Notes that all tenants of an organization have followed what it was at this counter.
+    /// Records that all tenants of an organization have been adjusted to this counter of it.
     ///
     /// # Errors
-    /// As [`Store::claim`].
+    /// Same as [`Store::claim`].
     pub async fn note_settled(&self, organization: &OrganizationId, counter: i64) -> Result<(), Error> {
         let mut sql = Sql::new(self.dialect(), "");
         let counter = sql.bind(Type::Int, Value::Int(counter));

@@ -1,4 +1,4 @@
-//! Upkeep of the audit log's room: partitions ahead, and what has expired.
+//! Upkeep of the log's storage: creates partitions ahead and removes expired events.
 
 use super::MAX_REMOVED;
 use crate::list::corrupt;
@@ -8,20 +8,20 @@ use crate::{Engine, Store};
 use tenancy_core::decision_context::least_audit_id;
 use tenancy_core::{Error, Timestamp};
 
-/// What has gone from the log.
+/// Expired part of the log that was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expired {
-    /// So many months' partitions.
+    /// Number of monthly partitions.
     Partitions(usize),
-    /// So many events, where there are no partitions.
+    /// Number of events, on a database without partitions.
     Events(usize),
 }
 
 impl Store {
-    /// Makes the partitions of the log that are missing; returns how many. SQLite's log has none.
+    /// Creates the missing partitions of the log. Returns their number. SQLite's log has no partitions.
     ///
     /// # Errors
-    /// As [`Store::claim`].
+    /// Same as [`Store::claim`].
     pub async fn top_up_log(&self) -> Result<usize, Error> {
         match &self.engine {
             Engine::Sqlite(_) => Ok(0),
@@ -31,10 +31,10 @@ impl Store {
         }
     }
 
-    /// Moves the log's floor up to `before`, the start of a month; nothing is removed yet.
+    /// Raises the floor of the log to `before`, the start of a month. Removes nothing.
     ///
     /// # Errors
-    /// As [`Store::claim`]; on PostgreSQL also for a role that does not own the log.
+    /// Same as [`Store::claim`]; on PostgreSQL also when the role does not own the log.
     pub async fn raise_log_floor(&self, before: Timestamp) -> Result<(), Error> {
         let mut sql = Sql::new(self.dialect(), "");
         let floor = sql.bind(Type::Text, Value::Text(least_audit_id(before).to_string()));
@@ -42,11 +42,11 @@ impl Store {
         self.write(sql, vec![Type::Int]).await.map(drop)
     }
 
-    /// Removes the events of tenants of before `before`, as far as they are below the floor, with what stands beside them.
-    /// Said again, it goes on. What is no tenant's stays.
+    /// Removes tenants' events from before `before` that are below the floor, with their private data. Call it again to
+    /// continue. Events of the platform are kept.
     ///
     /// # Errors
-    /// As [`Store::raise_log_floor`].
+    /// Same as [`Store::raise_log_floor`].
     pub async fn remove_expired_log(&self, before: Timestamp) -> Result<Expired, Error> {
         let expired = match &self.engine {
             Engine::Postgres(postgres) => Expired::Partitions(postgres.drop_expired_log(before).await?),
@@ -56,7 +56,7 @@ impl Store {
         Ok(expired)
     }
 
-    /// Removes events of tenants of below the floor, a bounded number at a time; returns how many.
+    /// Removes a bounded number of tenants' events below the floor. Returns the number.
     async fn remove_events_below_floor(&self) -> Result<usize, Error> {
         let mut removed = 0;
         loop {
@@ -73,8 +73,8 @@ impl Store {
         }
     }
 
-    /// Removes what stands beside events of tenants of below the floor. It is kept by tenant, so what is old stands
-    /// everywhere: all of it is gone through, a bounded number at a time.
+    /// Removes the private data of tenants' events below the floor. They are stored by tenant, so old rows are
+    /// everywhere: it scans all of them, a bounded number at a time.
     async fn remove_private_below_floor(&self) -> Result<(), Error> {
         let mut behind = [String::new(), String::new()];
         loop {

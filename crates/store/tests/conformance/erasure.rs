@@ -1,4 +1,4 @@
-//! A purge empties what may be personal, and leaves the log as it was.
+//! A purge removes data that may be personal, and leaves the log unchanged.
 
 use crate::harness::{Bench, full, organization, small, tenant};
 use serde_json::{Value, json};
@@ -18,13 +18,13 @@ use tenancy_store::database::Database;
 use tenancy_store::page::{AuditFilter, LoggedEvent, Page};
 use tenancy_store::upkeep::Progress;
 
-/// What stands for everything personal.
+/// Text in every field that may be personal.
 const PERSONAL: &str = "Zoë-Zimmermann";
 
-/// What stands for everything personal of an organization, which is never purged.
+/// Text in every field of an organization that may be personal. An organization is never purged.
 const CUSTOMER: &str = "Ylva-Ylikoski";
 
-/// Every table's rows as text.
+/// Rows of every table as text.
 type Tables = BTreeMap<String, Vec<String>>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,13 +66,13 @@ fn postgres(database: &tenancy_testkit::Database) -> Tables {
     names.map(|name| (name.clone(), rows(&name))).collect()
 }
 
-/// The tables in which a text stands.
+/// Tables that contain a text.
 fn standing<'a>(tables: &'a Tables, text: &str) -> BTreeSet<&'a str> {
     let holds = |rows: &Vec<String>| rows.iter().any(|row| row.contains(text));
     tables.iter().filter(|(_, rows)| holds(rows)).map(|(name, _)| name.as_str()).collect()
 }
 
-/// The rows that are not the purged tenant's.
+/// Rows that do not belong to the purged tenant.
 fn others(tables: &Tables) -> Vec<&String> {
     let kept = ["tenants", "tenant_versions", "environments", "environment_versions", "aliases", "tenant_webhooks"];
     let kept = [&kept[..], &["tenant_jobs", "audit_private", "holds"]].concat();
@@ -115,8 +115,12 @@ async fn must_empty_what_may_be_personal_with_a_purge(database: &Database, table
     let expected = ["aliases", "audit_private", "environments", "environment_versions", "holds", "idempotency_records"];
     let more = ["organization_usage", "tenant_jobs", "tenant_versions", "tenant_webhooks", "tenants"];
     let expected: BTreeSet<_> = expected.into_iter().chain(more).collect();
-    assert_eq!(standing(&before, PERSONAL), expected, "it stands in all of them, and not in the log");
-    assert_eq!(standing(&before, CUSTOMER), BTreeSet::from(["audit_private", "organizations"]), "nor does this");
+    assert_eq!(standing(&before, PERSONAL), expected, "in all tables except the log");
+    assert_eq!(
+        standing(&before, CUSTOMER),
+        BTreeSet::from(["audit_private", "organizations"]),
+        "not in the log either"
+    );
 
     let snapshot = bench.snapshot("acme-eu").await;
     let asked = request(&bench.declared, &snapshot, Action::Purge, &mut bench.context()).unwrap();
@@ -129,20 +133,20 @@ async fn must_empty_what_may_be_personal_with_a_purge(database: &Database, table
     bench.commit(purged.changes).await.unwrap();
 
     let after = tables();
-    // A stored answer may say anything of the tenant: it belongs to the key that asked, and is kept for 24 hours only.
-    // Sums name what was counted, where there are older ones until upkeep removes them.
+    // A stored response may contain the tenant: it belongs to the key of the request, and is kept for 24 hours only.
+    // Usage rows contain the names of quotas; outdated rows are kept until upkeep removes them.
     let older_sums = (bench.name == "postgres").then_some("organization_usage");
     assert_eq!(standing(&after, PERSONAL), BTreeSet::from_iter(older_sums.into_iter().chain(["idempotency_records"])));
     bench.store.remove_expired().await.unwrap();
     assert_eq!(standing(&tables(), PERSONAL), BTreeSet::new());
-    assert_eq!(others(&after), others(&before), "nobody else's rows");
+    assert_eq!(others(&after), others(&before), "rows of other tenants");
     assert!(!standing(&after, "Another Name").is_empty());
     assert_eq!(bench.snapshot("acme-eu").await, purged.snapshot);
     the_log_stays(&said, &log(&bench).await);
     a_tombstone_stays(&bench, &purged.snapshot).await;
 }
 
-/// Labelled, and labelled otherwise.
+/// Sets labels on the organization, then changes them.
 async fn label_the_organization(bench: &Bench) {
     for label in [CUSTOMER.to_owned(), format!("{CUSTOMER}!")] {
         let document = json!({"organization_id": "acme", "caps": {"tenants": 2}, "labels": {"contact": label}});
@@ -153,7 +157,7 @@ async fn label_the_organization(bench: &Bench) {
     }
 }
 
-/// Registered with everything personal, changed, its jobs failed and said why, held, archived.
+/// Creates a tenant with all personal data, changes it, fails its jobs with a reason, holds it and archives it.
 async fn lead_a_life(bench: &Bench) {
     let mut registration = bench.registration(&personal("acme-eu"));
     let answer = IdempotencyRecord {
@@ -193,7 +197,7 @@ async fn lead_a_life(bench: &Bench) {
             bench.commit(failed.changes).await.unwrap();
         }
     }
-    // Said again, the suspension is asked for again.
+    // Placing the hold again requests the suspension again.
     let hold = Suspension { hold: None, reason: Some(format!("{PERSONAL} said so")), until: None };
     let held = suspend(&bench.declared, &bench.snapshot("acme-eu").await, &hold, &mut bench.context()).unwrap();
     bench.commit(held.changes).await.unwrap();
@@ -208,10 +212,10 @@ async fn lead_a_life(bench: &Bench) {
     bench.drain().await;
 }
 
-/// Every event is where it was and says what it said; the digest stays, what it is a digest of is gone.
+/// Every event is at its position with its content. The digest is kept; its source is gone.
 fn the_log_stays(before: &[LoggedEvent], after: &[LoggedEvent]) {
-    assert!(after.iter().zip(1..).all(|(event, position)| event.position == position), "one order, without gap");
-    assert_eq!(after.len(), before.len() + 2, "asked for, and done");
+    assert!(after.iter().zip(1..).all(|(event, position)| event.position == position), "one order without gaps");
+    assert_eq!(after.len(), before.len() + 2, "requested and completed");
     let mut emptied = 0;
     for (was, is) in before.iter().zip(after) {
         let mut expected = was.clone();
@@ -232,11 +236,11 @@ async fn a_tombstone_stays(bench: &Bench, purged: &TenantSnapshot) {
     assert_eq!((row.facts.state, row.terms.version, row.organization_id.as_str()), (State::Archived, 2, "acme"));
     let versions = bench.store.tenant_versions(&tenant("acme-eu"), &Page::default()).await.unwrap().items;
     let versions: Vec<_> = versions.into_iter().map(|version| (version.version, version.manifest)).collect();
-    assert_eq!(versions, [(2, json!({})), (1, json!({}))], "that there were two versions stays");
+    assert_eq!(versions, [(2, json!({})), (1, json!({}))], "both versions are kept, emptied");
     let taken = bench.register(&small("acme-eu", "acme")).await;
     assert_eq!(taken, Err(Error::Conflict(Conflict::TenantExists(tenant("acme-eu")))));
     let usage = bench.store.organization(&organization("acme")).await.unwrap().unwrap().usage;
-    assert_eq!((usage.tenants, usage.quotas["storageGiB"]), (1, 500), "what it used is free");
+    assert_eq!((usage.tenants, usage.quotas["storageGiB"]), (1, 500), "its usage is released");
     let mut heir = small("acme-heir", "acme");
     heir["aliases"] = json!({"crm": format!("{PERSONAL}!")});
     bench.register(&heir).await.unwrap();

@@ -1,4 +1,4 @@
-//! One fresh database of each kind, and short ways to decide and commit.
+//! A fresh database of each kind, and short functions to decide and commit.
 
 use serde_json::{Value, json};
 use std::sync::OnceLock;
@@ -19,7 +19,7 @@ use tenancy_store::database::Database;
 use tenancy_store::{Receipt, Store};
 use tenancy_testkit::PgBouncer;
 
-/// A fresh database that is gone with this.
+/// Fresh database that is removed on drop.
 pub struct Bench {
     #[allow(dead_code, reason = "for suites that compare databases")]
     pub name: &'static str,
@@ -29,7 +29,7 @@ pub struct Bench {
     _directory: Option<tempfile::TempDir>,
 }
 
-/// A test for each database out of one function that takes a [`Bench`].
+/// Defines a test for each database from one function that takes a [`Bench`].
 macro_rules! on_both {
     ($($name:ident),+ $(,)?) => {
         mod sqlite {
@@ -44,7 +44,7 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
-/// The same on PostgreSQL behind a pooler.
+/// Also defines the test on PostgreSQL behind a pooler.
 macro_rules! on_pooled {
     ($($name:ident),+ $(,)?) => {
         mod pooled {
@@ -55,7 +55,7 @@ macro_rules! on_pooled {
 }
 pub(crate) use on_pooled;
 
-/// The same on the model, for what needs no upkeep and no list with filters.
+/// Also defines the test on the model, for functions that need no upkeep and no filtered list.
 macro_rules! on_model {
     ($($name:ident),+ $(,)?) => {
         mod model {
@@ -78,7 +78,7 @@ impl Bench {
         Self::open(Database::Postgres(database.url().to_owned()), None).await
     }
 
-    /// Through PgBouncer, which gives each transaction whatever connection is free.
+    /// Connects through PgBouncer, which gives each transaction any free connection.
     pub async fn pooled() -> Self {
         static POOLER: OnceLock<PgBouncer> = OnceLock::new();
         let postgres = tenancy_testkit::Postgres::shared();
@@ -92,20 +92,20 @@ impl Bench {
         Self { _directory: directory, ..Self::on(&database).await }
     }
 
-    /// On a database that is migrated; another process, as far as the database can tell.
+    /// Opens a migrated database. For the database it is a separate process.
     pub async fn on(database: &Database) -> Self {
         let name = if matches!(database, Database::Sqlite(_)) { "sqlite" } else { "postgres" };
         Self::of(name, database.open().await.expect("open"))
     }
 
-    /// On the model.
+    /// Uses the model.
     pub fn model() -> Self {
         Self::of("model", Store::model())
     }
 
     fn of(name: &'static str, store: Store) -> Self {
         static BENCHES: AtomicU64 = AtomicU64::new(1);
-        // No two benches draw the same lots, so no two ids are the same.
+        // Each bench has different random numbers, so ids never repeat.
         let moments = AtomicU64::new(BENCHES.fetch_add(1, Ordering::Relaxed) << 32);
         Self { name, store, declared: Declared::default(), moments, _directory: None }
     }
@@ -121,7 +121,7 @@ impl Bench {
         self.store.commit(changes.expect("something changes")).await
     }
 
-    /// Makes an organization with caps.
+    /// Creates an organization with caps.
     pub async fn organization(&self, id: &str, caps: Value) {
         let document = json!({"organization_id": id, "caps": caps});
         let (manifest, _) = OrganizationManifest::parse(&self.declared, &document).expect("good");
@@ -130,7 +130,7 @@ impl Bench {
     }
 
     pub fn manifest(&self, document: &Value) -> Manifest {
-        Manifest::parse(&self.declared, document).expect("a good manifest").0
+        Manifest::parse(&self.declared, document).expect("a valid manifest").0
     }
 
     pub fn registration(&self, document: &Value) -> Decision {
@@ -157,7 +157,7 @@ impl Bench {
         self.store.claim("tester", 100, Duration::from_secs(10)).await.expect("claimed")
     }
 
-    /// Works jobs until none is due.
+    /// Runs jobs until none is due.
     pub async fn drain(&self) {
         loop {
             let jobs = self.claim().await;
@@ -174,19 +174,19 @@ impl Bench {
 }
 
 pub fn tenant(id: &str) -> TenantId {
-    TenantId::parse(id).expect("a good id")
+    TenantId::parse(id).expect("a valid id")
 }
 
 pub fn organization(id: &str) -> OrganizationId {
-    OrganizationId::parse(id).expect("a good id")
+    OrganizationId::parse(id).expect("a valid id")
 }
 
-/// A small manifest.
+/// Minimal manifest.
 pub fn small(id: &str, organization: &str) -> Value {
     json!({"tenant_id": id, "organization_id": organization, "region": "eu-west-1"})
 }
 
-/// A manifest with everything in it.
+/// Manifest with every field.
 pub fn full(id: &str, organization: &str) -> Value {
     json!({
         "tenant_id": id,

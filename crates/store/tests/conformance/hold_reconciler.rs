@@ -1,4 +1,5 @@
-//! Organizations whose holds changed are found until their tenants have followed, and nothing decided before comes after.
+//! Organizations with changed holds are found until their tenants are adjusted, and no earlier decision is committed
+//! afterwards.
 
 use crate::harness::{Bench, on_both, organization, small, tenant};
 use serde_json::json;
@@ -11,7 +12,7 @@ use tenancy_core::rules::organization_holds::{place, release};
 on_both!(
     must_keep_holds_on_an_organization,
     must_find_an_organization_until_its_tenants_have_followed,
-    must_refuse_what_was_decided_before_the_tenants_were_moved,
+    must_refuse_decisions_from_before_the_tenants_counters_changed,
     must_let_one_of_two_who_hold_an_organization_decide_again,
 );
 
@@ -61,13 +62,13 @@ async fn must_find_an_organization_until_its_tenants_have_followed(bench: Bench)
     assert_eq!(behind[0].organization_id, organization("a3"));
     let second = hold(&bench, "a3", "abuse").await;
     bench.store.note_settled(&organization("a3"), first).await.unwrap();
-    assert_eq!(unsettled(&bench).await, ["a1", "a3"], "it has changed since");
+    assert_eq!(unsettled(&bench).await, ["a1", "a3"], "changed since");
     bench.store.note_settled(&organization("a3"), second).await.unwrap();
     bench.store.note_settled(&organization("a3"), first).await.unwrap();
-    assert_eq!(unsettled(&bench).await, ["a1"], "who comes late takes nothing back");
+    assert_eq!(unsettled(&bench).await, ["a1"], "a late note does not undo a newer one");
 }
 
-async fn must_refuse_what_was_decided_before_the_tenants_were_moved(bench: Bench) {
+async fn must_refuse_decisions_from_before_the_tenants_counters_changed(bench: Bench) {
     bench.organization("acme", json!({})).await;
     bench.organization("other", json!({})).await;
     for (id, of) in [("t-1", "acme"), ("t-2", "other"), ("t-3", "acme"), ("t-4", "acme")] {

@@ -1,4 +1,4 @@
-//! Jobs: claimed once, fenced by their lease, taken over when it is over.
+//! Jobs are claimed once, fenced by their lease, and taken over when the lease expires.
 
 use crate::harness::{Bench, full, on_both, on_pooled, small, tenant};
 use serde_json::json;
@@ -16,7 +16,7 @@ use tenancy_core::tenant::State;
 use tenancy_store::upkeep::Progress;
 
 on_both!(
-    must_bring_a_tenant_to_its_wish_and_back,
+    must_bring_a_tenant_to_its_desired_state_and_back,
     must_claim_each_job_once_and_not_more_than_asked,
     must_refuse_the_outcome_of_a_lost_lease,
     must_show_progress_and_logs_while_a_job_runs,
@@ -27,19 +27,19 @@ on_both!(
     must_put_a_job_that_waits_aside_until_it_is_due,
     must_be_claimed_again_when_what_it_waited_for_is_due,
     must_let_a_hold_or_a_job_that_begins_to_wait_be_first_and_the_other_look_again,
-    must_prolong_only_leases_that_hold,
+    must_extend_only_held_leases,
 );
 
 on_pooled!(
-    must_bring_a_tenant_to_its_wish_and_back,
+    must_bring_a_tenant_to_its_desired_state_and_back,
     must_claim_each_job_once_and_not_more_than_asked,
     must_refuse_the_outcome_of_a_lost_lease,
     must_show_progress_and_logs_while_a_job_runs,
     must_put_a_job_that_waits_aside_until_it_is_due,
-    must_prolong_only_leases_that_hold,
+    must_extend_only_held_leases,
 );
 
-async fn must_bring_a_tenant_to_its_wish_and_back(bench: Bench) {
+async fn must_bring_a_tenant_to_its_desired_state_and_back(bench: Bench) {
     bench.organization("acme", json!({})).await;
     bench.register(&full("acme-eu", "acme")).await.unwrap();
     bench.drain().await;
@@ -53,7 +53,7 @@ async fn must_bring_a_tenant_to_its_wish_and_back(bench: Bench) {
     let suspended = bench.snapshot("acme-eu").await;
     assert_eq!(suspended.tenant.facts.state, State::Suspended);
     assert_eq!(suspended.holds[0].reason.as_deref(), Some("unpaid"));
-    assert_eq!(suspended.tenant.terms.version, 1, "a lifecycle change is no version");
+    assert_eq!(suspended.tenant.terms.version, 1, "a lifecycle change creates no version");
     let freed = activate(&bench.declared, &suspended, Some("billing"), &mut bench.context()).unwrap();
     bench.commit(freed.changes).await.unwrap();
     bench.drain().await;
@@ -104,7 +104,7 @@ async fn must_keep_what_a_job_had_done_when_it_is_cancelled(bench: Bench) {
     bench.organization("acme", json!({})).await;
     bench.register(&full("t-1", "acme")).await.unwrap();
     let mut job = bench.claim().await.remove(0);
-    // Whoever cancels has read the job before its worker writes on.
+    // The caller that cancels has read the job before its worker writes again.
     let snapshot = bench.snapshot("t-1").await;
     let cancelled = outcome::cancel(&bench.declared, &snapshot, None, &mut bench.context()).unwrap();
     job.steps[0].state = StepState::Done;
@@ -143,7 +143,7 @@ async fn must_write_what_a_step_achieved_with_its_end_and_nothing_of_a_lost_leas
     assert_eq!((open.state, open.progress, open.logs.as_str()), (JobState::Running, 0.25, "0\n"));
     assert_eq!(open.steps[0].state, StepState::Done);
     assert_eq!(after.environments.iter().filter(|environment| environment.provisioned_at.is_some()).count(), 1);
-    // What was decided before is decided again.
+    // An earlier decision is decided again.
     let stale = decide(&before, &step(job, 1), 1);
     assert!(matches!(bench.commit(stale.changes).await, Err(Error::Conflict(Conflict::TenantMoved { .. }))));
 }
@@ -177,7 +177,7 @@ async fn must_keep_the_end_of_a_log_that_grows_too_long(bench: Bench) {
         assert!(bench.store.progress(&lease, progress).await.unwrap());
         bench.store.job(&tenant("t-1"), &job.job_id).await.unwrap().unwrap().logs
     };
-    // Four bytes each: what is cut is whole characters.
+    // Four bytes per character: the log is cut between characters.
     let line = format!("{}\n", "\u{1f980}".repeat(10_000));
     let mut all = String::new();
     for _ in 0..6 {
@@ -215,7 +215,7 @@ async fn must_put_a_job_that_waits_aside_until_it_is_due(bench: Bench) {
     assert_eq!((aside.state, aside.due_at, aside.lease_holder), (JobState::Queued, later, None));
     assert_eq!(aside.waiting_for.as_deref(), Some("a certificate"));
     assert!(bench.claim().await.is_empty());
-    assert!(!bench.store.put_aside(&lease, &seen, "late", later).await.unwrap(), "the lease is given up");
+    assert!(!bench.store.put_aside(&lease, &seen, "late", later).await.unwrap(), "the lease was returned");
     let snapshot = bench.snapshot("t-1").await;
     let late = outcome::complete(&bench.declared, &snapshot, &job, &mut bench.context()).unwrap();
     assert_eq!(bench.commit(late.changes).await, Err(Error::Conflict(Conflict::LeaseLost(job.job_id))));
@@ -228,7 +228,7 @@ async fn must_let_a_hold_or_a_job_that_begins_to_wait_be_first_and_the_other_loo
     let draft = bench.snapshot("acme-eu").await;
     let created = outcome::complete(&bench.declared, &draft, &create, &mut bench.context()).unwrap();
     bench.commit(created.changes).await.unwrap();
-    // The hold is decided on while the job is not claimed yet, or while it is worked on.
+    // The hold is decided before the job is claimed, or while it runs.
     for (is_claimed, hold_is_first) in [(false, false), (true, false), (true, true)] {
         let queued = bench.snapshot("acme-eu").await;
         let activate = bench.claim().await.remove(0);
@@ -260,7 +260,7 @@ async fn must_be_claimed_again_when_what_it_waited_for_is_due(bench: Bench) {
     assert_eq!((again.state, again.waiting_for, again.attempt), (JobState::Running, None, 2));
 }
 
-async fn must_prolong_only_leases_that_hold(bench: Bench) {
+async fn must_extend_only_held_leases(bench: Bench) {
     bench.organization("acme", json!({})).await;
     bench.register(&small("t-1", "acme")).await.unwrap();
     bench.register(&small("t-2", "acme")).await.unwrap();
@@ -270,5 +270,5 @@ async fn must_prolong_only_leases_that_hold(bench: Bench) {
     let held = bench.store.heartbeat(&leases, Duration::from_secs(10), Duration::from_secs(10)).await.unwrap();
     assert_eq!(held.len(), 1);
     assert_ne!(held[0].0, again[0].job_id);
-    assert!(bench.claim().await.is_empty(), "the one that was prolonged is not due");
+    assert!(bench.claim().await.is_empty(), "the extended lease is not due");
 }

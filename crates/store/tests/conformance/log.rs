@@ -1,4 +1,4 @@
-//! The log: one order, no gap, append-only.
+//! The log has one order and no gaps, and is append-only.
 
 use crate::harness::{Bench, full, on_both, on_pooled, small, tenant};
 use serde_json::json;

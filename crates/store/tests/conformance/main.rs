@@ -1,4 +1,4 @@
-//! The promises of the store: one suite, run on both databases.
+//! Tests of the store that run on both databases.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod erasure;

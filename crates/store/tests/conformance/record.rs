@@ -1,4 +1,4 @@
-//! What is committed is what is read; who loses a guard changes nothing.
+//! Committed changes are read back; changes whose guard fails write nothing.
 
 use crate::harness::{Bench, full, on_both, on_model, on_pooled, organization, small, tenant};
 use jiff::SignedDuration;
@@ -29,7 +29,7 @@ on_both!(
     must_end_a_page_whose_items_are_large,
     must_remove_what_has_expired_and_nothing_else,
     an_answer_must_count_as_absent_from_when_it_expires,
-    must_keep_one_answer_to_what_changed_nothing_and_none_for_a_key_that_moved,
+    must_keep_one_answer_when_nothing_changed_and_none_for_a_changed_key,
 );
 
 on_pooled!(
@@ -80,7 +80,8 @@ async fn must_refuse_a_tenant_of_no_organization(bench: Bench) {
     assert_eq!(bench.store.snapshot(&tenant("acme-eu")).await.unwrap(), None);
 }
 
-/// Any number of changes in its name ride in one batch, up to its revocation; behind that, in the same batch or later, none.
+/// Any number of changes with a key can be in one batch before its revocation. After it, in the same batch or later,
+/// none is committed.
 async fn must_commit_nothing_in_the_name_of_a_key_that_is_revoked(bench: Bench) {
     bench.organization("acme", json!({})).await;
     let made = keys::create(
@@ -105,7 +106,7 @@ async fn must_commit_nothing_in_the_name_of_a_key_that_is_revoked(bench: Bench) 
     assert_eq!(positions, [positions[0], positions[0] + 1, positions[0] + 2]);
     assert_eq!(answers[3..], [revoked.clone(), revoked.clone()]);
     assert_eq!(bench.store.commit(in_its_name("t-5")).await, revoked);
-    // A key may revoke itself, once.
+    // A key may revoke itself once.
     let made = keys::create(
         "itself",
         keys::Rights::unlimited(Role::Admin),
@@ -128,7 +129,7 @@ async fn must_keep_caps_exact_under_concurrent_registrations(bench: Bench) {
     let mut all = Vec::new();
     for number in 0..40 {
         let mut document = small(&format!("acme-{number}"), "acme");
-        // Every third asks for storage: the cap of the sum is met before that of the number.
+        // Every third tenant uses storage: the cap on the sum is reached before the cap on the number.
         if number % 3 == 0 {
             document["quotas"] = json!({"storageGiB": 25});
         }
@@ -281,7 +282,7 @@ async fn must_refuse_a_cursor_of_another_list(bench: Bench) {
 
 async fn must_end_a_page_whose_items_are_large(bench: Bench) {
     bench.organization("acme", json!({})).await;
-    // With all that may be said of webhooks, it is some 300 KB.
+    // With all allowed fields of webhooks, about 300 KB.
     let url = format!("https://example.com/{}", "x".repeat(2000));
     let webhook = |n: usize| json!({"name": format!("w{n}"), "url": url, "events": ["TENANCY_CREATED"]});
     let mut document = small("large", "acme");
@@ -315,11 +316,14 @@ async fn must_refuse_a_cursor_of_another_log(bench: Bench) {
     let listed = async |after| bench.store.audit(&Scope::All, &AuditFilter::default(), &page(after)).await;
     let next = listed(None).await.unwrap().next.unwrap();
     assert_eq!(listed(Some(next.clone())).await.unwrap().items.len(), 1);
-    // It is "log:", the epoch and the position, and the epoch may change.
+    // The cursor is "log:", the epoch and the position; the epoch may change.
     let gone = next.replacen("6c6f673a31", "6c6f673a32", 1);
     assert_ne!(gone, next);
     let refused = listed(Some(gone)).await;
-    assert!(matches!(&refused, Err(Error::Invalid(of)) if of[0].message.contains("begin anew")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(Error::Invalid(of)) if of[0].message.contains("start again without a cursor")),
+        "{refused:?}"
+    );
 }
 
 fn answer(bench: &Bench, digest: &str, body: &str, hours: i64) -> IdempotencyRecord {
@@ -335,7 +339,7 @@ fn answer(bench: &Bench, digest: &str, body: &str, hours: i64) -> IdempotencyRec
     }
 }
 
-async fn must_keep_one_answer_to_what_changed_nothing_and_none_for_a_key_that_moved(bench: Bench) {
+async fn must_keep_one_answer_when_nothing_changed_and_none_for_a_changed_key(bench: Bench) {
     let made =
         keys::create("gateway", keys::Rights::unlimited(Role::Admin), None, "token".into(), &mut bench.context())
             .unwrap();
@@ -369,7 +373,7 @@ async fn must_remove_what_has_expired_and_nothing_else(bench: Bench) {
         let changes = answered(&bench, &format!("t-{number}"), &format!("digest {number}"), hours);
         bench.commit(Some(changes)).await.unwrap();
     }
-    // An answer, and a usage that is not the newest; on SQLite the newest has taken its place.
+    // One response and one outdated usage row. On SQLite the newest usage row has replaced it.
     let expected = if bench.name == "sqlite" { 1 } else { 2 };
     assert_eq!(bench.store.remove_expired().await, Ok(expected));
     assert_eq!(bench.store.remove_expired().await, Ok(0));
@@ -379,17 +383,17 @@ async fn must_remove_what_has_expired_and_nothing_else(bench: Bench) {
     assert_eq!(record.usage.tenants, 2);
 }
 
-/// A registration with an answer that expires in so many hours.
+/// Registration with a response that expires in this many hours.
 fn answered(bench: &Bench, id: &str, digest: &str, hours: i64) -> Changes {
     let mut changes = bench.registration(&small(id, "acme")).changes.unwrap();
     changes.store_answer(answer(bench, digest, id, hours));
     changes
 }
 
-/// It stands in the way of a new one until it is removed, but it answers nobody.
+/// An expired response blocks a new one until it is removed, but is not returned.
 async fn an_answer_must_count_as_absent_from_when_it_expires(bench: Bench) {
     bench.organization("acme", json!({})).await;
-    // This very moment, which is over when it is looked for.
+    // Zero hours: expired by the time it is read.
     for (id, digest, hours) in [("t-1", "over", 0), ("t-2", "kept", 24)] {
         bench.commit(Some(answered(&bench, id, digest, hours))).await.unwrap();
         let read = bench.store.answer(digest).await.unwrap();

@@ -1,4 +1,4 @@
-//! The log is append-only, for everybody and by every way there is.
+//! The log is append-only, for every role and every statement.
 
 use crate::harness::{Bench, small};
 use serde_json::json;
@@ -9,7 +9,7 @@ use tenancy_store::database::Database;
 use tenancy_store::upkeep::Expired;
 use tenancy_testkit::Postgres;
 
-/// Why a statement is refused; a panic when it is not.
+/// Returns the error of a statement. Panics if it succeeds.
 async fn refused(client: &tokio_postgres::Client, sql: &str) -> String {
     match client.batch_execute(sql).await {
         Ok(()) => panic!("not refused: {sql}"),
@@ -46,7 +46,7 @@ async fn must_refuse_to_change_the_log_on_postgres() {
         let why = refused(&client, &format!("INSERT INTO {table} SELECT * FROM {table}")).await;
         assert!(why.contains("duplicate key"), "{why}");
     }
-    // Every partition, also those of months to come.
+    // All partitions, including those of future months.
     for row in database.rows("SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'tenant_audit'::regclass") {
         let partition = row[0].clone().unwrap();
         assert!(refused(&client, &format!("TRUNCATE {partition}")).await.contains("append-only"), "{partition}");
@@ -54,7 +54,7 @@ async fn must_refuse_to_change_the_log_on_postgres() {
     assert_eq!(database.rows(rows), before);
 }
 
-/// As after a restore that forgot a table.
+/// As after a restore that missed a table.
 #[tokio::test]
 async fn must_commit_nothing_without_a_position_for_its_events() {
     for table in ["log_batches", "log_head"] {
@@ -93,7 +93,7 @@ async fn must_make_and_drop_nothing_but_partitions_of_the_log() {
     }
     assert_eq!(database.value("SELECT log_drop_partition('tenant_audit_2001_12')"), "f");
     assert_eq!(count(), before);
-    // A name says which month it is, and nobody else says it.
+    // The function derives the month only from the name.
     assert_eq!(database.value("SELECT log_add_partition('tenant_audit_2001_12')"), "t");
     assert_eq!(database.value("SELECT log_add_partition('tenant_audit_2001_12')"), "f");
     let bounds =
@@ -106,7 +106,7 @@ async fn must_make_and_drop_nothing_but_partitions_of_the_log() {
     }
 }
 
-/// The month's partition in which what happens now stands.
+/// Returns the partition of this month's events.
 fn this_month(bench: &Bench) -> String {
     format!("tenant_audit_{}", bench.store.now().strftime("%Y_%m"))
 }
@@ -123,7 +123,7 @@ async fn must_say_that_it_is_not_ready_while_this_months_partition_is_not_attach
     bench.register(&small("t-1", "acme")).await.unwrap_err();
     let health = bench.store.health().await.unwrap();
     assert!(health.wrong.len() == 1 && health.wrong[0].contains(&month), "{health:?}");
-    // What has its name and is no part of the log is not taken for it.
+    // A table with the name of a partition that is not part of the log must not be used as one.
     for refused in [bench.store.top_up_log().await.map(drop), url.migrate(false).await.map(drop)] {
         let Err(Error::Internal(why)) = refused else { panic!("{refused:?}") };
         assert!(why.contains(&format!("{month} is there, but is not attached")), "{why}");
@@ -160,7 +160,7 @@ async fn must_make_a_partition_once_the_log_is_free_again() {
             tokio::task::yield_now().await;
         }
     };
-    // It waits, and is refused; and it waits again.
+    // It waits and fails, then waits again.
     let first = begun().await;
     while begun().await == first {
         tokio::task::yield_now().await;
@@ -170,9 +170,9 @@ async fn must_make_a_partition_once_the_log_is_free_again() {
 }
 
 const OLD: &str = "aud_016f0000000070008000000000000000";
-/// How many tenants have something that stands beside their old event: more than two portions.
+/// Number of tenants whose old event has private data: more than two portions.
 const OLD_PRIVATE: usize = 25_000;
-/// An event of the year 2019 with what stands beside it, and a job's worth of columns from an event of today.
+/// Event from 2019 with private data. The other columns come from an event of today.
 const OLD_ROWS: &str = "INSERT INTO tenant_audit (audit_id, tenant_id, event_type, actor, payload, correlation_id, \
      occurred_at, position, event_version, on_behalf_of) SELECT 'OLD', tenant_id, event_type, actor, payload, \
      correlation_id, occurred_at, 0, event_version, on_behalf_of FROM tenant_audit LIMIT 1; \
@@ -244,7 +244,7 @@ async fn must_refuse_to_change_the_log_on_sqlite() {
         assert!(error.contains(why), "{sql}: {error}");
     };
     for recursive in [true, false] {
-        // Off, as another program would have it: then REPLACE deletes past the triggers that forbid DELETE.
+        // Off, as another program may set it: then REPLACE deletes rows without firing the triggers that forbid DELETE.
         connection.pragma_update(None, "recursive_triggers", recursive).unwrap();
         for table in ["tenant_audit", "platform_audit"] {
             refused(&format!("UPDATE {table} SET actor = 'nobody'"), "append-only");
@@ -254,7 +254,7 @@ async fn must_refuse_to_change_the_log_on_sqlite() {
             refused(&format!("UPDATE OR REPLACE {table} SET audit_id = 'x'"), "append-only");
             let upsert = "ON CONFLICT (audit_id) DO UPDATE SET actor = 'nobody'";
             refused(&format!("INSERT INTO {table} SELECT * FROM {table} WHERE true {upsert}"), "append-only");
-            // There is no other key that a row could be replaced by.
+            // There is no other unique key by which a row could be replaced.
             let columns = format!("SELECT group_concat(name) FROM pragma_table_info('{table}')");
             let columns: String = connection.query_row(&columns, [], |row| row.get(0)).unwrap();
             let forged = columns.replace("audit_id", "'aud_forged'");
@@ -266,7 +266,7 @@ async fn must_refuse_to_change_the_log_on_sqlite() {
         refused("REPLACE INTO log_floor VALUES (1, '')", "only moves up");
         refused("INSERT OR REPLACE INTO log_floor VALUES (1, 'aud_f')", "only moves up");
     }
-    // What has expired goes below the floor, and only there.
+    // Expired events can be deleted below the floor, and only there.
     connection.execute_batch("UPDATE log_floor SET audit_id = 'aud_0'").unwrap();
     refused("UPDATE log_floor SET audit_id = ''", "only moves up");
     refused("REPLACE INTO log_floor VALUES (1, 'aud_1')", "only moves up");

@@ -1,4 +1,5 @@
-//! A server that answers late, not at all, or lets nobody in: what can be found out is found out, and nobody waits in vain.
+//! A server that answers late, does not answer, or refuses connections: the outcome is determined where possible, and
+//! callers do not wait in vain.
 
 use crate::harness::{Bench, small};
 use crate::rig::{Rig, together};
@@ -11,7 +12,7 @@ use tenancy_core::Error;
 use tenancy_store::database::Database;
 use tenancy_testkit::{Fault, Postgres};
 
-/// Longer than anybody waits.
+/// Longer than any timeout.
 const NEVER: Duration = Duration::from_secs(600);
 
 fn registered(bench: &Bench, id: &str) -> Member {
@@ -19,7 +20,7 @@ fn registered(bench: &Bench, id: &str) -> Member {
     Member { changes: decision.changes.unwrap(), after: Some(decision.snapshot) }
 }
 
-/// The connection that commits goes silent, and the server is there.
+/// The committing connection becomes silent while the server is running.
 async fn is_settled_behind(hint: &str, silence: Fault) {
     let mut rig = Rig::new(hint).await;
     rig.beside.organization("acme", json!({})).await;
@@ -38,9 +39,9 @@ async fn must_find_out_what_became_of_a_batch_when_its_connection_goes_silent() 
     tokio::join!(committed, never_sent);
 }
 
-/// An engine of many machines that does not know what became of a COMMIT: here it is rolled back.
+/// A distributed engine that does not know the outcome of a COMMIT. Here it is rolled back.
 #[tokio::test]
-async fn must_run_again_what_the_server_could_not_say_of_a_commit() {
+async fn must_run_a_batch_again_when_the_server_does_not_know_its_outcome() {
     let (database, [bench]) = processes("unsure").await;
     bench.organization("acme", json!({})).await;
     database.execute(
@@ -56,9 +57,9 @@ async fn must_run_again_what_the_server_could_not_say_of_a_commit() {
     assert_eq!(database.value("SELECT string_agg(tenant_id, ' ' ORDER BY 1) FROM tenants"), "t-1 t-2 t-3");
 }
 
-/// A password that was changed, a server without a place left: that is nobody's request.
+/// A changed password or a full server is not the fault of a request.
 #[tokio::test]
-async fn must_say_unavailable_while_it_is_not_let_in() {
+async fn must_say_unavailable_while_the_server_refuses_connections() {
     let postgres = Postgres::start();
     let database = postgres.database("shut");
     database.execute("CREATE ROLE serving LOGIN");
@@ -84,9 +85,9 @@ async fn must_say_unavailable_while_it_is_not_let_in() {
     }
 }
 
-/// Not one batch after the other, each with all its patience.
+/// Waiting batches must not each wait for the full timeout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn must_refuse_all_who_wait_when_there_is_no_connection_to_be_had() {
+async fn must_refuse_all_waiting_members_when_no_connection_can_be_opened() {
     let rig = Rig::new("crowd-away").await;
     rig.beside.organization("acme", json!({})).await;
     let members: Vec<_> = (0..3000).map(|number| registered(&rig.bench, &format!("t-{number}"))).collect();
@@ -95,7 +96,7 @@ async fn must_refuse_all_who_wait_when_there_is_no_connection_to_be_had() {
     let began = Instant::now();
     let answers = join_all(members.into_iter().map(|member| rig.bench.store.commit(member.changes))).await;
     assert!(answers.iter().all(|answer| *answer == Err(Error::Unavailable)));
-    // Twelve batches; one that is tried takes two seconds.
+    // Twelve batches; one attempt takes two seconds.
     assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
     rig.proxy.refuse(false);
     rig.bench.register(&small("after", "acme")).await.unwrap();

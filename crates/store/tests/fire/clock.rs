@@ -1,4 +1,4 @@
-//! Time is the database's, whatever this machine's clock says.
+//! Time is the database's time, whatever the clock of this machine says.
 
 use crate::harness::{Bench, small};
 use serde_json::json;
@@ -6,7 +6,8 @@ use std::time::Duration;
 use tenancy_core::Timestamp;
 use tenancy_store::database::Database;
 
-/// A bench on a database whose clock is `seconds` off this machine's: it has a function of its own for the time.
+/// Opens a database whose clock differs by `seconds` from this machine's; the database has a replacement for the time
+/// function.
 async fn off_by(seconds: i64) -> Bench {
     let database = tenancy_testkit::Postgres::shared().database("clock");
     let url = Database::Postgres(database.url());
@@ -32,7 +33,7 @@ async fn must_bind_the_databases_time_cut_to_microseconds() {
         assert_eq!(bench.store.now().subsec_nanosecond() % 1000, 0);
         bench.organization("acme", json!({})).await;
         let made = bench.register(&small("t-1", "acme")).await.unwrap().tenant.created_at;
-        assert_eq!(bench.snapshot("t-1").await.tenant.created_at, made, "nothing is cut off on the way");
+        assert_eq!(bench.snapshot("t-1").await.tenant.created_at, made, "no truncation");
         assert!((made.duration_since(Timestamp::now()).as_secs_f64() - wanted).abs() < 1.5, "{made}");
         // Due by the database's time.
         let jobs = bench.store.claim("us", 1, Duration::from_secs(10)).await.unwrap();
@@ -47,7 +48,7 @@ async fn must_not_be_ready_with_a_clock_more_than_five_seconds_off() {
         let wrong = off_by(seconds).await.store.health().await.unwrap().wrong;
         assert_eq!(wrong.is_empty(), ready, "{seconds} s: {wrong:?}");
         if !ready {
-            assert!(wrong[0].contains("s off the database's; at most 5 s are allowed"), "{wrong:?}");
+            assert!(wrong[0].contains("s off the database's, more than 5 s: synchronize them"), "{wrong:?}");
         }
     }
 }

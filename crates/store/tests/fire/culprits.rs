@@ -16,7 +16,7 @@ use tenancy_core::tenant::{Facts, Tenant, Terms};
 use tenancy_store::database::Database;
 use tenancy_testkit::Postgres;
 
-/// A registration whose rows are spoilt by hand: no rule makes such.
+/// Registration with manually corrupted rows that no rule would create.
 fn spoilt(bench: &Bench, id: &str, spoil: impl Fn(&mut Changes)) -> Member {
     let mut changes = bench.registration(&small(id, "acme")).changes.unwrap();
     spoil(&mut changes);
@@ -62,18 +62,18 @@ fn registrations(bench: &Bench, integers_end: bool) -> Vec<Member> {
         }),
         spoilt(bench, "anothers-alias", |changes| changes.write(Write::DeleteAlias(taken()))),
         spoilt(bench, "anothers-hold", |changes| changes.write(Write::UpdateHold(hold("hld_4", "anothers-hold")))),
-        // An id that is taken, and no guard that says so.
+        // A taken id, without the guard that reports it.
         spoilt(bench, "t-taken", |changes| changes.guards.retain(|guard| !matches!(guard, Guard::TenantUnused(_)))),
     ];
     if integers_end {
-        // It cannot even be sent.
+        // The value cannot be encoded.
         let beyond = |changes: &mut Changes| tenants_row(changes, &|row| row.terms.version = i64::MAX);
         members.push(spoilt(bench, "beyond-integer", beyond));
     }
     members
 }
 
-/// Changes whose guards hold, and whose writes are not what the guards are about.
+/// Changes whose guards hold but do not cover their writes.
 async fn updates(bench: &Bench) -> Vec<Member> {
     let mut members = Vec::new();
     for id in ["version-off", "counter-off", "epoch-off"] {
@@ -107,7 +107,7 @@ async fn updates(bench: &Bench) -> Vec<Member> {
     members
 }
 
-/// `integers_end`: the database refuses what is beyond 32 bits.
+/// `integers_end`: the database refuses integers beyond 32 bits.
 async fn run(bench: Bench, integers_end: bool) {
     bench.organization("acme", json!({})).await;
     let mut taken_by = bench.registration(&small("t-taken", "acme")).changes.unwrap();
@@ -137,13 +137,13 @@ async fn run(bench: Bench, integers_end: bool) {
         let record = bench.store.snapshot(id).await.unwrap();
         if place % 3 == 2 {
             assert!(matches!(answer, Err(Error::Internal(_) | Error::Busy)), "{id}: {answer:?}");
-            assert_eq!(record, records[place / 3], "{id} is left as it was");
+            assert_eq!(record, records[place / 3], "{id} is unchanged");
         } else {
             assert!(answer.is_ok() && record.is_some(), "{id}: {answer:?}");
         }
     }
     assert_eq!(answers.iter().filter(|answer| answer.is_err()).count(), bad);
-    assert_eq!(tenants().await, before + 2 * i64::try_from(bad).unwrap(), "what failed takes no room");
+    assert_eq!(tenants().await, before + 2 * i64::try_from(bad).unwrap(), "failed members use no capacity");
     bench.register(&small("after", "acme")).await.unwrap();
 }
 
@@ -157,7 +157,7 @@ async fn must_fail_only_the_culprit_of_a_batch_on_sqlite() {
     run(Bench::sqlite().await, false).await;
 }
 
-/// The error says which row a write did not meet, under an SQLSTATE of its own.
+/// The error names the row that a write did not match, with a separate SQLSTATE.
 #[tokio::test]
 async fn must_name_the_row_that_a_write_did_not_meet() {
     let bench = Bench::postgres().await;
@@ -180,9 +180,9 @@ async fn must_name_the_row_that_a_write_did_not_meet() {
     }
 }
 
-/// Somebody's session keeps a tenant's row: only who needs that row is refused.
+/// Another session locks a tenant's row: only members that need that row fail.
 #[tokio::test]
-async fn must_fail_only_who_needs_a_row_that_somebody_keeps() {
+async fn must_fail_only_members_that_need_a_locked_row() {
     let database = Postgres::shared().database("kept");
     let url = Database::Postgres(database.url());
     url.migrate(false).await.unwrap();
@@ -205,10 +205,10 @@ async fn must_fail_only_who_needs_a_row_that_somebody_keeps() {
     bench.store.commit(change).await.unwrap();
 }
 
-/// Somebody's session keeps an organization's row until another's tenant is there. So whoever needs that row comes behind
-/// whoever does not, and keeps nobody waiting.
+/// Another session locks an organization's row until another organization's tenant exists. Members that need the locked
+/// row must not delay the others.
 #[tokio::test]
-async fn must_let_who_needs_a_row_that_somebody_keeps_come_last() {
+async fn must_run_members_that_need_a_locked_row_last() {
     let (database, [bench]) = processes("last").await;
     bench.organization("acme", json!({})).await;
     bench.organization("kept", json!({})).await;
@@ -228,7 +228,7 @@ async fn must_let_who_needs_a_row_that_somebody_keeps_come_last() {
     assert_eq!(codes, ["busy", "in", "in", "in"]);
 }
 
-/// What became of three registrations at once, of which the server refuses the second with this code.
+/// Answers of three concurrent registrations, of which the server refuses the second with this code.
 async fn with_one_refused(hint: &str, code: &str) -> Vec<Answer> {
     let (database, [bench]) = processes(hint).await;
     bench.organization("acme", json!({})).await;
@@ -241,14 +241,15 @@ async fn with_one_refused(hint: &str, code: &str) -> Vec<Answer> {
     together(&bench.store, &["t-1", "odd", "t-2"].map(registered)).await
 }
 
-/// A server that has no memory for one of them.
+/// The server has no memory for one of them.
 #[tokio::test]
-async fn must_fail_only_who_is_too_much_for_the_server() {
+async fn must_fail_only_the_member_that_exceeds_the_servers_memory() {
     let answers = with_one_refused("memory", "53200").await;
     assert!(matches!(&answers[..], [Ok(_), Err(Error::Unavailable), Ok(_)]), "{answers:?}");
 }
 
-/// The server cannot do what one of them asks for: that is its answer, and no sign that the database is away.
+/// The server does not support a statement of one member: only that member fails, and the database is not considered
+/// unreachable.
 #[tokio::test]
 async fn must_give_the_text_of_what_the_server_does_not_support() {
     match &with_one_refused("unsupported", "0A000").await[..] {
@@ -257,9 +258,9 @@ async fn must_give_the_text_of_what_the_server_does_not_support() {
     }
 }
 
-/// An internal error of the server that leaves the session as it is.
+/// An internal error of the server that leaves the session intact.
 #[tokio::test]
-async fn must_take_no_internal_error_of_one_for_a_connection_that_is_lost() {
+async fn must_not_treat_an_internal_error_as_a_lost_connection() {
     let answers = with_one_refused("internal", "XX000").await;
     assert!(matches!(&answers[..], [Ok(_), Err(Error::Internal(_)), Ok(_)]), "{answers:?}");
 }

@@ -1,4 +1,4 @@
-//! Connections that are cut, at every point of a batch.
+//! Connections that are cut at every point of a batch.
 
 use crate::harness::{Bench, full, small};
 use crate::rig::Rig;
@@ -18,7 +18,7 @@ fn member(decision: Decision) -> Member {
     Member { after: Some(decision.snapshot), changes: decision.changes.unwrap() }
 }
 
-/// A batch with every kind of verdict: seven that are in, and three that are refused.
+/// Batch with every verdict: seven members that are accepted and three that are refused.
 async fn batch(bench: &Bench, beside: &Bench, number: u64) -> Vec<Member> {
     let base = beside.snapshot("base").await;
     let change = |name: &str| {
@@ -55,8 +55,8 @@ async fn batch(bench: &Bench, beside: &Bench, number: u64) -> Vec<Member> {
     ]
 }
 
-/// As large as a batch may be, so it is one by itself: what waits besides is the next one, whose first flush goes out
-/// behind the COMMIT of this one.
+/// A batch of maximum size with one member. Waiting members form the next batch, whose first flush is sent directly
+/// after the COMMIT of this one.
 fn large(bench: &Bench, number: u64) -> Member {
     large_of(bench, "acme", number)
 }
@@ -68,7 +68,8 @@ pub fn large_of(bench: &Bench, organization: &str, number: u64) -> Member {
     large
 }
 
-/// The answers of [`batch`] when all goes well, and also when a connection is cut: nobody hears of it.
+/// Compares the answers of [`batch`] with a normal run. They must be the same after a cut connection, which callers do
+/// not notice.
 fn as_without_cut(answers: &[crate::history::Answer], what: &str) {
     let codes: Vec<_> = answers.iter().map(|answer| answer.as_ref().map_or_else(Error::code, |_| "in")).collect();
     let expected =
@@ -76,9 +77,9 @@ fn as_without_cut(answers: &[crate::history::Answer], what: &str) {
     assert_eq!(codes, expected, "{what}");
 }
 
-/// Cuts before the first message of a batch, before the second, and so on, until the batch has no more: BEGIN, each bind,
-/// execute and sync of both flushes, COMMIT. (The server cannot tell a cut before a message from one after the message
-/// that came before.) `part` of two, so that both run at once. With `ahead`, another batch is under way before it.
+/// Cuts before the first message of a batch, before the second, and so on until the end: BEGIN, each bind, execute and
+/// sync of both flushes, COMMIT. (For the server a cut before a message equals a cut after the previous one.) `part` is
+/// one of two, so that both run in parallel. With `ahead`, another batch is in flight before it.
 async fn cut_before_every_message(part: u64, ahead: bool) {
     let mut rig = Rig::new("before").await;
     rig.beside.organization("acme", json!({})).await;
@@ -102,12 +103,12 @@ async fn cut_before_every_message(part: u64, ahead: bool) {
         nth += 2;
     }
     println!("{nth} messages");
-    assert!(nth > if ahead { 90 } else { 60 }, "reads, writes, log and commit are more messages than {nth}");
+    assert!(nth > if ahead { 90 } else { 60 }, "expected more messages than {nth} for reads, writes, log and commit");
     rig.check().await;
 }
 
-/// As [`cut_before_every_message`], of two batches of one organization: the first flush of the second is sent behind the
-/// COMMIT of the first.
+/// Same as [`cut_before_every_message`], with two batches of one organization: the first flush of the second batch is
+/// sent directly after the COMMIT of the first.
 async fn cut_before_every_message_of_two(part: u64) {
     let mut rig = Rig::new("two").await;
     let mut nth = 1 + part;
@@ -131,11 +132,11 @@ async fn cut_before_every_message_of_two(part: u64) {
         nth += 2;
     }
     println!("{nth} messages");
-    assert!(nth > 40, "what asserts, writes, log and commit are more messages than {nth}");
+    assert!(nth > 40, "expected more messages than {nth} for assertions, writes, log and commit");
     rig.check().await;
 }
 
-/// What is sent behind a BEGIN or a COMMIT is on its way when that fails.
+/// Messages that are sent directly after a BEGIN or a COMMIT are already in flight when it fails.
 #[tokio::test]
 async fn must_keep_two_batches_of_one_organization_whole_when_only_a_begin_or_a_commit_fails() {
     for nth in 1..=4 {
@@ -183,10 +184,10 @@ async fn must_keep_two_batches_whole_when_they_are_cut_before_any_even_message()
     cut_before_every_message(1, true).await;
 }
 
-/// How long a COMMIT takes here: so long that no scheduler makes up for it.
+/// Duration of a COMMIT in these tests: longer than any scheduling delay.
 const SLOW: Duration = Duration::from_millis(1500);
 
-/// How long after its COMMIT was sent the next batch begins, and how long after that its own COMMIT is sent.
+/// Returns the time from the COMMIT to the BEGIN of the next batch, and from there to its COMMIT.
 async fn behind(rig: &mut Rig, members: Vec<Member>) -> (Duration, Duration) {
     rig.slow_commits(SLOW);
     let seen = rig.commit_begin_commit();
@@ -202,7 +203,7 @@ async fn begins_behind(rig: &mut Rig, members: Vec<Member>) -> Duration {
     behind(rig, members).await.0
 }
 
-/// Registers two, one after the other: the second time all statements are known, and so is the organization.
+/// Registers two tenants one after the other, so that all statements are prepared and the organization is cached.
 async fn warm(rig: &mut Rig, organization: &str) {
     rig.beside.organization(organization, json!({})).await;
     for number in 0..2 {
@@ -227,7 +228,7 @@ async fn must_not_begin_a_batch_ahead_of_who_was_put_off() {
     let mut rig = Rig::new("put-off").await;
     rig.beside.organization("acme", json!({})).await;
     let one = rig.bench.registration(&small("one", "acme"));
-    // Of the same organization's row, which the first of them writes.
+    // The same organization's row, which the first batch writes.
     let document = json!({"organization_id": "acme", "display_name": "Acme"});
     let (desired, _) = OrganizationManifest::parse(&rig.bench.declared, &document).unwrap();
     let record = rig.beside.store.organization(&OrganizationId::known("acme")).await.unwrap().unwrap();
@@ -274,7 +275,7 @@ async fn must_find_a_commit_whose_answer_was_lost() {
     rig.check().await;
 }
 
-/// What the pooler says of a server that is gone is no answer to the batch.
+/// The pooler's error about a lost server is not the outcome of the batch.
 #[tokio::test]
 async fn must_keep_a_batch_whole_when_it_is_cut_behind_a_pooler() {
     let (_pooler, mut rig) = Rig::pooled("pooled").await;
@@ -291,15 +292,15 @@ async fn must_keep_a_batch_whole_when_it_is_cut_behind_a_pooler() {
         let answers = rig.commit(members).await;
         as_without_cut(&answers, &format!("cut {number}"));
         if armed.fired() == 0 {
-            assert!(number > 15, "a batch has more messages: {number}");
+            assert!(number > 15, "expected more messages than {number} in a batch");
             break;
         }
     }
     rig.check().await;
 }
 
-/// The COMMIT reaches the server when the client is back already: sooner than a lock is waited for, later, and later
-/// than the server keeps a transaction that says nothing.
+/// The COMMIT reaches the server after the client has reconnected: before the lock timeout, after it, and after the
+/// server's idle-in-transaction timeout.
 #[tokio::test]
 async fn must_find_a_commit_that_appears_later() {
     let run = async |later: u64, members: usize| {
@@ -307,7 +308,7 @@ async fn must_find_a_commit_that_appears_later() {
         rig.beside.organization("acme", json!({})).await;
         rig.beside.register(&small("base", "acme")).await.unwrap();
         let mut members = batch(&rig.bench, &rig.beside, 1).await.into_iter().take(members).collect::<Vec<_>>();
-        // First or last in the batch must be the same.
+        // The result must be the same for the first and the last member of the batch.
         members.reverse();
         if later == 1500 {
             members.insert(0, large(&rig.bench, 1));
@@ -322,7 +323,7 @@ async fn must_find_a_commit_that_appears_later() {
     futures_util::future::join_all(runs.map(|(later, members)| run(later, members))).await;
 }
 
-/// Something that may go wrong in the next batch: where it does depends on how many messages that has.
+/// Random fault for the next batch. The message it occurs at depends on the number of messages.
 fn misfortune(rig: &Rig, chance: &mut Chance) -> Vec<Armed> {
     match chance.below(8) {
         0 => vec![rig.arm(Fault::cut_before(), 1 + chance.below(80))],
@@ -339,7 +340,7 @@ fn misfortune(rig: &Rig, chance: &mut Chance) -> Vec<Armed> {
     }
 }
 
-/// While another process, which nothing happens to, changes the same tenants.
+/// At the same time another process without faults changes the same tenants.
 #[tokio::test]
 async fn must_stay_whole_under_random_schedules() {
     let mut chance = Chance::new(20_261_123);

@@ -48,7 +48,7 @@ async fn must_count_what_another_process_added_though_the_rows_in_between_are_go
     let (_database, [one, two]) = with_two_tenants("added", 4).await;
     two.register(&small("t-3", "acme")).await.unwrap();
     two.register(&small("t-4", "acme")).await.unwrap();
-    // The usage row of the number that would be next went with it.
+    // The usage row with the next number was removed with it.
     assert_ne!(two.store.remove_expired().await.unwrap(), 0);
     assert_eq!(code(one.register(&small("t-5", "acme")).await), "organization_cap_exceeded");
 }
@@ -63,7 +63,7 @@ async fn must_add_no_tenant_to_an_organization_that_another_process_closed() {
 }
 
 #[tokio::test]
-async fn must_refuse_nobody_on_the_strength_of_what_was_not_read() {
+async fn must_refuse_no_member_because_of_rows_that_were_not_read() {
     let (database, [one, two]) = with_two_tenants("raised", 3).await;
     one.register(&small("t-3", "acme")).await.unwrap();
     raise(&two, 4).await;
@@ -84,7 +84,7 @@ async fn must_register_no_tenant_that_another_process_has_registered() {
 async fn must_change_no_tenant_that_another_process_has_suspended() {
     let (database, [one, two]) = with_two_tenants("moved", 3).await;
     let before = one.snapshot("t-1").await;
-    // The counter moves, and the version stays.
+    // The counter changes and the version does not.
     let suspension = Suspension { hold: None, reason: Some("unpaid".to_owned()), until: None };
     let suspended = lifecycle::suspend(&two.declared, &before, &suspension, &mut two.context()).unwrap();
     two.commit(suspended.changes).await.unwrap();
@@ -139,7 +139,7 @@ fn aliased(id: &str, organization: &str) -> serde_json::Value {
 
 /// Rows of aliases are deleted before others are inserted, so a unique key would not protect the alias.
 #[tokio::test]
-async fn must_give_no_alias_to_who_comes_before_the_one_who_drops_it() {
+async fn must_give_no_alias_to_a_member_before_the_member_that_drops_it() {
     let (database, [bench]) = processes("dropped").await;
     bench.organization("acme", json!({})).await;
     let owner = bench.register(&aliased("t-1", "acme")).await.unwrap();
@@ -176,7 +176,7 @@ async fn must_not_bring_what_was_refused_when_it_arrives_late() {
     assert_eq!(armed.fired(), 1);
     let dropped = rig.beside.change(&owner, &small("t-1", "beta"), &[]).unwrap();
     rig.beside.commit(dropped.changes).await.unwrap();
-    // It ends when it is ended, or when it has done what arrived late.
+    // The session ends when it is terminated, or after it has run the late messages.
     while rig.value(&format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {committer}")) != "0" {
         tokio::task::yield_now().await;
     }

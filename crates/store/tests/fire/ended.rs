@@ -1,10 +1,10 @@
-//! A thread of a store that is no more: nothing can be entrusted to that store, and it says so.
+//! A thread of a store that has ended: the store must report that it accepts no changes.
 
 use crate::harness::{Bench, small};
 use serde_json::json;
 use tenancy_store::Next;
 
-/// What a store says is wrong once a thread of it has panicked over this.
+/// Problems that a store reports after one of its threads has panicked during this work.
 async fn wrong_after(bench: Bench, next: Next) -> Vec<String> {
     bench.organization("acme", json!({})).await;
     let wrong = || async { bench.store.health().await.unwrap().wrong };
@@ -13,7 +13,7 @@ async fn wrong_after(bench: Bench, next: Next) -> Vec<String> {
     if next == Next::Change {
         assert!(bench.register(&small("t-1", "acme")).await.is_err());
     }
-    // The thread may still be at it.
+    // The thread may still be ending.
     let said = async {
         while wrong().await.is_empty() {
             tokio::task::yield_now().await;
@@ -28,21 +28,21 @@ fn assert_restart(wrong: &[String], what: &str) {
 }
 
 #[tokio::test]
-async fn must_not_be_well_without_its_writer_on_sqlite() {
+async fn must_report_a_lost_writer_on_sqlite() {
     for next in [Next::Change, Next::Upkeep] {
         assert_restart(&wrong_after(Bench::sqlite().await, next).await, "sqlite-writer");
     }
 }
 
 #[tokio::test]
-async fn must_not_be_well_without_its_committer_or_its_reads_on_postgres() {
+async fn must_report_a_lost_committer_or_reader_on_postgres() {
     for (next, what) in [(Next::Change, "postgres-commits"), (Next::Read, "postgres-reads")] {
         assert_restart(&wrong_after(Bench::postgres().await, next).await, what);
     }
 }
 
 #[tokio::test]
-async fn must_be_well_when_it_was_closed() {
+async fn must_report_no_problem_after_close() {
     for bench in [Bench::sqlite().await, Bench::postgres().await] {
         bench.organization("acme", json!({})).await;
         bench.store.close().await;

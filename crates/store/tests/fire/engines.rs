@@ -1,4 +1,4 @@
-//! The same random batches for the reference, the model and both databases: the same answers, positions and rows.
+//! The same random batches on the reference, the model and both databases give the same answers, positions and rows.
 
 use crate::harness::Bench;
 use crate::reference::Reference;
@@ -9,13 +9,13 @@ use tenancy_testkit::Chance;
 
 type Tables = BTreeMap<&'static str, Vec<Vec<String>>>;
 
-/// So many members at most; the queue is smaller than a batch may be.
+/// Maximum number of members; the queue is smaller than the maximum batch.
 const MOST: u64 = 40;
 
-/// So many where SQLite takes part: of more, its writer takes a half, and it would not be given the same batches.
+/// Maximum number of members with SQLite. Its writer takes half of a longer queue, so its batches would differ.
 const MOST_TOGETHER: u64 = 16;
 
-/// What SQLite has of them: the newest usage of each organization, which takes the place of the one before.
+/// SQLite keeps only the newest usage row of each organization, which replaces the previous one.
 fn without_older_usages(tables: &Tables) -> Tables {
     let mut tables = tables.clone();
     let usages = tables.get_mut("organization_usage").unwrap();
@@ -50,7 +50,7 @@ async fn same_batches(seed: u64, batches: usize, most: u64, others: &[&Bench]) {
             assert_eq!(i64::try_from(expected["log_batches"].len()).unwrap(), reference.batches);
             for bench in others {
                 let mut tables = bench.store.tables().await.unwrap();
-                // The first row is the migration's, of no time that counts.
+                // The migration wrote the first row; its time is irrelevant.
                 tables.get_mut("log_batches").unwrap().remove(0);
                 let expected = if bench.name == "sqlite" { &without_older_usages(&expected) } else { &expected };
                 for (name, rows) in expected {

@@ -1,4 +1,5 @@
-//! Hints that a job is queued, and that the log has grown: at once in the same process, soon in the others, and no more of them than are of use.
+//! Hints that a job is queued and that the log has grown: immediate in the same process, soon in the others, and no
+//! more than needed.
 
 use crate::harness::{Bench, small};
 use crate::rig::Rig;
@@ -8,10 +9,10 @@ use tenancy_store::Topic;
 use tenancy_store::database::Database;
 use tenancy_testkit::{Fault, PgBouncer, Postgres};
 
-/// Far longer than a hint takes, and shorter than anybody would wait for a test.
+/// Much longer than a hint takes, and short enough for a test to wait.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Waits until so many sessions listen to the database.
+/// Waits until this many sessions listen to the database.
 async fn listened_to(database: &tenancy_testkit::Database, sessions: &str) {
     let listening =
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'";
@@ -21,7 +22,7 @@ async fn listened_to(database: &tenancy_testkit::Database, sessions: &str) {
         }
     })
     .await
-    .expect("somebody listens");
+    .expect("sessions listen");
 }
 
 async fn registered(bench: &Bench) {
@@ -33,18 +34,18 @@ async fn hinted(bench: &Bench) {
     tokio::time::timeout(SOON, bench.store.notified(Topic::Jobs)).await.expect("a hint");
 }
 
-/// Waits for the log where `follows` is, from before `commits` does something at another place.
+/// Waits for the log on `follows`, starting before `commits` makes a change elsewhere.
 async fn follows(follows: &Bench, commits: impl Future<Output = ()>) {
     let grown = [follows.store.notified(Topic::Log), follows.store.notified(Topic::Log)];
     commits.await;
     for one in grown {
-        tokio::time::timeout(SOON, one).await.expect("a hint to each who waits");
+        tokio::time::timeout(SOON, one).await.expect("a hint for each waiting task");
     }
 }
 
 /// No job is queued here.
 #[tokio::test]
-async fn must_wake_all_who_follow_the_log_in_the_same_process_and_in_others() {
+async fn must_wake_all_followers_of_the_log_in_the_same_process_and_in_others() {
     for bench in [Bench::sqlite().await, Bench::model()] {
         follows(&bench, bench.organization("acme", json!({}))).await;
     }
@@ -58,7 +59,7 @@ async fn must_wake_all_who_follow_the_log_in_the_same_process_and_in_others() {
 }
 
 #[tokio::test]
-async fn must_wake_who_works_jobs_in_the_same_process_and_in_others() {
+async fn must_wake_job_workers_in_the_same_process_and_in_others() {
     for bench in [Bench::sqlite().await, Bench::model()] {
         registered(&bench).await;
         hinted(&bench).await;
@@ -81,7 +82,7 @@ async fn must_listen_behind_a_pooler_where_it_has_a_url_for_that() {
     let pooled = format!("{}?pooler=transaction", pooler.url(&database));
     let listening = Bench::on(&Database::Postgres(format!("{pooled}&listen={}", database.url()))).await;
     listened_to(&database, "1").await;
-    // It listens to nobody, and tells the others all the same.
+    // It does not listen, and still sends hints to the others.
     let other = Bench::on(&Database::Postgres(pooled)).await;
     registered(&other).await;
     hinted(&listening).await;
@@ -103,7 +104,7 @@ async fn must_listen_again_when_the_connection_was_lost() {
     hinted(&other).await;
 }
 
-/// Each takes a lock of the whole server.
+/// Each NOTIFY takes a server-wide lock.
 #[tokio::test]
 async fn must_tell_others_once_for_many_jobs() {
     let rig = Rig::new("hints-many").await;

@@ -1,4 +1,4 @@
-//! What was asked and answered, held against what is there afterwards.
+//! Records requests and answers, and compares them with the stored data.
 
 use crate::world::Member;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use tenancy_testkit::Database;
 
 pub type Answer = Result<Receipt, Error>;
 
-/// Everything that was asked of one database.
+/// All requests to one database with their answers.
 #[derive(Debug)]
 pub struct History {
     database: Database,
@@ -24,7 +24,7 @@ impl History {
         Self { database: database.clone(), asked: Vec::new() }
     }
 
-    /// Takes down what a member was answered.
+    /// Records the answer of a member.
     pub fn told(&mut self, member: Member, answer: Answer) {
         self.asked.push((member, answer));
     }
@@ -34,18 +34,18 @@ impl History {
         members.into_iter().zip(answers).for_each(|(member, answer)| self.told(member, answer));
     }
 
-    /// Looks at every answer.
+    /// Visits every answer.
     pub fn each(&self, look: impl FnMut(&Answer)) {
         self.asked.iter().map(|(_, answer)| answer).for_each(look);
     }
 
-    /// How many were answered so.
+    /// Number of answers that match.
     pub fn count(&self, so: impl Fn(&Answer) -> bool) -> usize {
         self.asked.iter().filter(|(_, answer)| so(answer)).count()
     }
 
-    /// Every answered change is there exactly once, what was refused wrote nothing, what is unknown is whole or not
-    /// there; record and log agree.
+    /// Checks that every confirmed change is stored exactly once, that refused changes wrote nothing, that changes with
+    /// unknown outcome are stored completely or not at all, and that record and log agree.
     pub async fn check(&self, store: &Store) {
         let mut log = BTreeMap::<String, Vec<i64>>::new();
         let events =
@@ -84,7 +84,7 @@ impl History {
     }
 }
 
-/// Without what upkeep has written since: who has the job's lease.
+/// Removes what upkeep has written since: the holder of the job's lease.
 fn sorted(mut snapshot: TenantSnapshot) -> TenantSnapshot {
     if let Some(job) = &mut snapshot.open_job {
         (job.state, job.due_at, job.attempt) = (JobState::Queued, job.created_at, 0);
@@ -93,24 +93,25 @@ fn sorted(mut snapshot: TenantSnapshot) -> TenantSnapshot {
     snapshot.environments.sort_by(|a, b| a.name.cmp(&b.name));
     snapshot.webhooks.sort_by(|a, b| a.name.cmp(&b.name));
     snapshot.aliases.sort();
-    // Not the tenant's: they come and go without it.
+    // The holds of the organization change independently of the tenant.
     snapshot.organization_holds.clear();
     snapshot
 }
 
-/// The position of the first event when all are there, in order, once; `None` when none is.
+/// Position of the first event if all events are stored once and in order; `None` if none is stored.
 fn places(changes: &Changes, log: &BTreeMap<String, Vec<i64>>) -> Option<i64> {
     let found: Vec<_> = changes.events().iter().map(|event| log.get(event.audit_id.as_str())).collect();
     if found.iter().all(Option::is_none) {
         return None;
     }
-    let places: Vec<i64> = found.iter().map(|at| at.unwrap_or_else(|| panic!("half there: {changes:#?}"))[0]).collect();
+    let places: Vec<i64> =
+        found.iter().map(|at| at.unwrap_or_else(|| panic!("partly stored: {changes:#?}"))[0]).collect();
     assert!(found.iter().all(|at| at.unwrap().len() == 1), "twice: {changes:#?}");
     assert!(places.windows(2).all(|pair| pair[1] == pair[0] + 1), "{places:?}");
     Some(places[0])
 }
 
-/// Queries that find nothing in a record that is whole.
+/// Queries that find nothing in a consistent record.
 const WHOLE: &[(&str, &str)] = &[
     (
         "batches follow each other without gap",
@@ -182,7 +183,7 @@ const WHOLE: &[(&str, &str)] = &[
     ),
 ];
 
-/// Record and log agree.
+/// Checks that record and log agree.
 pub fn whole(database: &Database) {
     for (promise, sql) in WHOLE {
         let found = database.rows(sql);

@@ -1,4 +1,5 @@
-//! The commit path under fire: cut connections, databases that stop, members that cannot be written, rivals.
+//! The commit path under faults: cut connections, stopped databases, members that cannot be written, and rival
+//! processes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod appended;
@@ -9,7 +10,7 @@ mod cuts;
 mod elsewhere;
 mod ended;
 mod engines;
-#[allow(dead_code, unused_imports, unused_macros, reason = "its own suite uses all of it")]
+#[allow(dead_code, unused_imports, unused_macros, reason = "the conformance suite uses all of it")]
 #[path = "../conformance/harness.rs"]
 mod harness;
 mod hints;

@@ -1,4 +1,4 @@
-//! Migrations: two at once, a database that is behind, one that another build has made.
+//! Migrations: two at once, a database that is behind, and one that another build has migrated.
 
 use crate::harness::{Bench, small};
 use crate::rig::together;
@@ -60,7 +60,8 @@ async fn must_wait_for_the_lock_of_another_migration() {
     migration.await.unwrap().unwrap();
 }
 
-/// A newer release expands the schema while this one serves: rows go as rows of the table, which has one column more now.
+/// A newer release expands the schema while this one serves: rows are sent as rows of the table, which now has one more
+/// column.
 #[tokio::test]
 async fn must_commit_on_when_another_release_adds_columns() {
     let database = Postgres::shared().database("expanded");
@@ -78,7 +79,7 @@ async fn must_commit_on_when_another_release_adds_columns() {
             bench.commit(bench.change(&made, &renamed, &[]).unwrap().changes).await.unwrap();
         }
         for table in ["tenants", "tenant_audit", "organization_usage", "audit_private"] {
-            // The last is of a type of the server's own that no driver knows.
+            // The last column has a type of the server's own that the driver does not know.
             database.execute(&format!(
                 "ALTER TABLE {table} ADD COLUMN later_{round} text, ADD COLUMN domain_{round} later_domain, \
                  ADD COLUMN unknown_{round} pg_class"
@@ -96,7 +97,7 @@ async fn must_refuse_to_open_postgres_that_is_behind_or_of_another_build() {
     let planned = url.migrate(true).await.unwrap();
     assert_eq!(planned.applied[0], "0001_record");
     assert!(planned.sql.concat().contains("CREATE TABLE tenants"));
-    assert_eq!(database.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0", "only said");
+    assert_eq!(database.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0", "dry run only");
     url.migrate(false).await.unwrap();
     url.open().await.unwrap();
     database.execute("INSERT INTO schema_migrations VALUES ('9999_next', 'x', '0.1.0', '2026-01-01Z')");
@@ -115,7 +116,7 @@ async fn must_refuse_to_open_sqlite_that_is_behind_or_of_another_build() {
     let path = directory.path().join("tenancy.db");
     let url = Database::Sqlite(path.clone());
     assert_eq!(url.migrate(true).await.unwrap().applied[0], "0001_record");
-    assert!(!path.exists(), "only said");
+    assert!(!path.exists(), "dry run only");
     says(url.open().await, &["0001_record", "tenancy db migrate"]);
     url.migrate(false).await.unwrap();
     url.open().await.unwrap().close().await;
@@ -157,7 +158,7 @@ async fn must_print_in_a_dry_run_all_that_brings_postgres_up() {
     let bench = Bench::on(&url).await;
     bench.organization("acme", json!({})).await;
     bench.register(&small("t-1", "acme")).await.unwrap();
-    // What it does itself is the same, but for when.
+    // The migrations' own rows are the same except for their times.
     let migrated = Postgres::shared().database("migrated");
     Database::Postgres(migrated.url()).migrate(false).await.unwrap();
     let rows = "SELECT name, checksum, oldest_release, applied_at > '2026-01-01Z' FROM schema_migrations";
@@ -186,7 +187,7 @@ async fn must_print_in_a_dry_run_all_that_brings_sqlite_up() {
     assert_eq!(row(&printed), row(&migrated));
 }
 
-/// The names and contents of what is in a directory.
+/// Names and contents of the files in a directory.
 fn contents(directory: &Path) -> BTreeMap<OsString, Vec<u8>> {
     let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
     entries.map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap())).collect()
@@ -199,8 +200,8 @@ async fn must_look_at_sqlite_without_changing_anything_also_while_a_server_has_i
     let url = Database::Sqlite(path.clone());
     says(url.look().await, &["0001_record"]);
     assert_eq!(url.migrate(true).await.unwrap().applied[0], "0001_record");
-    assert!(contents(directory.path()).is_empty(), "nothing is made");
-    // As another program leaves it: without a log to write ahead to.
+    assert!(contents(directory.path()).is_empty(), "nothing is created");
+    // As another program leaves it: without a write-ahead log.
     rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE other (a integer)").unwrap();
     let before = contents(directory.path());
     says(url.look().await, &["0001_record"]);
@@ -225,7 +226,7 @@ async fn must_refuse_a_second_process_by_whatever_name_it_opens_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let [path, link, name] = ["tenancy.db", "link.db", "name.db"].map(|name| directory.path().join(name));
     let [url, linked, named] = [&path, &link, &name].map(|path| Database::Sqlite(path.clone()));
-    // A link that leads to a file which is not there yet.
+    // A link to a file that does not exist yet.
     std::os::unix::fs::symlink(&path, &link).unwrap();
     linked.migrate(false).await.unwrap();
     let holder = format!("process {}", std::process::id());
@@ -247,7 +248,7 @@ async fn must_refuse_a_second_process_by_whatever_name_it_opens_the_file() {
     url.open().await.unwrap();
 }
 
-/// Another release widens a column, which changes the types of a prepared statement, under a process that runs on.
+/// Another release widens a column, which changes the types of a prepared statement, while this process runs.
 #[tokio::test]
 async fn must_go_on_when_another_release_migrates_under_it() {
     let database = Postgres::shared().database("under");

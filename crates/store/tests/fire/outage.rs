@@ -1,4 +1,4 @@
-//! A database that stops under load: callers are told the truth, and all goes on when it is back.
+//! A database that stops under load: callers get correct answers, and work continues when it is back.
 
 use crate::harness::{Bench, small, tenant};
 use crate::history::{Answer, History};
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 const CLIENTS: u64 = 12;
 
-/// The network is gone and nobody says so: TCP takes what is sent, and nothing comes back.
+/// The network fails silently: TCP accepts data, and no answer comes back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn must_answer_when_the_network_says_nothing() {
     let mut rig = Rig::new("silent").await;
@@ -70,7 +70,7 @@ async fn must_read_by_key_through_any_cut() {
     }
 }
 
-/// No start-up option reaches the server there, so a transaction has to bring limits and planner's settings.
+/// Start-up options do not reach the server behind a pooler, so each transaction sets the limits and planner settings.
 #[tokio::test]
 async fn must_read_by_key_within_its_limits_behind_a_pooler() {
     let (_pooler, rig) = Rig::pooled("limits").await;
@@ -95,13 +95,13 @@ async fn must_list_within_its_limits_behind_a_pooler() {
             && ["BEGIN", "statement_timeout", "lock_timeout"].iter().all(|word| message.sql_contains(word))
     };
     let armed = rig.proxy.arm(Fault::delay(Duration::ZERO).when(limited).repeated());
-    // Many at once on few connections: none stands in the transaction of another.
+    // Many reads on few connections: none runs in the transaction of another.
     let asked = futures_util::future::join_all((0..30).map(|_| rig.bench.store.health())).await;
     assert!(asked.iter().all(|answer| answer == &Ok(DatabaseHealth::default())), "{asked:?}");
     assert!(armed.fired() >= 30, "{}", armed.fired());
 }
 
-/// What an administrator uses as a brake, and some services when a disk is nearly full.
+/// An administrator sets this to stop writes; some services set it when a disk is nearly full.
 #[tokio::test]
 async fn must_not_write_to_a_database_that_is_set_to_read_only() {
     let database = Postgres::shared().database("brake");
@@ -118,7 +118,7 @@ async fn must_not_write_to_a_database_that_is_set_to_read_only() {
     assert!(bench.store.commit(registration).await.is_ok());
 }
 
-/// Another program holds the file's lock for longer than is waited for it.
+/// Another program holds the lock on the file for longer than the busy timeout.
 #[tokio::test]
 async fn must_refuse_a_batch_at_once_when_the_file_is_locked() {
     let directory = tempfile::tempdir().unwrap();
@@ -133,7 +133,7 @@ async fn must_refuse_a_batch_at_once_when_the_file_is_locked() {
     let began = std::time::Instant::now();
     let answers = futures_util::future::join_all((0..20).map(|number| bench.store.commit(registration(number)))).await;
     assert!(answers.iter().all(|answer| *answer == Err(Error::Unavailable)), "{answers:?}");
-    // Twice 5 s as a rule, for the batch that is tried and for the one that came meanwhile; not 5 s for each.
+    // Usually twice 5 s, for the batch that is tried and for the batch that arrived meanwhile; not 5 s for each member.
     assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
     assert_eq!(bench.store.health().await.unwrap().warnings.len(), 1);
     other.execute_batch("ROLLBACK").unwrap();
@@ -142,7 +142,7 @@ async fn must_refuse_a_batch_at_once_when_the_file_is_locked() {
     assert_eq!(bench.store.health().await, Ok(DatabaseHealth::default()));
 }
 
-/// Registers one tenant after the other until it is told to stop.
+/// Registers tenants one after the other until it is told to stop.
 async fn register(
     bench: Arc<Bench>,
     client: u64,
@@ -195,6 +195,6 @@ async fn must_say_unavailable_while_the_database_is_away_and_go_on_when_it_is_ba
         until(&|_| false).await;
     }
     let other = history.count(|answer| !matches!(answer, Ok(_) | Err(Error::Unavailable | Error::OutcomeUnknown)));
-    assert_eq!(other, 0, "nobody is told anything else");
+    assert_eq!(other, 0, "no other answers");
     history.check(&bench.store).await;
 }

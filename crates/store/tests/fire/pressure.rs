@@ -1,4 +1,4 @@
-//! A database that is slow, and more to commit than it can take.
+//! A slow database, and more commits than it can process.
 
 use crate::harness::{Bench, small, tenant};
 use crate::history::whole;
@@ -15,9 +15,9 @@ use tenancy_store::database::Database;
 use tenancy_store::upkeep::Progress;
 use tenancy_testkit::{Fault, Message, Postgres, Proxy};
 
-/// A commit takes so long.
+/// Duration of a commit.
 const SLOW: Duration = Duration::from_secs(2);
-/// Shorter than the commits that are queued take.
+/// Shorter than the queued commits take.
 const LEASE: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,12 +29,12 @@ async fn must_keep_leases_while_every_commit_takes_two_seconds() {
     }
     rig.proxy.arm(Fault::delay(SLOW).when(Message::is_commit).repeated());
     let mut jobs = Vec::new();
-    // Two stores know the database's time only so well: a job may be due a moment later for this one.
+    // The clocks of the two stores differ slightly: a job may become due a little later for this one.
     while jobs.len() < 20 {
         jobs.extend(rig.bench.store.claim("us", 20, 10 * LEASE).await.unwrap());
     }
     jobs.sort_by(|a, b| a.tenant_id.cmp(&b.tenant_id));
-    // The queue is full of registrations, and of the outcomes of some of the jobs: their rows are locked meanwhile.
+    // The queue is full of registrations and of the outcomes of some jobs, whose rows are locked meanwhile.
     let mut commits = Vec::new();
     for number in 0..600 {
         let changes = rig.bench.registration(&small(&format!("new-{number:03}"), "acme")).changes.unwrap();
@@ -51,7 +51,7 @@ async fn must_keep_leases_while_every_commit_takes_two_seconds() {
     let working: Vec<_> = jobs.iter().map(|job| (job.job_id.clone(), job.lease_epoch)).collect();
     let began = Instant::now();
     while began.elapsed() < LEASE + SLOW {
-        // Other upkeep waits for the lock of a job that is being ended; heartbeats do not wait behind it.
+        // Other upkeep waits for the lock of a job that is being finished; heartbeats do not wait behind it.
         let (store, locked) = (rig.bench.store.clone(), working[0].clone());
         let progress = Progress { progress: 0.5, steps: Vec::new(), log: String::new() };
         drop(tokio::spawn(async move { store.progress(&locked, progress).await }));
@@ -63,7 +63,7 @@ async fn must_keep_leases_while_every_commit_takes_two_seconds() {
         assert!(beat.elapsed() < LEASE / 2, "a heartbeat took {:?}", beat.elapsed());
         let others = rig.beside.store.claim("others", 100, LEASE).await.unwrap();
         assert!(!others.iter().any(|job| working.contains(&(job.job_id.clone(), job.lease_epoch - 1))), "taken over");
-        // Commits are slow in real time, and so the leases that outlast them run in real time, too.
+        // Commits are slow in real time, so the leases must run in real time as well.
         tokio::time::sleep(LEASE / 12).await;
     }
     rig.disarm();
@@ -85,7 +85,7 @@ async fn must_refuse_what_is_beyond_a_full_queue_at_once() {
         organizations::create(&manifest, &mut bench.context()).unwrap().changes.unwrap()
     };
     let held = bench.store.hold_commits().await;
-    // The committer may have taken one off the queue to begin with.
+    // The committer may already have taken one from the queue.
     let mut asked = Box::pin(join_all((0..4096).map(|number| bench.store.commit(new(number)))));
     assert!((&mut asked).now_or_never().is_none());
     let mut beyond = Box::pin(join_all((5000..5002).map(|number| bench.store.commit(new(number)))));
@@ -108,7 +108,7 @@ async fn must_finish_what_a_caller_left_behind() {
     bench.organization("acme", json!({})).await;
     let decision = bench.registration(&small("left", "acme"));
     let left = bench.store.commit(decision.changes.unwrap()).now_or_never();
-    assert_eq!(left, None, "asked for, and gone");
+    assert_eq!(left, None, "the caller is gone");
     let after = bench.registration(&small("after", "acme"));
     let after = Member { changes: after.changes.unwrap(), after: None };
     together(&bench.store, &[after]).await.remove(0).unwrap();
@@ -131,7 +131,7 @@ async fn must_commit_what_waits_before_it_closes_and_nothing_after() {
     }
 }
 
-/// Three processes, one organization, and a database on which two commits take longer than a lock is waited for.
+/// Three processes, one organization, and a database on which two commits take longer than the lock timeout.
 #[tokio::test]
 async fn must_share_a_slow_database_between_processes() {
     let postgres = Postgres::shared();

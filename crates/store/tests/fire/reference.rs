@@ -1,4 +1,4 @@
-//! Members applied one after the other: what the judge's words must come to.
+//! Applies members one after the other: the expected result of the judge.
 
 use crate::history::Answer;
 use std::collections::HashMap;
@@ -9,19 +9,19 @@ use tenancy_core::judge::{CurrentOrganization, CurrentRows, Verdict, judge};
 use tenancy_core::organization::Usage;
 use tenancy_store::Receipt;
 
-/// All that guards can name, as it is now.
+/// Current values of everything that guards can name.
 #[derive(Debug, Default)]
 pub struct Reference {
     found: CurrentRows,
     key_names: HashMap<KeyId, String>,
     last_position: i64,
-    /// How many batches were written.
+    /// Number of written batches.
     pub batches: i64,
 }
 
 impl Reference {
-    /// Applies a batch one member after the other, those that are put off in the next round, and says what everybody
-    /// must be answered. The judge's verdict on the batch must be its verdicts on the members alone.
+    /// Applies a batch one member after the other, deferred members in the next round, and returns the expected
+    /// answers. The judge's verdict on the batch must equal its verdicts on the single members.
     pub fn apply(&mut self, batch: &[Changes]) -> Vec<Answer> {
         let mut answers: Vec<Option<Answer>> = vec![None; batch.len()];
         let mut waiting: Vec<usize> = (0..batch.len()).collect();
@@ -45,17 +45,17 @@ impl Reference {
                         Ok(Receipt { position })
                     }
                     Verdict::Out(conflict) => Err(Error::Conflict(conflict)),
-                    other => panic!("{other:?} for a member that is alone"),
+                    other => panic!("{other:?} for a single member"),
                 });
             }
             self.batches += i64::from(self.last_position > before);
             for (id, (serial, usage)) in judgement.usages {
                 let organization = self.found.organizations.get_mut(&id).unwrap();
                 assert_eq!(organization.usage, usage, "{id}");
-                assert_eq!(organization.usage_serial + 1, serial, "one row a batch");
+                assert_eq!(organization.usage_serial + 1, serial, "one row per batch");
                 organization.usage_serial = serial;
             }
-            assert!(later.len() < waiting.len(), "somebody must come through");
+            assert!(later.len() < waiting.len(), "each round must settle a member");
             waiting = later;
         }
         answers.into_iter().map(Option::unwrap).collect()

@@ -1,4 +1,4 @@
-//! A store behind the proxy that fails, a second one beside it that looks on, and the committer told from the others.
+//! A store behind the faulty proxy, a second store that observes, and detection of the committer's connections.
 
 use crate::harness::Bench;
 use crate::history::{Answer, History};
@@ -12,16 +12,16 @@ use tenancy_testkit::{Armed, Fault, Message, PgBouncer, Postgres, Proxy, Setting
 
 pub struct Rig {
     pub proxy: Proxy,
-    /// Commits through the proxy.
+    /// Store that commits through the proxy.
     pub bench: Bench,
-    /// Looks on, past the proxy.
+    /// Store that observes without the proxy.
     pub beside: Bench,
     pub history: History,
     database: tenancy_testkit::Database,
     committers: Committers,
 }
 
-/// Which connections are a committer's, by the first message of each.
+/// Which connections belong to a committer, by their first message.
 #[derive(Clone, Default)]
 struct Committers(Arc<Mutex<HashMap<u64, bool>>>);
 
@@ -34,13 +34,13 @@ impl Committers {
 }
 
 impl Rig {
-    /// In front of a server whose commits do not wait for the disk: no crash of the machine is looked at here.
+    /// Starts a rig on a server whose commits do not wait for the disk; these tests do not crash the machine.
     pub async fn new(hint: &str) -> Self {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
         Self::before(SHARED.get_or_init(|| Postgres::start_with(Settings::default().fsync_off())), hint).await
     }
 
-    /// In front of a server.
+    /// Starts a rig on a server.
     pub async fn before(postgres: &Postgres, hint: &str) -> Self {
         let proxy = Proxy::start(postgres.address());
         let database = postgres.database(hint);
@@ -48,7 +48,7 @@ impl Rig {
         Self::with(proxy, database, url).await
     }
 
-    /// The store behind a pooler, which is behind the proxy.
+    /// Starts a rig whose store is behind a pooler, which is behind the proxy.
     pub async fn pooled(hint: &str) -> (PgBouncer, Self) {
         let postgres = Postgres::shared();
         let proxy = Proxy::start(postgres.address());
@@ -70,13 +70,13 @@ impl Rig {
         rig
     }
 
-    /// Something goes wrong at the n-th message of a committer's batches from now on; what prepares statements is not
-    /// counted.
+    /// Injects a fault at the n-th message of a committer's batches from now on. Messages that prepare statements are
+    /// not counted.
     pub fn arm(&self, fault: Fault, nth: u64) -> Armed {
         let committers = self.committers.clone();
         let last = Mutex::new(HashMap::new());
         let in_a_batch = move |message: &Message| {
-            // A Sync belongs to what it follows.
+            // A Sync belongs to the message before it.
             let last = last.lock().unwrap().insert(message.connection, message.kind);
             let prepares = matches!((last, message.kind), (_, 'P' | 'D') | (Some('D'), 'S'));
             committers.sent(message) && !prepares
@@ -84,13 +84,13 @@ impl Rig {
         self.proxy.arm(fault.when(in_a_batch).nth(nth))
     }
 
-    /// Something goes wrong at the next COMMIT of a committer.
+    /// Injects a fault at the next COMMIT of a committer.
     pub fn arm_commit(&self, fault: Fault) -> Armed {
         let committers = self.committers.clone();
         self.proxy.arm(fault.when(move |message| committers.sent(message) && message.is_commit()))
     }
 
-    /// From now on every COMMIT takes so long in the server itself.
+    /// From now on every COMMIT takes this long in the server.
     pub fn slow_commits(&self, by: Duration) {
         self.database.execute(&format!(
             "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep({}); RETURN NULL; END $$; \
@@ -100,7 +100,7 @@ impl Rig {
         ));
     }
 
-    /// When the next COMMIT of a committer was sent, then its next BEGIN, and then the COMMIT of that.
+    /// Times of the next COMMIT of a committer, of its next BEGIN, and of the COMMIT of that transaction.
     pub fn commit_begin_commit(&self) -> Arc<Mutex<Vec<Instant>>> {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (times, committers) = (Arc::clone(&seen), self.committers.clone());
@@ -117,7 +117,7 @@ impl Rig {
         seen
     }
 
-    /// Nothing goes wrong any more.
+    /// Removes all faults.
     pub fn disarm(&self) {
         self.proxy.disarm();
         let committers = self.committers.clone();
@@ -128,15 +128,15 @@ impl Rig {
         self.proxy.arm(Fault::delay(Duration::ZERO).when(look).repeated());
     }
 
-    /// Asks for all members at once, and takes down the answers. On a runtime of one thread they are all in the queue
-    /// before the committer comes to it: one batch.
+    /// Commits all members at once and records the answers. On a single-threaded runtime all are in the queue before
+    /// the committer runs: they form one batch.
     pub async fn commit(&mut self, members: Vec<Member>) -> Vec<Answer> {
         let answers = together(&self.bench.store, &members).await;
         self.history.told_all(members, answers.clone());
         answers
     }
 
-    /// The same, while the store beside is asked for other members.
+    /// Same, while the observing store commits other members.
     pub async fn commit_beside(&mut self, members: Vec<Member>, others: Vec<Member>) -> (Vec<Answer>, Vec<Answer>) {
         let (answers, to_others) =
             tokio::join!(together(&self.bench.store, &members), together(&self.beside.store, &others));
@@ -145,7 +145,7 @@ impl Rig {
         (answers, to_others)
     }
 
-    /// The one value that a query finds.
+    /// Returns the single value that a query finds.
     pub fn value(&self, sql: &str) -> String {
         self.database.value(sql)
     }
@@ -155,12 +155,12 @@ impl Rig {
     }
 }
 
-/// Asks for all members at once, as one batch.
+/// Commits all members at once, as one batch.
 pub async fn together(store: &Store, members: &[Member]) -> Vec<Answer> {
     store.commit_together(members.iter().map(|member| member.changes.clone()).collect()).await
 }
 
-/// Waits until somebody waits for a lock.
+/// Waits until a session waits for a lock.
 pub async fn somebody_waits(database: &tenancy_testkit::Database) {
     let watch = database.connect().await;
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";

@@ -1,4 +1,4 @@
-//! Several processes on one PostgreSQL: each is a store with connections of its own.
+//! Several processes on one PostgreSQL: each is a store with separate connections.
 
 use crate::harness::{Bench, full, small};
 use crate::history::{History, whole};
@@ -25,7 +25,7 @@ pub async fn processes<const N: usize>(hint: &str) -> (tenancy_testkit::Database
     (database, benches.try_into().ok().unwrap())
 }
 
-/// Tenants, aliases and names of keys that both want; one in order, the other against it.
+/// Tenants, aliases and key names that both processes write, in opposite orders.
 fn wanted(bench: &Bench, round: u32, against: bool) -> Vec<Member> {
     let mut members = Vec::new();
     for number in 0..12 {
@@ -47,7 +47,7 @@ fn wanted(bench: &Bench, round: u32, against: bool) -> Vec<Member> {
         members.push(Member { changes: key.unwrap().changes.unwrap(), after: None });
     }
     if against {
-        // The keys' ids, and with them the order in which they are written, are against the order of their names.
+        // The order of the keys' ids, and so of their writes, is opposite to the order of their names.
         members.reverse();
         let mut ids: Vec<_> = members.iter().filter(|m| m.changes.tenant_id.is_none()).map(key_id).collect();
         ids.sort();
@@ -67,7 +67,7 @@ fn key_id(member: &Member) -> String {
 }
 
 #[tokio::test]
-async fn must_let_exactly_one_of_two_processes_have_what_both_want() {
+async fn must_let_exactly_one_of_two_rival_processes_win() {
     let (database, [one, two]) = processes("wanted").await;
     one.organization("acme", json!({})).await;
     let mut history = History::of(&database);
@@ -106,13 +106,13 @@ async fn must_run_a_batch_again_that_was_the_victim_of_a_deadlock() {
         members.push(Member { changes: decision.changes.unwrap(), after: Some(decision.snapshot) });
     }
     let mut other = database.connect().await;
-    // Whoever looks for the deadlock first is its victim, and this one never looks.
+    // The session that detects a deadlock first is its victim; this session never looks for one.
     other.batch_execute("SET deadlock_timeout = '1h'").await.unwrap();
     let transaction = other.transaction().await.unwrap();
     let lock = "SELECT 1 FROM tenants WHERE tenant_id = $1 FOR UPDATE";
     transaction.query(lock, &[&"t-2"]).await.unwrap();
     let cross = async {
-        // The batch has t-1 by now and waits for t-2.
+        // The batch holds t-1 now and waits for t-2.
         somebody_waits(&database).await;
         transaction.query(lock, &[&"t-1"]).await.expect("the batch is the victim");
         transaction.rollback().await.unwrap();
@@ -125,7 +125,7 @@ async fn must_run_a_batch_again_that_was_the_victim_of_a_deadlock() {
     history.check(&bench.store).await;
 }
 
-/// Another process has the log's head for its revocation when this one's changes are written, and they wait for it.
+/// Another process holds the log's head for its revocation while this process writes its changes, which wait for it.
 async fn revoked_meanwhile(hint: &str, in_its_name: &[bool]) {
     let (database, [bench]) = processes(hint).await;
     bench.organization("acme", json!({})).await;
@@ -161,7 +161,7 @@ async fn revoked_meanwhile(hint: &str, in_its_name: &[bool]) {
     for (answer, in_its_name) in answers.iter().zip(in_its_name) {
         assert_eq!(answer.as_ref().err(), in_its_name.then_some(&refused), "{answers:?}");
     }
-    // Together they were run again, and not each alone.
+    // They ran again together, and not one by one.
     let batches = "SELECT count(DISTINCT xmin::text) FROM tenant_audit";
     assert_eq!(database.value(batches), if in_its_name.contains(&false) { "1" } else { "0" });
     let said = format!("api_keys: {} is not at version {}", made.key.key_id, made.key.version);
@@ -176,7 +176,7 @@ async fn must_log_nothing_behind_the_revocation_of_its_callers_key_by_another_pr
     revoked_meanwhile("revoked-alone", &[true]).await;
 }
 
-/// A database may make every transaction serializable unless it says otherwise: ours say.
+/// A database may make every transaction serializable by default; ours set their isolation level.
 #[tokio::test]
 async fn must_keep_to_its_own_isolation() {
     let (database, [owner]) = processes("isolation").await;
@@ -201,12 +201,12 @@ async fn must_keep_to_its_own_isolation() {
     }
     let odd = history.count(|answer| !matches!(answer, Ok(_) | Err(Error::Conflict(_))));
     assert_eq!((odd, history.count(Result::is_ok)), (0, 50));
-    // Other tests of this process may share the server, but none of them is told to be serializable.
+    // Other tests of this process may share the server, but none of them uses serializable transactions.
     assert!(!Postgres::shared().log().contains("could not serialize"), "{}", Postgres::shared().log());
     history.check(&benches[0].store).await;
 }
 
-/// Changes what is there, and works jobs, for twelve rounds; what it did goes into the history.
+/// Changes data and runs jobs for twelve rounds, and records everything in the history.
 async fn work(
     bench: Arc<Bench>,
     worker: usize,
@@ -222,7 +222,7 @@ async fn work(
                 let new = claims.lock().unwrap().insert((job.job_id.to_string(), job.lease_epoch));
                 assert!(new, "claimed twice: {job:?}");
                 let snapshot = bench.snapshot(job.tenant_id.as_str()).await;
-                // It may have moved on since; then there is nothing to commit.
+                // The job may have changed since; then there is nothing to commit.
                 let Ok(done) = outcome::complete(&bench.declared, &snapshot, &job, &mut bench.context()) else {
                     continue;
                 };
@@ -264,13 +264,13 @@ async fn must_lose_no_update_between_three_processes() {
     println!("{codes:?}");
     let odd = history.count(|answer| !matches!(answer, Ok(_) | Err(Error::Conflict(_))));
     assert_eq!(odd, 0, "{codes:?}");
-    // Who never gets in each other's way proves nothing.
+    // Without any conflict the test proves nothing.
     let stale = codes.get("stale_version").copied().unwrap_or_default();
     assert!(codes["in"] > 60 && stale > 30, "{codes:?}");
     history.check(&bench.store).await;
 }
 
-/// The `number`-th tenant of a process; they take 10, 15 and 20 GiB in turn.
+/// The `number`-th tenant of a process. Tenants take 10, 15 and 20 GiB in turn.
 fn taking(process: usize, number: usize) -> (serde_json::Value, usize) {
     let storage = 10 + number % 3 * 5;
     let mut document = small(&format!("t-{process}-{number}"), "acme");
@@ -278,7 +278,7 @@ fn taking(process: usize, number: usize) -> (serde_json::Value, usize) {
     (document, storage)
 }
 
-/// Three processes ask for 40 tenants each, of an organization with these caps: what they use in the end.
+/// Three processes register 40 tenants each in an organization with these caps. Returns the final usage.
 async fn filled(hint: &str, most_tenants: usize, most_storage: usize) -> (usize, usize) {
     let (database, benches) = processes::<3>(hint).await;
     let caps = json!({"tenants": most_tenants, "quotas": {"storageGiB": most_storage}});
@@ -298,7 +298,7 @@ async fn filled(hint: &str, most_tenants: usize, most_storage: usize) -> (usize,
     assert_eq!(answers.iter().filter(|(_, answer)| answer.is_ok()).count(), tenants);
     for (asked, answer) in answers.iter().filter(|(_, answer)| answer.is_err()) {
         assert!(matches!(answer, Err(Error::Conflict(Conflict::CapsExceeded { .. }))), "{answer:?}");
-        // Nobody is refused who there is room for.
+        // No tenant is refused that would fit below the cap.
         assert!(tenants == most_tenants || storage + asked > most_storage, "{asked} more than {usage:?}");
     }
     whole(&database);
@@ -308,7 +308,7 @@ async fn filled(hint: &str, most_tenants: usize, most_storage: usize) -> (usize,
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn must_keep_caps_exact_between_three_processes() {
     let (tenants, _) = filled("caps-storage", 120, 700).await;
-    assert!(tenants < 120, "storage is what there was too little of");
+    assert!(tenants < 120, "the cap on storage was reached first");
     assert_eq!(filled("caps-number", 30, 10_000).await.0, 30);
 }
 
@@ -328,7 +328,7 @@ async fn must_not_wait_for_a_process_that_removes_the_same() {
     let removing = "DELETE FROM idempotency_records WHERE digest = 'digest 2'; \
         DELETE FROM organization_usage WHERE serial = 2";
     transaction.batch_execute(removing).await.unwrap();
-    // Three usages are not the newest, and one of them is the other's.
+    // Three usage rows are outdated, and the other session is removing one of them.
     assert_eq!(bench.store.remove_expired().await, Ok(4 + 2));
     transaction.rollback().await.unwrap();
     assert_eq!(bench.store.remove_expired().await, Ok(1 + 1));

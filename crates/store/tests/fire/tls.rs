@@ -1,4 +1,4 @@
-//! The way to the database: verified, or none; of several hosts the one that takes writes.
+//! Connections to the database: verified or none. Of several hosts, the one that accepts writes.
 
 use crate::harness::{Bench, small};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tenancy_store::database::Database;
 use tenancy_testkit::{Database as Created, Postgres};
 
-/// An authority that nobody else knows.
+/// Certificate authority that is known only to the test.
 fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -20,8 +20,8 @@ fn written(directory: &Path, name: &str, authority: &CertifiedIssuer<'static, Ke
     path
 }
 
-/// Has the server show a certificate for `localhost`, and for no other name. It writes its files itself, since they must
-/// be its own.
+/// Installs a certificate for `localhost` only on the server. The server writes its files itself, because it must own
+/// them.
 fn certify(database: &Created, authority: &CertifiedIssuer<'static, KeyPair>) {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, authority).unwrap();
@@ -34,7 +34,7 @@ fn certify(database: &Created, authority: &CertifiedIssuer<'static, KeyPair>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn must_talk_to_a_server_that_proves_who_it_is_and_to_no_other() {
+async fn must_connect_only_to_a_server_with_a_verified_certificate() {
     let cluster = Postgres::start();
     let database = cluster.database("tls");
     let directory = tempfile::tempdir().unwrap();
@@ -45,16 +45,16 @@ async fn must_talk_to_a_server_that_proves_who_it_is_and_to_no_other() {
         let url = database.url().replace("127.0.0.1", host);
         Database::Postgres(format!("{url}?sslmode=verify-full&sslrootcert={}", root.display()))
     };
-    // Who has no TLS is not talked to in clear text instead.
+    // Without TLS on the server, the client must not fall back to clear text.
     url("localhost", &root).migrate(false).await.expect_err("no TLS");
     certify(&database, &ours);
     let mut tries = 0;
     while let Err(error) = url("localhost", &root).migrate(false).await {
         tries += 1;
-        assert!(tries < 100, "the server has not taken its certificate: {error}");
+        assert!(tries < 100, "the server does not use its certificate: {error}");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    url("localhost", &other).migrate(false).await.expect_err("signed by nobody we know");
+    url("localhost", &other).migrate(false).await.expect_err("unknown issuer");
     url("127.0.0.1", &root).migrate(false).await.expect_err("another name");
 
     let bench = Bench::on(&url("localhost", &root)).await;
@@ -71,7 +71,7 @@ async fn must_find_the_host_that_takes_writes() {
     let (replica, primary) = (Postgres::start(), Postgres::start());
     let database = primary.database("hosts");
     let name = database.name();
-    // It answers, and takes no writes, as a replica would.
+    // It answers but accepts no writes, like a replica.
     let admin = replica.database("admin");
     admin.execute(&format!("CREATE DATABASE {name}"));
     admin.execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));

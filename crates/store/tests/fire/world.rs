@@ -1,5 +1,4 @@
-//! What is there, and members that somebody could ask for who has just read it: most are good, many get in each
-//! other's way.
+//! The data that were read, and random members based on them: most are valid, many conflict.
 
 use crate::harness::{Bench, small, tenant};
 use serde_json::{Value, json};
@@ -22,19 +21,19 @@ use tenancy_store::page::{OrganizationFilter, Page};
 use tenancy_store::read::OrganizationRecord;
 use tenancy_testkit::Chance;
 
-/// How many tenant ids there are to fight for.
+/// Number of tenant ids that members compete for.
 const TENANTS: u64 = 8;
-/// How many aliases.
+/// Number of aliases.
 const ALIASES: u64 = 5;
 
-/// A member to be, and the snapshot that its tenant has once it is committed.
+/// Member to commit, and the expected snapshot of its tenant after the commit.
 #[derive(Debug, Clone)]
 pub struct Member {
     pub changes: Changes,
     pub after: Option<TenantSnapshot>,
 }
 
-/// What was read.
+/// Data that were read.
 #[derive(Debug)]
 pub struct World {
     tenants: Vec<TenantSnapshot>,
@@ -57,12 +56,12 @@ impl World {
         Self { tenants, organizations, keys }
     }
 
-    /// How many tenants are tombstones.
+    /// Number of tombstones.
     pub fn purged(&self) -> usize {
         self.tenants.iter().filter(|snapshot| snapshot.tenant.facts.purged_at.is_some()).count()
     }
 
-    /// So many members.
+    /// Creates this many members.
     pub fn members(&self, bench: &Bench, chance: &mut Chance, count: usize) -> Vec<Member> {
         let mut members = Vec::new();
         while members.len() < count {
@@ -80,7 +79,7 @@ impl World {
         members
     }
 
-    /// One member; `None` or an error when the rule has nothing to do, or refuses.
+    /// Creates one member. `None` or an error if the rule has nothing to do or refuses.
     fn member(&self, bench: &Bench, chance: &mut Chance) -> Result<Option<Member>, Error> {
         if chance.one_in(5) {
             return self.platform(bench, chance);
@@ -129,7 +128,7 @@ impl World {
         decision.map(of)
     }
 
-    /// A member that is no tenant's.
+    /// Creates a member that belongs to no tenant.
     fn platform(&self, bench: &Bench, chance: &mut Chance) -> Result<Option<Member>, Error> {
         let context = &mut bench.context();
         let changes = match chance.below(5) {
@@ -166,7 +165,7 @@ impl World {
     }
 }
 
-/// A hold on all tenants of an organization, placed or released.
+/// Places or releases a hold on an organization.
 fn held(bench: &Bench, known: &OrganizationRecord, chance: &mut Chance) -> Result<Option<Changes>, Error> {
     let (context, kind) = (&mut bench.context(), if chance.one_in(2) { "billing" } else { "abuse" });
     if chance.one_in(2) {
@@ -183,7 +182,7 @@ fn of(decision: Decision) -> Option<Member> {
     decision.changes.map(|changes| Member { changes, after: Some(snapshot) })
 }
 
-/// A stored answer.
+/// A stored response.
 pub fn answer(of: &str, now: tenancy_core::Timestamp, request: u64) -> IdempotencyRecord {
     IdempotencyRecord {
         digest: sha256_hex(&[of.as_bytes()]),
@@ -222,7 +221,7 @@ fn registration(bench: &Bench, chance: &mut Chance) -> Decision {
     bench.registration(&distinct(document))
 }
 
-/// An alias twice in a manifest is refused.
+/// Removes duplicate aliases, which a manifest must not have.
 fn distinct(mut document: Value) -> Value {
     if let Some(hosts) = document["aliases"]["host"].as_array_mut() {
         hosts.sort_by_key(ToString::to_string);
@@ -255,7 +254,7 @@ fn change(bench: &Bench, snapshot: &TenantSnapshot, chance: &mut Chance) -> Resu
     bench.change(snapshot, &distinct(document), &["remove-environment", "less-retention", "move-isolation"])
 }
 
-/// The job with its first step done.
+/// Returns the job with its first step done.
 fn stepped(job: &Job) -> Job {
     let mut job = job.clone();
     job.steps[0].state = StepState::Done;

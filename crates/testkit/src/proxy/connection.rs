@@ -1,4 +1,4 @@
-//! One connection through the proxy: the bytes of both directions, and where they stop.
+//! One connection through the proxy: forwards both directions and applies faults.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,20 +14,20 @@ use super::frontend::{Frontend, Piece};
 use super::state::Open;
 
 const READ_BYTES: usize = 64 * 1024;
-/// How long a cut waits for the server to finish what was sent and to close.
+/// Maximum time that a cut waits for the server to process what was sent and to close.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
-/// How the direction from client to server came to its end.
+/// How the direction from client to server ended.
 enum End {
-    /// The client, or the server, closed.
+    /// The client or the server closed the connection.
     Closed,
-    /// Nothing more goes to the server; the client is cut when the server is done.
+    /// Nothing more is sent to the server; the client is cut when the server has finished.
     Cut,
-    /// The client is cut now; the server still gets these bytes, later.
+    /// The client is cut now; the server gets these bytes later.
     CutDeliver { bytes: Vec<u8>, later: Duration },
 }
 
-/// What the direction back to the client has to know.
+/// State of the direction from server to client.
 #[derive(Default)]
 struct Answers {
     muted: AtomicBool,
@@ -48,7 +48,7 @@ impl Answers {
     }
 
     async fn released(&self) {
-        // Again while it is put off further.
+        // Repeated in case the delay was extended.
         while let Some(until) = self.held() {
             sleep_until(until).await;
         }
@@ -59,9 +59,9 @@ impl Answers {
     }
 }
 
-/// Passes bytes until one side closes or something cuts. Dropping `open` says that all is closed.
+/// Forwards bytes until one side closes or a fault cuts. Dropping `open` marks the connection as closed.
 pub(super) async fn run(client: TcpStream, server: TcpStream, open: Open) {
-    // Messages pass as they come, as without a proxy.
+    // Messages are forwarded immediately, as without a proxy.
     let _ = client.set_nodelay(true);
     let _ = server.set_nodelay(true);
     tokio::select! {
@@ -80,7 +80,7 @@ async fn pass(client: TcpStream, server: TcpStream, open: &Open) {
         tokio::select! {
             end = up(&mut from_client, &mut to_server, &answers, open) => {
                 if matches!(end, End::Closed) {
-                    // The client has finished, the server may still answer.
+                    // The client has finished; the server may still answer.
                     let _ = to_server.shutdown().await;
                     down.await;
                 }
@@ -92,14 +92,14 @@ async fn pass(client: TcpStream, server: TcpStream, open: &Open) {
     match end {
         End::Closed => {}
         End::Cut => {
-            // The server gets everything that was sent before it sees the end. A plain close could throw
-            // away what it has not read yet.
+            // The server receives everything that was sent before the end of the stream. A plain close could discard
+            // data that the server has not read.
             let _ = to_server.shutdown().await;
             drain(&mut from_server).await;
         }
         End::CutDeliver { bytes, later } => {
             drop((from_client, to_client));
-            // On its own: the connection is closed as far as clients and `cut` are concerned.
+            // In a separate task: for clients and `cut` the connection is closed.
             tokio::spawn(async move {
                 sleep(later).await;
                 let _ = to_server.write_all(&bytes).await;
@@ -115,7 +115,7 @@ async fn down(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, answers: &Answe
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         open.thawed().await;
         answers.released().await;
-        // Muted for good: `up` is about to end this connection.
+        // Muted permanently: `up` is about to end this connection.
         if answers.is_muted() {
             return std::future::pending().await;
         }
@@ -142,7 +142,7 @@ async fn up(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, answers: &Answers
     }
 }
 
-/// Sends on all whole messages of `buffer` and leaves the rest.
+/// Forwards all complete messages of `buffer` and keeps the rest.
 async fn forward(
     buffer: &mut Vec<u8>,
     frontend: &mut Frontend,
@@ -157,7 +157,7 @@ async fn forward(
             Piece::Counted { length, kind, sql } => (length, open.message(frontend, kind, sql, length)),
         };
         if let Some(effect) = effect {
-            // What came before goes first.
+            // Earlier messages are sent first.
             if let Some(end) = send(to, &buffer[..passing], answers, open).await {
                 return Some(end);
             }

@@ -1,4 +1,4 @@
-//! What is to go wrong, and at which message.
+//! Faults, and the messages at which they occur.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::frontend::Message;
 
-/// What happens to the message that a fault waits for.
+/// Effect on the message at which a fault fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     CutBefore,
@@ -21,9 +21,9 @@ pub(super) enum Effect {
 
 type Filter = Arc<dyn Fn(&Message) -> bool + Send + Sync>;
 
-/// One thing to go wrong: what, and at which message. Counting starts when it is
-/// [armed](super::Proxy::arm); the first message from then on fires it, unless [`when`](Self::when) and
-/// [`nth`](Self::nth) say otherwise. It fires once, unless it is [`repeated`](Self::repeated).
+/// One fault: its effect, and the message at which it fires. Counting starts when it is [armed](super::Proxy::arm). It
+/// fires at the next message, unless [`when`](Self::when) or [`nth`](Self::nth) say otherwise, and it fires once,
+/// unless it is [`repeated`](Self::repeated).
 #[derive(Clone)]
 pub struct Fault {
     pub(super) trigger: Trigger,
@@ -43,55 +43,55 @@ impl Fault {
         Self { trigger, effect, repeated: false }
     }
 
-    /// The connection is cut, and the message never reaches the server. The client sees the cut once the
-    /// server has done everything from before, given up the connection, and so rolled back.
+    /// Cuts the connection; the message never reaches the server. The client sees the cut after the server has
+    /// processed all earlier messages, closed the connection, and so rolled back.
     #[must_use]
     pub fn cut_before() -> Self {
         Self::new(Effect::CutBefore)
     }
 
-    /// The message reaches the server, no answer from then on reaches the client, and the connection is
-    /// cut. The client sees the cut once the server has done all that was sent and given up the
-    /// connection: what the message did is there to be read.
+    /// Delivers the message, then cuts the connection; no answer reaches the client from then on. The client sees the
+    /// cut after the server has processed everything that was sent and closed the connection: the effect of the message
+    /// is visible.
     #[must_use]
     pub fn cut_after() -> Self {
         Self::new(Effect::CutAfter)
     }
 
-    /// The client's side is cut at once; the message, and what has come with it, reaches the server only
-    /// `later`, when the client may already be back on another connection.
+    /// Cuts the client's side immediately. The server gets the message, and the messages that arrived with it, only
+    /// `later`, when the client may already have reconnected.
     #[must_use]
     pub fn cut_and_deliver(later: Duration) -> Self {
         Self::new(Effect::CutDeliverLater(later))
     }
 
-    /// The connection is cut after so many more bytes from clients, likely inside a message. `when` and
-    /// `nth` do not apply.
+    /// Cuts the connection after this many more bytes from clients, probably inside a message. `when` and `nth` do not
+    /// apply.
     #[must_use]
     pub fn cut_after_bytes(bytes: u64) -> Self {
         Self { trigger: Trigger::Bytes(bytes), effect: Effect::CutBefore, repeated: false }
     }
 
-    /// The text of the message reaches the server as one that it cannot read: only this statement fails. For a simple
+    /// Replaces the text of the message by one that the server cannot parse: only this statement fails. For a simple
     /// query; other messages have no text.
     #[must_use]
     pub fn garble() -> Self {
         Self::new(Effect::Garble)
     }
 
-    /// The message and all behind it reach the server later: a commit that is slow, with locks held.
+    /// Delays the message and all messages behind it: a slow commit that holds locks.
     #[must_use]
     pub fn delay(by: Duration) -> Self {
         Self::new(Effect::Delay(by))
     }
 
-    /// The server gets the message, answers from then on reach the client later.
+    /// Delivers the message, and delays all answers from then on.
     #[must_use]
     pub fn delay_answer(by: Duration) -> Self {
         Self::new(Effect::DelayAnswer(by))
     }
 
-    /// Only messages that match are counted.
+    /// Counts only messages that match.
     #[must_use]
     pub fn when(mut self, matches: impl Fn(&Message) -> bool + Send + Sync + 'static) -> Self {
         if let Trigger::Message { filter, .. } = &mut self.trigger {
@@ -110,7 +110,7 @@ impl Fault {
         self
     }
 
-    /// Fires at every message from then on, until it is disarmed. What cuts by bytes cannot be repeated.
+    /// Fires at every message from then on, until it is disarmed. A cut by bytes cannot be repeated.
     #[must_use]
     pub fn repeated(mut self) -> Self {
         self.repeated = true;
@@ -129,20 +129,20 @@ impl fmt::Debug for Fault {
     }
 }
 
-/// A fault that was armed: tells how often it has fired.
+/// An armed fault. It counts how often it has fired.
 #[derive(Clone, Debug)]
 pub struct Armed {
     fired: watch::Receiver<u64>,
 }
 
 impl Armed {
-    /// How often it has fired.
+    /// Number of times it has fired.
     #[must_use]
     pub fn fired(&self) -> u64 {
         *self.fired.borrow()
     }
 
-    /// Waits until it has fired. For ever when it is disarmed before.
+    /// Waits until it has fired. Waits forever if it is disarmed before.
     pub async fn wait(&self) {
         let mut fired = self.fired.clone();
         if fired.wait_for(|times| *times > 0).await.is_err() {
@@ -151,7 +151,7 @@ impl Armed {
     }
 }
 
-/// A fault and how far it has counted.
+/// A fault and its counter.
 #[derive(Debug)]
 pub(super) struct Counting {
     fault: Fault,
@@ -169,7 +169,7 @@ impl Counting {
         !self.fault.repeated && *self.fired.borrow() > 0
     }
 
-    /// Counts a message; the effect when it fires.
+    /// Counts a message. Returns the effect if the fault fires.
     pub(super) fn message(&mut self, message: &Message) -> Option<Effect> {
         let Trigger::Message { filter, nth } = &self.fault.trigger else {
             return None;
@@ -185,7 +185,7 @@ impl Counting {
         Some(self.fault.effect)
     }
 
-    /// Counts bytes that are about to pass; how many of them may when it fires.
+    /// Counts bytes before they are forwarded. Returns how many may be forwarded if the fault fires.
     pub(super) fn bytes(&mut self, bytes: u64) -> Option<u64> {
         let Trigger::Bytes(limit) = self.fault.trigger else {
             return None;

@@ -1,4 +1,4 @@
-//! The client's side of PostgreSQL's protocol, as far as one must read it to count and recognise messages.
+//! The client's side of PostgreSQL's protocol, parsed as far as needed to count and recognise messages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,41 +6,40 @@ use std::sync::Arc;
 const PROTOCOL_MAJOR: u32 = 3;
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// A message from client to server. Start-up packets come before the protocol's messages and are not
-/// counted as such.
+/// A message from client to server. Start-up packets come before the protocol's messages and are not counted.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// Which message through this proxy, from 1, over all connections.
+    /// Number of the message through this proxy, from 1, over all connections.
     pub number: u64,
-    /// Which connection through this proxy, from 1.
+    /// Number of the connection through this proxy, from 1.
     pub connection: u64,
-    /// The `application_name` the connection was opened with; empty without one.
+    /// The connection's `application_name`; empty if it has none.
     pub application: Arc<str>,
-    /// The protocol's type byte: `Q` query, `P` parse, `B` bind, `D` describe, `E` execute, `C` close,
-    /// `S` sync, `d` copy data, `X` terminate, …
+    /// Type byte of the protocol: `Q` query, `P` parse, `B` bind, `D` describe, `E` execute, `C` close, `S` sync, `d`
+    /// copy data, `X` terminate, …
     pub kind: char,
-    /// The statement's text, also where the message names only a prepared statement or a portal.
+    /// Text of the statement, also when the message names only a prepared statement or a portal.
     pub sql: Option<Arc<str>>,
-    /// All bytes of the message with its header.
+    /// Size of the message with its header, in bytes.
     pub length_bytes: usize,
 }
 
 impl Message {
-    /// Whether the server runs the statement because of this message: a simple query or an execute, not
-    /// the parse and bind before it.
+    /// Whether the server runs the statement because of this message: a simple query or an execute, not the parse and
+    /// bind before it.
     #[must_use]
     pub fn executes(&self) -> bool {
         matches!(self.kind, 'Q' | 'E')
     }
 
-    /// Whether the statement's text contains this, in any case.
+    /// Whether the statement's text contains this text, ignoring case.
     #[must_use]
     pub fn sql_contains(&self, text: &str) -> bool {
         self.sql.as_ref().is_some_and(|sql| sql.to_ascii_lowercase().contains(&text.to_ascii_lowercase()))
     }
 
-    /// Whether this message is the one that commits: it [`executes`](Self::executes), and its text has a
-    /// statement that begins with COMMIT or END.
+    /// Whether this message commits: it [`executes`](Self::executes), and its text has a statement that begins with
+    /// COMMIT or END.
     #[must_use]
     pub fn is_commit(&self) -> bool {
         let commits = |sql: &Arc<str>| {
@@ -53,10 +52,10 @@ impl Message {
     }
 }
 
-/// What the next bytes of a connection are.
+/// Kind of the next bytes of a connection.
 #[derive(Debug)]
 pub(super) enum Piece {
-    /// Passed on uncounted: a start-up packet, or what cannot be read since it is encrypted.
+    /// Forwarded without counting: a start-up packet, or encrypted bytes.
     Uncounted {
         length: usize,
     },
@@ -74,7 +73,7 @@ enum Phase {
     Encrypted,
 }
 
-/// Reads one connection's stream.
+/// Parser of one connection's stream.
 #[derive(Debug)]
 pub(super) struct Frontend {
     phase: Phase,
@@ -92,7 +91,7 @@ impl Frontend {
         Arc::clone(&self.application)
     }
 
-    /// What `bytes` begins with; `None` until all of it is there.
+    /// Returns the first piece of `bytes`; `None` until all of it has arrived.
     pub(super) fn next(&mut self, bytes: &[u8]) -> Option<Piece> {
         match self.phase {
             Phase::StartUp => self.next_of_start_up(bytes),
@@ -110,7 +109,7 @@ impl Frontend {
         let length = number_at(bytes, 0)?;
         let packet = bytes.get(..length)?;
         let protocol = u32::try_from(number_at(packet, 4)?).unwrap_or_default();
-        // Requests for encryption and for a cancel have majors of their own; another packet follows.
+        // Encryption and cancel requests have their own major numbers; another packet follows.
         if protocol >> 16 == PROTOCOL_MAJOR {
             let mut words = Words(packet.get(8..)?);
             while let Some(name) = words.next().filter(|name| !name.is_empty()) {
@@ -132,7 +131,7 @@ impl Frontend {
         Some(Piece::Counted { length, kind, sql })
     }
 
-    /// Follows which statement is behind which name. `None` for messages without one.
+    /// Tracks which name belongs to which statement. Returns `None` for messages without a statement.
     fn read(&mut self, kind: char, body: &[u8]) -> Option<Arc<str>> {
         match kind {
             'Q' => Words(body).next().map(text),
@@ -159,7 +158,7 @@ impl Frontend {
         }
     }
 
-    /// Describe and close say by a letter whose name follows.
+    /// The first byte of describe and close says whether a statement or a portal is named.
     fn named(&mut self, body: &[u8]) -> Option<&mut HashMap<Vec<u8>, Arc<str>>> {
         match body.first()? {
             b'S' => Some(&mut self.statements),
@@ -169,7 +168,7 @@ impl Frontend {
     }
 }
 
-/// A length or code: four bytes, the highest first.
+/// Reads a length or code: four bytes, big-endian.
 fn number_at(bytes: &[u8], offset: usize) -> Option<usize> {
     let bytes: [u8; 4] = bytes.get(offset..offset + 4)?.try_into().ok()?;
     usize::try_from(u32::from_be_bytes(bytes)).ok()
@@ -207,7 +206,7 @@ mod tests {
         let ssl_request = packet(None, &80_877_103_u32.to_be_bytes());
         assert!(matches!(frontend.next(&ssl_request), Some(Piece::Uncounted { length: 8 })));
         let start = packet(None, b"\x00\x03\x00\x00user\0me\0application_name\0store\0\0");
-        assert!(frontend.next(&start[..start.len() - 1]).is_none(), "not all of it is there");
+        assert!(frontend.next(&start[..start.len() - 1]).is_none(), "incomplete");
         assert!(frontend.next(&start).is_some());
         assert_eq!(&*frontend.application(), "store");
         frontend

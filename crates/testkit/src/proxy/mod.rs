@@ -1,4 +1,4 @@
-//! A TCP proxy in front of a PostgreSQL port that fails on purpose, at a chosen protocol message.
+//! A TCP proxy in front of a PostgreSQL port that injects faults at chosen protocol messages.
 
 mod connection;
 mod fault;
@@ -22,8 +22,8 @@ use state::State;
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(5);
 
-/// A proxy between clients and a PostgreSQL server (or a [`PgBouncer`](crate::PgBouncer)). It passes
-/// everything through until it is told otherwise, and runs on a thread of its own, so a test may block.
+/// Proxy between clients and a PostgreSQL server (or a [`PgBouncer`](crate::PgBouncer)). It forwards everything until a
+/// fault is armed, and runs on a separate thread, so a test may block.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
@@ -33,7 +33,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on a free port of 127.0.0.1 and passes on to `upstream`.
+    /// Listens on a free port of 127.0.0.1 and forwards to `upstream`.
     #[must_use]
     pub fn start(upstream: SocketAddr) -> Self {
         let listener = std::net::TcpListener::bind(port::local(0)).expect("listen on 127.0.0.1");
@@ -57,70 +57,69 @@ impl Proxy {
         Self { port, state, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// The port on 127.0.0.1.
+    /// Returns the port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         port::local(self.port)
     }
 
-    /// The way to a database through this proxy, as superuser.
+    /// Returns the URL of a database through this proxy, as superuser.
     #[must_use]
     pub fn url(&self, database: &Database) -> String {
         url("postgres", self.port, database.name())
     }
 
-    /// How many messages clients have sent since the proxy started, start-up packets not counted.
+    /// Number of messages that clients have sent since the proxy started, without start-up packets.
     #[must_use]
     pub fn frontend_messages(&self) -> u64 {
         self.state.messages()
     }
 
-    /// How many connections are open.
+    /// Number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.state.connections()
     }
 
-    /// Makes something go wrong, beside what is armed already. At a message at which several faults
-    /// fire, the one armed first has its way.
+    /// Arms a fault in addition to those already armed. If several faults fire at one message, the one that was armed
+    /// first takes effect.
     pub fn arm(&self, fault: Fault) -> Armed {
         self.state.arm(fault)
     }
 
-    /// Forgets all faults. Connections that are open, delays that began and freezing stay.
+    /// Removes all faults. Open connections, running delays and freezing are unchanged.
     pub fn disarm(&self) {
         self.state.disarm();
     }
 
-    /// The n-th message from now, from 1, never reaches the server: [`Fault::cut_before`].
+    /// Cuts before the n-th message from now, from 1: [`Fault::cut_before`].
     pub fn cut_before(&self, n: u64) -> Armed {
         self.arm(Fault::cut_before().nth(n))
     }
 
-    /// The n-th message from now, from 1, reaches the server, and its answer never the client:
-    /// [`Fault::cut_after`].
+    /// Cuts after the n-th message from now, from 1: [`Fault::cut_after`].
     pub fn cut_after(&self, n: u64) -> Armed {
         self.arm(Fault::cut_after().nth(n))
     }
 
-    /// Cuts all connections at once, on both sides, and blocks until they are closed. New ones may come.
+    /// Cuts all connections immediately, on both sides, and blocks until they are closed. New connections are accepted.
     pub fn cut(&self) {
         self.state.cut();
     }
 
-    /// While `true`, new connections are closed as soon as they are made. Open ones stay.
+    /// While `true`, new connections are closed immediately. Open ones stay.
     pub fn refuse(&self, refuse: bool) {
         self.state.refuse(refuse);
     }
 
-    /// While `true`, nothing passes in either direction on any connection, but nothing is closed: the
-    /// network is gone and nobody says so.
+    /// While `true`, nothing is forwarded in either direction on any connection, but nothing is closed: a network that
+    /// fails silently.
     pub fn freeze(&self, freeze: bool) {
         self.state.freeze(freeze);
     }
@@ -138,7 +137,7 @@ impl Drop for Proxy {
 async fn accept(listener: TcpListener, upstream: SocketAddr, state: Arc<State>) {
     loop {
         let Ok((client, _)) = listener.accept().await else {
-            // A client that was gone before it was accepted, or no file descriptor left for it.
+            // The client closed before it was accepted, or there is no free file descriptor.
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -147,7 +146,7 @@ async fn accept(listener: TcpListener, upstream: SocketAddr, state: Arc<State>) 
         }
         let open = state.open();
         tokio::spawn(async move {
-            // A server that is not there: the client sees its connection closed.
+            // If the server is not running, the client sees its connection closed.
             if let Ok(server) = TcpStream::connect(upstream).await {
                 connection::run(client, server, open).await;
             }

@@ -1,4 +1,4 @@
-//! What the proxy's handle and its connections share.
+//! State that the proxy's handle and its connections share.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,7 +21,7 @@ pub(super) struct State {
     closed: Condvar,
     refusing: AtomicBool,
     frozen: watch::Sender<bool>,
-    /// Counts the calls of `cut`.
+    /// Number of calls of `cut`.
     cuts: watch::Sender<u64>,
 }
 
@@ -71,7 +71,7 @@ impl State {
     pub(super) fn open(self: &Arc<Self>) -> Open {
         let number = self.opened.fetch_add(1, Ordering::SeqCst) + 1;
         let mut open = lock(&self.open);
-        // Inside the lock: a cut that knows of this connection is seen by it.
+        // Inside the lock: the connection sees every cut after its registration.
         let cuts = self.cuts.subscribe();
         open.insert(number);
         Open { number, state: Arc::clone(self), cuts, frozen: self.frozen.subscribe() }
@@ -90,16 +90,16 @@ pub(super) struct Open {
 impl Open {
     /// Waits until all connections are to be cut.
     pub(super) async fn cut(&self) {
-        // An error: the proxy is gone, which the runtime's end tells as well.
+        // An error means that the proxy is gone; the end of the runtime ends this as well.
         let _ = self.cuts.clone().changed().await;
     }
 
-    /// Waits while nothing may pass.
+    /// Waits while the proxy is frozen.
     pub(super) async fn thawed(&self) {
         let _ = self.frozen.clone().wait_for(|frozen| !frozen).await;
     }
 
-    /// Counts a message of this connection; the effect if a fault fires at it.
+    /// Counts a message of this connection. Returns the effect if a fault fires.
     pub(super) fn message(
         &self,
         frontend: &Frontend,
@@ -122,12 +122,12 @@ impl Open {
         effects.first().copied()
     }
 
-    /// How many of the next bytes may pass before the cut; `None` when all may and there is no cut.
+    /// Number of the next bytes that may be forwarded before the cut; `None` if there is no cut.
     pub(super) fn bytes(&self, bytes: usize) -> Option<usize> {
         let mut faults = lock(&self.state.faults);
         let passing = faults.iter_mut().filter_map(|fault| fault.bytes(bytes as u64)).min();
         faults.retain(|fault| !fault.is_spent());
-        passing.map(|bytes| usize::try_from(bytes).expect("less than what was asked for"))
+        passing.map(|bytes| usize::try_from(bytes).expect("at most the requested number"))
     }
 }
 
@@ -138,7 +138,7 @@ impl Drop for Open {
     }
 }
 
-/// A filter that panicked inside a lock fails its own test; the others' counts are still right.
+/// A filter that panicked while it held a lock fails its own test; the counters are still correct.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,11 +1,11 @@
-//! cli → server → store → core, and api → core beside: which crate may name which.
+//! Allowed dependencies between crates: cli → server → store → core, and api → core.
 
 use toml::{Table, Value};
 
 use crate::assert_none;
 use crate::source::{crates, read};
 
-/// The crates of ours that each names in `[dependencies]`, and no others. A new crate has to be entered here.
+/// Our crates that each crate lists in `[dependencies]`, and no others. Add a new crate here.
 const ARROWS: [(&str, &[&str]); 7] = [
     ("core", &[]),
     ("api", &["tenancy-core"]),
@@ -16,18 +16,18 @@ const ARROWS: [(&str, &[&str]); 7] = [
     ("bench", &["tenancy-core", "tenancy-server", "tenancy-store", "tenancy-testkit"]),
 ];
 
-/// All that the core depends on: none of it reads or writes, waits, or draws lots.
+/// All dependencies of the core: none does I/O, waits, or generates random numbers.
 const IN_CORE: [&str; 6] = ["jiff", "serde", "serde_json", "sha2", "thiserror", "uuid"];
 
-/// All that the wire types depend on: a client has no use for the server's runtime.
+/// All dependencies of the wire types: a client does not need the server's runtime.
 const IN_API: [&str; 4] = ["serde", "serde_json", "tenancy-core", "utoipa"];
 
-/// The ways to a database, and who has them.
+/// Database drivers, and the crates that use them.
 const DATABASES: [&str; 3] = ["rusqlite", "tokio-postgres", "tokio-postgres-rustls"];
 const WITH_DATABASES: [&str; 3] = ["store", "testkit", "bench"];
 
-/// What a manifest depends on outside of tests, for all targets, by the names of the packages: a rename is looked up
-/// where it is made, also in the workspace.
+/// Returns the dependencies of a manifest outside of tests, for all targets, by package name. A renamed dependency is
+/// resolved, also through the workspace.
 fn dependencies(manifest: &str, workspace: &str) -> Vec<String> {
     let (manifest, workspace): (Table, Table) = (manifest.parse().unwrap(), workspace.parse().unwrap());
     let shared = workspace.get("workspace").and_then(|workspace| workspace.get("dependencies"));
@@ -52,7 +52,7 @@ fn is_ours(name: &str) -> bool {
     name == "tenancy" || name == "bench" || name.starts_with("tenancy-")
 }
 
-/// What a crate of this name depends on and may not, and arrows that nobody goes along.
+/// Returns the dependencies of a crate that are not allowed, and allowed ones that are unused.
 fn against_the_arrows(name: &str, named: &[String], arrows: &[&str]) -> Vec<String> {
     let wrong = |named: &str| {
         is_ours(named) && !arrows.contains(&named)
@@ -83,13 +83,13 @@ fn crates_must_follow_the_arrows() {
 #[test]
 fn core_must_depend_on_no_more_than_is_allowed_and_on_all_of_it() {
     let named = dependencies(&read("crates/core/Cargo.toml"), &read("Cargo.toml"));
-    assert_eq!(named, IN_CORE, "what is allowed is what is there");
+    assert_eq!(named, IN_CORE, "allowed and actual dependencies are the same");
 }
 
 #[test]
 fn api_must_depend_on_no_more_than_is_allowed_and_on_all_of_it() {
     let named = dependencies(&read("crates/api/Cargo.toml"), &read("Cargo.toml"));
-    assert_eq!(named, IN_API, "what is allowed is what is there");
+    assert_eq!(named, IN_API, "allowed and actual dependencies are the same");
 }
 
 const WORKSPACE: &str = r#"

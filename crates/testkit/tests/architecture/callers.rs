@@ -1,4 +1,4 @@
-//! Handlers reach the store only through operations, which are told who calls.
+//! Handlers reach the store only through operations, which take the caller as an argument.
 
 use proc_macro2::TokenTree;
 
@@ -7,10 +7,10 @@ use crate::source::{Source, each_sequence, files, read};
 
 const HTTP: &str = "crates/server/src/http";
 
-/// Says how the database is, and nothing of any tenant.
+/// Reports the health of the database and no data of tenants.
 const EXEMPT: &str = "crates/server/src/http/routes/health.rs";
 
-/// Where `.store.` is: a field of that name that something is asked of. (`flag.store(…)` is an atomic's.)
+/// Finds uses of a field `.store.`. (`flag.store(…)` belongs to an atomic.)
 fn uses_of_the_store(source: &Source) -> Vec<String> {
     let mut findings = Vec::new();
     each_sequence(&source.tokens, &mut |sequence| {
@@ -31,7 +31,7 @@ fn uses_of_the_store(source: &Source) -> Vec<String> {
 #[test]
 fn no_handler_must_reach_the_store_but_through_an_operation() {
     let paths = files(HTTP, "rs");
-    assert!(paths.iter().any(|path| path == EXEMPT), "{EXEMPT} is not there any more");
+    assert!(paths.iter().any(|path| path == EXEMPT), "{EXEMPT} no longer exists");
     let sources = paths.iter().filter(|path| *path != EXEMPT).map(|path| Source::new(path, &read(path)));
     assert_none(&sources.flat_map(|source| uses_of_the_store(&source)).collect::<Vec<_>>());
 }

@@ -1,4 +1,4 @@
-//! The files of the core import each other in no circle.
+//! The files of the core do not import each other in a circle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,14 +7,14 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use crate::assert_none;
 use crate::source::{Source, each_sequence, product_sources};
 
-/// Which file uses which, by their names as modules: `crate`, `rules`, `rules::change`.
+/// Which module uses which, by name: `crate`, `rules`, `rules::change`.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
-/// A path in the code, as its names.
+/// Names of a path in the code.
 type Names = Vec<String>;
 
-/// Draws who uses whom: every path that leads to an item of another file, in `use` and in code. A declaration
-/// (`mod read;`) uses nothing; a re-export does.
+/// Collects which module uses which: every path to an item of another file, in `use` and in code. A declaration (`mod
+/// read;`) uses nothing; a re-export does.
 fn imports(sources: &[Source]) -> Imports {
     let modules: BTreeSet<String> = sources.iter().map(|source| module(&source.path)).collect();
     let mut found: Imports = modules.iter().map(|module| (module.clone(), BTreeSet::new())).collect();
@@ -28,14 +28,15 @@ fn imports(sources: &[Source]) -> Imports {
     found
 }
 
-/// `crates/core/src/rules/change.rs` is `rules::change`, `rules/mod.rs` is `rules`, and `lib.rs` is `crate`.
+/// Returns the module of a file: `crates/core/src/rules/change.rs` is `rules::change`, `rules/mod.rs` is `rules`, and
+/// `lib.rs` is `crate`.
 fn module(path: &str) -> String {
     let below = path.split_once("/src/").map_or(path, |(_, below)| below);
     let name = below.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
     if name == "lib" { "crate".to_owned() } else { name }
 }
 
-/// Every path of a sequence of tokens: `a::b`, and of `a::{b, c::d}` both.
+/// Collects every path of a sequence of tokens: `a::b`, and both paths of `a::{b, c::d}`.
 fn collect(sequence: &[TokenTree], found: &mut Vec<Names>) {
     let mut at = 0;
     while at < sequence.len() {
@@ -48,7 +49,7 @@ fn collect(sequence: &[TokenTree], found: &mut Vec<Names>) {
     }
 }
 
-/// Reads one path, with what stands in braces at its end; returns how many tokens it has.
+/// Reads one path, including braces at its end. Returns the number of its tokens.
 fn path(tokens: &[TokenTree], before: &[String], found: &mut Vec<Names>) -> usize {
     let mut names = before.to_vec();
     let mut at = 0;
@@ -72,7 +73,7 @@ fn path(tokens: &[TokenTree], before: &[String], found: &mut Vec<Names>) -> usiz
     at.max(1)
 }
 
-/// The paths in braces, each behind `before`.
+/// Reads the paths in braces, each prefixed with `before`.
 fn list(tokens: &TokenStream, before: &[String], found: &mut Vec<Names>) {
     let tokens: Vec<TokenTree> = tokens.clone().into_iter().collect();
     for item in tokens.split(|token| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ',')) {
@@ -86,9 +87,9 @@ fn is_colons(tokens: &[TokenTree]) -> bool {
     tokens.iter().all(|token| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ':'))
 }
 
-/// The module that has what a path in `from` leads to; `None` where it leads out of the crate.
+/// Returns the module that contains the target of a path in `from`; `None` if the path leaves the crate.
 fn target(from: &str, path: &[String], modules: &BTreeSet<String>) -> Option<String> {
-    // A name alone leads nowhere: `pub(crate)`, `self`.
+    // A single name is no path: `pub(crate)`, `self`.
     if path.len() < 2 {
         return None;
     }
@@ -125,7 +126,7 @@ fn target(from: &str, path: &[String], modules: &BTreeSet<String>) -> Option<Str
     Some(if base.is_empty() { "crate".to_owned() } else { base.join("::") })
 }
 
-/// A circle, from a module back to itself; `None` where there is none.
+/// Returns a circle, from a module back to itself, if there is one.
 fn circle(imports: &Imports) -> Option<Names> {
     let mut done = BTreeSet::new();
     imports.keys().find_map(|module| walk(module, imports, &mut Vec::new(), &mut done))

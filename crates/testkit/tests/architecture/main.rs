@@ -1,5 +1,5 @@
-//! The shape of the code, held by tests: who may depend on whom, where SQL and the clock may be, how
-//! long a file may get. Each detector is a function with a test of its own that it fires.
+//! Checks of the code's structure: dependencies between crates, where SQL and the clock may be used, and the size of
+//! files. Each check is a function with a test that it finds a violation.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod arrows;

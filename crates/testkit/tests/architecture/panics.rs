@@ -1,11 +1,11 @@
-//! No panic that nobody thought about: one needs a reason beside it.
+//! Every panic in the product needs a reason beside it.
 
 use proc_macro2::{Delimiter, TokenTree};
 
 use crate::assert_none;
 use crate::source::{Source, crates, each_sequence, product_sources};
 
-/// Equipment for tests and measurements: a panic there is their result.
+/// Crates for tests and measurements: a panic is their way to fail.
 const FOR_TESTS: [&str; 2] = ["testkit", "bench"];
 
 const METHODS: [&str; 4] = ["unwrap", "expect", "unwrap_err", "expect_err"];
@@ -24,7 +24,7 @@ fn panics(source: &Source) -> Vec<String> {
     findings
 }
 
-/// `.unwrap(…)` or `panic!(…)`, with its line.
+/// Finds `.unwrap(…)` or `panic!(…)`, with its line.
 fn panic_in(three: &[TokenTree]) -> Option<(usize, String)> {
     let [first, second, TokenTree::Group(group)] = three else { return None };
     match (first, second) {

@@ -1,4 +1,4 @@
-//! What of Rust's tokens is in the product: not documentation, and not what is compiled for tests only.
+//! Selects the tokens that are compiled into the product: without documentation and without code for tests.
 
 use std::collections::BTreeSet;
 use std::iter::Peekable;
@@ -6,8 +6,8 @@ use std::iter::Peekable;
 use proc_macro2::token_stream::IntoIter;
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 
-/// The tokens without documentation, test functions and what is under `#[cfg(test)]`; and the names of
-/// the modules in files of their own that are under it.
+/// Returns the tokens without documentation, test functions and code under `#[cfg(test)]`, and the names of modules
+/// under it that are in separate files.
 pub fn without_tests(tokens: TokenStream) -> (TokenStream, BTreeSet<String>) {
     let mut kept = Vec::new();
     let mut modules = BTreeSet::new();
@@ -19,7 +19,7 @@ pub fn without_tests(tokens: TokenStream) -> (TokenStream, BTreeSet<String>) {
             let attribute = attribute.clone();
             if is_for_tests(&attribute) {
                 if inner {
-                    // All that it stands in is.
+                    // The whole file is for tests.
                     return (TokenStream::new(), modules);
                 }
                 rest.next();
@@ -53,7 +53,7 @@ fn is_body(token: &TokenTree) -> bool {
     matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace)
 }
 
-/// Skips what an attribute stands on; the name, where that is a module in a file of its own.
+/// Skips the item of an attribute. Returns its name if it is a module in a separate file.
 fn skip(rest: &mut Peekable<IntoIter>) -> Option<String> {
     let mut before = String::new();
     while let Some(token) = rest.peek() {
@@ -99,14 +99,14 @@ fn skip(rest: &mut Peekable<IntoIter>) -> Option<String> {
 /// Skips a field, a variant, an arm or a statement, with its comma or semicolon.
 fn skip_part(rest: &mut Peekable<IntoIter>) {
     let (mut angles, mut arm) = (0, false);
-    // The two tokens before.
+    // The two previous tokens.
     let (mut last, mut earlier) = (' ', ' ');
     while let Some(token) = rest.next() {
         let now = if let TokenTree::Punct(punct) = &token { punct.as_char() } else { ' ' };
         match now {
             ';' => return,
             ',' if angles == 0 => return,
-            // In the value of an arm it is less than, unless it follows `::`.
+            // In the value of an arm it means less than, unless it follows `::`.
             '<' if !arm || (earlier, last) == (':', ':') => angles += 1,
             '>' if last == '=' => (angles, arm) = (0, true),
             '>' if last != '-' && angles > 0 => angles -= 1,
@@ -121,7 +121,7 @@ fn skip_part(rest: &mut Peekable<IntoIter>) {
     }
 }
 
-/// `test`, `tokio::test(…)`, and any `cfg(…)` that needs `test`.
+/// Whether the attribute is `test`, `tokio::test(…)`, or any `cfg(…)` that needs `test`.
 fn is_for_tests(attribute: &Group) -> bool {
     let mut path = None;
     for token in attribute.stream() {
@@ -137,7 +137,7 @@ fn is_for_tests(attribute: &Group) -> bool {
     path.as_deref() == Some("test")
 }
 
-/// Whether the condition holds in tests only: of `all` one must need them, of `any` each.
+/// Whether the condition holds in tests only: one condition of `all` must need them, or each condition of `any`.
 fn needs_test(condition: &[TokenTree]) -> bool {
     match condition {
         [TokenTree::Ident(name)] => name == "test",

@@ -1,11 +1,11 @@
-//! The core is pure: no clock, no input or output, no chance, nothing that waits.
+//! The core is pure: no clock, no I/O, no random numbers, no waiting.
 
 use proc_macro2::TokenTree;
 
 use crate::assert_none;
 use crate::source::{Source, each_sequence, product_sources};
 
-/// Words that are not in the core, whatever stands before them and whatever else they are called there.
+/// Words that must not occur in the core, in any context.
 const WORDS: [&str; 16] = [
     "Barrier",
     "Condvar",
@@ -25,13 +25,13 @@ const WORDS: [&str; 16] = [
     "thread_local",
 ];
 
-/// These are macros, and good names otherwise.
+/// Forbidden only as macros; allowed as names.
 const MACROS: [&str; 3] = ["dbg", "eprint", "print"];
 
-/// By another name they would not be recognised.
+/// They must not be renamed, because a renamed type would not be recognised.
 const OWN_NAMES: [&str; 6] = ["Timestamp", "TimeZone", "Uuid", "Zoned", "jiff", "std"];
 
-/// What must not follow `NAME::`, on its own or in braces.
+/// What must not follow `NAME::`, directly or in braces.
 const PATHS: [(&str, &[&str]); 6] = [
     ("std", &["env", "fs", "io", "net", "process", "self", "thread"]),
     ("jiff", &["self"]),
@@ -49,12 +49,12 @@ fn impurities(source: &Source) -> Vec<String> {
             let line = name.span().start().line;
             let next = sequence.get(at + 1);
             let is_macro = matches!(next, Some(TokenTree::Punct(bang)) if bang.as_char() == '!');
-            // Of what changes without a lock there are many sizes.
+            // Atomics exist in many sizes.
             let word = WORDS.iter().any(|word| name == word) || name.to_string().starts_with("Atomic");
             if word || is_macro && MACROS.iter().any(|known| name == known) {
                 findings.push(source.finding(line, &format!("`{name}` in the core")));
             }
-            // `<Timestamp as Trait>` gives no name.
+            // `<Timestamp as Trait>` has no name after it.
             let qualified = at > 0 && matches!(&sequence[at - 1], TokenTree::Punct(less) if less.as_char() == '<');
             let renamed = !qualified && matches!(next, Some(TokenTree::Ident(word)) if word == "as");
             if renamed && OWN_NAMES.iter().any(|known| name == known) {
@@ -71,7 +71,7 @@ fn impurities(source: &Source) -> Vec<String> {
     findings
 }
 
-/// The names right after `::`: one, or the first ones of each path in `::{…}`.
+/// Returns the names right after `::`: one name, or the first name of each path in `::{…}`.
 fn after_colons(rest: &[TokenTree]) -> Vec<String> {
     let is_colon = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ':');
     match rest {

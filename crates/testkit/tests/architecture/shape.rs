@@ -1,4 +1,4 @@
-//! Files that one can read: short, named by what they hold, beginning with what they are for.
+//! Files are short, named after their content, and begin with a description.
 
 use proc_macro2::TokenTree;
 
@@ -7,7 +7,7 @@ use crate::source::{Source, crates, each_sequence, files, read};
 
 const FILE_LIMIT_LINES: usize = 500;
 
-/// Names that say nothing about what is inside.
+/// Names that do not describe the content.
 const EMPTY_NAMES: [&str; 10] =
     ["common", "helper", "helpers", "manager", "managers", "misc", "service", "services", "util", "utils"];
 

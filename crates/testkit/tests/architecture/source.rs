@@ -1,4 +1,4 @@
-//! Reads the workspace: its crates, its files, and Rust as tokens without what is only for tests.
+//! Reads the workspace: its crates, its files, and Rust tokens without code for tests.
 
 use std::path::{Path, PathBuf};
 
@@ -6,10 +6,10 @@ use proc_macro2::{TokenStream, TokenTree};
 
 use crate::product::without_tests;
 
-/// A source file, and the tokens that are in the product: comments, documentation and items under
-/// `#[cfg(test)]` are not.
+/// A source file and the tokens that are compiled into the product: without comments, documentation and items under
+/// `#[cfg(test)]`.
 pub struct Source {
-    /// From the root of the workspace: `crates/core/src/lib.rs`.
+    /// Path from the root of the workspace: `crates/core/src/lib.rs`.
     pub path: String,
     pub text: String,
     pub tokens: TokenStream,
@@ -25,15 +25,15 @@ impl Source {
         format!("{}:{line}: {what}", self.path)
     }
 
-    /// Whether the line, or what stands above it, says why: `// reason: …`, or the `reason = "…"` of a
-    /// lint attribute.
+    /// Whether the line, or the lines above it, give a reason: `// reason: …`, or the `reason = "…"` of a lint
+    /// attribute.
     pub fn has_reason(&self, line: usize) -> bool {
         let lines: Vec<&str> = self.text.lines().collect();
         let gives = |line: &str| line.contains("// reason: ") || line.contains("reason = \"");
         if gives(lines[line - 1]) {
             return true;
         }
-        // Above: the comment may have several lines, and so may the attribute.
+        // Above: both the comment and the attribute may have several lines.
         let above = lines[..line - 1].iter().rev().map(|line| line.trim());
         let mut in_attribute = false;
         for text in above {
@@ -51,7 +51,7 @@ impl Source {
     }
 }
 
-/// Calls `look` for every sequence of tokens: the file's own, and each group's.
+/// Calls `look` for every sequence of tokens: that of the file, and of each group.
 pub fn each_sequence(tokens: &TokenStream, look: &mut impl FnMut(&[TokenTree])) {
     let sequence: Vec<TokenTree> = tokens.clone().into_iter().collect();
     for token in &sequence {
@@ -62,7 +62,7 @@ pub fn each_sequence(tokens: &TokenStream, look: &mut impl FnMut(&[TokenTree])) 
     look(&sequence);
 }
 
-/// The string literals of the code, with their lines. Documentation is none.
+/// Returns the string literals of the code, with their lines, without documentation.
 pub fn string_literals(tokens: &TokenStream) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     each_sequence(tokens, &mut |sequence| {
@@ -83,7 +83,7 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The names of the directories under `crates/`.
+/// Returns the names of the directories under `crates/`.
 pub fn crates() -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(root().join("crates"))
         .unwrap()
@@ -92,11 +92,11 @@ pub fn crates() -> Vec<String> {
         .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert!(names.contains(&"core".to_owned()), "the crates are not where they should be: {names:?}");
+    assert!(names.contains(&"core".to_owned()), "crates not found: {names:?}");
     names
 }
 
-/// All files below a directory, paths from the root of the workspace. Empty when there is none.
+/// Returns all files below a directory, as paths from the root of the workspace. Empty if there is no such directory.
 pub fn files(below: &str, extension: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut waiting = vec![below.to_owned()];
@@ -122,7 +122,7 @@ pub fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A crate's sources that are in the product: no file that is a test module, or below one.
+/// Returns the sources of a crate that are compiled into the product, without test modules and the files below them.
 pub fn product_sources(name: &str) -> Vec<Source> {
     let paths = files(&format!("crates/{name}/src"), "rs");
     let mut tests = Vec::new();

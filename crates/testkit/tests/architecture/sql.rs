@@ -1,13 +1,13 @@
-//! SQL is in the store only, and takes time, ids and chance as parameters.
+//! SQL is in the store only, and gets time, ids and random numbers as parameters.
 
 use crate::assert_none;
 use crate::source::{Source, crates, files, product_sources, read, string_literals};
 use crate::statement::is_statement;
 
-/// Where SQL may be, and where it is only for tests and measurements.
+/// Crates that may contain SQL; `testkit` and `bench` only for tests and measurements.
 const WITH_SQL: [&str; 3] = ["store", "testkit", "bench"];
 
-/// Where in the store statements are, and what for.
+/// Files of the store that may contain statements, and their purpose.
 const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("rows/table.rs", "description: what is read of a row"),
     ("rows/write.rs", "description: kinds of write"),
@@ -43,11 +43,11 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("sqlite/migrate.rs", "migration"),
 ];
 
-/// What of these changes rows: described, appended to the log, or kept up.
+/// Purposes that may change rows: described writes, appends to the log, upkeep.
 const CHANGES_ARE_IN: [&str; 3] = ["description: kinds of write", "commit: the log", "upkeep"];
 
-/// What lets the database decide on time, order or chance, in lower case. With a parenthesis it is a
-/// call, without one it is words in a row (a column may be called `serial`; as a type more follows).
+/// Expressions by which the database would choose time, order or random values, in lower case. With a parenthesis it is
+/// a call, without one a sequence of words. (A column may be called `serial`; as a type, more words follow.)
 const OWN_WILL: [&str; 29] = [
     "now(",
     "clock_timestamp(",
@@ -99,9 +99,9 @@ fn script_elsewhere(path: &str) -> Option<String> {
 fn own_will(text: &str) -> Option<&'static str> {
     let lower = text.to_ascii_lowercase();
     OWN_WILL.into_iter().find(|wanted| match wanted.strip_suffix('(') {
-        // A call, whatever is between name and parenthesis.
+        // A call, with anything between name and parenthesis.
         Some(name) => calls(&lower, name).any(|_| true),
-        // One that is given nothing.
+        // A call without arguments.
         None if wanted.ends_with("()") => {
             calls(&lower, &wanted[..wanted.len() - 2]).any(|inside| inside.starts_with(')'))
         }
@@ -113,7 +113,7 @@ fn own_will(text: &str) -> Option<&'static str> {
     })
 }
 
-/// What follows each `name (`.
+/// Returns what follows each `name (`.
 fn calls<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     text.match_indices(name).filter(|(at, _)| starts_word(text, *at)).filter_map(|(at, _)| {
         let inside = text[at + name.len()..].trim_start().strip_prefix('(')?;
@@ -129,7 +129,7 @@ fn own_will_in_rust(source: &Source) -> Vec<String> {
     let literals = string_literals(&source.tokens).into_iter();
     literals
         .filter_map(|(line, text)| {
-            // A literal of several lines: the line within it.
+            // For a literal of several lines: the line within it.
             text.lines().enumerate().find_map(|(offset, text)| Some((line + offset, own_will(text)?)))
         })
         .filter(|(line, _)| !source.has_reason(*line))
@@ -161,20 +161,20 @@ fn sql_must_be_in_the_store_only() {
     assert_none(&findings);
 }
 
-/// Statements of a source of the store that are not where the table says.
+/// Returns statements of a source of the store that are not in the files of the table.
 fn misplaced(inside: &str, source: &Source) -> Vec<String> {
     let purpose = STATEMENTS_ARE_IN.iter().find(|(path, _)| *path == inside).map(|(_, purpose)| *purpose);
     let changes = |text: &str| ["INSERT INTO", "UPDATE ", "DELETE FROM"].iter().any(|word| text.contains(word));
     let may_change = purpose.is_some_and(|purpose| CHANGES_ARE_IN.contains(&purpose) || purpose == "migration");
     let literals = string_literals(&source.tokens).into_iter().filter(|(_, text)| is_statement(text));
     literals
-        // A lock is no change.
+        // A lock is not a change.
         .filter(|(_, text)| purpose.is_none() || changes(&text.replace("KEY UPDATE", "")) && !may_change)
         .map(|(line, text)| source.finding(line, &format!("SQL where none belongs: {text}")))
         .collect()
 }
 
-/// Files of the table without a statement: what is allowed there nobody needs.
+/// Returns files of the table without a statement: permissions that are not needed.
 fn without_statements(with: &[String]) -> Vec<String> {
     let unused = STATEMENTS_ARE_IN.iter().filter(|(path, _)| !with.iter().any(|with| with == path));
     unused.map(|(path, _)| format!("crates/store/src/{path} has no SQL: take it out of this test's table")).collect()

@@ -1,16 +1,16 @@
-//! What is a statement of SQL, and no sentence that begins like one.
+//! Recognises SQL statements, as opposed to sentences that begin like one.
 
-/// After these, in capitals, a statement goes on or has ended. `DELETE` is also a method of HTTP.
+/// In capitals, one of these follows or the statement ends. `DELETE` is also an HTTP method.
 const CAPITALS: [&str; 17] = [
     "ALTER", "BEGIN", "COMMIT", "CREATE", "DROP", "GRANT", "INSERT", "LISTEN", "NOTIFY", "PRAGMA", "REVOKE",
     "ROLLBACK", "SELECT", "SET", "TRUNCATE", "UPDATE", "WITH",
 ];
 
-/// In capitals and in this order, a statement wherever they stand: inside of another, or behind something.
+/// In capitals and in this order, these form a statement anywhere in a literal.
 const INSIDE: [&[&str]; 5] =
     [&["SELECT", "FROM"], &["INSERT", "INTO"], &["UPDATE", "SET"], &["DELETE", "FROM"], &["CREATE", "TABLE"]];
 
-/// Any letters: what must follow, since these are words of English.
+/// In any case, the second must follow, because the first is an English word.
 const PAIRS: [(&str, &[&str]); 16] = [
     ("insert", &["into", "or"]),
     ("replace", &["into"]),
@@ -58,7 +58,7 @@ const OBJECTS: &[&str] = &[
 /// A sentence has these where a statement has a name.
 const ARTICLES: [&str; 9] = ["a", "an", "the", "this", "that", "your", "its", "all", "every"];
 
-/// The content of a literal as it stands in the source, without quotes and without what breaks its lines.
+/// Returns the content of a literal in the source, without quotes and line continuations.
 fn content(literal: &str) -> String {
     let inner = literal.split_once('"').map_or("", |(_, rest)| rest);
     let inner = inner.rsplit_once('"').map_or(inner, |(inner, _)| inner);
@@ -73,7 +73,7 @@ pub fn is_statement(literal: &str) -> bool {
         let mut rest = words.iter();
         wanted.iter().all(|wanted| rest.any(|word| word == wanted))
     });
-    // Several may stand in one literal.
+    // One literal may contain several.
     inside
         || text
             .split(';')
@@ -97,7 +97,7 @@ fn begins_one(text: &str) -> bool {
     let paired = PAIRS.iter().any(|(wanted, follow)| word(0) == *wanted && follow.contains(&second) && named(2));
     paired
         || match word(0) {
-            // Columns, and where from.
+            // Columns, and the FROM clause.
             "select" => {
                 let from = words.iter().position(|word| *word == "from");
                 from.is_some_and(|from| {

@@ -1,13 +1,13 @@
-//! The command line reads what the server sends as the types of `api`, and not by the names of fields.
+//! The command line reads the server's answers as types of `api`, and not by field names.
 
 use proc_macro2::{Delimiter, TokenTree};
 
 use crate::assert_none;
 use crate::source::{Source, each_sequence, product_sources};
 
-/// What reads a field of JSON by its name.
+/// Methods that read a field of JSON by its name.
 const METHODS: [&str; 4] = ["get", "get_mut", "pointer", "pointer_mut"];
-/// Words that a list can follow, which is then no index.
+/// Keywords that an array may follow, which is then not an index.
 const KEYWORDS: [&str; 5] = ["in", "return", "else", "match", "break"];
 
 fn fields_by_name(source: &Source) -> Vec<String> {
