@@ -128,7 +128,7 @@ impl Guard {
         false
     }
 
-    /// Ends the server with `signal`, then with SIGKILL if it does not end, and waits until it is gone.
+    /// Ends the server with `signal`, then with SIGQUIT and SIGKILL if it does not end, and waits until it is gone.
     pub(crate) fn end(&mut self, signal: Signal) {
         for signal in [signal, Signal::QUIT, Signal::KILL] {
             let Some(pid) = self.pid() else { return };

@@ -63,7 +63,7 @@ fn against_the_arrows(name: &str, named: &[String], arrows: &[&str]) -> Vec<Stri
     let unused = arrows.iter().filter(|arrow| !named.iter().any(|named| named == *arrow));
     wrong
         .map(|named| format!("crates/{name} must not depend on {named}"))
-        .chain(unused.map(|arrow| format!("crates/{name} does not depend on {arrow}: take the arrow out")))
+        .chain(unused.map(|arrow| format!("crates/{name} does not depend on {arrow}: remove it from the table")))
         .collect()
 }
 
@@ -74,7 +74,7 @@ fn crates_must_follow_the_arrows() {
         let named = dependencies(&read(&format!("crates/{name}/Cargo.toml")), &read("Cargo.toml"));
         match ARROWS.iter().find(|(known, _)| *known == name) {
             Some((_, arrows)) => findings.extend(against_the_arrows(&name, &named, arrows)),
-            None => findings.push(format!("crates/{name} has no place in the table of this test")),
+            None => findings.push(format!("crates/{name} is missing from the table of this test")),
         }
     }
     assert_none(&findings);
@@ -143,5 +143,5 @@ fn a_way_to_a_database_must_be_found_outside_of_the_store() {
 #[test]
 fn an_arrow_that_is_not_used_must_be_found() {
     let findings = against_the_arrows("cli", &[], &["tenancy-store"]);
-    assert_eq!(findings, ["crates/cli does not depend on tenancy-store: take the arrow out"]);
+    assert_eq!(findings, ["crates/cli does not depend on tenancy-store: remove it from the table"]);
 }

@@ -58,7 +58,7 @@ fn impurities(source: &Source) -> Vec<String> {
             let qualified = at > 0 && matches!(&sequence[at - 1], TokenTree::Punct(less) if less.as_char() == '<');
             let renamed = !qualified && matches!(next, Some(TokenTree::Ident(word)) if word == "as");
             if renamed && OWN_NAMES.iter().any(|known| name == known) {
-                findings.push(source.finding(line, &format!("`{name}` by another name in the core")));
+                findings.push(source.finding(line, &format!("`{name}` is renamed in the core")));
             }
             let forbidden = PATHS.iter().find(|(path, _)| name == path);
             for inner in after_colons(&sequence[at + 1..]) {

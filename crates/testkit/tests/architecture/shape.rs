@@ -13,13 +13,13 @@ const EMPTY_NAMES: [&str; 10] =
 
 fn too_long(path: &str, text: &str) -> Option<String> {
     let lines = text.lines().count();
-    (lines > FILE_LIMIT_LINES).then(|| format!("{path} has {lines} lines, {FILE_LIMIT_LINES} are allowed"))
+    (lines > FILE_LIMIT_LINES).then(|| format!("{path} has {lines} lines, more than {FILE_LIMIT_LINES}"))
 }
 
 fn empty_names_in_path(path: &str) -> Option<String> {
     let mut parts = path.strip_suffix(".rs").unwrap_or(path).split('/');
     let found = parts.find(|part| EMPTY_NAMES.contains(part))?;
-    Some(format!("{path}: `{found}` does not say what is inside"))
+    Some(format!("{path}: `{found}` does not describe the content"))
 }
 
 fn empty_names_of_modules(source: &Source) -> Vec<String> {
@@ -31,7 +31,7 @@ fn empty_names_of_modules(source: &Source) -> Vec<String> {
                 && EMPTY_NAMES.iter().any(|empty| name == empty)
             {
                 let line = name.span().start().line;
-                findings.push(source.finding(line, &format!("module `{name}` does not say what is inside")));
+                findings.push(source.finding(line, &format!("module `{name}` does not describe the content")));
             }
         }
     });
@@ -39,7 +39,7 @@ fn empty_names_of_modules(source: &Source) -> Vec<String> {
 }
 
 fn undocumented(path: &str, text: &str) -> Option<String> {
-    (!text.starts_with("//!")).then(|| format!("{path} does not begin with what the crate is: `//! …`"))
+    (!text.starts_with("//!")).then(|| format!("{path} does not begin with a description of the crate: `//! …`"))
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn statements(source: &Source) -> Vec<String> {
 }
 
 fn script_elsewhere(path: &str) -> Option<String> {
-    (!path.starts_with("crates/store/migrations/")).then(|| format!("{path}: SQL that is no migration"))
+    (!path.starts_with("crates/store/migrations/")).then(|| format!("{path}: an SQL file that is not a migration"))
 }
 
 fn own_will(text: &str) -> Option<&'static str> {
@@ -170,14 +170,16 @@ fn misplaced(inside: &str, source: &Source) -> Vec<String> {
     literals
         // A lock is not a change.
         .filter(|(_, text)| purpose.is_none() || changes(&text.replace("KEY UPDATE", "")) && !may_change)
-        .map(|(line, text)| source.finding(line, &format!("SQL where none belongs: {text}")))
+        .map(|(line, text)| source.finding(line, &format!("SQL in a file that must not contain it: {text}")))
         .collect()
 }
 
 /// Returns files of the table without a statement: permissions that are not needed.
 fn without_statements(with: &[String]) -> Vec<String> {
     let unused = STATEMENTS_ARE_IN.iter().filter(|(path, _)| !with.iter().any(|with| with == path));
-    unused.map(|(path, _)| format!("crates/store/src/{path} has no SQL: take it out of this test's table")).collect()
+    unused
+        .map(|(path, _)| format!("crates/store/src/{path} has no SQL: remove it from the table of this test"))
+        .collect()
 }
 
 #[test]
