@@ -3,7 +3,7 @@
 use crate::cuts::large_of;
 use crate::harness::{Bench, small};
 use crate::history::whole;
-use crate::rig::{Rig, somebody_waits, together};
+use crate::rig::{Rig, together, wait_until_a_session_is_blocked};
 use crate::rivals::processes;
 use crate::world::Member;
 use serde_json::json;
@@ -19,9 +19,9 @@ use tenancy_core::rules::{keys, lifecycle};
 use tenancy_testkit::{Fault, Message};
 
 /// Two processes. The first has registered two tenants of an organization.
-async fn with_two_tenants(hint: &str, room: u32) -> (tenancy_testkit::Database, [Bench; 2]) {
+async fn with_two_tenants(hint: &str, cap: u32) -> (tenancy_testkit::Database, [Bench; 2]) {
     let (database, [one, two]) = processes(hint).await;
-    one.organization("acme", json!({"tenants": room})).await;
+    one.organization("acme", json!({"tenants": cap})).await;
     for id in ["t-1", "t-2"] {
         one.register(&small(id, "acme")).await.unwrap();
     }
@@ -119,7 +119,7 @@ async fn must_not_take_the_usage_of_another_process_for_that_of_a_batch_that_fai
     let members =
         vec![large_of(&one, "acme", 1), Member { changes: behind.changes.unwrap(), after: Some(behind.snapshot) }];
     let quicker = async {
-        somebody_waits(&database).await;
+        wait_until_a_session_is_blocked(&database).await;
         let add = "INSERT INTO organization_usage SELECT organization_id, serial + 1, tenants + 3, quotas \
                    FROM organization_usage ORDER BY serial DESC LIMIT 1";
         transaction.batch_execute(add).await.unwrap();

@@ -161,7 +161,7 @@ pub async fn together(store: &Store, members: &[Member]) -> Vec<Answer> {
 }
 
 /// Waits until a session waits for a lock.
-pub async fn somebody_waits(database: &tenancy_testkit::Database) {
+pub async fn wait_until_a_session_is_blocked(database: &tenancy_testkit::Database) {
     let watch = database.connect().await;
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
     while watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {

@@ -2,7 +2,7 @@
 
 use crate::harness::{Bench, full, small};
 use crate::history::{History, whole};
-use crate::rig::{somebody_waits, together};
+use crate::rig::{together, wait_until_a_session_is_blocked};
 use crate::world::{Member, World};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
@@ -113,7 +113,7 @@ async fn must_run_a_batch_again_that_was_the_victim_of_a_deadlock() {
     transaction.query(lock, &[&"t-2"]).await.unwrap();
     let cross = async {
         // The batch holds t-1 now and waits for t-2.
-        somebody_waits(&database).await;
+        wait_until_a_session_is_blocked(&database).await;
         transaction.query(lock, &[&"t-1"]).await.expect("the batch is the victim");
         transaction.rollback().await.unwrap();
     };
@@ -151,7 +151,7 @@ async fn revoked_meanwhile(hint: &str, in_its_name: &[bool]) {
     let transaction = other.transaction().await.unwrap();
     transaction.batch_execute("SELECT 1 FROM log_head FOR NO KEY UPDATE").await.unwrap();
     let revoked = async {
-        somebody_waits(&database).await;
+        wait_until_a_session_is_blocked(&database).await;
         let revoke = "UPDATE api_keys SET version = version + 1, revoked_at = created_at WHERE key_id = $1";
         transaction.execute(revoke, &[&made.key.key_id.as_str()]).await.unwrap();
         transaction.commit().await.unwrap();
