@@ -146,8 +146,8 @@ async fn must_keep_two_batches_of_one_organization_whole_when_only_a_begin_or_a_
         let bounds = |message: &Message| message.is_commit() || message.sql_contains("BEGIN ISOLATION");
         let garbled = rig.proxy.arm(Fault::garble().when(bounds).nth(nth));
         let answers = rig.commit(members).await;
-        // A BEGIN that the server cannot parse is a final error for the single member of the batch; then nothing of it may be
-        // stored.
+        // A BEGIN that the server cannot parse is a final error for the single member of the batch; then nothing of it
+        // may be stored.
         let told = |answer: &crate::history::Answer| matches!(answer, Ok(_) | Err(Error::Internal(_)));
         assert!(answers.iter().all(told) && answers.iter().any(Result::is_ok), "{nth}: {answers:?}");
         assert_eq!(garbled.fired(), 1, "{nth}");

@@ -108,7 +108,8 @@ async fn must_revoke_no_key_that_another_process_has_revoked() {
     whole(&database);
 }
 
-/// The first of two batches fails because another process wrote usage with the serial that the batch would have written.
+/// The first of two batches fails because another process wrote usage with the serial that the batch would have
+/// written.
 #[tokio::test]
 async fn must_not_take_the_usage_of_another_process_for_that_of_a_batch_that_failed() {
     let (database, [one, _two]) = with_two_tenants("quicker", 10).await;
