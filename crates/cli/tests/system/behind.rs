@@ -23,15 +23,15 @@ fn must_say_what_to_run_when_the_database_is_behind() {
     psql.args(["-X", "-v", "ON_ERROR_STOP=1", "-f", "what.sql", &database.url()]);
     assert!(psql.status().expect("psql").success());
     by_hand.good(&["db", "check"]);
-    assert_eq!(by_hand.good(&["db", "migrate", "--dry-run"]), "-- nothing to do\n");
-    assert!(by_hand.good(&["db", "migrate"]).contains("nothing to do"));
+    assert_eq!(by_hand.good(&["db", "migrate", "--dry-run"]), "-- no pending migrations\n");
+    assert!(by_hand.good(&["db", "migrate"]).contains("no pending migrations"));
     // Two at once: one migrates, one waits.
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| place.good(&["db", "migrate"]));
         }
     });
-    assert!(place.good(&["db", "migrate"]).contains("nothing to do"));
+    assert!(place.good(&["db", "migrate"]).contains("no pending migrations"));
     place.good(&["db", "check"]);
     place.serve().stop();
 }
@@ -42,7 +42,7 @@ fn must_bring_an_embedded_database_up_by_itself() {
     place.serve().stop();
     place.good(&["db", "check"]);
     let gone = place.good(&["db", "expire-log", "--before", "2020-01"]);
-    assert_eq!(gone, "removed from the audit log, before 2020-01: 0 events\n");
+    assert_eq!(gone, "removed from the audit log before 2020-01: 0 events\n");
     // It is the server's now.
     assert_eq!(place.run(&["dev", "--listen", "127.0.0.1:0"]).code, 1);
     let again = Place::new(On::Sqlite);
@@ -51,7 +51,7 @@ fn must_bring_an_embedded_database_up_by_itself() {
     assert!(said.code != 0 && said.err.contains(&format!("process {}", running.pid())), "{}", said.err);
     // Who only looks is not in its way.
     again.good(&["db", "check"]);
-    assert_eq!(again.good(&["db", "migrate", "--dry-run"]), "-- nothing to do\n");
+    assert_eq!(again.good(&["db", "migrate", "--dry-run"]), "-- no pending migrations\n");
     running.stop();
 }
 
