@@ -16,8 +16,8 @@ First steps:
   tenancy describe tenant acme-eu
   tenancy suspend acme-eu --reason 'not paid'
 
-Exit codes: 0 success, 1 refused, 2 usage error, 3 not found, 4 conflict, 5 not allowed, 6 job failed,
-7 timed out, 8 no server. `plan --exit-code` ends with 10 if there are changes.";
+Exit codes: 0 success, 1 refused, 2 usage error, 3 not found, 4 conflict, 5 not allowed,
+6 job failed, 7 timed out, 8 no server. `plan --exit-code` ends with 10 if there are changes.";
 
 /// A control plane for tenants: server and client in one program
 #[derive(Parser, Debug)]

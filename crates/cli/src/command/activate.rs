@@ -15,7 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   tenancy activate acme-eu                  Releases the operator hold.
   tenancy activate acme-eu --hold billing   Releases the billing hold.
-  tenancy activate acme --organization --hold billing   Releases the billing hold on all tenants of acme.
+  tenancy activate acme --organization --hold billing   Releases the hold on the organization.
 
 A tenant becomes Active if its desired state is Active and no hold suspends it.";
 

@@ -56,7 +56,7 @@ pub struct Create {
     /// Limit the key to one tenant
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
-    /// Time when the key expires, such as 90d or 2027-01-01T00:00:00Z. Default: when your own key expires
+    /// Time when the key expires, such as 90d or 2027-01-01T00:00:00Z. Default: the expiry of your own key
     #[arg(long, value_name = "TIME")]
     expires: Option<String>,
     #[command(flatten)]

@@ -17,8 +17,9 @@ const EXAMPLES: &str = "\
 Examples:
   tenancy suspend acme-eu --reason 'requested by the customer'
   tenancy suspend acme-eu --hold billing --reason 'invoice 1042' --until 14d
-  tenancy suspend acme --organization --hold billing --reason 'invoice 1042'   Suspends all tenants of acme.
+  tenancy suspend acme --organization --hold billing --reason 'invoice 1042'
 
+With --organization, the hold suspends all tenants of the organization.
 A hold is not part of the manifest: `apply` does not release it, and shows which hold suspends the tenant.";
 
 /// Arguments of `suspend`.
