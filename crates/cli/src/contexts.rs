@@ -80,7 +80,8 @@ impl Contexts {
     }
 }
 
-/// Reads a TOML file; returns `None` if it does not exist. An error names the line but not its text, which can be a key.
+/// Reads a TOML file; returns `None` if it does not exist. An error names the line but not its text, which can be a
+/// key.
 pub(crate) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Failure> {
     let shown = path.display();
     let text = match std::fs::read_to_string(path) {

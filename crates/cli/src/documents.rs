@@ -19,8 +19,8 @@ pub struct Files {
     pub files: Vec<PathBuf>,
 }
 
-/// Documents to send. They are sent in one request if they fit, because the server then checks all before it writes any;
-/// otherwise in parts (see `parts.rs`).
+/// Documents to send. They are sent in one request if they fit, because the server then checks all before it writes
+/// any; otherwise in parts (see `parts.rs`).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Documents {
     /// `application/yaml` or `application/json`.
@@ -114,8 +114,8 @@ fn json_documents(text: &str) -> Option<Vec<(String, Value)>> {
     list.into_iter().map(read).collect()
 }
 
-/// Returns the documents of a YAML text. They are parsed here in the same way as on the server, because only the client knows
-/// the file for the error message.
+/// Returns the documents of a YAML text. They are parsed here in the same way as on the server, because only the client
+/// knows the file for the error message.
 fn yaml_documents(text: &str, file: &str) -> Result<Vec<Document>, Failure> {
     let mut documents = Vec::new();
     let mut line = 0;

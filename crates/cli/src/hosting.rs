@@ -77,8 +77,8 @@ pub fn make_data_directory(config: &Config) -> Result<(), Failure> {
     config.make_data_dir().map_err(|error| refused(error.to_string()))
 }
 
-/// Restricts a directory to its owner, because it will contain keys. A directory with files of other programs is refused:
-/// it may be open to others on purpose.
+/// Restricts a directory to its owner, because it will contain keys. A directory with files of other programs is
+/// refused: it may be open to others on purpose.
 fn restrict(directory: &Path, mode: u32) -> Result<(), Failure> {
     if mode & 0o077 == 0 {
         return Ok(());

@@ -1,7 +1,7 @@
 //! Splits documents that exceed the limits of one request into parts, each of which is valid alone.
 //!
-//! Organizations come first. If the organization of a tenant was in an earlier part, it is repeated in the part of the tenant.
-//! Each part can then be checked before any part is written; applying the organization again changes nothing.
+//! Organizations come first. If the organization of a tenant was in an earlier part, it is repeated in the part of the
+//! tenant. Each part can then be checked before any part is written; applying the organization again changes nothing.
 
 use crate::documents::{Document, Documents};
 use crate::failure::Failure;
@@ -35,7 +35,8 @@ impl Default for RequestLimits {
 pub struct Part {
     /// Documents, separated by `---`.
     pub text: String,
-    /// Index among all documents for each document of the part; `None` for an organization repeated from an earlier part.
+    /// Index among all documents for each document of the part; `None` for an organization repeated from an earlier
+    /// part.
     origin: Vec<Option<usize>>,
     organizations: BTreeSet<String>,
     nodes: usize,

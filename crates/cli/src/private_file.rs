@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Replaces a file atomically, with a temporary file and a rename. The mode is always 0600, also while the file is written.
+/// Replaces a file atomically, with a temporary file and a rename. The mode is always 0600, also while the file is
+/// written.
 ///
 /// # Errors
 /// Fails if the file system reports an error.

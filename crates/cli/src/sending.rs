@@ -17,7 +17,8 @@ use tenancy_core::json::hex;
 
 /// Maximum number of attempts if the server answers 503.
 const MAX_TRIES: usize = 5;
-/// Pauses between the attempts after a broken connection: about ten seconds in total, enough for a restart of the server.
+/// Pauses between the attempts after a broken connection: about ten seconds in total, enough for a restart of the
+/// server.
 pub const PAUSES_MILLIS: &[u64] = &[200, 400, 800, 1_600, 2_300, 2_300, 2_400];
 /// Maximum pause before the next attempt, also if `Retry-After` is longer.
 const MAX_PAUSE_SECONDS: u64 = 5;
@@ -61,8 +62,8 @@ impl Request<'_> {
         })
     }
 
-    /// Sends the request and repeats it if necessary. Repeating is safe for a GET, and for a write because it has its own
-    /// Idempotency-Key. Returns the body, or `null` if the response has none.
+    /// Sends the request and repeats it if necessary. Repeating is safe for a GET, and for a write because it has its
+    /// own Idempotency-Key. Returns the body, or `null` if the response has none.
     ///
     /// # Errors
     /// Fails with the problem of the server, or with [`Exit::NoServer`] if no server answers.
@@ -81,8 +82,8 @@ impl Request<'_> {
                 },
                 Err(error) => {
                     broke |= !error.is_connect() && !error.is_builder();
-                    // Retry only if a server has answered before or the connection broke during the request, because that
-                    // can be a restart. Do not retry after a timeout. Every request is safe to repeat.
+                    // Retry only if a server has answered before or the connection broke during the request, because
+                    // that can be a restart. Do not retry after a timeout. Every request is safe to repeat.
                     let again = (broke || self.client.was_there.load(Relaxed)) && !error.is_timeout();
                     match pauses.next().filter(|_| again) {
                         Some(pause) => tokio::time::sleep(Duration::from_millis(*pause)).await,
@@ -117,8 +118,8 @@ impl Request<'_> {
         Ok(())
     }
 
-    /// Returns the failure for a missing response. After a write, it must not say that no server was reached, because the
-    /// write can have been executed.
+    /// Returns the failure for a missing response. After a write, it must not say that no server was reached, because
+    /// the write can have been executed.
     fn broken(&self, error: &reqwest::Error, broke: bool) -> Failure {
         if !broke {
             return self.client.unreachable(error);

@@ -7,8 +7,8 @@ use std::time::Duration;
 /// Formats the time since `then` in one unit: `12s`, `3m`, `5h`, `8d`. A future time is formatted as `in 5h`.
 pub fn age(then: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(then).as_secs();
-    // A future time is the end of a grace period, a hold or a key. One minute is added so that 14 days, set a moment ago, are
-    // not shown as 13.
+    // A future time is the end of a grace period, a hold or a key. One minute is added so that 14 days, set a moment
+    // ago, are not shown as 13.
     if seconds < 0 { format!("in {}", span_text(seconds.abs() + 60)) } else { span_text(seconds) }
 }
 

@@ -25,8 +25,8 @@ pub type TenantVersion = version::TenantVersion<'static>;
 /// An audit event.
 pub type AuditEvent = event::AuditEvent<'static>;
 
-/// A value from the server: as its wire type and as the received JSON. A newer server can send fields that the type does not
-/// have.
+/// A value from the server: as its wire type and as the received JSON. A newer server can send fields that the type
+/// does not have.
 #[derive(Debug, Clone)]
 pub struct Received<T> {
     /// Typed value, for commands.

@@ -18,8 +18,8 @@ use std::time::Duration;
 const EVENTS_SHOWN: usize = 50;
 /// Polling interval of `--follow`.
 const FOLLOW_SECONDS: u64 = 1;
-/// Maximum time by which an event can be older than an event at an earlier position. Positions are in commit order, times are
-/// not; a commit takes a few seconds at most.
+/// Maximum time by which an event can be older than an event at an earlier position. Positions are in commit order,
+/// times are not; a commit takes a few seconds at most.
 const LATE_SECONDS: i64 = 60;
 
 const EXAMPLES: &str = "\

@@ -81,8 +81,8 @@ pub struct Migrate {
     /// Print the SQL for psql or sqlite3 and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Grant a PostgreSQL role the privileges that `serve` needs; the role can read and append the audit log, but not change
-    /// it
+    /// Grant a PostgreSQL role the privileges that `serve` needs; the role can read and append the audit log, but not
+    /// change it
     #[arg(long, value_name = "ROLE", conflicts_with = "dry_run")]
     serve_role: Option<String>,
 }

@@ -75,8 +75,8 @@ pub struct Dev {
 /// Fails if the server cannot start or a manifest is refused.
 pub async fn run(given: Dev) -> Result<Exit, Failure> {
     log(LogFormat::Text, "warn");
-    // Read the manifests before the server starts, so that a wrong path fails early. Signal handlers are installed later, so
-    // that a signal ends a read from standard input.
+    // Read the manifests before the server starts, so that a wrong path fails early. Signal handlers are installed
+    // later, so that a signal ends a read from standard input.
     let documents = if given.apply.is_empty() { None } else { Some(Documents::read(&given.apply)?) };
     let stop = stop_on_signals()?;
     let flags =
@@ -157,8 +157,8 @@ async fn start(config: &Config, store: &Store) -> Result<(tokio::net::TcpListene
     let kept = read_toml::<Context>(&file)?.and_then(|context| context.key);
     let key = match kept {
         Some(token) if is_active_admin(store, &token).await? => token,
-        // First start, or another database than before. The name is random because two data directories can use the same
-        // database.
+        // First start, or another database than before. The name is random because two data directories can use the
+        // same database.
         _ => {
             let mut random = [0; 4];
             getrandom::fill(&mut random)
@@ -200,8 +200,8 @@ fn by_directory(directory: &Path) -> String {
     format!(" --data-dir {}", quoted(&directory.to_string_lossy()))
 }
 
-/// Writes the `dev` context and returns the current one. Returns `None` and writes nothing if the `dev` context belongs to
-/// another server that is running, so that the user can continue to work with that server.
+/// Writes the `dev` context and returns the current one. Returns `None` and writes nothing if the `dev` context belongs
+/// to another server that is running, so that the user can continue to work with that server.
 async fn remembered(client: &Client) -> Result<Option<String>, Failure> {
     let path = Contexts::path()?;
     let ours = client.context();

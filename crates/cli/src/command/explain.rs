@@ -185,7 +185,8 @@ fn page(path: &str, colours: bool) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Returns all fields, with the declarations of the default configuration. The configuration of a server can declare others.
+/// Returns all fields, with the declarations of the default configuration. The configuration of a server can declare
+/// others.
 fn all() -> Vec<(String, String, String)> {
     let declared = Declared::default();
     let mut fields: Vec<_> = FIELDS

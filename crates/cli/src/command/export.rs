@@ -84,8 +84,8 @@ pub async fn run(client: &Client, given: Export) -> Result<Exit, Failure> {
             List::of(&["organizations"]).pages(client, |items| write(items).map(|()| true)).await?;
         }
     }
-    // Rows of the list do not contain environments. Tenants are read one after the other, so that an export does not load the
-    // server.
+    // Rows of the list do not contain environments. Tenants are read one after the other, so that an export does not
+    // load the server.
     let rows: Vec<Received<TenantRow>> =
         List::of(&["tenants"]).filter("organization_id", given.organization).all(client).await?;
     let mut archived = 0;

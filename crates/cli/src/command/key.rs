@@ -73,8 +73,8 @@ enum Role {
     Auditor,
     /// Reads organizations and tenants, and plans changes; no access to keys
     Viewer,
-    /// For staff of a customer: reads the tenants of its scope and changes their display name, labels and webhooks. Requires
-    /// --organization or --tenant
+    /// For staff of a customer: reads the tenants of its scope and changes their display name, labels and webhooks.
+    /// Requires --organization or --tenant
     Customer,
 }
 
@@ -147,8 +147,8 @@ pub async fn create(client: &Client, given: Create) -> Result<Exit, Failure> {
     })
 }
 
-/// Prints a key with its token. The token is missing if the response is a replay after a lost one, because the server does not
-/// store tokens.
+/// Prints a key with its token. The token is missing if the response is a replay after a lost one, because the server
+/// does not store tokens.
 fn show(made: &Received<NewKey<'static>>, format: Format, lost: impl FnOnce() -> Failure) -> Result<Exit, Failure> {
     let NewKey { key, token } = &made.value;
     let Some(token) = token else { return Err(lost()) };

@@ -31,7 +31,8 @@ pub async fn ask_for(
     finish(client, (&tenant.value, &tenant.raw), job.as_ref(), patience, format).await
 }
 
-/// Sends a request that places or releases a hold on an organization, and prints its holds. Does not wait for the tenants.
+/// Sends a request that places or releases a hold on an organization, and prints its holds. Does not wait for the
+/// tenants.
 ///
 /// # Errors
 /// Fails if the request fails.

@@ -134,7 +134,8 @@ async fn open_jobs(client: &Client) -> Result<Count, Failure> {
     Ok(Count { count, at_least: count >= MAX_COUNTED, ..Count::default() })
 }
 
-/// Returns the background loops of the server; `None` if the server does not have this route or the key may not read it.
+/// Returns the background loops of the server; `None` if the server does not have this route or the key may not read
+/// it.
 async fn background(client: &Client) -> Result<Option<Vec<BackgroundLoop<'static>>>, Failure> {
     match client.get::<ServerStatus<'static>>(&["status"]).await {
         Ok(answer) => Ok(Some(answer.value.background)),

@@ -1,4 +1,5 @@
-//! Peers that are slow, invalid or gone: they get a clear response or a closed connection, and other clients are not affected.
+//! Peers that are slow, invalid or gone: they get a clear response or a closed connection, and other clients are not
+//! affected.
 
 use super::agree;
 use super::http::{Answer, Client, Request, connect, read};
@@ -117,7 +118,8 @@ fn must_handle_half_closed_and_closed_connections() {
     let place = Place::new(On::Sqlite);
     let server = place.serve_with(SETTINGS);
     server.client().post("/v1/organizations", json!({"organization_id": "acme"})).ok(201);
-    // Half-closed in the middle of a request, half-closed after it, closed: the request is executed completely or not at all.
+    // Half-closed in the middle of a request, half-closed after it, closed: the request is executed completely or not
+    // at all.
     let mut stream = connect(server.address()).expect("connected");
     stream
         .write_all(b"POST /v1/tenants HTTP/1.1\r\nhost")

@@ -163,8 +163,8 @@ impl Place {
     }
 }
 
-/// A cluster of the test's own. The tests kill processes only, so the kernel keeps what was written. Commits are therefore
-/// written but not synced to disk.
+/// A cluster of the test's own. The tests kill processes only, so the kernel keeps what was written. Commits are
+/// therefore written but not synced to disk.
 pub fn cluster() -> Postgres {
     Postgres::start_with(Settings::default().fsync_off().parameter("synchronous_commit", "on"))
 }
