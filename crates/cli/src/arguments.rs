@@ -1,4 +1,4 @@
-//! The command line: every command there is.
+//! The command line with all its commands.
 
 use crate::client::Client;
 use crate::command;
@@ -10,27 +10,27 @@ use clap::{Args, Parser, Subcommand};
 
 const FIRST_STEPS: &str = "\
 First steps:
-  tenancy example > acme.yaml        an organization with two tenants, commented
-  tenancy dev --apply acme.yaml      a server on a SQLite file, with these tenants in it
-  tenancy get tenants                from a second shell; needs no flag
+  tenancy example > acme.yaml        Write an example manifest: an organization with two tenants.
+  tenancy dev --apply acme.yaml      Start a server on a SQLite file and apply the manifest.
+  tenancy get tenants                List the tenants, from a second shell. No option is needed.
   tenancy describe tenant acme-eu
   tenancy suspend acme-eu --reason 'not paid'
 
-Exit codes: 0 done, 1 refused, 2 usage, 3 not found, 4 conflict, 5 not allowed,
-6 a job failed, 7 timed out, 8 no server; `plan --exit-code`: 10 there are changes.";
+Exit codes: 0 success, 1 refused, 2 usage error, 3 not found, 4 conflict, 5 not allowed,
+6 job failed, 7 timed out, 8 no server. `plan --exit-code` ends with 10 if there are changes.";
 
 /// A control plane for tenants: server and client in one program
 #[derive(Parser, Debug)]
 #[command(name = "tenancy", version, after_help = FIRST_STEPS, max_term_width = 100)]
 pub struct Arguments {
-    /// Before the verb or behind it.
+    /// Server options are accepted before and after the command.
     #[command(flatten)]
     reach: Reach,
     #[command(subcommand)]
     command: Command,
 }
 
-/// A command that talks to a server.
+/// A command that sends requests to a server.
 #[derive(Args, Debug)]
 struct OnServer<T: Args> {
     #[command(flatten)]
@@ -47,64 +47,64 @@ impl<T: Args> OnServer<T> {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Start a server to try things, on a SQLite file, with an admin key made and kept
+    /// Start a server for development, on a SQLite file and with an admin key
     Dev(command::dev::Dev),
     /// Start a server
     Serve(command::serve::Serve),
-    /// Bring the database up to this release, or look how far it is
+    /// Migrate, check and maintain the database
     #[command(subcommand)]
     Db(command::db::Db),
 
-    /// Say what `apply` would do
+    /// Show what `apply` would change
     Plan(OnServer<command::plan::Plan>),
-    /// Make it so: create and change what the manifests say, and wait for it
+    /// Create and change what the manifests declare, and wait for the jobs
     Apply(OnServer<command::apply::Apply>),
-    /// Write what is there as manifests
+    /// Write organizations and tenants as manifests
     Export(OnServer<command::export::Export>),
     /// Compare two versions of a tenant
     Diff(OnServer<command::diff::Diff>),
-    /// Put an earlier version of a tenant back
+    /// Restore an earlier version of a tenant
     Rollback(OnServer<command::rollback::Rollback>),
     /// Change single fields of a tenant or an environment
     Set(OnServer<command::set::Set>),
 
-    /// List things
+    /// List tenants, organizations and other resources
     Get(OnServer<command::get::Get>),
-    /// Say everything about one thing
+    /// Show one resource in detail
     Describe(OnServer<command::describe::Describe>),
-    /// Read the audit log
+    /// Show the audit log
     Audit(OnServer<command::audit::Audit>),
     /// Print the log of a job, or of a tenant's newest job
     Logs(OnServer<command::logs::Logs>),
-    /// Wait until a tenant is in its desired state, or a job ended
+    /// Wait until a tenant is in its desired state, or until a job ends
     Wait(OnServer<command::wait::Wait>),
-    /// Say which server this is, who we are to it, and what is there
+    /// Show the server, your key, and counts of tenants, organizations and open jobs
     Status(OnServer<command::status::Status>),
 
-    /// Release a hold, so that a tenant goes back into service
+    /// Release a hold, so that a tenant returns to service
     Activate(OnServer<command::activate::Activate>),
     /// Place a hold that takes a tenant out of service
     Suspend(OnServer<command::suspend::Suspend>),
     /// Archive a tenant; its data is kept for a grace period
     Delete(OnServer<command::delete::Delete>),
-    /// Take a tenant out of the archive
+    /// Restore an archived tenant
     Undelete(OnServer<command::undelete::Undelete>),
-    /// Destroy the data of an archived tenant, for good
+    /// Destroy the data of an archived tenant permanently
     Purge(OnServer<command::purge::Purge>),
 
-    /// Jobs that are under way
+    /// Cancel jobs
     #[command(subcommand)]
     Job(Job),
-    /// Keys that programs and people use
+    /// Create, list, rotate and revoke API keys
     #[command(subcommand)]
     Key(Key),
-    /// The servers you know by name
+    /// Manage contexts: servers that the client knows by name
     #[command(subcommand)]
     Context(command::context::ContextCommand),
 
     /// Print an example manifest
     Example,
-    /// Say what a field of a manifest means
+    /// Explain the fields of a manifest
     Explain(command::explain::Explain),
     /// Print a completion script for a shell
     Completions(command::completions::Completions),
@@ -112,7 +112,7 @@ enum Command {
 
 #[derive(Subcommand, Debug)]
 enum Job {
-    /// Cancel a job; what its steps have done stays
+    /// Cancel a job; completed steps are not undone
     Cancel(OnServer<command::job::Cancel>),
 }
 
@@ -122,13 +122,13 @@ enum Key {
     Create(OnServer<command::key::Create>),
     /// List keys
     List(OnServer<command::key::List>),
-    /// Give a key a new token; the former one keeps working for a while
+    /// Issue a new token for a key; the previous token keeps working for a while
     Rotate(OnServer<command::key::Rotate>),
     /// Revoke a key
     Revoke(OnServer<command::key::Revoke>),
 }
 
-/// Hands the client and the command's own arguments to its module.
+/// Passes the client and the arguments to the module of the command.
 macro_rules! on_server {
     ($module:ident, $given:expr, $before:expr) => {{
         let (client, arguments) = $given.open($before)?;
@@ -140,10 +140,10 @@ macro_rules! on_server {
 }
 
 impl Arguments {
-    /// Does what was asked for.
+    /// Runs the command.
     ///
     /// # Errors
-    /// Why it was not done.
+    /// Fails if the command fails.
     pub async fn run(self) -> Result<Exit, Failure> {
         let before = &self.reach;
         match self.command {
@@ -201,7 +201,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn must_be_a_command_line_that_holds_together() {
+    fn must_be_a_consistent_command_line() {
         Arguments::command().debug_assert();
     }
 

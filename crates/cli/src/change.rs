@@ -1,16 +1,16 @@
-//! What differs between two manifests, as lines for people.
+//! Renders the differences between two manifests and the warnings of a write as lines for people.
 
 use crate::kinds::shown;
 use crate::terminal::{Colour, plain};
 use tenancy_api::applied::Difference;
 use tenancy_api::problem::Warning;
 
-/// `/quotas/apiRateLimit` as `quotas.apiRateLimit`, the way `set` takes it.
+/// Converts a JSON pointer such as `/quotas/apiRateLimit` to `quotas.apiRateLimit`, which is the syntax of `set`.
 pub fn place(pointer: &str) -> String {
     pointer.trim_start_matches('/').replace('/', ".").replace("~1", "/").replace("~0", "~")
 }
 
-/// A line for each change: `+` what came, `-` what went, `~` what became something else.
+/// Returns one line per change: `+` for added, `-` for removed, `~` for changed.
 pub fn lines(changes: &[Difference], indent: &str, colours: bool) -> Vec<String> {
     changes.iter().map(|change| line(change, indent, colours)).collect()
 }
@@ -26,7 +26,7 @@ fn line(change: &Difference, indent: &str, colours: bool) -> String {
     format!("{indent}{}", colour.paint(&plain(&text).replace('\n', " "), colours))
 }
 
-/// A line for each warning of the answer to a write: what was kept, though it looks like a slip.
+/// Returns one line per warning in the response to a write, such as an undeclared key that was stored.
 pub fn warnings(warnings: &[Warning], indent: &str, colours: bool) -> Vec<String> {
     let line = |warning: &Warning| {
         let text = format!("{indent}warning: {}: {}", place(&warning.pointer), warning.message);
@@ -41,7 +41,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn must_say_what_came_went_and_became() {
+    fn must_show_what_was_added_removed_and_changed() {
         let changes = [
             json!({"pointer": "/quotas/apiRateLimit", "from": 200, "to": 400}),
             json!({"pointer": "/labels/app~1tier", "from": null, "to": "gold"}),
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn must_say_what_looks_like_a_slip_and_nothing_where_nothing_does() {
+    fn must_show_each_warning_and_nothing_without_warnings() {
         let (pointer, message) = ("/quotas/seats".to_owned(), "not declared".to_owned());
         let warning = Warning { code: "undeclared_key".into(), pointer, message };
         assert_eq!(warnings(&[warning], "  ", false), ["  warning: quotas.seats: not declared"]);

@@ -1,4 +1,4 @@
-//! The HTTP client: one place for credentials and time limits. How a request is sent: `sending.rs`.
+//! The HTTP client with credentials and time limits. `sending.rs` sends the requests.
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -13,23 +13,23 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// Longest wait for an answer; above the 60 seconds that a job may be waited for.
+/// Timeout of a request. Above 60 seconds, which is the maximum time that the server waits for a job.
 pub(crate) const REQUEST_SECONDS: u64 = 90;
-/// Longest wait for a connection.
+/// Timeout of a connection attempt.
 const CONNECT_SECONDS: u64 = 10;
 
-/// A server to talk to. Cheap to clone.
+/// A client of one server. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) http: reqwest::Client,
     pub(crate) server: Server,
-    /// Whether a server was there since this command began: if none is any more, it may be on its way back.
+    /// Whether a server has answered during this command. If so, a refused connection can mean a restart.
     pub(crate) was_there: Arc<AtomicBool>,
-    /// The pauses between the tries of a request whose connection broke.
+    /// Pauses between the attempts of a request whose connection broke.
     pub(crate) pauses: &'static [u64],
 }
 
-/// A request that is being put together.
+/// Builder of a request.
 pub struct Request<'a> {
     pub(crate) client: &'a Client,
     pub(crate) method: Method,
@@ -37,22 +37,22 @@ pub struct Request<'a> {
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Vec<u8>>,
-    /// A part of the path that is no name.
+    /// Path segment that cannot be sent: empty, `.` or `..`.
     pub(crate) nameless: Option<String>,
 }
 
 impl Client {
-    /// A client of a server.
+    /// Creates a client.
     ///
     /// # Errors
-    /// When the URL is none.
+    /// Fails if the URL or the token is invalid.
     pub fn new(server: Server) -> Result<Self, Failure> {
         let url = server.context.url.trim_end_matches('/').to_owned();
         check_url(&url)?;
         if server.context.key.as_ref().is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
-            return Err(Failure::usage("the token holds a space, a line end or another character that no token has"));
+            return Err(Failure::usage("the token contains a space, a line end or another invalid character"));
         }
-        // No proxy and no redirect: the key goes to the server that was named, and nowhere else.
+        // No proxy and no redirect: the key is sent only to the named server.
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -65,58 +65,58 @@ impl Client {
         Ok(Self { http, server: Server { context, ..server }, was_there: Arc::default(), pauses: PAUSES_MILLIS })
     }
 
-    /// Where it talks to.
+    /// URL of the server.
     pub fn url(&self) -> &str {
         &self.server.context.url
     }
 
-    /// Where, and with which key.
+    /// URL and key.
     pub fn context(&self) -> &crate::contexts::Context {
         &self.server.context
     }
 
-    /// How the server was found, for people.
+    /// How the server was selected, such as `context dev`.
     pub fn found_by(&self) -> &str {
         &self.server.found_by
     }
 
-    /// A request; `segments` are the parts of its path, each of which is encoded.
+    /// Starts a request. `segments` are the parts of the path; each of them is encoded.
     pub fn request(&self, method: Method, segments: &[&str]) -> Request<'_> {
         let path: String = segments.iter().map(|segment| format!("/{}", encoded(segment))).collect();
-        // Whoever builds a URL of these leaves them out, and the request would go to another place.
+        // The URL parser removes these segments, so the request would go to another path.
         let nameless =
             segments.iter().find(|segment| matches!(**segment, "" | "." | "..")).map(|&name| name.to_owned());
         Request { client: self, method, path, query: Vec::new(), headers: HeaderMap::new(), body: None, nameless }
     }
 
-    /// A GET under `/v1`.
+    /// Sends a GET request under `/v1`.
     ///
     /// # Errors
-    /// As [`Request::receive`].
+    /// Fails as [`Request::receive`] does.
     pub async fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<Received<T>, Failure> {
         self.request(Method::GET, &v1(segments)).receive().await
     }
 
-    /// A request under `/v1`.
+    /// Starts a request under `/v1`.
     pub fn v1(&self, method: Method, segments: &[&str]) -> Request<'_> {
         self.request(method, &v1(segments))
     }
 
-    /// Something answers there, and not as we would.
+    /// Returns the failure for a response that does not come from a Tenancy server.
     pub fn no_tenancy(&self) -> Failure {
-        let message = format!("this is no Tenancy server: {} ({})", self.url(), self.found_by());
+        let message = format!("not a Tenancy server: {} ({})", self.url(), self.found_by());
         Failure::new(Exit::NoServer, message).and_type("context list")
     }
 }
 
-/// That a URL can be one of a server.
+/// Checks that a URL can be the URL of a server.
 ///
 /// # Errors
-/// A usage error with an example.
+/// Fails with a usage error and an example.
 pub fn check_url(url: &str) -> Result<(), Failure> {
     match reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
         true => Ok(()),
-        false => Err(Failure::usage(format!("{url:?} is no URL of a server, such as http://127.0.0.1:7300"))),
+        false => Err(Failure::usage(format!("{url:?} is not an HTTP URL, such as http://127.0.0.1:7300"))),
     }
 }
 
@@ -132,7 +132,7 @@ impl Request<'_> {
         self
     }
 
-    /// Adds a query parameter, if there is a value.
+    /// Adds a query parameter if there is a value.
     #[must_use]
     pub fn query_if(self, name: &str, value: Option<impl Into<String>>) -> Self {
         match value {
@@ -141,13 +141,13 @@ impl Request<'_> {
         }
     }
 
-    /// Names the gated changes that are wanted.
+    /// Confirms kinds of gated changes.
     #[must_use]
     pub fn allow(self, kinds: &[String]) -> Self {
         if kinds.is_empty() { self } else { self.query("allow", kinds.join(",")) }
     }
 
-    /// Names the version that the write was decided on.
+    /// Sends the version that the change is based on as `If-Match`.
     #[must_use]
     pub fn on_version(mut self, version: i64) -> Self {
         if let Ok(value) = HeaderValue::from_str(&format!("\"{version}\"")) {
@@ -156,14 +156,14 @@ impl Request<'_> {
         self
     }
 
-    /// A JSON body.
+    /// Sets a JSON body.
     #[must_use]
     pub fn json(self, body: &impl Serialize) -> Self {
-        // No body has a map with keys that are not text, which is all that could fail.
+        // Serialization fails only for maps with keys that are not strings, and no body has those.
         self.text("application/json", serde_json::to_vec(body).unwrap_or_default())
     }
 
-    /// A body of another type.
+    /// Sets a body with a content type.
     #[must_use]
     pub fn text(mut self, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
         self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -172,7 +172,7 @@ impl Request<'_> {
     }
 }
 
-/// A segment of a path. An alias may hold anything printable, a slash among it.
+/// Percent-encodes a path segment. An alias can contain any printable character, including a slash.
 fn encoded(segment: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~:".contains(&byte);
     segment
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn must_encode_what_would_be_taken_apart() {
+    fn must_encode_characters_that_separate_parts_of_a_url() {
         assert_eq!(encoded("host:acme.example.com"), "host:acme.example.com");
         assert_eq!(encoded("url:a/b?c#d e%é"), "url:a%2Fb%3Fc%23d%20e%25%C3%A9");
     }

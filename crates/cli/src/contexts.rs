@@ -1,4 +1,4 @@
-//! The servers a person knows by name: `~/.config/tenancy/config.toml`.
+//! Contexts: named servers with their keys, in `~/.config/tenancy/config.toml`.
 
 use crate::failure::Failure;
 use crate::private_file;
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// A server and the key for it.
+/// A server and its key.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Context {
-    /// Where it answers.
+    /// URL of the server.
     pub url: String,
-    /// The token of the key.
+    /// Token of the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
@@ -23,68 +23,71 @@ impl std::fmt::Debug for Context {
     }
 }
 
-/// The whole file.
+/// Contents of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Contexts {
-    /// The one that is used when nothing else is said.
+    /// Name of the context that is used by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<String>,
-    /// By name.
+    /// Contexts by name.
     #[serde(default)]
     pub contexts: BTreeMap<String, Context>,
 }
 
 impl Contexts {
-    /// Where the file is: `$TENANCY_CONFIG`, else `$XDG_CONFIG_HOME/tenancy`, else `~/.config/tenancy`.
+    /// Returns the path: `$TENANCY_CONFIG`, else `$XDG_CONFIG_HOME/tenancy/config.toml`, else
+    /// `~/.config/tenancy/config.toml`.
     ///
     /// # Errors
-    /// When there is no home directory to find it in.
+    /// Fails if none of the variables, including `HOME`, is set.
     pub fn path() -> Result<PathBuf, Failure> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         set("TENANCY_CONFIG")
             .or_else(|| set("XDG_CONFIG_HOME").map(|home| home.join("tenancy/config.toml")))
             .or_else(|| set("HOME").map(|home| home.join(".config/tenancy/config.toml")))
-            .ok_or_else(|| Failure::refused("no place for the configuration: set TENANCY_CONFIG to a file"))
+            .ok_or_else(|| {
+                Failure::refused("HOME is not set: set TENANCY_CONFIG to the path of the configuration file")
+            })
     }
 
-    /// Reads the file; one that is not there is empty.
+    /// Reads the file. A missing file has no contexts.
     ///
     /// # Errors
-    /// When it cannot be read, or says something else.
+    /// Fails if the file cannot be read or parsed.
     pub fn load(path: &Path) -> Result<Self, Failure> {
         Ok(read_toml(path)?.unwrap_or_default())
     }
 
-    /// Writes the file. Comments in it do not survive; the other contexts do.
+    /// Writes the file. Comments in the file are lost.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails if the output cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), Failure> {
         write_toml(path, self)
     }
 
-    /// A context by name.
+    /// Returns a context by name.
     ///
     /// # Errors
-    /// When there is none, with the nearest.
+    /// Fails if the context does not exist, and suggests the nearest name.
     pub fn named(&self, name: &str) -> Result<&Context, Failure> {
         self.contexts.get(name).ok_or_else(|| {
             let near = tenancy_core::nearest::nearest(name, self.contexts.keys().map(String::as_str));
             let hint = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-            Failure::new(crate::exit::Exit::NotFound, format!("there is no context {name:?}{hint}"))
-                .and_type("context list")
+            Failure::new(crate::exit::Exit::NotFound, format!("no context named {name}{hint}")).and_type("context list")
         })
     }
 }
 
-/// A TOML file, `None` when there is none. The error says the line and never what stands on it: it may be a key.
+/// Reads a TOML file; returns `None` if it does not exist. An error names the line but not its text, which can be a
+/// key.
 pub(crate) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Failure> {
     let shown = path.display();
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Failure::refused(format!("{shown} cannot be read: {error}"))),
+        Err(error) => return Err(Failure::refused(format!("cannot read {shown}: {error}"))),
     };
     toml::from_str(&text).map(Some).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
@@ -95,7 +98,7 @@ pub(crate) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<O
 pub(crate) fn write_toml<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
     let text = toml::to_string(value).map_err(|error| Failure::refused(error.to_string()))?;
     private_file::write(path, &text)
-        .map_err(|error| Failure::refused(format!("{} cannot be written: {error}", path.display())))
+        .map_err(|error| Failure::refused(format!("cannot write {}: {error}", path.display())))
 }
 
 #[cfg(test)]
@@ -108,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn must_come_back_as_it_was_written_and_for_its_owner_alone() {
+    fn must_read_what_was_written_and_restrict_the_file_to_its_owner() {
         let temp = tempfile::tempdir().expect("a directory");
         let path = temp.path().join("tenancy/config.toml");
         assert_eq!(Contexts::load(&path).expect("empty"), Contexts::default());
@@ -136,6 +139,6 @@ mod tests {
     fn must_suggest_the_nearest() {
         let contexts = Contexts { current: None, contexts: BTreeMap::from([("staging".to_owned(), context("u"))]) };
         let failure = contexts.named("stagnig").expect_err("none");
-        assert_eq!(failure.message, "there is no context \"stagnig\"; did you mean \"staging\"?");
+        assert_eq!(failure.message, "no context named stagnig; did you mean \"staging\"?");
     }
 }

@@ -1,4 +1,4 @@
-//! `-f`: files, directories and standard input, put together as one body.
+//! `-f`: reads files, directories and standard input, and joins them to one body.
 
 use crate::failure::Failure;
 use crate::program::command;
@@ -8,51 +8,51 @@ use serde_json::value::RawValue;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Endings of the files that are taken from a directory.
+/// Extensions of the files that are read from a directory.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// Where the manifests come from.
+/// The `-f` option.
 #[derive(Args, Debug, Clone)]
 pub struct Files {
-    /// A manifest, a directory of them, or - for standard input; may be given several times
+    /// File or directory with manifests, or - for standard input; can be repeated
     #[arg(short = 'f', long = "file", value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 }
 
-/// Documents, ready to be sent: in one request where they fit, since all are checked before any is written; else in parts
-/// (see `parts.rs`).
+/// Documents to send. They are sent in one request if they fit, because the server then checks all before it writes
+/// any; otherwise in parts (see `parts.rs`).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Documents {
     /// `application/yaml` or `application/json`.
     pub content_type: &'static str,
-    /// The body of the one request.
+    /// Body of a single request with all documents.
     pub text: String,
-    /// The same, one by one.
+    /// The single documents.
     pub documents: Vec<Document>,
 }
 
 /// One document.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Document {
-    /// As it was written, as YAML or JSON.
+    /// Text as written, YAML or JSON.
     pub text: String,
-    /// Where it begins, for people.
+    /// File and line of its start, for messages.
     pub place: String,
-    /// `Organization` or `Tenant`, if it says so.
+    /// `Organization` or `Tenant`, if declared.
     pub kind: Option<String>,
-    /// The id of what it is.
+    /// Id of the organization or tenant.
     pub id: Option<String>,
-    /// Whose it is.
+    /// Id of the organization.
     pub organization: Option<String>,
-    /// How many keys and values it has.
+    /// Number of keys and values.
     pub nodes: usize,
 }
 
 impl Documents {
-    /// Reads all that was named.
+    /// Reads all named files.
     ///
     /// # Errors
-    /// When something cannot be read, is no YAML, or there is no document.
+    /// Fails if a file cannot be read or parsed, or if a directory has no manifest.
     pub fn read(files: &[PathBuf]) -> Result<Self, Failure> {
         let mut paths = Vec::new();
         for file in files {
@@ -61,7 +61,7 @@ impl Documents {
         let (mut texts, mut documents) = (Vec::new(), Vec::new());
         for path in &paths {
             let text = content(path)?;
-            // Whole JSON goes as such, also from a pipe: it may be a list, as `export -o json` writes one.
+            // JSON is sent as JSON, also from a pipe: it can be a list, as `export -o json` writes it.
             let Some(list) = json_documents(&text) else {
                 documents.extend(yaml_documents(&text, &shown(path))?);
                 texts.push(text);
@@ -89,7 +89,7 @@ impl Document {
     }
 }
 
-/// Keys and values, as the server counts them.
+/// Counts keys and values in the same way as the server.
 fn nodes(value: &Value) -> usize {
     match value {
         Value::Object(object) => 1 + object.values().map(|value| 1 + nodes(value)).sum::<usize>(),
@@ -98,12 +98,12 @@ fn nodes(value: &Value) -> usize {
     }
 }
 
-/// The path, for people.
+/// Formats a path for messages.
 fn shown(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
-/// The documents of a text that is JSON: one, or those of a list.
+/// Returns the documents of a JSON text: one document, or those of a list. Returns `None` if the text is not JSON.
 fn json_documents(text: &str) -> Option<Vec<(String, Value)>> {
     if !text.trim_start().starts_with(['{', '[']) {
         return None;
@@ -114,12 +114,12 @@ fn json_documents(text: &str) -> Option<Vec<(String, Value)>> {
     list.into_iter().map(read).collect()
 }
 
-/// The documents of a text that is YAML. Only here it is known which file they stand in, so that they are read as the
-/// server reads them.
+/// Returns the documents of a YAML text. They are parsed here in the same way as on the server, because only the client
+/// knows the file for the error message.
 fn yaml_documents(text: &str, file: &str) -> Result<Vec<Document>, Failure> {
     let mut documents = Vec::new();
     let mut line = 0;
-    for text in taken_apart(text) {
+    for text in split_documents(text) {
         let values = tenancy_server::yaml::read(&text).map_err(|bad| {
             let place = format!("{file}:{}:{}", line + bad.line, bad.column);
             Failure::refused(format!("{place}: {}", bad.sentence))
@@ -129,7 +129,7 @@ fn yaml_documents(text: &str, file: &str) -> Result<Vec<Document>, Failure> {
         match values.as_slice() {
             [] => {}
             [value] => documents.push(Document::of(text, place, value)),
-            // Parted by `...` alone: written anew, one by one.
+            // Separated by `...` only: serialize each document again.
             several => {
                 documents.extend(several.iter().map(|value| Document::of(value.to_string(), place.clone(), value)));
             }
@@ -138,8 +138,8 @@ fn yaml_documents(text: &str, file: &str) -> Result<Vec<Document>, Failure> {
     Ok(documents)
 }
 
-/// The text at its `---`. At the begin of a line that ends a document wherever it stands, also in a text of several lines.
-fn taken_apart(text: &str) -> Vec<String> {
+/// Splits a text at its `---` lines. Such a line ends a document everywhere, also inside a block scalar.
+fn split_documents(text: &str) -> Vec<String> {
     let is_border = |line: &str| {
         line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
     };
@@ -157,9 +157,9 @@ fn taken_apart(text: &str) -> Vec<String> {
     parts
 }
 
-/// The manifests in a directory, by name; not those in directories below.
+/// Returns the manifests in a directory, sorted by name, without subdirectories.
 fn inside(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let failed = |error: std::io::Error| Failure::refused(format!("{} cannot be read: {error}", directory.display()));
+    let failed = |error: std::io::Error| Failure::refused(format!("cannot read {}: {error}", directory.display()));
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -169,7 +169,7 @@ fn inside(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
         }
     }
     if paths.is_empty() {
-        let message = format!("there is no manifest (.yaml, .yml, .json) in {}", directory.display());
+        let message = format!("no manifest (.yaml, .yml, .json) in {}", directory.display());
         return Err(Failure::refused(message).and_type("example > acme.yaml"));
     }
     paths.sort();
@@ -184,7 +184,7 @@ fn content(path: &Path) -> Result<String, Failure> {
         std::fs::read_to_string(path)
     };
     read.map(|text| text.trim_start_matches('\u{feff}').to_owned()).map_err(|error| {
-        let failure = Failure::refused(format!("{} cannot be read: {error}", shown(path)));
+        let failure = Failure::refused(format!("cannot read {}: {error}", shown(path)));
         match error.kind() {
             std::io::ErrorKind::NotFound => failure.and(instead_of(path)),
             _ => failure,
@@ -192,23 +192,23 @@ fn content(path: &Path) -> Result<String, Failure> {
     })
 }
 
-/// What to do about a file that is not there.
+/// Returns the next step for a missing file.
 fn instead_of(path: &Path) -> String {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let there = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
     let paths: Vec<_> = there.map(|entry| entry.path()).collect();
-    // Endings are alike, and say nothing of how near names are.
+    // Extensions are mostly equal and would make all names similar.
     let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let stems: Vec<_> = paths.iter().map(|path| stem(path)).collect();
     let near = tenancy_core::nearest::nearest(&stem(path), stems.iter().map(String::as_str));
     let near = near.and_then(|near| paths.iter().find(|path| stem(path) == near)?.file_name());
     match near {
         Some(near) => format!("did you mean {}?", path.with_file_name(near).display()),
-        None => format!("{} writes a file to begin with", command("example > acme.yaml")),
+        None => format!("{} writes an example", command("example > acme.yaml")),
     }
 }
 
-/// Documents of several files behind one another, with a separator where a file does not begin with one.
+/// Joins the documents of several files, with a separator if a file does not begin with one.
 fn joined(texts: &[String]) -> String {
     let mut all = String::new();
     for text in texts {
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn must_send_one_file_as_it_is() {
+    fn must_send_one_file_unchanged() {
         let temp = tempfile::tempdir().expect("a directory");
         let yaml = written(temp.path(), "a.yaml", "\u{feff}# ours\nkind: Tenant\n");
         let documents = Documents::read(&[yaml]).expect("read");
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn must_put_several_together_and_a_directory_by_name() {
+    fn must_join_files_and_sort_a_directory_by_name() {
         let temp = tempfile::tempdir().expect("a directory");
         written(temp.path(), "2.json", "{\"kind\": \"Tenant\"}");
         written(temp.path(), "1.yaml", "kind: Organization");
@@ -271,7 +271,11 @@ mod tests {
         let failure = Documents::read(&[good, bad]).expect_err("broken");
         assert!(failure.message.contains("bad.yaml:"), "{}", failure.message);
         let failure = Documents::read(&[temp.path().join("none.yaml")]).expect_err("missing");
-        assert!(failure.message.contains("none.yaml cannot be read"), "{}", failure.message);
+        assert!(
+            failure.message.contains("cannot read ") && failure.message.contains("none.yaml"),
+            "{}",
+            failure.message
+        );
         assert!(failure.next.is_some_and(|next| next.contains("example > acme.yaml")));
         let failure = Documents::read(&[temp.path().join("god.yaml")]).expect_err("missing");
         assert!(failure.next.is_some_and(|next| next.ends_with("good.yaml?")));
@@ -279,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn must_say_file_line_and_column_for_one_file_and_for_many() {
+    fn must_name_file_line_and_column_of_an_error() {
         let temp = tempfile::tempdir().expect("a directory");
         let good = written(temp.path(), "good.yaml", "kind: Tenant\n");
         let bad = written(temp.path(), "bad.yaml", "# ours\nkind: Tenant\n---\nkind: Tenant\na: 1\na: 2\n");
@@ -289,13 +293,13 @@ mod tests {
     }
 
     #[test]
-    fn must_take_a_text_apart_where_its_documents_end() {
+    fn must_split_a_text_where_its_documents_end() {
         let text = "kind: A\nnote: |\n  --- not here\n  x\n---\nkind: B\n--- # here\nkind: C\n---x: 1\n";
         assert_eq!(
-            taken_apart(text),
+            split_documents(text),
             ["kind: A\nnote: |\n  --- not here\n  x\n", "---\nkind: B\n", "--- # here\nkind: C\n---x: 1\n"]
         );
-        assert_eq!(taken_apart("%YAML 1.2\n---\nkind: A\n---\n"), ["%YAML 1.2\n---\nkind: A\n", "---\n"]);
+        assert_eq!(split_documents("%YAML 1.2\n---\nkind: A\n---\n"), ["%YAML 1.2\n---\nkind: A\n", "---\n"]);
         let documents = yaml_documents("kind: Tenant\ntenant_id: a\norganization_id: o\n...\nkind: B\n", "f");
         let documents = documents.expect("good");
         assert_eq!((documents[0].id.as_deref(), documents[0].organization.as_deref()), (Some("a"), Some("o")));

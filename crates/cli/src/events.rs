@@ -1,4 +1,4 @@
-//! Audit events, a line for each. A payload is free JSON, with fields of its own for each type of event.
+//! Table of audit events, one line per event. A payload is free JSON; its fields depend on the type of the event.
 
 use crate::kinds::{column, joined, shown, who};
 use crate::output::Kind;
@@ -7,7 +7,7 @@ use crate::time::short;
 use crate::wire::AuditEvent;
 use serde_json::Value;
 
-/// Audit events.
+/// Columns of audit events.
 pub const EVENTS: Kind<AuditEvent> = Kind {
     plural: "events",
     name: |e| e.audit_id.to_string(),
@@ -23,21 +23,23 @@ pub const EVENTS: Kind<AuditEvent> = Kind {
     ],
 };
 
-/// Fields that say nothing to a reader: digests, and ids of jobs.
-const UNTOLD: [&str; 4] = ["private_digest", "job_id", "env_id", "manifest"];
-/// The field with the changed places of a document.
+/// Payload fields that are not shown, such as digests and internal ids.
+const HIDDEN_FIELDS: [&str; 4] = ["private_digest", "job_id", "env_id", "manifest"];
+/// Payload field with the changed fields of a document.
 const CHANGES: &str = "changes";
 
-/// The payload in a line, with what stands beside the log.
+/// Renders the payload and the private data of an event in one line.
 fn what(event: &AuditEvent) -> String {
     let private = event.private.as_deref().and_then(Value::as_object);
     let members = event.payload.iter().chain(private.into_iter().flatten());
-    // What is personal stands in the payload by its place alone, and beside the log with what it was and is.
-    let beside = private.and_then(|private| private.get(CHANGES)?.as_array()).map(Vec::as_slice).unwrap_or_default();
-    let is_told = |change: &Value| to(change).is_some() || !beside.iter().any(|b| pointer(b) == pointer(change));
-    let parts = members.filter(|(key, _)| !UNTOLD.contains(&key.as_str())).map(|(key, value)| {
+    // For a personal field, the payload has only the pointer; the private data has the old and the new value.
+    let private_changes =
+        private.and_then(|private| private.get(CHANGES)?.as_array()).map(Vec::as_slice).unwrap_or_default();
+    let is_shown =
+        |change: &Value| to(change).is_some() || !private_changes.iter().any(|b| pointer(b) == pointer(change));
+    let parts = members.filter(|(key, _)| !HIDDEN_FIELDS.contains(&key.as_str())).map(|(key, value)| {
         match (key.as_str(), value.as_array()) {
-            (CHANGES, Some(changes)) => joined(changes.iter().filter(|change| is_told(change)).map(name_of_change)),
+            (CHANGES, Some(changes)) => joined(changes.iter().filter(|change| is_shown(change)).map(name_of_change)),
             _ => format!("{key}={}", shown(value)),
         }
     });
@@ -49,9 +51,9 @@ fn pointer(change: &Value) -> Option<&str> {
     change.get("pointer")?.as_str()
 }
 
-/// What stands there now: `null` when nothing does, `None` when the log does not say it.
+/// Returns the new value: `null` if the field was cleared, `None` if the log does not contain the value.
 fn to(change: &Value) -> Option<&Value> {
-    // reason: a payload is free JSON, and `null` is not the same as left out
+    // reason: a payload is free JSON, and `null` differs from an absent field
     change.get("to")
 }
 
@@ -78,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn must_say_in_a_line_what_an_event_is_about() {
+    fn must_render_an_event_in_one_line() {
         let event = event(
             json!({"version": 2, "private_digest": "x", "changes": [
                 {"pointer": "/quotas/apiRateLimit", "from": 200, "to": 400}, {"pointer": "/display_name"},

@@ -1,34 +1,34 @@
-//! How a command ended, as a number for scripts: the one mapping there is.
+//! Exit codes, and the only mapping of problems to exit codes.
 
-/// The exit codes. Scripts switch on them, so a number never changes its meaning.
+/// The exit codes. Scripts depend on them, so a number never changes its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Done.
+    /// The command succeeded.
     Done = 0,
-    /// Refused: by a rule, by the state, by a gate.
+    /// A rule, the state or a gated change refused the request.
     Refused = 1,
-    /// The command line makes no sense.
+    /// The command line is invalid.
     Usage = 2,
-    /// There is no such thing.
+    /// The named resource does not exist.
     NotFound = 3,
-    /// Somebody else was quicker, or the name is taken.
+    /// Another request changed the resource first, or the name is in use.
     Conflict = 4,
-    /// The key may not do it, or there is none.
+    /// The key lacks the permission, or no key was sent.
     NotAllowed = 5,
     /// The change was accepted, and its job failed.
     JobFailed = 6,
-    /// It is still under way; we stopped waiting.
+    /// The client stopped waiting; the job continues.
     TimedOut = 7,
-    /// No server answered, or it could not serve.
+    /// No server answered, or it was not available.
     NoServer = 8,
     /// `plan --exit-code`: applying would change something.
     Changes = 10,
 }
 
 impl Exit {
-    /// What a problem of the server means for a script. The code decides; the status only where the code is not known,
-    /// so that a newer server's problems still land in the right class.
+    /// Maps a problem of the server to an exit code. The problem code decides. The status decides only if the code is
+    /// unknown, such as one of a newer server.
     pub fn of_problem(status: u16, code: &str) -> Self {
         match code {
             "not_found" => Self::NotFound,
@@ -44,7 +44,7 @@ impl Exit {
             | "idempotency_key_reused" => Self::Conflict,
             "unauthenticated" | "forbidden" => Self::NotAllowed,
             "busy" | "unavailable" | "outcome_unknown" => Self::NoServer,
-            // A 409 that is no race: the state, a gate, a cap or a closed organization said no.
+            // A 409 that is not a race: refused by the state, a gated change, a cap or a closed organization.
             "not_in_this_state" | "not_allowed_by_name" | "organization_cap_exceeded" | "organization_closed" => {
                 Self::Refused
             }

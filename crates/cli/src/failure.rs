@@ -1,4 +1,4 @@
-//! Why a command did not do what it was asked: a sentence, its particulars, and what to type next.
+//! The error of a command: a message, its details, and the next step.
 
 use crate::exit::Exit;
 use crate::program;
@@ -6,54 +6,54 @@ use crate::terminal::{Colour, plain};
 use std::fmt::Write as _;
 use tenancy_api::{Problem, ProblemError};
 
-/// Particulars that are printed; beyond, only how many there are.
+/// Maximum number of printed details. Of the rest, only the number is printed.
 const MAX_DETAILS: usize = 20;
 
-/// The one error of the client.
+/// The error type of all commands.
 #[derive(Debug)]
 pub struct Failure {
-    /// For scripts.
+    /// Exit code.
     pub exit: Exit,
-    /// A sentence.
+    /// Message that says what is wrong.
     pub message: String,
-    /// A line for each thing that is wrong.
+    /// One line for each violation.
     pub details: Vec<String>,
-    /// What to do now.
+    /// Next step for the user.
     pub next: Option<String>,
-    /// The server's code, so that a command can react to one.
+    /// Problem code of the server, so that a command can handle it.
     pub code: Option<String>,
 }
 
 impl Failure {
-    /// A failure of a kind.
+    /// Creates a failure with an exit code.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into(), details: Vec::new(), next: None, code: None }
     }
 
-    /// Something said no.
+    /// Creates a failure with [`Exit::Refused`].
     pub fn refused(message: impl Into<String>) -> Self {
         Self::new(Exit::Refused, message)
     }
 
-    /// The command line makes no sense.
+    /// Creates a failure with [`Exit::Usage`].
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
     }
 
-    /// Adds what to do now, in words.
+    /// Adds the next step in words.
     #[must_use]
     pub fn and(mut self, next: impl Into<String>) -> Self {
         self.next = Some(next.into());
         self
     }
 
-    /// Adds the command to type now.
+    /// Adds a command of this program as the next step.
     #[must_use]
     pub fn and_type(self, arguments: &str) -> Self {
         self.and(program::command(arguments))
     }
 
-    /// Names the flags that the fields of a request came from: who typed those saw no document.
+    /// Replaces JSON pointers in the details with the options that the values came from.
     #[must_use]
     pub fn of_flags(mut self, flags: &[(&str, &str)]) -> Self {
         for (pointer, flag) in flags {
@@ -72,10 +72,10 @@ impl Failure {
         self
     }
 
-    /// A refusal of the server.
+    /// Converts a problem of the server.
     pub fn of_problem(problem: &Problem) -> Self {
         let Problem { status, code, detail, errors, correlation_id, .. } = problem;
-        // The server's sentence repeats what `errors` lists; here each gets its own line instead.
+        // The server's sentence repeats the list in `errors`. Here each entry gets its own line instead.
         let message = match detail.split_once(": ") {
             Some((sentence, _)) if !errors.is_empty() => sentence,
             _ => detail,
@@ -90,12 +90,12 @@ impl Failure {
         failure
     }
 
-    /// An answer that is no success and no problem of a Tenancy server.
+    /// Converts an error response without a problem document.
     pub fn of_status(status: u16) -> Self {
-        Self::new(Exit::of_problem(status, ""), format!("the server answered {status}"))
+        Self::new(Exit::of_problem(status, ""), format!("the server answered with status {status}"))
     }
 
-    /// The lines for a person, on standard error.
+    /// Renders the failure for standard error.
     pub fn render(&self, colours: bool) -> String {
         let mut text = format!("{} {}\n", Colour::Red.paint("error:", colours), plain(&self.message));
         for detail in self.details.iter().take(MAX_DETAILS) {
@@ -112,14 +112,14 @@ impl Failure {
     }
 }
 
-/// One violation or gate, with its place.
+/// Renders one violation or gated change with its document and pointer.
 fn detail_line(error: &ProblemError) -> String {
     let mut pointer = error.pointer.as_str();
     let mut of = String::new();
     if let Some(document) = &error.document {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
         of = format!("{} {}", part(&document.kind), part(&document.name)).trim().to_owned();
-        // Which document is said in words, or as a count from one where it has no name.
+        // A document is shown by kind and name, or by its number, counted from 1.
         if of.is_empty() {
             of = format!("document {}", document.index + 1);
         }
@@ -136,20 +136,20 @@ fn detail_line(error: &ProblemError) -> String {
 fn next_of(code: &str, errors: &[ProblemError]) -> Option<String> {
     match code {
         "stale_version" | "key_moved" => {
-            Some("somebody else changed it meanwhile: run the same command again".to_owned())
+            Some("another request changed it in the meantime: run the same command again".to_owned())
         }
         "not_allowed_by_name" => {
             let mut kinds: Vec<_> = errors.iter().filter_map(|error| error.allow.as_deref()).collect();
             kinds.sort_unstable();
             kinds.dedup();
             let flags: Vec<_> = kinds.iter().map(|kind| format!("--allow {kind}")).collect();
-            Some(format!("run it again with {} if that is what you want", flags.join(" ")))
+            Some(format!("to confirm, run the command again with {}", flags.join(" ")))
         }
         "unauthenticated" => Some(program::command("context list")),
         "forbidden" => Some(program::command("status")),
-        "organization_missing" => Some("create the organization first, or put it into the same file".to_owned()),
+        "organization_missing" => Some("create the organization first, or declare it in the same file".to_owned()),
         "too_large" => {
-            Some(format!("go on in parts: {} writes those of one", program::command("export --organization NAME")))
+            Some(format!("split the input: {} writes one organization", program::command("export --organization NAME")))
         }
         "busy" | "unavailable" | "outcome_unknown" => Some("run the same command again in a moment".to_owned()),
         _ => None,
@@ -158,7 +158,7 @@ fn next_of(code: &str, errors: &[ProblemError]) -> Option<String> {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        // `tenancy get tenants | head` is no failure of anybody's.
+        // `tenancy get tenants | head` is not an error.
         match error.kind() {
             std::io::ErrorKind::BrokenPipe => Self::new(Exit::Done, ""),
             _ => Self::refused(error.to_string()),
@@ -173,7 +173,7 @@ mod tests {
     use serde_json::{Value, json};
 
     #[test]
-    fn must_give_each_violation_its_own_line_with_its_place() {
+    fn must_give_each_violation_its_own_line_with_its_document_and_pointer() {
         let failure = Failure::of_problem(&problem(
             422,
             json!({
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn must_say_how_to_allow_what_is_gated() {
+    fn must_say_how_to_confirm_a_gated_change() {
         let failure = Failure::of_problem(&problem(
             409,
             json!({
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(
             failure.render(false),
             "error: this can destroy data\n  /environments/dev: removes environment dev (--allow remove-environment)\n\
-             next: run it again with --allow remove-environment if that is what you want\n"
+             next: to confirm, run the command again with --allow remove-environment\n"
         );
     }
 
@@ -221,12 +221,12 @@ mod tests {
         assert_eq!(failure.render(false), "error: there is no tenant \"acme-ue\"; did you mean \"acme-eu\"?\n");
         assert_eq!(failure.exit, Exit::NotFound);
         let bare = Failure::of_status(502);
-        assert_eq!((bare.exit, bare.message.as_str()), (Exit::NoServer, "the server answered 502"));
+        assert_eq!((bare.exit, bare.message.as_str()), (Exit::NoServer, "the server answered with status 502"));
     }
 
     #[test]
-    fn must_not_print_more_than_can_be_read() {
-        let mut failure = Failure::refused("much is wrong");
+    fn must_limit_the_number_of_printed_details() {
+        let mut failure = Failure::refused("many errors");
         failure.details = (0..MAX_DETAILS).map(|index| format!("line {index}")).collect();
         assert!(failure.render(false).ends_with("  line 19\n"));
         failure.details.extend(["one".to_owned(), "two".to_owned()]);

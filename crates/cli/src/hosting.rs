@@ -1,4 +1,4 @@
-//! What `dev`, `serve` and `db` have in common: a process that has the database in its own hands.
+//! Functions shared by `dev`, `serve` and `db`, the commands that open the database directly.
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -22,124 +22,129 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-/// The mark of a database that `serve` has used: somebody counts on it.
+/// Mark of a database that `serve` has used. `dev` refuses such a database.
 const SERVED: &str = "served";
-/// The embedded database, in its data directory.
+/// File name of the embedded database in the data directory.
 const DATABASE_FILE: &str = "tenancy.db";
 
-/// Marks a database as served.
+/// Marks a database as used by `serve`.
 ///
 /// # Errors
-/// What the database says.
+/// Fails if the database reports an error.
 pub async fn mark_served(store: &Store) -> Result<(), Failure> {
     store.mark(SERVED).await.map_err(of_database)
 }
 
-/// That `dev` may have the database.
+/// Checks that `dev` may use the database.
 ///
 /// # Errors
-/// When `serve` has used it: `dev` would migrate it unasked, and make itself an admin key.
+/// Fails if `serve` has used the database, because `dev` would migrate it without a request and create an admin key.
 pub async fn not_served(database: &Database, directory: &Path) -> Result<(), Failure> {
     if !database.is_marked(SERVED).await.map_err(of_database)? {
         return Ok(());
     }
-    let message = "this database belongs to `tenancy serve`, and dev leaves it alone";
+    let message = "this database is used by `tenancy serve`; `tenancy dev` does not open it";
     let next = match database {
         Database::Sqlite(file) if file.starts_with(directory) => {
             let ours = quoted(&directory.to_string_lossy()).into_owned();
             let another = format!("{}-dev", directory.to_string_lossy().trim_end_matches('/'));
             let try_there = command(&format!("dev --data-dir {}", quoted(&another)));
-            format!("{try_there} for another one to try things on; {}", command(&format!("serve --data-dir {ours}")))
+            format!(
+                "{try_there} starts with another database; {} serves this one",
+                command(&format!("serve --data-dir {ours}"))
+            )
         }
-        // Its URL may hold a password.
-        _ => format!("name another database to try things on; {} is for this one", command("serve")),
+        // The URL is not printed because it can contain a password.
+        _ => format!("name another database for `tenancy dev`, or serve this one with {}", command("serve")),
     };
     Err(Failure::refused(message).and(next))
 }
 
-/// Makes the data directory, or closes the one that is there to all but its owner.
+/// Creates the data directory, or restricts an existing one to its owner.
 ///
 /// # Errors
-/// When it cannot be had, or cannot be closed.
+/// Fails if the directory cannot be created, used or restricted.
 pub fn make_data_directory(config: &Config) -> Result<(), Failure> {
     let directory = &config.data_dir;
     let shown = directory.display();
-    let refused = |what: String| Failure::refused(what).and("name another one with --data-dir");
+    let refused = |what: String| Failure::refused(what).and("name another directory with --data-dir");
     match std::fs::metadata(directory) {
         Ok(found) if !found.is_dir() => return Err(refused(format!("the data directory {shown} is a file"))),
-        Ok(found) => close(directory, found.permissions().mode() & 0o777)?,
+        Ok(found) => restrict(directory, found.permissions().mode() & 0o777)?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(refused(format!("the data directory {shown} cannot be used: {error}"))),
     }
     config.make_data_dir().map_err(|error| refused(error.to_string()))
 }
 
-/// Closes a directory that others can look into: keys are kept there. One with other things in it is somebody's, and may
-/// be meant to be open.
-fn close(directory: &Path, mode: u32) -> Result<(), Failure> {
+/// Restricts a directory to its owner, because it will contain keys. A directory with files of other programs is
+/// refused: it may be open to others on purpose.
+fn restrict(directory: &Path, mode: u32) -> Result<(), Failure> {
     if mode & 0o077 == 0 {
         return Ok(());
     }
     let shown = directory.display();
     let within = directory.join("tenancy");
-    let next = format!("name one that is yours alone, such as --data-dir {}", quoted(&within.to_string_lossy()));
+    let next =
+        format!("name a directory that only you can read, such as --data-dir {}", quoted(&within.to_string_lossy()));
     let is_ours = [CLIENT_FILE, DATABASE_FILE].iter().any(|file| directory.join(file).exists());
     if !is_ours && std::fs::read_dir(directory)?.next().is_some() {
-        let message = format!("{shown} has other things in it, and others can look into it (mode {mode:04o})");
+        let message = format!("{shown} contains other files, and other users can read it (mode {mode:04o})");
         return Err(Failure::refused(message).and(next));
     }
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)).map_err(|error| {
-        let message = format!("others can look into {shown} (mode {mode:04o}), and it cannot be closed: {error}");
+        let message =
+            format!("other users can read {shown} (mode {mode:04o}), and its mode cannot be changed to 0700: {error}");
         Failure::refused(message).and(next)
     })?;
-    remark(&format!("{shown} was open to others (mode {mode:04o}), and is its owner's alone now"));
+    remark(&format!("changed the mode of {shown} from {mode:04o} to 0700: it contains keys"));
     Ok(())
 }
 
-/// How log lines are written.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people
+    /// Plain text, for people
     Text,
-    /// One object a line
+    /// One JSON object per line
     Json,
 }
 
-/// Begins to log on standard error; `TENANCY_LOG` says what (`info`, `tenancy_server=debug`, …).
+/// Starts logging to standard error. `TENANCY_LOG` sets the filter (`info`, `tenancy_server=debug`, …).
 pub fn log(format: LogFormat, otherwise: &str) {
     let wanted = std::env::var("TENANCY_LOG").unwrap_or_else(|_| otherwise.to_owned());
     let filter = EnvFilter::try_new(wanted).unwrap_or_else(|_| EnvFilter::new(otherwise));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A line that cannot be written is lost. Told to complain, it would do so where it just could not write, and panic:
-    // a full disk under the log would end the thread that writes to the database.
+    // A line that cannot be written is lost. Reporting that error would write to the same stream and panic: a full disk
+    // under the log would end the thread that writes to the database.
     let lines = lines.log_internal_errors(false);
-    // A second subscriber is refused, and the first one logs: nothing to do about it.
+    // `try_init` fails only if a subscriber is already installed; that one then logs.
     let _ = match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => lines.json().try_init(),
     };
 }
 
-/// Listens.
+/// Listens on an address.
 ///
 /// # Errors
-/// When the address is taken, with what to do.
+/// Fails if the address is in use, with a command that uses another port.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             let arguments = std::env::args().skip(1).collect::<Vec<_>>();
             let next = on_another_port(&arguments, SocketAddr::new(address.ip(), 0));
-            Failure::refused(format!("{address} is taken by another process")).and(next)
+            Failure::refused(format!("{address} is in use by another process")).and(next)
         }
         _ => Failure::refused(format!("cannot listen on {address}: {error}")),
     })
 }
 
-/// The same command on a port that is free.
+/// Returns the same command with a port that the system chooses.
 fn on_another_port(arguments: &[String], free: SocketAddr) -> String {
-    // A password may stand in a URL, and is not repeated where it can be read.
+    // A URL can contain a password, which must not be printed.
     if arguments.iter().any(|argument| argument.contains("://") && argument.contains(['@', '?'])) {
-        return format!("the same command with --listen {free}");
+        return format!("run the same command with --listen {free}");
     }
     let mut kept = Vec::new();
     let mut left = arguments.iter();
@@ -153,10 +158,10 @@ fn on_another_port(arguments: &[String], free: SocketAddr) -> String {
     command(&format!("{} --listen {free}", kept.join(" ")))
 }
 
-/// Runs what serves on threads of its own, as many as suit the database.
+/// Runs a server on its own threads. Their number depends on the database.
 ///
 /// # Errors
-/// What comes of it, or that threads cannot be had.
+/// Fails if the server fails or threads cannot be started.
 pub async fn on_threads_for<T: Send + 'static>(
     database: &Database,
     serving: impl Future<Output = Result<T, Failure>> + Send + 'static,
@@ -168,25 +173,25 @@ pub async fn on_threads_for<T: Send + 'static>(
         .enable_all()
         .build()?;
     let outcome = runtime.spawn(serving).await;
-    // What is left has nobody to answer.
+    // Remaining tasks have no caller that waits for them.
     runtime.shutdown_background();
     outcome.unwrap_or_else(|error| Err(Failure::refused(format!("the server stopped: {error}"))))
 }
 
-/// Makes a key, and answers its token.
+/// Creates a key and returns its token.
 ///
 /// # Errors
-/// What the database says, or a name that is taken.
+/// Fails if the database reports an error or the name is in use.
 pub async fn make_key(store: &Store, config: &Config, name: &str, role: Role, part: &str) -> Result<String, Failure> {
     let tenancy = Tenancy::new(store.clone(), config.declared.clone());
     let made = make_first(&tenancy, name, role, part).await.map_err(of_database)?;
     Ok(made.token.reveal().to_owned())
 }
 
-/// That the database can be reached.
+/// Checks that the database can be reached.
 ///
 /// # Errors
-/// Where it is and why not, with what to do.
+/// Fails with the address and the reason, and with the next step if there is one.
 pub async fn reached(database: &Database) -> Result<(), Failure> {
     let Err(unreached) = database.reach().await else { return Ok(()) };
     let exit = if unreached.is_refused { Exit::Refused } else { Exit::NoServer };
@@ -198,10 +203,10 @@ pub async fn reached(database: &Database) -> Result<(), Failure> {
     Err(failure.and(words.join(" ")))
 }
 
-/// What the store says, to whoever started this process.
+/// Converts an error of the store for the administrator who started this process.
 pub fn of_database(error: tenancy_core::Error) -> Failure {
     let exit = Exit::of_problem(error.status(), error.code());
-    // An internal error hides its cause from callers over HTTP; here it is the administrator who asks.
+    // The cause of an internal error is hidden from HTTP callers, but not from the administrator.
     let message = match &error {
         tenancy_core::Error::Internal(cause) => cause.clone(),
         other => other.to_string(),
@@ -209,19 +214,19 @@ pub fn of_database(error: tenancy_core::Error) -> Failure {
     Failure::new(exit, message)
 }
 
-/// A configuration that is refused.
+/// Converts an error of the configuration.
 pub fn bad_config(error: BadConfig) -> Failure {
     Failure::usage(error.to_string())
 }
 
-/// Ctrl-C and SIGTERM cancel what is answered; a second one stops the process at once.
+/// Returns a token that the first SIGINT or SIGTERM cancels. A second signal ends the process immediately.
 ///
 /// # Errors
-/// When signals cannot be watched.
+/// Fails if signal handlers cannot be installed.
 pub fn stop_on_signals() -> Result<CancellationToken, Failure> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let stop = CancellationToken::new();
-    let asked = stop.clone();
+    let requested = stop.clone();
     tokio::spawn(async move {
         for signals in 0.. {
             tokio::select! {
@@ -231,8 +236,8 @@ pub fn stop_on_signals() -> Result<CancellationToken, Failure> {
             if signals > 0 {
                 std::process::exit(130);
             }
-            asked.cancel();
-            remark("stopping: what is under way is finished; once more stops at once");
+            requested.cancel();
+            remark("stopping after the open requests; a second signal stops immediately");
         }
     });
     Ok(stop)
@@ -243,7 +248,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn must_not_let_dev_use_what_serve_has_used() {
+    async fn must_not_let_dev_open_a_database_that_serve_has_used() {
         let temp = tempfile::tempdir().expect("a directory");
         let cluster = tenancy_testkit::Postgres::shared().database("served");
         for database in [Database::Sqlite(temp.path().join("t.db")), Database::Postgres(cluster.url().to_owned())] {
@@ -268,7 +273,7 @@ mod tests {
     #[tokio::test]
     async fn must_say_why_a_database_cannot_be_reached_and_what_to_do() {
         let away = reached(&Database::Postgres("postgres://u:zz-secret@127.0.0.1:5/t".to_owned())).await;
-        let away = away.expect_err("nobody listens there");
+        let away = away.expect_err("no listener");
         assert_eq!(away.message, "the database cannot be reached: 127.0.0.1:5: connection refused");
         assert_eq!(away.exit, Exit::NoServer);
         let cluster = tenancy_testkit::Postgres::shared().database("there");
@@ -281,11 +286,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn must_say_what_to_do_when_the_port_is_taken() {
+    async fn must_say_what_to_do_when_the_port_is_in_use() {
         let first = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("free");
         let taken = first.local_addr().expect("an address");
         let failure = listen(taken).await.expect_err("taken");
-        assert_eq!(failure.message, format!("{taken} is taken by another process"));
+        assert_eq!(failure.message, format!("{taken} is in use by another process"));
         assert!(failure.next.is_some_and(|next| next.ends_with("--listen 127.0.0.1:0")));
         let next = |line: &str| {
             let arguments: Vec<_> = line.split(' ').map(str::to_owned).collect();
@@ -298,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn must_close_a_data_directory_that_is_ours_and_no_other() {
+    fn must_restrict_its_own_data_directory_and_no_other() {
         let temp = tempfile::tempdir().expect("a directory");
         let config = |name: &str| Config { data_dir: temp.path().join(name), ..Config::default() };
         let open = |name: &str| {
@@ -311,7 +316,7 @@ mod tests {
         assert_eq!(mode("empty"), 0o700);
         open("others");
         std::fs::write(temp.path().join("others/mine.txt"), "").expect("written");
-        let failure = make_data_directory(&config("others")).expect_err("somebody's");
+        let failure = make_data_directory(&config("others")).expect_err("files of others");
         assert!(failure.message.contains("(mode 0755)") && failure.exit == Exit::Refused, "{}", failure.message);
         assert_eq!(mode("others"), 0o755);
         let failure = make_data_directory(&config("others/mine.txt")).expect_err("a file");

@@ -1,4 +1,4 @@
-//! The kinds of things, and which of their fields stand in a table.
+//! The kinds of resources and the columns of their tables.
 
 use crate::output::Kind;
 use crate::table::Cell;
@@ -10,7 +10,7 @@ use tenancy_api::document::Caps;
 use tenancy_api::tenant::Webhook;
 use tenancy_api::word::{ClosedList, Word};
 
-/// A field as it shows in a line: a text without quotes, the rest as JSON.
+/// Formats a field for a line of text: a string without quotes, other values as JSON.
 pub fn shown(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -19,17 +19,17 @@ pub fn shown(value: &Value) -> String {
     }
 }
 
-/// An object as `a=1, b=2`.
+/// Formats an object as `a=1, b=2`.
 pub fn pairs<'a>(object: impl IntoIterator<Item = (&'a String, &'a Value)>) -> String {
     joined(object.into_iter().map(|(key, value)| format!("{key}={}", shown(value))))
 }
 
-/// Labels as `a=1, b=2`.
+/// Formats labels as `a=1, b=2`.
 pub fn labels<'a>(labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
     joined(labels.into_iter().map(|(key, value)| format!("{key}={value}")))
 }
 
-/// Texts with commas between.
+/// Joins texts with `, `.
 pub fn joined<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
     let mut all = String::new();
     for text in texts {
@@ -39,17 +39,17 @@ pub fn joined<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
     all
 }
 
-/// Days that data is kept.
+/// Formats a retention in days, such as `30d`.
 pub fn days(days: Option<i64>) -> Option<String> {
     days.map(|days| format!("{days}d"))
 }
 
-/// A state, in its colour.
+/// Returns a cell with a state in its colour.
 pub fn state<T: ClosedList>(word: &Word<T>) -> Cell {
     Cell::state(Some(word.as_str()))
 }
 
-/// A column of a table.
+/// Builds a column of a table.
 macro_rules! column {
     ($title:literal, $cell:expr) => {
         $crate::output::Column { title: $title, shown: $crate::output::Shown::Always, cell: $cell }
@@ -63,7 +63,7 @@ macro_rules! column {
 }
 pub(crate) use column;
 
-/// An actor so short that a line fits: `user:key_…e1740d`. Whole with `-o wide`.
+/// Shortens an actor so that it fits into a table: `user:key_…e1740d`. `-o wide` shows the whole actor.
 pub fn brief(actor: &str) -> String {
     let Some((kind, subject)) = actor.split_once(':') else { return actor.to_owned() };
     let end = subject.char_indices().rev().nth(5).map_or(0, |(at, _)| at);
@@ -73,12 +73,12 @@ pub fn brief(actor: &str) -> String {
     }
 }
 
-/// Who acted, as a table shows it: a key by its name, where the server knows it.
+/// Formats an actor for a table: the name of the key if the server sent it, else the shortened actor.
 pub fn who(actor: &str, name: Option<&str>) -> String {
     name.map_or_else(|| brief(actor), |name| format!("user:{name}"))
 }
 
-/// Tenants, as a list has them.
+/// Tenants in a list.
 pub const TENANTS: Kind<TenantRow> = Kind {
     plural: "tenants",
     name: |t| t.tenant_id.to_string(),
@@ -97,7 +97,7 @@ pub const TENANTS: Kind<TenantRow> = Kind {
     ],
 };
 
-/// Tenants whole.
+/// Tenants with their environments, for the overview of `dev`.
 pub const OVERVIEW: Kind<Tenant> = Kind {
     plural: "tenants",
     name: |t| t.row.tenant_id.to_string(),
@@ -126,7 +126,7 @@ pub const ORGANIZATIONS: Kind<Organization> = Kind {
     ],
 };
 
-/// `tenants=10, storageGiB=500`
+/// Formats caps as `tenants=10, storageGiB=500`.
 fn caps(caps: &Caps) -> String {
     let tenants = caps.tenants.map(|most| format!("tenants={most}"));
     let quotas = caps.quotas.iter().flatten().map(|(name, most)| format!("{name}={most}"));
@@ -150,10 +150,10 @@ pub const ENVIRONMENTS: Kind<Environment> = Kind {
     ],
 };
 
-/// A webhook, with the tenant that has it: the server sends it inside of that.
+/// A webhook with the id of its tenant. The server sends webhooks inside the tenant.
 #[derive(Debug, Clone, Deserialize)]
 pub struct TenantWebhook {
-    /// The tenant's id.
+    /// Id of the tenant.
     pub tenant_id: String,
     /// The webhook.
     #[serde(flatten)]
@@ -190,7 +190,7 @@ pub const JOBS: Kind<Job> = Kind {
     ],
 };
 
-/// How far a job is.
+/// Formats the progress of a job, such as `50%`.
 pub fn percent(progress: f64) -> String {
     format!("{:.0}%", progress * 100.0)
 }
@@ -209,7 +209,7 @@ pub const KEYS: Kind<Key> = Kind {
         column!("EXPIRES", |k, now| Cell::maybe(k.expires_at.map(|at| age(at, now)))),
         column!("REVOKED", |k, now| Cell::maybe(k.revoked_at.map(|at| age(at, now)))),
         column!("CREATED BY", wide, |k, _| Cell::maybe(k.created_by.as_deref())),
-        column!("FORMER TOKEN", wide, |k, now| Cell::maybe(k.previous_expires_at.map(|at| age(at, now)))),
+        column!("PREVIOUS TOKEN", wide, |k, now| Cell::maybe(k.previous_expires_at.map(|at| age(at, now)))),
     ],
 };
 
@@ -231,10 +231,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn must_shorten_an_actor_and_leave_a_short_one() {
+    fn must_shorten_a_long_actor_and_keep_a_short_one() {
         assert_eq!(brief("user:key_01a207a0e9997ad08000b73909e1740d"), "user:key_…e1740d");
         assert_eq!(brief("controller:runner-3507-6458904fe812cbbf"), "controller:runner-…12cbbf");
         assert_eq!(brief("system:dev"), "system:dev");
-        assert_eq!(brief("nobody"), "nobody");
+        assert_eq!(brief("unknown"), "unknown");
     }
 }

@@ -1,4 +1,4 @@
-//! Paging through lists.
+//! Reads lists page by page.
 
 use crate::client::Client;
 use crate::failure::Failure;
@@ -6,48 +6,48 @@ use crate::wire::Received;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 
-/// Items asked for at once.
+/// Items per page.
 const PAGE_ITEMS: usize = 200;
-/// Most pages that are looked through for one thing: beyond, a list is no way to find it.
+/// Maximum number of items to search for one item.
 pub const MAX_SEARCHED_ITEMS: usize = 10_000;
 
-/// A page with its items as they came.
+/// A page with its items as received.
 type Page<T> = tenancy_api::List<Received<T>>;
 
-/// A list, with its filters.
+/// A request for a list, with filters.
 pub struct List<'a> {
-    /// Under `/v1`.
+    /// Path under `/v1`.
     pub segments: &'a [&'a str],
-    /// Filters.
+    /// Query parameters.
     pub query: Vec<(&'static str, String)>,
-    /// Most items, over all pages.
+    /// Maximum number of items of all pages together.
     pub limit: Option<usize>,
 }
 
 impl<'a> List<'a> {
-    /// All of a list.
+    /// Creates a request for a whole list.
     pub fn of(segments: &'a [&'a str]) -> Self {
         Self { segments, query: Vec::new(), limit: None }
     }
 
-    /// With a filter, if there is a value.
+    /// Adds a filter if there is a value.
     #[must_use]
     pub fn filter(mut self, name: &'static str, value: Option<impl Into<String>>) -> Self {
         self.query.extend(value.map(|value| (name, value.into())));
         self
     }
 
-    /// With at most so many items.
+    /// Limits the number of items.
     #[must_use]
     pub fn at_most(mut self, limit: Option<usize>) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Hands over page after page, as they come; `each` says whether to go on. Answers whether more was there.
+    /// Calls `each` with every page until it returns `false`. Returns whether the list has more items.
     ///
     /// # Errors
-    /// What the server says, and what `each` does.
+    /// Fails if a request or `each` fails.
     pub async fn pages<T: DeserializeOwned>(
         &self,
         client: &Client,
@@ -75,10 +75,10 @@ impl<'a> List<'a> {
         Ok(after.is_some())
     }
 
-    /// All items, up to the limit.
+    /// Returns all items, up to the limit.
     ///
     /// # Errors
-    /// As [`List::pages`].
+    /// Fails as [`List::pages`] does.
     pub async fn all<T: DeserializeOwned>(&self, client: &Client) -> Result<Vec<Received<T>>, Failure> {
         let mut all = Vec::new();
         self.pages(client, |items| {
@@ -89,10 +89,10 @@ impl<'a> List<'a> {
         Ok(all)
     }
 
-    /// The first item that is wanted, among a bounded number of them.
+    /// Returns the first matching item among the first `MAX_SEARCHED_ITEMS`.
     ///
     /// # Errors
-    /// As [`List::pages`].
+    /// Fails as [`List::pages`] does.
     pub async fn find<T: DeserializeOwned>(
         self,
         client: &Client,

@@ -1,4 +1,4 @@
-//! `tenancy`: the one executable. It serves, works, migrates, and is the client.
+//! `tenancy`: the only executable. It is the server, the job runner, the migration tool and the client.
 
 mod allow;
 mod arguments;
@@ -41,18 +41,18 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    // Before anything that could speak TLS: there is one provider in this program, and it must not be guessed.
+    // Must run before any TLS connection: without an installed provider, rustls picks one by compiled features.
     let provider_is_set = rustls::crypto::aws_lc_rs::default_provider().install_default().is_ok();
     let arguments = Arguments::parse();
-    // One thread is enough for a client, and for what starts a server: that has threads of its own.
+    // One thread is enough for the client. A server starts its own threads.
     let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) if provider_is_set => runtime.block_on(arguments.run()),
-        Ok(_) => Err(Failure::refused("the cryptography of this program is set up twice")),
+        Ok(_) => Err(Failure::refused("the TLS provider is already installed")),
         Err(error) => Err(Failure::refused(format!("the program cannot start: {error}"))),
     };
     let exit = outcome.unwrap_or_else(|failure| {
         if !failure.message.is_empty() {
-            // There is no other place to complain.
+            // A failed write to standard error cannot be reported anywhere.
             let _ = std::io::stderr().write_all(failure.render(terminal::error_colours()).as_bytes());
         }
         failure.exit

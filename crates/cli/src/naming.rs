@@ -1,4 +1,4 @@
-//! How a person names a tenant, an environment, a job or a key on the command line.
+//! Resolves names of tenants, environments, jobs, webhooks and keys from the command line.
 
 use crate::client::Client;
 use crate::exit::Exit;
@@ -14,13 +14,14 @@ use tenancy_core::nearest::nearest;
 /// `acme-eu`, `stripe:cus_9s6`, or `acme-eu/prod`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Name<'a> {
-    /// A tenant, by its id or an alias.
+    /// Id or alias of a tenant.
     Tenant(&'a str),
-    /// An environment of a tenant.
+    /// Tenant and name of an environment.
     Environment(&'a str, &'a str),
 }
 
-/// Reads a name. One slash parts tenant and environment; an alias may hold slashes of its own, and then has several.
+/// Parses a name. One slash separates tenant and environment. A name with several slashes is an alias of a tenant, such
+/// as a URL.
 pub fn name(text: &str) -> Name<'_> {
     match text.split_once('/') {
         Some((tenant, environment)) if !tenant.is_empty() && !environment.is_empty() && !environment.contains('/') => {
@@ -30,40 +31,40 @@ pub fn name(text: &str) -> Name<'_> {
     }
 }
 
-/// A name that must be a tenant's: lifecycle actions are on whole tenants.
+/// Parses the name of a tenant. Lifecycle actions apply to whole tenants, not to environments.
 ///
 /// # Errors
-/// A usage error that names the tenant.
+/// Fails with a usage error if the text names an environment.
 pub fn tenant(text: &str) -> Result<&str, Failure> {
     match name(text) {
         Name::Tenant(tenant) => Ok(tenant),
         Name::Environment(tenant, _) => {
-            Err(Failure::usage(format!("this acts on a whole tenant: write {tenant}, not {text}")))
+            Err(Failure::usage(format!("this command applies to a whole tenant: use {tenant}, not {text}")))
         }
     }
 }
 
-/// Whether it looks like a job's id.
+/// Returns whether the text has the prefix of a job id.
 pub fn is_job(text: &str) -> bool {
     text.starts_with("job_")
 }
 
-/// A job by its id alone, or as `acme-eu/job_…`, which needs no search.
+/// Returns a job by its id, or by `acme-eu/job_…`, which avoids a search.
 ///
 /// # Errors
-/// When it is not found.
+/// Fails if the job is not found.
 pub async fn job(client: &Client, id: &str) -> Result<Received<Job>, Failure> {
     if let Name::Environment(tenant, id) = name(id) {
         return client.get(&["tenants", tenant, "jobs", id]).await;
     }
     let Some(found) = List::of(&["jobs"]).find(client, |job: &Job| job.job_id == id).await? else {
-        let failure = Failure::new(Exit::NotFound, format!("there is no job {id:?} among the newest"));
+        let failure = Failure::new(Exit::NotFound, format!("no job {id} among the newest {MAX_SEARCHED_ITEMS} jobs"));
         return Err(failure.and_type("get jobs"));
     };
     client.get(&["tenants", &found.value.tenant_id, "jobs", id]).await
 }
 
-/// A tenant's webhooks as they came.
+/// A tenant's webhooks as the server sent them.
 #[derive(Deserialize)]
 struct TenantOfWebhooks {
     tenant_id: String,
@@ -71,26 +72,28 @@ struct TenantOfWebhooks {
     webhooks: Vec<Map<String, Value>>,
 }
 
-/// The webhooks of a tenant, each with its tenant's id.
+/// Returns the webhooks of a tenant, each with the id of the tenant.
 ///
 /// # Errors
-/// What the server says.
+/// Fails if the request fails.
 pub async fn webhooks(client: &Client, tenant: &str) -> Result<Vec<Received<TenantWebhook>>, Failure> {
     let tenant: TenantOfWebhooks = client.get(&["tenants", tenant]).await?.value;
     let owned = tenant.webhooks.into_iter().map(|mut webhook| {
         webhook.insert("tenant_id".to_owned(), tenant.tenant_id.clone().into());
         Received::of(Value::Object(webhook))
     });
-    owned.collect::<Result<_, _>>().map_err(|error| Failure::refused(format!("a webhook cannot be read: {error}")))
+    owned
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::refused(format!("cannot read a webhook of the response: {error}")))
 }
 
-/// A webhook, as `acme-eu/main`.
+/// Returns a webhook by `TENANT/WEBHOOK`, such as `acme-eu/main`.
 ///
 /// # Errors
-/// When there is none of that name, with the nearest.
+/// Fails if the webhook does not exist, and suggests the nearest name.
 pub async fn webhook(client: &Client, wanted: &str) -> Result<Received<TenantWebhook>, Failure> {
     let Name::Environment(tenant, wanted) = name(wanted) else {
-        return Err(Failure::usage(format!("a webhook is written tenant/webhook, not {wanted:?}")));
+        return Err(Failure::usage(format!("name a webhook as TENANT/WEBHOOK, not {wanted:?}")));
     };
     let mut webhooks = webhooks(client, tenant).await?;
     if let Some(at) = webhooks.iter().position(|webhook| webhook.value.webhook.name == wanted) {
@@ -98,31 +101,31 @@ pub async fn webhook(client: &Client, wanted: &str) -> Result<Received<TenantWeb
     }
     let near = nearest(wanted, webhooks.iter().map(|webhook| &*webhook.value.webhook.name));
     let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-    let failure = Failure::new(Exit::NotFound, format!("{tenant} has no webhook {wanted:?}{near}"));
+    let failure = Failure::new(Exit::NotFound, format!("tenant {tenant} has no webhook named {wanted}{near}"));
     Err(failure.and_type(&format!("get webhooks {}", quoted(tenant))))
 }
 
-/// A key by its id, or by its name while it is good.
+/// Returns a key by its id, or by its name if it is not revoked.
 ///
 /// # Errors
-/// When it is not found, with the nearest name.
+/// Fails if the key is not found, and suggests the nearest name.
 pub async fn key(client: &Client, wanted: &str) -> Result<Received<Key>, Failure> {
     let mut keys: Vec<Received<Key>> = List::of(&["keys"]).at_most(Some(MAX_SEARCHED_ITEMS)).all(client).await?;
-    let is_good = |key: &Key| key.revoked_at.is_none();
-    let is = |key: &Received<Key>| key.value.key_id == wanted || (key.value.name == wanted && is_good(&key.value));
+    let is_active = |key: &Key| key.revoked_at.is_none();
+    let is = |key: &Received<Key>| key.value.key_id == wanted || (key.value.name == wanted && is_active(&key.value));
     if let Some(at) = keys.iter().position(is) {
         return Ok(keys.swap_remove(at));
     }
-    let names = keys.iter().filter(|key| is_good(&key.value)).map(|key| &*key.value.name);
+    let names = keys.iter().filter(|key| is_active(&key.value)).map(|key| &*key.value.name);
     let near = nearest(wanted, names).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-    let message = format!("there is no key {wanted:?} that is good{near}");
+    let message = format!("no active key named {wanted}{near}");
     Err(Failure::new(Exit::NotFound, message).and_type("key list"))
 }
 
-/// The newest job of a tenant, with its log.
+/// Returns the newest job of a tenant, with its log.
 ///
 /// # Errors
-/// What the server says.
+/// Fails if a request fails.
 pub async fn newest_job(client: &Client, tenant: &str) -> Result<Option<Received<Job>>, Failure> {
     let segments = ["tenants", tenant, "jobs"];
     let newest: Vec<Received<Job>> = List::of(&segments).at_most(Some(1)).all(client).await?;
@@ -135,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn must_part_tenant_and_environment_and_leave_an_alias_whole() {
+    fn must_separate_tenant_and_environment_and_not_split_an_alias() {
         assert_eq!(name("acme-eu"), Name::Tenant("acme-eu"));
         assert_eq!(name("acme-eu/prod"), Name::Environment("acme-eu", "prod"));
         assert_eq!(name("host:acme.example.com/prod"), Name::Environment("host:acme.example.com", "prod"));

@@ -1,4 +1,4 @@
-//! `-o`: the same things as a table, wider, as JSON, as YAML, or as bare names.
+//! `-o`: prints resources as a table, JSON, YAML or names.
 
 use crate::failure::Failure;
 use crate::table::{Cell, Table};
@@ -9,62 +9,62 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// How things are written.
+/// Output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
 pub enum Format {
-    /// Aligned columns
+    /// Table
     #[default]
     Table,
-    /// More columns
+    /// Table with more columns
     Wide,
-    /// JSON, as the server has it
+    /// JSON, with all fields
     Json,
-    /// YAML
+    /// YAML, with all fields
     Yaml,
-    /// Names alone, one on a line
+    /// Names only, one per line
     Name,
 }
 
-/// The option of every command that prints things.
+/// The `-o` option of commands that print resources.
 #[derive(Args, Debug, Clone, Copy)]
 pub struct Output {
-    /// How to print it
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub output: Format,
 }
 
-/// One column of a kind of thing.
+/// A column of a table.
 pub struct Column<T> {
-    /// Its title.
+    /// Title.
     pub title: &'static str,
-    /// In which of the two tables.
+    /// Tables that show the column.
     pub shown: Shown,
-    /// The cell of a thing.
+    /// Returns the cell of a resource.
     pub cell: fn(&T, Timestamp) -> Cell,
 }
 
-/// In which tables a column stands.
+/// Tables that show a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
-    /// In both.
+    /// Both tables.
     Always,
-    /// With `-o wide`.
+    /// Only with `-o wide`.
     Wide,
-    /// Without: what stands whole in the wide one.
+    /// Only without `-o wide`, which shows a longer form.
     Narrow,
 }
 
-/// A kind of thing that is listed.
+/// A kind of resource and how to print it.
 pub struct Kind<T: 'static> {
-    /// In the plural: what is said when there are none.
+    /// Plural name.
     pub plural: &'static str,
-    /// What stands on the lines of `-o name`, and can be given to other commands.
+    /// Returns the name for `-o name`, which other commands accept.
     pub name: fn(&T) -> String,
-    /// Its columns.
+    /// Columns of the table.
     pub columns: &'static [Column<T>],
 }
 
-/// Prints things as they come, page by page.
+/// Prints resources page by page.
 pub struct Printer<'k, T: 'static> {
     kind: &'k Kind<T>,
     format: Format,
@@ -73,16 +73,16 @@ pub struct Printer<'k, T: 'static> {
 }
 
 impl<'k, T> Printer<'k, T> {
-    /// A printer of a kind of thing.
+    /// Creates a printer.
     pub fn new(kind: &'k Kind<T>, format: Format) -> Self {
         let titles: Vec<_> = shown(kind, format).map(|column| column.title).collect();
         Self { kind, format, table: Table::new(titles, colours()), printed: 0 }
     }
 
-    /// Prints more of them.
+    /// Prints one page.
     ///
     /// # Errors
-    /// When they cannot be written.
+    /// Fails if the output cannot be written.
     pub fn page(&mut self, items: &[Received<T>]) -> Result<(), Failure> {
         let items: Vec<_> = items.iter().map(|item| (&item.value, &item.raw)).collect();
         self.items(&items)
@@ -126,16 +126,16 @@ impl<'k, T> Printer<'k, T> {
         Ok(text)
     }
 
-    /// Ends the list: closes what JSON opened, and says so when there was nothing.
+    /// Ends the list: closes the JSON array, and prints a note if the list is empty.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails if the output cannot be written.
     pub fn finish(self) -> Result<(), Failure> {
         match self.format {
             Format::Json if self.printed == 0 => say("[]"),
             Format::Json => say("\n]"),
             Format::Table | Format::Wide if self.printed == 0 => {
-                crate::terminal::remark(&format!("no {}", self.kind.plural));
+                crate::terminal::remark(&format!("no {} found", self.kind.plural));
                 Ok(())
             }
             _ => Ok(()),
@@ -148,18 +148,18 @@ fn shown<T>(kind: &Kind<T>, format: Format) -> impl Iterator<Item = &'static Col
     kind.columns.iter().filter(move |column| column.shown != not)
 }
 
-/// Prints one thing whole.
+/// Prints one resource.
 ///
 /// # Errors
-/// When it cannot be written.
+/// Fails if the output cannot be written.
 pub fn one<T>(kind: &Kind<T>, item: &Received<T>, format: Format) -> Result<(), Failure> {
     one_of(kind, &item.value, &item.raw, format)
 }
 
-/// Prints one thing whole, of which `kind` shows a part.
+/// Prints one resource whose JSON contains more than `T`.
 ///
 /// # Errors
-/// When it cannot be written.
+/// Fails if the output cannot be written.
 pub fn one_of<T>(kind: &Kind<T>, item: &T, raw: &Value, format: Format) -> Result<(), Failure> {
     match format {
         Format::Json => write(&yaml::json(raw)?),
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn must_write_the_same_things_in_every_format() {
+    fn must_write_the_same_resources_in_every_format() {
         assert_eq!(rendered(Format::Table), "NAME\na\nb\n");
         assert_eq!(rendered(Format::Wide), "NAME  NOTE\na     x\nb     -\n");
         assert_eq!(rendered(Format::Name), "a\nb\n");

@@ -1,7 +1,7 @@
-//! More documents than one request takes: parts, each of which can stand alone.
+//! Splits documents that exceed the limits of one request into parts, each of which is valid alone.
 //!
-//! Organizations come first. A tenant's organization stands in its part again where it stood in an earlier one: so each part
-//! can be checked before any is written, and the second time changes nothing.
+//! Organizations come first. If the organization of a tenant was in an earlier part, it is repeated in the part of the
+//! tenant. Each part can then be checked before any part is written; applying the organization again changes nothing.
 
 use crate::documents::{Document, Documents};
 use crate::failure::Failure;
@@ -12,18 +12,18 @@ use tenancy_api::applied::AppliedDocument;
 use tenancy_server::operations::apply::MAX_DOCUMENTS;
 use tenancy_server::yaml::MAX_NODES;
 
-/// What a request takes, of a server that is not configured otherwise.
+/// Limits of one request of a server with default configuration.
 #[derive(Debug, Clone, Copy)]
-pub struct Room {
-    /// Largest body.
+pub struct RequestLimits {
+    /// Maximum size of the body, in bytes.
     pub bytes: usize,
-    /// Most documents.
+    /// Maximum number of documents.
     pub documents: usize,
-    /// Most keys and values.
+    /// Maximum number of keys and values.
     pub nodes: usize,
 }
 
-impl Default for Room {
+impl Default for RequestLimits {
     fn default() -> Self {
         let bytes = tenancy_server::Config::default().limits.max_body_bytes;
         Self { bytes, documents: MAX_DOCUMENTS, nodes: MAX_NODES }
@@ -33,9 +33,10 @@ impl Default for Room {
 /// The body of one request.
 #[derive(Debug, Default)]
 pub struct Part {
-    /// Documents one behind the other.
+    /// Documents, separated by `---`.
     pub text: String,
-    /// For each document of the part which of all it is; `None` for one that stood in an earlier part.
+    /// Index among all documents for each document of the part; `None` for an organization repeated from an earlier
+    /// part.
     origin: Vec<Option<usize>>,
     organizations: BTreeSet<String>,
     nodes: usize,
@@ -57,17 +58,17 @@ impl Part {
         }
     }
 
-    /// Whether so many bytes and nodes more fit in, of at most two documents.
-    fn has_room(&self, room: Room, documents: &[&Document]) -> bool {
-        // With each document's separator and line end.
+    /// Returns whether the documents fit into this part.
+    fn can_take(&self, limits: RequestLimits, documents: &[&Document]) -> bool {
+        // 5 bytes per document for its separator and line end.
         let bytes: usize = documents.iter().map(|document| document.text.len() + 5).sum();
         let nodes: usize = documents.iter().map(|document| document.nodes).sum();
-        self.text.len() + bytes <= room.bytes
-            && self.origin.len() + documents.len() <= room.documents
-            && self.nodes + nodes <= room.nodes
+        self.text.len() + bytes <= limits.bytes
+            && self.origin.len() + documents.len() <= limits.documents
+            && self.nodes + nodes <= limits.nodes
     }
 
-    /// The lines of the part's answer, as lines of the whole.
+    /// Maps the result lines of this part to lines with the index among all documents.
     pub fn lines(&self, lines: Vec<Received<AppliedDocument>>) -> Vec<Received<AppliedDocument>> {
         let of_whole = lines.into_iter().zip(&self.origin).filter_map(|(mut line, origin)| {
             line.value.index = (*origin)?;
@@ -81,17 +82,18 @@ impl Part {
 }
 
 impl Documents {
-    /// Whether one request takes all of it.
-    pub fn fits(&self, room: Room) -> bool {
+    /// Returns whether all documents fit into one request.
+    pub fn fits(&self, limits: RequestLimits) -> bool {
         let nodes: usize = self.documents.iter().map(|document| document.nodes).sum();
-        self.text.len() <= room.bytes && self.documents.len() <= room.documents && nodes <= room.nodes
+        self.text.len() <= limits.bytes && self.documents.len() <= limits.documents && nodes <= limits.nodes
     }
 
-    /// The parts, in the order in which they are to be written.
+    /// Returns the parts in the order in which to write them.
     ///
     /// # Errors
-    /// When a document does not say what it is, says what another one said, or does not fit into a request alone.
-    pub fn parts(&self, room: Room) -> Result<Vec<Part>, Failure> {
+    /// Fails if a document has no kind or id, if two documents have the same kind and id, or if a document exceeds the
+    /// limits of one request.
+    pub fn parts(&self, limits: RequestLimits) -> Result<Vec<Part>, Failure> {
         self.check_names()?;
         let (organizations, tenants): (Vec<_>, Vec<_>) =
             self.documents.iter().enumerate().partition(|(_, document)| is_organization(document));
@@ -103,13 +105,13 @@ impl Documents {
             let owner_missing =
                 |part: &Part| owner.filter(|o| !o.id.as_ref().is_some_and(|id| part.organizations.contains(id)));
             let needed: Vec<&Document> = owner_missing(&part).copied().into_iter().chain([*document]).collect();
-            if !part.has_room(room, &needed) && !part.text.is_empty() {
+            if !part.can_take(limits, &needed) && !part.text.is_empty() {
                 parts.push(std::mem::take(&mut part));
             }
             let owner = owner_missing(&part).copied();
             let needed: Vec<&Document> = owner.into_iter().chain([*document]).collect();
-            if !part.has_room(room, &needed) {
-                return Err(too_large(document, room));
+            if !part.can_take(limits, &needed) {
+                return Err(too_large(document, limits));
             }
             owner.into_iter().for_each(|owner| part.push(owner, None));
             part.push(document, Some(*index));
@@ -118,16 +120,17 @@ impl Documents {
         Ok(parts)
     }
 
-    /// What the server says of one file, and cannot say of parts.
+    /// Checks names across parts; the server can check them only within one request.
     fn check_names(&self) -> Result<(), Failure> {
         let mut seen = BTreeMap::new();
         for document in &self.documents {
             let (Some(kind), Some(id)) = (&document.kind, &document.id) else {
-                let message = "a file that is sent in parts must say kind and id of each document";
+                let message = "each document needs a kind and an id, because the input exceeds one request";
                 return Err(Failure::refused(format!("{}: {message}", document.place)));
             };
             if let Some(before) = seen.insert((kind, id), &document.place) {
-                let message = format!("{}: {kind} {id} stands twice, first in {before}", document.place);
+                let message =
+                    format!("{}: {kind} {id} is declared twice; the first declaration is at {before}", document.place);
                 return Err(Failure::refused(message));
             }
         }
@@ -139,13 +142,13 @@ fn is_organization(document: &Document) -> bool {
     document.kind.as_deref() == Some("Organization")
 }
 
-fn too_large(document: &Document, room: Room) -> Failure {
+fn too_large(document: &Document, limits: RequestLimits) -> Failure {
     let (bytes, nodes) = (document.text.len(), document.nodes);
     let message = format!(
-        "{}: this document is too large ({bytes} bytes, {nodes} keys and values): a request takes {} bytes, and {}",
-        document.place, room.bytes, room.nodes
+        "{}: document too large: {bytes} bytes and {nodes} keys and values; the limits are {} bytes and {}",
+        document.place, limits.bytes, limits.nodes
     );
-    Failure::refused(message).and(format!("{} says what belongs into it", command("explain tenant")))
+    Failure::refused(message).and(format!("{} lists the fields of a document", command("explain tenant")))
 }
 
 #[cfg(test)]
@@ -178,13 +181,13 @@ mod tests {
     const MUCH: usize = 1_000_000;
 
     #[test]
-    fn must_make_parts_that_can_stand_alone_with_organizations_first() {
-        let room = Room { documents: 3, bytes: MUCH, nodes: MUCH };
-        let parts = three_tenants().parts(room).expect("parts");
+    fn must_make_parts_that_are_valid_alone_with_organizations_first() {
+        let limits = RequestLimits { documents: 3, bytes: MUCH, nodes: MUCH };
+        let parts = three_tenants().parts(limits).expect("parts");
         let origins: Vec<_> = parts.iter().map(|part| part.origin.clone()).collect();
         assert_eq!(origins, [vec![Some(1), Some(2), Some(0)], vec![None, Some(3)], vec![None, Some(4)]]);
         assert_eq!(parts[1].text, "kind: Organization\nid: b\n---\nkind: Tenant\nid: b-1\n");
-        for tight in [Room { nodes: 10, ..room }, Room { bytes: 70, ..room }] {
+        for tight in [RequestLimits { nodes: 10, ..limits }, RequestLimits { bytes: 70, ..limits }] {
             let parts = three_tenants().parts(tight).expect("parts");
             assert!(parts.iter().all(|part| part.text.len() <= tight.bytes && part.nodes <= tight.nodes), "{parts:?}");
             let mut all: Vec<_> = parts.iter().flat_map(|part| part.origin.iter().copied().flatten()).collect();
@@ -194,8 +197,8 @@ mod tests {
     }
 
     #[test]
-    fn must_give_back_the_lines_of_the_whole_and_none_twice() {
-        let parts = three_tenants().parts(Room { documents: 3, bytes: MUCH, nodes: MUCH }).expect("parts");
+    fn must_return_each_result_line_once_with_its_index_among_all_documents() {
+        let parts = three_tenants().parts(RequestLimits { documents: 3, bytes: MUCH, nodes: MUCH }).expect("parts");
         let line = |index: usize, id: &str| json!({"index": index, "kind": "Tenant", "id": id, "result": "created", "changes": [], "warnings": []});
         let answer = [line(0, "b"), line(1, "b-1")].map(|line| Received::of(line).expect("a line"));
         let lines = parts[1].lines(answer.into());
@@ -204,15 +207,17 @@ mod tests {
     }
 
     #[test]
-    fn must_refuse_what_no_part_can_hold() {
-        let room = Room { documents: 5, bytes: 40, nodes: MUCH };
-        let failure = three_tenants().parts(room).expect_err("too large");
-        assert!(failure.message.starts_with("f:a-1: this document is too large"), "{}", failure.message);
+    fn must_refuse_a_document_that_exceeds_one_request() {
+        let limits = RequestLimits { documents: 5, bytes: 40, nodes: MUCH };
+        let failure = three_tenants().parts(limits).expect_err("too large");
+        assert!(failure.message.starts_with("f:a-1: document too large"), "{}", failure.message);
         let mut twice = three_tenants();
         twice.documents.push(document("Tenant", "a-1", "a"));
-        let failure = twice.parts(Room::default()).expect_err("twice");
-        assert_eq!(failure.message, "f:a-1: Tenant a-1 stands twice, first in f:a-1");
+        let failure = twice.parts(RequestLimits::default()).expect_err("twice");
+        assert_eq!(failure.message, "f:a-1: Tenant a-1 is declared twice; the first declaration is at f:a-1");
         twice.documents[0].id = None;
-        assert!(twice.parts(Room::default()).expect_err("nameless").message.contains("must say kind and id"));
+        assert!(
+            twice.parts(RequestLimits::default()).expect_err("nameless").message.contains("needs a kind and an id")
+        );
     }
 }

@@ -1,21 +1,21 @@
-//! Files that hold a secret: readable by their owner alone, and never half written.
+//! Files that contain a secret: readable only by their owner, and replaced atomically.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Writes the whole file or leaves what was there: a temporary file beside it, then a rename. The mode is 0600 from
-/// the first byte on, whatever it was before.
+/// Replaces a file atomically, with a temporary file and a rename. The mode is always 0600, also while the file is
+/// written.
 ///
 /// # Errors
-/// What the file system says.
+/// Fails if the file system reports an error.
 pub fn write(path: &Path, text: &str) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make_directory(directory)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = directory.join(format!(".{name}.{}", std::process::id()));
-    // A leftover of a process of the same number that died here.
+    // A previous process with the same process id may have left this file.
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -26,17 +26,17 @@ pub fn write(path: &Path, text: &str) -> io::Result<()> {
         fs::rename(&temporary, path)
     });
     if written.is_err() {
-        // The first error is the one to tell.
+        // The first error is reported.
         let _ = fs::remove_file(&temporary);
     }
     written?;
     File::open(directory)?.sync_all()
 }
 
-/// Makes a directory, and those above it, for their owner alone; one that is there stays as it is.
+/// Creates a directory and its parents with mode 0700. Existing directories are not changed.
 ///
 /// # Errors
-/// What the file system says.
+/// Fails if the file system reports an error.
 pub fn make_directory(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn must_be_for_its_owner_alone_even_where_it_was_open() {
+    fn must_restrict_a_file_to_its_owner_even_if_it_was_open() {
         let temp = tempfile::tempdir().expect("a directory");
         let path = temp.path().join("a/b/config.toml");
         write(&path, "one").expect("written");

@@ -1,10 +1,10 @@
-//! How this program is called, so that every command we print can be pasted.
+//! The name under which this program was started, so that printed commands can be pasted into a shell.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// The words that start this program: `tenancy` where that is what the shell would find, its path otherwise.
+/// Returns `tenancy` if the shell finds this program under that name, and the path of the program otherwise.
 pub fn name() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| {
@@ -17,14 +17,14 @@ pub fn name() -> &'static str {
     })
 }
 
-/// A command of this program, to be pasted.
+/// Returns a command line of this program that can be pasted into a shell.
 pub fn command(arguments: &str) -> String {
     format!("{} {arguments}", name())
 }
 
 fn called(program: &Path, here: &Path, directories: &[PathBuf]) -> String {
     let real = |path: &Path| path.canonicalize().ok();
-    // The first `tenancy` on the path is the one the shell takes; a later one does not help.
+    // The shell runs the first `tenancy` on the path, so only that one counts.
     let found = directories.iter().map(|directory| directory.join("tenancy")).find(|path| path.is_file());
     if found.is_some_and(|found| real(&found).is_some() && real(&found) == real(program)) {
         return "tenancy".to_owned();
@@ -37,7 +37,7 @@ fn called(program: &Path, here: &Path, directories: &[PathBuf]) -> String {
     quoted(&shown.to_string_lossy()).into_owned()
 }
 
-/// One word of a shell command, quoted where it must be.
+/// Returns one word of a shell command, quoted if necessary.
 pub fn quoted(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn must_quote_only_what_a_shell_would_take_apart() {
+    fn must_quote_only_what_a_shell_would_split_or_expand() {
         for (word, shown) in [
             ("acme-eu", "acme-eu"),
             ("host:acme.example.com", "host:acme.example.com"),
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn must_say_the_path_unless_the_shell_finds_this_program() {
+    fn must_print_the_path_unless_the_shell_finds_this_program() {
         let temp = tempfile::tempdir().expect("a directory");
         let here = temp.path().canonicalize().expect("a path");
         let build = here.join("target/release");

@@ -1,4 +1,4 @@
-//! How far jobs are: a bar on a terminal, a line for each change elsewhere.
+//! Progress of jobs: a bar on a terminal, otherwise one line for each change.
 
 use crate::kinds::percent;
 use crate::terminal::remark;
@@ -12,12 +12,12 @@ use tenancy_api::Word;
 use tenancy_core::action::Action;
 use tenancy_core::job::StepState;
 
-/// Parts of the bar for each tenant.
+/// Length of the bar for each tenant.
 const PARTS: u64 = 1000;
-/// How often a bar moves by which nothing can be counted.
+/// Interval of a spinner, which shows work that cannot be counted.
 const TICK: Duration = Duration::from_millis(120);
 
-/// What is shown while jobs are waited for. It goes to standard error: the result alone stands on standard output.
+/// Progress display while the client waits for jobs. It uses standard error; standard output has only the result.
 pub struct Progress {
     bar: Option<ProgressBar>,
     seen: Mutex<BTreeMap<String, Seen>>,
@@ -30,13 +30,13 @@ struct Seen {
 }
 
 impl Progress {
-    /// For so many tenants.
+    /// Creates a display for a number of tenants.
     pub fn of(tenants: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| bar(tenants, ProgressDrawTarget::stderr()));
         Self { bar, seen: Mutex::default() }
     }
 
-    /// Something is being sent, which takes a while. Only a terminal is told.
+    /// Creates a spinner for a request that takes a while. It is shown only on a terminal.
     pub fn sending(what: &str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new_spinner().with_message(format!("sending {what}"));
@@ -46,7 +46,7 @@ impl Progress {
         Self { bar, seen: Mutex::default() }
     }
 
-    /// A remark beside the bar.
+    /// Prints a line without disturbing the bar.
     pub fn remark(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| remark(line)),
@@ -54,7 +54,7 @@ impl Progress {
         }
     }
 
-    /// A job is so far.
+    /// Shows the progress of a job.
     pub fn job(&self, tenant: &str, job: &Job) {
         let waits = job.waiting_for.as_ref().map(|what| format!(", waiting for {what}")).unwrap_or_default();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +78,7 @@ impl Progress {
         }
     }
 
-    /// Nothing is under way on a tenant any more.
+    /// Marks a tenant as settled: no job is open on it.
     pub fn settled(&self, tenant: &str) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = seen.entry(tenant.to_owned()).or_default();
@@ -88,7 +88,7 @@ impl Progress {
         seen.parts = PARTS;
     }
 
-    /// Takes the bar away: what comes next is the result.
+    /// Removes the bar before the result is printed.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -104,17 +104,18 @@ fn bar(tenants: usize, target: ProgressDrawTarget) -> ProgressBar {
     bar
 }
 
-/// How much of a tenant's way is done. Creating is the first half of the way into service; the bar never goes back.
+/// Returns the part of the bar for a job. The create job is the first half, so that the bar does not go back when the
+/// activate job follows.
 fn parts(action: &Word<Action>, progress: f64) -> u64 {
     let progress = progress.clamp(0.0, 1.0);
     let done = if *action == Action::Create { progress / 2.0 } else { 0.5 + progress / 2.0 };
-    // The last of it is gained when the tenant is at rest.
+    // The last part is added when no job is open on the tenant.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1, times 1000")]
     let parts = (done * (PARTS - 1) as f64) as u64;
     parts
 }
 
-/// The step that is under way.
+/// Returns the name of the current step.
 fn step(job: &Job) -> Option<&str> {
     job.steps.iter().find(|step| step.state == StepState::Pending).map(|step| &*step.name)
 }
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn must_show_a_bar_that_says_whose_job_is_how_far() {
+    fn must_show_a_bar_with_the_tenant_and_the_progress_of_its_job() {
         let kept = Kept::default();
         let bar = bar(2, ProgressDrawTarget::term_like(Box::new(kept.clone())));
         let progress = Progress { bar: Some(bar), seen: Mutex::default() };
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn must_name_the_step_that_is_under_way() {
+    fn must_name_the_current_step() {
         let steps = json!([{"name": "provision dev", "state": "done"}, {"name": "record", "state": "pending"}]);
         assert_eq!(step(&job(json!({"steps": steps})).value), Some("record"));
         assert_eq!(step(&job(json!({})).value), None);

@@ -1,4 +1,4 @@
-//! Which server a command talks to.
+//! Selects the server of a command.
 
 use crate::contexts::{Context, Contexts, read_toml};
 use crate::exit::Exit;
@@ -7,71 +7,71 @@ use crate::program::quoted;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
-/// The data directory when nothing is said.
+/// Default data directory.
 pub const DATA_DIRECTORY: &str = ".tenancy";
-/// Where a `dev` server leaves its URL and key, in its data directory.
+/// File in the data directory of a `dev` server with its URL and key.
 pub const CLIENT_FILE: &str = "client.toml";
 /// The context that `dev` writes.
 pub const DEV_CONTEXT: &str = "dev";
 
-/// How to find the server. Without any of it: the current context, else a `dev` server in ./.tenancy.
+/// Options that select the server. Default: the current context, else the `dev` server of ./.tenancy.
 #[derive(Args, Debug, Clone, Default)]
-#[command(next_help_heading = "Which server")]
+#[command(next_help_heading = "Server")]
 pub struct Reach {
-    /// A context by its name (see `context list`)
+    /// Use this context (see `tenancy context list`)
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
-    /// Where it answers, such as http://127.0.0.1:7300
+    /// URL of the server, such as http://127.0.0.1:7300
     #[arg(long, value_name = "URL", env = "TENANCY_URL", hide_env_values = true)]
     url: Option<String>,
-    /// The token for --url; better in TENANCY_TOKEN, where other users do not see it
+    /// Token for --url. Prefer TENANCY_TOKEN: other users of this machine can see options
     #[arg(long, value_name = "TOKEN", requires = "url")]
     token: Option<String>,
-    /// The data directory of a `dev` server
+    /// Use the `dev` server of this data directory
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
 
-/// A server, found.
+/// A selected server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Where, and with which key.
+    /// URL and key.
     pub context: Context,
-    /// How it was found, for people.
+    /// How it was selected, such as `context dev`.
     pub found_by: String,
-    /// The command that helps when nobody answers there.
+    /// Next command to suggest if the server does not answer.
     pub helps: String,
 }
 
 impl Server {
     fn of_context(name: &str, context: &Context) -> Self {
-        // Only the context that `dev` writes is one that `dev` can bring back.
+        // `dev` can start only the server of the context that it writes itself.
         let helps = if name == DEV_CONTEXT { "dev" } else { "context list" };
         Self { context: context.clone(), found_by: format!("context {name}"), helps: helps.to_owned() }
     }
 }
 
 impl Reach {
-    /// What was said after the verb, over what was said before it.
+    /// Returns the options after the command if there are any, else those before it.
     #[must_use]
     pub fn over(self, before: &Self) -> Self {
-        // Whoever names a server after the verb means that one, whatever stood before it.
+        // A server that is named after the command overrides one that is named before it.
         let environment = environment_url();
-        let said = self.context.is_some() || self.data_dir.is_some() || self.has_own_url(environment.as_deref());
-        let said = said || self.token.is_some();
-        if said || before.is_nothing() { self } else { before.clone() }
+        let is_set = self.context.is_some() || self.data_dir.is_some() || self.has_own_url(environment.as_deref());
+        let is_set = is_set || self.token.is_some();
+        if is_set || before.is_nothing() { self } else { before.clone() }
     }
 
     fn is_nothing(&self) -> bool {
         self.context.is_none() && self.url.is_none() && self.data_dir.is_none()
     }
 
-    /// Whether the URL was typed: one of the environment is there for every command, and gives way.
+    /// Returns whether the URL is an option. A URL from the environment has lower precedence than other options.
     fn has_own_url(&self, environment: Option<&str>) -> bool {
         self.url.as_deref().is_some_and(|url| Some(url) != environment)
     }
 
-    /// That one server is named, and not two.
+    /// Checks that the options name at most one server.
     fn check(&self, environment: Option<&str>) -> Result<(), Failure> {
         let said = [
             ("--context", self.context.is_some()),
@@ -81,14 +81,16 @@ impl Reach {
         let said: Vec<_> = said.into_iter().filter(|(_, said)| *said).map(|(flag, _)| flag).collect();
         match said.as_slice() {
             [] | [_] => Ok(()),
-            several => Err(Failure::usage(format!("{} each name a server: leave one of them", several.join(" and ")))),
+            several => {
+                Err(Failure::usage(format!("{} each name a server: use only one of them", several.join(" and "))))
+            }
         }
     }
 
-    /// Finds the server.
+    /// Returns the selected server.
     ///
     /// # Errors
-    /// When what was named is not there, or nothing is known.
+    /// Fails if the named server is not known, or if no server is configured.
     pub fn find(&self) -> Result<Server, Failure> {
         self.check(environment_url().as_deref())?;
         let token = std::env::var("TENANCY_TOKEN").ok().filter(|token| !token.is_empty());
@@ -101,15 +103,15 @@ impl Reach {
         }
         if let Some(directory) = &self.data_dir {
             if directory.exists() && !directory.is_dir() {
-                return Err(Failure::usage(format!("{} is no directory", directory.display())));
+                return Err(Failure::usage(format!("{} is not a directory", directory.display())));
             }
             return dev_server(directory)?.ok_or_else(|| {
-                let message = format!("{} was never used by a dev server", directory.display());
+                let message = format!("no dev server has used {}", directory.display());
                 Failure::new(Exit::NoServer, message).and_type(&dev_in(directory))
             });
         }
         if let Some(url) = self.url.as_ref().filter(|url| !url.is_empty()) {
-            // The token of the environment goes to the URL it was set for, never to a context's server.
+            // The token of the environment is sent only to a URL, never to the server of a context.
             let context = Context { url: url.clone(), key: self.token.clone().or(token) };
             return Ok(Server { context, found_by: "--url".to_owned(), helps: "context list".to_owned() });
         }
@@ -118,7 +120,7 @@ impl Reach {
             return Ok(Server::of_context(name, contexts.named(name)?));
         }
         dev_server(here)?
-            .ok_or_else(|| Failure::new(Exit::NoServer, "no server is known here: start one").and_type("dev"))
+            .ok_or_else(|| Failure::new(Exit::NoServer, "no server is configured: start one").and_type("dev"))
     }
 }
 
@@ -128,7 +130,7 @@ fn dev_server(directory: &Path) -> Result<Option<Server>, Failure> {
     Ok(read_toml(&file)?.map(|context| Server { context, found_by, helps: dev_in(directory) }))
 }
 
-/// The command that starts a `dev` server in a data directory.
+/// Returns the arguments that start a `dev` server with a data directory.
 fn dev_in(directory: &Path) -> String {
     match directory == Path::new(DATA_DIRECTORY) {
         true => "dev".to_owned(),
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn must_look_in_the_order_that_is_written() {
+    fn must_select_a_server_in_the_documented_order() {
         let temp = tempfile::tempdir().expect("a directory");
         let nothing = Reach::default();
         assert_eq!(found(&nothing, temp.path(), None), Err(Exit::NoServer));
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn must_let_what_stands_after_the_verb_win() {
+    fn must_prefer_options_after_the_command() {
         let before = Reach { context: Some("a".into()), ..Reach::default() };
         let after = Reach { context: Some("b".into()), ..Reach::default() };
         assert_eq!(after.over(&before).context.as_deref(), Some("b"));
@@ -195,19 +197,19 @@ mod tests {
     }
 
     #[test]
-    fn must_not_choose_between_two_servers_that_are_named() {
+    fn must_refuse_two_named_servers() {
         let both = Reach { context: Some("a".into()), url: Some("u".into()), ..Reach::default() };
         assert_eq!(
             both.check(None).expect_err("two").message,
-            "--context and --url each name a server: leave one of them"
+            "--context and --url each name a server: use only one of them"
         );
-        assert!(both.check(Some("u")).is_ok(), "one of the environment gives way");
+        assert!(both.check(Some("u")).is_ok(), "a URL of the environment has lower precedence");
         let directory = Reach { data_dir: Some("d".into()), ..both };
         assert!(directory.check(Some("u")).is_err());
     }
 
     #[test]
-    fn must_know_what_helps_by_how_the_server_was_found() {
+    fn must_suggest_a_command_that_fits_the_selection() {
         let temp = tempfile::tempdir().expect("a directory");
         let config = temp.path().join("config.toml");
         let contexts = BTreeMap::from([("dev".into(), context("a", "k")), ("prod".into(), context("b", "k"))]);

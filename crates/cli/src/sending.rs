@@ -1,4 +1,4 @@
-//! Sending requests: what is tried again, and what is said when no answer comes.
+//! Sends requests: retries, and errors if no response arrives.
 
 use crate::client::{Client, REQUEST_SECONDS, Request};
 use crate::exit::Exit;
@@ -15,28 +15,29 @@ use std::time::Duration;
 use tenancy_api::Problem;
 use tenancy_core::json::hex;
 
-/// How often a request is sent at most to a server that asks for patience.
+/// Maximum number of attempts if the server answers 503.
 const MAX_TRIES: usize = 5;
-/// The pauses between the tries of a request whose connection broke: about ten seconds, which a restart takes.
+/// Pauses between the attempts after a broken connection: about ten seconds in total, enough for a restart of the
+/// server.
 pub const PAUSES_MILLIS: &[u64] = &[200, 400, 800, 1_600, 2_300, 2_300, 2_400];
-/// Longest pause before the next try, whatever the server asks.
+/// Maximum pause before the next attempt, also if `Retry-After` is longer.
 const MAX_PAUSE_SECONDS: u64 = 5;
 
 impl Client {
-    /// Whose key is not taken is told where one belongs; the server's sentence is for those who speak HTTP.
+    /// Says where to set the key if it is missing or refused. The server's sentence is for HTTP clients.
     fn without_key(&self, failure: Failure) -> Failure {
         if failure.code.as_deref() != Some("unauthenticated") {
             return failure;
         }
         let url = self.url();
         if self.server.context.key.is_some() {
-            let message =
-                format!("{url} does not take this key ({}): it is unknown, revoked or expired", self.found_by());
+            let message = format!("{url} refuses this key ({}): it is unknown, revoked or expired", self.found_by());
             return Failure { message, ..failure };
         }
         let keep = command("context add --help");
-        let next = format!("run it with --url {url} and a token in TENANCY_TOKEN; {keep} says how to keep both");
-        Failure { message: format!("{url} wants a key, and none is known"), ..failure }.and(next)
+        let next =
+            format!("run the command with --url {url} and a token in TENANCY_TOKEN; {keep} shows how to store both");
+        Failure { message: format!("{url} requires a key, and none is configured"), ..failure }.and(next)
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
@@ -47,25 +48,25 @@ impl Client {
 }
 
 impl Request<'_> {
-    /// Sends it as [`Request::send`] does, and reads the answer.
+    /// Sends the request as [`Request::send`] does, and parses the response.
     ///
     /// # Errors
-    /// As [`Request::send`], and when the answer does not have the shape of `T`.
+    /// Fails as [`Request::send`] does, and if the response does not have the shape of `T`.
     pub async fn receive<T: DeserializeOwned>(self) -> Result<Received<T>, Failure> {
         let client = self.client;
         let body = self.send().await?;
         Received::of(body).map_err(|error| {
             let mut failure = client.no_tenancy();
-            failure.details.push(format!("its answer cannot be read: {error}"));
+            failure.details.push(format!("cannot read its response: {error}"));
             failure
         })
     }
 
-    /// Sends it, again where that is safe: a GET, and a write, since it carries an Idempotency-Key of its own. Answers the
-    /// body; `null` when there is none.
+    /// Sends the request and repeats it if necessary. Repeating is safe for a GET, and for a write because it has its
+    /// own Idempotency-Key. Returns the body, or `null` if the response has none.
     ///
     /// # Errors
-    /// What the server answered when it was no success; [`Exit::NoServer`] when none answered.
+    /// Fails with the problem of the server, or with [`Exit::NoServer`] if no server answers.
     pub async fn send(mut self) -> Result<Value, Failure> {
         self.prepare()?;
         let (mut tries, mut pauses, mut broke) = (1, self.client.pauses.iter(), false);
@@ -81,8 +82,8 @@ impl Request<'_> {
                 },
                 Err(error) => {
                     broke |= !error.is_connect() && !error.is_builder();
-                    // Where nobody ever listened waiting helps nobody, nor where the time for an answer is over. But what
-                    // broke may have been the server's restart, and everything we send may be sent again.
+                    // Retry only if a server has answered before or the connection broke during the request, because
+                    // that can be a restart. Do not retry after a timeout. Every request is safe to repeat.
                     let again = (broke || self.client.was_there.load(Relaxed)) && !error.is_timeout();
                     match pauses.next().filter(|_| again) {
                         Some(pause) => tokio::time::sleep(Duration::from_millis(*pause)).await,
@@ -94,10 +95,10 @@ impl Request<'_> {
         }
     }
 
-    /// Sends it once, and answers whatever comes: the status, and the body if it is JSON.
+    /// Sends the request once and returns the status, and the body if it is JSON.
     ///
     /// # Errors
-    /// [`Exit::NoServer`] when none answered.
+    /// Fails with [`Exit::NoServer`] if no server answers.
     pub async fn look(mut self) -> Result<(StatusCode, Value), Failure> {
         self.prepare()?;
         let got = self.once().await.map_err(|error| self.broken(&error, false))?;
@@ -106,7 +107,7 @@ impl Request<'_> {
 
     fn prepare(&mut self) -> Result<(), Failure> {
         if let Some(name) = &self.nameless {
-            return Err(Failure::usage(format!("{name:?} is no name of anything")));
+            return Err(Failure::usage(format!("{name:?} is not a valid name")));
         }
         self.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if self.method != Method::GET
@@ -117,17 +118,18 @@ impl Request<'_> {
         Ok(())
     }
 
-    /// No answer came. Whoever wrote must not hear that nobody was there.
+    /// Returns the failure for a missing response. After a write, it must not say that no server was reached, because
+    /// the write can have been executed.
     fn broken(&self, error: &reqwest::Error, broke: bool) -> Failure {
         if !broke {
             return self.client.unreachable(error);
         }
         let url = self.client.url();
         let what = match error.is_timeout() {
-            true => format!("{url} gave no answer within {REQUEST_SECONDS} s"),
+            true => format!("{url} did not respond within {REQUEST_SECONDS} s"),
             false => format!("the connection to {url} broke ({})", innermost(error)),
         };
-        let what = if self.method == Method::GET { what } else { format!("{what}: what was sent may be done") };
+        let what = if self.method == Method::GET { what } else { format!("{what}: the change may have been made") };
         Failure::new(Exit::NoServer, what).and("run the same command again")
     }
 
@@ -146,7 +148,7 @@ impl Request<'_> {
         let mut response = request.send().await?;
         self.client.was_there.store(true, Relaxed);
         let headers = std::mem::take(response.headers_mut());
-        // An answer that breaks off is none.
+        // An incomplete body is an error.
         Ok(Got { status: response.status(), headers, bytes: response.bytes().await?.to_vec() })
     }
 
@@ -157,12 +159,12 @@ impl Request<'_> {
         let status = got.status;
         if status.is_redirection() {
             let message =
-                format!("the server sends us elsewhere ({status}), and a key is not taken along: give its own URL");
+                format!("the server redirects ({status}); the key is not sent to another server: use the target URL");
             return Read::Failure(Failure::refused(message), None);
         }
         let problem = body.as_ref().and_then(|body| Problem::deserialize(body).ok());
         let ours = if status.is_success() { body.is_some() } else { problem.is_some() };
-        // What stands between may answer in its own words, but it does not say that nothing is there.
+        // A proxy in between can answer errors in its own format, but not with these statuses.
         let theirs = status.is_success() && !got.bytes.is_empty()
             || matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
         if theirs && !ours {
@@ -181,7 +183,7 @@ impl Request<'_> {
     }
 }
 
-/// What came back.
+/// A response.
 struct Got {
     status: StatusCode,
     headers: HeaderMap,
@@ -190,18 +192,18 @@ struct Got {
 
 enum Read {
     Answer(Value),
-    /// With the pause after which it may be sent again.
+    /// With the pause before the next attempt, if the request can be repeated.
     Failure(Failure, Option<Duration>),
 }
 
-/// A fresh key, so that this request, and no other, may be sent twice.
+/// Returns a random Idempotency-Key, which makes this request safe to repeat.
 fn idempotency_key() -> Result<String, Failure> {
     let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| Failure::refused(format!("no randomness: {error}")))?;
+    getrandom::fill(&mut random).map_err(|error| Failure::refused(format!("cannot read random bytes: {error}")))?;
     Ok(hex(&random))
 }
 
-/// The cause that says most: the outer ones only repeat the URL.
+/// Returns the innermost cause; the outer ones only repeat the URL.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
@@ -218,9 +220,9 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    /// A server that breaks so many connections once a request came, and answers the next one.
+    /// Starts a server that breaks a number of connections after it received a request, and answers the next one.
     async fn breaking(connections: usize) -> Client {
-        // As `main` does; somebody else's test may have been first.
+        // As in `main`. Another test may have installed it already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -240,11 +242,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn must_survive_that_the_server_starts_again() {
+    async fn must_survive_a_restart_of_the_server() {
         let client = breaking(2).await;
         let answer = client.v1(Method::POST, &["tenants"]).json(&Value::Null).send().await.expect("an answer");
         assert_eq!(answer["good"], 1);
-        // From now on nobody listens; but somebody did, and may be on the way back.
+        // Now the server is gone. It has answered before, so the client retries until the pauses are used up.
         let failure = client.get::<Value>(&["tenants"]).await.expect_err("none");
         assert!(
             failure.message.contains("no server answers") && failure.next.is_some_and(|next| next.ends_with("dev"))
@@ -252,16 +254,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn must_not_say_that_nobody_was_there_to_who_wrote() {
+    async fn must_say_that_a_write_may_have_been_executed() {
         let client = breaking(9).await;
         let failure = client.v1(Method::POST, &["tenants"]).json(&Value::Null).send().await.expect_err("broken");
         assert_eq!(failure.exit, Exit::NoServer);
-        assert!(failure.message.contains("broke") && failure.message.ends_with("what was sent may be done"));
+        assert!(failure.message.contains("broke") && failure.message.ends_with("the change may have been made"));
         assert_eq!(failure.next.as_deref(), Some("run the same command again"));
     }
 
     #[tokio::test]
-    async fn must_not_build_a_path_of_what_is_no_name() {
+    async fn must_refuse_a_path_segment_that_is_not_a_name() {
         let client = breaking(0).await;
         for name in ["", ".", ".."] {
             assert_eq!(client.get::<Value>(&["tenants", name]).await.expect_err(name).exit, Exit::Usage);

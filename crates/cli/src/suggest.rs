@@ -1,4 +1,4 @@
-//! What was meant, where a name is not there.
+//! Suggests the nearest name if a tenant or an organization does not exist.
 
 use crate::client::Client;
 use crate::exit::Exit;
@@ -9,12 +9,12 @@ use crate::output::Kind;
 use serde::de::DeserializeOwned;
 use tenancy_core::nearest::nearest;
 
-/// Names that are looked through at most, in each of two requests.
+/// Maximum number of names in each of two requests.
 const MAX_LISTED: usize = 100;
-/// A slip stands mostly behind so many characters.
+/// Length of the prefix of the first request. Typing errors are mostly behind the first characters.
 const PREFIX_CHARS: usize = 3;
 
-/// Adds the nearest name to the failure of a tenant or an organization that is not there.
+/// Adds the nearest name to the failure if a tenant or an organization does not exist.
 pub async fn suggest(client: &Client, failure: Failure) -> Failure {
     let Some((list, name)) = missing(&failure) else { return failure };
     let prefix: String = name.chars().take(PREFIX_CHARS).collect();
@@ -29,7 +29,7 @@ pub async fn suggest(client: &Client, failure: Failure) -> Failure {
     }
 }
 
-/// A list in which names are looked up.
+/// A list with names to suggest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Names {
     Tenants,
@@ -45,7 +45,7 @@ impl Names {
     }
 }
 
-/// The list in which a name should stand, and the name.
+/// Returns the missing name and the list to search, if the failure is about a tenant or an organization.
 fn missing(failure: &Failure) -> Option<(Names, String)> {
     if failure.exit != Exit::NotFound {
         return None;
@@ -53,7 +53,7 @@ fn missing(failure: &Failure) -> Option<(Names, String)> {
     let lists = [("tenant", Names::Tenants), ("organization", Names::Organizations)];
     lists.into_iter().find_map(|(kind, list)| {
         let quoted = failure.message.strip_prefix("there is no ")?.strip_prefix(kind)?.trim_start();
-        // A sentence that goes on behind the name has suggested one.
+        // If the sentence continues after the name, the server has already suggested a name.
         Some((list, serde_json::from_str(quoted).ok()?))
     })
 }
@@ -66,7 +66,7 @@ async fn near(client: &Client, list: Names, name: &str, q: Option<String>) -> Op
     nearest(name, names.iter().map(String::as_str)).map(str::to_owned)
 }
 
-/// Some names of a list. A caller who may not list gets none.
+/// Returns some names of a list; none if the request fails, such as for a missing permission.
 async fn names<T: DeserializeOwned>(client: &Client, kind: &Kind<T>, q: Option<String>) -> Vec<String> {
     let segments = [kind.plural];
     let rows = List::of(&segments).filter("q", q).at_most(Some(MAX_LISTED)).all::<T>(client).await;
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn must_know_which_name_is_missing_and_leave_what_is_answered() {
+    fn must_find_the_missing_name_unless_the_server_suggested_one() {
         let of = |message: &str| missing(&Failure::new(Exit::NotFound, message));
         let tenant = Some((Names::Tenants, "acme-ue".to_owned()));
         assert_eq!(of("there is no tenant \"acme-ue\""), tenant);

@@ -1,12 +1,12 @@
-//! Aligned columns without boxes: what is read by eye, and cut by `awk`.
+//! Aligned columns without borders, for people and for `awk`.
 
 use crate::terminal::{Colour, plain};
 use std::borrow::Cow;
 use unicode_width::UnicodeWidthStr;
 
-/// Columns stand this far apart.
+/// Spaces between columns.
 const GAP: usize = 2;
-/// A cell of more than this many columns does not widen its column for all the others.
+/// Maximum width of a column. A longer cell exceeds it only in its own row.
 const MAX_CELL_WIDTH: usize = 60;
 
 /// One cell.
@@ -17,26 +17,26 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// A cell; a missing text shows as `-`, so that columns can be counted.
+    /// Creates a cell. An empty text is shown as `-`, so that every row has the same number of fields.
     pub fn new(text: impl Into<String>) -> Self {
         let text: String = text.into();
         let text = plain(&text).replace(['\n', '\t'], " ");
         Self { text: if text.is_empty() { "-".to_owned() } else { text }, colour: None }
     }
 
-    /// A cell of something that may be missing.
+    /// Creates a cell from an optional text.
     pub fn maybe(text: Option<impl Into<String>>) -> Self {
         text.map_or_else(|| Self::new(""), Self::new)
     }
 
-    /// The cell in a colour.
+    /// Sets the colour.
     #[must_use]
     pub fn coloured(mut self, colour: Option<Colour>) -> Self {
         self.colour = colour;
         self
     }
 
-    /// A state or job state, in the colour that it has everywhere.
+    /// Creates a cell with a state of a tenant, job or step in its colour.
     pub fn state(text: Option<&str>) -> Self {
         let colour = text.and_then(state_colour);
         Self::maybe(text).coloured(colour)
@@ -47,7 +47,7 @@ impl Cell {
     }
 }
 
-/// The colour of a state of a tenant, a job or a step.
+/// Returns the colour of a state of a tenant, job or step.
 pub fn state_colour(state: &str) -> Option<Colour> {
     match state {
         "Active" | "completed" | "done" => Some(Colour::Green),
@@ -58,7 +58,7 @@ pub fn state_colour(state: &str) -> Option<Colour> {
     }
 }
 
-/// A table that is written page by page: widths grow, and never shrink below those of the page before.
+/// A table that is written page by page. Column widths can grow from page to page, but never shrink.
 pub struct Table {
     titles: Vec<Cow<'static, str>>,
     widths: Vec<usize>,
@@ -67,19 +67,19 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table with titles.
+    /// Creates a table with titles.
     pub fn new(titles: impl IntoIterator<Item = impl Into<Cow<'static, str>>>, colours: bool) -> Self {
         let titles: Vec<_> = titles.into_iter().map(Into::into).collect();
         let widths = titles.iter().map(|title| title.width()).collect();
         Self { titles, widths, titles_written: false, colours }
     }
 
-    /// A table without titles: names and what they are.
+    /// Creates a table without titles, such as a list of names and values.
     pub fn untitled(columns: usize, colours: bool) -> Self {
         Self { titles: Vec::new(), widths: vec![0; columns], titles_written: true, colours }
     }
 
-    /// The lines of more rows; the titles stand before the first of them.
+    /// Renders more rows. The titles are rendered before the first row.
     pub fn render(&mut self, rows: &[Vec<Cell>]) -> String {
         for row in rows {
             for (width, cell) in self.widths.iter_mut().zip(row) {
@@ -103,7 +103,7 @@ impl Table {
         for (index, cell) in row.iter().enumerate() {
             let painted = cell.colour.map_or(Cow::Borrowed(cell.text.as_str()), |c| c.paint(&cell.text, self.colours));
             text.push_str(&painted);
-            // Nothing behind the last cell: a line that is copied has no spaces at its end.
+            // No padding after the last cell, so that lines have no trailing spaces.
             if index + 1 < row.len() {
                 let width = self.widths.get(index).copied().unwrap_or_default();
                 text.push_str(&" ".repeat(width.saturating_sub(cell.width()) + GAP));
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn must_align_by_what_a_terminal_shows() {
+    fn must_align_by_display_width() {
         let mut table = Table::new(["NAME", "STATE", "REGION"], false);
         let text = table.render(&[row(["acme-eu", "Active", "eu-west-1"]), row(["客户", "", "a\nb\x1b"])]);
         assert_eq!(
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn must_not_let_one_long_cell_push_the_others_away() {
+    fn must_not_let_one_long_cell_widen_the_column() {
         let mut table = Table::new(["A", "B", "C"], false);
         let long = "x".repeat(80);
         let text = table.render(&[row([&long, "1", "2"]), row(["s", "1", "2"])]);

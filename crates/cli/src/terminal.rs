@@ -1,28 +1,28 @@
-//! What a terminal gets and a pipe does not: colours, and questions.
+//! Output to the terminal: colours, lines and questions.
 
 use crate::failure::Failure;
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
-/// The few colours there are; each says one thing everywhere.
+/// The colours. Each has the same meaning everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colour {
-    /// Good, added, in service.
+    /// Success, added, in service.
     Green,
-    /// Under way, changed, out of service.
+    /// In progress, changed, out of service.
     Yellow,
     /// Failed, removed.
     Red,
-    /// What to do.
+    /// Next step.
     Cyan,
-    /// Beside the point.
+    /// Less important.
     Dim,
-    /// The name of a thing, a title.
+    /// Name or title.
     Bold,
 }
 
 impl Colour {
-    /// The text in this colour, or as it is.
+    /// Returns the text in this colour if `colours` is set.
     pub fn paint(self, text: &str, colours: bool) -> Cow<'_, str> {
         let code = match self {
             Self::Green => "32",
@@ -36,12 +36,12 @@ impl Colour {
     }
 }
 
-/// Whether standard output gets colours: a terminal, without NO_COLOR (<https://no-color.org>).
+/// Returns whether standard output is coloured: it is a terminal and NO_COLOR is not set (<https://no-color.org>).
 pub fn colours() -> bool {
     allowed() && std::io::stdout().is_terminal()
 }
 
-/// Whether standard error gets colours.
+/// Returns whether standard error is coloured.
 pub fn error_colours() -> bool {
     allowed() && std::io::stderr().is_terminal()
 }
@@ -51,25 +51,25 @@ fn allowed() -> bool {
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Text of others without what would steer the terminal: names and reasons come from whoever may write them.
+/// Replaces control characters, which could control the terminal. Names and reasons are written by other users.
 pub fn plain(text: &str) -> Cow<'_, str> {
-    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if text.contains(steers) { Cow::Owned(text.replace(steers, "\u{fffd}")) } else { Cow::Borrowed(text) }
+    let is_control = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if text.contains(is_control) { Cow::Owned(text.replace(is_control, "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
-/// Writes a line to standard output. Unlike `println!` it does not panic when the reader is gone.
+/// Writes a line to standard output. Unlike `println!`, it does not panic if the reader has closed the pipe.
 ///
 /// # Errors
-/// When it cannot be written.
+/// Fails if the output cannot be written.
 pub fn say(line: &str) -> Result<(), Failure> {
     writeln!(std::io::stdout().lock(), "{line}")?;
     Ok(())
 }
 
-/// Writes text to standard output as it is.
+/// Writes text to standard output without a line end.
 ///
 /// # Errors
-/// When it cannot be written.
+/// Fails if the output cannot be written.
 pub fn write(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -77,21 +77,21 @@ pub fn write(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A remark beside the result: on standard error, so that a pipe gets the result alone.
+/// Writes a line to standard error, so that standard output contains only the result.
 pub fn remark(line: &str) {
-    // Nothing depends on a remark, and there is no other place to complain.
+    // A failed write to standard error cannot be reported anywhere.
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
-/// Whether a person can be asked.
+/// Returns whether the command can ask questions: standard input and standard error are terminals.
 pub fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// Asks on standard error, and reads one line.
+/// Asks a question on standard error and reads one line.
 ///
 /// # Errors
-/// When nothing can be read.
+/// Fails if standard input cannot be read.
 pub fn ask(question: &str) -> Result<String, Failure> {
     let mut err = std::io::stderr().lock();
     write!(err, "{question} ")?;
@@ -106,13 +106,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn must_not_pass_on_what_steers_a_terminal() {
+    fn must_replace_control_characters() {
         assert_eq!(plain("a\x1b[31mb\rc\nd"), "a\u{fffd}[31mb\u{fffd}c\nd");
         assert_eq!(plain("Größe 客户"), "Größe 客户");
     }
 
     #[test]
-    fn must_paint_only_when_asked() {
+    fn must_paint_only_with_colours_enabled() {
         assert_eq!(Colour::Red.paint("x", false), "x");
         assert_eq!(Colour::Red.paint("x", true), "\x1b[31mx\x1b[0m");
     }

@@ -1,14 +1,14 @@
-//! Times as people write and read them.
+//! Parses and formats times for people.
 
 use crate::failure::Failure;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use std::time::Duration;
 
-/// How long ago, in one unit: `12s`, `3m`, `5h`, `8d`.
+/// Formats the time since `then` in one unit: `12s`, `3m`, `5h`, `8d`. A future time is formatted as `in 5h`.
 pub fn age(then: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(then).as_secs();
-    // Something in the future: the end of a grace period, of a hold, of a key. What was set to 14 days a moment ago
-    // shall not read as 13.
+    // A future time is the end of a grace period, a hold or a key. One minute is added so that 14 days, set a moment
+    // ago, are not shown as 13.
     if seconds < 0 { format!("in {}", span_text(seconds.abs() + 60)) } else { span_text(seconds) }
 }
 
@@ -21,36 +21,36 @@ fn span_text(seconds: i64) -> String {
     }
 }
 
-/// A time without its fraction, for a line of a log.
+/// Formats a time without fractional seconds.
 pub fn short(time: Timestamp) -> String {
     time.round(jiff::Unit::Second).unwrap_or(time).to_string()
 }
 
-/// A time in the past: `2h`, `3d`, or as RFC 3339 writes it.
+/// Parses a time in the past: a duration such as `2h` or `3d` before `now`, or an RFC 3339 time.
 ///
 /// # Errors
-/// When it is neither.
+/// Fails if the text is neither.
 pub fn ago(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     relative(text, now, |now, by| now.checked_sub(by))
 }
 
-/// A time to come: `2h`, `3d`, or as RFC 3339 writes it.
+/// Parses a future time: a duration such as `2h` or `3d` after `now`, or an RFC 3339 time.
 ///
 /// # Errors
-/// When it is neither.
+/// Fails if the text is neither.
 pub fn ahead(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     relative(text, now, |now, by| now.checked_add(by))
 }
 
-/// A length of time: `30m`, `2h`, `3d`.
+/// Parses a duration, such as `30m`, `2h` or `3d`.
 ///
 /// # Errors
-/// A sentence for the command line when it is not one.
+/// Fails with a message for the command line.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let days = SpanRelativeTo::days_are_24_hours();
     let read = text.parse::<Span>().and_then(|span| span.to_duration(days)).ok();
     let read = read.and_then(|duration| Duration::try_from(duration).ok());
-    read.ok_or_else(|| "must be a length of time, such as 30m, 2h or 3d".to_owned())
+    read.ok_or_else(|| "must be a duration, such as 30m, 2h or 3d".to_owned())
 }
 
 fn relative(
@@ -62,10 +62,11 @@ fn relative(
         return Ok(time);
     }
     let days = SpanRelativeTo::days_are_24_hours();
-    text.parse::<Span>()
-        .and_then(|span| span.to_duration(days))
-        .and_then(|by| apply(now, by))
-        .map_err(|_| Failure::usage(format!("{text:?} is no time: write 30m, 2h, 3d, or 2026-11-23T08:00:00Z")))
+    text.parse::<Span>().and_then(|span| span.to_duration(days)).and_then(|by| apply(now, by)).map_err(|_| {
+        Failure::usage(format!(
+            "{text:?} is not a time: use a duration such as 30m, 2h or 3d, or a time such as 2026-11-23T08:00:00Z"
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn must_read_a_length_of_time() {
+    fn must_parse_a_duration() {
         assert_eq!(duration("1d"), Ok(Duration::from_secs(86_400)));
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
         for bad in ["", "1", "-1h", "soon"] {
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn must_say_an_age_in_one_unit() {
+    fn must_format_an_age_in_one_unit() {
         let now = time("2026-11-23T12:00:00Z");
         for (then, shown) in [
             ("2026-11-23T11:59:48.5Z", "11s"),
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn must_read_times_as_people_write_them() {
+    fn must_parse_durations_and_times() {
         let now = time("2026-11-23T12:00:00Z");
         assert_eq!(ago("2h", now).expect("good"), time("2026-11-23T10:00:00Z"));
         assert_eq!(ago("3d", now).expect("good"), time("2026-11-20T12:00:00Z"));

@@ -1,4 +1,4 @@
-//! Waiting until a tenant is at rest: in its desired state, kept from it by a hold, or with a job that failed.
+//! Waits until no job is open on a tenant: it is in its desired state, a hold prevents that, or a job failed.
 
 use crate::client::Client;
 use crate::exit::Exit;
@@ -17,54 +17,54 @@ use tenancy_core::job::JobState;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Most tenants that are waited for at once; the others follow.
+/// Maximum number of tenants to wait for at the same time.
 const MAX_WAITING: usize = 16;
-/// How long the server keeps a request for a job's end: short enough for a bar to move.
+/// Time that the server holds a request until the job ends. Short, so that the progress bar moves.
 const SERVER_WAIT_SECONDS: u64 = 2;
 
 /// Whether and how long to wait.
 #[derive(Args, Debug, Clone, Copy)]
 pub struct Patience {
-    /// Do not wait for the jobs that this queues
+    /// Do not wait for the queued jobs
     #[arg(long)]
     pub no_wait: bool,
-    /// Stop waiting after so long (exit code 7); the jobs go on
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = value_parser!(u64).range(..=MOST_SECONDS))]
+    /// Stop waiting after this time (exit code 7); the jobs continue
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = value_parser!(u64).range(..=MAX_TIMEOUT_SECONDS))]
     pub timeout: u64,
 }
 
-/// The longest that anybody waits: a year.
-pub const MOST_SECONDS: u64 = 365 * 24 * 3600;
+/// Maximum value of `--timeout`: one year.
+pub const MAX_TIMEOUT_SECONDS: u64 = 365 * 24 * 3600;
 
 impl Patience {
-    /// Until when, from now on.
+    /// Returns the end of the timeout, starting now.
     pub fn deadline(&self) -> Instant {
         Instant::now() + Duration::from_secs(self.timeout)
     }
 }
 
-/// A tenant after the waiting.
+/// A tenant after the wait.
 #[derive(Debug, Clone)]
 pub struct Settled {
-    /// As it is.
+    /// Current tenant.
     pub tenant: Received<Tenant>,
-    /// The job that failed, and is why it is not in its desired state.
+    /// Failed job, which is the reason that the tenant is not in its desired state.
     pub failed: Option<Job>,
-    /// Whether a job is still under way.
+    /// Whether a job is still open.
     pub timed_out: bool,
 }
 
 /// Waits until no job is open on a tenant.
 ///
 /// # Errors
-/// What the server says.
+/// Fails if the request fails.
 pub async fn settle(client: &Client, id: &str, deadline: Instant, progress: &Progress) -> Result<Settled, Failure> {
     let mut last: Option<Job> = None;
     loop {
         let tenant: Received<Tenant> = client.get(&["tenants", id]).await?;
         let Some(open) = &tenant.value.open_job else {
             progress.settled(id);
-            // What failed before we came counts too, where the desired state is not reached.
+            // A job that failed before this command counts too if the desired state is not reached.
             if last.is_none() && !Standing::of(&tenant.value).is_reached() {
                 last = newest_job(client, id).await?.map(|job| job.value);
             }
@@ -83,10 +83,10 @@ pub async fn settle(client: &Client, id: &str, deadline: Instant, progress: &Pro
     }
 }
 
-/// Waits for many tenants, some at a time; answers by their ids.
+/// Waits for many tenants, at most `MAX_WAITING` at a time. Returns the results by tenant id.
 ///
 /// # Errors
-/// The first that the server says; the others go on by themselves.
+/// Fails with the first failed request. The jobs of the other tenants continue.
 pub async fn settle_all(
     client: &Client,
     ids: &[String],
@@ -108,7 +108,7 @@ pub async fn settle_all(
                 let one = one.inspect_err(|_| progress.finish())?;
                 settled.insert(id, one);
             }
-            Some(Err(error)) => return Err(Failure::refused(format!("waiting broke off: {error}"))),
+            Some(Err(error)) => return Err(Failure::refused(format!("the wait was interrupted: {error}"))),
             None => break,
         }
     }
@@ -117,10 +117,10 @@ pub async fn settle_all(
 }
 
 impl Settled {
-    /// What a person is told, and what a script: `Ok` with a line, or the failure.
+    /// Returns the line to print, or the failure.
     ///
     /// # Errors
-    /// When its job failed, or is not over.
+    /// Fails if the job of the tenant failed or is still open.
     pub fn verdict(&self, timeout_seconds: u64) -> Result<String, Failure> {
         let standing = self.standing();
         let tenant = &self.tenant.value.row;
@@ -138,20 +138,20 @@ impl Settled {
         Ok(standing.sentence())
     }
 
-    /// How the tenant stands to its desired state.
+    /// Compares the tenant with its desired state.
     pub fn standing(&self) -> Standing<'_> {
         Standing::of(&self.tenant.value)
     }
 
-    /// The command that removes what keeps the tenant from its desired state.
+    /// Returns the command that lets the tenant reach its desired state.
     pub fn remedy(&self) -> Option<String> {
         self.standing().remedy()
     }
 }
 
-/// Why a job failed.
+/// Returns the reason of a failed job.
 pub fn why(job: &Job) -> &str {
-    job.error.as_deref().or(job.error_code.as_deref()).unwrap_or("no reason was given")
+    job.error.as_deref().or(job.error_code.as_deref()).unwrap_or("no reason was recorded")
 }
 
 #[cfg(test)]
@@ -161,15 +161,15 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn must_fail_by_what_kept_it() {
+    fn must_fail_with_the_reason_that_the_desired_state_is_not_reached() {
         let tenant = tenant(json!({"state": "Draft", "desired_state": "Active", "waits_for": "job x"}));
         let settled = Settled { tenant, failed: None, timed_out: false };
         let late = Settled { timed_out: true, ..settled.clone() }.verdict(5).expect_err("late");
         assert_eq!(late.exit, Exit::TimedOut);
         assert_eq!(late.message, "acme-eu is still Draft after 5 s; job x");
-        let job = job(json!({"state": "failed", "error": "no room: add a database"}));
+        let job = job(json!({"state": "failed", "error": "no capacity: add a database"}));
         let failed = Settled { failed: Some(job.value), ..settled }.verdict(5).expect_err("failed");
         assert_eq!(failed.exit, Exit::JobFailed);
-        assert_eq!(failed.message, "acme-eu is Draft: its create job failed: no room: add a database");
+        assert_eq!(failed.message, "acme-eu is Draft: its create job failed: no capacity: add a database");
     }
 }

@@ -1,4 +1,4 @@
-//! The wire types as a client has them: owned, and beside the JSON as it came, which `-o json` prints.
+//! Owned wire types for the client. Each is kept together with the received JSON, which `-o json` prints.
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error};
 use serde_json::Value;
@@ -25,20 +25,21 @@ pub type TenantVersion = version::TenantVersion<'static>;
 /// An audit event.
 pub type AuditEvent = event::AuditEvent<'static>;
 
-/// What the server sent: as its wire type, and as it came. A newer server can send fields that the type does not have.
+/// A value from the server: as its wire type and as the received JSON. A newer server can send fields that the type
+/// does not have.
 #[derive(Debug, Clone)]
 pub struct Received<T> {
-    /// What commands read.
+    /// Typed value, for commands.
     pub value: T,
-    /// What `-o json` and `-o yaml` print.
+    /// Received JSON, for `-o json` and `-o yaml`.
     pub raw: Value,
 }
 
 impl<T: DeserializeOwned> Received<T> {
-    /// Reads it.
+    /// Converts received JSON.
     ///
     /// # Errors
-    /// When it does not have the shape of `T`.
+    /// Fails if the JSON does not have the shape of `T`.
     pub fn of(raw: Value) -> Result<Self, serde_json::Error> {
         Ok(Self { value: T::deserialize(&raw)?, raw })
     }
@@ -50,7 +51,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Received<T> {
     }
 }
 
-/// Whole answers for tests, which say only what they are about.
+/// Complete values for tests; each test states only the fields that matter to it.
 #[cfg(test)]
 pub mod samples {
     use super::{Job, Received, Tenant};

@@ -1,10 +1,10 @@
-//! YAML and JSON for people: what a manifest begins with comes first, the rest by the alphabet.
+//! Writes YAML and JSON with the fields in the order of a manifest, and other fields in alphabetical order.
 
 use crate::failure::Failure;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value;
 
-/// The order in which a person writes a manifest, and reads a tenant.
+/// Usual order of the fields of a manifest.
 const ORDER: &[&str] = &[
     "kind",
     "tenant_id",
@@ -35,7 +35,7 @@ const ORDER: &[&str] = &[
     "webhooks",
 ];
 
-/// A value whose objects are written in that order.
+/// A value whose objects are serialized in that order.
 pub struct Ordered<'a>(pub &'a Value);
 
 impl Serialize for Ordered<'_> {
@@ -63,26 +63,26 @@ impl Serialize for Ordered<'_> {
     }
 }
 
-/// One YAML document, with a line end.
+/// Returns one YAML document with a line end.
 ///
 /// # Errors
-/// None that a JSON value can cause.
+/// Never fails for a JSON value.
 pub fn yaml(value: &Value) -> Result<String, Failure> {
-    // Long texts stay on their line: they are cut and compared by line.
+    // Long texts stay on one line, so that line-based tools work.
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false, compact_list_indent: false };
     let text = serde_saphyr::to_string_with_options(&Ordered(value), options);
-    let text = text.map_err(|error| Failure::refused(format!("this cannot be written as YAML: {error}")))?;
+    let text = text.map_err(|error| Failure::refused(format!("cannot write this as YAML: {error}")))?;
     Ok(if text.ends_with('\n') { text } else { format!("{text}\n") })
 }
 
-/// JSON over several lines, with a line end.
+/// Returns indented JSON with a line end.
 ///
 /// # Errors
-/// None that a JSON value can cause.
+/// Never fails for a JSON value.
 pub fn json(value: &Value) -> Result<String, Failure> {
     serde_json::to_string_pretty(&Ordered(value))
         .map(|text| format!("{text}\n"))
-        .map_err(|error| Failure::refused(format!("this cannot be written as JSON: {error}")))
+        .map_err(|error| Failure::refused(format!("cannot write this as JSON: {error}")))
 }
 
 #[cfg(test)]
@@ -93,7 +93,7 @@ mod tests {
     use tenancy_core::json::Strict;
 
     #[test]
-    fn must_write_a_manifest_as_a_person_would() {
+    fn must_write_a_manifest_in_the_usual_order() {
         let text = yaml(&json!({
             "region": "eu-west-1",
             "tenant_id": "acme-eu",
@@ -111,8 +111,8 @@ mod tests {
         );
     }
 
-    /// Any JSON that the server takes, as it comes from there.
-    fn taken() -> impl Strategy<Value = Value> {
+    /// Any JSON that the server accepts, normalized as the server returns it.
+    fn accepted() -> impl Strategy<Value = Value> {
         let finite = any::<f64>().prop_filter("finite", |v| v.is_finite());
         let whole = (60..1023i32).prop_map(|power| 2f64.powi(power));
         let leaf = prop_oneof![
@@ -128,10 +128,10 @@ mod tests {
             let members = prop::collection::btree_map(text(), inner.clone(), 0..4);
             prop_oneof![prop::collection::vec(inner, 0..4).prop_map(Value::from), members.prop_map(|m| json!(m))]
         });
-        any.prop_map(|value| Strict::parse(value.to_string().as_bytes()).expect("taken"))
+        any.prop_map(|value| Strict::parse(value.to_string().as_bytes()).expect("accepted"))
     }
 
-    /// Also what looks like something else.
+    /// Any text, including texts that look like other YAML values.
     fn text() -> impl Strategy<Value = String> {
         let odd = [
             "", "~", "no", "<<", "012", "1_0", "1e5", "1e999", "-", "? a", "a: b", "#x", " x ", "\n", "x\n\n", "'\"",
@@ -148,7 +148,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(768) })]
 
         #[test]
-        fn must_write_what_is_read_back_as_it_was(value in taken()) {
+        fn must_write_what_is_read_back_unchanged(value in accepted()) {
             let document = json!({"kind": "Tenant", "billing": {"x": value}});
             let text = yaml(&document).expect("written");
             prop_assert_eq!(tenancy_server::yaml::documents(&text), Ok(vec![document]), "{}", text);

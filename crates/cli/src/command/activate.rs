@@ -13,23 +13,23 @@ use tenancy_api::document::Activation;
 
 const EXAMPLES: &str = "\
 Examples:
-  tenancy activate acme-eu                  release the operator's hold
-  tenancy activate acme-eu --hold billing   release what billing placed
-  tenancy activate acme --organization --hold billing   release what holds all tenants of acme
+  tenancy activate acme-eu                  Releases the operator hold.
+  tenancy activate acme-eu --hold billing   Releases the billing hold.
+  tenancy activate acme --organization --hold billing   Releases the hold on the organization.
 
-A tenant is Active when its desired state is Active and no hold keeps it suspended.";
+A tenant becomes Active if its desired state is Active and no hold suspends it.";
 
 /// Arguments of `activate`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Activate {
-    /// A tenant, by its id or an alias such as stripe:cus_9s6; an organization with --organization
+    /// Id of the tenant, or an alias such as stripe:cus_9s6; id of the organization with --organization
     #[arg(value_name = "TENANT")]
     name: String,
-    /// Release a hold on the organization of that name; its tenants follow, and are not waited for
+    /// Release a hold on the organization. The command does not wait for its tenants
     #[arg(long)]
     organization: bool,
-    /// The kind of the hold to release; the operator's when left out
+    /// Kind of the hold. Default: operator
     #[arg(long, value_name = "KIND")]
     hold: Option<String>,
     #[command(flatten)]
@@ -38,10 +38,10 @@ pub struct Activate {
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the server says, or the job that failed.
+/// Fails if the request or a job fails.
 pub async fn run(client: &Client, given: Activate) -> Result<Exit, Failure> {
     let body = Activation { hold: given.hold };
     let of_flags = |failure: Failure| failure.of_flags(&[("/hold", "--hold")]);

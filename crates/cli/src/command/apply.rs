@@ -1,4 +1,4 @@
-//! `apply`: makes it so, and waits for it.
+//! `apply`: creates and changes what the manifests declare, and waits for the jobs.
 
 use crate::allow::Allow;
 use crate::change;
@@ -7,7 +7,7 @@ use crate::documents::{Documents, Files};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Format, Output};
-use crate::parts::{Part, Room};
+use crate::parts::{Part, RequestLimits};
 use crate::program::{command, quoted};
 use crate::progress::Progress;
 use crate::standing::Standing;
@@ -30,7 +30,7 @@ Examples:
   tenancy apply -f tenants/ --timeout 60
   tenancy export | sed s/eu-west-1/eu-central-1/ | tenancy apply -f - --allow move-region
 
-All documents are checked before any is written. Running it again changes nothing, or goes on.";
+All documents are checked before any is written. It is safe to run the command again, also after a partial failure.";
 
 /// Arguments of `apply`.
 #[derive(Args, Debug)]
@@ -46,10 +46,10 @@ pub struct Apply {
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the server says, what it refused, and the first job that failed.
+/// Fails if a request or a job fails or the server refuses a document.
 pub async fn run(client: &Client, given: Apply) -> Result<Exit, Failure> {
     let documents = Documents::read(&given.files.files)?;
     let applied = send(client, documents, &given.allow.allow, false).await?;
@@ -61,17 +61,16 @@ pub async fn run(client: &Client, given: Apply) -> Result<Exit, Failure> {
     outcome.map(|()| Exit::Done)
 }
 
-/// What became of a document.
+/// Result of a document.
 type Line = Received<AppliedDocument>;
 
-/// Sends the documents: in one request, or, where they are too many, in parts, all of which are checked before any is
-/// written.
+/// Sends the documents in one request if they fit, else in parts. All parts are checked before any is written.
 ///
 /// # Errors
-/// What the server says.
+/// Fails if the request fails.
 pub async fn send(client: &Client, documents: Documents, allow: &[String], dry_run: bool) -> Result<Applied, Failure> {
-    let room = Room::default();
-    let parts = if documents.fits(room) { Vec::new() } else { documents.parts(room)? };
+    let limits = RequestLimits::default();
+    let parts = if documents.fits(limits) { Vec::new() } else { documents.parts(limits)? };
     let sending = Progress::sending(&match documents.documents.len() {
         1 => "1 document".to_owned(),
         count => format!("{count} documents"),
@@ -102,7 +101,9 @@ async fn in_parts(client: &Client, parts: &[Part], allow: &[String], dry_run: bo
     for (done, part) in parts.iter().enumerate().filter(|_| !dry_run) {
         let answer = one_request(client, "application/yaml", part.text.clone(), allow, false).await;
         let answer = answer.map_err(|mut failure| {
-            failure.details.push(format!("{done} of {} parts are written: run it again, and it goes on", parts.len()));
+            failure
+                .details
+                .push(format!("{done} of {} parts are written: run the command again to continue", parts.len()));
             failure
         })?;
         lines.extend(part.lines(answer.lines));
@@ -112,7 +113,10 @@ async fn in_parts(client: &Client, parts: &[Part], allow: &[String], dry_run: bo
     Ok(Applied { raw: json!({"results": results, "dry_run": dry_run}), lines, dry_run })
 }
 
-/// What would become of every part; if any is refused, nothing is to be written, and all that is wrong is told.
+/// Checks all parts with a dry run.
+///
+/// # Errors
+/// Fails with the violations of all parts, so that no part is written.
 async fn check(client: &Client, parts: &[Part], allow: &[String]) -> Result<Vec<Line>, Failure> {
     let (mut lines, mut wrong): (_, Option<Failure>) = (Vec::new(), None);
     for part in parts {
@@ -129,7 +133,7 @@ async fn check(client: &Client, parts: &[Part], allow: &[String]) -> Result<Vec<
     })
 }
 
-/// What the server did, or would do, with each document.
+/// Results of all documents, of `apply` or `plan`.
 #[derive(Debug)]
 pub struct Applied {
     raw: Value,
@@ -138,13 +142,14 @@ pub struct Applied {
 }
 
 impl Applied {
-    /// The answer of `/v1/apply`.
+    /// Converts the response of `/v1/apply`.
     ///
     /// # Errors
-    /// When a line of it cannot be read.
+    /// Fails if a result cannot be parsed.
     fn of(answer: Received<tenancy_api::applied::Applied>) -> Result<Self, Failure> {
         let lines = answer.value.results.into_iter().map(Received::of).collect::<Result<_, _>>();
-        let lines = lines.map_err(|error| Failure::refused(format!("the server's answer cannot be read: {error}")))?;
+        let lines =
+            lines.map_err(|error| Failure::refused(format!("cannot read the response of the server: {error}")))?;
         Ok(Self { raw: answer.raw, lines, dry_run: answer.value.dry_run })
     }
 
@@ -152,49 +157,49 @@ impl Applied {
         self.lines.iter().map(|line| &line.value)
     }
 
-    /// Whether it changes anything at all.
+    /// Returns whether any document changes something.
     pub fn changes_something(&self) -> bool {
         self.results().any(AppliedDocument::is_written)
     }
 
-    /// Whether nothing is to be told of a tenant: the file changes nothing, and it is as it says.
+    /// Returns whether the tenant is unchanged and in its desired state.
     pub fn is_unchanged(&self, id: &str) -> bool {
         self.results()
             .find(|result| result.id == id && is_tenant(result))
             .is_some_and(|result| result.result == Outcome::Unchanged && result.waits_for.is_none())
     }
 
-    /// Why tenants that the documents leave as they are, are not in their desired state, each with what to type.
+    /// Returns one line and the next command for each unchanged tenant that is not in its desired state.
     pub fn waiting(&self) -> impl Iterator<Item = (String, Option<String>)> {
         let unchanged = self.results().filter(|result| result.result == Outcome::Unchanged);
         let waiting = unchanged.filter(|result| result.waits_for.is_some()).filter_map(Standing::of_line);
         waiting.map(|standing| (standing.sentence(), standing.remedy()))
     }
 
-    /// The tenants that the documents named and that were not refused.
+    /// Returns the ids of the tenants that were not refused.
     fn tenants(&self) -> Vec<String> {
         let of_tenants = self.results().filter(|result| is_tenant(result) && result.result != Outcome::Refused);
         of_tenants.map(|result| result.id.clone()).collect()
     }
 
-    /// Waits until no job is open on any of them.
+    /// Waits until no job is open on any of these tenants.
     ///
     /// # Errors
-    /// What the server says.
+    /// Fails if the request fails.
     pub async fn settle(&self, client: &Client, patience: Patience) -> Result<BTreeMap<String, Settled>, Failure> {
         settle_all(client, &self.tenants(), patience.deadline()).await
     }
 
-    /// The first refusal, with all that were refused on lines of their own.
+    /// Checks that no document was refused.
     ///
     /// # Errors
-    /// When anything was refused.
+    /// Fails with the first refused document; the others are listed in the details.
     pub fn refusal(&self) -> Result<(), Failure> {
         let mut refused = self.results().filter(|result| result.result == Outcome::Refused);
         let Some(first) = refused.next() else { return Ok(()) };
         let of = |result: &AppliedDocument| match &result.error {
             Some(problem) => stale(&result.id, problem).unwrap_or_else(|| Failure::of_problem(problem)),
-            None => Failure::refused("refused, and the server does not say why"),
+            None => Failure::refused("refused without a reason"),
         };
         let mut failure = of(first);
         failure.message = format!("{}: {}", first.id, failure.message);
@@ -206,10 +211,10 @@ impl Applied {
         Err(failure)
     }
 
-    /// Prints a line for each document, and one for each change.
+    /// Prints one line per document and per change.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails if the output cannot be written.
     pub fn print(&self, format: Format) -> Result<(), Failure> {
         match format {
             Format::Json => write(&yaml::json(&self.raw)?),
@@ -222,13 +227,13 @@ impl Applied {
     fn render(&self, colours: bool) -> String {
         let mut table = Table::untitled(3, colours);
         let rows: Vec<_> = self.results().map(|result| row(result, self.dry_run)).collect();
-        // Rendered at once, so that the columns are the same for all; then taken apart for the lines between.
+        // Rendered together, so that all rows have the same column widths; then split to insert the changes.
         let lines = table.render(&rows);
         let mut all = String::new();
         for (line, result) in lines.lines().zip(self.results()) {
             all.push_str(line);
             all.push('\n');
-            // What is new is in the file; what becomes different is not.
+            // The fields of a created document are not listed: they are in the file.
             let changes = if result.result == Outcome::Created { &[] } else { result.changes.as_slice() };
             for line in change::lines(changes, "  ", colours) {
                 all.push_str(&line);
@@ -246,13 +251,16 @@ impl Applied {
     }
 }
 
-/// The refusal of a file that says of which version it was made: the server's sentence is for who can send another one.
+/// Converts the refusal of a document with an outdated `version`. The server's sentence is for HTTP clients.
 fn stale(id: &str, problem: &Problem) -> Option<Failure> {
     let said = problem.detail.strip_prefix("the version has changed from ")?.split(' ').next()?;
     let current = problem.current_version?;
     let export = command(&format!("export {}", quoted(id)));
-    let message = format!("the file says version {said}, and it is at {current}");
-    Some(Failure::new(Exit::Conflict, message).and(format!("take the line out, or begin anew from {export}")))
+    let message = format!("the document is based on version {said}, but the current version is {current}");
+    Some(
+        Failure::new(Exit::Conflict, message)
+            .and(format!("remove the version from the document, or start from the output of {export}")),
+    )
 }
 
 fn is_tenant(result: &AppliedDocument) -> bool {
@@ -278,20 +286,20 @@ fn row(result: &AppliedDocument, dry_run: bool) -> Vec<Cell> {
     cells
 }
 
-/// Says how each tenant is after the waiting, and fails by the worst.
+/// Prints the state of each tenant after the wait.
 ///
 /// # Errors
-/// When a job failed or is not over.
+/// Fails with the most severe failure if a job failed or is still open.
 pub fn conclude(
     settled: &BTreeMap<String, Settled>,
     patience: Patience,
-    tells: impl Fn(&str) -> bool,
+    is_printed: impl Fn(&str) -> bool,
 ) -> Result<(), Failure> {
     let mut worst: Option<Failure> = None;
     for (id, one) in settled {
         match one.verdict(patience.timeout) {
-            // One that was and is in its desired state is not worth a line; one that a hold keeps from it is.
-            Ok(line) if tells(id) => {
+            // An unchanged tenant in its desired state is not printed; one that is prevented by a hold is.
+            Ok(line) if is_printed(id) => {
                 say(&plain(&line))?;
                 if let Some(command) = one.remedy() {
                     remark(&format!("next: {command}"));
@@ -299,7 +307,7 @@ pub fn conclude(
             }
             Ok(_) => {}
             Err(failure) => match &mut worst {
-                // A job that failed tells more than one that is slow.
+                // A failed job is more severe than a timeout.
                 Some(before) if before.exit == Exit::JobFailed || failure.exit == Exit::TimedOut => {
                     before.details.push(failure.message);
                 }
@@ -318,7 +326,7 @@ mod tests {
     use super::*;
     use crate::wire::samples::problem;
 
-    /// An answer whose lines say only what they are about.
+    /// Builds a response; each line states only the fields that matter to the test.
     fn applied(dry_run: bool, lines: Value) -> Applied {
         let whole = |line: &Value| {
             let mut whole = json!({"index": 0, "kind": "Tenant", "changes": [], "warnings": []});
@@ -367,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn must_fail_when_anything_was_refused_and_list_all_of_it() {
+    fn must_fail_if_a_document_was_refused_and_list_all_refusals() {
         let gate = json!({"allow": "move-region", "pointer": "/region", "message": "moves from a to b"});
         let detail = "this can destroy data: confirm with allow=move-region (moves from a to b)";
         let gated = problem(409, json!({"code": "not_allowed_by_name", "detail": detail, "errors": [gate]}));
@@ -386,12 +394,12 @@ mod tests {
     }
 
     #[test]
-    fn must_say_what_to_do_about_a_version_in_a_file() {
+    fn must_say_what_to_do_about_an_outdated_version_in_a_document() {
         let detail = "the version has changed from 7 to 3: read the resource again, then send If-Match: \"3\"";
         let stale = problem(412, json!({"code": "stale_version", "detail": detail, "current_version": 3}));
         let applied = applied(false, json!([{"id": "a", "result": "refused", "error": stale}]));
         let failure = applied.refusal().expect_err("refused");
-        assert_eq!(failure.message, "a: the file says version 7, and it is at 3");
-        assert!(failure.next.is_some_and(|next| next.starts_with("take the line out") && next.ends_with("export a")));
+        assert_eq!(failure.message, "a: the document is based on version 7, but the current version is 3");
+        assert!(failure.next.is_some_and(|next| next.starts_with("remove the version") && next.ends_with("export a")));
     }
 }

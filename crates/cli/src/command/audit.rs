@@ -1,4 +1,4 @@
-//! `audit`: what happened, when, and by whom.
+//! `audit`: shows the audit log.
 
 use crate::client::Client;
 use crate::events::EVENTS;
@@ -14,12 +14,12 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// Events that are shown when nothing is said: the newest.
+/// Default of `--limit`.
 const EVENTS_SHOWN: usize = 50;
-/// Pause between two looks at the log.
+/// Polling interval of `--follow`.
 const FOLLOW_SECONDS: u64 = 1;
-/// How much older than the newest an event may be that is committed after it. Positions are in the order of commits,
-/// times are not; a commit takes seconds at most.
+/// Maximum time by which an event can be older than an event at an earlier position. Positions are in commit order,
+/// times are not; a commit takes a few seconds at most.
 const LATE_SECONDS: i64 = 60;
 
 const EXAMPLES: &str = "\
@@ -33,35 +33,35 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Audit {
-    /// Only what happened to this tenant
+    /// Only events of this tenant
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
-    /// Only events of this type; may be given several times
+    /// Only events of this type; can be repeated
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
     types: Vec<String>,
-    /// Only what happened in this request
+    /// Only events with this correlation id
     #[arg(long, value_name = "ID")]
     correlation_id: Option<String>,
-    /// Only what happened from then on: 30m, 24h, 7d, or 2026-11-23T08:00:00Z
+    /// Only events at or after this time: 30m, 24h, 7d, or 2026-11-23T08:00:00Z
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only what happened before
+    /// Only events before this time
     #[arg(long, value_name = "TIME", conflicts_with = "follow")]
     until: Option<String>,
-    /// At most so many; the newest of them
+    /// Maximum number of events; the newest are shown
     #[arg(long, value_name = "COUNT", default_value_t = EVENTS_SHOWN)]
     limit: usize,
-    /// Go on with what happens from now on
+    /// Continue to show new events
     #[arg(long)]
     follow: bool,
     #[command(flatten)]
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the server says.
+/// Fails if the request fails.
 pub async fn run(client: &Client, given: Audit) -> Result<Exit, Failure> {
     let now = Timestamp::now();
     let tenant = given.tenant.as_deref().map(naming::tenant).transpose()?;
@@ -77,7 +77,7 @@ pub async fn run(client: &Client, given: Audit) -> Result<Exit, Failure> {
             .filter("order", Some(order))
     };
     let mut printer = Printer::new(&EVENTS, given.output.output);
-    // The newest are asked for, and shown in the order in which they happened.
+    // Request the newest events, and show them in the order in which they happened.
     let limit = given.limit;
     let mut newest: Vec<Received<AuditEvent>> =
         list(since, "desc").at_most(Some(limit.saturating_add(1))).all(client).await?;
@@ -86,7 +86,7 @@ pub async fn run(client: &Client, given: Audit) -> Result<Exit, Failure> {
     newest.reverse();
     printer.page(&newest)?;
     if more && matches!(given.output.output, Format::Table | Format::Wide) {
-        remark(&format!("there are older ones: these are the newest {limit} (--limit)"));
+        remark(&format!("only the newest {limit} events are shown; use --limit to show more"));
     }
     if !given.follow {
         printer.finish()?;

@@ -1,4 +1,4 @@
-//! `completions`: scripts for shells.
+//! `completions`: prints completion scripts for shells.
 
 use crate::arguments::Arguments;
 use crate::exit::Exit;
@@ -17,15 +17,15 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Completions {
-    /// For which shell
+    /// Shell
     #[arg(value_enum)]
     shell: Shell,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// When it cannot be written.
+/// Fails if the output cannot be written.
 pub fn run(given: Completions) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(given.shell, &mut Arguments::command(), "tenancy", &mut script);

@@ -1,4 +1,4 @@
-//! `context`: the servers one knows by name.
+//! `context`: manages contexts, which are named servers.
 
 use crate::client::check_url;
 use crate::contexts::{Context, Contexts};
@@ -12,50 +12,50 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::Path;
 
-/// The commands on contexts.
+/// Subcommands of `context`.
 #[derive(Subcommand, Debug)]
 pub enum ContextCommand {
-    /// List them; the current one has a star
+    /// List contexts; the current one is marked with *
     #[command(after_help = "Examples:\n  tenancy context list\n  tenancy context list -o name")]
     List(List),
-    /// Make one current: commands go to it when nothing else is said
+    /// Set the current context, which commands use by default
     #[command(after_help = "Examples:\n  tenancy context use dev")]
     Use(Use),
-    /// Remember a server, with the key in TENANCY_TOKEN
+    /// Add or replace a context; the key is read from TENANCY_TOKEN
     #[command(after_help = "Examples:\n  TENANCY_TOKEN=… tenancy context add prod https://tenancy.example.com")]
     Add(Add),
-    /// Forget a server
+    /// Remove a context and its key
     #[command(after_help = "Examples:\n  tenancy context remove staging")]
     Remove(Use),
 }
 
-/// How to list them.
+/// Arguments of `context list`.
 #[derive(Args, Debug)]
 pub struct List {
     #[command(flatten)]
     output: Output,
 }
 
-/// A context by its name.
+/// Arguments of `context use` and `context remove`.
 #[derive(Args, Debug)]
 pub struct Use {
-    /// Its name
+    /// Name of the context
     name: String,
 }
 
-/// A context to remember.
+/// Arguments of `context add`.
 #[derive(Args, Debug)]
 pub struct Add {
-    /// Its name
+    /// Name of the context
     name: String,
-    /// Where the server answers
+    /// URL of the server
     url: String,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// When the file cannot be read or written, or there is no such context.
+/// Fails if the file cannot be read or written, or if the context does not exist.
 pub fn run(given: ContextCommand) -> Result<Exit, Failure> {
     let path = Contexts::path()?;
     let mut contexts = Contexts::load(&path)?;
@@ -65,38 +65,40 @@ pub fn run(given: ContextCommand) -> Result<Exit, Failure> {
             contexts.named(&name)?;
             contexts.current = Some(name.clone());
             contexts.save(&path)?;
-            say(&format!("{name} is current"))?;
+            say(&format!("context {name} is now the current context"))?;
         }
         ContextCommand::Add(Add { name, url }) => {
             check_name(&name)?;
             check_url(&url)?;
             let key = std::env::var("TENANCY_TOKEN").ok().filter(|token| !token.is_empty());
             if key.is_none() {
-                remark("without a key: set TENANCY_TOKEN and run it again to add one");
+                remark("warning: no key stored: set TENANCY_TOKEN and run the command again to store one");
             }
             contexts.contexts.insert(name.clone(), Context { url, key });
             contexts.current.get_or_insert_with(|| name.clone());
             contexts.save(&path)?;
-            say(&format!("{name} is kept in {}", path.display()))?;
+            say(&format!("context {name} is stored in {}", path.display()))?;
         }
         ContextCommand::Remove(Use { name }) => {
             contexts.named(&name)?;
             contexts.contexts.remove(&name);
             contexts.current = contexts.current.filter(|current| *current != name);
             contexts.save(&path)?;
-            say(&format!("{name} is forgotten"))?;
+            say(&format!("context {name} is removed"))?;
         }
     }
     Ok(Exit::Done)
 }
 
-/// A name that can be typed without quotes, and cannot be taken for a flag.
+/// Checks that a name needs no quotes and cannot be confused with an option.
 fn check_name(name: &str) -> Result<(), Failure> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain) {
         return Ok(());
     }
-    Err(Failure::usage(format!("{name:?} is no name for a context: letters and digits, then also - _ .")))
+    Err(Failure::usage(format!(
+        "invalid context name {name:?}: use letters, digits, - _ and ., beginning with a letter or digit"
+    )))
 }
 
 fn list(contexts: &Contexts, path: &Path, format: Format) -> Result<(), Failure> {
@@ -123,7 +125,7 @@ fn render(contexts: &Contexts, colours: bool) -> String {
         vec![
             Cell::new(format!("{} {name}", if current { '*' } else { ' ' })).coloured(colour),
             Cell::new(context.url.as_str()),
-            // The key itself is never shown.
+            // The token is never printed.
             Cell::new(if context.key.is_some() { "yes" } else { "no" }),
         ]
     });
@@ -136,7 +138,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn must_star_the_current_one_and_show_no_key() {
+    fn must_mark_the_current_context_and_print_no_token() {
         let context = |url: &str, key: Option<&str>| Context { url: url.into(), key: key.map(str::to_owned) };
         let contexts = Contexts {
             current: Some("dev".into()),
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn must_keep_no_name_that_cannot_be_typed() {
+    fn must_refuse_names_that_need_quotes() {
         for good in ["dev", "prod-eu.1", "7"] {
             assert!(check_name(good).is_ok(), "{good}");
         }

@@ -1,4 +1,4 @@
-//! `db`: brings the database up to this release.
+//! `db`: migrates, checks and maintains the database.
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -14,24 +14,24 @@ use tenancy_server::{Config, Flags};
 use tenancy_store::database::Database;
 use tenancy_store::upkeep::Expired;
 
-/// The commands on the database.
+/// Subcommands of `db`.
 #[derive(Subcommand, Debug)]
 pub enum Db {
-    /// Run the migrations that are missing
+    /// Run pending migrations
     #[command(
         after_help = "Examples:\n  tenancy db migrate --database postgres://tenancy@db/tenancy\n  tenancy db migrate --dry-run > what.sql\n  tenancy db migrate --database postgres://owner@db/tenancy --serve-role tenancy"
     )]
     Migrate(Migrate),
-    /// Say whether the database is up to this release, and answers
+    /// Check that the database is available and has all migrations of this release
     #[command(after_help = "Examples:\n  tenancy db check --database postgres://tenancy@db/tenancy")]
     Check(Place),
-    /// Make an admin key with the database itself in hand: the first one, or when all are lost
+    /// Create an admin key directly in the database: the first key, or a new one if all are lost
     #[command(after_help = "Examples:\n  TENANCY_TOKEN=$(tenancy db key ops --database postgres://tenancy@db/tenancy)")]
     Key(Key),
-    /// Remove tenants' audit events of before a month; as the owner of the log, not as the role that serves
+    /// Remove audit events of tenants before a month; run it as the owner of the tables, not as the serving role
     #[command(
         name = "expire-log",
-        after_help = "Examples:\n  tenancy db expire-log --before 2025-01 --database postgres://owner@db/tenancy\n\nThe log records that they go before any of them does. What is no tenant's (organizations, keys) stays."
+        after_help = "Examples:\n  tenancy db expire-log --before 2025-01 --database postgres://owner@db/tenancy\n\nThe removal is recorded in the log before any event is removed. Events of organizations and keys are kept."
     )]
     ExpireLog(ExpireLog),
 }
@@ -41,13 +41,13 @@ pub enum Db {
 pub struct ExpireLog {
     #[command(flatten)]
     place: Place,
-    /// The first month that is kept, such as 2025-01
+    /// First month to keep, such as 2025-01
     #[arg(long, value_name = "YYYY-MM", value_parser = month)]
     before: Date,
 }
 
 fn month(text: &str) -> Result<Date, String> {
-    format!("{text}-01").parse().map_err(|_| format!("a month is written like 2025-01, not {text:?}"))
+    format!("{text}-01").parse().map_err(|_| format!("write a month as YYYY-MM, such as 2025-01, not {text:?}"))
 }
 
 /// Arguments of `db key`.
@@ -55,20 +55,20 @@ fn month(text: &str) -> Result<Date, String> {
 pub struct Key {
     #[command(flatten)]
     place: Place,
-    /// The key's name, for people
+    /// Name of the key
     name: String,
 }
 
-/// Which database.
+/// Options that select the database.
 #[derive(Args, Debug)]
 pub struct Place {
-    /// sqlite:PATH or postgres://…; the embedded one in the data directory when left out
+    /// Database: sqlite:PATH or postgres://…. Default: a SQLite file in the data directory
     #[arg(long, value_name = "URL")]
     database: Option<String>,
-    /// Where the embedded database is kept
+    /// Directory of the SQLite database. Default: ./.tenancy
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// The server's configuration file
+    /// Configuration file of the server
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -78,10 +78,11 @@ pub struct Place {
 pub struct Migrate {
     #[command(flatten)]
     place: Place,
-    /// Print all SQL that would run, for psql or sqlite3; nothing is changed
+    /// Print the SQL for psql or sqlite3 and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// A role of PostgreSQL that `serve` runs as: gets the rights it needs, and may only read and append the audit log
+    /// Grant a PostgreSQL role the privileges that `serve` needs; the role can read and append the audit log, but not
+    /// change it
     #[arg(long, value_name = "ROLE", conflicts_with = "dry_run")]
     serve_role: Option<String>,
 }
@@ -97,10 +98,10 @@ impl Place {
     }
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the database says.
+/// Fails if the database reports an error.
 pub async fn run(given: Db) -> Result<Exit, Failure> {
     match given {
         Db::Migrate(given) => migrate(given).await,
@@ -124,17 +125,19 @@ async fn migrate(given: Migrate) -> Result<Exit, Failure> {
         }
     } else {
         for name in &done.applied {
-            say(&format!("migrated: {name}"))?;
+            say(&format!("applied migration {name}"))?;
         }
     }
     match given.dry_run {
-        true if done.sql.is_empty() => say("-- nothing to do")?,
-        false if done.applied.is_empty() => say("nothing to do: the database is up to this release")?,
+        true if done.sql.is_empty() => say("-- no pending migrations")?,
+        false if done.applied.is_empty() => say("no pending migrations")?,
         _ => {}
     }
     if let Some(role) = &given.serve_role {
         database.grant(role).await.map_err(of_database)?;
-        say(&format!("{role} may serve: it reads and appends the audit log, and cannot change it"))?;
+        say(&format!(
+            "granted to role {role}: the privileges of a server; it can read and append the audit log, but not change it"
+        ))?;
     }
     Ok(Exit::Done)
 }
@@ -143,19 +146,20 @@ async fn check(database: &Database) -> Result<Exit, Failure> {
     reached(database).await?;
     let missing = database.migrate(true).await.map_err(of_database)?.applied;
     if !missing.is_empty() {
-        let mut failure = Failure::refused(format!("the database is behind this release by {}", missing.len()));
+        let mut failure =
+            Failure::refused(format!("the database lacks {} of this release", counted(missing.len(), "migration")));
         failure.details = missing;
-        return Err(failure.and(format!("{}, with the same flags", command("db migrate"))));
+        return Err(failure.and(format!("run {} with the same options", command("db migrate"))));
     }
     let condition = database.look().await.map_err(of_database)?;
     for warning in &condition.warnings {
         remark(&format!("warning: {warning}"));
     }
     if condition.wrong.is_empty() {
-        say("the database is up to this release, and answers")?;
+        say("the database is available and has all migrations of this release")?;
         return Ok(Exit::Done);
     }
-    let mut failure = Failure::refused("the database answers, and is not ready");
+    let mut failure = Failure::refused("the database is available but not ready");
     failure.details = condition.wrong;
     Err(failure)
 }
@@ -168,7 +172,7 @@ async fn key(given: Key) -> Result<Exit, Failure> {
     let made = make_key(&store, &config, &given.name, Role::Admin, "db").await;
     store.close().await;
     say(&made?)?;
-    remark("this token is shown once and kept nowhere: store it now");
+    remark("this token is shown only once: store it now");
     Ok(Exit::Done)
 }
 
@@ -185,7 +189,7 @@ async fn expire_log(given: ExpireLog) -> Result<Exit, Failure> {
         Expired::Partitions(months) => counted(months, "monthly partition"),
         Expired::Events(events) => counted(events, "event"),
     };
-    say(&format!("removed from the audit log, before {}: {gone}", given.before.strftime("%Y-%m")))?;
+    say(&format!("removed from the audit log before {}: {gone}", given.before.strftime("%Y-%m")))?;
     Ok(Exit::Done)
 }
 

@@ -18,18 +18,18 @@ const EXAMPLES: &str = "\
 Examples:
   tenancy suspend acme-eu --reason 'contract ended'
   tenancy delete acme-eu
-  tenancy undelete acme-eu      within the grace period (policies.purgeAfterDays)
+  tenancy undelete acme-eu      Restores it within the grace period (policies.purgeAfterDays).
 
-The tenant must be Suspended or a Draft, without deletion protection and without a hold that keeps its data.";
+The tenant must be Suspended or Draft, without deletion protection and without a hold that keeps its data.";
 
 /// Arguments of `delete`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Delete {
-    /// A tenant, by its id or an alias such as stripe:cus_9s6
+    /// Id of the tenant, or an alias such as stripe:cus_9s6
     #[arg(value_name = "TENANT")]
     name: String,
-    /// Do not ask; where nobody can be asked, what was typed is the yes
+    /// Skip the confirmation prompt. Without a terminal, the command never prompts
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]
@@ -38,10 +38,10 @@ pub struct Delete {
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the server says, or the job that failed.
+/// Fails if the request or a job fails.
 pub async fn run(client: &Client, given: Delete) -> Result<Exit, Failure> {
     let name = naming::tenant(&given.name)?;
     let segments = ["tenants", name];
@@ -49,8 +49,8 @@ pub async fn run(client: &Client, given: Delete) -> Result<Exit, Failure> {
     let TenantRow { tenant_id: id, state, version, .. } = &tenant.row;
     let environments = joined(tenant.environments.iter().map(|entry| &entry.name));
     let with = if environments.is_empty() { String::new() } else { format!(", with {environments}") };
-    confirm(&format!("archive {id} ({state}{with})?"), given.yes)?;
-    // The version that was looked at: whoever changed it meanwhile is not deleted unseen.
+    confirm(&format!("Archive {id} ({state}{with})?"), given.yes)?;
+    // Based on the version that was shown, so that a tenant that was changed in the meantime is not deleted.
     let request = client.v1(Method::DELETE, &segments).on_version(*version);
     let outcome = ask_for(client, request, given.patience, given.output.output).await;
     outcome.map_err(|failure| match failure.code.as_deref() {

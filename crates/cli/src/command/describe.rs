@@ -1,4 +1,4 @@
-//! `describe`: everything about one thing.
+//! `describe`: shows one resource in detail.
 
 use crate::client::Client;
 use crate::exit::Exit;
@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use tenancy_api::Word;
 
-/// Newest events that are shown with a tenant.
+/// Number of newest events shown with a tenant.
 const EVENTS_SHOWN: usize = 5;
 
 const EXAMPLES: &str = "\
@@ -37,10 +37,10 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Describe {
-    /// What it is
+    /// Kind of the resource
     #[arg(value_enum)]
     what: What,
-    /// Its name
+    /// Name or id of the resource
     name: String,
     #[command(flatten)]
     output: Output,
@@ -62,10 +62,10 @@ enum What {
     Key,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the server says.
+/// Fails if the request fails.
 pub async fn run(client: &Client, given: Describe) -> Result<Exit, Failure> {
     let name = given.name.as_str();
     let now = Timestamp::now();
@@ -88,7 +88,7 @@ pub async fn run(client: &Client, given: Describe) -> Result<Exit, Failure> {
             show(&ENVIRONMENTS, &client.get(&segments).await?, format, Page::environment)
         }
         (What::Environment, Name::Tenant(_)) => {
-            Err(Failure::usage(format!("an environment is written tenant/environment, not {name:?}")))
+            Err(Failure::usage(format!("name an environment as TENANT/ENVIRONMENT, not {name:?}")))
         }
         (What::Organization, _) => {
             show(&ORGANIZATIONS, &client.get(&["organizations", name]).await?, format, Page::organization)
@@ -99,7 +99,7 @@ pub async fn run(client: &Client, given: Describe) -> Result<Exit, Failure> {
     }
 }
 
-/// Whether a page for people is asked for.
+/// Returns whether the format is the page for people.
 fn is_page(format: Format) -> bool {
     matches!(format, Format::Table | Format::Wide)
 }
@@ -113,7 +113,7 @@ fn show<T>(kind: &Kind<T>, item: &Received<T>, format: Format, write_to: fn(&mut
     write(&page.text).map(|()| Exit::Done)
 }
 
-/// A page of titles and what stands under them.
+/// Text of a page with titles.
 struct Page {
     text: String,
     now: Timestamp,
@@ -129,7 +129,7 @@ impl Page {
         self.text.push_str(&format!("\n{}\n", Colour::Bold.paint(title, self.colours)));
     }
 
-    /// Names and what they are; what is not set is left out.
+    /// Adds names and values. Empty values are omitted.
     fn facts(&mut self, facts: Vec<(&str, String)>) {
         let set = facts.into_iter().filter(|(_, value)| !value.is_empty());
         let rows: Vec<_> = set.map(|(name, value)| vec![Cell::new(name), Cell::new(value)]).collect();
@@ -162,8 +162,8 @@ impl Page {
             ("billing", pairs(&*t.billing)),
             ("protected", if t.deletion_protection { "from deletion".to_owned() } else { String::new() }),
             ("version", t.version.to_string()),
-            ("registered", self.ages(Some(t.created_at))),
-            ("may be purged", self.ages(t.purge_after)),
+            ("created", self.ages(Some(t.created_at))),
+            ("purge after", self.ages(t.purge_after)),
             ("webhooks", joined(tenant.webhooks.iter().map(|webhook| &webhook.name))),
         ]);
         let titles = &["NAME", "STATE", "ISOLATION", "REGION", "RETENTION", "QUOTAS"];
@@ -222,7 +222,7 @@ impl Page {
             ("state", job.state.to_string()),
             ("done", percent(job.progress)),
             ("waiting for", text(&job.waiting_for)),
-            ("failed by", text(&job.error_code)),
+            ("error code", text(&job.error_code)),
             ("error", text(&job.error)),
             ("attempt", job.attempt.to_string()),
             ("requested by", who(&job.requested_by, job.requested_by_name.as_deref())),
@@ -263,8 +263,8 @@ impl Page {
             .into_iter()
             .map(|name| row(name, usage.get(name).copied().unwrap_or_default(), limits.get(name).copied()));
         let rows: Vec<_> = std::iter::once(row("tenants", used, caps.tenants)).chain(quotas).collect();
-        self.title("Its tenants, in sum");
-        self.text.push_str(&Table::new(["WHAT", "USED", "CAP"], self.colours).render(&rows));
+        self.title("Usage");
+        self.text.push_str(&Table::new(["RESOURCE", "USED", "CAP"], self.colours).render(&rows));
         self.list("Holds", o.holds.as_deref().unwrap_or_default(), HOLD_TITLES, hold);
     }
 
@@ -282,7 +282,11 @@ impl Page {
             ("key", k.key_id.to_string()),
             ("name", k.name.to_string()),
             ("role", k.role.to_string()),
+            ("scope", k.scope.clone()),
+            ("created by", text(&k.created_by)),
             ("created", self.ages(Some(k.created_at))),
+            ("last used", self.ages(k.last_used_at)),
+            ("previous token", self.ages(k.previous_expires_at)),
             ("expires", self.ages(k.expires_at)),
             ("revoked", self.ages(k.revoked_at)),
         ]);
@@ -319,12 +323,12 @@ fn hold(h: &Hold, now: Timestamp) -> Vec<Cell> {
     ]
 }
 
-/// A text that may be missing.
+/// Returns an optional text, or an empty one.
 fn text(text: &Option<Cow<'_, str>>) -> String {
     text.as_deref().unwrap_or_default().to_owned()
 }
 
-/// `host:acme.example.com, stripe:cus_9s6`
+/// Formats aliases as `host:acme.example.com, stripe:cus_9s6`.
 fn aliases(aliases: &Value) -> String {
     let kinds = aliases.as_object().into_iter().flatten();
     let each = kinds.flat_map(|(kind, values)| {
@@ -341,7 +345,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn must_say_everything_about_a_tenant() {
+    fn must_show_a_tenant_in_detail() {
         let mut page = Page::new("2026-11-23T12:00:00Z".parse().expect("a time"), false);
         let tenant = tenant(json!({
             "tenant_id": "acme-eu", "organization_id": "acme", "profile": "mt-standard", "region": "eu-west-1",
@@ -364,7 +368,7 @@ region         eu-west-1
 aliases        host:a.example, host:b.example, stripe:cus_9s6
 quotas         storageGiB=500
 version        3
-registered     3d (2026-11-20T12:00:00Z)
+created        3d (2026-11-20T12:00:00Z)
 
 Environments
 NAME  STATE      ISOLATION  REGION     RETENTION  QUOTAS

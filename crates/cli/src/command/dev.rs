@@ -1,4 +1,4 @@
-//! `dev`: a server to try things, ready in one command.
+//! `dev`: starts a server for development with one command.
 
 use crate::client::Client;
 use crate::command::apply::{conclude, send};
@@ -33,11 +33,11 @@ use tenancy_store::Store;
 use tenancy_store::database::Database;
 use tokio_util::sync::CancellationToken;
 
-/// Tenants in the table at the start.
+/// Maximum number of tenants in the table at the start.
 const TENANTS_SHOWN: usize = 20;
-/// How long the applied tenants are waited for.
+/// Timeout for the jobs of the applied tenants.
 const PATIENCE: Patience = Patience { no_wait: false, timeout: 120 };
-/// How long the server that has the context may take to say that it runs.
+/// Timeout for the health check of the server that has the `dev` context.
 const ANSWER_SECONDS: u64 = 2;
 
 const EXAMPLES: &str = "\
@@ -47,47 +47,48 @@ Examples:
   tenancy dev --data-dir /tmp/try --listen 127.0.0.1:0
   tenancy dev --database postgres://localhost/tenancy
 
-The data stays in the data directory: a second start goes on where the first one was.
-From a second shell no flag is needed: the context `dev` is written to ~/.config/tenancy/config.toml.
-A second server beside the first one leaves that to it, and is reached with --data-dir.";
+The data stays in the data directory; the next start uses it again.
+The command writes the context `dev` to ~/.config/tenancy/config.toml, so that other shells need no option.
+If another dev server is running, the context stays with it; use --data-dir to select this one.";
 
 /// Arguments of `dev`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Dev {
-    /// Manifests to apply: a file or a directory; may be given several times
+    /// File or directory with manifests to apply; can be repeated
     #[arg(long, value_name = "FILE")]
     apply: Vec<PathBuf>,
-    /// Where the data and the key are kept
+    /// Directory for the data and the key
     #[arg(long, value_name = "DIR", default_value = DATA_DIRECTORY)]
     data_dir: PathBuf,
-    /// sqlite:PATH or postgres://…; a file in the data directory when left out
+    /// Database: sqlite:PATH or postgres://…. Default: a SQLite file in the data directory
     #[arg(long, value_name = "URL")]
     database: Option<String>,
-    /// Where to listen (default 127.0.0.1:7300; port 0 picks one)
+    /// Address to listen on; port 0 chooses a free port. Default: 127.0.0.1:7300
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
 }
 
-/// Runs it until it is asked to stop.
+/// Runs the server until a signal stops it.
 ///
 /// # Errors
-/// Why it cannot start, or what was refused of the manifests.
+/// Fails if the server cannot start or a manifest is refused.
 pub async fn run(given: Dev) -> Result<Exit, Failure> {
     log(LogFormat::Text, "warn");
-    // Read first: a slip in a name should not cost a start. While that waits for somebody to type, a signal just ends it.
+    // Read the manifests before the server starts, so that a wrong path fails early. Signal handlers are installed
+    // later, so that a signal ends a read from standard input.
     let documents = if given.apply.is_empty() { None } else { Some(Documents::read(&given.apply)?) };
     let stop = stop_on_signals()?;
     let flags =
         Flags { listen: given.listen, data_dir: Some(given.data_dir), database: given.database, ..Flags::default() };
-    // Not from the environment: what is set for a server must not become the database one tries things on.
+    // The environment is ignored: variables that are set for a server must not select the database of `dev`.
     let config = Config::from_sources("the flags", "", |_| None, flags).map_err(bad_config)?;
     let database = config.database().map_err(bad_config)?;
     make_data_directory(&config)?;
     on_threads_for(&database.clone(), open(config, database, documents, stop)).await
 }
 
-/// Opens the database, and serves it until it is asked to stop.
+/// Opens the database and serves it until a signal stops it.
 async fn open(
     config: Config,
     database: Database,
@@ -106,7 +107,7 @@ async fn open(
     outcome
 }
 
-/// Serves until it is asked to stop; meanwhile applies and shows.
+/// Serves until a signal stops it. Meanwhile applies the manifests and prints the overview.
 async fn host(
     config: Config,
     store: &Store,
@@ -115,7 +116,7 @@ async fn host(
 ) -> Result<Exit, Failure> {
     let (listener, client) = start(&config, store).await?;
     let directory = config.data_dir.clone();
-    say(&format!("tenancy dev serves {}, its data is in {}", client.url(), config.data_dir.display()))?;
+    say(&format!("tenancy dev serves {} with data in {}", client.url(), config.data_dir.display()))?;
     let mut server = tokio::spawn(tenancy_server::serve(config, store.clone(), listener, stop.clone()));
     let presented = tokio::select! {
         presented = present(&client, documents, &directory) => presented,
@@ -137,7 +138,7 @@ fn served(ended: Result<Result<(), tenancy_core::Error>, tokio::task::JoinError>
     }
 }
 
-/// Somebody else may have the database; then there is a server that can be used.
+/// Converts the error of a database that cannot be opened. If another process has it open, suggests to use that server.
 fn not_opened(error: tenancy_core::Error, directory: &Path) -> Failure {
     let is_held = matches!(error, tenancy_core::Error::NotNow(_));
     let failure = of_database(error);
@@ -148,30 +149,31 @@ fn not_opened(error: tenancy_core::Error, directory: &Path) -> Failure {
     failure
 }
 
-/// Listens, and finds or makes the key.
+/// Listens, and reads or creates the key.
 async fn start(config: &Config, store: &Store) -> Result<(tokio::net::TcpListener, Client), Failure> {
     let listener = listen(config.listen).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let file = config.data_dir.join(CLIENT_FILE);
     let kept = read_toml::<Context>(&file)?.and_then(|context| context.key);
     let key = match kept {
-        Some(token) if is_good(store, &token).await? => token,
-        // The first start, or another database than the last time. The name is taken where the same database is
-        // used from two data directories.
+        Some(token) if is_active_admin(store, &token).await? => token,
+        // First start, or another database than before. The name is random because two data directories can use the
+        // same database.
         _ => {
             let mut random = [0; 4];
-            getrandom::fill(&mut random).map_err(|error| Failure::refused(format!("no randomness: {error}")))?;
+            getrandom::fill(&mut random)
+                .map_err(|error| Failure::refused(format!("cannot read random bytes: {error}")))?;
             let name = format!("dev-{:08x}", u32::from_be_bytes(random));
             make_key(store, config, &name, Role::Admin, "dev").await?
         }
     };
     let context = Context { url, key: Some(key) };
-    // Written at each start: the port may be another one.
+    // Written at each start, because the port can change.
     write_toml(&file, &context)?;
     Ok((listener, client_of(context)?))
 }
 
-async fn is_good(store: &Store, token: &str) -> Result<bool, Failure> {
+async fn is_active_admin(store: &Store, token: &str) -> Result<bool, Failure> {
     let key = store.api_key(&token_digest(token)).await.map_err(of_database)?;
     Ok(key.is_some_and(|key| key.role == Role::Admin && key.is_good(store.now())))
 }
@@ -180,13 +182,13 @@ fn client_of(context: Context) -> Result<Client, Failure> {
     Client::new(Server { context, found_by: "a dev server".to_owned(), helps: "dev".to_owned() })
 }
 
-/// Writes the context, and answers the flag that a command in a second shell needs; mostly none.
+/// Writes the context and returns the option that commands in another shell need. Usually none is needed.
 async fn remember(client: &Client, directory: &Path) -> String {
     match remembered(client).await {
         Ok(Some(current)) if current == DEV_CONTEXT && std::env::var_os("TENANCY_URL").is_none() => String::new(),
         Ok(Some(_)) => format!(" --context {DEV_CONTEXT}"),
         Ok(None) => by_directory(directory),
-        // Without a home there is still the data directory.
+        // Without a home directory, the client can still use the data directory.
         Err(failure) => {
             remark(failure.render(error_colours()).trim_end());
             by_directory(directory)
@@ -198,13 +200,13 @@ fn by_directory(directory: &Path) -> String {
     format!(" --data-dir {}", quoted(&directory.to_string_lossy()))
 }
 
-/// The current context, after ours was written; `None` when the name is another server's that answers right now: whoever
-/// works with that one goes on with it.
+/// Writes the `dev` context and returns the current one. Returns `None` and writes nothing if the `dev` context belongs
+/// to another server that is running, so that the user can continue to work with that server.
 async fn remembered(client: &Client) -> Result<Option<String>, Failure> {
     let path = Contexts::path()?;
     let ours = client.context();
     if let Some(other) = Contexts::load(&path)?.contexts.remove(DEV_CONTEXT)
-        // A data directory keeps its key, and nobody else can answer where we listen.
+        // The same key means the same data directory, and no other process can listen on our address.
         && other.key != ours.key
         && other.url != ours.url
         && answers(other).await
@@ -218,17 +220,17 @@ async fn remembered(client: &Client) -> Result<Option<String>, Failure> {
     Ok(contexts.current)
 }
 
-/// Whether a server runs there.
+/// Returns whether the server of a context answers.
 async fn answers(context: Context) -> bool {
     let Ok(client) = client_of(Context { key: None, ..context }) else { return false };
-    let asked = client.request(Method::GET, &["healthz"]).look();
-    let answer = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS), asked).await;
+    let request = client.request(Method::GET, &["healthz"]).look();
+    let answer = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS), request).await;
     answer.is_ok_and(|answer| {
         answer.is_ok_and(|(_, body)| Health::deserialize(&body).is_ok_and(|health| health.status == Health::OK))
     })
 }
 
-/// Applies the manifests over the server's own API, and shows what is there.
+/// Applies the manifests through the API of the server and prints an overview.
 async fn present(client: &Client, documents: Option<Documents>, directory: &Path) -> Result<Exit, Failure> {
     let mut settled = BTreeMap::new();
     let mut outcome = Ok(());
@@ -242,23 +244,23 @@ async fn present(client: &Client, documents: Option<Documents>, directory: &Path
     }
     let first = overview(client).await?;
     for one in settled.values().filter(|one| !one.standing().is_reached()) {
-        said(one)?;
+        print_verdict(one)?;
     }
-    // A job that failed can be looked at as long as the server runs.
+    // The server keeps running after a failed job, so that the job can be examined.
     if let Err(failure) = outcome {
         remark(failure.render(error_colours()).trim_end());
     }
-    // Only now: what is refused, and stops at once, must not take the context from a server that goes on.
+    // Write the context last: a start that fails must not take the context from a running server.
     let flag = remember(client, directory).await;
-    say(&format!("\n{}", Colour::Bold.paint("try next, in a second shell:", colours())))?;
+    say(&format!("\n{}", Colour::Bold.paint("Next steps, in a second shell:", colours())))?;
     for line in next_commands(first.as_deref(), &flag) {
         say(&format!("  {line}"))?;
     }
-    say("\nCtrl-C stops the server; the data stays.")?;
+    say("\nCtrl-C stops the server; the data is kept.")?;
     Ok(Exit::Done)
 }
 
-fn said(one: &Settled) -> Result<(), Failure> {
+fn print_verdict(one: &Settled) -> Result<(), Failure> {
     if let Ok(line) = one.verdict(PATIENCE.timeout) {
         say(&format!("\n{line}"))?;
         if let Some(command) = one.remedy() {
@@ -268,7 +270,7 @@ fn said(one: &Settled) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints what is there, and answers the first tenant.
+/// Prints a table of tenants and returns the first one.
 async fn overview(client: &Client) -> Result<Option<String>, Failure> {
     let rows: Vec<Received<TenantRow>> = List::of(&["tenants"]).at_most(Some(TENANTS_SHOWN)).all(client).await?;
     if rows.is_empty() {
@@ -276,7 +278,7 @@ async fn overview(client: &Client) -> Result<Option<String>, Failure> {
     }
     let mut whole = Vec::new();
     for row in &rows {
-        // A row of the list has no environments.
+        // Rows of the list do not contain environments.
         whole.push(client.get(&["tenants", &row.value.tenant_id]).await?);
     }
     say("")?;
@@ -284,7 +286,7 @@ async fn overview(client: &Client) -> Result<Option<String>, Failure> {
     printer.page(&whole)?;
     printer.finish()?;
     if rows.len() == TENANTS_SHOWN {
-        say(&format!("(the first {TENANTS_SHOWN})"))?;
+        say(&format!("(first {TENANTS_SHOWN} tenants)"))?;
     }
     Ok(rows.first().map(|row| row.value.tenant_id.to_string()))
 }

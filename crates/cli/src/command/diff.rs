@@ -1,4 +1,4 @@
-//! `diff`: what differs between two versions of a tenant.
+//! `diff`: shows the differences between two versions of a tenant.
 
 use crate::change;
 use crate::client::Client;
@@ -16,31 +16,31 @@ use tenancy_api::applied::Difference;
 
 const EXAMPLES: &str = "\
 Examples:
-  tenancy diff acme-eu 3        from version 3 to the newest
+  tenancy diff acme-eu 3        Compares version 3 with the newest version.
   tenancy diff acme-eu 2 3
-  tenancy get versions acme-eu  which versions there are";
+  tenancy get versions acme-eu  Lists the versions.";
 
 /// Arguments of `diff`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Diff {
-    /// A tenant, by its id or an alias
+    /// Id of the tenant, or an alias such as stripe:cus_9s6
     #[arg(value_name = "TENANT")]
     name: String,
-    /// From this version
+    /// Older version
     #[arg(value_name = "V1")]
     from: i64,
-    /// To this one; the newest when left out
+    /// Newer version. Default: the newest version
     #[arg(value_name = "V2")]
     to: Option<i64>,
     #[command(flatten)]
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the server says.
+/// Fails if the request fails.
 pub async fn run(client: &Client, given: Diff) -> Result<Exit, Failure> {
     let tenant = naming::tenant(&given.name)?;
     let to = match given.to {
@@ -56,7 +56,7 @@ pub async fn run(client: &Client, given: Diff) -> Result<Exit, Failure> {
                 say(&change::place(&one.pointer))?;
             }
         }
-        Format::Table | Format::Wide if changes.is_empty() => say("no difference")?,
+        Format::Table | Format::Wide if changes.is_empty() => say("no differences")?,
         Format::Table | Format::Wide => {
             for line in change::lines(&changes, "", colours()) {
                 say(&line)?;
@@ -66,26 +66,26 @@ pub async fn run(client: &Client, given: Diff) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The version that a tenant is at.
+/// Returns the current version of a tenant.
 ///
 /// # Errors
-/// What the server says.
+/// Fails if the request fails.
 pub async fn current_version(client: &Client, tenant: &str) -> Result<i64, Failure> {
     Ok(client.get::<TenantRow>(&["tenants", tenant]).await?.value.version)
 }
 
-/// A kept manifest.
+/// Returns the manifest of a version.
 ///
 /// # Errors
-/// What the server says.
+/// Fails if the request fails.
 pub async fn manifest(client: &Client, tenant: &str, version: i64) -> Result<Value, Failure> {
     Ok(kept_version(client, tenant, version).await?.value.manifest.into_owned())
 }
 
-/// A kept version whole.
+/// Returns a version.
 ///
 /// # Errors
-/// What the server says; where there is no such version, with the list of those that there are.
+/// Fails if the request fails. If the version does not exist, suggests to list the versions.
 pub async fn kept_version(client: &Client, tenant: &str, version: i64) -> Result<Received<TenantVersion>, Failure> {
     let kept = client.get(&["tenants", tenant, "versions", &version.to_string()]).await;
     kept.map_err(|failure| match failure.message.strip_prefix("there is no version") {
@@ -95,7 +95,7 @@ pub async fn kept_version(client: &Client, tenant: &str, version: i64) -> Result
     })
 }
 
-/// The changes from one manifest to another, as the server writes them.
+/// Returns the changes from one manifest to another in the format of the server.
 pub fn between(from: &Value, to: &Value) -> Vec<Difference> {
     tenancy_core::json::differences(from, to).into_iter().map(Difference::from).collect()
 }

@@ -1,16 +1,16 @@
-//! `example`: a manifest to begin with.
+//! `example`: prints an example manifest.
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::terminal::write;
 
-/// The example of the repository, compiled in.
+/// The example of the repository, embedded at compile time.
 pub const ACME: &str = include_str!("../../../../examples/acme.yaml");
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// When it cannot be written.
+/// Fails if the output cannot be written.
 pub fn run() -> Result<Exit, Failure> {
     write(ACME)?;
     Ok(Exit::Done)
@@ -25,7 +25,7 @@ mod tests {
     use tenancy_core::tenant::Profile;
 
     #[test]
-    fn must_be_what_the_rules_take_without_a_warning() {
+    fn must_be_accepted_without_a_warning() {
         let documents: Vec<Value> = serde_saphyr::from_multiple(ACME).expect("YAML");
         let kinds: Vec<_> = documents.iter().map(|document| document["kind"].as_str().expect("a kind")).collect();
         assert_eq!(kinds, ["Organization", "Tenant", "Tenant"]);

@@ -1,4 +1,4 @@
-//! `explain`: what a field of a manifest means.
+//! `explain`: explains the fields of a manifest.
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -22,88 +22,112 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Explain {
-    /// A kind of document or a field of one
+    /// Kind of document, or a field such as tenant.quotas
     #[arg(default_value = "tenant")]
     field: String,
     #[command(flatten)]
     output: Output,
 }
 
-/// Each field by its path: what it takes, and what it means.
+/// Path, type and description of each field.
 const FIELDS: &[(&str, &str, &str)] = &[
-    ("organization", "document", "a customer: owns tenants, and caps how much they may be in sum"),
-    ("organization.kind", "Organization", "what this document is; required"),
-    ("organization.organization_id", "name", "global, yours to choose; 2 to 64 of a-z, 0-9 and -; required"),
-    ("organization.display_name", "text", "for people; at most 255 bytes"),
-    ("organization.labels", "text to text", "for your filters; keys under internal/ are not shown to customers"),
-    ("organization.caps", "object", "what its tenants may be at most; what is absent has no cap"),
-    ("organization.caps.tenants", "number", "how many tenants; what is not purged counts"),
-    ("organization.caps.quotas", "object", "the sum of a quota over all its tenants"),
-    ("tenant", "document", "one isolated customer instance"),
-    ("tenant.kind", "Tenant", "what this document is; required"),
-    ("tenant.tenant_id", "name", "global, yours to choose, never used twice; 2 to 64 of a-z, 0-9 and -"),
-    ("tenant.organization_id", "name", "who owns it; required"),
-    ("tenant.display_name", "text", "for people; at most 255 bytes"),
+    ("organization", "document", "Customer that owns tenants. Its caps limit the total of its tenants."),
+    ("organization.kind", "Organization", "Required. Kind of this document."),
+    (
+        "organization.organization_id",
+        "name",
+        "Required. Unique id that you choose: 2 to 64 characters of a-z, 0-9 and -.",
+    ),
+    ("organization.display_name", "text", "Name for people. At most 255 bytes."),
+    ("organization.labels", "text to text", "Labels for your filters. Scoped keys do not see labels under internal/."),
+    (
+        "organization.caps",
+        "object",
+        "Limits for all tenants of the organization together. Without a cap, there is no limit.",
+    ),
+    ("organization.caps.tenants", "number", "Maximum number of tenants. Purged tenants do not count."),
+    ("organization.caps.quotas", "object", "Maximum total of a quota of all tenants."),
+    ("tenant", "document", "One isolated instance of a customer."),
+    ("tenant.kind", "Tenant", "Required. Kind of this document."),
+    ("tenant.tenant_id", "name", "Unique id that you choose: 2 to 64 characters of a-z, 0-9 and -. Never reused."),
+    ("tenant.organization_id", "name", "Required. Organization that owns the tenant."),
+    ("tenant.display_name", "text", "Name for people. At most 255 bytes."),
     (
         "tenant.profile",
         "word",
-        "mt-standard: shared placement (the default); st-dedicated: its own, every environment strict",
+        "mt-standard: shared placement (default). st-dedicated: dedicated placement; every environment is strict.",
     ),
-    ("tenant.desired_state", "word", "Active or Suspended; as it is when left out. A hold overrides it"),
-    ("tenant.region", "word", "the home region; required"),
-    ("tenant.labels", "text to text", "for your filters: get tenants -l tier=gold"),
+    ("tenant.desired_state", "word", "Active or Suspended. Default: the state does not change. A hold has precedence."),
+    ("tenant.region", "word", "Required. Home region of the tenant."),
+    ("tenant.labels", "text to text", "Labels for your filters, such as tenancy get tenants -l tier=gold."),
     (
         "tenant.aliases",
         "kind to text or list",
-        "other names it is found by: stripe: cus_9s6 is stripe:cus_9s6; each leads to one tenant",
+        "Other unique names of the tenant. {stripe: cus_9s6} lets you name the tenant stripe:cus_9s6.",
     ),
-    ("tenant.quotas", "object", "how much it may use; the environments' shares must fit in, in sum"),
-    ("tenant.policies", "object", "what must hold for its data"),
+    ("tenant.quotas", "object", "Limits of the tenant. The totals of its environments must not exceed them."),
+    ("tenant.policies", "object", "Rules for the data of the tenant."),
     (
         "tenant.policies.dataResidency",
         "word",
-        "in-region-only, in-jurisdiction or unrestricted: where environments may be",
+        "Regions allowed for environments: in-region-only, in-jurisdiction or unrestricted.",
     ),
-    ("tenant.policies.encryption", "word", "kms-per-tenant or platform"),
+    ("tenant.policies.encryption", "word", "Encryption keys: kms-per-tenant or platform."),
     (
         "tenant.policies.retentionDays",
         "number",
-        "how long the platform keeps the tenant's own data; environments may keep less, not more; without end when left out",
+        "Days that the platform keeps the data of the tenant; maximum for its environments. Default: no limit.",
     ),
-    ("tenant.policies.purgeAfterDays", "number", "how long its data outlives its archiving; 30 when left out"),
-    ("tenant.billing", "object", "references of your billing; what is not known is kept as it came, with a warning"),
-    ("tenant.billing.plan", "text", "what they pay for; at most 255 bytes"),
-    ("tenant.billing.costCenter", "text", "who pays for it; at most 255 bytes"),
+    (
+        "tenant.policies.purgeAfterDays",
+        "number",
+        "Days that the data is kept after the tenant is archived. Default: 30.",
+    ),
+    ("tenant.billing", "object", "References to your billing system. Unknown fields are stored with a warning."),
+    ("tenant.billing.plan", "text", "Plan that the customer pays for. At most 255 bytes."),
+    ("tenant.billing.costCenter", "text", "Cost center that pays for the tenant. At most 255 bytes."),
     (
         "tenant.deletion_protection",
         "true or false",
-        "while it stands, the tenant cannot be deleted; off needs --allow protection-off",
+        "If true, the tenant cannot be deleted. To turn it off, confirm with --allow protection-off.",
     ),
     (
         "tenant.environments",
         "list",
-        "by name: dev, stage, prod. A name that is missing in a list that is given asks to remove it",
+        "Environments by name. Omitting an existing name from the list removes that environment.",
     ),
-    ("tenant.environments.name", "word", "declared by the server, unique in the tenant; required"),
-    ("tenant.environments.region", "word", "where; the tenant's region when left out"),
-    ("tenant.environments.isolation_level", "word", "strict: nothing shared with other tenants (the default); shared"),
-    ("tenant.environments.quotas", "object", "its share of the tenant's quotas"),
+    (
+        "tenant.environments.name",
+        "word",
+        "Required. Unique in the tenant, and declared in the configuration of the server.",
+    ),
+    ("tenant.environments.region", "word", "Region of the environment. Default: the region of the tenant."),
+    (
+        "tenant.environments.isolation_level",
+        "word",
+        "strict: shares nothing with other tenants (default). shared: shares with other tenants.",
+    ),
+    (
+        "tenant.environments.quotas",
+        "object",
+        "Limits of the environment, which count towards the quotas of the tenant.",
+    ),
     (
         "tenant.environments.retention_days",
         "number",
-        "how long its data is kept; not above policies.retentionDays, which it is when left out; without both, without end",
+        "Days that data is kept. Default and maximum: policies.retentionDays. If neither is set, data is kept indefinitely.",
     ),
-    ("tenant.webhooks", "list", "by name: who is told of events. Recorded; nothing is sent yet"),
-    ("tenant.webhooks.name", "name", "unique in the tenant; required"),
-    ("tenant.webhooks.url", "URL", "where events go; required"),
-    ("tenant.webhooks.events", "list", "event types, such as TENANCY_SUSPENDED or TENANCY_*; required"),
-    ("tenant.webhooks.retry_policy", "object", "backoff (exponential or fixed) and max_retries (0 to 100)"),
+    ("tenant.webhooks", "list", "Webhooks by name. Stored only: no webhook is sent yet."),
+    ("tenant.webhooks.name", "name", "Required. Unique in the tenant."),
+    ("tenant.webhooks.url", "URL", "Required. URL that receives the events."),
+    ("tenant.webhooks.events", "list", "Required. Event types, such as TENANCY_SUSPENDED or TENANCY_*."),
+    ("tenant.webhooks.retry_policy", "object", "backoff (exponential or fixed) and max_retries (0 to 100)."),
 ];
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// When there is no such field.
+/// Fails if the field does not exist.
 pub fn run(given: Explain) -> Result<Exit, Failure> {
     let text = page(&given.field, colours())?;
     let rows = || below(&given.field);
@@ -116,7 +140,7 @@ pub fn run(given: Explain) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// A field, for programs.
+/// A field for `-o json` and `-o yaml`.
 #[derive(Debug, Serialize)]
 struct Field {
     field: String,
@@ -124,7 +148,7 @@ struct Field {
     means: String,
 }
 
-/// A field and all below it.
+/// Returns a field and all fields below it.
 fn below(path: &str) -> impl Iterator<Item = Field> {
     let path = path.trim_end_matches('.').to_lowercase();
     let is_below = move |field: &str| {
@@ -140,7 +164,7 @@ fn page(path: &str, colours: bool) -> Result<String, Failure> {
     let Some((_, takes, means)) = fields.iter().find(|(field, ..)| field.to_lowercase() == path) else {
         let names = fields.iter().map(|(field, ..)| field.as_str());
         let near = tenancy_core::nearest::nearest(&path, names).map(|near| format!("; did you mean {near}?"));
-        let message = format!("there is no field {path}{}", near.unwrap_or_default());
+        let message = format!("no field {path}{}", near.unwrap_or_default());
         return Err(Failure::new(Exit::NotFound, message).and_type("explain tenant"));
     };
     let mut text = format!("{}  ({takes})\n{means}\n", Colour::Bold.paint(&path, colours));
@@ -156,12 +180,13 @@ fn page(path: &str, colours: bool) -> Result<String, Failure> {
         .collect();
     if !below.is_empty() {
         text.push('\n');
-        text.push_str(&Table::new(["FIELD", "TAKES", "MEANS"], colours).render(&below));
+        text.push_str(&Table::new(["FIELD", "TYPE", "DESCRIPTION"], colours).render(&below));
     }
     Ok(text)
 }
 
-/// The fields, with what is declared and built in: a server's configuration may declare others.
+/// Returns all fields, with the declarations of the default configuration. The configuration of a server can declare
+/// others.
 fn all() -> Vec<(String, String, String)> {
     let declared = Declared::default();
     let mut fields: Vec<_> = FIELDS
@@ -170,8 +195,8 @@ fn all() -> Vec<(String, String, String)> {
         .collect();
     for place in ["organization.caps.quotas", "tenant.quotas", "tenant.environments.quotas"] {
         for (name, key) in &declared.quotas {
-            let sums = if key.sums { "; the environments' add up" } else { "" };
-            fields.push((format!("{place}.{name}"), "number".to_owned(), format!("{}{sums}", key.unit)));
+            let sums = if key.sums { " The total of the environments counts." } else { "" };
+            fields.push((format!("{place}.{name}"), "number".to_owned(), format!("Unit: {}.{sums}", key.unit)));
         }
     }
     for (path, names) in [
@@ -179,7 +204,7 @@ fn all() -> Vec<(String, String, String)> {
         ("tenant.environments.name", declared.environments.clone()),
     ] {
         if let Some((_, _, means)) = fields.iter_mut().find(|(field, ..)| field == path) {
-            means.push_str(&format!("; built in: {}", names.join(", ")));
+            means.push_str(&format!(" Default declarations: {}.", names.join(", ")));
         }
     }
     fields
@@ -190,20 +215,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn must_explain_a_field_and_what_is_below() {
+    fn must_explain_a_field_and_the_fields_below() {
         let text = page("tenant.quotas", false).expect("a page");
-        assert!(text.starts_with("tenant.quotas  (object)\nhow much it may use"), "{text}");
-        assert!(text.contains("apiRateLimit    number  requests per second"), "{text}");
+        assert!(text.starts_with("tenant.quotas  (object)\nLimits of the tenant."), "{text}");
+        assert!(text.contains("apiRateLimit    number  Unit: requests per second."), "{text}");
         assert!(page("tenant.quotas.storageGiB", false).is_ok());
         let failure = page("tenant.quota", false).expect_err("none");
         assert_eq!(
             (failure.exit, failure.message.as_str()),
-            (Exit::NotFound, "there is no field tenant.quota; did you mean tenant.quotas?")
+            (Exit::NotFound, "no field tenant.quota; did you mean tenant.quotas?")
         );
     }
 
     #[test]
-    fn must_explain_every_field_that_a_manifest_takes() {
+    fn must_explain_every_field_of_a_manifest() {
         let declared = Declared::default();
         let unknown =
             serde_json::json!({"nonsense": 1, "environments": [{"nonsense": 1}], "webhooks": [{"nonsense": 1}]});

@@ -1,4 +1,4 @@
-//! `export`: what is there, as manifests.
+//! `export`: writes organizations and tenants as manifests.
 
 use crate::client::Client;
 use crate::exit::Exit;
@@ -17,7 +17,7 @@ Examples:
   tenancy export acme-eu acme-us
   tenancy export --organization acme -o json
 
-`apply` of an export changes nothing.";
+Applying an unmodified export changes nothing.";
 
 /// Fields of an organization's manifest.
 const ORGANIZATION: &[&str] = &["organization_id", "display_name", "labels", "caps"];
@@ -47,13 +47,13 @@ const WEBHOOK: &[&str] = &["name", "url", "events", "retry_policy"];
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Export {
-    /// Tenants; all tenants and organizations when left out
+    /// Tenants to write. Default: all organizations and tenants
     #[arg(value_name = "TENANT")]
     names: Vec<String>,
     /// Only this organization and its tenants
     #[arg(long, value_name = "NAME", conflicts_with = "names")]
     organization: Option<String>,
-    /// How to write them
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
     output: Format,
 }
@@ -64,10 +64,10 @@ enum Format {
     Json,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the server says.
+/// Fails if the request fails.
 pub async fn run(client: &Client, given: Export) -> Result<Exit, Failure> {
     let mut writer = Writer { format: given.output, written: 0 };
     if !given.names.is_empty() {
@@ -84,13 +84,13 @@ pub async fn run(client: &Client, given: Export) -> Result<Exit, Failure> {
             List::of(&["organizations"]).pages(client, |items| write(items).map(|()| true)).await?;
         }
     }
-    // A row of the list has no environments; each tenant is read whole, one after the other: an export may take its
-    // time, and shall not take the server's.
+    // Rows of the list do not contain environments. Tenants are read one after the other, so that an export does not
+    // load the server.
     let rows: Vec<Received<TenantRow>> =
         List::of(&["tenants"]).filter("organization_id", given.organization).all(client).await?;
     let mut archived = 0;
     for Received { value: row, .. } in &rows {
-        // Applied elsewhere, an archived tenant would come to life.
+        // Applied to another server, an archived tenant would become active.
         if row.state == State::Archived {
             archived += 1;
             continue;
@@ -98,7 +98,7 @@ pub async fn run(client: &Client, given: Export) -> Result<Exit, Failure> {
         writer.write(&tenant(&client.get::<Value>(&["tenants", &row.tenant_id]).await?.raw))?;
     }
     if archived > 0 {
-        remark(&format!("left out: {archived} archived; name them to export them"));
+        remark(&format!("{archived} archived tenants are not included; export them by name"));
     }
     writer.finish()
 }
@@ -137,7 +137,7 @@ fn organization(organization: &Value) -> Value {
     manifest("Organization", only(organization, ORGANIZATION))
 }
 
-/// The manifest of a tenant: what can be written, without what is.
+/// Returns the manifest of a tenant: the declared fields without state and other facts.
 pub fn tenant(tenant: &Value) -> Value {
     let mut document = only(tenant, TENANT);
     for (list, fields) in [("environments", ENVIRONMENT), ("webhooks", WEBHOOK)] {
@@ -153,7 +153,7 @@ fn manifest(kind: &str, mut fields: Map<String, Value>) -> Value {
     Value::Object(fields)
 }
 
-/// The fields that are named and set.
+/// Returns the named fields that are set.
 fn only(item: &Value, fields: &[&str]) -> Map<String, Value> {
     let set = |value: &&Value| match value {
         Value::Null => false,
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn must_write_the_manifest_and_no_facts() {
+    fn must_write_the_manifest_without_facts() {
         let document = tenant(&json!({
             "tenant_id": "acme-eu", "organization_id": "acme", "region": "eu-west-1", "profile": "mt-standard",
             "state": "Active", "version": 3, "holds": [], "labels": {},
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn must_know_every_field_that_a_manifest_has() {
+    fn must_know_every_field_of_a_manifest() {
         use tenancy_core::{declared::Declared, manifest::Manifest};
         let document: Vec<Value> = serde_saphyr::from_multiple(crate::command::example::ACME).expect("YAML");
         let mut source = document[1].clone();

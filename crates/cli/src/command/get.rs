@@ -1,4 +1,4 @@
-//! `get`: lists.
+//! `get`: lists resources.
 
 use crate::client::Client;
 use crate::command::diff::kept_version;
@@ -8,6 +8,7 @@ use crate::kinds::{ENVIRONMENTS, JOBS, KEYS, ORGANIZATIONS, TENANTS, VERSIONS, W
 use crate::listing::List;
 use crate::naming::{self, Name};
 use crate::output::{Format, Kind, Output, Printer, one};
+use crate::program::command;
 use crate::terminal::remark;
 use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
@@ -30,16 +31,16 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Get {
-    /// What to list
+    /// Kind of resource
     #[arg(value_enum)]
     what: What,
-    /// Which; a tenant for environments, webhooks, jobs and versions
+    /// Names of resources; for environments, webhooks, jobs and versions the name of the tenant
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Only those in this state
+    /// Only tenants or jobs in this state
     #[arg(long)]
     state: Option<String>,
-    /// Only tenants of this home region
+    /// Only tenants in this region
     #[arg(long)]
     region: Option<String>,
     /// Only tenants of this organization
@@ -48,16 +49,16 @@ pub struct Get {
     /// Only tenants of this profile
     #[arg(long)]
     profile: Option<String>,
-    /// Only tenants with this label; may be given several times
+    /// Only tenants with this label; can be repeated
     #[arg(short = 'l', long = "label", value_name = "KEY=VALUE")]
     labels: Vec<String>,
-    /// Only those whose id, name or alias begins so
+    /// Only tenants or organizations whose id, display name or alias begins with this text
     #[arg(long, value_name = "TEXT")]
     q: Option<String>,
-    /// Also the tombstones of purged tenants
+    /// Include purged tenants
     #[arg(long)]
     purged: bool,
-    /// At most so many; all when left out
+    /// Maximum number of rows. Default: all
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
     #[command(flatten)]
@@ -95,7 +96,7 @@ impl What {
         }
     }
 
-    /// The states that its things can be in.
+    /// Valid values of `--state`.
     fn states(self) -> Vec<&'static str> {
         match self {
             Self::Jobs => JobState::WORDS.iter().map(|(word, _)| *word).collect(),
@@ -103,7 +104,7 @@ impl What {
         }
     }
 
-    /// The filters that mean something here.
+    /// Filters that the kind supports.
     fn filters(self) -> &'static [&'static str] {
         match self {
             Self::Tenants => &["--state", "--region", "--organization", "--profile", "--label", "--q", "--purged"],
@@ -114,10 +115,10 @@ impl What {
     }
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the server says.
+/// Fails if the request fails.
 pub async fn run(client: &Client, given: Get) -> Result<Exit, Failure> {
     check_filters(&given)?;
     let names: Vec<&str> = given.names.iter().map(String::as_str).collect();
@@ -127,7 +128,7 @@ pub async fn run(client: &Client, given: Get) -> Result<Exit, Failure> {
         (What::Jobs, []) => list(client, &given, &JOBS, &["jobs"]).await,
         (What::Keys, []) => list(client, &given, &KEYS, &["keys"]).await,
         (What::Environments | What::Versions | What::Webhooks, []) => {
-            Err(Failure::usage(format!("whose? write: get {} TENANT", given.what.plural())))
+            Err(Failure::usage(format!("name a tenant: {}", command(&format!("get {} TENANT", given.what.plural())))))
         }
         (What::Tenants, names) => each(client, &given, &TENANTS, names).await,
         (What::Organizations, names) => each(client, &given, &ORGANIZATIONS, names).await,
@@ -154,7 +155,7 @@ pub async fn run(client: &Client, given: Get) -> Result<Exit, Failure> {
             one(&VERSIONS, &kept, given.output.output).map(|()| Exit::Done)
         }
         (What::Webhooks, [name]) => webhooks(client, &given, name).await,
-        (what, _) => Err(Failure::usage(format!("too many names for get {}", what.plural()))),
+        (what, _) => Err(Failure::usage(format!("too many names for `get {}`", what.plural()))),
     }
 }
 
@@ -169,7 +170,7 @@ fn check_filters(given: &Get) -> Result<(), Failure> {
         ("--purged", given.purged),
     ];
     let known = given.what.filters();
-    // A filter that would be ignored is an answer to another question than was asked.
+    // An ignored filter would return a wrong result.
     if let Some((flag, _)) = set.iter().find(|(flag, set)| *set && !known.contains(flag)) {
         return Err(Failure::usage(format!("{flag} does not apply to {}", given.what.plural())));
     }
@@ -178,10 +179,10 @@ fn check_filters(given: &Get) -> Result<(), Failure> {
         return Ok(());
     }
     let near = nearest(state, states.iter().copied()).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-    Err(Failure::usage(format!("--state is one of {}, not {state:?}{near}", states.join(", "))))
+    Err(Failure::usage(format!("--state must be one of {}, not {state:?}{near}", states.join(", "))))
 }
 
-/// The webhooks of a tenant, or one of them: they stand in its manifest.
+/// Lists the webhooks of a tenant, or shows one of them. They are part of the manifest of the tenant.
 async fn webhooks(client: &Client, given: &Get, name: &str) -> Result<Exit, Failure> {
     if let Name::Environment(..) = naming::name(name) {
         let webhook = naming::webhook(client, name).await?;
@@ -208,7 +209,7 @@ async fn list<T: DeserializeOwned>(
         .at_most(given.limit);
     for label in &given.labels {
         if !label.contains('=') {
-            return Err(Failure::usage(format!("a label is written key=value, not {label:?}")));
+            return Err(Failure::usage(format!("write a label as KEY=VALUE, not {label:?}")));
         }
         list = list.filter("label", Some(label.clone()));
     }
@@ -216,7 +217,7 @@ async fn list<T: DeserializeOwned>(
     let more = list.pages(client, |items| printer.page(&items).map(|()| true)).await?;
     printer.finish()?;
     if more && matches!(given.output.output, Format::Table | Format::Wide) {
-        remark("there are more: raise --limit, or leave it out");
+        remark("only the first rows are shown; increase or omit --limit");
     }
     Ok(Exit::Done)
 }
@@ -245,7 +246,7 @@ async fn each<T: DeserializeOwned>(
     for name in names {
         match client.get(&[kind.plural, name]).await {
             Ok(answer) => printer.page(std::slice::from_ref(&answer))?,
-            // The others are still of use; the failure is told at the end.
+            // Print the others first; report the failure at the end.
             Err(failure) if failure.exit == Exit::NotFound => match &mut first {
                 Some(before) => before.details.push(failure.message),
                 slot => *slot = Some(failure),

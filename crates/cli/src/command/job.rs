@@ -1,4 +1,4 @@
-//! `job`: cancels what is under way.
+//! `job`: cancels jobs.
 
 use crate::client::Client;
 use crate::exit::Exit;
@@ -15,22 +15,22 @@ use tenancy_api::document::Cancellation;
 
 const CANCEL: &str = "\
 Examples:
-  tenancy job cancel acme-eu                     the job that is open
-  tenancy job cancel acme-eu job_018f4e9a --reason 'the certificate will not come'
+  tenancy job cancel acme-eu                     Cancels the open job.
+  tenancy job cancel acme-eu job_018f4e9a --reason 'the certificate is not available'
 
-What its steps have done stays. It is not tried again by itself; a purge that was begun cannot be cancelled.";
+Completed steps are not undone. The job is not retried automatically. A purge that has started cannot be cancelled.";
 
 /// Arguments of `job cancel`.
 #[derive(Args, Debug)]
 #[command(after_help = CANCEL)]
 pub struct Cancel {
-    /// A tenant, by its id or an alias such as stripe:cus_9s6
+    /// Id of the tenant, or an alias such as stripe:cus_9s6
     #[arg(value_name = "TENANT")]
     name: String,
-    /// The job's id; the one that is open when left out
+    /// Id of the job. Default: the open job of the tenant
     #[arg(value_name = "JOB")]
     job: Option<String>,
-    /// Why; kept beside the audit log, and gone with a purge
+    /// Reason, shown with the audit log; a purge deletes it
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub struct Cancel {
 /// Cancels a job.
 ///
 /// # Errors
-/// What the server says, or that no job is open.
+/// Fails if the request fails or no job is open.
 pub async fn cancel(client: &Client, given: Cancel) -> Result<Exit, Failure> {
     let name = naming::tenant(&given.name)?;
     let id = match given.job {
@@ -61,7 +61,7 @@ pub async fn cancel(client: &Client, given: Cancel) -> Result<Exit, Failure> {
 async fn open_job(client: &Client, name: &str) -> Result<String, Failure> {
     let tenant: Tenant = client.get(&["tenants", name]).await?.value;
     tenant.open_job.map(|job| job.job_id.into_owned()).ok_or_else(|| {
-        let failure = Failure::refused(format!("{name} has no job that is open: there is nothing to cancel"));
+        let failure = Failure::refused(format!("no job is open on {name}"));
         failure.and_type(&format!("get jobs {}", quoted(name)))
     })
 }

@@ -22,7 +22,7 @@ Examples:
   tenancy key create ci --role operator
   tenancy key create grafana --role viewer --expires 90d
   tenancy key create acme-portal --role customer --organization acme
-  TENANCY_TOKEN=$(tenancy key create ci --role operator -o name)   the bare token";
+  TENANCY_TOKEN=$(tenancy key create ci --role operator -o name)   prints only the token";
 
 const REVOKE: &str = "\
 Examples:
@@ -34,7 +34,7 @@ const ROTATE: &str = "\
 Examples:
   tenancy key rotate ci
   tenancy key rotate ci --overlap 1h
-  TENANCY_TOKEN=$(tenancy key rotate ci -o name)   the bare token";
+  TENANCY_TOKEN=$(tenancy key rotate ci -o name)   prints only the token";
 
 const LIST: &str = "\
 Examples:
@@ -45,9 +45,9 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = CREATE)]
 pub struct Create {
-    /// For people; unique among the keys that are not revoked
+    /// Name of the key; unique among the keys that are not revoked
     name: String,
-    /// What its bearer may do
+    /// Permissions of the key
     #[arg(long, value_enum)]
     role: Role,
     /// Limit the key to one organization and its tenants
@@ -56,7 +56,7 @@ pub struct Create {
     /// Limit the key to one tenant
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
-    /// When the key expires: 90d, or 2027-01-01T00:00:00Z. Default: when your own key expires, or never
+    /// Time when the key expires, such as 90d or 2027-01-01T00:00:00Z. Default: the expiry of your own key
     #[arg(long, value_name = "TIME")]
     expires: Option<String>,
     #[command(flatten)]
@@ -65,15 +65,16 @@ pub struct Create {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Role {
-    /// Everything, keys included
+    /// Everything, including keys
     Admin,
-    /// Everything about organizations and tenants; no keys
+    /// Reads and changes organizations and tenants; no access to keys
     Operator,
-    /// Reads everything, the audit log and keys included
+    /// Reads everything, including the audit log and keys
     Auditor,
-    /// Reads; no keys
+    /// Reads organizations and tenants, and plans changes; no access to keys
     Viewer,
-    /// For a customer's own staff: reads its own, and changes display name, labels and webhooks; needs a scope
+    /// For staff of a customer: reads the tenants of its scope and changes their display name, labels and webhooks.
+    /// Requires --organization or --tenant
     Customer,
 }
 
@@ -89,10 +90,10 @@ pub struct List {
 #[derive(Args, Debug)]
 #[command(after_help = ROTATE)]
 pub struct Rotate {
-    /// The key's id or name
+    /// Id or name of the key
     #[arg(value_name = "KEY")]
     name: String,
-    /// How long the former token keeps working: 0s to 30d
+    /// Time that the previous token keeps working, from 0s to 30d
     #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = duration)]
     overlap: Duration,
     #[command(flatten)]
@@ -103,20 +104,20 @@ pub struct Rotate {
 #[derive(Args, Debug)]
 #[command(after_help = REVOKE)]
 pub struct Revoke {
-    /// The key's id or name
+    /// Id or name of the key
     #[arg(value_name = "KEY")]
     name: String,
-    /// Also revoke the keys that this key created, and those that these created
+    /// Also revoke the keys that this key created, directly and indirectly
     #[arg(long)]
     with_children: bool,
     #[command(flatten)]
     output: Output,
 }
 
-/// Makes a key.
+/// Creates a key.
 ///
 /// # Errors
-/// What the server says.
+/// Fails if the request fails.
 pub async fn create(client: &Client, given: Create) -> Result<Exit, Failure> {
     let role = match given.role {
         Role::Admin => "admin",
@@ -139,12 +140,15 @@ pub async fn create(client: &Client, given: Create) -> Result<Exit, Failure> {
     let made = made.map_err(|failure| failure.of_flags(&flags))?;
     let id = &made.value.key.key_id;
     show(&made, given.output.output, || {
-        let failure = Failure::refused(format!("{id} was created, but its token was lost on the way: create another"));
+        let failure = Failure::refused(format!(
+            "{id} was created, but its token was lost with the first response: revoke it and create another key"
+        ));
         failure.and_type(&format!("key revoke {}", quoted(id)))
     })
 }
 
-/// Prints a key with its token, which is missing when the first answer was lost: what the server keeps of it has no token.
+/// Prints a key with its token. The token is missing if the response is a replay after a lost one, because the server
+/// does not store tokens.
 fn show(made: &Received<NewKey<'static>>, format: Format, lost: impl FnOnce() -> Failure) -> Result<Exit, Failure> {
     let NewKey { key, token } = &made.value;
     let Some(token) = token else { return Err(lost()) };
@@ -155,7 +159,7 @@ fn show(made: &Received<NewKey<'static>>, format: Format, lost: impl FnOnce() ->
         Format::Table | Format::Wide => {
             one_of(&KEYS, key, &made.raw, format)?;
             say(&format!("\n{token}"))?;
-            remark("this token is shown once and kept nowhere: store it now");
+            remark("this token is shown only once: store it now");
         }
     }
     Ok(Exit::Done)
@@ -164,7 +168,7 @@ fn show(made: &Received<NewKey<'static>>, format: Format, lost: impl FnOnce() ->
 /// Lists keys.
 ///
 /// # Errors
-/// What the server says.
+/// Fails if the request fails.
 pub async fn list(client: &Client, given: List) -> Result<Exit, Failure> {
     let mut printer = Printer::new(&KEYS, given.output.output);
     listing::List::of(&["keys"]).pages(client, |items| printer.page(&items).map(|()| true)).await?;
@@ -172,10 +176,10 @@ pub async fn list(client: &Client, given: List) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Gives a key a new token.
+/// Rotates a key.
 ///
 /// # Errors
-/// What the server says.
+/// Fails if the request fails.
 pub async fn rotate(client: &Client, given: Rotate) -> Result<Exit, Failure> {
     let key = naming::key(client, &given.name).await?;
     let id = &*key.value.key_id;
@@ -184,8 +188,9 @@ pub async fn rotate(client: &Client, given: Rotate) -> Result<Exit, Failure> {
     let rotated = client.v1(Method::POST, &["keys", id, "rotate"]).json(&body).receive::<NewKey<'static>>().await;
     let rotated = rotated.map_err(|failure| failure.of_flags(&[("/overlap_seconds", "--overlap")]))?;
     show(&rotated, given.output.output, || {
-        let failure =
-            Failure::refused(format!("{id} was rotated, but its new token was lost on the way: rotate again"));
+        let failure = Failure::refused(format!(
+            "{id} was rotated, but its new token was lost with the first response: rotate it again"
+        ));
         failure.and_type(&format!("key rotate {}", quoted(id)))
     })
 }
@@ -193,7 +198,7 @@ pub async fn rotate(client: &Client, given: Rotate) -> Result<Exit, Failure> {
 /// Revokes a key.
 ///
 /// # Errors
-/// What the server says.
+/// Fails if the request fails.
 pub async fn revoke(client: &Client, given: Revoke) -> Result<Exit, Failure> {
     let name = given.name.as_str();
     let key = naming::key(client, name).await?;

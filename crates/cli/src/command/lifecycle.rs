@@ -1,4 +1,4 @@
-//! What the verbs of the lifecycle have in common: asked for, accepted, waited for.
+//! Functions shared by the lifecycle commands: send the request, then wait for the job.
 
 use crate::client::{Client, Request};
 use crate::exit::Exit;
@@ -13,14 +13,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use tenancy_core::action::Action;
 
-/// A change of the lifecycle that was accepted, with the tenant as it came.
+/// Response to an accepted lifecycle request.
 #[derive(Deserialize)]
 struct Accepted {
     tenant: Received<Tenant>,
     job: Option<OpenJob>,
 }
 
-/// Sends what asks for a transition, and waits for the jobs it queues.
+/// Sends a lifecycle request and waits for the queued jobs.
 pub async fn ask_for(
     client: &Client,
     request: Request<'_>,
@@ -31,10 +31,11 @@ pub async fn ask_for(
     finish(client, (&tenant.value, &tenant.raw), job.as_ref(), patience, format).await
 }
 
-/// Sends what places or releases a hold on an organization, and says which stand. Its tenants follow by themselves.
+/// Sends a request that places or releases a hold on an organization, and prints its holds. Does not wait for the
+/// tenants.
 ///
 /// # Errors
-/// What the server says.
+/// Fails if the request fails.
 pub async fn ask_organization(request: Request<'_>, format: Format) -> Result<Exit, Failure> {
     let organization: Received<Organization> = request.receive().await?;
     if !matches!(format, Format::Table | Format::Wide) {
@@ -42,42 +43,42 @@ pub async fn ask_organization(request: Request<'_>, format: Format) -> Result<Ex
     }
     let Organization { organization_id: id, holds, .. } = &organization.value;
     say(&match joined(holds.iter().flatten().map(|hold| &hold.hold)).as_str() {
-        "" => format!("{id} has no hold: its tenants go where their own holds and manifests say"),
-        holds => format!("{id} is held by {holds}, and all its tenants with it"),
+        "" => format!("{id} has no hold: the manifests and holds of its tenants apply"),
+        holds => format!("{id} and all its tenants are held by {holds}"),
     })?;
     let list = format!("get tenants --organization {}", quoted(id));
     remark(&format!("next: {}", crate::program::command(&list)));
     Ok(Exit::Done)
 }
 
-/// Waits for the jobs of an accepted change of a tenant, and says how the tenant is then. `asked_for` is the job of a change
-/// of the lifecycle.
+/// Waits for the jobs after an accepted change of a tenant, and prints its state. `requested` is the job of a lifecycle
+/// request.
 pub async fn finish(
     client: &Client,
     (tenant, raw): (&Tenant, &Value),
-    asked_for: Option<&OpenJob>,
+    requested: Option<&OpenJob>,
     patience: Patience,
     format: Format,
 ) -> Result<Exit, Failure> {
     let id = tenant.row.tenant_id.to_string();
     if patience.no_wait {
-        return match (format, asked_for.or(tenant.open_job.as_ref())) {
+        return match (format, requested.or(tenant.open_job.as_ref())) {
             (Format::Table | Format::Wide, Some(job)) => {
                 say(&format!("{id}: {} is {} ({})", job.action, job.state, job.job_id))?;
                 remark(&format!("next: {}", crate::program::command(&format!("wait {}", quoted(&id)))));
                 Ok(Exit::Done)
             }
-            (Format::Table | Format::Wide, None) => said(tenant),
+            (Format::Table | Format::Wide, None) => print_state(tenant),
             _ => one_of(&TENANTS, &tenant.row, raw, format).map(|()| Exit::Done),
         };
     }
     let settled = settle_all(client, std::slice::from_ref(&id), patience.deadline()).await?;
-    let Some(settled) = settled.get(&id) else { return said(tenant) };
+    let Some(settled) = settled.get(&id) else { return print_state(tenant) };
     let line = settled.verdict(patience.timeout)?;
     match format {
-        // A caller who archived the tenant knows that it is not in the desired state of its manifest.
-        Format::Table | Format::Wide if asked_for.is_some_and(|job| job.action == Action::Delete) => {
-            return said(&settled.tenant.value);
+        // After `delete`, the difference between Archived and the desired state is expected.
+        Format::Table | Format::Wide if requested.is_some_and(|job| job.action == Action::Delete) => {
+            return print_state(&settled.tenant.value);
         }
         Format::Table | Format::Wide => say(&line)?,
         _ => one_of(&TENANTS, &settled.tenant.value.row, &settled.tenant.raw, format)?,
@@ -88,21 +89,21 @@ pub async fn finish(
     Ok(Exit::Done)
 }
 
-fn said(tenant: &Tenant) -> Result<Exit, Failure> {
+fn print_state(tenant: &Tenant) -> Result<Exit, Failure> {
     say(&format!("{} is {}", tenant.row.tenant_id, tenant.row.state))?;
     Ok(Exit::Done)
 }
 
-/// Asks a person for a yes; where nobody can be asked, what was typed is the yes.
+/// Asks for confirmation. Does not ask with `--yes` or without a terminal.
 ///
 /// # Errors
-/// When the answer is no.
+/// Fails if the answer is not yes.
 pub fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     if yes || !can_ask() {
         return Ok(());
     }
     match ask(&format!("{question} [y/N]"))?.to_lowercase().as_str() {
         "y" | "yes" => Ok(()),
-        _ => Err(Failure::refused("nothing was done")),
+        _ => Err(Failure::refused("not confirmed: nothing was changed")),
     }
 }

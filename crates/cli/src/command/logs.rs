@@ -1,4 +1,4 @@
-//! `logs`: what a job wrote.
+//! `logs`: prints the log of a job.
 
 use crate::client::Client;
 use crate::exit::Exit;
@@ -12,26 +12,26 @@ use clap::Args;
 
 const EXAMPLES: &str = "\
 Examples:
-  tenancy logs acme-eu                    of its newest job
+  tenancy logs acme-eu                    Prints the log of its newest job.
   tenancy logs acme-eu/job_018f4e9a
-  tenancy logs acme-eu -o json            the job whole
-  tenancy get jobs acme-eu                which jobs there are";
+  tenancy logs acme-eu -o json            Prints the whole job.
+  tenancy get jobs acme-eu                Lists the jobs.";
 
 /// Arguments of `logs`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Logs {
-    /// A job, or a tenant for its newest job
+    /// Job, or tenant for its newest job
     #[arg(value_name = "JOB or TENANT")]
     name: String,
     #[command(flatten)]
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the server says.
+/// Fails if the request fails.
 pub async fn run(client: &Client, given: Logs) -> Result<Exit, Failure> {
     let name = given.name.as_str();
     let job = match naming::name(name) {

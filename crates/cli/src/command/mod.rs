@@ -1,4 +1,4 @@
-//! The commands: one verb or noun in each file.
+//! The commands, one per file.
 
 pub mod activate;
 pub mod apply;

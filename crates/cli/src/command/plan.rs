@@ -1,4 +1,4 @@
-//! `plan`: what `apply` would do.
+//! `plan`: shows what `apply` would change.
 
 use crate::allow::Allow;
 use crate::client::Client;
@@ -14,7 +14,7 @@ const EXAMPLES: &str = "\
 Examples:
   tenancy plan -f acme.yaml
   tenancy plan -f tenants/ -f more.yaml
-  tenancy plan -f acme.yaml --exit-code    10 when applying would change something, for CI";
+  tenancy plan -f acme.yaml --exit-code    For CI: ends with 10 if there are changes.";
 
 /// Arguments of `plan`.
 #[derive(Args, Debug)]
@@ -22,7 +22,7 @@ Examples:
 pub struct Plan {
     #[command(flatten)]
     files: Files,
-    /// End with 10 when there are changes
+    /// End with exit code 10 if there are changes
     #[arg(long)]
     exit_code: bool,
     #[command(flatten)]
@@ -31,10 +31,10 @@ pub struct Plan {
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the server says, and what it would refuse.
+/// Fails if the request fails or the server would refuse a document.
 pub async fn run(client: &Client, given: Plan) -> Result<Exit, Failure> {
     let documents = Documents::read(&given.files.files)?;
     let applied = send(client, documents, &given.allow.allow, true).await?;

@@ -1,4 +1,4 @@
-//! `purge`: destroys an archived tenant's data for good.
+//! `purge`: destroys the data of an archived tenant permanently.
 
 use crate::client::Client;
 use crate::command::lifecycle::ask_for;
@@ -15,19 +15,19 @@ use serde_json::json;
 
 const EXAMPLES: &str = "\
 Examples:
-  tenancy purge acme-eu         asks for the tenant's id again
-  tenancy purge acme-eu --yes   for scripts
+  tenancy purge acme-eu         Asks for the id of the tenant.
+  tenancy purge acme-eu --yes   For scripts.
 
-Only an archived tenant whose grace period is over. The audit log stays; the id is never used again.";
+The tenant must be archived, and its grace period must be over. The audit log is kept. The id is never reused.";
 
 /// Arguments of `purge`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Purge {
-    /// A tenant, by its id or an alias such as stripe:cus_9s6
+    /// Id of the tenant, or an alias such as stripe:cus_9s6
     #[arg(value_name = "TENANT")]
     name: String,
-    /// Do not ask; where nobody can be asked, it must be said
+    /// Skip the confirmation prompt; required without a terminal
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]
@@ -36,21 +36,21 @@ pub struct Purge {
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the server says, or the job that failed.
+/// Fails if the request or a job fails.
 pub async fn run(client: &Client, given: Purge) -> Result<Exit, Failure> {
     let name = naming::tenant(&given.name)?;
     let tenant: TenantRow = client.get(&["tenants", name]).await?.value;
     let id = &*tenant.tenant_id;
-    // Nothing brings it back, so that, unlike elsewhere, silence is no yes.
+    // A purge cannot be undone. Unlike other commands, it requires --yes without a terminal.
     if !given.yes {
         if !can_ask() {
-            return Err(Failure::usage("a purge cannot be undone: say --yes where nobody can be asked"));
+            return Err(Failure::usage("a purge cannot be undone: without a terminal, confirm it with --yes"));
         }
-        if ask(&format!("this destroys the data of {id} for good; type its id to go on:"))? != id {
-            return Err(Failure::refused("nothing was done"));
+        if ask(&format!("This destroys the data of {id} permanently. Type the id of the tenant to confirm:"))? != id {
+            return Err(Failure::refused("not confirmed: nothing was changed"));
         }
     }
     let request = client.v1(Method::POST, &["tenants", id, "purge"]).json(&json!({}));

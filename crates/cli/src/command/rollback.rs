@@ -1,4 +1,4 @@
-//! `rollback`: puts an earlier version back, as a new one.
+//! `rollback`: restores an earlier version of a tenant as a new version.
 
 use crate::allow::Allow;
 use crate::change;
@@ -23,18 +23,18 @@ Examples:
   tenancy rollback acme-eu 2
   tenancy rollback acme-eu 2 --yes --allow move-region
 
-The manifest of that version becomes a new version; holds and state are none of a manifest's.";
+The manifest of that version becomes a new version. Holds and the state are not part of a manifest and stay.";
 
 /// Arguments of `rollback`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Rollback {
-    /// A tenant, by its id or an alias
+    /// Id of the tenant, or an alias such as stripe:cus_9s6
     #[arg(value_name = "TENANT")]
     name: String,
-    /// The version to put back
+    /// Version to restore
     version: i64,
-    /// Do not ask; where nobody can be asked, what was typed is the yes
+    /// Skip the confirmation prompt. Without a terminal, the command never prompts
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]
@@ -45,26 +45,26 @@ pub struct Rollback {
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the server says, or the job that failed.
+/// Fails if the request or a job fails.
 pub async fn run(client: &Client, given: Rollback) -> Result<Exit, Failure> {
     let tenant = naming::tenant(&given.name)?;
     let current = current_version(client, tenant).await?;
     let wanted = manifest(client, tenant, given.version).await?;
     let changes = between(&manifest(client, tenant, current).await?, &wanted);
     if changes.is_empty() {
-        remark(&format!("unchanged: version {current} says the same as version {}", given.version));
+        remark(&format!("unchanged: versions {current} and {} are equal", given.version));
         if !matches!(given.output.output, Format::Table | Format::Wide) {
             one(&TENANTS, &client.get(&["tenants", tenant]).await?, given.output.output)?;
         }
         return Ok(Exit::Done);
     }
-    remark(&format!("from version {current} back to what version {} said:", given.version));
+    remark(&format!("changes from version {current} to the manifest of version {}:", given.version));
     change::lines(&changes, "  ", error_colours()).iter().for_each(|line| remark(line));
-    confirm("go on?", given.yes)?;
-    // On the version that the plan was made for: what changed meanwhile is not undone unseen.
+    confirm("Restore it?", given.yes)?;
+    // Based on the version that was compared, so that a concurrent change is not overwritten.
     let request =
         client.v1(Method::PUT, &["tenants", tenant]).on_version(current).allow(&given.allow.allow).json(&wanted);
     let after: Received<Written<Tenant>> = request.receive().await?;

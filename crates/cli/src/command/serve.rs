@@ -1,4 +1,4 @@
-//! `serve`: the server.
+//! `serve`: starts the server.
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -23,42 +23,42 @@ const EXAMPLES: &str = "\
 Examples:
   tenancy serve --database postgres://tenancy@db/tenancy
   tenancy serve --config /etc/tenancy.toml
-  tenancy serve --print-config > tenancy.toml      the commented default, which is the manual
+  tenancy serve --print-config > tenancy.toml      Writes the default configuration with comments.
 
-Flags win over the environment (TENANCY_LISTEN, TENANCY_LIMITS_MAX_BODY_BYTES, …), that over the file.
-TENANCY_LOG says what is logged: info, debug, tenancy_server=debug.";
+Options override environment variables (TENANCY_LISTEN, TENANCY_LIMITS_MAX_BODY_BYTES, …), which override the file.
+TENANCY_LOG sets the log filter, such as info, debug or tenancy_server=debug.";
 
 /// Arguments of `serve`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Serve {
-    /// A configuration file
+    /// Configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// sqlite:PATH or postgres://…; the embedded one in the data directory when left out
+    /// Database: sqlite:PATH or postgres://…. Default: a SQLite file in the data directory
     #[arg(long, value_name = "URL")]
     database: Option<String>,
-    /// Where the embedded database is kept (default ./.tenancy)
+    /// Directory of the SQLite database. Default: ./.tenancy
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where to listen (default 127.0.0.1:7300; port 0 picks one)
+    /// Address to listen on; port 0 chooses a free port. Default: 127.0.0.1:7300
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
-    /// A proxy that ends TLS stands before this server: it may listen on other than loopback addresses
+    /// Allow addresses other than loopback, because a proxy in front of this server terminates TLS
     #[arg(long)]
     behind_tls_proxy: bool,
-    /// How log lines are written: text on a terminal, json elsewhere when left out
+    /// Format of log lines. Default: text on a terminal, otherwise json
     #[arg(long, value_enum, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
-    /// Print the commented default configuration, and stop
+    /// Print the default configuration with comments, and exit
     #[arg(long)]
     print_config: bool,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// Why it cannot serve.
+/// Fails if the server cannot start.
 pub async fn run(given: Serve) -> Result<Exit, Failure> {
     if given.print_config {
         crate::terminal::write(tenancy_server::config::DEFAULT_TOML)?;
@@ -82,12 +82,12 @@ async fn serve(config: Config, database: Database, stop: CancellationToken) -> R
     reached(&database).await?;
     if matches!(database, Database::Sqlite(_)) {
         make_data_directory(&config)?;
-        // One process has this file, so that nobody else can be on an older release: it is brought up by itself.
+        // Only one process can open this file, so no process of an older release uses it: migrate automatically.
         database.migrate(false).await.map_err(of_database)?;
     }
     let store = database.open().await.map_err(of_database)?;
     mark_served(&store).await?;
-    look_for_keys(&store, &database).await?;
+    warn_without_keys(&store, &database).await?;
     let listener = match listen(config.listen).await {
         Ok(listener) => listener,
         Err(failure) => {
@@ -101,8 +101,8 @@ async fn serve(config: Config, database: Database, stop: CancellationToken) -> R
     served.map(|()| Exit::Done).map_err(of_database)
 }
 
-/// Says so where nobody can be let in.
-async fn look_for_keys(store: &Store, database: &Database) -> Result<(), Failure> {
+/// Logs a warning if no key exists.
+async fn warn_without_keys(store: &Store, database: &Database) -> Result<(), Failure> {
     let one = Page { after: None, limit: 1 };
     if !store.api_keys(&Scope::All, &one).await.map_err(of_database)?.items.is_empty() {
         return Ok(());
@@ -110,9 +110,9 @@ async fn look_for_keys(store: &Store, database: &Database) -> Result<(), Failure
     let make = command("db key NAME");
     match database {
         Database::Sqlite(_) => {
-            tracing::warn!("no key exists, so nobody is let in: stop this server first, then {make}")
+            tracing::warn!("no key exists: stop this server, then create one with {make}")
         }
-        Database::Postgres(_) => tracing::warn!("no key exists, so nobody is let in: {make}"),
+        Database::Postgres(_) => tracing::warn!("no key exists: create one with {make}"),
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `set`: changes single fields.
+//! `set`: changes single fields of a tenant or an environment.
 
 use crate::allow::Allow;
 use crate::change;
@@ -24,18 +24,18 @@ Examples:
   tenancy set acme-eu quotas.apiRateLimit=400
   tenancy set acme-eu labels.tier=platinum desired_state=Suspended
   tenancy set acme-eu/prod quotas.storageGiB=450
-  tenancy set acme-eu labels.tier=null        clears it
-  tenancy set acme-eu 'labels.tier=\"null\"'    the text, and not nothing
+  tenancy set acme-eu labels.tier=null        Removes the label.
+  tenancy set acme-eu 'labels.tier=\"null\"'    Sets the text \"null\".
 
-A value is read as JSON where it is JSON, and as text otherwise.";
+A value that is valid JSON is used as JSON, any other value as text.";
 
 /// Arguments of `set`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Set {
-    /// A tenant or an environment: acme-eu, or acme-eu/prod
+    /// Tenant or environment, such as acme-eu or acme-eu/prod
     name: String,
-    /// A field and its value
+    /// Field and value, such as quotas.apiRateLimit=400
     #[arg(value_name = "FIELD=VALUE", required = true)]
     fields: Vec<String>,
     #[command(flatten)]
@@ -46,10 +46,10 @@ pub struct Set {
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the server says, or the job that failed.
+/// Fails if the request or a job fails.
 pub async fn run(client: &Client, given: Set) -> Result<Exit, Failure> {
     let mut patch = Value::Object(Map::new());
     for field in &given.fields {
@@ -72,14 +72,14 @@ pub async fn run(client: &Client, given: Set) -> Result<Exit, Failure> {
             if patched::<Environment>(request, &given, &patch, &before.raw).await?.is_none() {
                 return Ok(Exit::Done);
             }
-            // An environment's own answer does not have its tenant's job in it.
+            // The response for an environment does not contain the job of the tenant.
             let tenant: Received<Tenant> = client.get(&["tenants", tenant]).await?;
             finish(client, (&tenant.value, &tenant.raw), None, given.patience, given.output.output).await
         }
     }
 }
 
-/// Sends the patch and says what it changed; `None` when a person was told that it changed nothing.
+/// Sends the patch and prints the changes. Returns `None` if nothing changed and `unchanged` was printed.
 async fn patched<T: DeserializeOwned>(
     request: Request<'_>,
     given: &Set,
@@ -104,7 +104,7 @@ async fn patched<T: DeserializeOwned>(
 fn add(patch: &mut Value, field: &str) -> Result<(), Failure> {
     let bad = || Failure::usage(format!("{field:?} is not FIELD=VALUE, such as quotas.apiRateLimit=400"));
     let (path, value) = field.split_once('=').ok_or_else(bad)?;
-    // A label's key and an alias's kind may hold dots, and their values are texts whatever they look like.
+    // Keys of labels and kinds of aliases can contain dots, and their values are always texts.
     let (parts, is_text) = match path.split_once('.') {
         Some((object @ ("labels" | "aliases"), key)) => (vec![object, key], true),
         _ => (path.split('.').collect(), matches!(path, "display_name" | "region" | "organization_id")),

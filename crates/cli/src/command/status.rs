@@ -1,4 +1,4 @@
-//! `status`: which server, who we are to it, and what is there.
+//! `status`: shows the server, the key, and counts of tenants, organizations and open jobs.
 
 use crate::client::Client;
 use crate::exit::Exit;
@@ -21,7 +21,7 @@ use tenancy_api::key::WhoAmI;
 use tenancy_api::status::{BackgroundLoop, Status as ServerStatus};
 use tenancy_core::job::JobState;
 
-/// Most things that are counted one by one; beyond, "at least".
+/// Maximum number of items to count. More are shown as "at least".
 const MAX_COUNTED: usize = 5_000;
 
 const EXAMPLES: &str = "\
@@ -37,12 +37,12 @@ pub struct Status {
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the server says; [`Exit::NoServer`] when it is not ready.
+/// Fails if a request fails. Ends with [`Exit::NoServer`] if the server is not ready.
 pub async fn run(client: &Client, given: Status) -> Result<Exit, Failure> {
-    // Once, and not again: that it is not ready is an answer here.
+    // Without retries: a server that is not ready is a valid result here.
     let (_, ready) = client.request(Method::GET, &["readyz"]).look().await?;
     let Ok(ready) = Readiness::deserialize(&ready) else { return Err(client.no_tenancy()) };
     let mut report = Report {
@@ -53,7 +53,7 @@ pub async fn run(client: &Client, given: Status) -> Result<Exit, Failure> {
         warnings: ready.warnings,
         has: None,
     };
-    // A server that is not ready can say nothing of what it has.
+    // A server that is not ready cannot answer these requests.
     if report.ready {
         report.has = Some(Has {
             key: client.get(&["whoami"]).await?,
@@ -72,7 +72,7 @@ pub async fn run(client: &Client, given: Status) -> Result<Exit, Failure> {
     Ok(if report.ready { Exit::Done } else { Exit::NoServer })
 }
 
-/// What `status` says.
+/// Output of `status`.
 #[derive(Debug, Serialize)]
 struct Report {
     url: String,
@@ -84,7 +84,7 @@ struct Report {
     has: Option<Has>,
 }
 
-/// What a server that is ready says of itself.
+/// Details of a server that is ready.
 #[derive(Debug, Serialize)]
 struct Has {
     #[serde(serialize_with = "as_it_came")]
@@ -99,7 +99,7 @@ fn as_it_came<T, S: Serializer>(received: &Received<T>, serializer: S) -> Result
     received.raw.serialize(serializer)
 }
 
-/// How many there are, in all and by a word.
+/// Number of items, in total and by state.
 #[derive(Debug, Default, Serialize)]
 struct Count {
     count: usize,
@@ -134,7 +134,7 @@ async fn open_jobs(client: &Client) -> Result<Count, Failure> {
     Ok(Count { count, at_least: count >= MAX_COUNTED, ..Count::default() })
 }
 
-/// The loops in the background of the server that answers; `None` where it has no such route yet, or this key may not read
+/// Returns the background loops of the server; `None` if the server does not have this route or the key may not read
 /// it.
 async fn background(client: &Client) -> Result<Option<Vec<BackgroundLoop<'static>>>, Failure> {
     match client.get::<ServerStatus<'static>>(&["status"]).await {
@@ -165,20 +165,20 @@ fn render(report: &Report, colours: bool) -> String {
     Table::untitled(2, colours).render(&rows)
 }
 
-/// `5 loops, all well`, or each loop whose last run failed, with its error.
+/// Returns `5 loops, no errors`, or each loop whose last run failed, with its error.
 fn in_background(loops: &[BackgroundLoop<'_>]) -> String {
     let is_failing = |one: &&BackgroundLoop<'_>| one.last_error_at.is_some() && one.last_error_at == one.last_run_at;
-    let said = |one: &BackgroundLoop<'_>| {
+    let failure = |one: &BackgroundLoop<'_>| {
         let at = one.last_error_at.map(|at| format!(" at {at}")).unwrap_or_default();
         format!("{} failed{at}: {}", one.name, one.last_error.as_deref().unwrap_or_default())
     };
-    match loops.iter().filter(is_failing).map(said).collect::<Vec<_>>() {
-        failing if failing.is_empty() => format!("{} loops, all well", loops.len()),
+    match loops.iter().filter(is_failing).map(failure).collect::<Vec<_>>() {
+        failing if failing.is_empty() => format!("{} loops, no errors", loops.len()),
         failing => failing.join("; "),
     }
 }
 
-/// `3: 2 Active, 1 Suspended`
+/// Formats a count as `3: 2 Active, 1 Suspended`.
 fn counted(count: &Count) -> String {
     let least = if count.at_least { "at least " } else { "" };
     let parts = joined(count.by.iter().map(|(word, count)| format!("{count} {word}")));
@@ -201,8 +201,8 @@ mod tests {
         }
     }
 
-    /// A loop that ran last at a certain time, and may have failed.
-    fn went(name: &'static str, failed_at: Option<&str>) -> BackgroundLoop<'static> {
+    /// A loop with a fixed last run, which optionally failed.
+    fn background_loop(name: &'static str, failed_at: Option<&str>) -> BackgroundLoop<'static> {
         let at = |text: &str| text.parse().expect("a time");
         BackgroundLoop {
             name: name.into(),
@@ -217,13 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn must_say_where_who_and_what() {
+    fn must_show_server_key_and_counts() {
         let key = json!({"key_id": "key_1", "name": "dev", "role": "admin", "scope": "all"});
         let key = Received::of(key).expect("a key");
         let by = BTreeMap::from([("Active".to_owned(), 2), ("Suspended".to_owned(), 1)]);
         let tenants = Count { count: 3, at_least: false, by };
         let organizations = Count { count: 1, ..Count::default() };
-        let background = Some(vec![went("jobs", None), went("ended-holds", Some("2026-07-01T00:00:01Z"))]);
+        let background =
+            Some(vec![background_loop("jobs", None), background_loop("ended-holds", Some("2026-07-01T00:00:01Z"))]);
         let report = ready(Some(Has { key, tenants, organizations, open_jobs: Count::default(), background }));
         assert_eq!(
             render(&report, false),
@@ -234,7 +235,7 @@ mod tests {
              organizations  1\n\
              tenants        3: 2 Active, 1 Suspended\n\
              open jobs      0\n\
-             background     2 loops, all well\n"
+             background     2 loops, no errors\n"
         );
         let expected = json!({
             "url": "http://127.0.0.1:7300", "found_by": "context dev", "ready": true, "not_ready_because": null,
@@ -246,7 +247,7 @@ mod tests {
         let mut shown = json!(report);
         assert!(shown.as_object_mut().and_then(|shown| shown.remove("background")).is_some());
         assert_eq!(shown, expected);
-        let failing = [went("jobs", Some("2026-07-01T00:00:02Z"))];
+        let failing = [background_loop("jobs", Some("2026-07-01T00:00:02Z"))];
         assert_eq!(in_background(&failing), "jobs failed at 2026-07-01T00:00:02Z: no answer");
         let warned = Report { warnings: vec!["few partitions lie ahead".to_owned()], ..ready(None) };
         assert!(render(&warned, false).contains("yes, but few partitions lie ahead"));

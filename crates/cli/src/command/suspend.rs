@@ -15,29 +15,30 @@ use tenancy_api::document::Suspension;
 
 const EXAMPLES: &str = "\
 Examples:
-  tenancy suspend acme-eu --reason 'asked for by the customer'
+  tenancy suspend acme-eu --reason 'requested by the customer'
   tenancy suspend acme-eu --hold billing --reason 'invoice 1042' --until 14d
-  tenancy suspend acme --organization --hold billing --reason 'invoice 1042'   all tenants of acme
+  tenancy suspend acme --organization --hold billing --reason 'invoice 1042'
 
-A hold stands outside the manifest: the next `apply` leaves the tenant suspended and says which hold keeps it.";
+With --organization, the hold suspends all tenants of the organization.
+A hold is not part of the manifest: `apply` does not release it, and shows which hold suspends the tenant.";
 
 /// Arguments of `suspend`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Suspend {
-    /// A tenant, by its id or an alias such as stripe:cus_9s6; an organization with --organization
+    /// Id of the tenant, or an alias such as stripe:cus_9s6; id of the organization with --organization
     #[arg(value_name = "TENANT")]
     name: String,
-    /// Hold all tenants of the organization of that name; they follow, and are not waited for
+    /// Suspend all tenants of the organization. The command does not wait for them
     #[arg(long)]
     organization: bool,
-    /// Why; kept beside the audit log, and gone with a purge
+    /// Reason, shown with the audit log; a purge deletes it
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// The kind of the hold: billing, abuse, security, operator, …; the operator's when left out
+    /// Kind of the hold, such as billing, abuse, security or operator. Default: operator
     #[arg(long, value_name = "KIND")]
     hold: Option<String>,
-    /// When it ends by itself: 2h, 14d, or 2026-12-24T00:00:00Z
+    /// Time when the hold ends automatically: 2h, 14d, or 2026-12-24T00:00:00Z
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     #[command(flatten)]
@@ -46,10 +47,10 @@ pub struct Suspend {
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the server says, or the job that failed.
+/// Fails if the request or a job fails.
 pub async fn run(client: &Client, given: Suspend) -> Result<Exit, Failure> {
     let until = given.until.map(|until| ahead(&until, Timestamp::now())).transpose()?;
     let until = until.map(|until| until.to_string());

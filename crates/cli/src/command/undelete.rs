@@ -1,4 +1,4 @@
-//! `undelete`: takes a tenant out of the archive.
+//! `undelete`: restores an archived tenant.
 
 use crate::client::Client;
 use crate::command::lifecycle::ask_for;
@@ -15,13 +15,13 @@ const EXAMPLES: &str = "\
 Examples:
   tenancy undelete acme-eu
 
-It comes back Suspended, and becomes Active from there if that is its desired state and no hold stands.";
+The tenant becomes Suspended, and then Active if that is its desired state and no hold suspends it.";
 
 /// Arguments of `undelete`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Undelete {
-    /// A tenant, by its id or an alias such as stripe:cus_9s6
+    /// Id of the tenant, or an alias such as stripe:cus_9s6
     #[arg(value_name = "TENANT")]
     name: String,
     #[command(flatten)]
@@ -30,10 +30,10 @@ pub struct Undelete {
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the server says, or the job that failed.
+/// Fails if the request or a job fails.
 pub async fn run(client: &Client, given: Undelete) -> Result<Exit, Failure> {
     let segments = ["tenants", naming::tenant(&given.name)?, "undelete"];
     let request = client.v1(Method::POST, &segments).json(&json!({}));

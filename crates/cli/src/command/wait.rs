@@ -1,4 +1,4 @@
-//! `wait`: until a tenant is in its desired state, or a job ended.
+//! `wait`: waits until a tenant is in its desired state, or until a job ends.
 
 use crate::client::Client;
 use crate::exit::Exit;
@@ -6,9 +6,10 @@ use crate::failure::Failure;
 use crate::kinds::{JOBS, TENANTS};
 use crate::naming;
 use crate::output::{Format, Output, one, one_of};
+use crate::program::command;
 use crate::progress::Progress;
 use crate::terminal::{plain, say};
-use crate::waiting::{MOST_SECONDS, Patience, Settled, settle, why};
+use crate::waiting::{MAX_TIMEOUT_SECONDS, Patience, Settled, settle, why};
 use crate::wire::{Job, Received};
 use clap::{Args, ValueEnum, value_parser};
 use std::time::Duration;
@@ -16,39 +17,39 @@ use tenancy_api::Word;
 use tenancy_core::job::JobState;
 use tokio::time::{Instant, sleep};
 
-/// Pause between two looks at a tenant that waits for something outside, such as the release of a hold.
+/// Interval of polling a tenant without an open job, such as one that waits for the release of a hold.
 const LOOK_SECONDS: u64 = 1;
 
 const EXAMPLES: &str = "\
 Examples:
-  tenancy wait acme-eu                      until it is in its desired state
+  tenancy wait acme-eu                      Wait until it is in its desired state.
   tenancy wait acme-eu --state Archived
   tenancy wait --job acme-eu/job_018f4e9a
-  tenancy wait acme-eu -o json              and print it as it is then
+  tenancy wait acme-eu -o json              Print the tenant after the wait.
 
-Ends with 0, or with 6 when a job failed, or with 7 when the time is up.";
+Exit code: 0 when the state is reached, 6 if a job failed, 7 after the timeout.";
 
 /// Arguments of `wait`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Wait {
-    /// A tenant, by its id or an alias
+    /// Id of the tenant, or an alias such as stripe:cus_9s6
     #[arg(value_name = "TENANT", required_unless_present = "job", conflicts_with = "job")]
     name: Option<String>,
-    /// Until this job ended
+    /// Wait until this job ends
     #[arg(long, value_name = "JOB")]
     job: Option<String>,
-    /// Until the tenant is in this state, instead of the desired one
+    /// Wait for this state instead of the desired state
     #[arg(long, value_enum, ignore_case = true, conflicts_with = "job")]
     state: Option<State>,
-    /// Stop waiting after so long (exit code 7)
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = value_parser!(u64).range(..=MOST_SECONDS))]
+    /// Stop waiting after this time (exit code 7)
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = value_parser!(u64).range(..=MAX_TIMEOUT_SECONDS))]
     timeout: u64,
     #[command(flatten)]
     output: Output,
 }
 
-/// A state that can be waited for.
+/// A state to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "PascalCase")]
 enum State {
@@ -69,22 +70,22 @@ impl State {
     }
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// What the server says, the job that failed, or that time is up.
+/// Fails if a request or the job fails, or after the timeout.
 pub async fn run(client: &Client, given: Wait) -> Result<Exit, Failure> {
     let deadline = Patience { no_wait: false, timeout: given.timeout }.deadline();
     match (&given.name, &given.job) {
         (_, Some(job)) => for_job(client, job, deadline, &given).await,
         (Some(name), None) => for_tenant(client, naming::tenant(name)?, &given, deadline).await,
-        (None, None) => Err(Failure::usage("wait for what? write: wait TENANT")),
+        (None, None) => Err(Failure::usage(format!("name a tenant or a job: {}", command("wait TENANT")))),
     }
 }
 
 async fn for_tenant(client: &Client, name: &str, given: &Wait, deadline: Instant) -> Result<Exit, Failure> {
     let progress = Progress::of(1);
-    let mut told = false;
+    let mut is_reason_printed = false;
     loop {
         let settled = settle(client, name, deadline, &progress).await?;
         let reached = match given.state {
@@ -105,9 +106,9 @@ async fn for_tenant(client: &Client, name: &str, given: &Wait, deadline: Instant
             progress.finish();
             return Settled { timed_out: true, ..settled }.verdict(given.timeout).map(|_| Exit::TimedOut);
         }
-        // Said at once: whoever can end what keeps it need not wait for the time to be up.
-        if !told && given.state.is_none_or(|state| state == State::Active) {
-            told = true;
+        // Print the reason now, so that the user can act on it before the timeout.
+        if !is_reason_printed && given.state.is_none_or(|state| state == State::Active) {
+            is_reason_printed = true;
             progress.remark(&plain(&settled.verdict(given.timeout)?));
             settled.remedy().into_iter().for_each(|command| progress.remark(&format!("next: {command}")));
         }
@@ -152,7 +153,7 @@ mod tests {
     use clap::ValueEnum;
 
     #[test]
-    fn must_wait_for_every_state_there_is() {
+    fn must_accept_every_state() {
         let states: Vec<_> = State::value_variants().iter().map(|state| state.as_str()).collect();
         let words: Vec<_> = tenancy_core::tenant::State::WORDS.iter().map(|(word, _)| *word).collect();
         assert_eq!(states, words);

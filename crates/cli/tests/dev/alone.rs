@@ -1,4 +1,4 @@
-//! What needs no server.
+//! Commands that need no server.
 
 use super::shell::{EXAMPLE, Shell, mode};
 
@@ -6,14 +6,14 @@ use super::shell::{EXAMPLE, Shell, mode};
 fn must_say_how_to_start_a_server_when_none_is_known() {
     let shell = Shell::new();
     let said = shell.bad("get tenants", 8);
-    assert!(said.contains("no server is known here") && said.contains("tenancy dev\n"), "{said}");
-    // A path that can be pasted: this binary is not on the path.
+    assert!(said.contains("no server is configured") && said.contains("tenancy dev\n"), "{said}");
+    // The suggested command can be pasted. It has a path because this binary is not on PATH.
     let next = said.lines().find_map(|line| line.strip_prefix("next: ")).expect("a next command");
     assert!(next.ends_with("/tenancy dev") && next.starts_with('/'), "{next}");
 }
 
 #[test]
-fn must_say_when_nobody_listens() {
+fn must_say_that_no_server_answers() {
     let said = Shell::new().bad("get tenants --url http://127.0.0.1:1 --token x", 8);
     assert!(said.contains("no server answers at http://127.0.0.1:1"), "{said}");
 }
@@ -28,7 +28,7 @@ fn must_say_why_a_database_cannot_be_reached() {
 }
 
 #[test]
-fn must_say_that_nobody_is_let_in_where_no_key_exists() {
+fn must_warn_that_no_key_exists() {
     let shell = Shell::new();
     let (server, begun) = (shell.serve(&[]), std::time::Instant::now());
     let mut said = server.said();
@@ -36,18 +36,18 @@ fn must_say_that_nobody_is_let_in_where_no_key_exists() {
         assert!(begun.elapsed().as_secs() < 60, "{said}");
         said += &server.said();
     }
-    assert!(said.contains("no key exists") && said.contains("stop this server first"), "{said}");
+    assert!(said.contains("no key exists") && said.contains("stop this server"), "{said}");
     assert_eq!(server.stop(), 0);
 }
 
 #[test]
-fn must_end_with_2_for_a_command_line_that_makes_no_sense() {
+fn must_end_with_2_for_an_invalid_command_line() {
     let shell = Shell::new();
     for line in ["context add a/b http://h", "context add ok nonsense", "get tenants --context a --url http://h"] {
         assert_eq!(shell.run(line).code, 2, "{line}");
     }
     let ran = shell.run_with(&["get", "tenants", "--url", "http://127.0.0.1:1", "--token", "a\nb"], &[], None);
-    assert!(ran.code == 2 && ran.err.contains("the token holds"), "{ran:?}");
+    assert!(ran.code == 2 && ran.err.contains("the token contains"), "{ran:?}");
     for line in ["", "get", "get nonsense", "suspend acme-eu", "apply", "--nonsense", "get tenants --url nonsense"] {
         assert_eq!(shell.run(line).code, 2, "{line}");
     }
@@ -70,7 +70,7 @@ fn must_help_without_a_server() {
 }
 
 #[test]
-fn must_keep_contexts_for_their_owner_alone() {
+fn must_restrict_contexts_to_their_owner() {
     let shell = Shell::new();
     let add = ["context", "add", "prod", "https://tenancy.example.com"];
     assert_eq!(shell.run_with(&add, &[("TENANCY_TOKEN", "tnc_secret")], None).code, 0);
@@ -85,7 +85,7 @@ fn must_keep_contexts_for_their_owner_alone() {
 }
 
 #[test]
-fn must_not_fail_when_the_reader_goes_away() {
+fn must_not_fail_when_the_reader_closes_the_pipe() {
     let shell = Shell::new();
     let program = env!("CARGO_BIN_EXE_tenancy");
     let line = format!("set -o pipefail; '{program}' completions bash | head -c 1");
@@ -108,6 +108,6 @@ fn must_say_when_something_else_answers() {
     let shell = Shell::new();
     for line in ["status", "get tenants", "describe tenant acme-eu"] {
         let said = shell.bad(&format!("{line} --url {url} --token x"), 8);
-        assert!(said.contains(&format!("this is no Tenancy server: {url}")), "{said}");
+        assert!(said.contains(&format!("not a Tenancy server: {url}")), "{said}");
     }
 }

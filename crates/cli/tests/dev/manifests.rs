@@ -40,7 +40,7 @@ fn must_plan_and_apply_what_changed() {
 }
 
 #[test]
-fn must_export_what_changes_nothing_when_it_is_applied() {
+fn must_export_manifests_that_change_nothing_when_applied() {
     let shell = Shell::new();
     let _dev = shell.dev(&["--apply", EXAMPLE]);
     for format in ["yaml", "json"] {
@@ -54,7 +54,7 @@ fn must_export_what_changes_nothing_when_it_is_applied() {
 }
 
 #[test]
-fn must_take_a_directory_and_refuse_all_or_write_all() {
+fn must_apply_a_directory_completely_or_not_at_all() {
     let shell = Shell::new();
     let _dev = shell.dev(&[]);
     std::fs::create_dir(shell.path("tenants")).expect("made");
@@ -72,7 +72,7 @@ fn must_take_a_directory_and_refuse_all_or_write_all() {
 }
 
 #[test]
-fn must_gate_what_destroys_data() {
+fn must_require_confirmation_to_destroy_data() {
     let shell = Shell::new();
     let _dev = shell.dev(&["--apply", EXAMPLE]);
     let less = "kind: Tenant\ntenant_id: acme-eu\norganization_id: acme\nenvironments: [{name: prod}]\n";
@@ -87,7 +87,7 @@ fn must_gate_what_destroys_data() {
 }
 
 #[test]
-fn must_send_in_parts_what_no_request_takes() {
+fn must_send_input_that_exceeds_one_request_in_parts() {
     let shell = Shell::new();
     let _dev = shell.dev(&[]);
     // Tenants before their organization, and more than one MiB of them.
@@ -113,7 +113,7 @@ fn must_send_in_parts_what_no_request_takes() {
 }
 
 #[test]
-fn must_say_where_a_file_is_broken() {
+fn must_name_the_place_of_a_syntax_error() {
     let shell = Shell::new();
     let _dev = shell.dev(&[]);
     shell.write("bad.yaml", "kind: Tenant\ntenant_id: a\n---\nkind: Tenant\nkind: Tenant\n");
@@ -126,11 +126,11 @@ fn must_say_where_a_file_is_broken() {
 }
 
 #[test]
-fn must_say_what_to_do_about_a_version_in_a_manifest() {
+fn must_refuse_an_outdated_version_in_a_manifest() {
     let shell = Shell::new();
     let _dev = shell.dev(&["--apply", EXAMPLE]);
     let old = shell.good("export acme-eu") + "version: 7\n";
     let ran = shell.run_with(&["apply", "-f", "-"], &[], Some(&old));
     assert_eq!(ran.code, 4, "{ran:?}");
-    assert!(ran.err.contains("acme-eu: the file says version 7, and it is at 1"), "{ran:?}");
+    assert!(ran.err.contains("acme-eu: the document is based on version 7, but the current version is 1"), "{ran:?}");
 }

@@ -1,4 +1,4 @@
-//! Commands from a second shell, without any flag.
+//! Commands from a second shell, without options.
 
 use super::shell::{EXAMPLE, Shell};
 use serde_json::Value;
@@ -80,7 +80,7 @@ fn must_suspend_and_say_which_hold_keeps_a_tenant_from_its_desired_state() {
 }
 
 #[test]
-fn must_archive_and_take_back() {
+fn must_archive_and_restore() {
     let shell = Shell::new();
     let _dev = shell.dev(&["--apply", EXAMPLE]);
     let said = shell.bad("delete acme-eu --yes", 1);
@@ -94,13 +94,13 @@ fn must_archive_and_take_back() {
         assert!(ran.out.contains(waits) && ran.err.contains("undelete acme-eu\n"), "{verb}: {ran:?}");
     }
     assert!(shell.good("describe tenant acme-eu").contains("undelete it first"));
-    assert_eq!(shell.run("purge acme-eu").code, 2, "a purge is never asked of nobody");
+    assert_eq!(shell.run("purge acme-eu").code, 2, "without a terminal, a purge requires --yes");
     assert_eq!(shell.run("purge acme-eu --yes").code, 1, "the grace period is not over");
     assert!(shell.good("undelete acme-eu").contains("acme-eu is Suspended"));
 }
 
 #[test]
-fn must_end_with_the_code_of_each_failure() {
+fn must_end_with_the_exit_code_of_each_failure() {
     let shell = Shell::new();
     let dev = shell.dev(&["--apply", EXAMPLE]);
     for line in
@@ -110,7 +110,7 @@ fn must_end_with_the_code_of_each_failure() {
         assert!(said.contains("did you mean \"acme-eu\"?") && said.contains("get tenants\n"), "{said}");
     }
     assert!(shell.bad("describe organization acem", 3).contains("did you mean \"acme\"?"));
-    assert!(!shell.bad("suspend nobody --reason x", 3).contains("did you mean"));
+    assert!(!shell.bad("suspend unknown --reason x", 3).contains("did you mean"));
     assert_eq!(shell.run("describe job job_00000000000000000000000000000000").code, 3);
     assert_eq!(shell.run("suspend acme-eu/prod --reason x").code, 2);
     assert_eq!(shell.run("get organizations --region eu-west-1").code, 2);
@@ -147,7 +147,7 @@ fn must_end_with_the_code_of_each_failure() {
 #[test]
 fn must_cancel_the_job_that_is_open() {
     let shell = Shell::new();
-    // A server that works no jobs: what is asked for stays open.
+    // This server runs no jobs, so the queued job stays open.
     shell.good("db migrate");
     let token = shell.good("db key admin");
     let config = shell.write("idle.toml", "[jobs]\nenabled = false\n");
@@ -167,16 +167,16 @@ fn must_cancel_the_job_that_is_open() {
 }
 
 #[test]
-fn must_say_where_a_key_belongs_to_who_has_none() {
+fn must_say_where_to_set_a_missing_key() {
     let shell = Shell::new();
     let dev = shell.dev(&[]);
     let url = dev.url();
     let ran = shell.run_with(&["get", "tenants"], &[("TENANCY_URL", url.as_str())], None);
     shell.good(&format!("context add bare {url}"));
-    let next = format!("run it with --url {url} and a token in TENANCY_TOKEN");
+    let next = format!("run the command with --url {url} and a token in TENANCY_TOKEN");
     for ran in [ran, shell.run("get tenants --context bare")] {
         assert!(ran.code == 5 && ran.err.contains(&next), "{ran:?}");
     }
     let said = shell.bad(&format!("get tenants --url {url} --token wrong"), 5);
-    assert!(said.contains("does not take this key"), "{said}");
+    assert!(said.contains("refuses this key"), "{said}");
 }

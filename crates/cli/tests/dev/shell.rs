@@ -1,4 +1,4 @@
-//! A shell of its own for each test: a home, a configuration and a data directory that nobody else has.
+//! A shell for each test, with its own home, configuration and data directory.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tenancy_testkit::{Signal, signal};
 
-/// Longest wait for a line of a server, or for its end.
+/// Timeout for a line of a server, and for its end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The example of the repository.
@@ -17,7 +17,7 @@ pub struct Shell {
     home: tempfile::TempDir,
 }
 
-/// What a command printed, and how it ended.
+/// Output and exit code of a command.
 #[derive(Debug)]
 pub struct Ran {
     pub code: i32,
@@ -47,7 +47,7 @@ impl Shell {
         command
     }
 
-    /// Runs a command of the program; what is after the first NUL-free words is split at spaces.
+    /// Runs a command; the line is split at spaces.
     pub fn run(&self, line: &str) -> Ran {
         self.run_with(&line.split_whitespace().collect::<Vec<_>>(), &[], None)
     }
@@ -65,26 +65,26 @@ impl Shell {
         Ran { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
     }
 
-    /// Runs a command that must end well, and answers what it printed.
+    /// Runs a command that must succeed, and returns its standard output.
     pub fn good(&self, line: &str) -> String {
         let ran = self.run(line);
         assert_eq!(ran.code, 0, "{line}\n{}{}", ran.out, ran.err);
         ran.out
     }
 
-    /// Runs a command that must end with this code, and answers what it said.
+    /// Runs a command that must end with this exit code, and returns its standard error.
     pub fn bad(&self, line: &str, code: i32) -> String {
         let ran = self.run(line);
         assert_eq!(ran.code, code, "{line}\n{}{}", ran.out, ran.err);
         ran.err
     }
 
-    /// Starts `dev` on a port that is free, and waits until it is ready.
+    /// Starts `dev` on a free port and waits until it is ready.
     pub fn dev(&self, arguments: &[&str]) -> Dev {
         self.server("dev", "Ctrl-C", arguments)
     }
 
-    /// Starts `serve` likewise.
+    /// Starts `serve` on a free port and waits until it is ready.
     pub fn serve(&self, arguments: &[&str]) -> Dev {
         self.server("serve", "tenancy serves", arguments)
     }
@@ -119,12 +119,12 @@ fn lines_of(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// A server that runs; it is killed when it is dropped.
+/// A running server. Dropping it kills the process.
 pub struct Dev {
     child: Child,
     lines: Receiver<String>,
     errors: Receiver<String>,
-    /// What it showed until it was ready.
+    /// Standard output until it was ready.
     pub shown: String,
 }
 
@@ -135,12 +135,12 @@ impl Dev {
         url.unwrap_or_else(|| panic!("no URL in {first}")).to_owned()
     }
 
-    /// What it said on standard error.
+    /// Returns the new lines of its standard error.
     pub fn said(&self) -> String {
         self.errors.try_iter().fold(String::new(), |text, line| text + &line + "\n")
     }
 
-    /// Asks it to stop, and answers how it ended.
+    /// Sends SIGTERM and returns the exit code.
     pub fn stop(mut self) -> i32 {
         signal(self.child.id(), Signal::TERM);
         let begun = std::time::Instant::now();

@@ -1,4 +1,4 @@
-//! `dev` from the first start on.
+//! `dev`: first and later starts.
 
 use super::shell::{EXAMPLE, Shell, mode};
 use tenancy_testkit::Postgres;
@@ -9,17 +9,17 @@ fn key(shell: &Shell) -> String {
 }
 
 #[test]
-fn must_show_the_example_and_go_on_where_it_was() {
-    show_and_go_on(&["--apply", EXAMPLE]);
+fn must_show_the_example_and_keep_its_data() {
+    show_and_keep(&["--apply", EXAMPLE]);
 }
 
 #[test]
-fn must_show_the_example_and_go_on_where_it_was_on_postgres() {
+fn must_show_the_example_and_keep_its_data_on_postgres() {
     let url = Postgres::shared().database("dev").url();
-    show_and_go_on(&["--apply", EXAMPLE, "--database", &url]);
+    show_and_keep(&["--apply", EXAMPLE, "--database", &url]);
 }
 
-fn show_and_go_on(arguments: &[&str]) {
+fn show_and_keep(arguments: &[&str]) {
     let shell = Shell::new();
     let dev = shell.dev(arguments);
     for row in ["organization  acme     created", "tenant        acme-eu  created", "tenant        acme-us  created"] {
@@ -49,7 +49,7 @@ fn show_and_go_on(arguments: &[&str]) {
     ] {
         assert!(dev.shown.contains(row), "{row}\n{}", dev.shown);
     }
-    assert_eq!(key(&shell), made, "the key is made once");
+    assert_eq!(key(&shell), made, "the key is created once");
     assert_eq!(shell.good("key list -o name").lines().count(), 1);
     assert_eq!(dev.stop(), 0);
     assert!(shell.bad("get tenants", 8).contains("no server answers at"), "after the stop");
@@ -59,7 +59,8 @@ fn show_and_go_on(arguments: &[&str]) {
 fn must_print_commands_that_can_be_pasted() {
     let shell = Shell::new();
     let dev = shell.dev(&["--apply", EXAMPLE]);
-    let commands: Vec<_> = dev.shown.lines().skip_while(|line| !line.starts_with("try next")).skip(1).take(3).collect();
+    let commands: Vec<_> =
+        dev.shown.lines().skip_while(|line| !line.starts_with("Next steps")).skip(1).take(3).collect();
     assert_eq!(commands.len(), 3, "{}", dev.shown);
     for line in commands {
         let mut shell_command = std::process::Command::new("bash");
@@ -76,12 +77,12 @@ fn must_stop_and_say_why_when_a_manifest_is_refused() {
     let said = shell.bad(&format!("dev --listen 127.0.0.1:0 --apply {}", file.display()), 1);
     assert!(said.contains("Tenant acme-eu /region:") && said.contains("eu-west-1"), "{said}");
     let said = shell.bad("dev --listen 127.0.0.1:0 --apply none.yaml", 1);
-    assert!(said.contains("none.yaml cannot be read"), "{said}");
+    assert!(said.contains("cannot read none.yaml"), "{said}");
     assert_eq!(shell.run("dev --listen nonsense").code, 2);
 }
 
 #[test]
-fn must_say_who_has_the_database_or_the_port() {
+fn must_name_the_process_that_has_the_database_or_the_port() {
     let shell = Shell::new();
     let dev = shell.dev(&[]);
     let ran = shell.run("dev --listen 127.0.0.1:0");
@@ -89,19 +90,19 @@ fn must_say_who_has_the_database_or_the_port() {
     assert!(ran.err.contains("process") && ran.err.contains("status --data-dir .tenancy"), "{}", ran.err);
     let address = dev.url().replace("http://", "");
     let said = shell.bad(&format!("dev --data-dir other --listen {address}"), 1);
-    assert!(said.contains(&format!("{address} is taken by another process")), "{said}");
+    assert!(said.contains(&format!("{address} is in use by another process")), "{said}");
     assert!(said.contains("dev --data-dir other --listen 127.0.0.1:0"), "{said}");
 }
 
 #[test]
-fn must_not_take_the_place_of_the_context_one_works_with() {
+fn must_not_replace_the_current_context() {
     let shell = Shell::new();
     shell.good("context add prod http://127.0.0.1:1");
     let dev = shell.dev(&["--apply", EXAMPLE]);
     assert!(dev.shown.contains("describe tenant acme-eu --context dev"), "{}", dev.shown);
     assert_eq!(shell.run("get tenants").code, 8, "that is prod");
     assert_eq!(shell.good("get tenants -o name --context dev"), "acme-eu\nacme-us\n");
-    // An address in the environment is stronger than the current context, and weaker than what is said.
+    // TENANCY_URL overrides the current context; an option overrides TENANCY_URL.
     let url = dev.url();
     let environment = [("TENANCY_URL", url.as_str())];
     assert_eq!(shell.run_with(&["get", "tenants"], &environment, None).code, 5, "there is no key for it");
@@ -111,10 +112,12 @@ fn must_not_take_the_place_of_the_context_one_works_with() {
 }
 
 #[test]
-fn must_leave_alone_what_serve_has_used() {
+fn must_refuse_a_database_that_serve_has_used() {
     let shell = Shell::new();
     assert_eq!(shell.serve(&[]).stop(), 0);
-    assert!(shell.bad("dev --listen 127.0.0.1:0", 1).contains("dev --data-dir .tenancy-dev for another one"));
+    assert!(
+        shell.bad("dev --listen 127.0.0.1:0", 1).contains("dev --data-dir .tenancy-dev starts with another database")
+    );
 }
 
 #[test]
@@ -124,13 +127,13 @@ fn must_be_found_by_its_data_directory() {
     let second = shell.dev(&["--data-dir", "b"]);
     assert_eq!(shell.good("get tenants -o name --data-dir a"), "acme-eu\nacme-us\n");
     assert_eq!(shell.good("--data-dir a get tenants -o name"), "acme-eu\nacme-us\n");
-    // The context stays with the server that had it, and whoever wants the other one is told how.
+    // The context stays with the first server. The second one prints the option that selects it.
     assert_eq!(shell.good("get tenants -o name"), "acme-eu\nacme-us\n");
     assert!(second.shown.contains("apply -f acme.yaml --data-dir b\n"), "{}", second.shown);
 }
 
 #[test]
-fn must_leave_the_context_to_a_server_that_answers_and_take_it_from_one_that_is_gone() {
+fn must_keep_the_context_of_a_running_server_and_replace_that_of_a_stopped_one() {
     let shell = Shell::new();
     let first = shell.dev(&["--data-dir", "a", "--apply", EXAMPLE]);
     let bad = shell.write("bad.yaml", "kind: Tenant\ntenant_id: acme-eu\norganization_id: none\nregion: eu-wset-1\n");
@@ -138,7 +141,7 @@ fn must_leave_the_context_to_a_server_that_answers_and_take_it_from_one_that_is_
     assert_eq!(shell.good("get tenants -o name"), "acme-eu\nacme-us\n");
     assert_eq!(first.stop(), 0);
     shell.bad(&format!("dev --data-dir b --listen 127.0.0.1:0 --apply {}", bad.display()), 1);
-    assert!(shell.bad("get tenants", 8).contains("context dev"), "what is refused takes nothing");
+    assert!(shell.bad("get tenants", 8).contains("context dev"), "a refused start does not change the context");
     let second = shell.dev(&["--data-dir", "b"]);
     assert!(second.shown.contains("get tenants\n"), "{}", second.shown);
     assert_eq!(shell.good("get tenants -o name"), "");

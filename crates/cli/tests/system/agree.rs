@@ -1,4 +1,4 @@
-//! What must hold of a record that nobody works on any more, seen from outside.
+//! Invariants of the record after all writers have stopped, checked over HTTP.
 
 use super::http::{Client, Request};
 use super::load::{CAPPED, COUNTER, ROOM, Worker};
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Answers that are asked for again, of each worker: a whole history would take long.
+/// Number of requests per worker that are sent again; sending the whole history again would take too long.
 const REPEATED: usize = 12;
 
-/// Waits until no job is open: nothing of them is lost.
+/// Waits until no job is open.
 #[track_caller]
 pub fn at_rest(client: &mut Client) {
     until("all jobs end", Duration::from_secs(40), || {
-        // The end of a job queues the next one: between two looks nothing may have ended.
+        // The end of a job can queue the next one, so the position must not change between two checks.
         let before = newest(client);
         let mut open =
             ["queued", "running"].into_iter().map(|state| client.get(&format!("/v1/jobs?state={state}")).ok(200));
@@ -22,12 +22,12 @@ pub fn at_rest(client: &mut Client) {
     });
 }
 
-/// The position of the last event.
+/// Returns the position of the last event.
 fn newest(client: &mut Client) -> Value {
     client.get("/v1/audit?order=desc&limit=1").ok(200).items()[0]["position"].clone()
 }
 
-/// Everything at once.
+/// Checks all invariants.
 #[track_caller]
 pub fn whole(client: &mut Client, workers: &[Worker]) {
     answers_hold(client, workers);
@@ -36,7 +36,7 @@ pub fn whole(client: &mut Client, workers: &[Worker]) {
     repeated_requests_get_the_first_answer(client, workers);
 }
 
-/// What was answered is there, and nothing else.
+/// Checks that every acknowledged change is present, and nothing else.
 #[track_caller]
 fn answers_hold(client: &mut Client, workers: &[Worker]) {
     let rows = by_id(client.all("/v1/tenants"));
@@ -49,20 +49,20 @@ fn answers_hold(client: &mut Client, workers: &[Worker]) {
             assert_eq!((row["version"].as_i64(), label), (Some(tenant.version), &*tenant.label), "{tenant:?}: {row}");
             let whole = client.get(&format!("/v1/tenants/{}", tenant.id)).ok(200).body;
             assert_eq!(whole["holds"].as_array().map(Vec::len), Some(usize::from(tenant.held)), "{tenant:?}: {whole}");
-            // A Draft that is held stays one; held before or not, what is wished comes about.
+            // A held tenant is Suspended, or Draft if it was held before its activation. Other tenants reach Active.
             let good = if tenant.held { &["Suspended", "Draft"][..] } else { &["Active"] };
             assert!(good.contains(&row["state"].as_str().unwrap_or_default()), "{tenant:?}: {whole}");
             let placed = client.all(&format!("/v1/tenants/{}/audit?event_type=TENANCY_HOLD_PLACED", tenant.id));
             assert_eq!(placed.len(), tenant.suspensions, "{tenant:?}");
         }
     }
-    assert_eq!(rows.len(), known, "a tenant that nobody was told of");
+    assert_eq!(rows.len(), known, "a tenant whose creation was not acknowledged");
     let counted: i64 = workers.iter().map(|worker| worker.counted).sum();
-    assert_eq!(rows[COUNTER]["labels"]["count"], counted.to_string(), "an update is lost, or was made twice");
+    assert_eq!(rows[COUNTER]["labels"]["count"], counted.to_string(), "an update is lost or was applied twice");
     assert_eq!(rows[COUNTER]["version"], counted + 1);
 }
 
-/// Positions without a gap; each version and each state has its event, once.
+/// Checks that positions have no gap, and that each version and state change has exactly one event.
 #[track_caller]
 pub fn log_and_record_agree(client: &mut Client) {
     let events = client.all("/v1/audit");
@@ -90,15 +90,15 @@ pub fn log_and_record_agree(client: &mut Client) {
         assert_eq!(versions.remove(&*id), Some((1..=version).collect()), "{id}");
         assert_eq!(row["state"].as_str(), Some(*states.get(&*id).unwrap_or(&"Draft")), "{id}");
     }
-    assert!(versions.is_empty(), "events of tenants that are not there: {versions:?}");
+    assert!(versions.is_empty(), "events of unknown tenants: {versions:?}");
     for job in client.all("/v1/jobs") {
         let ended = ends.remove(job["job_id"].as_str().expect("an id"));
         assert_eq!((&job["state"], ended), (&json!("completed"), Some(1)), "{job}");
     }
-    assert!(ends.is_empty(), "events of jobs that are not there: {ends:?}");
+    assert!(ends.is_empty(), "events of unknown jobs: {ends:?}");
 }
 
-/// Full to the last place, and not beyond; and the organization says so itself.
+/// Checks that the caps are reached exactly, and that the organization reports this usage.
 #[track_caller]
 fn caps_hold(client: &mut Client, workers: &[Worker]) {
     let answered: BTreeSet<_> = workers.iter().flat_map(|worker| worker.capped.iter().cloned()).collect();
@@ -108,7 +108,7 @@ fn caps_hold(client: &mut Client, workers: &[Worker]) {
         let told = answered.iter().filter(|(of, _)| *of == organization).cloned().collect();
         assert_eq!(there, told);
         uses(client, organization, there.len());
-        // What is left is given, and then no more.
+        // The rest of the caps can be used, and then no more.
         for number in there.len()..=ROOM {
             let body = json!({"tenant_id": format!("last-{organization}-{number}"), "organization_id": organization,
                 "region": "eu-west-1", "quotas": {"storageGiB": 5}});
@@ -123,7 +123,7 @@ fn caps_hold(client: &mut Client, workers: &[Worker]) {
     }
 }
 
-/// So many tenants of the same size are what the organization counts, and no more than its caps.
+/// Checks that the organization reports the usage of this number of equal tenants, within its caps.
 #[track_caller]
 fn uses(client: &mut Client, organization: &str, tenants: usize) {
     let body = client.get(&format!("/v1/organizations/{organization}")).ok(200).body;
@@ -137,7 +137,7 @@ fn uses(client: &mut Client, organization: &str, tenants: usize) {
     assert!(tenants == 0 || !over(&usage["quotas"]["storageGiB"], &caps["quotas"]["storageGiB"]), "{body}");
 }
 
-/// Word for word, and without another effect.
+/// Checks that repeated requests return the same response without another effect.
 #[track_caller]
 fn repeated_requests_get_the_first_answer(client: &mut Client, workers: &[Worker]) {
     at_rest(client);
@@ -155,7 +155,7 @@ fn repeated_requests_get_the_first_answer(client: &mut Client, workers: &[Worker
             client.send(&other).problem(422, "idempotency_key_reused");
         }
     }
-    assert_eq!(newest(client), before, "something happened again");
+    assert_eq!(newest(client), before, "a repeated request had an effect");
 }
 
 fn by_id(rows: Vec<Value>) -> BTreeMap<String, Value> {

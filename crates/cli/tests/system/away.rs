@@ -1,4 +1,4 @@
-//! The database goes away, and comes back.
+//! The database becomes unavailable and returns.
 
 use super::agree;
 use super::http::{Client, Request};
@@ -14,15 +14,15 @@ use tenancy_testkit::Proxy;
 
 const WORKERS: usize = 4;
 
-/// Within this a request is answered when the database is gone; and when it takes everything and says nothing.
+/// Maximum response time if the database refuses connections, and if it accepts data but does not answer.
 const GONE: Duration = Duration::from_secs(12);
 const SILENT: Duration = Duration::from_secs(36);
 
-/// Within this everything works again.
+/// Maximum time until everything works again.
 const BACK: Duration = Duration::from_secs(10);
 
 #[test]
-fn must_say_that_the_database_is_away_and_go_on_when_it_is_back() {
+fn must_report_an_unavailable_database_and_recover() {
     let chance = Chance::new(57);
     let mut postgres = cluster();
     let place = Place::on(&postgres.database("away"));
@@ -71,7 +71,7 @@ fn must_say_that_the_database_is_away_and_go_on_when_it_is_back() {
 }
 
 #[test]
-fn must_answer_while_the_network_to_the_database_swallows_everything() {
+fn must_answer_while_the_network_drops_all_packets_to_the_database() {
     let postgres = shared();
     let database = postgres.database("swallowed");
     let proxy = Proxy::start(postgres.address());
@@ -86,7 +86,7 @@ fn must_answer_while_the_network_to_the_database_swallows_everything() {
     server.stop();
 }
 
-/// Every way of asking is answered in time: nothing can be said, least of all that a key is not good.
+/// Checks that every kind of request is answered in time with 503. An unverified key must not be reported as invalid.
 #[track_caller]
 fn refuses(server: &Server, within: Duration) {
     let stranger = Client::new(server.address(), Some("tenancy_0000"));

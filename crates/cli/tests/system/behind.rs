@@ -1,11 +1,11 @@
-//! A database that is not up to this release, and the role that serves.
+//! A database that lacks migrations of this release, and the serving role.
 
 use super::place::{On, Place, shared};
 use super::server::{PATIENCE, until};
 use serde_json::json;
 
 #[test]
-fn must_say_what_to_run_when_the_database_is_behind() {
+fn must_say_what_to_run_when_migrations_are_missing() {
     let place = Place::bare(Some(shared().database("behind").url()));
     for arguments in [&["serve", "--listen", "127.0.0.1:0"][..], &["db", "check"], &["db", "key", "ops"]] {
         let ran = place.run(arguments);
@@ -15,7 +15,7 @@ fn must_say_what_to_run_when_the_database_is_behind() {
     let sql = place.good(&["db", "migrate", "--dry-run"]);
     assert!(sql.contains("CREATE TABLE tenants"), "{sql}");
     assert_eq!(place.run(&["db", "check"]).code, 1, "a dry run changes nothing");
-    // What it prints does it as well.
+    // The printed SQL has the same effect.
     let database = shared().database("by_hand");
     let by_hand = Place::bare(Some(database.url()));
     std::fs::write(by_hand.path("what.sql"), sql).expect("written");
@@ -23,35 +23,35 @@ fn must_say_what_to_run_when_the_database_is_behind() {
     psql.args(["-X", "-v", "ON_ERROR_STOP=1", "-f", "what.sql", &database.url()]);
     assert!(psql.status().expect("psql").success());
     by_hand.good(&["db", "check"]);
-    assert_eq!(by_hand.good(&["db", "migrate", "--dry-run"]), "-- nothing to do\n");
-    assert!(by_hand.good(&["db", "migrate"]).contains("nothing to do"));
+    assert_eq!(by_hand.good(&["db", "migrate", "--dry-run"]), "-- no pending migrations\n");
+    assert!(by_hand.good(&["db", "migrate"]).contains("no pending migrations"));
     // Two at once: one migrates, one waits.
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| place.good(&["db", "migrate"]));
         }
     });
-    assert!(place.good(&["db", "migrate"]).contains("nothing to do"));
+    assert!(place.good(&["db", "migrate"]).contains("no pending migrations"));
     place.good(&["db", "check"]);
     place.serve().stop();
 }
 
 #[test]
-fn must_bring_an_embedded_database_up_by_itself() {
+fn must_migrate_an_embedded_database_automatically() {
     let place = Place::bare(None);
     place.serve().stop();
     place.good(&["db", "check"]);
     let gone = place.good(&["db", "expire-log", "--before", "2020-01"]);
-    assert_eq!(gone, "removed from the audit log, before 2020-01: 0 events\n");
-    // It is the server's now.
+    assert_eq!(gone, "removed from the audit log before 2020-01: 0 events\n");
+    // `serve` has used the database, so `dev` refuses it.
     assert_eq!(place.run(&["dev", "--listen", "127.0.0.1:0"]).code, 1);
     let again = Place::new(On::Sqlite);
     let running = again.serve();
     let said = again.run(&["db", "migrate"]);
     assert!(said.code != 0 && said.err.contains(&format!("process {}", running.pid())), "{}", said.err);
-    // Who only looks is not in its way.
+    // Commands that only read do not need the file lock.
     again.good(&["db", "check"]);
-    assert_eq!(again.good(&["db", "migrate", "--dry-run"]), "-- nothing to do\n");
+    assert_eq!(again.good(&["db", "migrate", "--dry-run"]), "-- no pending migrations\n");
     running.stop();
 }
 
@@ -59,7 +59,7 @@ fn must_bring_an_embedded_database_up_by_itself() {
 fn must_serve_as_a_role_that_cannot_change_the_log() {
     let postgres = shared();
     let database = postgres.database("roles");
-    // Roles are the whole cluster's.
+    // Roles belong to the whole cluster, so the name must be unique.
     let role = format!("serving_{}", database.name());
     database.execute(&format!("CREATE ROLE {role} LOGIN"));
     let owner = Place::on(&database);
@@ -87,7 +87,7 @@ fn must_serve_as_a_role_that_cannot_change_the_log() {
         "ALTER TABLE tenant_audit DISABLE TRIGGER ALL",
         "CREATE TABLE mine (a integer)",
     ] {
-        // The role's own connection: psql says what the server says.
+        // psql as the role shows the error of the database.
         let psql = std::process::Command::new(postgres.program("psql"))
             .args(["-X", "-c", sql, &database.url_as(&role)])
             .output()
@@ -96,14 +96,14 @@ fn must_serve_as_a_role_that_cannot_change_the_log() {
     }
     assert_eq!(database.value("SELECT count(*) FROM tenant_audit"), before);
 
-    // Only the owner removes what has expired, and while others serve; the log says so.
+    // Only the owner can remove expired events. It can do so while servers run, and the log records it.
     database.execute("SELECT log_add_partition('tenant_audit_2019_12')");
     let expire = ["db", "expire-log", "--before", "2020-01"];
     let refused = owner.through(database.url_as(&role)).run(&expire);
     assert!(refused.code != 0 && refused.err.contains("permission denied"), "{refused:?}");
     let recorded = || database.value("SELECT count(*) FROM platform_audit WHERE event_type = 'AUDIT_LOG_EXPIRED'");
     assert_eq!(recorded(), "0");
-    assert_eq!(owner.good(&expire), "removed from the audit log, before 2020-01: 1 monthly partition\n");
+    assert_eq!(owner.good(&expire), "removed from the audit log before 2020-01: 1 monthly partition\n");
     assert_eq!(
         (recorded().as_str(), database.value("SELECT to_regclass('tenant_audit_2019_12') IS NULL").as_str()),
         ("1", "t")

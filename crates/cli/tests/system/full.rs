@@ -1,4 +1,4 @@
-//! No room for the file to grow, which is what a full disk is like, without being root.
+//! A file size limit, which simulates a full disk without root privileges.
 
 use super::agree;
 use super::http::Request;
@@ -13,15 +13,15 @@ use tenancy_testkit::Chance;
 const WORKERS: u64 = 3;
 
 #[test]
-fn must_refuse_while_there_is_no_room_and_go_on_when_there_is() {
+fn must_refuse_writes_on_a_full_disk_and_recover() {
     let chance = Chance::new(28);
     let place = Place::new(On::Sqlite);
-    // Who ignores the signal gets an error instead, as from a full disk; this is inherited.
+    // A process that ignores SIGXFSZ gets a write error instead, as from a full disk. Child processes inherit this.
     let mut shell = Command::new("sh");
     let program = env!("CARGO_BIN_EXE_tenancy");
     shell.args(["-c", &format!("trap '' XFSZ; exec {program} serve --listen 127.0.0.1:0")]);
     let mut command = place.like(shell);
-    // What was held when there was no room is soon taken up again.
+    // A short lease, so that jobs that were held during the failure are soon continued.
     command.env("TENANCY_JOBS_LEASE_SECONDS", "2").env("TENANCY_JOBS_HEARTBEAT_SECONDS", "1");
     let server = place.start(command);
     let mut client = server.client();
@@ -34,22 +34,22 @@ fn must_refuse_while_there_is_no_room_and_go_on_when_there_is() {
             let (mut client, stop) = (server.client(), &stop);
             scope.spawn(move || worker.work(&mut client, stop));
         }
-        // A little room at the front of each file; and none, not even for a line of the server's log.
+        // First limit: a little space in each file. Second limit: none, not even for a line of the server's log.
         let mut number = 0;
         for room in ["65536", "0"] {
             limit(&server, room);
-            let refused = until("there is no room", PATIENCE, || {
+            let refused = until("writes are refused", PATIENCE, || {
                 number += 1;
                 let body = json!({"organization_id": format!("more-{number}")});
                 let answer = client.send(&Request::post("/v1/organizations", body));
                 (answer.status >= 500).then_some(answer)
             });
             refused.problem(503, "unavailable");
-            // Who only reads is served.
+            // Reads still succeed.
             client.get("/v1/tenants/counter").ok(200);
             client.get("/healthz").ok(200);
             limit(&server, "unlimited");
-            until("there is room again", PATIENCE, || {
+            until("writes succeed again", PATIENCE, || {
                 let label = json!({"labels": {"room": room}});
                 let patch = Request::new("PATCH", "/v1/organizations/acme").header("if-match", "*");
                 let patch = Request { body: label.to_string(), ..patch };
@@ -66,13 +66,13 @@ fn must_refuse_while_there_is_no_room_and_go_on_when_there_is() {
     agree::at_rest(&mut client);
     agree::whole(&mut client, &workers);
     server.stop();
-    // What is on the disk says the same.
+    // The data on disk is consistent too.
     let again = place.serve();
     agree::log_and_record_agree(&mut again.client());
     again.stop();
 }
 
-/// How large a file of the server may become, in bytes.
+/// Sets the maximum size of a file of the server, in bytes.
 fn limit(server: &Server, bytes: &str) {
     let pid = server.pid().to_string();
     let done = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:unlimited")]).output();

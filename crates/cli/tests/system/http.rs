@@ -1,14 +1,14 @@
-//! An HTTP client that does exactly what a test says: one connection, no retries, no redirects.
+//! A minimal HTTP client for tests: one connection, no retries, no redirects.
 
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Longest wait for an answer: above every time limit of the server.
+/// Timeout for a response: above every time limit of the server.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// A request that can be sent again as it was.
+/// A request that can be sent again unchanged.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub method: &'static str,
@@ -49,12 +49,12 @@ impl Request {
     }
 }
 
-/// What the server answered.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
-    /// `null` when there is none, or when it is no JSON.
+    /// JSON body; `null` if there is none or it is not JSON.
     pub body: Value,
     pub text: String,
 }
@@ -72,14 +72,14 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// Itself, if it has this status.
+    /// Checks the status and returns the response.
     #[track_caller]
     pub fn ok(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text);
         self
     }
 
-    /// Itself, if it is a refusal as all are: problem+json that says what it is, and under which correlation id.
+    /// Checks that the response is a problem+json document with this status and code and with the correlation id.
     #[track_caller]
     pub fn problem(self, status: u16, code: &str) -> Self {
         assert_eq!((self.status, self.code()), (status, code), "{}", self.text);
@@ -97,7 +97,7 @@ impl Answer {
     }
 }
 
-/// A client with a connection that it keeps.
+/// A client that keeps its connection open.
 pub struct Client {
     address: SocketAddr,
     token: Option<String>,
@@ -109,7 +109,7 @@ impl Client {
         Self { address, token: token.map(str::to_owned), stream: None }
     }
 
-    /// Sends a request once; an error says that no whole answer came.
+    /// Sends a request once. Fails if no complete response arrives.
     pub fn try_send(&mut self, request: &Request) -> io::Result<Answer> {
         let sent = self.exchange(request);
         if !sent.as_ref().is_ok_and(|answer| answer.header("connection") != "close") {
@@ -136,7 +136,7 @@ impl Client {
         self.send(&Request::post(path, body))
     }
 
-    /// All items of a list, page by page.
+    /// Returns all items of a list, page by page.
     #[track_caller]
     pub fn all(&mut self, path: &str) -> Vec<Value> {
         let separator = if path.contains('?') { '&' } else { '?' };
@@ -177,7 +177,7 @@ pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Reads one answer. All of the server's have a Content-Length.
+/// Reads one response. Every response of the server has a Content-Length.
 pub fn read(stream: &mut impl BufRead) -> io::Result<Answer> {
     let broken = |what: &str| io::Error::new(io::ErrorKind::UnexpectedEof, what.to_owned());
     let mut line = String::new();

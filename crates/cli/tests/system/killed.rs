@@ -11,7 +11,7 @@ on_both!(must_lose_nothing_that_was_answered_when_killed);
 const WORKERS: u64 = 6;
 const ROUNDS: u32 = 4;
 
-/// A killed server's jobs are taken up when their leases are over: soon, here.
+/// Short leases, so that the jobs of a killed server are soon continued.
 const SETTINGS: &[(&str, &str)] = &[("JOBS_LEASE_SECONDS", "2"), ("JOBS_HEARTBEAT_SECONDS", "1")];
 
 fn must_lose_nothing_that_was_answered_when_killed(on: On) {
@@ -28,12 +28,12 @@ fn must_lose_nothing_that_was_answered_when_killed(on: On) {
                 let mut client = running.client();
                 scope.spawn(move || worker.work(&mut client, &AtomicBool::new(false)));
             }
-            // Any instant: to wait for something would make it that one.
+            // A random instant: waiting for an event would fix the instant.
             std::thread::sleep(moment);
             running.kill();
         });
         server.assert_no_errors();
-        // Nothing is mended in between.
+        // Nothing is repaired between the runs.
         drop(server);
         server = place.serve_with(SETTINGS);
     }

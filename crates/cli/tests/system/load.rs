@@ -1,4 +1,4 @@
-//! Load that keeps book: what each worker was answered, and what it was not.
+//! Load whose workers record each request and its response.
 
 use super::http::{Answer, Client, Request};
 use serde_json::{Value, json};
@@ -7,40 +7,40 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tenancy_testkit::Chance;
 
-/// These take as many as their caps allow: one has too little storage for more, the other may have no greater number.
+/// Organizations that reach their caps: one its cap on storage, the other its cap on tenants.
 pub const CAPPED: [&str; 2] = ["capped-storage", "capped-number"];
-/// How many tenants the caps of each of [`CAPPED`] come to.
+/// Number of tenants that the caps of each of [`CAPPED`] allow.
 pub const ROOM: usize = 8;
-/// Everybody adds one to its label.
+/// Tenant whose label all workers increment.
 pub const COUNTER: &str = "counter";
 
-/// One that has tenants of its own, which nobody else changes.
+/// A worker with its own tenants, which no other worker changes.
 pub struct Worker {
     number: u64,
     chance: Chance,
     sent: u64,
     pub tenants: Vec<Tenant>,
-    /// Tenants that the caps had room for, with their organizations.
+    /// Tenants that were created within the caps, with their organizations.
     pub capped: Vec<(&'static str, String)>,
-    /// How often there was no room.
+    /// Number of refusals by a cap.
     pub full: usize,
-    /// How often it added one to the counter.
+    /// Number of successful increments of the counter.
     pub counted: i64,
-    /// How often somebody else had added one since it read the counter.
+    /// Number of increments that failed because another worker was faster.
     pub stale: usize,
-    /// What was answered with success.
+    /// Successful requests with their responses.
     pub answered: Vec<(Request, Answer)>,
-    /// How often it was told the first answer again: that one had not come through.
+    /// Number of replayed responses, after a lost first response.
     pub replayed: usize,
-    /// Answers that said that the server could not.
+    /// Responses with a server error.
     pub failures: Vec<String>,
-    /// How many they are, for who looks on.
+    /// Number of failures, shared with the test.
     pub refused: Arc<AtomicUsize>,
-    /// What was sent and not answered.
+    /// Request without a response.
     pending: Option<(Request, Effect)>,
 }
 
-/// What a worker knows of a tenant of its own.
+/// State of a tenant as its worker expects it.
 #[derive(Debug, Clone)]
 pub struct Tenant {
     pub id: String,
@@ -60,7 +60,7 @@ enum Effect {
     Activated(usize),
 }
 
-/// Ends the workers' work, also when the test fails.
+/// Stops the workers when it is dropped, also if the test fails.
 pub struct End<'a>(pub &'a AtomicBool);
 
 impl Drop for End<'_> {
@@ -69,7 +69,7 @@ impl Drop for End<'_> {
     }
 }
 
-/// What the workers need to be there.
+/// Creates what the workers need.
 pub fn prepare(client: &mut Client) {
     client.post("/v1/organizations", json!({"organization_id": "acme"})).ok(201);
     let caps = [json!({"quotas": {"storageGiB": 5 * ROOM}}), json!({"tenants": ROOM})];
@@ -107,12 +107,12 @@ impl Worker {
         }
     }
 
-    /// Works until `stop`, or until no answer comes. What was not answered the last time is sent first, as it was.
+    /// Sends requests until `stop` is set or a response is missing. A request without a response is sent again first.
     pub fn work(&mut self, client: &mut Client, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) && self.once(client) {}
     }
 
-    /// Sends what was not answered, until it is.
+    /// Sends the request without a response again until a response arrives.
     #[track_caller]
     pub fn settle(&mut self, client: &mut Client) {
         while self.pending.is_some() {
@@ -120,7 +120,7 @@ impl Worker {
         }
     }
 
-    /// Sends one request; whether an answer came.
+    /// Sends one request. Returns whether a response arrived.
     pub fn once(&mut self, client: &mut Client) -> bool {
         if self.pending.is_none() {
             self.sent += 1;
@@ -135,7 +135,7 @@ impl Worker {
             self.fail(format!("{request:?}: {}", answer.text));
         }
         if answer.status == 503 {
-            // Nothing has happened, or nobody knows: the same again.
+            // The request had no effect or its outcome is unknown: send it again.
             return true;
         }
         self.pending = None;
@@ -151,7 +151,7 @@ impl Worker {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What to do next; `None` when the server could not say what there is.
+    /// Chooses the next request. Returns `None` if the required read failed.
     fn choose(&mut self, client: &mut Client) -> io::Result<Option<(Request, Effect)>> {
         let lot = self.chance.below(10);
         if self.tenants.is_empty() || lot < 2 {

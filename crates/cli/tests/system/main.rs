@@ -1,4 +1,5 @@
-//! The real program as a server, over real HTTP, on both databases: killed, crowded, cut off, starved, shouted at.
+//! The real program as a server, over HTTP and on both databases, under faults: kills, many connections, lost networks,
+//! full disks and invalid requests.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on shall stop")]
 

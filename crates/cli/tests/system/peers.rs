@@ -1,4 +1,5 @@
-//! Peers that are slow, rude, or gone: they get a clear answer or a closed connection, and nobody else notices.
+//! Peers that are slow, invalid or gone: they get a clear response or a closed connection, and other clients are not
+//! affected.
 
 use super::agree;
 use super::http::{Answer, Client, Request, connect, read};
@@ -10,17 +11,17 @@ use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// What the server is told, so that a test need not wait for long.
+/// Server settings with short limits, so that the tests are fast.
 const SETTINGS: &[(&str, &str)] =
     &[("LIMITS_HEADER_READ_TIMEOUT_SECONDS", "1"), ("LIMITS_BODY_READ_TIMEOUT_SECONDS", "1")];
 
-/// More than any of these limits, and less than a default.
+/// Longer than these limits, and shorter than the defaults.
 const CUT: Duration = Duration::from_secs(5);
 
-/// Sends bytes, and reads what comes back.
+/// Sends bytes and reads the response.
 fn shout(server: &Server, bytes: &[u8]) -> io::Result<Answer> {
     let mut stream = connect(server.address())?;
-    // It may be answered, and closed, before all of it is sent.
+    // The server may respond and close before everything is sent.
     let sent = stream.write_all(bytes);
     let answer = read(&mut BufReader::new(stream));
     match (answer, sent) {
@@ -29,12 +30,12 @@ fn shout(server: &Server, bytes: &[u8]) -> io::Result<Answer> {
     }
 }
 
-/// As bytes of a request with the admin key.
+/// Returns the head of a request with the admin key.
 fn head(place: &Place, line: &str, headers: &str) -> String {
     format!("{line} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n{headers}\r\n", place.token())
 }
 
-/// Another client is answered, and soon.
+/// Checks that another client gets a response in time.
 #[track_caller]
 fn assert_answers_others(server: &Server) {
     let begun = Instant::now();
@@ -43,11 +44,11 @@ fn assert_answers_others(server: &Server) {
 }
 
 #[test]
-fn must_cut_off_who_is_slow() {
+fn must_close_slow_connections() {
     let place = Place::new(On::Sqlite);
     let server = place.serve_with(SETTINGS);
     let post = head(&place, "POST /v1/organizations", "content-length: 40\r\n");
-    // Headers byte by byte, nothing at all, half a body: each waits for more than the limit.
+    // Headers byte by byte, no data, half a body: each exceeds the time limit.
     for (bytes, drip, answered) in
         [("GET / HTTP/1.1\r\nx-a: ", true, None), ("", false, None), (&*post, false, Some(408))]
     {
@@ -72,7 +73,7 @@ fn must_cut_off_who_is_slow() {
 }
 
 #[test]
-fn must_refuse_what_is_too_much_or_no_http() {
+fn must_refuse_oversized_and_invalid_requests() {
     let place = Place::new(On::Sqlite);
     let server = place.serve_with(SETTINGS);
     let many = head(&place, "GET /v1/whoami", &"x-many: 1\r\n".repeat(10_000));
@@ -85,7 +86,7 @@ fn must_refuse_what_is_too_much_or_no_http() {
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 this is TLS\r\n\r\n", &[400]),
         (b"\0\0\0\0\r\n\r\n", &[400]),
         (b"GET / HTTP/9.9\r\n\r\n", &[400, 505]),
-        // Whoever speaks HTTP/2 could not read an answer.
+        // An HTTP/2 client could not read an HTTP/1.1 response.
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[]),
         (b"GET /v1/tenants HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n", &[400]),
         (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", &[400]),
@@ -94,7 +95,7 @@ fn must_refuse_what_is_too_much_or_no_http() {
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
         match shout(&server, bytes) {
             Ok(answer) => assert!(good.contains(&answer.status), "{shown}: {}", answer.status),
-            // A reset may overtake the answer, when much was still on its way.
+            // If unread data remains, a reset can arrive before the response.
             Err(error) => assert!(bytes.len() > 50_000 || good.is_empty(), "{shown}: {error}"),
         }
         assert_answers_others(&server);
@@ -102,7 +103,7 @@ fn must_refuse_what_is_too_much_or_no_http() {
     let length = 50 * 1024 * 1024;
     let huge = Request { body: " ".repeat(2 * 1024 * 1024), ..Request::post("/v1/apply", json!({})) };
     server.client().send(&huge).problem(413, "too_large");
-    // It says how much there will be: nobody needs to send it first.
+    // The Content-Length exceeds the limit, so the server refuses before the body is sent.
     let mut stream = connect(server.address()).expect("connected");
     let head = head(&place, "POST /v1/apply", &format!("content-length: {length}\r\n"));
     stream.write_all(head.as_bytes()).expect("sent");
@@ -113,12 +114,12 @@ fn must_refuse_what_is_too_much_or_no_http() {
 }
 
 #[test]
-fn must_bear_who_has_closed_its_half_or_is_gone() {
+fn must_handle_half_closed_and_closed_connections() {
     let place = Place::new(On::Sqlite);
     let server = place.serve_with(SETTINGS);
     server.client().post("/v1/organizations", json!({"organization_id": "acme"})).ok(201);
-    // Half-closed in the middle, half-closed after everything was said, gone: what was asked for is done all the same,
-    // or not begun.
+    // Half-closed in the middle of a request, half-closed after it, closed: the request is executed completely or not
+    // at all.
     let mut stream = connect(server.address()).expect("connected");
     stream
         .write_all(b"POST /v1/tenants HTTP/1.1\r\nhost")
@@ -141,7 +142,7 @@ fn must_bear_who_has_closed_its_half_or_is_gone() {
     }
     assert_answers_others(&server);
     server.assert_no_errors();
-    // What is still under way comes to its end.
+    // Wait for the open requests.
     server.stop();
     let server = place.serve();
     let mut client = server.client();
@@ -151,13 +152,13 @@ fn must_bear_who_has_closed_its_half_or_is_gone() {
 }
 
 #[test]
-fn must_bear_a_crowd_of_idle_connections_in_bounded_memory() {
+fn must_keep_memory_bounded_with_many_idle_connections() {
     let place = Place::new(On::Sqlite);
     let settings = [("LIMITS_MAX_CONNECTIONS", "200"), ("LIMITS_HEADER_READ_TIMEOUT_SECONDS", "2")];
     let server = place.serve_with(&settings);
     assert_answers_others(&server);
     let before = memory_kib(&server);
-    // Each has sent as much of its head as is taken.
+    // Each has sent almost the maximum size of a head.
     let half = head(&place, "GET /v1/whoami", &"x-many: 0123456789\r\n".repeat(90));
     let half = &half[..half.len() - 2];
     let mut crowd = Vec::new();
@@ -169,20 +170,20 @@ fn must_bear_a_crowd_of_idle_connections_in_bounded_memory() {
     let grown = memory_kib(&server).saturating_sub(before);
     println!("600 connections took {grown} KiB");
     assert!(grown < 40 * 1024, "{grown} KiB");
-    // They are cut, and then there is a seat again.
+    // The server closes them and accepts new connections again.
     let begun = Instant::now();
     server.client().get("/v1/whoami").ok(200);
-    println!("a seat after {:?}", begun.elapsed());
+    println!("accepted after {:?}", begun.elapsed());
     drop(crowd);
     server.stop();
 }
 
 #[test]
-fn must_finish_what_is_under_way_when_it_is_asked_to_stop() {
+fn must_finish_open_requests_before_it_stops() {
     let place = Place::new(On::Sqlite);
     let server = place.serve();
     server.client().post("/v1/organizations", json!({"organization_id": "acme"})).ok(201);
-    // One that never said a word, one that is idle, one whose body is still on its way.
+    // A connection without data, an idle one, and one whose body is incomplete.
     let silent = connect(server.address()).expect("connected");
     let mut idle = server.client();
     idle.get("/v1/whoami").ok(200);
@@ -191,15 +192,15 @@ fn must_finish_what_is_under_way_when_it_is_asked_to_stop() {
     let mut late = connect(server.address()).expect("connected");
     late.write_all(head.as_bytes()).expect("sent");
     late.write_all(&body.as_bytes()[..10]).expect("sent");
-    // The server has seen the head: a connection behind it is answered.
+    // The server has read the head, because a later connection gets a response.
     server.client().get("/v1/whoami").ok(200);
     let answered = AtomicBool::new(false);
     server.terminate();
     let address = server.address();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            until("nobody new is let in", PATIENCE, || connect(address).is_err().then_some(()));
-            assert!(!answered.load(Ordering::SeqCst), "it waits for the one under way");
+            until("new connections are refused", PATIENCE, || connect(address).is_err().then_some(()));
+            assert!(!answered.load(Ordering::SeqCst), "the server waits for the open request");
             late.write_all(&body.as_bytes()[10..]).expect("sent");
             answered.store(true, Ordering::SeqCst);
             let answer = read(&mut BufReader::new(&late)).expect("an answer").ok(201);
@@ -208,7 +209,11 @@ fn must_finish_what_is_under_way_when_it_is_asked_to_stop() {
     });
     let begun = Instant::now();
     server.stopped();
-    assert!(begun.elapsed() < Duration::from_secs(10), "a silent connection held it up: {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "a connection without data delayed the stop: {:?}",
+        begun.elapsed()
+    );
     drop(silent);
     assert!(idle.try_send(&Request::get("/v1/whoami")).is_err());
     let again = place.serve();
@@ -216,7 +221,7 @@ fn must_finish_what_is_under_way_when_it_is_asked_to_stop() {
     again.stop();
 }
 
-/// What a process holds in memory.
+/// Returns the resident memory of a process, in kB.
 fn memory_kib(server: &Server) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("its status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");

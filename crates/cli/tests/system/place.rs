@@ -1,4 +1,4 @@
-//! Where a test's servers live: a home and a database that nobody else has.
+//! The home directory and the database of a test's servers, not shared with other tests.
 
 use super::server::Server;
 use std::path::PathBuf;
@@ -7,14 +7,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tenancy_testkit::{Database, Postgres, Settings};
 
-/// On which database.
+/// Database of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum On {
     Sqlite,
     Postgres,
 }
 
-/// A test for each database out of one function that takes an [`On`].
+/// Defines one test per database from a function that takes an [`On`].
 macro_rules! on_both {
     ($($name:ident),+ $(,)?) => {
         mod sqlite {
@@ -29,16 +29,16 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
-/// A home for servers and their database, which is up to date and has an admin key.
+/// A home directory for servers, and their migrated database with an admin key.
 pub struct Place {
     home: tempfile::TempDir,
-    /// The URL; the file in the data directory when there is none.
+    /// URL of the database. Without it, the file in the data directory is used.
     database: Option<String>,
     token: String,
     started: AtomicUsize,
 }
 
-/// What a command printed, and how it ended.
+/// Output and exit code of a command.
 #[derive(Debug)]
 pub struct Ran {
     pub code: i32,
@@ -58,12 +58,12 @@ impl Place {
         }
     }
 
-    /// On a PostgreSQL of the test's own, which it may stop.
+    /// Uses a PostgreSQL cluster of its own, which the test can stop.
     pub fn on(database: &Database) -> Self {
         Self::furnished(Some(database.url()))
     }
 
-    /// Without a migration, and without a key.
+    /// Without migrations and without a key.
     pub fn bare(database: Option<String>) -> Self {
         let home = tempfile::tempdir().expect("a directory");
         Self { home, database, token: String::new(), started: AtomicUsize::new(0) }
@@ -75,7 +75,7 @@ impl Place {
         place.keyed()
     }
 
-    /// The same database by another way: a proxy, a pooler, another role.
+    /// The same database with another URL, such as through a proxy or a pooler, or as another role.
     pub fn through(&self, url: String) -> Self {
         Self { token: self.token.clone(), ..Self::bare(Some(url)) }
     }
@@ -93,14 +93,14 @@ impl Place {
         &self.token
     }
 
-    /// The program in this home. What of the environment is set is said.
+    /// The program in this home directory, with a cleared environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.like(Command::new(env!("CARGO_BIN_EXE_tenancy")));
         command.args(arguments);
         command
     }
 
-    /// Another program in this home.
+    /// Another program in this home directory.
     pub fn like(&self, mut command: Command) -> Command {
         command.current_dir(self.home.path()).env_clear();
         command.env("HOME", self.home.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -111,14 +111,14 @@ impl Place {
         command
     }
 
-    /// Runs a command to its end.
+    /// Runs a command and waits for its end.
     pub fn run(&self, arguments: &[&str]) -> Ran {
         let Output { status, stdout, stderr } = self.command(arguments).output().expect("ended");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
         Ran { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
     }
 
-    /// Runs a command that must end well, and answers what it printed.
+    /// Runs a command that must succeed, and returns its standard output.
     #[track_caller]
     pub fn good(&self, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
@@ -140,7 +140,7 @@ impl Place {
         self.start(command)
     }
 
-    /// Starts `dev`, which makes its key by itself.
+    /// Starts `dev`, which creates its own key.
     #[track_caller]
     pub fn dev(&self, arguments: &[&str]) -> Server {
         let mut command = self.command(&["dev", "--listen", "127.0.0.1:0"]);
@@ -155,7 +155,7 @@ impl Place {
         server
     }
 
-    /// Starts what will say where it serves.
+    /// Starts a command that prints its address.
     #[track_caller]
     pub fn start(&self, command: Command) -> Server {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
@@ -163,19 +163,19 @@ impl Place {
     }
 }
 
-/// A cluster of the test's own. What is killed here are processes, so that the kernel has what was written, and nobody
-/// waits for a disk that others keep busy; but a commit that is answered was written.
+/// A cluster of the test's own. The tests kill processes only, so the kernel keeps what was written. Commits are
+/// therefore written but not synced to disk.
 pub fn cluster() -> Postgres {
     Postgres::start_with(Settings::default().fsync_off().parameter("synchronous_commit", "on"))
 }
 
-/// The one cluster of all tests that leave it alone.
+/// The cluster shared by all tests that do not stop it.
 pub fn shared() -> &'static Postgres {
     static SHARED: OnceLock<Postgres> = OnceLock::new();
     SHARED.get_or_init(cluster)
 }
 
-/// A database that is up to date, and the token of its key: copied for each test.
+/// Template database with all migrations, and the token of its key. It is copied for each test.
 fn original() -> &'static (Database, String) {
     static ORIGINAL: OnceLock<(Database, String)> = OnceLock::new();
     ORIGINAL.get_or_init(|| {

@@ -18,7 +18,7 @@ fn must_serve_through_a_pooler() {
     let database = postgres.database("pooled");
     let pooler = PgBouncer::start(postgres);
     let url = format!("{}?pooler=transaction", pooler.url(&database));
-    // Everything goes through it: migration, the first key, two servers.
+    // Everything uses the pooler: migrations, the first key, two servers.
     let place = Place::bare(Some(url));
     let dev = place.dev(&[]);
     let mut serve = place.serve();
@@ -43,7 +43,7 @@ fn must_serve_through_a_pooler() {
         worker.settle(&mut client);
         assert!(worker.failures.is_empty(), "{:?}", worker.failures);
     }
-    // Nobody listens: what one process queues, another finds by looking.
+    // No process uses LISTEN, so a process finds the jobs of another one by polling.
     agree::at_rest(&mut client);
     agree::whole(&mut client, &workers);
     assert_eq!(client.get("/readyz").ok(200).body["wrong"], json!([]));

@@ -1,4 +1,4 @@
-//! Safe as it comes: who listens where, who reads what, and where a token stands.
+//! Secure defaults: addresses, file modes, and tokens.
 
 use super::http::{Client, Request};
 use super::place::{On, Place, cluster, on_both};
@@ -9,13 +9,13 @@ use std::path::Path;
 use std::time::Duration;
 use tenancy_testkit::Postgres;
 
-on_both!(must_keep_tokens_out_of_logs_and_database, must_ask_for_a_key_on_every_route_but_the_open_ones);
+on_both!(must_keep_tokens_out_of_logs_and_database, must_require_a_key_on_every_route_except_the_open_ones);
 
-/// Routes that answer anybody.
+/// Routes that need no key.
 const OPEN: [&str; 6] = ["/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics"];
 
 #[test]
-fn must_not_serve_the_network_in_clear_text_unasked() {
+fn must_not_serve_other_addresses_without_tls_by_default() {
     let place = Place::new(On::Sqlite);
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80"] {
         for verb in ["serve", "dev"] {
@@ -29,9 +29,9 @@ fn must_not_serve_the_network_in_clear_text_unasked() {
 }
 
 #[test]
-fn must_keep_what_it_writes_for_its_owner_alone() {
+fn must_restrict_its_files_to_their_owner() {
     let place = Place::bare(None);
-    // Whatever the shell it was started from thinks of others.
+    // Independent of the umask of the shell.
     let program = env!("CARGO_BIN_EXE_tenancy");
     for verb in ["dev", "serve"] {
         let mut shell = std::process::Command::new("sh");
@@ -50,11 +50,11 @@ fn must_keep_what_it_writes_for_its_owner_alone() {
 }
 
 fn must_keep_tokens_out_of_logs_and_database(on: On) {
-    // A cluster of its own: all of its files are searched.
+    // A cluster of its own, because all of its files are searched.
     let mut postgres = (on == On::Postgres).then(cluster);
     let place = match &postgres {
         None => Place::new(on),
-        // The password is nobody's business either. This server takes any.
+        // The password must not be written either. This server accepts any password.
         Some(postgres) => {
             let database = postgres.database("secrets");
             Place::on(&database).through(database.url().replace("postgres@", "postgres:pa55word@"))
@@ -63,16 +63,16 @@ fn must_keep_tokens_out_of_logs_and_database(on: On) {
     let server = place.serve_with(&[("LOG", "trace")]);
     let tokens = use_tokens(&server, place.token());
     let log = server.errors();
-    assert!(log.contains("\"route\":\"/v1/keys\""), "this says nothing: {log}");
+    assert!(log.contains("\"route\":\"/v1/keys\""), "the log is empty: {log}");
     server.stop();
 
-    // A server that cannot reach its database says so.
+    // A server that cannot reach its database logs that.
     if let Some(postgres) = &mut postgres {
         postgres.stop();
         let ran = place.run(&["serve", "--listen", "127.0.0.1:0"]);
         assert!(ran.code != 0 && !ran.err.contains("pa55word") && !ran.out.contains("pa55word"), "{ran:?}");
     }
-    // Whoever runs it took the password along: it is in no file of ours.
+    // The password must not be in any file.
     let places = [Some(place.path("")), postgres.as_ref().map(Postgres::data_directory)];
     let found = |word: &str| {
         let mut grep = std::process::Command::new("grep");
@@ -80,13 +80,13 @@ fn must_keep_tokens_out_of_logs_and_database(on: On) {
         assert!(output.stderr.is_empty(), "{output:?}");
         String::from_utf8(output.stdout).expect("paths")
     };
-    assert!(!found("a-gateway").is_empty(), "this looks nowhere");
+    assert!(!found("a-gateway").is_empty(), "the search finds nothing");
     for secret in tokens.iter().map(String::as_str).chain(["pa55word"]) {
         assert_eq!(found(secret), "", "{secret}");
     }
 }
 
-/// Uses tokens in every way there is; answers all of them, without what every token begins with.
+/// Uses tokens in every way and returns them without their common prefix.
 fn use_tokens(server: &Server, admin: &str) -> Vec<String> {
     let mut client = server.client();
     let request = Request::post("/v1/keys", json!({"name": "a-gateway", "role": "operator"})).key("make-a-key");
@@ -103,7 +103,7 @@ fn use_tokens(server: &Server, admin: &str) -> Vec<String> {
     gateway.post("/v1/keys", json!({"name": "more", "role": "admin"})).problem(403, "forbidden");
     let stranger = format!("tenancy_{}", "5".repeat(64));
     Client::new(server.address(), Some(&stranger)).get("/v1/tenants").problem(401, "unauthenticated");
-    // Nothing that a person may slip into another place is kept.
+    // A token that is sent in a wrong place must not be stored.
     client.send(&Request::get("/v1/whoami").header("x-correlation-id", format!("Bearer {token}"))).ok(200);
     client.send(&Request::get(format!("/v1/keys/{}", made["key_id"].as_str().expect("an id")))).ok(200);
     client.send(&Request::new("DELETE", format!("/v1/keys/{}", made["key_id"].as_str().expect("an id")))).ok(200);
@@ -111,7 +111,7 @@ fn use_tokens(server: &Server, admin: &str) -> Vec<String> {
     [admin, &token, &stranger].map(|token| token.trim_start_matches("tenancy_").to_owned()).into()
 }
 
-fn must_ask_for_a_key_on_every_route_but_the_open_ones(on: On) {
+fn must_require_a_key_on_every_route_except_the_open_ones(on: On) {
     let place = Place::new(on);
     let server = place.serve();
     let mut client = server.client();

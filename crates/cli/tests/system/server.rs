@@ -1,4 +1,4 @@
-//! A server that runs, and the ways it can end.
+//! A running server process and the ways to end it.
 
 use super::http::Client;
 use std::fs::File;
@@ -8,11 +8,11 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 use tenancy_testkit::{Signal, signal};
 
-/// Longest wait for what must come about.
+/// Timeout for an expected event.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 
-/// Looks again and again until `look` finds it.
+/// Polls until `look` returns a value.
 #[track_caller]
 pub fn until<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
@@ -25,7 +25,7 @@ pub fn until<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Option
     }
 }
 
-/// A server process; it is killed when it is dropped.
+/// A server process. Dropping it kills the process.
 pub struct Server {
     child: Child,
     address: SocketAddr,
@@ -34,7 +34,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it, and waits until it says where it serves; what it prints goes to files that begin with `log`.
+    /// Starts the server and waits until it prints its address. Its output goes to files that begin with `log`.
     #[track_caller]
     pub fn start(mut command: Command, log: &Path, token: &str) -> Self {
         let (out, err) = (log.with_extension("out"), log.with_extension("err"));
@@ -42,7 +42,7 @@ impl Server {
         let child = command.stdout(file(&out)).stderr(file(&err)).spawn().expect("started");
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self { child, address: unknown, log: log.to_owned(), token: token.to_owned() };
-        // `dev` shows what is there first.
+        // `dev` prints the address before it is ready.
         let is_dev = command.get_args().any(|argument| argument.to_string_lossy().split(' ').any(|word| word == "dev"));
         server.address = until("the server serves", PATIENCE, || {
             let said = std::fs::read_to_string(&out).expect("its output");
@@ -77,12 +77,12 @@ impl Server {
         Client::new(self.address, Some(&self.token))
     }
 
-    /// What it said on standard error.
+    /// Returns its standard error.
     pub fn errors(&self) -> String {
         std::fs::read_to_string(self.log.with_extension("err")).unwrap_or_default()
     }
 
-    /// Fails if it wrote down that something is wrong with itself.
+    /// Fails if its log contains an internal error.
     #[track_caller]
     pub fn assert_no_errors(&self) {
         let errors = self.errors();
@@ -90,24 +90,24 @@ impl Server {
         assert!(bad.is_none(), "{bad:?}");
     }
 
-    /// `kill -9`; it is waited for when it is dropped.
+    /// Sends SIGKILL. Dropping the value waits for the process.
     pub fn kill(&self) {
         signal(self.pid(), Signal::KILL);
     }
 
-    /// Asks it to stop.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         signal(self.pid(), Signal::TERM);
     }
 
-    /// Waits until it has stopped, which must be well.
+    /// Waits until it has stopped, and checks that it succeeded.
     #[track_caller]
     pub fn stopped(mut self) {
         let status = until("the server stops", PATIENCE, || self.child.try_wait().expect("waited"));
         assert_eq!(status.code(), Some(0), "{}", self.errors());
     }
 
-    /// Has it stop in order.
+    /// Stops it and waits.
     #[track_caller]
     pub fn stop(self) {
         self.terminate();

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use tenancy_testkit::Chance;
 use tenancy_testkit::{Database, Fault, Proxy};
 
-/// Workers at each process.
+/// Workers per process.
 const WORKERS: usize = 3;
 
-/// The name at the database of the one that will be killed.
+/// Application name of the process that will be killed.
 const DIES: &str = "dies";
 
-/// A crash must be made good within this.
+/// Maximum time until other processes continue the jobs of a crashed one.
 const TAKEN_OVER: Duration = Duration::from_secs(15);
 
 #[test]
@@ -25,7 +25,7 @@ fn must_share_one_database_between_three_processes() {
     let postgres = cluster();
     let database = postgres.database("shared");
     let place = Place::on(&database);
-    // The way of the one that will be killed.
+    // Connection of the process that will be killed.
     let proxy = Proxy::start(postgres.address());
     let way = format!("{}?application_name={DIES}", proxy.url(&database));
     let (dies, stops, stays) = (place.through(way), place.serve(), place.serve());
@@ -56,11 +56,11 @@ fn must_share_one_database_between_three_processes() {
         let end = End(&end_of_all);
         until("all three work jobs", PATIENCE, || (holders(&database).len() == 3).then_some(()));
         take_over_what_was_killed(&database, &proxy, &dies_at);
-        // Under load, still.
+        // The load continues.
         let pid = stops.pid();
         stops.stop();
         let held = held_by(pid);
-        assert_eq!(database.value(&format!("SELECT count(*) {held}")), "0", "a lease that was not given back");
+        assert_eq!(database.value(&format!("SELECT count(*) {held}")), "0", "a lease was not released");
         drop(end);
     });
     drop(dies_at);
@@ -69,7 +69,7 @@ fn must_share_one_database_between_three_processes() {
     for worker in second.iter_mut() {
         let answered = worker.replayed;
         worker.settle(&mut client);
-        assert_eq!(worker.replayed, answered, "a stop left a request unanswered that it carried out");
+        assert_eq!(worker.replayed, answered, "a stopped process executed a request without a response");
     }
     for worker in &mut workers {
         worker.settle(&mut client);
@@ -85,7 +85,7 @@ fn must_share_one_database_between_three_processes() {
     assert!(deadlock.is_none(), "{deadlock:?}");
 }
 
-/// Who never gets in each other's way proves nothing.
+/// Checks that the writers have conflicted; without conflicts, the test proves nothing.
 fn in_each_others_way(workers: &[Worker]) {
     let sum = |of: fn(&Worker) -> usize| workers.iter().map(of).sum::<usize>();
     let (answered, stale, full) =
@@ -94,7 +94,7 @@ fn in_each_others_way(workers: &[Worker]) {
     assert!(stale > 0 && full > 0, "{stale} came too late, {full} found no room");
 }
 
-/// Who has ended jobs.
+/// Returns the processes that have ended jobs.
 fn holders(database: &Database) -> BTreeSet<String> {
     let sql = "SELECT DISTINCT actor FROM tenant_audit WHERE actor LIKE 'controller:%'";
     database.rows(sql).into_iter().flatten().flatten().collect()
@@ -104,7 +104,7 @@ fn held_by(pid: u32) -> String {
     format!("FROM tenant_jobs WHERE state = 'running' AND lease_holder LIKE 'runner-{pid}-%'")
 }
 
-/// Kills a process when it has jobs that it cannot go on with, and waits until others have ended them.
+/// Kills a process that has blocked jobs, and waits until other processes have ended them.
 fn take_over_what_was_killed(database: &Database, proxy: &Proxy, server: &Server) {
     let slow = Fault::delay(Duration::from_secs(120)).when(|message| message.sql_contains("SET progress"));
     let slow = proxy.arm(slow.repeated());
@@ -112,7 +112,7 @@ fn take_over_what_was_killed(database: &Database, proxy: &Proxy, server: &Server
     until("it has jobs", PATIENCE, || (slow.fired() > 0).then_some(()));
     server.kill();
     let killed = Instant::now();
-    // A commit that was on its way may still end a job, and that one nobody takes over.
+    // A commit that was already sent can still end a job; that job is not taken over.
     proxy.cut();
     let sessions = format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = '{DIES}'");
     until("the database is done with what it sent", PATIENCE, || (database.value(&sessions) == "0").then_some(()));

@@ -1,4 +1,4 @@
-//! A disk that cannot say that it has what was written: a library before the system's makes it so, while a file is there.
+//! A disk whose sync fails: a preloaded library makes fsync return an error while a file exists.
 
 use super::agree;
 use super::http::Request;
@@ -41,7 +41,7 @@ fn library(directory: &Path) -> PathBuf {
 }
 
 #[test]
-fn must_say_that_the_outcome_is_unknown_while_the_disk_does_not_say_that_it_has_it() {
+fn must_report_an_unknown_outcome_while_the_disk_does_not_confirm_a_write() {
     for is_killed in [true, false] {
         let place = Place::new(On::Sqlite);
         let fails = place.path("fails");
@@ -63,13 +63,13 @@ fn must_say_that_the_outcome_is_unknown_while_the_disk_does_not_say_that_it_has_
             server.kill();
         }
         drop(server);
-        // Killed at once, it is there or not: all of it, or nothing.
+        // After an immediate kill, the change is present completely or not at all.
         let again = place.serve();
         let mut client = again.client();
         agree::at_rest(&mut client);
         agree::log_and_record_agree(&mut client);
         let there = client.get("/v1/tenants/unsure").status == 200;
-        assert!(there || is_killed, "what was answered is lost");
+        assert!(there || is_killed, "an acknowledged change is lost");
         let made = client.send(&register).ok(201);
         assert_eq!(made.header("idempotency-replayed") == "true", there);
         assert_eq!(client.send(&register).ok(201).body, made.body);

@@ -1,4 +1,4 @@
-//! Optimistic concurrency, from outside.
+//! Optimistic concurrency over HTTP.
 
 use super::http::Request;
 use super::place::{On, Place, on_both};
@@ -26,7 +26,7 @@ fn must_let_one_of_32_writers_win(on: On) {
                     let body = json!({"labels": {"winner": format!("{version}-{writer}")}});
                     let request = Request::patch("/v1/tenants/contended", version, body);
                     scope.spawn(move || {
-                        // The connection is there before the race.
+                        // Connect before the race starts.
                         client.get("/v1/whoami").ok(200);
                         start.wait();
                         client.send(&request)
