@@ -105,7 +105,7 @@ pub async fn list(
     filter: &TenantFilter,
     page: &Page,
 ) -> Result<Listed<Tenant>, Error> {
-    // A label that the caller does not see exists on no tenant.
+    // For this caller, no tenant has a label that the caller cannot see.
     let is_hidden = |key: &str| caller.audience() == Audience::Customer && key.starts_with(INTERNAL_LABELS);
     if filter.labels.iter().any(|(key, _)| is_hidden(key)) {
         return Ok(Listed { items: Vec::new(), next: None });

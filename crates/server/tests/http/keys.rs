@@ -133,7 +133,7 @@ async fn a_request_under_way_must_not_be_refused_because_its_key_is_rotated(on: 
     house.server.authentication.remember(digest.clone(), before.clone());
     ask(&house, &token, "POST", "/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
 
-    // A token that leaked is refused at once, also where it is remembered.
+    // A leaked token is refused at once, even if it is cached.
     house.post(&rotate, json!({"overlap_seconds": 0})).await.ok(200);
     house.server.authentication.remember(digest, before);
     ask(&house, &token, "POST", "/v1/organizations", json!({"organization_id": "beta"})).await.ok(401);

@@ -232,7 +232,7 @@ async fn every_field_must_be_written_only_by_whom_its_group_says(on: On) {
     }
 }
 
-/// What an answer says in the fields that are internal, but for what may be said there to a customer.
+/// Returns the values of internal fields in an answer, except those that a customer may see.
 fn internal_facts(answer: &Value) -> Vec<String> {
     match answer {
         Value::Array(items) => items.iter().flat_map(internal_facts).collect(),

@@ -87,7 +87,7 @@ pub fn of_known(
             whole
         }
     };
-    // A merge, too, can remove what its sender does not see: `labels: null`.
+    // A merge can also remove labels that its sender cannot see: `labels: null`.
     fields::keep_hidden(audience, &known.document(), &mut whole);
     violations.extend(immutable(&known, &whole));
     let (manifest, warnings) = with(violations, Manifest::parse(declared, &whole))?;
