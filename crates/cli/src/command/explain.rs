@@ -239,7 +239,7 @@ mod tests {
         };
         let fields = all();
         for violation in violations.iter().filter(|violation| violation.code == "unknown_field") {
-            let (_, known) = violation.message.split_once("; there are ").expect("the list of fields");
+            let (_, known) = violation.message.split_once("; known fields: ").expect("the list of fields");
             let place =
                 violation.pointer.split('/').filter(|part| part.parse::<usize>().is_err() && *part != "nonsense");
             let place: Vec<_> = std::iter::once("tenant").chain(place.filter(|part| !part.is_empty())).collect();
