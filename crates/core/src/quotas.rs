@@ -101,7 +101,7 @@ pub fn check_billing(billing: &Object, at: &Pointer, findings: &mut Findings) {
 fn undeclared<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, at: &Pointer, findings: &mut Findings) {
     let hint = nearest(name, known).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
     let name = Value::from(name);
-    findings.warn(at, "undeclared_key", format!("{} is not declared and is kept unchanged{hint}", shown(&name)));
+    findings.warn(at, "undeclared_key", format!("{} is not declared; it is kept without checks{hint}", shown(&name)));
 }
 
 /// Returns the value of a quota if it counts: an integer from 0 to [`MAX_QUOTA`].
