@@ -42,7 +42,7 @@ pub struct Viewpoint<'v> {
 
 impl Viewpoint<'_> {
     /// The viewpoint of staff, without names of keys.
-    pub fn nobody() -> Self {
+    pub fn unnamed_staff() -> Self {
         Self { audience: Audience::Staff, names: &|_: &str| None }
     }
 

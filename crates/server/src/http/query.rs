@@ -53,20 +53,32 @@ impl Query {
         self.pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns the value of a parameter that may occur once. An empty value counts as absent.
+    /// Returns the value of a parameter that may occur once.
     ///
     /// # Errors
-    /// [`Error::Malformed`] if the parameter occurs more than once.
+    /// [`Error::Malformed`] if the parameter occurs more than once, or has no value: an empty filter must not select
+    /// everything.
     pub fn text(&mut self, name: &'static str) -> Result<Option<String>, Error> {
+        match self.once(name)? {
+            Some(value) if value.is_empty() => Err(bad(name, "must have a value")),
+            value => Ok(value),
+        }
+    }
+
+    fn once(&mut self, name: &'static str) -> Result<Option<String>, Error> {
         let mut values = self.all(name);
-        let value = values.next().filter(|value| !value.is_empty()).map(str::to_owned);
+        let value = values.next().map(str::to_owned);
         if values.next().is_some() { Err(bad(name, "must not occur more than once")) } else { Ok(value) }
     }
 
     /// Returns every item of a parameter that may be repeated, and whose values may be lists separated by commas.
-    pub fn list(&mut self, name: &'static str) -> Vec<String> {
-        let items = self.all(name).flat_map(|value| value.split(','));
-        items.map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if an item is empty.
+    pub fn list(&mut self, name: &'static str) -> Result<Vec<String>, Error> {
+        let items: Vec<_> =
+            self.all(name).flat_map(|value| value.split(',')).map(|item| item.trim().to_owned()).collect();
+        if items.iter().any(String::is_empty) { Err(bad(name, "must have a value")) } else { Ok(items) }
     }
 
     /// Returns one word of a closed list.
@@ -82,15 +94,19 @@ impl Query {
     /// # Errors
     /// [`Error::Malformed`], with the nearest word.
     pub fn words<T: Copy>(&mut self, name: &'static str, words: &[(&'static str, T)]) -> Result<Vec<T>, Error> {
-        self.list(name).iter().map(|text| word(name, text, words)).collect()
+        self.list(name)?.iter().map(|text| word(name, text, words)).collect()
     }
 
-    /// Returns a boolean. Absent means false.
+    /// Returns a boolean. Absent means false; present without a value means true, so that `?dry_run` never writes.
     ///
     /// # Errors
     /// [`Error::Malformed`].
     pub fn flag(&mut self, name: &'static str) -> Result<bool, Error> {
-        Ok(self.word(name, &[("true", true), ("false", false)])?.unwrap_or(false))
+        match self.once(name)?.as_deref() {
+            None => Ok(false),
+            Some("") => Ok(true),
+            Some(text) => word(name, text, &[("true", true), ("false", false)]),
+        }
     }
 
     /// Returns a whole number in the range.
@@ -171,13 +187,26 @@ mod tests {
     #[test]
     fn must_read_each_kind() {
         let mut query = of("allow=a,b&allow=c&dry_run=true&since=2026-11-23T08:00:00Z&limit=501");
-        assert_eq!(query.list("allow"), ["a", "b", "c"]);
+        assert_eq!(query.list("allow"), Ok(["a", "b", "c"].map(str::to_owned).to_vec()));
         assert_eq!(query.flag("dry_run"), Ok(true));
         assert!(query.time("since").expect("a time").is_some());
         assert!(query.page().is_err());
         assert_eq!(query.no_others(), Ok(()));
         assert!(of("since=yesterday").time("since").is_err());
         assert!(of("a=1&a=2").text("a").is_err());
+        for text in ["dry_run", "dry_run="] {
+            assert_eq!(of(text).flag("dry_run"), Ok(true), "a flag without a value is set: {text}");
+        }
+        for text in ["q", "q=", "limit=", "since=", "allow=", "allow=a,"] {
+            let (mut query, name) = (of(text), text.split('=').next().expect("a name"));
+            let refused = match name {
+                "q" => query.text("q").map(drop),
+                "limit" => query.number("limit", 1..=9).map(drop),
+                "since" => query.time("since").map(drop),
+                _ => query.list("allow").map(drop),
+            };
+            assert!(refused.is_err(), "an empty value is not the absence of a filter: {text}");
+        }
         assert!(of("order=up").word("order", &[("asc", ()), ("desc", ())]).is_err());
     }
 }

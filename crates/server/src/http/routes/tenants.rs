@@ -70,7 +70,7 @@ fn filter(query: &mut Query) -> Result<TenantFilter, Error> {
 /// Returns the labels of the filter: at most as many as a tenant can have, with valid keys.
 fn labels(query: &mut Query) -> Result<Vec<(String, String)>, Error> {
     // Commas do not separate labels, since the value of a label can contain a comma.
-    let pairs: Vec<_> = query.all("label").filter(|pair| !pair.is_empty()).map(str::to_owned).collect();
+    let pairs: Vec<_> = query.all("label").map(str::to_owned).collect();
     if pairs.len() > MAX_LABELS {
         let message = format!(
             "query parameter label must not occur more than {MAX_LABELS} times; it occurs {} times",

@@ -118,7 +118,7 @@ fn document(declared: &Declared, index: usize, content: Value, at: &Pointer) -> 
 fn else_wrong(declared: &Declared, kind: Kind, content: &Value, at: &Pointer) -> Vec<Violation> {
     let read = match kind {
         Kind::Organization => {
-            organizations::desired(declared, Viewpoint::nobody(), None, content, How::Apply).map(drop)
+            organizations::desired(declared, Viewpoint::unnamed_staff(), None, content, How::Apply).map(drop)
         }
         Kind::Tenant => of_new(declared, content).map(drop),
     };
