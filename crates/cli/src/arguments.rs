@@ -83,7 +83,7 @@ enum Command {
 
     /// Release a hold, so that a tenant returns to service
     Activate(OnServer<command::activate::Activate>),
-    /// Place a hold that takes a tenant out of service
+    /// Place a hold: it suspends a tenant or, for a kind such as legal, keeps its data
     Suspend(OnServer<command::suspend::Suspend>),
     /// Archive a tenant; its data is kept for a grace period
     Delete(OnServer<command::delete::Delete>),

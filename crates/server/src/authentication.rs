@@ -204,14 +204,14 @@ fn allowed(role: Role, scope: &Scope, operation: Operation) -> Result<(), Error>
     match (key_may(role, scope, operation), key_may(role, &Scope::All, operation)) {
         (true, _) => Ok(()),
         (false, true) => Err(out_of_scope(scope, operation)),
-        (false, false) => Err(Error::Forbidden(format!(
-            "A key with role {role} may not {operation}. Use a key whose role allows it."
-        ))),
+        (false, false) => {
+            Err(Error::Forbidden(format!("a key with role {role} may not {operation}: use a key whose role allows it")))
+        }
     }
 }
 
 fn out_of_scope(scope: &Scope, operation: Operation) -> Error {
-    Error::Forbidden(format!("A key with scope {scope} may not {operation}. Use an unscoped key."))
+    Error::Forbidden(format!("a key with scope {scope} may not {operation}: use an unscoped key"))
 }
 
 /// Maximum number of tokens in the cache.

@@ -50,7 +50,7 @@ pub struct Limits {
     /// Maximum number of open connections.
     pub max_connections: usize,
     /// Maximum size of the response cache, in bytes.
-    pub max_rendered_bytes: u64,
+    pub max_response_cache_bytes: u64,
     /// Maximum time for request headers, and for an idle connection, in seconds.
     pub header_read_timeout_seconds: u64,
     /// Maximum time for a request body, in seconds.
@@ -102,7 +102,7 @@ impl Default for Limits {
             max_header_bytes: 32 * 1024,
             max_headers: 100,
             max_connections: 4096,
-            max_rendered_bytes: 64 * 1024 * 1024,
+            max_response_cache_bytes: 64 * 1024 * 1024,
             header_read_timeout_seconds: 30,
             body_read_timeout_seconds: 20,
             drain_timeout_seconds: 20,

@@ -40,7 +40,7 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
         tenancy: Arc::clone(&tenancy),
         limits: config.limits.clone(),
         metrics,
-        response_cache: ResponseCache::new(config.limits.max_rendered_bytes),
+        response_cache: ResponseCache::new(config.limits.max_response_cache_bytes),
         authentication: Authentication::default(),
         background,
         stop: stop.clone(),

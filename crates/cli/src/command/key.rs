@@ -210,6 +210,9 @@ pub async fn revoke(client: &Client, given: Revoke) -> Result<Exit, Failure> {
     };
     let revoked: Received<Key> = request.receive().await?;
     match given.output.output {
+        Format::Table | Format::Wide if given.with_children => {
+            say(&format!("{id} is revoked, and with it the keys that it created"))?;
+        }
         Format::Table | Format::Wide => say(&format!("{id} is revoked"))?,
         format => one(&KEYS, &revoked, format)?,
     }

@@ -15,7 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   tenancy undelete acme-eu
 
-The tenant becomes Suspended, and then Active if that is its desired state and no hold suspends it.";
+The tenant becomes Suspended, with an operator hold. To put it back into service: tenancy activate TENANT";
 
 /// Arguments of `undelete`.
 #[derive(Args, Debug)]

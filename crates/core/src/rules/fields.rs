@@ -6,43 +6,46 @@ use crate::permission::{Audience, FieldGroup, INTERNAL_LABELS, TENANT_FIELDS, gr
 use crate::violation::Violation;
 use serde_json::Value;
 
-/// Refuses a document with internal fields, regardless of their values: a response that depended on the current values
-/// would disclose them.
-///
-/// # Errors
-/// [`Error::FieldsForbidden`] with all these fields.
-pub fn named(audience: Audience, document: &Value) -> Result<(), Error> {
+/// Takes the internal fields out of a document and returns a violation for each, regardless of its value: a response
+/// that depended on the current value would disclose it.
+pub fn take_internal(audience: Audience, document: &mut Object) -> Vec<Violation> {
     if audience == Audience::Staff {
-        return Ok(());
+        return Vec::new();
     }
-    let Value::Object(fields) = document else { return Ok(()) };
-    let mut refused: Vec<_> = fields
-        .keys()
-        .filter(|name| group(name) == FieldGroup::Internal)
-        .map(|name| forbidden(&Pointer::root().key(name), "is internal"))
-        .collect();
-    if let Some(Value::Object(labels)) = fields.get("labels") {
+    let mut refused = Vec::new();
+    document.retain(|name, _| {
+        let is_internal = group(name) == FieldGroup::Internal;
+        refused.extend(is_internal.then(|| forbidden(&Pointer::root().key(name))));
+        !is_internal
+    });
+    if let Some(Value::Object(labels)) = document.get_mut("labels") {
         let at = Pointer::root().key("labels");
-        let internal = labels.keys().filter(|key| key.starts_with(INTERNAL_LABELS));
-        refused.extend(internal.map(|key| forbidden(&at.key(key), "is internal")));
+        labels.retain(|key, _| {
+            let is_internal = key.starts_with(INTERNAL_LABELS);
+            refused.extend(is_internal.then(|| forbidden(&at.key(key))));
+            !is_internal
+        });
     }
-    if refused.is_empty() { Ok(()) } else { Err(Error::FieldsForbidden(refused)) }
+    refused
 }
 
-/// Refuses changes of fields outside [`FieldGroup::Own`].
-///
-/// # Errors
-/// [`Error::FieldsForbidden`] with all these fields.
-pub fn changed(audience: Audience, differences: &[Difference]) -> Result<(), Error> {
+/// Returns a violation for each changed field outside [`FieldGroup::Own`].
+pub fn changed(audience: Audience, differences: &[Difference]) -> Vec<Violation> {
     if audience == Audience::Staff {
-        return Ok(());
+        return Vec::new();
     }
     let field = |difference: &Difference| difference.pointer.split('/').nth(1).unwrap_or_default().to_owned();
     let mut names: Vec<_> = differences.iter().map(field).filter(|name| group(name) != FieldGroup::Own).collect();
     names.dedup();
-    let refused: Vec<_> =
-        names.iter().map(|name| forbidden(&Pointer::root().key(name), "is one of the tenant's terms")).collect();
-    if refused.is_empty() { Ok(()) } else { Err(Error::FieldsForbidden(refused)) }
+    names.iter().map(|name| forbidden(&Pointer::root().key(name))).collect()
+}
+
+/// Refuses the fields that must not be written, if there are any.
+///
+/// # Errors
+/// [`Error::FieldsForbidden`] with all of them.
+pub fn refuse(forbidden: Vec<Violation>) -> Result<(), Error> {
+    if forbidden.is_empty() { Ok(()) } else { Err(Error::FieldsForbidden(forbidden)) }
 }
 
 /// Adds what the caller does not see of a tenant to the whole document that it is taken to, so that it is not removed.
@@ -82,8 +85,8 @@ pub fn hide(audience: Audience, document: &mut Value) {
     }
 }
 
-fn forbidden(at: &Pointer, why: &str) -> Violation {
-    Violation::at(at, "forbidden_field", format!("{why}: only a key without a scope may write it"))
+fn forbidden(at: &Pointer) -> Violation {
+    Violation::at(at, "forbidden_field", "only an unscoped key may write it")
 }
 
 #[cfg(test)]
@@ -92,29 +95,30 @@ mod tests {
     use crate::json::differences;
     use serde_json::json;
 
-    fn pointers(result: Result<(), Error>) -> Vec<String> {
-        match result {
-            Err(Error::FieldsForbidden(found)) => found.into_iter().map(|v| v.pointer).collect(),
-            _ => Vec::new(),
-        }
+    fn pointers(found: Vec<Violation>) -> Vec<String> {
+        found.into_iter().map(|v| v.pointer).collect()
     }
 
     #[test]
     fn must_refuse_internal_fields_that_are_only_named() {
         let document = json!({"billing": null, "labels": {"internal/risk": null, "tier": "gold"}, "quotas": {}});
-        let refused = pointers(named(Audience::Customer, &document));
+        let mut sent = document.as_object().cloned().expect("an object");
+        let refused = pointers(take_internal(Audience::Customer, &mut sent));
         assert_eq!(refused, ["/billing", "/labels/internal~1risk"]);
-        assert_eq!(named(Audience::Staff, &document), Ok(()));
+        assert_eq!(Value::Object(sent), json!({"labels": {"tier": "gold"}, "quotas": {}}));
+        let mut sent = document.as_object().cloned().expect("an object");
+        assert_eq!(take_internal(Audience::Staff, &mut sent), []);
+        assert_eq!(Value::Object(sent), document);
     }
 
     #[test]
-    fn must_refuse_each_term_that_changes_and_take_what_stays() {
+    fn must_refuse_each_term_that_changes_and_accept_what_stays() {
         let before = json!({"display_name": "a", "quotas": {"x": 1, "y": 1}, "region": "r"});
         let after =
             json!({"display_name": "b", "quotas": {"x": 2, "y": 2}, "region": "r", "webhooks": [{"name": "w"}]});
         let differences = differences(&before, &after);
         assert_eq!(pointers(changed(Audience::Customer, &differences)), ["/quotas"]);
-        assert_eq!(changed(Audience::Staff, &differences), Ok(()));
+        assert_eq!(changed(Audience::Staff, &differences), []);
     }
 
     #[test]

@@ -53,11 +53,11 @@ impl Rights {
         let more = |operation: Operation| {
             key_may(self.role, &self.scope, operation) && !key_may(maker.role, &maker.scope, operation)
         };
-        if let Some((_, operation)) = Operation::WORDS.iter().find(|(_, operation)| more(*operation)) {
-            return Some(format!("a key with role {} cannot create a key that may {operation}", maker.role));
-        }
         if !is_inside {
             return Some(format!("a key with scope {} cannot create a key with scope {}", maker.scope, self.scope));
+        }
+        if let Some((_, operation)) = Operation::WORDS.iter().find(|(_, operation)| more(*operation)) {
+            return Some(format!("a key with role {} cannot create a key that may {operation}", maker.role));
         }
         let end = maker.expires_at?;
         let is_longer = self.expires_at.is_none_or(|at| at > end);

@@ -131,7 +131,12 @@ fn request_headers(operation: &mut Value, method: &str, path: &str) {
     if method != "GET" && has_versions(path) {
         let version = "Version that the write is based on: an ETag from an earlier answer, or `*` for any version. If \
                        the current version differs, the answer is 412.";
-        header("If-Match", version);
+        let required = if method == "POST" {
+            ""
+        } else {
+            " Required unless the body contains `version`, or a PUT has `If-None-Match: *`: without it, the answer is 428."
+        };
+        header("If-Match", &format!("{version}{required}"));
     }
     if method == "PUT" {
         header("If-None-Match", "`*`: create the resource. If it exists, the answer is 412.");

@@ -220,6 +220,10 @@ async fn every_field_must_be_written_only_by_whom_its_group_says(on: On) {
                     }
                 }
             }
+            let all = json!({"quotas": {"storageGiB": 9}, "billing": {}, "region": "us-east-1", "display_name": "x"});
+            let refused = send(&house, &token, "PATCH", "/v1/tenants/acme-eu", all).await.ok(403).body;
+            let errors = refused["errors"].as_array().expect("errors").iter().map(|error| error["pointer"].clone());
+            assert_eq!(errors.collect::<Vec<_>>(), ["/billing", "/quotas", "/region"], "all of them at once");
             let internal = json!({"labels": {"internal/risk": null}});
             let refused = send(&house, &token, "PATCH", "/v1/tenants/acme-eu", internal).await.ok(403);
             assert_eq!(refused.body["errors"][0]["pointer"], "/labels/internal~1risk");

@@ -63,11 +63,11 @@ pub fn of_known(
     how: How,
 ) -> Result<Desired, Error> {
     let audience = viewpoint.audience;
-    fields::named(audience, document)?;
     let known = Manifest::of(snapshot);
     let Value::Object(mut document) = document.clone() else {
         return Manifest::parse(declared, document).map(|(manifest, warnings)| Desired { manifest, warnings });
     };
+    let mut forbidden = fields::take_internal(audience, &mut document);
     let mut violations = Vec::new();
     violations.extend(take_kind(&mut document, "Tenant").err());
     violations.extend(take_version(&mut document).err());
@@ -90,9 +90,18 @@ pub fn of_known(
     // A merge can also remove labels that its sender cannot see: `labels: null`.
     fields::keep_hidden(audience, &known.document(), &mut whole);
     violations.extend(immutable(&known, &whole));
-    let (manifest, warnings) = with(violations, Manifest::parse(declared, &whole))?;
-    fields::changed(audience, &differences(&known.document(), &manifest.document()))?;
-    Ok(Desired { manifest, warnings })
+    match with(violations, Manifest::parse(declared, &whole)) {
+        Ok((manifest, warnings)) => {
+            forbidden.extend(fields::changed(audience, &differences(&known.document(), &manifest.document())));
+            fields::refuse(forbidden)?;
+            Ok(Desired { manifest, warnings })
+        }
+        Err(Error::Invalid(violations)) if !forbidden.is_empty() => {
+            forbidden.extend(violations);
+            Err(Error::FieldsForbidden(forbidden))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns the parsed manifest if there are no violations; otherwise all violations.
