@@ -21,6 +21,8 @@ use tokio::time::Instant;
 pub struct Committer {
     target: Target,
     connection: Option<Arc<Connection>>,
+    /// The session of the newest connection; the next connection ends it.
+    session: Option<String>,
     intake: Intake,
     flushes: Arc<Flushes>,
     /// How many members were in the last batch that another could be sent behind.
@@ -45,6 +47,8 @@ enum Stage {
     Waiting(Vec<Waiting>),
     /// Its rows are locked and read.
     Read(Vec<Waiting>, Box<CurrentRows>),
+    /// Everything is sent, COMMIT too.
+    InFlight(InFlightBatch),
 }
 
 impl Batch {
@@ -63,12 +67,14 @@ impl From<Batch> for Pipeline {
 struct Failed {
     members: Vec<Waiting>,
     failure: Failure,
+    /// It was judged by what was presumed, and not by what was read.
+    presumed: bool,
 }
 
 impl Committer {
     /// A committer; it connects when there is something to commit.
     pub fn new(target: Target, intake: Intake) -> Self {
-        Self { target, connection: None, intake, flushes: Arc::new(Flushes::new()), committed_before: 0 }
+        Self { target, connection: None, session: None, intake, flushes: Arc::new(Flushes::new()), committed_before: 0 }
     }
 
     /// Commits until the queue is closed and empty. `stop` closes it.
@@ -107,12 +113,13 @@ impl Committer {
     /// the members were refused, if they were.
     async fn settle(&mut self, pipeline: &mut Pipeline) -> Option<Fault> {
         loop {
-            let Failed { members, failure } = match self.attempt(pipeline).await {
+            let Failed { members, failure, presumed } = match self.attempt(pipeline).await {
                 Ok(()) => return None,
                 Err(failed) => *failed,
             };
             let retry = &mut pipeline.current.retry;
-            match retry.after(&failure, members.len()) {
+            match retry.after(&failure, presumed, members.len()) {
+                Step::Read => self.flushes.organizations.was_wrong(),
                 Step::Reconnect(pause) => {
                     self.connection = None;
                     tokio::time::sleep(pause).await;
@@ -159,6 +166,7 @@ impl Committer {
         let again = pipeline.current.retry.again;
         let stage = std::mem::replace(&mut pipeline.current.stage, Stage::Waiting(Vec::new()));
         let (members, found) = match stage {
+            Stage::InFlight(batch) => return self.finish(batch, again, &mut pipeline.next).await,
             Stage::Read(members, found) => (members, Some(*found)),
             Stage::Waiting(members) => (members, None),
         };
@@ -176,6 +184,8 @@ impl Committer {
         self.flushes.organizations.forget();
         let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
         let connection = Arc::new(opened.ok_or_else(Failure::away)?.map_err(|error| Failure::refused(&error))?);
+        let session = answered(connection.succeed(self.session.as_deref())).await;
+        self.session = session.ok_or_else(Failure::away)?.map_err(|error| Failure::refused(&error))?;
         self.connection = Some(Arc::clone(&connection));
         Ok((connection, true))
     }
@@ -195,6 +205,10 @@ impl Committer {
             // On a new connection the transaction in which the rows were read is gone.
             Some(found) if !is_new => (members, Ok(found)),
             _ => {
+                let members = match self.presume(&connection, members, again) {
+                    Ok(batch) => return Ok(Some(batch)),
+                    Err(members) => members,
+                };
                 let needs = ReadSet::of(&members, again);
                 let found = Failure::unless_answered(false, self.flushes.first(&connection, &needs)).await;
                 (members, found)
@@ -205,11 +219,31 @@ impl Committer {
             Err(failure) => return Err(self.failed(members, failure).await),
         };
         if judgement.verdicts.contains(&Verdict::In) {
-            return Ok(Some(InFlightBatch::new(&connection, &self.flushes, members, judgement)));
+            return Ok(Some(InFlightBatch::new(&connection, &self.flushes, members, judgement, None)));
         }
         self.roll_back().await;
         self.intake.tell(members, judgement, 0);
         Ok(None)
+    }
+
+    /// Judges a batch by what it is presumed to find, and sends it without reading. Gives the members back where nothing can
+    /// be presumed, and where a member would be refused: a refusal needs rows that were read.
+    fn presume(
+        &self,
+        connection: &Arc<Connection>,
+        members: Vec<Waiting>,
+        again: bool,
+    ) -> Result<InFlightBatch, Vec<Waiting>> {
+        if again || connection.is_pooled() {
+            return Err(members);
+        }
+        let Some(found) = self.flushes.organizations.presumed(&members) else { return Err(members) };
+        let judgement = judged(&members, &found);
+        let passes = |verdict: &Verdict| matches!(verdict, Verdict::In | Verdict::Later);
+        if !judgement.verdicts.iter().all(passes) {
+            return Err(members);
+        }
+        Ok(InFlightBatch::new(connection, &self.flushes, members, judgement, Some(found)))
     }
 
     /// Waits until a batch is finished, and answers its members. Meanwhile the next batch is sent behind it, as soon as as many
@@ -232,7 +266,32 @@ impl Committer {
         if members.is_empty() {
             return self.end(batch.finished().await).await;
         }
-        self.finish_while_reading(batch, members, &connection, next).await
+        match self.presume(&connection, members, again) {
+            Ok(behind) => self.finish_before(batch, behind, next).await,
+            Err(members) => self.finish_while_reading(batch, members, &connection, next).await,
+        }
+    }
+
+    /// Waits until a batch is finished, with the whole next batch in flight behind it.
+    async fn finish_before(
+        &mut self,
+        mut batch: InFlightBatch,
+        mut behind: InFlightBatch,
+        next: &mut Option<Batch>,
+    ) -> Result<(), Box<Failed>> {
+        batch.finish_or(pin!(behind.finish())).await;
+        let finished = batch.finished().await;
+        if finished.outcome.is_ok() {
+            self.end(finished).await?;
+            *next = Some(Batch::at(Stage::InFlight(behind)));
+            return Ok(());
+        }
+        // If the next batch depends on this one, it has failed, too. If not, it may have been committed.
+        *next = self.end(behind.finished().await).await.err().map(|failed| Batch {
+            stage: Stage::Waiting(failed.members),
+            retry: RetryState::sent_in_vain(failed.failure.unknown),
+        });
+        self.end(finished).await
     }
 
     /// Waits until a batch is finished, while the first flush of the next batch is sent behind it.
@@ -271,19 +330,23 @@ impl Committer {
 
     /// Answers the members of a batch that is committed.
     async fn end(&mut self, finished: FinishedBatch) -> Result<(), Box<Failed>> {
-        let FinishedBatch { members, judgement, outcome } = finished;
+        let FinishedBatch { members, judgement, outcome, presumed } = finished;
         match outcome {
             Ok(position) => {
                 self.intake.tell(members, judgement, position);
                 Ok(())
             }
-            Err(failure) => Err(self.failed(members, failure).await),
+            Err(failure) => {
+                let mut failed = self.failed(members, failure).await;
+                failed.presumed = presumed;
+                Err(failed)
+            }
         }
     }
 
     async fn failed(&mut self, members: Vec<Waiting>, failure: Failure) -> Box<Failed> {
         self.clear_up(&failure).await;
-        Box::new(Failed { members, failure })
+        Box::new(Failed { members, failure, presumed: false })
     }
 
     /// Ends the transaction, and forgets what is known of organizations. A connection that is lost, or on which this fails, is

@@ -18,6 +18,17 @@ use tokio_postgres::{Client, Error, NoTls, Row, Statement};
 /// Makes the server's process keep memory that statements free. glibc's allocator returns freed memory to the system, and
 /// faults it in again for every statement, until one large block has been allocated and freed.
 const KEEP_MEMORY: &str = "SELECT length(repeat('x', 4000000))";
+/// Fails if the server does not accept writes (no row is locked). From then on the session writes only in transactions that
+/// say READ WRITE.
+const WRITE_IN_TRANSACTIONS_ONLY: &str =
+    "SELECT FROM log_head WHERE false FOR NO KEY UPDATE; SET default_transaction_read_only = on";
+/// Ends a session, and fails if it has not ended within five seconds. The session's start is part of its name, because the
+/// operating system reuses process numbers.
+const END_SESSION: &str = "SELECT CASE WHEN pg_terminate_backend(pid, 5000) THEN 1 \
+    ELSE assertion_failed('TN003', 'session ' || $1 || ' has not ended') END FROM pg_stat_activity \
+    WHERE pid::text || '@' || backend_start::text = $1";
+const THIS_SESSION: &str =
+    "SELECT pid::text || '@' || backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()";
 /// Maximum number of prepared statements of a connection; beyond it all of them are prepared again.
 const MAX_PREPARED: usize = 256;
 
@@ -93,6 +104,22 @@ impl Connection {
     /// Whether there is a pooler between this program and the server.
     pub fn is_pooled(&self) -> bool {
         self.pooled
+    }
+
+    /// Replaces the session of the previous connection, and returns the name of this one; behind a pooler there is none.
+    ///
+    /// A batch that was sent over the previous connection may still arrive. It holds no lock yet that this session could wait
+    /// for, so the previous session is ended first. Then the server is told to refuse writes outside of transactions: if a
+    /// BEGIN fails, the statements behind it are already sent, and each would commit by itself. Behind a pooler nothing is
+    /// sent before BEGIN is answered, and the setting would apply to other clients.
+    pub async fn succeed(&self, before: Option<&str>) -> Result<Option<String>, Error> {
+        if self.pooled {
+            return Ok(None);
+        }
+        self.client.query_typed(END_SESSION, &[(&before.unwrap_or_default(), PgType::TEXT)]).await?;
+        self.client.batch_execute(WRITE_IN_TRANSACTIONS_ONLY).await?;
+        let session = self.client.query_typed(THIS_SESSION, &[]).await?;
+        session.first().map(|row| row.try_get(0)).transpose()
     }
 
     /// Begins a transaction.

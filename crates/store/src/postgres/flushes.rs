@@ -5,6 +5,7 @@ use super::fault::{Failure, Fault};
 use super::one_read::{OneRead, placed};
 use super::one_statement::OneStatement;
 use super::organization_cache::OrganizationCache;
+use super::preconditions::Preconditions;
 use super::rows::Rows;
 use crate::batch::{Appended, Flush, ReadSet, key_text};
 use crate::current_rows::{READS, ROUNDS, Read};
@@ -39,6 +40,7 @@ pub struct Flushes {
     columns: Vec<Vec<Column>>,
     tenant_log: String,
     platform_log: String,
+    preconditions: Preconditions,
     /// Organizations as the batches before have read or written them.
     pub organizations: OrganizationCache,
 }
@@ -52,12 +54,13 @@ impl Flushes {
             columns: WRITES.iter().map(|kind| kind.columns()).collect(),
             tenant_log: append_log(TENANT_AUDIT),
             platform_log: append_log(PLATFORM_AUDIT),
+            preconditions: Preconditions::new(),
             organizations: OrganizationCache::default(),
         }
     }
 
     /// The first flush: begins, and locks and reads every row that the guards name. Callers' API keys are not read while the
-    /// log asserts their versions.
+    /// versions in the guards may be presumed.
     pub async fn first(&self, connection: &Connection, needs: &ReadSet<'_>) -> Result<CurrentRows, Failure> {
         let mut planned = self.rounds(needs, |read| !(read.is_of_callers() && needs.callers_hold()));
         if !needs.receipts.is_empty() {
@@ -116,9 +119,12 @@ impl Flushes {
     /// The second flush: writes the rows kind by kind, then locks the log's head, appends the events, and commits. Returns the
     /// position of the first event. Every answer is looked at, because `COMMIT` of a failed transaction returns no error.
     /// `is_sent` is notified when everything is sent.
+    ///
+    /// Without a first flush it begins the transaction, and asserts what was `presumed` before it writes.
     pub async fn second(
         &self,
         connection: &Connection,
+        presumed: Option<(&ReadSet<'_>, &CurrentRows)>,
         flush: &Flush<'_>,
         now: Timestamp,
         is_sent: &Notify,
@@ -126,9 +132,15 @@ impl Flushes {
         let mut planned = self.writes(connection, flush);
         planned.push(OneStatement::of(LOCK_HEAD, Vec::new()));
         let log = self.log(connection, flush, now);
-        let statements = planned.iter().chain([&log]).map(|one| one.sql.as_str());
-        connection.prepare(statements).await.map_err(|error| Failure::before(&error))?;
+        let asserted: Vec<_> =
+            presumed.iter().flat_map(|(needs, found)| self.preconditions.statements(needs, found)).collect();
+        let statements = planned.iter().chain([&log]).map(|one| &one.sql).chain(asserted.iter().map(|one| &one.sql));
+        connection.prepare(statements.map(String::as_str)).await.map_err(|error| Failure::before(&error))?;
         let mut sent: Vec<Sent<'_, Vec<Row>>> = Vec::new();
+        if presumed.is_some() {
+            sent.push(begun(connection));
+        }
+        sent.extend(asserted.iter().map(|one| Box::pin(connection.query(&one.sql, &one.params)) as _));
         sent.extend(planned.iter().map(|one| Box::pin(connection.query(&one.sql, &one.params)) as _));
         sent.push(Box::pin(connection.query(&log.sql, &log.params)));
         sent.push(Box::pin(async {
@@ -199,8 +211,10 @@ impl Flushes {
 }
 
 fn begun(connection: &Connection) -> Sent<'_, Vec<Row>> {
+    // Behind a pooler the session is not made read only, and where an administrator has made it so, it stays so.
+    let write = if connection.is_pooled() { "" } else { " READ WRITE" };
     Box::pin(async move {
-        connection.begin(" ISOLATION LEVEL READ COMMITTED").await?;
+        connection.begin(&format!(" ISOLATION LEVEL READ COMMITTED{write}")).await?;
         Ok(Vec::new())
     })
 }

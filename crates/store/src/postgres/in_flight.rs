@@ -3,13 +3,13 @@
 use super::connection::Connection;
 use super::fault::Failure;
 use super::flushes::Flushes;
-use crate::batch::{Flush, committed_at, usage_rows};
+use crate::batch::{Flush, ReadSet, committed_at, usage_rows};
 use crate::queue::Waiting;
 use futures_util::future::{Either, select};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use tenancy_core::judge::{Judgement, Verdict};
+use tenancy_core::judge::{CurrentRows, Judgement, Verdict};
 use tokio::sync::Notify;
 
 /// A batch in flight. It is sent when it is first waited for.
@@ -31,16 +31,20 @@ pub struct FinishedBatch {
     pub judgement: Judgement,
     /// The log position of its first event, if it is committed.
     pub outcome: Result<i64, Failure>,
+    /// It was judged by what was presumed, and not by what was read.
+    pub presumed: bool,
 }
 
 impl InFlightBatch {
-    /// A batch that was judged by what was read in the transaction that is open.
+    /// A batch that was judged by what was read in the transaction that is open, or by what is `presumed`.
     pub fn new(
         connection: &Arc<Connection>,
         flushes: &Arc<Flushes>,
         members: Vec<Waiting>,
         judgement: Judgement,
+        presumed: Option<CurrentRows>,
     ) -> Self {
+        flushes.organizations.was_sent(&members, &judgement);
         let committing = judgement.verdicts.iter().filter(|verdict| **verdict == Verdict::In).count();
         let puts_off = judgement.verdicts.contains(&Verdict::Later);
         let is_sent = Arc::new(Notify::new());
@@ -48,10 +52,13 @@ impl InFlightBatch {
         let work = Box::pin(async move {
             let usages = usage_rows(&judgement);
             let flush = Flush::of(&members, &judgement, &usages);
-            let second = flushes.second(&connection, &flush, committed_at(&members), &sent);
+            let needs = presumed.as_ref().map(|found| (ReadSet::of(&members, false), found));
+            let presumed = needs.as_ref().map(|(needs, found)| (needs, *found));
+            let second = flushes.second(&connection, presumed, &flush, committed_at(&members), &sent);
             let outcome = Failure::unless_answered(true, second).await;
-            drop(flush);
-            FinishedBatch { members, judgement, outcome }
+            let presumed = presumed.is_some();
+            drop((flush, needs));
+            FinishedBatch { members, judgement, outcome, presumed }
         });
         Self { work, finished: None, is_sent, committing, puts_off }
     }

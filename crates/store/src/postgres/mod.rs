@@ -15,6 +15,7 @@ mod organization_cache;
 mod partition;
 #[cfg(test)]
 mod plans;
+mod preconditions;
 mod reach;
 mod retry;
 mod roles;

@@ -5,6 +5,7 @@ use super::connection::{Connection, number};
 use super::flushes::{APPEND_BATCH, LOCK_HEAD, append_log};
 use super::one_read::OneRead;
 use super::one_statement::OneStatement;
+use super::preconditions::Preconditions;
 use super::target::Target;
 use crate::current_rows::READS;
 use crate::database::Database;
@@ -27,7 +28,7 @@ fn statements() -> Vec<String> {
     let inserts = WRITES.iter().filter(|kind| kind.inserts()).map(|kind| kind.postgres());
     let together =
         [as_one(inserts), as_one(log[1..].iter().cloned()), one_read(reads.clone()), one_read(keyed.clone())];
-    reads.chain(keyed).chain(writes).chain(log.clone()).chain(together).collect()
+    reads.chain(keyed).chain(writes).chain(log.clone()).chain(together).chain(Preconditions::new().0).collect()
 }
 
 fn as_one(statements: impl Iterator<Item = String>) -> String {

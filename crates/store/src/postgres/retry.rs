@@ -39,6 +39,8 @@ pub struct RetryState {
 /// What is done about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// Read what the batch was presumed to find, and run it again. This is not counted as a try.
+    Read,
     /// Run it again on a new connection, after a pause.
     Reconnect(Duration),
     /// Run it again.
@@ -55,6 +57,11 @@ impl RetryState {
         Self { began: Instant::now(), tries: 0, again: false, unknown: false }
     }
 
+    /// Of a batch that was sent behind one that failed, and failed with it.
+    pub fn sent_in_vain(unknown: bool) -> Self {
+        Self { again: true, unknown, ..Self::new() }
+    }
+
     /// The same with its time starting now: the batch before it may have taken long.
     pub fn starting_now(self) -> Self {
         Self { began: Instant::now(), ..self }
@@ -66,12 +73,15 @@ impl RetryState {
     }
 
     /// What is done after a run that failed, of this many members.
-    pub fn after(&mut self, failure: &Failure, members: usize) -> Step {
+    pub fn after(&mut self, failure: &Failure, presumed: bool, members: usize) -> Step {
         if failure.unknown && !self.unknown {
             // There is time to find out, however late the connection was lost.
             *self = Self { unknown: true, ..Self::new() };
         }
         self.again = true;
+        if presumed && matches!(failure.fault, Fault::Again | Fault::Final) {
+            return Step::Read;
+        }
         self.tries += 1;
         match failure.fault {
             Fault::Lost | Fault::Stale if self.may_connect() => Step::Reconnect(PAUSE * self.tries.min(MAX_PAUSES)),
@@ -118,7 +128,7 @@ mod tests {
     /// The first steps after the same failure again and again, while no time passes.
     fn steps(fault: Fault, members: usize, count: usize) -> Vec<Step> {
         let mut state = RetryState::new();
-        (0..count).map(|_| state.after(&failure(fault), members)).collect()
+        (0..count).map(|_| state.after(&failure(fault), false, members)).collect()
     }
 
     #[test]
@@ -140,21 +150,29 @@ mod tests {
     }
 
     #[test]
+    fn must_read_what_was_presumed_before_a_try_is_counted() {
+        let mut state = RetryState::new();
+        assert_eq!(state.after(&failure(Fault::Final), true, 1), Step::Read);
+        assert_eq!((state.tries, state.again), (0, true));
+        assert_eq!(state.after(&failure(Fault::Full), true, 1), Step::Refuse);
+    }
+
+    #[test]
     fn must_give_up_in_time_and_later_where_the_outcome_is_unknown() {
         let steps = |fault: Fault, began: Duration| {
             let mut state = RetryState::new();
             state.began -= began;
-            [(); 2].map(|()| state.after(&failure(fault), 2))
+            [(); 2].map(|()| state.after(&failure(fault), false, 2))
         };
         assert_eq!(steps(Fault::Lost, MAX_TIME), [Step::Reconnect(PAUSE), Step::Refuse]);
         assert_eq!(steps(Fault::Locked, MAX_TIME_LOCKED), [Step::Alone; 2]);
         let mut state = RetryState::new();
         state.began -= MAX_TIME;
-        assert_eq!(state.after(&Failure::silence(true), 2), Step::Reconnect(PAUSE), "its time begins");
+        assert_eq!(state.after(&Failure::silence(true), false, 2), Step::Reconnect(PAUSE), "its time begins");
         state.began -= MAX_TIME;
-        assert_eq!(state.after(&Failure::silence(true), 2), Step::Reconnect(2 * PAUSE));
+        assert_eq!(state.after(&Failure::silence(true), false, 2), Step::Reconnect(2 * PAUSE));
         state.began -= MAX_TIME_UNKNOWN;
-        assert_eq!(state.after(&failure(Fault::Lost), 2), Step::Refuse);
+        assert_eq!(state.after(&failure(Fault::Lost), false, 2), Step::Refuse);
         assert_eq!(refusal(Fault::Lost, state.unknown, "x"), Error::OutcomeUnknown);
     }
 }

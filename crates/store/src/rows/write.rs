@@ -205,7 +205,7 @@ impl WriteShape {
                 "WITH done AS ({change} RETURNING t.{key}::text AS row_key) \
                  SELECT CASE WHEN cardinality(array_agg(row_key)) = cardinality($1::{table}[]) THEN 1 \
                  ELSE assertion_failed('TN002', '{table}: a write did not meet the row ' \
-                 || first_missing($2::text[], array_agg(row_key))) END FROM done"
+                 || first_difference($2::text[], array_agg(row_key), NULL, NULL)) END FROM done"
             )
         };
         match self {

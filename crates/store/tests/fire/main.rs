@@ -7,7 +7,6 @@ mod away;
 mod clock;
 mod culprits;
 mod cuts;
-mod elsewhere;
 mod ended;
 mod engines;
 #[allow(dead_code, unused_imports, unused_macros, reason = "the conformance suite uses all of it")]
@@ -18,6 +17,7 @@ mod history;
 mod migrations;
 mod outage;
 mod pressure;
+mod presumed;
 mod reference;
 mod rig;
 mod rivals;

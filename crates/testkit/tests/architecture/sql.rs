@@ -19,6 +19,7 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("sql.rs", "read: what lies within a scope"),
     ("current_rows.rs", "description: what the judge needs to see"),
     ("postgres/rows.rs", "description: the types that rows have there"),
+    ("postgres/preconditions.rs", "commit: what was presumed"),
     ("postgres/flushes.rs", "commit: the log"),
     ("sqlite/writer.rs", "commit: the log"),
     ("model/mod.rs", "commit: the log"),

@@ -1,4 +1,4 @@
-//! Rows that another process has changed since this process last used them.
+//! What a batch is presumed to find, and another process has changed meanwhile.
 
 use crate::cuts::large_of;
 use crate::harness::{Bench, small};
@@ -16,12 +16,12 @@ use tenancy_core::organization::Organization;
 use tenancy_core::rules::lifecycle::Suspension;
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
 use tenancy_core::rules::{keys, lifecycle};
-use tenancy_testkit::{Fault, Message};
+use tenancy_testkit::{Fault, Message, Postgres};
 
-/// Two processes. The first has registered two tenants of an organization.
-async fn with_two_tenants(hint: &str, cap: u32) -> (tenancy_testkit::Database, [Bench; 2]) {
+/// Two processes. The first knows the organization, which has two tenants: it reads nothing for the next batch.
+async fn knowing(hint: &str, room: u32) -> (tenancy_testkit::Database, [Bench; 2]) {
     let (database, [one, two]) = processes(hint).await;
-    one.organization("acme", json!({"tenants": cap})).await;
+    one.organization("acme", json!({"tenants": room})).await;
     for id in ["t-1", "t-2"] {
         one.register(&small(id, "acme")).await.unwrap();
     }
@@ -39,32 +39,40 @@ async fn raise(bench: &Bench, tenants: u32) {
     bench.commit(raised.changes).await.unwrap();
 }
 
+/// That the server's log names the row that was not as the first process expected it.
+fn named(row: &str) {
+    let log = Postgres::shared().log();
+    assert!(log.contains(row) && !log.contains("division by zero"), "{row}: {log}");
+}
+
 fn code<T>(answer: Result<T, Error>) -> &'static str {
     answer.err().map_or("in", |error| error.code())
 }
 
 #[tokio::test]
 async fn must_count_what_another_process_added_though_the_rows_in_between_are_gone() {
-    let (_database, [one, two]) = with_two_tenants("added", 4).await;
+    let (_database, [one, two]) = knowing("added", 4).await;
     two.register(&small("t-3", "acme")).await.unwrap();
     two.register(&small("t-4", "acme")).await.unwrap();
     // The usage row with the next number was removed with it.
     assert_ne!(two.store.remove_expired().await.unwrap(), 0);
     assert_eq!(code(one.register(&small("t-5", "acme")).await), "organization_cap_exceeded");
+    named("organization_usage: acme is not at serial 2");
 }
 
 #[tokio::test]
 async fn must_add_no_tenant_to_an_organization_that_another_process_closed() {
-    let (database, [one, two]) = with_two_tenants("closed", 3).await;
+    let (database, [one, two]) = knowing("closed", 3).await;
     let closed = organizations::close(&acme(&two).await, &mut two.context()).unwrap();
     two.commit(closed.changes).await.unwrap();
     assert_eq!(code(one.register(&small("t-3", "acme")).await), "organization_closed");
+    named("organizations: acme is not as expected");
     whole(&database);
 }
 
 #[tokio::test]
-async fn must_refuse_no_member_because_of_rows_that_were_not_read() {
-    let (database, [one, two]) = with_two_tenants("raised", 3).await;
+async fn must_refuse_nobody_on_the_strength_of_what_was_not_read() {
+    let (database, [one, two]) = knowing("raised", 3).await;
     one.register(&small("t-3", "acme")).await.unwrap();
     raise(&two, 4).await;
     assert_eq!(code(one.register(&small("t-4", "acme")).await), "in");
@@ -74,7 +82,7 @@ async fn must_refuse_no_member_because_of_rows_that_were_not_read() {
 
 #[tokio::test]
 async fn must_register_no_tenant_that_another_process_has_registered() {
-    let (database, [one, two]) = with_two_tenants("taken", 5).await;
+    let (database, [one, two]) = knowing("taken", 5).await;
     two.register(&small("t-3", "acme")).await.unwrap();
     assert_eq!(code(one.register(&small("t-3", "acme")).await), "tenant_exists");
     whole(&database);
@@ -82,7 +90,7 @@ async fn must_register_no_tenant_that_another_process_has_registered() {
 
 #[tokio::test]
 async fn must_change_no_tenant_that_another_process_has_suspended() {
-    let (database, [one, two]) = with_two_tenants("moved", 3).await;
+    let (database, [one, two]) = knowing("moved", 3).await;
     let before = one.snapshot("t-1").await;
     // The counter changes and the version does not.
     let suspension = Suspension { hold: None, reason: Some("unpaid".to_owned()), until: None };
@@ -92,12 +100,13 @@ async fn must_change_no_tenant_that_another_process_has_suspended() {
     renamed["display_name"] = json!("Another");
     let renamed = one.change(&before, &renamed, &[]).unwrap();
     assert_eq!(code(one.commit(renamed.changes).await), "stale_version");
+    named("tenants: t-1 is not as expected");
     whole(&database);
 }
 
 #[tokio::test]
 async fn must_revoke_no_key_that_another_process_has_revoked() {
-    let (database, [one, two]) = with_two_tenants("revoked", 3).await;
+    let (database, [one, two]) = knowing("revoked", 3).await;
     let made =
         keys::create("once", keys::Rights::unlimited(Role::Viewer), None, sha256_hex(&[b"once"]), &mut one.context())
             .unwrap();
@@ -105,14 +114,14 @@ async fn must_revoke_no_key_that_another_process_has_revoked() {
     let revoked = keys::revoke(&made.key, &[], &mut one.context()).unwrap();
     two.commit(keys::revoke(&made.key, &[], &mut two.context()).unwrap().changes).await.unwrap();
     assert_eq!(code(one.commit(revoked.changes).await), "key_moved");
+    named(&format!("api_keys: {} is not as expected", made.key.key_id));
     whole(&database);
 }
 
-/// The first of two batches fails because another process wrote usage with the serial that the batch would have
-/// written.
+/// The batch behind presumes what the first would have left, and its number is that of the other process.
 #[tokio::test]
 async fn must_not_take_the_usage_of_another_process_for_that_of_a_batch_that_failed() {
-    let (database, [one, _two]) = with_two_tenants("quicker", 10).await;
+    let (database, [one, _two]) = knowing("quicker", 10).await;
     let mut other = database.connect().await;
     let transaction = other.transaction().await.unwrap();
     transaction.batch_execute("SELECT 1 FROM organizations FOR NO KEY UPDATE").await.unwrap();
@@ -138,7 +147,7 @@ fn aliased(id: &str, organization: &str) -> serde_json::Value {
     document
 }
 
-/// Rows of aliases are deleted before others are inserted, so a unique key would not protect the alias.
+/// Rows of aliases go before others are inserted, so no unique key would tell.
 #[tokio::test]
 async fn must_give_no_alias_to_a_member_before_the_member_that_drops_it() {
     let (database, [bench]) = processes("dropped").await;
@@ -154,7 +163,7 @@ async fn must_give_no_alias_to_a_member_before_the_member_that_drops_it() {
     whole(&database);
 }
 
-/// A batch that was sent over a connection that is lost may arrive when its members are answered.
+/// All of a presumed batch may be on its way while the client is back already, and it holds no lock until it arrives.
 #[tokio::test]
 async fn must_not_bring_what_was_refused_when_it_arrives_late() {
     let rig = Rig::new("late").await;
