@@ -285,7 +285,7 @@ mod tests {
         let mut context = DecisionContext::new(now, [7; 32], Actor::system("test"), CorrelationId::known("c"));
         let decision = tenancy_core::rules::register::register(&declared, &manifest, warnings, &mut context);
         let snapshot = decision.expect("registered").snapshot;
-        let viewpoint = Viewpoint::unnamed_staff();
+        let viewpoint = Viewpoint::unnamed(tenancy_core::permission::Audience::Staff);
         serde_json::to_string(&Tenant::of(&declared, viewpoint, &snapshot)).expect("json")
     }
 

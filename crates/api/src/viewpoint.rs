@@ -41,9 +41,10 @@ pub struct Viewpoint<'v> {
 }
 
 impl Viewpoint<'_> {
-    /// The viewpoint of staff, without names of keys.
-    pub fn unnamed_staff() -> Self {
-        Self { audience: Audience::Staff, names: &|_: &str| None }
+    /// A viewpoint without names of keys. The answer to a write has none: it is stored for its Idempotency-Key, and names
+    /// that are known now and not later would make the repeated answer differ from the first.
+    pub fn unnamed(audience: Audience) -> Self {
+        Self { audience, names: &|_: &str| None }
     }
 
     fn key_name(&self, actor: &str) -> Option<Arc<KeyName>> {

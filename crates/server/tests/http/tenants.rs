@@ -197,7 +197,8 @@ async fn a_list_must_be_read_page_by_page_and_by_what_is_asked_for(on: On) {
     }
     let (mut ids, mut next) = (Vec::new(), String::new());
     loop {
-        let page = house.get(&format!("/v1/tenants?limit=2&after={next}")).await.ok(200).body;
+        let after = if next.is_empty() { String::new() } else { format!("&after={next}") };
+        let page = house.get(&format!("/v1/tenants?limit=2{after}")).await.ok(200).body;
         ids.extend(
             page["items"]
                 .as_array()

@@ -15,6 +15,7 @@ use crate::tenancy::Tenancy;
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
+use tenancy_api::Viewpoint;
 use tenancy_api::document::{DecidedOn, OrganizationManifest};
 use tenancy_api::list::{List, page};
 use tenancy_api::organization::{Organization as OrganizationView, etag};
@@ -124,12 +125,17 @@ async fn change(server: &Server, organization: String, how: How, write: WriteReq
 }
 
 /// Returns the answer to a write of an organization.
-pub(super) fn written(tenancy: &Tenancy, caller: &Caller, written: &Written) -> Answer {
+pub(super) fn written(_: &Tenancy, caller: &Caller, written: &Written) -> Answer {
     let organization = &written.organization;
     Answer {
         status: if written.created { 201 } else { 200 },
         etag: Some(etag(organization)),
         location: written.created.then(|| format!("/v1/organizations/{}", organization.organization_id)),
-        body: text(&OrganizationView::whole(caller.viewpoint(tenancy), organization, &written.usage, &written.holds)),
+        body: text(&OrganizationView::whole(
+            Viewpoint::unnamed(caller.audience()),
+            organization,
+            &written.usage,
+            &written.holds,
+        )),
     }
 }

@@ -117,9 +117,14 @@ fn document(declared: &Declared, index: usize, content: Value, at: &Pointer) -> 
 /// depend on this are skipped.
 fn else_wrong(declared: &Declared, kind: Kind, content: &Value, at: &Pointer) -> Vec<Violation> {
     let read = match kind {
-        Kind::Organization => {
-            organizations::desired(declared, Viewpoint::unnamed_staff(), None, content, How::Apply).map(drop)
-        }
+        Kind::Organization => organizations::desired(
+            declared,
+            Viewpoint::unnamed(tenancy_core::permission::Audience::Staff),
+            None,
+            content,
+            How::Apply,
+        )
+        .map(drop),
         Kind::Tenant => of_new(declared, content).map(drop),
     };
     let Err(Error::Invalid(found)) = read else { return Vec::new() };

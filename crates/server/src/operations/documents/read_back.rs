@@ -34,14 +34,14 @@ fn must_answer_the_manifest_and_known_facts() {
     let snapshot = whole();
     let view = serde_json::to_value(tenancy_api::tenant::Tenant::of(
         &Declared::default(),
-        Viewpoint::unnamed_staff(),
+        Viewpoint::unnamed(tenancy_core::permission::Audience::Staff),
         &snapshot,
     ))
     .expect("json");
     let document = view.as_object().cloned().expect("an object");
     let desired = desired::of_known(
         &Declared::default(),
-        Viewpoint::unnamed_staff(),
+        Viewpoint::unnamed(tenancy_core::permission::Audience::Staff),
         &snapshot,
         &Value::Object(document.clone()),
         desired::How::Replace,
@@ -65,7 +65,7 @@ fn must_refuse_an_edited_fact_by_name() {
     let snapshot = whole();
     let view = serde_json::to_value(tenancy_api::tenant::Tenant::of(
         &Declared::default(),
-        Viewpoint::unnamed_staff(),
+        Viewpoint::unnamed(tenancy_core::permission::Audience::Staff),
         &snapshot,
     ))
     .expect("json");
@@ -73,7 +73,13 @@ fn must_refuse_an_edited_fact_by_name() {
     edited["state"] = json!("Active");
     edited["environments"][1]["env_id"] = json!("env_x");
     let how = desired::How::Replace;
-    let refused = desired::of_known(&Declared::default(), Viewpoint::unnamed_staff(), &snapshot, &edited, how);
+    let refused = desired::of_known(
+        &Declared::default(),
+        Viewpoint::unnamed(tenancy_core::permission::Audience::Staff),
+        &snapshot,
+        &edited,
+        how,
+    );
     let Err(tenancy_core::Error::Invalid(violations)) = refused else { panic!("{refused:?}") };
     let places: Vec<_> = violations.iter().map(|v| (v.code, v.pointer.as_str())).collect();
     assert_eq!(places, [("read_only", "/state"), ("read_only", "/environments/1/env_id")]);
