@@ -41,8 +41,7 @@ pub struct Viewpoint<'v> {
 }
 
 impl Viewpoint<'_> {
-    /// A viewpoint without names of keys. The answer to a write has none: it is stored for its Idempotency-Key, and names
-    /// that are known now and not later would make the repeated answer differ from the first.
+    /// A viewpoint without names of keys.
     pub fn unnamed(audience: Audience) -> Self {
         Self { audience, names: &|_: &str| None }
     }

@@ -8,7 +8,7 @@ use crate::token::token_digest;
 use quick_cache::sync::Cache;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use tenancy_api::Viewpoint;
+use tenancy_api::viewpoint::{KeyName, Names, Viewpoint};
 use tenancy_core::actor::Actor;
 use tenancy_core::apikey::{ApiKey, Role};
 use tenancy_core::changes::{Conflict, Guard};
@@ -93,6 +93,12 @@ impl Caller {
     /// Returns the audience of answers to this caller: staff or customer.
     pub fn audience(&self) -> Audience {
         self.scope.audience()
+    }
+
+    /// Viewpoint of the answer to a write: it names no key but the caller's own. The answer is stored for its
+    /// Idempotency-Key, and a name that is found only sometimes would make the repeated answer differ from the first.
+    pub fn viewpoint_of_writes(&self) -> Viewpoint<'_> {
+        Viewpoint { audience: self.audience(), names: self }
     }
 
     /// Returns the viewpoint from which answers to this caller are rendered.
@@ -197,6 +203,13 @@ impl Caller {
     /// Returns whether [`Caller::outcome_is_unknown`] was called.
     pub fn is_outcome_unknown(&self) -> bool {
         matches!(&self.identity, Identity::Key(_, state) if state.outcome_unknown.load(Ordering::Acquire))
+    }
+}
+
+impl Names for Caller {
+    fn name(&self, key_id: &str) -> Option<Arc<KeyName>> {
+        let own = self.key().filter(|key| key.key_id.as_str() == key_id)?;
+        Some(Arc::new(KeyName { name: own.name.clone(), is_scoped: !own.scope.is_all() }))
     }
 }
 

@@ -16,7 +16,6 @@ use axum::response::Response;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
-use tenancy_api::Viewpoint;
 use tenancy_api::document::Cancellation;
 use tenancy_api::job::Job as JobView;
 use tenancy_api::list::{List, page};
@@ -129,7 +128,7 @@ pub async fn cancel(
 
 /// Omits the log, so that the stored answer for an Idempotency-Key does not duplicate it.
 fn cancelled(_: &Tenancy, caller: &Caller, job: &Job) -> Answer {
-    Answer { status: 200, body: text(&JobView::row(Viewpoint::unnamed(caller.audience()), job)), ..Answer::default() }
+    Answer { status: 200, body: text(&JobView::row(caller.viewpoint_of_writes(), job)), ..Answer::default() }
 }
 
 fn cancellation(document: &Value) -> Result<Option<String>, Error> {

@@ -14,7 +14,6 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::Value;
 use std::sync::Arc;
-use tenancy_api::Viewpoint;
 use tenancy_api::document::{Activation, DecidedOn, Suspension as SuspensionDocument};
 use tenancy_api::job::location;
 use tenancy_api::tenant::{Accepted as AcceptedView, etag};
@@ -121,7 +120,7 @@ fn accepted(tenancy: &Tenancy, caller: &Caller, written: &Written) -> Answer {
         status: 202,
         etag: Some(etag(&written.snapshot.tenant)),
         location: written.snapshot.open_job.as_ref().map(location),
-        body: text(&AcceptedView::of(&tenancy.declared, Viewpoint::unnamed(caller.audience()), &written.snapshot)),
+        body: text(&AcceptedView::of(&tenancy.declared, caller.viewpoint_of_writes(), &written.snapshot)),
     }
 }
 

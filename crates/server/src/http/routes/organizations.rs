@@ -15,7 +15,6 @@ use crate::tenancy::Tenancy;
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
-use tenancy_api::Viewpoint;
 use tenancy_api::document::{DecidedOn, OrganizationManifest};
 use tenancy_api::list::{List, page};
 use tenancy_api::organization::{Organization as OrganizationView, etag};
@@ -132,7 +131,7 @@ pub(super) fn written(_: &Tenancy, caller: &Caller, written: &Written) -> Answer
         etag: Some(etag(organization)),
         location: written.created.then(|| format!("/v1/organizations/{}", organization.organization_id)),
         body: text(&OrganizationView::whole(
-            Viewpoint::unnamed(caller.audience()),
+            caller.viewpoint_of_writes(),
             organization,
             &written.usage,
             &written.holds,

@@ -16,7 +16,6 @@ use crate::tenancy::Tenancy;
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
-use tenancy_api::Viewpoint;
 use tenancy_api::document::TenantManifest;
 use tenancy_api::list::{List, page};
 use tenancy_api::tenant::{Tenant as TenantView, TenantRow, etag};
@@ -167,7 +166,7 @@ fn written(tenancy: &Tenancy, caller: &Caller, written: &Written) -> Answer {
         etag: Some(etag(tenant)),
         location: written.created.then(|| format!("/v1/tenants/{}", tenant.tenant_id)),
         body: text(&WrittenView::of(
-            TenantView::of(&tenancy.declared, Viewpoint::unnamed(caller.audience()), &written.snapshot),
+            TenantView::of(&tenancy.declared, caller.viewpoint_of_writes(), &written.snapshot),
             &written.warnings,
         )),
     }
