@@ -31,23 +31,26 @@ impl Names for KeyNames {
 
 impl KeyNames {
     /// Adds the name of a key.
-    pub fn add(&self, key: &ApiKey) {
+    fn add(&self, key: &ApiKey) {
         let name = KeyName { name: key.name.clone(), is_scoped: !key.scope.is_all() };
         self.0.insert(key.key_id.to_string(), Arc::new(name));
     }
+}
 
+impl Tenancy {
     /// Reads the missing names of the keys among these actors, in one statement.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn load(&self, tenancy: &Tenancy, actors: impl IntoIterator<Item = &str>) -> Result<(), Error> {
+    pub async fn load_key_names(&self, actors: impl IntoIterator<Item = &str>) -> Result<(), Error> {
+        let names = &self.key_names;
         let ids = actors.into_iter().filter_map(|actor| actor.strip_prefix("user:"));
-        let unknown: BTreeSet<&str> = ids.filter(|id| self.0.get(*id).is_none()).collect();
+        let unknown: BTreeSet<&str> = ids.filter(|id| names.name(id).is_none()).collect();
         if unknown.is_empty() {
             return Ok(());
         }
         let ids: Vec<_> = unknown.into_iter().map(KeyId::known).collect();
-        tenancy.store.api_keys_by_ids(&ids).await?.iter().for_each(|key| self.add(key));
+        self.store.api_keys_by_ids(&ids).await?.iter().for_each(|key| names.add(key));
         Ok(())
     }
 }

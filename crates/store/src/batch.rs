@@ -70,7 +70,7 @@ pub struct ReadSet<'a> {
     pub api_keys: BTreeSet<&'a str>,
     /// API keys in whose name changes are made.
     pub callers: BTreeSet<&'a str>,
-    /// The version that each of them is said to be at, while nobody says otherwise.
+    /// The version that each of them is said to have, if all members agree on it.
     pub caller_versions: BTreeMap<&'a str, i64>,
     /// Two say otherwise of one.
     pub callers_differ: bool,
@@ -222,7 +222,7 @@ impl<'a> Flush<'a> {
         flush
     }
 
-    /// Whether nobody is in.
+    /// Whether no member is in.
     pub fn is_empty(&self) -> bool {
         self.events == 0
     }

@@ -71,7 +71,7 @@ impl ResponseCache {
         // Reads by id and not by name again: an alias may refer to another tenant by now.
         let found = tenants::by_id(tenancy, caller, &stamp.tenant_id).await?;
         let snapshot = found.ok_or_else(|| Error::not_found("tenant", name))?;
-        tenancy.key_names.load(tenancy, snapshot.all_holds().map(|hold| hold.placed_by.as_str())).await?;
+        tenancy.load_key_names(snapshot.all_holds().map(|hold| hold.placed_by.as_str())).await?;
         let answer = Arc::new(Answer {
             etag: HeaderValue::from_str(&format!("\"{}\"", etag(&snapshot.tenant)))
                 .map_err(|error| Error::Internal(error.to_string()))?,

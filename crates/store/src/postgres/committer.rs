@@ -368,7 +368,7 @@ impl Committer {
     }
 }
 
-/// Refuses members: their changes are not committed, or nobody knows whether they are.
+/// Refuses members: their changes are not committed, or it is unknown whether they are.
 fn refuse(members: Vec<Waiting>, fault: Fault, unknown: bool, what: &str) {
     for waiting in members {
         let correlation_id = &waiting.member.changes.events()[0].correlation_id;

@@ -76,8 +76,8 @@ const COMMITS: &str = "postgres-commits";
 /// The task that reads by key.
 const READS: &str = "postgres-reads";
 
-/// Runs the committer on a thread of its own. Everybody who writes waits for it: among the tasks of the requests it would have
-/// its turn only after all who are ready, and the database would wait with it.
+/// Runs the committer on a thread of its own. All writes wait for it: among the tasks of the requests it would run only after
+/// all tasks that are ready, and the database would wait with it.
 fn on_its_thread(committer: Committer, stopped: oneshot::Receiver<()>) -> Result<(JoinHandle<()>, Ended), Error> {
     let failed = |error: std::io::Error| Error::Internal(format!("no thread for {COMMITS}: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -110,8 +110,8 @@ impl Postgres {
         let (commits, ended) = on_its_thread(Committer::new(target.clone(), intake), stopped)?;
         let committer = Mutex::new(Some(Running { stop, ended }));
         let (lookups, fetching) = Lookups::new(target.clone());
-        // Among the requests, and not on a thread of its own: what is fetched together is the more when all who are ready
-        // have asked.
+        // A task among those of the requests, not a thread of its own: after all ready tasks have run, more reads are fetched
+        // together.
         let reads = tokio::spawn(fetching);
         Ok(Self { queue, lookups, shared, clock, hints, target, committer, commits, reads, background })
     }

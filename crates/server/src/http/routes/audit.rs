@@ -38,11 +38,7 @@ use tenancy_store::page::{AuditFilter, Page};
 pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Query) -> Result<Response, Problem> {
     let (filter, wanted) = read(query)?;
     let listed = audit::list(&server.tenancy, &caller, &filter, &wanted).await?;
-    server
-        .tenancy
-        .key_names
-        .load(&server.tenancy, listed.items.iter().map(|logged| logged.event.actor.as_str()))
-        .await?;
+    server.tenancy.load_key_names(listed.items.iter().map(|logged| logged.event.actor.as_str())).await?;
     let viewpoint = caller.viewpoint(&server.tenancy);
     json(&page(&listed.items, listed.next, |logged| EventView::of(viewpoint, logged.position, &logged.event)))
 }
@@ -72,11 +68,7 @@ pub async fn of_tenant(
 ) -> Result<Response, Problem> {
     let (filter, wanted) = read(query)?;
     let listed = audit::of_tenant(&server.tenancy, &caller, &tenant, filter, &wanted).await?;
-    server
-        .tenancy
-        .key_names
-        .load(&server.tenancy, listed.items.iter().map(|logged| logged.event.actor.as_str()))
-        .await?;
+    server.tenancy.load_key_names(listed.items.iter().map(|logged| logged.event.actor.as_str())).await?;
     let viewpoint = caller.viewpoint(&server.tenancy);
     json(&page(&listed.items, listed.next, |logged| EventView::of(viewpoint, logged.position, &logged.event)))
 }

@@ -38,7 +38,7 @@ use tenancy_store::page::{JobFilter, Page};
 pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Query) -> Result<Response, Problem> {
     let (filter, wanted) = read(query)?;
     let listed = jobs::list(&server.tenancy, &caller, &filter, &wanted).await?;
-    server.tenancy.key_names.load(&server.tenancy, listed.items.iter().map(|job| job.requested_by.as_str())).await?;
+    server.tenancy.load_key_names(listed.items.iter().map(|job| job.requested_by.as_str())).await?;
     let viewpoint = caller.viewpoint(&server.tenancy);
     json(&page(&listed.items, listed.next, |job| JobView::row(viewpoint, job)))
 }
@@ -62,7 +62,7 @@ pub async fn of_tenant(
 ) -> Result<Response, Problem> {
     let (filter, wanted) = read(query)?;
     let listed = jobs::of_tenant(&server.tenancy, &caller, &tenant, filter, &wanted).await?;
-    server.tenancy.key_names.load(&server.tenancy, listed.items.iter().map(|job| job.requested_by.as_str())).await?;
+    server.tenancy.load_key_names(listed.items.iter().map(|job| job.requested_by.as_str())).await?;
     let viewpoint = caller.viewpoint(&server.tenancy);
     json(&page(&listed.items, listed.next, |job| JobView::row(viewpoint, job)))
 }
@@ -99,7 +99,7 @@ pub async fn get(
             wait(&server.tenancy, &caller, (&tenant, &job), time, &server.stop).await?
         }
     };
-    server.tenancy.key_names.load(&server.tenancy, [job.requested_by.as_str()]).await?;
+    server.tenancy.load_key_names([job.requested_by.as_str()]).await?;
     json(&JobView::of(caller.viewpoint(&server.tenancy), &job))
 }
 

@@ -62,7 +62,7 @@ pub async fn get(
     _: NoQuery,
 ) -> Result<Response, Problem> {
     let record = find(&server.tenancy, &caller, &organization).await?;
-    server.tenancy.key_names.load(&server.tenancy, record.holds.iter().map(|hold| hold.placed_by.as_str())).await?;
+    server.tenancy.load_key_names(record.holds.iter().map(|hold| hold.placed_by.as_str())).await?;
     let view =
         OrganizationView::whole(caller.viewpoint(&server.tenancy), &record.organization, &record.usage, &record.holds);
     versioned(&etag(&record.organization), &view)

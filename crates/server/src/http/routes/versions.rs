@@ -32,7 +32,7 @@ pub async fn of_tenant(
     let wanted = query.page()?;
     query.no_others()?;
     let listed = versions::of_tenant(&server.tenancy, &caller, &tenant, &wanted).await?;
-    server.tenancy.key_names.load(&server.tenancy, listed.items.iter().map(|version| version.actor.as_str())).await?;
+    server.tenancy.load_key_names(listed.items.iter().map(|version| version.actor.as_str())).await?;
     let viewpoint = caller.viewpoint(&server.tenancy);
     json(&page(&listed.items, listed.next, |version| TenantVersionView::of(viewpoint, version)))
 }
@@ -53,7 +53,7 @@ pub async fn get(
     _: NoQuery,
 ) -> Result<Response, Problem> {
     let version = versions::get(&server.tenancy, &caller, &tenant, version).await?;
-    server.tenancy.key_names.load(&server.tenancy, [version.actor.as_str()]).await?;
+    server.tenancy.load_key_names([version.actor.as_str()]).await?;
     json(&TenantVersionView::of(caller.viewpoint(&server.tenancy), &version))
 }
 
@@ -78,7 +78,7 @@ pub async fn of_environment(
     let wanted = query.page()?;
     query.no_others()?;
     let listed = versions::of_environment(&server.tenancy, &caller, &tenant, &environment, &wanted).await?;
-    server.tenancy.key_names.load(&server.tenancy, listed.items.iter().map(|version| version.actor.as_str())).await?;
+    server.tenancy.load_key_names(listed.items.iter().map(|version| version.actor.as_str())).await?;
     let viewpoint = caller.viewpoint(&server.tenancy);
     json(&page(&listed.items, listed.next, |version| EnvironmentVersionView::of(viewpoint, version)))
 }
