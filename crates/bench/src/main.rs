@@ -16,6 +16,7 @@ mod sqlite;
 use crate::figure::median;
 use crate::product::{Product, Spread};
 use crate::report::Report;
+use clap::{Parser, ValueEnum};
 use tenancy_store::database::Database;
 
 #[global_allocator]
@@ -32,7 +33,7 @@ const GROUPS: [&str; 7] =
     ["reads", "registration", "one-organization", "fewer-clients", "one-client", "old-snapshot", "sqlite"];
 
 /// Order of the names of tenants, the same on both sides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Names {
     /// Each client counts up at about the same speed: new names sort last, as do the names that the product generates.
     InOrder,
@@ -40,18 +41,24 @@ pub enum Names {
     InNoOrder,
 }
 
-/// Settings of a run.
-#[derive(Debug, Clone)]
+/// Compares the product with reference programs on its own schema, and prints the ratios
+#[derive(Debug, Clone, Parser)]
+#[command(name = "bench", max_term_width = 100)]
 pub struct Settings {
-    /// Duration of one run of each side, in seconds.
+    /// Duration of one run of each side, in seconds
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
-    /// Number of runs of each side.
+    /// Number of runs of each side; the figures are medians
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub rounds: u64,
-    /// File for the ratios, as JSON.
+    /// File for the ratios, as JSON
+    #[arg(long, value_name = "FILE")]
     pub json: Option<String>,
-    /// Measures only this one of [`GROUPS`].
+    /// Measure only one group
+    #[arg(long, value_name = "GROUP", value_parser = GROUPS)]
     pub only: Option<String>,
-    /// Order of names.
+    /// Order of the names of tenants
+    #[arg(long, value_enum, default_value = "in-order", value_name = "ORDER")]
     pub names: Names,
 }
 
@@ -62,31 +69,9 @@ impl Settings {
     }
 }
 
-fn settings() -> Settings {
-    let mut settings = Settings { seconds: 4, rounds: 3, json: None, only: None, names: Names::InOrder };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let value = arguments.next().unwrap_or_else(|| panic!("{argument} needs a value"));
-        match argument.as_str() {
-            "--seconds" => settings.seconds = value.parse().expect("a number"),
-            "--rounds" => settings.rounds = value.parse().expect("a number"),
-            "--json" => settings.json = Some(value),
-            "--only" if GROUPS.contains(&value.as_str()) => settings.only = Some(value),
-            "--only" => panic!("--only {value} is not a group: use one of {GROUPS:?}"),
-            "--names" if value == "in-order" => settings.names = Names::InOrder,
-            "--names" if value == "in-no-order" => settings.names = Names::InNoOrder,
-            other => panic!(
-                "unknown option {other}: use --seconds N, --rounds N, --json FILE, --only GROUP, \
-                 --names in-order|in-no-order"
-            ),
-        }
-    }
-    settings
-}
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let settings = settings();
+    let settings = Settings::parse();
     let mut report = Report::default();
     if settings.only.as_deref() != Some("sqlite") {
         postgres::measure(&settings, &mut report).await;

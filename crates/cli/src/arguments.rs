@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::command;
+use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::reach::Reach;
@@ -146,6 +147,7 @@ impl Arguments {
     /// Fails if the command fails.
     pub async fn run(self) -> Result<Exit, Failure> {
         let before = &self.reach;
+        environment::check(matches!(self.command, Command::Dev(_) | Command::Serve(_) | Command::Db(_)))?;
         match self.command {
             Command::Dev(given) => command::dev::run(given).await,
             Command::Serve(given) => command::serve::run(given).await,

@@ -1,5 +1,6 @@
 //! Functions shared by `dev`, `serve` and `db`, the commands that open the database directly.
 
+use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::program::{command, quoted};
@@ -20,7 +21,6 @@ use tenancy_store::database::Database;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// Mark of a database that `serve` has used. `dev` refuses such a database.
 const SERVED: &str = "served";
@@ -111,9 +111,12 @@ pub enum LogFormat {
 }
 
 /// Starts logging to standard error. `TENANCY_LOG` sets the filter (`info`, `tenancy_server=debug`, …).
-pub fn log(format: LogFormat, otherwise: &str) {
-    let wanted = std::env::var("TENANCY_LOG").unwrap_or_else(|_| otherwise.to_owned());
-    let filter = EnvFilter::try_new(wanted).unwrap_or_else(|_| EnvFilter::new(otherwise));
+///
+/// # Errors
+/// Fails if `TENANCY_LOG` is no filter.
+pub fn log(format: LogFormat, otherwise: &str) -> Result<(), Failure> {
+    let wanted = std::env::var("TENANCY_LOG").ok().filter(|filter| !filter.trim().is_empty());
+    let filter = environment::log_filter(wanted.as_deref().unwrap_or(otherwise))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A line that cannot be written is lost. Reporting that error would write to the same stream and panic: a full disk
     // under the log would end the thread that writes to the database.
@@ -123,6 +126,7 @@ pub fn log(format: LogFormat, otherwise: &str) {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => lines.json().try_init(),
     };
+    Ok(())
 }
 
 /// Listens on an address.
@@ -196,6 +200,9 @@ pub async fn reached(database: &Database) -> Result<(), Failure> {
     let Err(unreached) = database.reach().await else { return Ok(()) };
     let exit = if unreached.is_refused { Exit::Refused } else { Exit::NoServer };
     let failure = Failure::new(exit, format!("the database cannot be reached: {unreached}"));
+    if let Some(next) = unreached.next {
+        return Err(failure.and(next));
+    }
     if unreached.create.is_empty() {
         return Err(failure);
     }

@@ -7,6 +7,7 @@ mod client;
 mod command;
 mod contexts;
 mod documents;
+mod environment;
 mod events;
 mod exit;
 mod failure;

@@ -1,6 +1,10 @@
 //! The server's configuration. Flags override environment variables, which override one TOML file, which overrides the
 //! defaults.
 
+mod environment;
+
+pub use environment::variables;
+
 use crate::provisioner::ProvisionerKind;
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
@@ -27,6 +31,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `sqlite:PATH` or `postgres://…`. If empty, SQLite in the data directory.
     pub database: String,
+    /// File that contains the value of `database`. Empty: none.
+    pub database_file: PathBuf,
     /// Whether a reverse proxy in front of the server terminates TLS.
     pub behind_tls_proxy: bool,
     /// Limits, each with its unit in its name.
@@ -87,6 +93,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 7300)),
             data_dir: PathBuf::from("./.tenancy"),
             database: String::new(),
+            database_file: PathBuf::new(),
             behind_tls_proxy: false,
             limits: Limits::default(),
             jobs: Jobs::default(),
@@ -171,13 +178,21 @@ impl Config {
         flags: Flags,
     ) -> Result<Self, BadConfig> {
         let refused = |error: toml::de::Error| BadConfig(format!("{name}: {error}"));
+        // An error of the text itself has the line; a table no longer knows it.
+        toml::from_str::<Self>(text).map_err(refused)?;
         let mut table: toml::Table = toml::from_str(text).map_err(refused)?;
         let known = toml::Table::try_from(Self::default()).map_err(|error| BadConfig(error.to_string()))?;
-        from_environment("TENANCY", &known, &mut table, &env)?;
+        for setting in environment::settings(&known, &env)? {
+            setting.check()?;
+            setting.set(&mut table);
+        }
         let mut config: Self = table.try_into().map_err(refused)?;
         config.listen = flags.listen.unwrap_or(config.listen);
         config.data_dir = flags.data_dir.unwrap_or(config.data_dir);
-        config.database = flags.database.unwrap_or(config.database);
+        if let Some(database) = flags.database {
+            config.database = database;
+            config.database_file = PathBuf::new();
+        }
         config.behind_tls_proxy |= flags.behind_tls_proxy;
         config.check()?;
         Ok(config)
@@ -192,6 +207,9 @@ impl Config {
                  front of the server and set --behind-tls-proxy, or listen on 127.0.0.1",
                 self.listen
             ));
+        }
+        if !self.database.is_empty() && !self.database_file.as_os_str().is_empty() {
+            return refuse("set only one of database and database_file".to_owned());
         }
         if self.jobs.heartbeat_seconds == 0 || self.jobs.lease_seconds / 2 < self.jobs.heartbeat_seconds {
             return refuse(
@@ -236,6 +254,12 @@ impl Config {
     /// # Errors
     /// A sentence that says what is wrong with `database`.
     pub fn database(&self) -> Result<Database, BadConfig> {
+        if !self.database_file.as_os_str().is_empty() {
+            let file = self.database_file.display();
+            let text = std::fs::read_to_string(&self.database_file)
+                .map_err(|error| BadConfig(format!("the database_file {file} cannot be read: {error}")))?;
+            return Database::parse(&text).map_err(|error| BadConfig(format!("the database_file {file}: {error}")));
+        }
         match self.database.as_str() {
             "" => Ok(Database::Sqlite(self.data_dir.join("tenancy.db"))),
             text => Database::parse(text).map_err(BadConfig),
@@ -264,33 +288,6 @@ impl Config {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         options.open(ignore).and_then(|mut file| file.write_all(b"*\n")).map_err(failed)
     }
-}
-
-/// Sets each scalar that has an environment variable: `TENANCY_LIMITS_MAX_BODY_BYTES` sets `limits.max_body_bytes`.
-fn from_environment(
-    prefix: &str,
-    known: &toml::Table,
-    table: &mut toml::Table,
-    env: &impl Fn(&str) -> Option<String>,
-) -> Result<(), BadConfig> {
-    for (key, default) in known.iter().filter(|(key, _)| *key != "declared") {
-        let name = format!("{prefix}_{}", key.to_uppercase());
-        if let toml::Value::Table(known) = default {
-            let inner = table.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-            if let toml::Value::Table(inner) = inner {
-                from_environment(&name, known, inner, env)?;
-            }
-        } else if let Some(text) = env(&name) {
-            let bad = |what| BadConfig(format!("{name} must be {what}, not {text:?}"));
-            let value = match default {
-                toml::Value::Integer(_) => text.parse().map(toml::Value::Integer).map_err(|_| bad("a whole number"))?,
-                toml::Value::Boolean(_) => text.parse().map(toml::Value::Boolean).map_err(|_| bad("true or false"))?,
-                _ => toml::Value::String(text),
-            };
-            table.insert(key.clone(), value);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -333,7 +330,24 @@ mod tests {
         for text in ["lisen = 'x'", "[limits]\nmax_body_byte = 1", "[declared]\nregion = 1"] {
             let refused = read(text).expect_err(text).to_string();
             assert!(refused.contains("test.toml") && refused.contains("unknown field"), "{refused}");
+            assert!(refused.contains(&format!("line {}", text.lines().count())), "{refused}");
         }
+    }
+
+    #[test]
+    fn must_name_the_variable_whose_value_is_refused() {
+        for (variable, value) in [
+            ("TENANCY_LISTEN", ""),
+            ("TENANCY_LISTEN", "localhost:7300"),
+            ("TENANCY_LIMITS_MAX_BODY_BYTES", "many"),
+            ("TENANCY_LIMITS_MAX_HEADERS", "-1"),
+            ("TENANCY_JOBS_PROVISIONER", "kubernetes"),
+        ] {
+            let env = |name: &str| (name == variable).then(|| value.to_owned());
+            let refused = Config::from_sources("test.toml", "", env, Flags::default()).expect_err(value).to_string();
+            assert!(refused.contains(variable) && refused.contains(&format!("{value:?}")), "{refused}");
+        }
+        assert!(variables().contains(&"TENANCY_JOBS_LEASE_SECONDS".to_owned()));
     }
 
     #[test]
@@ -378,6 +392,24 @@ mod tests {
         assert_eq!(Config::from_sources("test.toml", text, env, flags).expect("good").listen.port(), 3);
         let bad = |_: &str| Some("many".to_owned());
         assert!(Config::from_sources("", "", bad, Flags::default()).is_err());
+    }
+
+    #[test]
+    fn must_read_the_database_url_from_a_file() {
+        let place = tempfile::tempdir().expect("a directory");
+        let file = place.path().join("url");
+        std::fs::write(&file, "postgres://u:zz-secret@h/d\n").expect("written");
+        let text = format!("database_file = '{}'", file.display());
+        let config = read(&text).expect("good");
+        assert_eq!(config.database(), Ok(Database::Postgres("postgres://u:zz-secret@h/d".to_owned())));
+        let flags = Flags { database: Some("sqlite:t.db".to_owned()), ..Flags::default() };
+        let config = Config::from_sources("test.toml", &text, |_| None, flags).expect("the flag wins");
+        assert_eq!(config.database(), Ok(Database::Sqlite("t.db".into())));
+        assert!(read(&format!("{text}\ndatabase = 'sqlite:t.db'")).is_err());
+        std::fs::write(&file, "mysql://u:zz-secret@h/d").expect("written");
+        let refused = read(&text).expect("read later").database().expect_err("mysql").to_string();
+        assert!(refused.contains("url") && refused.contains("mysql") && !refused.contains("zz-secret"), "{refused}");
+        assert!(read("database_file = '/nowhere/url'").expect("read later").database().is_err());
     }
 
     #[test]

@@ -38,21 +38,50 @@ pub struct Unreached {
     pub is_refused: bool,
     /// Arguments of the command that creates the database, if it does not exist.
     pub create: Vec<String>,
+    /// What to do, in words.
+    pub next: Option<String>,
+}
+
+/// Checks the path of a SQLite file.
+fn sqlite_path(path: &str) -> Result<Database, String> {
+    let wrong = match path {
+        ":memory:" => "a database in memory is lost when the process ends".to_owned(),
+        _ if path.contains('?') => {
+            "options after the path of a SQLite file (?…) are not supported, and a path with a question mark is not, \
+             either"
+                .to_owned()
+        }
+        _ if std::path::Path::new(path).is_dir() => format!("{path} is a directory"),
+        _ => return Ok(Database::Sqlite(PathBuf::from(path))),
+    };
+    Err(format!("the database URL is invalid: {wrong}. Use sqlite: and the path of a file, such as sqlite:tenancy.db"))
 }
 
 impl Database {
-    /// Parses `sqlite:PATH` or `postgres://…`.
+    /// Parses `sqlite:PATH` or `postgres://…`. Spaces around it are ignored.
     ///
     /// # Errors
-    /// Returns a sentence that says what is wrong.
+    /// Returns a sentence that says what is wrong. It contains at most the scheme, because the rest can contain a
+    /// password.
     pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
         if let Some(path) = text.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
-            return Ok(Self::Sqlite(PathBuf::from(path)));
+            return sqlite_path(path);
         }
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             return Ok(Self::Postgres(text.to_owned()));
         }
-        Err(format!("{text:?} is not a database: use sqlite:PATH or postgres://…"))
+        let what = match text.split_once(':') {
+            _ if text.starts_with(['"', '\'']) => "the value begins with a quotation mark: remove it".to_owned(),
+            _ if text.is_empty() => "the value is empty".to_owned(),
+            Some((scheme, _))
+                if scheme.len() <= 20 && scheme.chars().all(|c| c.is_ascii_alphanumeric() || c == '+') =>
+            {
+                format!("{scheme:?} is not a supported database")
+            }
+            _ => "the value has no scheme".to_owned(),
+        };
+        Err(format!("the database URL is invalid: {what}. Use sqlite:PATH or postgres://…"))
     }
 
     /// Returns the number of request threads for a machine with this many cores. On PostgreSQL commits run on a
@@ -76,6 +105,18 @@ impl Database {
             Ok(target) => postgres::reach(&target).await,
             // Opening it reports the error.
             Err(_) => Ok(()),
+        }
+    }
+
+    /// Returns what an administrator should change before this database serves in production: the role may change the
+    /// audit log, or an extension has distributed the tables. On SQLite there is nothing.
+    ///
+    /// # Errors
+    /// Same as [`Database::open`].
+    pub async fn warnings(&self) -> Result<Vec<String>, Error> {
+        match self {
+            Self::Sqlite(_) => Ok(Vec::new()),
+            Self::Postgres(url) => postgres::warnings(&Target::parse(url)?).await,
         }
     }
 
@@ -143,5 +184,33 @@ impl Database {
             Self::Sqlite(_) => Err(Error::NotNow("SQLite has no roles: use a PostgreSQL database".to_owned())),
             Self::Postgres(url) => postgres::grant(&Target::parse(url)?, role).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn must_refuse_what_is_no_database_and_print_nothing_secret() {
+        for (text, said) in [
+            ("postgre://u:zz-secret@h/d", "\"postgre\" is not a supported database"),
+            ("jdbc:postgresql://u:zz-secret@h/d", "\"jdbc\" is not"),
+            ("mysql://u:zz-secret@h/d", "\"mysql\" is not"),
+            ("zz-secret", "no scheme"),
+            ("u zz-secret:x", "no scheme"),
+            ("\"postgres://u:zz-secret@h/d\"", "quotation mark"),
+            ("'postgres://u:zz-secret@h/d'", "quotation mark"),
+            ("  ", "is empty"),
+            ("sqlite:", "sqlite:PATH"),
+            ("sqlite::memory:", "in memory"),
+            ("sqlite:t.db?mode=rwc", "options"),
+            ("sqlite:/", "is a directory"),
+        ] {
+            let refused = Database::parse(text).expect_err(text);
+            assert!(refused.contains(said) && !refused.contains("zz-secret"), "{refused}");
+        }
+        assert_eq!(Database::parse(" sqlite:t.db\n"), Ok(Database::Sqlite(PathBuf::from("t.db"))));
+        assert_eq!(Database::parse(" postgres://h/d "), Ok(Database::Postgres("postgres://h/d".to_owned())));
     }
 }

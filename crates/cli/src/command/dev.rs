@@ -74,7 +74,7 @@ pub struct Dev {
 /// # Errors
 /// Fails if the server cannot start or a manifest is refused.
 pub async fn run(given: Dev) -> Result<Exit, Failure> {
-    log(LogFormat::Text, "warn");
+    log(LogFormat::Text, "warn")?;
     // Read the manifests before the server starts, so that a wrong path fails early. Signal handlers are installed
     // later, so that a signal ends a read from standard input.
     let documents = if given.apply.is_empty() { None } else { Some(Documents::read(&given.apply)?) };

@@ -66,7 +66,7 @@ pub async fn run(given: Serve) -> Result<Exit, Failure> {
     }
     let stop = stop_on_signals()?;
     let otherwise = if std::io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
-    log(given.log_format.unwrap_or(otherwise), "info");
+    log(given.log_format.unwrap_or(otherwise), "info")?;
     let flags = Flags {
         listen: given.listen,
         data_dir: given.data_dir,
@@ -88,6 +88,9 @@ async fn serve(config: Config, database: Database, stop: CancellationToken) -> R
     let store = database.open().await.map_err(of_database)?;
     mark_served(&store).await?;
     warn_without_keys(&store, &database).await?;
+    for warning in database.warnings().await.map_err(of_database)? {
+        tracing::warn!("{warning}");
+    }
     let listener = match listen(config.listen).await {
         Ok(listener) => listener,
         Err(failure) => {

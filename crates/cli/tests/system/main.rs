@@ -16,6 +16,7 @@ mod pooled;
 mod secrets;
 mod server;
 mod shared;
+mod starting;
 #[cfg(target_os = "linux")]
 mod unsynced;
 mod writers;

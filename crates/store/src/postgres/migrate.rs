@@ -4,6 +4,7 @@ use super::clock;
 use super::connection::{Connection, values};
 use super::fault::{described, failed};
 use super::partition;
+use super::roles;
 use super::target::Target;
 use crate::database::Migrated;
 use crate::migration::{self, Applied, MIGRATIONS, Migration};
@@ -11,6 +12,7 @@ use crate::rows::{Dialect, Field, Type, Value};
 use crate::sql::Sql;
 use std::collections::BTreeMap;
 use tenancy_core::{Error, Timestamp};
+use tokio_postgres::error::SqlState;
 
 /// The lock on the schema is a row that is locked inside the transaction. A session-level advisory lock would not work
 /// behind a pooler.
@@ -44,8 +46,30 @@ async fn applied(connection: &Connection) -> Result<BTreeMap<String, Applied>, t
 /// Fails if the database is behind.
 pub async fn check(target: &Target) -> Result<(), Error> {
     let connection = Connection::open(target, &Target::shared_settings()).await.map_err(|error| failed(&error))?;
-    let rows = applied(&connection).await.map_err(|error| failed(&error))?;
-    migration::behind(&migration::missing(MIGRATIONS, Dialect::Postgres, &rows)?)
+    // Without the right to read this table, the rest is missing, too, and is named below.
+    let rows = match applied(&connection).await {
+        Err(error) if is_forbidden(&error) => return roles::check(&connection).await,
+        rows => rows.map_err(|error| failed(&error))?,
+    };
+    migration::behind(&migration::missing(MIGRATIONS, Dialect::Postgres, &rows)?)?;
+    roles::check(&connection).await
+}
+
+fn is_forbidden(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
+}
+
+/// Explains an error of the first statements of a migration.
+fn not_created(error: &tokio_postgres::Error, target: &Target) -> Error {
+    if !is_forbidden(error) {
+        return failed(error);
+    }
+    let role = target.config.get_user().unwrap_or("of this URL");
+    Error::NotNow(format!(
+        "the role {role} cannot create tables ({}): as the owner of the database, run GRANT CREATE, USAGE ON SCHEMA public \
+         TO {role}, or create the database with CREATE DATABASE … OWNER {role}",
+        described(error)
+    ))
 }
 
 /// Whether the database has this mark.
@@ -74,7 +98,7 @@ pub async fn migrate(target: &Target, dry_run: bool) -> Result<Migrated, Error> 
         sql.extend(partition::missing(&connection, now, rows.is_empty()).await?);
         return Ok(migration::report(&missing, sql));
     }
-    prepare(&connection).await?;
+    prepare(&connection, target).await?;
     let (begun, failed) =
         (|error| failed(&error), |error| Error::Internal(format!("migration: {}", described(&error))));
     connection.begin("").await.map_err(begun)?;
@@ -98,17 +122,17 @@ fn script(missing: &[&Migration], now: Timestamp) -> Vec<String> {
     before.into_iter().chain(migrations).chain(["COMMIT;".to_owned()]).collect()
 }
 
-async fn prepare(connection: &Connection) -> Result<(), Error> {
+async fn prepare(connection: &Connection, target: &Target) -> Result<(), Error> {
     let mut tries = 0;
     loop {
         tries += 1;
         match connection.execute(TABLES).await {
             Ok(()) => return Ok(()),
             // Another process created the tables at the same time; they exist now.
-            Err(error) if tries < MAX_TRIES && !connection.is_closed() => {
+            Err(error) if tries < MAX_TRIES && !connection.is_closed() && !is_forbidden(&error) => {
                 tracing::debug!(error = %described(&error), "retrying to create the tables of the migrations");
             }
-            Err(error) => return Err(failed(&error)),
+            Err(error) => return Err(not_created(&error, target)),
         }
     }
 }

@@ -13,6 +13,7 @@ mod one_read;
 mod one_statement;
 mod organization_cache;
 mod partition;
+mod password;
 #[cfg(test)]
 mod plans;
 mod preconditions;
@@ -25,7 +26,7 @@ mod target;
 
 pub use migrate::{is_marked, migrate};
 pub use reach::reach;
-pub use roles::grant;
+pub use roles::{grant, warnings};
 pub use target::Target;
 
 use crate::queue::{self, Queue};
@@ -130,6 +131,10 @@ impl Postgres {
     pub async fn health(&self) -> Result<DatabaseHealth, Error> {
         let partitions = self.shared.rows(&partition::all(), &[Type::Text]).await?;
         let mut health = partition::health(partitions, self.now())?;
+        let rows = self.shared.rows(&reach::is_read_only(), &reach::READ_ONLY_TYPES).await?;
+        if let Some((why, _)) = reach::why_read_only(&rows) {
+            health.warnings.push(why.to_owned());
+        }
         let closed = self.committer.lock().unwrap_or_else(PoisonError::into_inner).is_none();
         let running = [(COMMITS, self.commits.is_finished()), (READS, self.reads.is_finished())];
         let ended = running.into_iter().filter(|_| !closed).filter_map(|(name, is_finished)| ended(name, is_finished));

@@ -4,29 +4,83 @@
 use super::connection::Connection;
 use super::target::{CONNECT_TIMEOUT, Target};
 use crate::database::Unreached;
+use crate::rows::{Dialect, Type, Value};
+use crate::sql::Sql;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
 
-/// Connects once.
+const IS_READ_ONLY: &str = "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on'";
+
+/// Connects once, and checks that the database can be written to.
 ///
 /// # Errors
 /// Returns the address and the reason, never the password.
 pub async fn reach(target: &Target) -> Result<(), Unreached> {
     let places = places(&target.config).join(", ");
-    let Some(opened) = Connection::open_soon(target, &[]).await else {
-        let message = format!("{places}: no answer within {} seconds", 2 * CONNECT_TIMEOUT.as_secs());
-        return Err(Unreached { message, is_refused: false, create: Vec::new() });
+    let opened = match Connection::open_soon(target, &Target::shared_settings()).await {
+        Some(Ok(connection)) => connection.run_limited(&is_read_only(), &READ_ONLY_TYPES).await,
+        Some(Err(error)) => Err(error),
+        None => {
+            let message = format!("{places}: no answer within {} seconds", 2 * CONNECT_TIMEOUT.as_secs());
+            return Err(Unreached { message, is_refused: false, create: Vec::new(), next: None });
+        }
     };
-    opened.map(drop).map_err(|error| unreached(&error, &target.config, &places))
+    let rows = opened.map_err(|error| unreached(&error, &target.config, &places))?;
+    let Some((why, next)) = why_read_only(&rows) else { return Ok(()) };
+    let message = format!("{places}: {why}");
+    Err(Unreached { message, is_refused: true, create: Vec::new(), next: Some(next.to_owned()) })
+}
+
+/// Types of the columns of [`is_read_only`].
+pub const READ_ONLY_TYPES: [Type; 2] = [Type::Bool, Type::Bool];
+
+/// Asks whether the server is a standby, and whether transactions are read-only by default.
+pub fn is_read_only() -> Sql {
+    Sql::new(Dialect::Postgres, IS_READ_ONLY)
+}
+
+/// Returns why the database cannot be written to, and what to do.
+pub fn why_read_only(rows: &[Vec<Value>]) -> Option<(&'static str, &'static str)> {
+    match rows.first().map(Vec::as_slice) {
+        Some([Value::Bool(true), _]) => {
+            Some(("the server is a standby, which only reads", "name the primary in the database URL"))
+        }
+        Some([_, Value::Bool(true)]) => Some((
+            "the database is read-only (default_transaction_read_only is on)",
+            "find out why: many managed databases do this when the disk is full; then run \
+             ALTER DATABASE … RESET default_transaction_read_only",
+        )),
+        _ => None,
+    }
 }
 
 fn unreached(error: &tokio_postgres::Error, config: &Config, places: &str) -> Unreached {
     let state = error.code();
     let is_missing = state == Some(&SqlState::INVALID_CATALOG_NAME);
-    let is_refused = is_missing || state.is_some_and(|state| state.code().starts_with("28"));
+    let next = advice(error);
+    let is_refused = is_missing || next.is_some() || state.is_some_and(|state| state.code().starts_with("28"));
     let create = if is_missing { createdb(config) } else { Vec::new() };
-    Unreached { message: format!("{places}: {}", reason(error)), is_refused, create }
+    Unreached { message: format!("{places}: {}", reason(error)), is_refused, create, next }
+}
+
+/// Returns what to do about a refusal of a pooler or a server that is known to puzzle people.
+fn advice(error: &tokio_postgres::Error) -> Option<String> {
+    let text = reason(error);
+    let is = |state: SqlState| error.code() == Some(&state);
+    if text.contains("startup parameter") {
+        return Some(
+            "a pooler is between this program and the server: add pooler=transaction to the database URL, as \
+                     in postgres://…?pooler=transaction"
+                .to_owned(),
+        );
+    }
+    if is(SqlState::INSUFFICIENT_PRIVILEGE) {
+        return Some("as the owner of the database, run GRANT CONNECT ON DATABASE … TO the role".to_owned());
+    }
+    is(SqlState::INVALID_PASSWORD).then(|| {
+        "set the password with PGPASSWORD, in a password file, or in the file that database_file names".to_owned()
+    })
 }
 
 /// Returns the message of the server, or the innermost cause of the driver's error.
@@ -116,5 +170,9 @@ mod tests {
         assert!(nobody.is_refused && nobody.message.contains("\"nobody\" does not exist"), "{nobody}");
         assert!(nobody.create.is_empty());
         assert!(!nobody.message.contains("zz-secret"));
+        database.execute(&format!("ALTER DATABASE \"{}\" SET default_transaction_read_only = on", database.name()));
+        let read_only = refusal(&database.url()).await;
+        assert!(read_only.is_refused && read_only.message.contains("the database is read-only"), "{read_only}");
+        assert!(read_only.next.is_some_and(|next| next.contains("RESET default_transaction_read_only")));
     }
 }

@@ -5,7 +5,7 @@ use super::connection::Connection;
 use super::fault::failed;
 use super::partition;
 use super::target::Target;
-use crate::rows::{Dialect, Field as _, Type, Value};
+use crate::rows::{Dialect, Field, Type, Value};
 use crate::sql::Sql;
 use tenancy_core::Error;
 
@@ -79,16 +79,85 @@ async fn try_to_grant(connection: &Connection, role: &str) -> Result<(), Error> 
     }
     let rights = rights(role, &partition::names(connection).await?);
     connection.execute(&rights).await.map_err(|error| failed(&error))?;
-    let mut why = Sql::new(Dialect::Postgres, "");
-    let parameter = why.bind(Type::Text, Value::Text(role.to_owned()));
-    why.text = format!("{} {WHY_NOT}", AROUND.replace("{}", &parameter));
-    match first(connection, &why).await? {
+    match why_not(connection, role).await? {
         None => Ok(()),
         Some(why) => Err(Error::NotNow(format!(
             "{role} could change the audit log, which the role of `serve` must not be able to: {why}; nothing was \
              granted, remove that right or use another role"
         ))),
     }
+}
+
+/// Returns the simplest reason why a role could change the log.
+async fn why_not(connection: &Connection, role: &str) -> Result<Option<String>, Error> {
+    let mut why = Sql::new(Dialect::Postgres, "");
+    let parameter = why.bind(Type::Text, Value::Text(role.to_owned()));
+    why.text = format!("{} {WHY_NOT}", AROUND.replace("{}", &parameter));
+    first(connection, &why).await
+}
+
+/// Fails if the current role lacks a right that `serve` needs.
+///
+/// # Errors
+/// [`Error::NotNow`] with the command that grants it.
+pub async fn check(connection: &Connection) -> Result<(), Error> {
+    let needs = [
+        ("SELECT", "schema_migrations"),
+        ("SELECT", APPEND_ONLY),
+        ("INSERT", APPEND_ONLY),
+        ("SELECT", CHANGEABLE),
+        ("INSERT", CHANGEABLE),
+        ("UPDATE", CHANGEABLE),
+        ("DELETE", CHANGEABLE),
+        ("UPDATE", "log_head"),
+    ];
+    let rows: Vec<_> = needs
+        .iter()
+        .flat_map(|(right, tables)| tables.split(", ").map(move |table| format!("('{right}', '{table}')")))
+        .collect();
+    let lacking = format!(
+        "SELECT lacking FROM (SELECT needed || ' on ' || name AS lacking \
+         FROM (VALUES {}) AS needs (needed, name) WHERE NOT has_table_privilege(to_regclass(name), needed) LIMIT 1) AS l",
+        rows.join(", ")
+    );
+    let Some(lacking) = first(connection, &Sql::new(Dialect::Postgres, &lacking)).await? else { return Ok(()) };
+    let role = current(connection).await?;
+    Err(Error::NotNow(format!(
+        "the role {role} lacks a right that the server needs ({lacking}): run tenancy db migrate --serve-role {role} as the \
+         owner of the tables"
+    )))
+}
+
+async fn current(connection: &Connection) -> Result<String, Error> {
+    Ok(first(connection, &Sql::new(Dialect::Postgres, "SELECT current_user::text")).await?.unwrap_or_default())
+}
+
+/// A table of ours that Citus has distributed. (The catalog exists only where Citus is installed.)
+const CITUS: &str = "SELECT to_regclass('pg_catalog.pg_dist_partition')::text";
+const DISTRIBUTED: &str = "SELECT min(logicalrel::text) FROM pg_catalog.pg_dist_partition \
+    WHERE logicalrel IN (SELECT oid FROM pg_class WHERE relnamespace = \
+        (SELECT relnamespace FROM pg_class WHERE oid = 'tenant_audit'::regclass))";
+
+/// Returns what an administrator should change: the role could change the log, or Citus has distributed a table.
+pub async fn warnings(target: &Target) -> Result<Vec<String>, Error> {
+    let connection = Connection::open(target, &Target::shared_settings()).await.map_err(|error| failed(&error))?;
+    let role = current(&connection).await?;
+    let mut warnings = Vec::new();
+    if let Some(why) = why_not(&connection, &role).await? {
+        warnings.push(format!(
+            "the role {role} could change the audit log: {why}. Serve with a role of its own: run tenancy db migrate \
+             --serve-role ROLE as the owner of the tables"
+        ));
+    }
+    if first(&connection, &Sql::new(Dialect::Postgres, CITUS)).await?.is_some()
+        && let Some(table) = first(&connection, &Sql::new(Dialect::Postgres, DISTRIBUTED)).await?
+    {
+        warnings.push(format!(
+            "Citus has distributed the table {table}, which makes commits many times slower: run SELECT \
+             undistribute_table('{table}'), and likewise for all tables of this database"
+        ));
+    }
+    Ok(warnings)
 }
 
 /// Returns the GRANT statements. They first revoke all previous rights, including rights that the role has granted to
@@ -116,6 +185,6 @@ fn quoted(name: &str) -> String {
 /// Returns the text that a query finds, if any.
 async fn first(connection: &Connection, sql: &Sql) -> Result<Option<String>, Error> {
     let rows = connection.run(sql, &[Type::Text]).await.map_err(|error| failed(&error))?;
-    let text = rows.into_iter().flatten().next().map(String::take).transpose();
-    text.map_err(|error| Error::Internal(error.0))
+    let text = rows.into_iter().flatten().next().map(<Option<String> as Field>::take).transpose();
+    text.map(Option::flatten).map_err(|error| Error::Internal(error.0))
 }

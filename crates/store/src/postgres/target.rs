@@ -1,8 +1,10 @@
 //! Address and options of the server, from a `postgres://` URL. The URL may contain libpq parameters that the driver
 //! does not know, and our own.
 
+use super::password;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
 use tenancy_core::Error;
@@ -35,14 +37,16 @@ pub struct Target {
 
 impl Target {
     /// Parses a URL. Our parameters: `pooler=transaction`, `listen=URL` (percent-encoded). libpq parameters:
-    /// `sslmode=disable|verify-full`, `sslrootcert=FILE`. For a host other than this machine, `sslmode` defaults to
+    /// `sslmode=disable|verify-full`, `sslrootcert=FILE`, `passfile=FILE`. A password that is not in the URL comes from
+    /// `PGPASSWORD` or a password file. For a host other than this machine, `sslmode` defaults to
     /// `verify-full`.
     ///
     /// # Errors
     /// [`Error::NotNow`] with a sentence that says what is wrong, never with the password.
     pub fn parse(url: &str) -> Result<Self, Error> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        let (mut rest, mut pooled, mut listen, mut mode, mut roots) = (Vec::new(), false, None, None, None);
+        let (mut rest, mut pooled, mut listen, mut mode, mut roots, mut passwords) =
+            (Vec::new(), false, None, None, None, None);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match (name, value) {
@@ -53,12 +57,27 @@ impl Target {
                 ("listen", url) => listen = Some(decoded(url)),
                 ("sslmode", word) => mode = Some(word.to_owned()),
                 ("sslrootcert", file) => roots = Some(decoded(file)),
+                ("passfile", file) => passwords = Some(PathBuf::from(decoded(file))),
+                ("pgbouncer", _) => {
+                    return refused("the parameter pgbouncer is not supported: use pooler=transaction".to_owned());
+                }
                 _ => rest.push(pair),
             }
         }
         let plain = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
-        let mut config =
-            Config::from_str(&plain).or_else(|error| refused(format!("the database URL is invalid: {error}")))?;
+        let mut config = Config::from_str(&plain).or_else(|error| {
+            let names: Vec<_> = rest.iter().map(|pair| pair.split('=').next().unwrap_or_default()).collect();
+            let hint = match names.as_slice() {
+                [] => String::new(),
+                names => format!(" (check its parameters: {})", names.join(", ")),
+            };
+            refused(format!("the database URL is invalid: {error}{hint}"))
+        })?;
+        if config.get_password().is_none()
+            && let Some(password) = password::find(&config, passwords.as_deref())
+        {
+            config.password(password);
+        }
         let tls = match mode.as_deref() {
             Some("disable") => None,
             None if config.get_hosts().iter().all(is_here) => None,

@@ -213,7 +213,11 @@ impl FileLock {
     /// [`Error::NotNow`] that names the holder, when another process has the lock.
     pub fn take(database: &Path) -> Result<Self, Error> {
         let path = PathBuf::from(format!("{}.lock", database.display()));
-        let cannot = |error: std::io::Error| Error::NotNow(format!("{} cannot be locked: {error}", path.display()));
+        let cannot = |error: std::io::Error| {
+            let (path, user) =
+                (path.display(), "the user of this process must be able to write files in its directory");
+            Error::NotNow(format!("{path} cannot be written: {error}; {user}"))
+        };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let mut file = private(&mut options).open(&path).map_err(cannot)?;
@@ -223,7 +227,7 @@ impl FileLock {
             let _ = file.read_to_string(&mut holder);
             let holder = if holder.trim().is_empty() { "another process".to_owned() } else { holder.trim().to_owned() };
             return Err(Error::NotNow(format!(
-                "{} is open in {holder}: only one process per SQLite file is possible; stop it or use another --data-dir",
+                "{} is open in {holder}, and only one process can open a SQLite file: stop the server that runs there first",
                 database.display()
             )));
         }

@@ -38,7 +38,7 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("postgres/committer.rs", "session: its transaction's end"),
     ("postgres/clock.rs", "session: the database's time"),
     ("postgres/listen.rs", "session: hints"),
-    ("postgres/roles.rs", "migration"),
+    ("postgres/reach.rs", "postgres/roles.rs", "migration"),
     ("migration.rs", "migration"),
     ("postgres/migrate.rs", "migration"),
     ("sqlite/migrate.rs", "migration"),
