@@ -5,6 +5,7 @@ mod environment;
 
 pub use environment::variables;
 
+use crate::network::Network;
 use crate::provisioner::ProvisionerKind;
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
@@ -35,6 +36,8 @@ pub struct Config {
     pub database_file: PathBuf,
     /// Whether a reverse proxy in front of the server terminates TLS.
     pub behind_tls_proxy: bool,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
     /// Limits, each with its unit in its name.
     pub limits: Limits,
     /// How this process runs jobs.
@@ -95,6 +98,7 @@ impl Default for Config {
             database: String::new(),
             database_file: PathBuf::new(),
             behind_tls_proxy: false,
+            trusted_proxies: Vec::new(),
             limits: Limits::default(),
             jobs: Jobs::default(),
             declared: Declared::default(),
@@ -381,6 +385,7 @@ mod tests {
             "TENANCY_LISTEN" => Some("127.0.0.1:2".to_owned()),
             "TENANCY_LIMITS_MAX_BODY_BYTES" => Some("77".to_owned()),
             "TENANCY_JOBS_ENABLED" => Some("false".to_owned()),
+            "TENANCY_TRUSTED_PROXIES" => Some("10.0.0.0/8, ::1".to_owned()),
             _ => None,
         };
         let text = "listen = '127.0.0.1:1'\ndatabase = 'sqlite:file'\n[limits]\nmax_headers = 7";
@@ -388,6 +393,10 @@ mod tests {
         assert_eq!(config.listen.port(), 2);
         assert_eq!((config.limits.max_body_bytes, config.limits.max_headers), (77, 7));
         assert_eq!((config.jobs.enabled, config.database.as_str()), (false, "sqlite:file"));
+        assert_eq!(
+            config.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["10.0.0.0/8", "::1/128"]
+        );
         let flags = Flags { listen: Some(SocketAddr::from(([127, 0, 0, 1], 3))), ..Flags::default() };
         assert_eq!(Config::from_sources("test.toml", text, env, flags).expect("good").listen.port(), 3);
         let bad = |_: &str| Some("many".to_owned());
@@ -417,6 +426,8 @@ mod tests {
         assert!(read("listen = '0.0.0.0:80'").is_err());
         assert!(read("listen = '0.0.0.0:80'\nbehind_tls_proxy = true").is_ok());
         assert!(read("listen = '[::1]:80'").is_ok());
+        let refused = read("trusted_proxies = ['proxy']").expect_err("no address").to_string();
+        assert!(refused.contains("proxy") && refused.contains("10.0.0.0/8"), "{refused}");
         assert!(read("[jobs]\nlease_seconds = 4").is_err());
         assert!(read("[declared]\nenvironments = ['dev', 'dev']").is_err());
     }

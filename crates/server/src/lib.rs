@@ -17,6 +17,7 @@ pub mod jobs;
 pub mod key_names;
 pub mod key_usage;
 pub mod metrics;
+pub mod network;
 pub mod operations;
 pub mod precondition;
 pub mod provisioner;

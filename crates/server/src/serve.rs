@@ -12,8 +12,8 @@ use crate::http::unread::SaysWhatIsUnread;
 use crate::jobs::Runner;
 use crate::key_usage;
 use crate::metrics::Metrics;
+use crate::network::Network;
 use crate::tenancy::Tenancy;
-use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
         .local_addr()
         .map_err(|error| Error::Internal(format!("cannot determine the local address: {error}")))?;
     tracing::info!(%address, "serving");
-    accept(&server, listener, &config.limits, &stop).await;
+    accept(&server, listener, &config.limits, &config.trusted_proxies.into(), &stop).await;
     tenancy.drain().await;
     tasks.wait().await;
     tracing::info!("stopped");
@@ -85,7 +85,13 @@ fn background(
 }
 
 /// Accepts connections until `stop` is cancelled, then waits for open connections, up to the limit.
-async fn accept(server: &Arc<Server>, listener: TcpListener, limits: &Limits, stop: &CancellationToken) {
+async fn accept(
+    server: &Arc<Server>,
+    listener: TcpListener,
+    limits: &Limits,
+    proxies: &Arc<[Network]>,
+    stop: &CancellationToken,
+) {
     let (router, open) = (router(server), GracefulShutdown::new());
     let seats = Arc::new(Semaphore::new(limits.max_connections));
     loop {
@@ -99,8 +105,9 @@ async fn accept(server: &Arc<Server>, listener: TcpListener, limits: &Limits, st
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let connection = open.watch(connection(stream, &router, limits));
+            Ok((stream, from)) => {
+                let service = SaysWhatIsUnread::new(router.clone(), from.ip(), Arc::clone(proxies));
+                let connection = open.watch(connection(stream, service, limits));
                 let connections = server.metrics.connections.clone();
                 connections.inc();
                 tokio::spawn(async move {
@@ -133,7 +140,7 @@ const LEAST_BUFFER_BYTES: usize = 64 * 1024;
 
 type Connection = hyper::server::conn::http1::Connection<TokioIo<TcpStream>, SaysWhatIsUnread>;
 
-fn connection(stream: TcpStream, router: &Router, limits: &Limits) -> Connection {
+fn connection(stream: TcpStream, service: SaysWhatIsUnread, limits: &Limits) -> Connection {
     // Answers are small and written at once, so that Nagle's algorithm would only add latency.
     let _ = stream.set_nodelay(true);
     hyper::server::conn::http1::Builder::new()
@@ -142,5 +149,5 @@ fn connection(stream: TcpStream, router: &Router, limits: &Limits) -> Connection
         .max_headers(limits.max_headers)
         .max_header_size(limits.max_header_bytes)
         .max_buf_size(limits.max_header_bytes.max(LEAST_BUFFER_BYTES))
-        .serve_connection(TokioIo::new(stream), SaysWhatIsUnread::new(router.clone()))
+        .serve_connection(TokioIo::new(stream), service)
 }

@@ -2,6 +2,7 @@
 
 use super::auth;
 use super::correlation::{self, X_CORRELATION_ID};
+use super::peer::Peer;
 use super::problem::Problem;
 use super::server::Server;
 use crate::authentication::{Caller, Requirement};
@@ -38,10 +39,11 @@ pub struct Gate {
 pub async fn gate(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let correlation_id = correlation::of(request.headers());
+    let peer = request.extensions().get::<Peer>().copied();
     let mut key_id = None;
     let answered = gate.answer(request, next, &correlation_id, &mut key_id).await;
     let response = finished(answered.unwrap_or_else(|error| Problem::from(error).into_response()), &correlation_id);
-    gate.record(&response, begun, &correlation_id, key_id.as_ref());
+    gate.record(&response, begun, &correlation_id, key_id.as_ref(), peer);
     response
 }
 
@@ -134,10 +136,17 @@ impl Gate {
         self.method == "GET" && matches!(self.requirement, Requirement::Permission(_))
     }
 
-    fn record(&self, response: &Response, begun: Instant, correlation_id: &CorrelationId, key_id: Option<&KeyId>) {
+    fn record(
+        &self,
+        response: &Response,
+        begun: Instant,
+        correlation_id: &CorrelationId,
+        key_id: Option<&KeyId>,
+        peer: Option<Peer>,
+    ) {
         let time = begun.elapsed();
         self.metrics.answered(response.status().as_u16(), time);
-        log(self.method, &self.path, response, time, correlation_id, key_id);
+        log(self.method, &self.path, response, time, correlation_id, key_id, peer);
     }
 }
 
@@ -154,7 +163,8 @@ pub fn without_route(server: &Server, request: &Request, problem: Problem) -> Re
     let response = finished(problem.into_response(), &correlation_id);
     let method = METHODS.into_iter().find(|method| *method == request.method().as_str()).unwrap_or("other");
     server.metrics.route(method, NO_ROUTE).answered(response.status().as_u16(), begun.elapsed());
-    log(method, NO_ROUTE, &response, begun.elapsed(), &correlation_id, None);
+    let peer = request.extensions().get::<Peer>().copied();
+    log(method, NO_ROUTE, &response, begun.elapsed(), &correlation_id, None, peer);
     response
 }
 
@@ -165,6 +175,7 @@ fn log(
     time: Duration,
     correlation_id: &CorrelationId,
     key_id: Option<&KeyId>,
+    peer: Option<Peer>,
 ) {
     tracing::info!(
         target: "tenancy::request",
@@ -174,5 +185,6 @@ fn log(
         ms = time.as_secs_f64() * 1000.0,
         correlation_id = correlation_id.as_str(),
         key_id = key_id.map(KeyId::as_str),
+        peer = peer.map(tracing::field::display),
     );
 }

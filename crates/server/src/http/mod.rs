@@ -7,6 +7,7 @@ pub mod correlation;
 pub mod gate;
 pub mod openapi;
 pub mod path;
+pub mod peer;
 pub mod problem;
 pub mod query;
 pub mod respond;

@@ -1,5 +1,7 @@
 //! Unread request bodies: the connection is closed after the answer, and the answer says so.
 
+use super::peer::Peer;
+use crate::network::Network;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::CONNECTION;
@@ -10,6 +12,7 @@ use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,12 +21,18 @@ use std::task::{Context, Poll, ready};
 /// Router that adds `Connection: close`. If a request is refused before its body was read, hyper closes the connection
 /// after the answer. RFC 9112 (section 9.6) requires the header, without which a client would reuse a closed
 /// connection.
-pub struct SaysWhatIsUnread(TowerToHyperService<Router>);
+///
+/// It also adds the [`Peer`] to each request.
+pub struct SaysWhatIsUnread {
+    router: TowerToHyperService<Router>,
+    socket: IpAddr,
+    trusted_proxies: Arc<[Network]>,
+}
 
 impl SaysWhatIsUnread {
-    /// Answers like the router.
-    pub fn new(router: Router) -> Self {
-        Self(TowerToHyperService::new(router))
+    /// Answers like the router, on a connection from the address `socket`.
+    pub fn new(router: Router, socket: IpAddr, trusted_proxies: Arc<[Network]>) -> Self {
+        Self { router: TowerToHyperService::new(router), socket, trusted_proxies }
     }
 }
 
@@ -34,13 +43,15 @@ impl Service<Request<Incoming>> for SaysWhatIsUnread {
     type Error = Infallible;
     type Future = Answered<<TowerToHyperService<Router> as Service<Request<Body>>>::Future>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let peer = Peer::of(self.socket, request.headers(), &self.trusted_proxies);
+        request.extensions_mut().insert(peer);
         if request.body().is_end_stream() {
-            return Either::Left(self.0.call(request.map(Body::new)));
+            return Either::Left(self.router.call(request.map(Body::new)));
         }
         let is_read = Arc::new(AtomicBool::new(false));
         let watched = |body| Body::new(Watched { body, is_read: Arc::clone(&is_read) });
-        let answered = self.0.call(request.map(watched));
+        let answered = self.router.call(request.map(watched));
         let answer = async move {
             let mut response = answered.await?;
             if !is_read.load(Ordering::Relaxed) {
