@@ -1,10 +1,12 @@
 //! The server's configuration. Flags override environment variables, which override one TOML file, which overrides the
 //! defaults.
 
+mod addresses;
 mod environment;
 
 pub use environment::variables;
 
+use crate::connections::limits::ConnectionLimits;
 use crate::network::Network;
 use crate::provisioner::ProvisionerKind;
 use serde::{Deserialize, Serialize};
@@ -34,6 +36,12 @@ pub struct Config {
     pub database: String,
     /// File that contains the value of `database`. Empty: none.
     pub database_file: PathBuf,
+    /// Address and port on which `/metrics` is served instead. If empty, `/metrics` is served on `listen`.
+    pub metrics_listen: String,
+    /// File with the TLS certificate and intermediate certificates, in PEM. If empty, the server does not use TLS.
+    pub tls_cert: PathBuf,
+    /// File with the private key of `tls_cert`, in PEM.
+    pub tls_key: PathBuf,
     /// Whether a reverse proxy in front of the server terminates TLS.
     pub behind_tls_proxy: bool,
     /// Proxies whose `X-Forwarded-For` is believed.
@@ -66,6 +74,8 @@ pub struct Limits {
     pub body_read_timeout_seconds: u64,
     /// Maximum time that a shutdown waits for requests and job steps in progress, in seconds.
     pub drain_timeout_seconds: u64,
+    /// Limits on connections.
+    pub connections: ConnectionLimits,
 }
 
 /// How this process runs jobs.
@@ -97,6 +107,9 @@ impl Default for Config {
             data_dir: PathBuf::from("./.tenancy"),
             database: String::new(),
             database_file: PathBuf::new(),
+            metrics_listen: String::new(),
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
             behind_tls_proxy: false,
             trusted_proxies: Vec::new(),
             limits: Limits::default(),
@@ -117,6 +130,7 @@ impl Default for Limits {
             header_read_timeout_seconds: 30,
             body_read_timeout_seconds: 20,
             drain_timeout_seconds: 20,
+            connections: ConnectionLimits::default(),
         }
     }
 }
@@ -145,6 +159,10 @@ pub struct Flags {
     pub data_dir: Option<PathBuf>,
     /// `--database`
     pub database: Option<String>,
+    /// `--tls-cert`
+    pub tls_cert: Option<PathBuf>,
+    /// `--tls-key`
+    pub tls_key: Option<PathBuf>,
     /// `--behind-tls-proxy`
     pub behind_tls_proxy: bool,
 }
@@ -197,6 +215,8 @@ impl Config {
             config.database = database;
             config.database_file = PathBuf::new();
         }
+        config.tls_cert = flags.tls_cert.unwrap_or(config.tls_cert);
+        config.tls_key = flags.tls_key.unwrap_or(config.tls_key);
         config.behind_tls_proxy |= flags.behind_tls_proxy;
         config.check()?;
         Ok(config)
@@ -205,10 +225,12 @@ impl Config {
     /// Checks rules that concern several values.
     fn check(&self) -> Result<(), BadConfig> {
         let refuse = |sentence: String| Err(BadConfig(sentence));
-        if !self.listen.ip().is_loopback() && !self.behind_tls_proxy {
+        let has_tls = self.tls()?.is_some();
+        self.metrics_address()?;
+        if !self.listen.ip().is_loopback() && !has_tls && !self.behind_tls_proxy {
             return refuse(format!(
-                "{} is not a loopback address, and would be served without TLS: put a proxy that terminates TLS in \
-                 front of the server and set --behind-tls-proxy, or listen on 127.0.0.1",
+                "{} is not a loopback address, and would be served without TLS: set --tls-cert and --tls-key, or put a \
+                 proxy that terminates TLS in front of the server and set --behind-tls-proxy, or listen on 127.0.0.1",
                 self.listen
             ));
         }
@@ -245,7 +267,8 @@ impl Config {
             ("jobs.poll_milliseconds", jobs.poll_milliseconds, 1..=1000 * MOST_SECONDS),
             ("jobs.expiry_seconds", jobs.expiry_seconds, 1..=MOST_SECONDS),
         ];
-        let beyond = numbers.into_iter().filter(|(_, number, range)| !range.contains(number));
+        let numbers = numbers.into_iter().chain(limits.connections.numbers());
+        let beyond = numbers.filter(|(_, number, range)| !range.contains(number));
         beyond
             .map(|(name, number, range)| {
                 format!("{name} must be from {} to {}, not {number}", range.start(), range.end())
@@ -426,8 +449,6 @@ mod tests {
         assert!(read("listen = '0.0.0.0:80'").is_err());
         assert!(read("listen = '0.0.0.0:80'\nbehind_tls_proxy = true").is_ok());
         assert!(read("listen = '[::1]:80'").is_ok());
-        let refused = read("trusted_proxies = ['proxy']").expect_err("no address").to_string();
-        assert!(refused.contains("proxy") && refused.contains("10.0.0.0/8"), "{refused}");
         assert!(read("[jobs]\nlease_seconds = 4").is_err());
         assert!(read("[declared]\nenvironments = ['dev', 'dev']").is_err());
     }

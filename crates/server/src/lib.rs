@@ -8,6 +8,7 @@ pub mod answer;
 pub mod authentication;
 pub mod background;
 pub mod config;
+pub mod connections;
 pub mod contention;
 pub mod expiry;
 pub mod hold_reconciler;

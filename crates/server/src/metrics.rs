@@ -40,6 +40,43 @@ pub struct JobLabels {
     pub outcome: &'static str,
 }
 
+/// Limit on connections and on what clients leave unread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionLimit {
+    /// All connections.
+    All,
+    /// Connections of one peer.
+    PerPeer,
+    /// Connections without a valid key.
+    WithoutKey,
+    /// Open files of the process.
+    OpenFiles,
+    /// Time and rate in which a client accepts a response.
+    WriteTimeout,
+    /// Size of the responses that clients have not accepted.
+    ResponseBytes,
+}
+
+impl ConnectionLimit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::PerPeer => "per_peer",
+            Self::WithoutKey => "without_key",
+            Self::OpenFiles => "open_files",
+            Self::WriteTimeout => "write_timeout",
+            Self::ResponseBytes => "response_bytes",
+        }
+    }
+}
+
+/// Label of a limit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitLabels {
+    /// `all`, `per_peer`, `without_key`, `open_files`, `write_timeout` or `response_bytes`.
+    pub limit: &'static str,
+}
+
 /// Label of a background loop.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LoopLabels {
@@ -81,6 +118,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     jobs_ended: Family<JobLabels, Counter>,
+    connections_limited: Family<LimitLabels, Counter>,
     background_runs: Family<RunLabels, Counter>,
     background_last_success: Family<LoopLabels, Gauge>,
     /// Jobs that are running now.
@@ -110,6 +148,7 @@ impl Metrics {
             requests: Family::default(),
             seconds: Family::new_with_constructor(seconds),
             jobs_ended: Family::default(),
+            connections_limited: Family::default(),
             background_runs: Family::default(),
             background_last_success: Family::default(),
             jobs_running: Gauge::default(),
@@ -126,6 +165,11 @@ impl Metrics {
         registry.register("background_last_success_timestamp_seconds", when, success);
         registry.register("jobs_running", "Jobs that are running now", metrics.jobs_running.clone());
         registry.register("http_connections", "Connections that are open now", metrics.connections.clone());
+        registry.register(
+            "http_connections_limited",
+            "Connections and responses that a limit closed or refused",
+            metrics.connections_limited.clone(),
+        );
         registry.register("commits", "Commits by outcome", commits.0.clone());
         registry.register(
             "commits_waiting",
@@ -145,6 +189,11 @@ impl Metrics {
     /// Counts a job that ended.
     pub fn job_ended(&self, action: &'static str, outcome: &'static str) {
         self.jobs_ended.get_or_create(&JobLabels { action, outcome }).inc();
+    }
+
+    /// Counts a connection or a response that a limit closed or refused.
+    pub fn limited(&self, limit: ConnectionLimit) {
+        self.connections_limited.get_or_create(&LimitLabels { limit: limit.name() }).inc();
     }
 
     /// Counts a run of a background loop.

@@ -2,26 +2,23 @@
 
 use crate::authentication::Authentication;
 use crate::background::{Background, Loop};
-use crate::config::{Config, Jobs, Limits};
+use crate::config::{Config, Jobs};
+use crate::connections::accept::Front;
+use crate::connections::tls::Certificate;
 use crate::expiry;
 use crate::hold_reconciler;
 use crate::http::response_cache::ResponseCache;
-use crate::http::router::router;
+use crate::http::router::{metrics_router, router, router_without_metrics};
 use crate::http::server::Server;
-use crate::http::unread::SaysWhatIsUnread;
 use crate::jobs::Runner;
 use crate::key_usage;
 use crate::metrics::Metrics;
-use crate::network::Network;
 use crate::tenancy::Tenancy;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use std::sync::Arc;
 use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_store::Store;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,8 +26,19 @@ use tokio_util::task::TaskTracker;
 /// leases. The caller closes the store.
 ///
 /// # Errors
-/// [`Error::Internal`] if the local address cannot be determined.
+/// [`Error::Internal`] if the TLS certificate cannot be read or an address cannot be used.
 pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
+    let broken = |error: String| Error::Internal(error);
+    let certificate =
+        config.tls().map_err(|error| broken(error.0))?.map(Certificate::read).transpose().map_err(broken)?;
+    let tls = certificate.as_ref().map(Certificate::acceptor).transpose().map_err(broken)?;
+    let metrics_listener = match config.metrics_address().map_err(|error| broken(error.0))? {
+        None => None,
+        Some(address) => {
+            let refused = |error| broken(format!("cannot serve metrics on {address}: {error}"));
+            Some(TcpListener::bind(address).await.map_err(refused)?)
+        }
+    };
     let tenancy = Tenancy::new(store, config.declared);
     let metrics = Arc::new(Metrics::new(&tenancy.commits));
     let drain = Duration::from_secs(config.limits.drain_timeout_seconds);
@@ -49,7 +57,18 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
         .local_addr()
         .map_err(|error| Error::Internal(format!("cannot determine the local address: {error}")))?;
     tracing::info!(%address, "serving");
-    accept(&server, listener, &config.limits, &config.trusted_proxies.into(), &stop).await;
+    if let Some(certificate) = certificate {
+        tokio::spawn(certificate.follow(stop.clone()));
+    }
+    let all = if metrics_listener.is_some() { router_without_metrics(&server) } else { router(&server) };
+    let front = Front::new(Arc::clone(&server), all, config.trusted_proxies.into(), tls);
+    match metrics_listener {
+        None => front.serve(listener).await,
+        Some(metrics_listener) => {
+            let metrics = Front::new(Arc::clone(&server), metrics_router(&server), Arc::default(), None);
+            tokio::join!(front.serve(listener), metrics.serve(metrics_listener));
+        }
+    }
     tenancy.drain().await;
     tasks.wait().await;
     tracing::info!("stopped");
@@ -82,72 +101,4 @@ fn background(
     background.start(tasks);
     tasks.close();
     background
-}
-
-/// Accepts connections until `stop` is cancelled, then waits for open connections, up to the limit.
-async fn accept(
-    server: &Arc<Server>,
-    listener: TcpListener,
-    limits: &Limits,
-    proxies: &Arc<[Network]>,
-    stop: &CancellationToken,
-) {
-    let (router, open) = (router(server), GracefulShutdown::new());
-    let seats = Arc::new(Semaphore::new(limits.max_connections));
-    loop {
-        // Accepts a connection only below the limit. Further connections wait in the kernel's queue.
-        let seat = tokio::select! {
-            seat = Arc::clone(&seats).acquire_owned() => seat,
-            () = stop.cancelled() => break,
-        };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
-        };
-        match accepted {
-            Ok((stream, from)) => {
-                let service = SaysWhatIsUnread::new(router.clone(), from.ip(), Arc::clone(proxies));
-                let connection = open.watch(connection(stream, service, limits));
-                let connections = server.metrics.connections.clone();
-                connections.inc();
-                tokio::spawn(async move {
-                    // An error here concerns only this connection, for example a client that disconnects.
-                    let _ = connection.await;
-                    connections.dec();
-                    drop(seat);
-                });
-            }
-            Err(error) => {
-                // For example, no file descriptors are left, or the connection was closed while it waited. Others may
-                // still succeed.
-                tracing::warn!(%error, "could not accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
-    drop(listener);
-    let time = Duration::from_secs(limits.drain_timeout_seconds);
-    if tokio::time::timeout(time, open.shutdown()).await.is_err() {
-        tracing::warn!(
-            "shutdown closes connections that were still open after {} seconds",
-            limits.drain_timeout_seconds
-        );
-    }
-}
-
-/// Minimum size of a connection's buffer. hyper requires at least 8 KiB, and reads bodies through the buffer.
-const LEAST_BUFFER_BYTES: usize = 64 * 1024;
-
-type Connection = hyper::server::conn::http1::Connection<TokioIo<TcpStream>, SaysWhatIsUnread>;
-
-fn connection(stream: TcpStream, service: SaysWhatIsUnread, limits: &Limits) -> Connection {
-    // Answers are small and written at once, so that Nagle's algorithm would only add latency.
-    let _ = stream.set_nodelay(true);
-    hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(limits.header_read_timeout_seconds))
-        .max_headers(limits.max_headers)
-        .max_header_size(limits.max_header_bytes)
-        .max_buf_size(limits.max_header_bytes.max(LEAST_BUFFER_BYTES))
-        .serve_connection(TokioIo::new(stream), service)
 }

@@ -13,6 +13,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tenancy_core::scope::Scope;
+use tenancy_server::connections::tls::Certificate;
 use tenancy_server::{Config, Flags};
 use tenancy_store::Store;
 use tenancy_store::database::Database;
@@ -44,6 +45,12 @@ pub struct Serve {
     /// Address to listen on; port 0 chooses a free port. Default: 127.0.0.1:7300
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
+    /// File with the TLS certificate and intermediate certificates, in PEM format. Read again when it changes
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// File with the private key of the TLS certificate, in PEM format
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     /// Allow addresses other than loopback, because a proxy in front of this server terminates TLS
     #[arg(long)]
     behind_tls_proxy: bool,
@@ -71,6 +78,8 @@ pub async fn run(given: Serve) -> Result<Exit, Failure> {
         listen: given.listen,
         data_dir: given.data_dir,
         database: given.database,
+        tls_cert: given.tls_cert,
+        tls_key: given.tls_key,
         behind_tls_proxy: given.behind_tls_proxy,
     };
     let config = Config::load(given.config.as_deref(), flags).map_err(bad_config)?;
@@ -79,6 +88,10 @@ pub async fn run(given: Serve) -> Result<Exit, Failure> {
 }
 
 async fn serve(config: Config, database: Database, stop: CancellationToken) -> Result<Exit, Failure> {
+    // A certificate that cannot be used is reported before anything starts.
+    let tls = config.tls().map_err(bad_config)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    tls.map(Certificate::read).transpose().map_err(Failure::refused)?;
     reached(&database).await?;
     if matches!(database, Database::Sqlite(_)) {
         make_data_directory(&config)?;
@@ -98,7 +111,7 @@ async fn serve(config: Config, database: Database, stop: CancellationToken) -> R
             return Err(failure);
         }
     };
-    say(&format!("tenancy serves http://{}", listener.local_addr()?))?;
+    say(&format!("tenancy serves {scheme}://{}", listener.local_addr()?))?;
     let served = tenancy_server::serve(config, store.clone(), listener, stop).await;
     store.close().await;
     served.map(|()| Exit::Done).map_err(of_database)

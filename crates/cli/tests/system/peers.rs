@@ -221,6 +221,62 @@ fn must_finish_open_requests_before_it_stops() {
     again.stop();
 }
 
+/// Connections without a key that send requests and never read use up neither the limit nor the open files.
+#[test]
+fn must_let_a_key_in_while_a_flood_uses_all_open_files() {
+    let place = Place::new(On::Sqlite);
+    let mut command = place.like(std::process::Command::new("sh"));
+    let program = env!("CARGO_BIN_EXE_tenancy");
+    command.args(["-c", &format!("ulimit -n 256; exec {program} serve --listen 127.0.0.1:0")]);
+    let server = place.start(command);
+    let mut early = server.client();
+    early.get("/v1/whoami").ok(200);
+    let mut flood = Vec::new();
+    for number in 0..600 {
+        let mut stream = connect(server.address()).expect("connected");
+        stream.set_nonblocking(true).expect("set");
+        // The server may have closed it, and the buffers may be full.
+        let _ = stream.write_all("GET /docs HTTP/1.1\r\nhost: x\r\n\r\n".repeat(50).as_bytes());
+        flood.push(stream);
+        if number % 100 == 99 {
+            early.get("/v1/whoami").ok(200);
+            assert_answers_others(&server);
+        }
+    }
+    assert!(server.errors().contains("ulimit -n"), "the operator is told that the limit is low");
+    drop(flood);
+    server.stop();
+}
+
+#[test]
+fn must_log_the_peer_and_believe_declared_proxies_only() {
+    let place = Place::new(On::Sqlite);
+    for (settings, peer) in [(&[][..], "127.0.0.1"), (&[("TRUSTED_PROXIES", "127.0.0.0/8")][..], "198.51.100.9")] {
+        let server = place.serve_with(settings);
+        let request = Request::get("/v1/whoami").header("x-forwarded-for", "192.0.2.1, 198.51.100.9");
+        server.client().send(&request).ok(200);
+        let line = format!("\"peer\":\"{peer}\"");
+        until("the request is logged", PATIENCE, || server.errors().contains(&line).then_some(()));
+        server.stop();
+    }
+}
+
+#[test]
+fn must_name_a_certificate_that_cannot_be_used() {
+    let place = Place::new(On::Sqlite);
+    std::fs::write(place.path("key.pem"), "no key").expect("written");
+    std::fs::write(place.path("cert.pem"), "no certificate").expect("written");
+    for (arguments, names) in [
+        (&["--tls-cert", "cert.pem"][..], "tls_key"),
+        (&["--tls-cert", "missing.pem", "--tls-key", "key.pem"], "missing.pem"),
+        (&["--tls-cert", "cert.pem", "--tls-key", "key.pem"], "cert.pem"),
+    ] {
+        let ran = place.run(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat());
+        assert!(ran.code != 0 && ran.err.contains(names), "{ran:?}");
+        assert!(!ran.out.contains("serves"), "{ran:?}");
+    }
+}
+
 /// Returns the resident memory of a process, in kB.
 fn memory_kib(server: &Server) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("its status");

@@ -6,10 +6,12 @@ use super::peer::Peer;
 use super::problem::Problem;
 use super::server::Server;
 use crate::authentication::{Caller, Requirement};
+use crate::connections::connection::Connection;
+use crate::connections::response_budget::ResponseBudget;
 use crate::metrics::RouteMetrics;
 use crate::tenancy::RequestContext;
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -40,11 +42,28 @@ pub async fn gate(State(gate): State<Arc<Gate>>, request: Request, next: Next) -
     let begun = Instant::now();
     let correlation_id = correlation::of(request.headers());
     let peer = request.extensions().get::<Peer>().copied();
+    let connection = request.extensions().get::<Arc<Connection>>().cloned();
     let mut key_id = None;
     let answered = gate.answer(request, next, &correlation_id, &mut key_id).await;
-    let response = finished(answered.unwrap_or_else(|error| Problem::from(error).into_response()), &correlation_id);
+    let mut response = finished(answered.unwrap_or_else(|error| Problem::from(error).into_response()), &correlation_id);
+    if let Some(connection) = connection {
+        let charged = ResponseBudget::charge(&connection, response, gate.method != "GET");
+        response = charged.unwrap_or_else(|| finished(too_much_unread().into_response(), &correlation_id));
+    }
     gate.record(&response, begun, &correlation_id, key_id.as_ref(), peer);
     response
+}
+
+fn too_much_unread() -> Problem {
+    let detail = "Too many responses wait for slow clients. Send the request again.";
+    Problem::Http(StatusCode::SERVICE_UNAVAILABLE, "busy", detail.to_owned())
+}
+
+/// Notes that a valid key was used on the connection, so that the connection keeps its seat.
+fn show_key(connection: Option<&Arc<Connection>>) {
+    if let Some(connection) = connection {
+        connection.seat().show_key();
+    }
 }
 
 /// Runs the handler. A panic becomes an answer with status 500, and the connection stays open.
@@ -99,9 +118,14 @@ impl Gate {
         }
         let (tenancy, authentication) = (&self.server.tenancy, &self.server.authentication);
         let digest = auth::shown(request.headers())?;
+        let connection = request.extensions().get::<Arc<Connection>>().cloned();
         let now = tenancy.now();
         let known = authentication.known(&digest, now, self.requirement);
         let check = authentication.look_up(tenancy, &digest, self.requirement);
+        if known.is_some() {
+            // Before the handler runs: a request may wait for a job for a minute.
+            show_key(connection.as_ref());
+        }
         let (caller, answer) = match known {
             Some(caller) if self.only_reads() => {
                 let read = run(next, of_caller(request, &caller, correlation_id));
@@ -123,6 +147,7 @@ impl Gate {
             }
             None => {
                 let caller = check.await?;
+                show_key(connection.as_ref());
                 let answer = run(next, of_caller(request, &caller, correlation_id)).await;
                 (caller, answer)
             }

@@ -3,8 +3,10 @@
 pub mod auth;
 pub mod body;
 pub mod caller;
+pub mod connection_service;
 pub mod correlation;
 pub mod gate;
+pub mod head;
 pub mod openapi;
 pub mod path;
 pub mod peer;

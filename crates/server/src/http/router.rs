@@ -78,10 +78,28 @@ pub fn all() -> Vec<Route> {
     ]
 }
 
+/// Path of the metrics.
+const METRICS: &str = "/metrics";
+
 /// Returns the router, with a gate before each route.
 pub fn router(server: &Arc<Server>) -> Router {
+    router_of(server, |_| true)
+}
+
+/// Returns the router without `/metrics`, for a server that has another address for them.
+pub fn router_without_metrics(server: &Arc<Server>) -> Router {
+    router_of(server, |path| path != METRICS)
+}
+
+/// Returns the router of that address.
+pub fn metrics_router(server: &Arc<Server>) -> Router {
+    router_of(server, |path| path == METRICS)
+}
+
+fn router_of(server: &Arc<Server>, has: impl Fn(&str) -> bool) -> Router {
     let gated = all()
         .into_iter()
+        .filter(|route| has(&route.path))
         .fold(OpenApiRouter::with_openapi(openapi::head()), |router, route| router.routes(route.gated(server)));
     let (router, _) = gated.split_for_parts();
     router.fallback(no_such_route).method_not_allowed_fallback(no_such_method).with_state(Arc::clone(server))

@@ -3,6 +3,7 @@
 
 mod apply;
 mod background;
+mod connections;
 mod environments;
 mod every_route;
 mod expiry;
@@ -20,3 +21,4 @@ mod runner;
 mod scopes;
 mod serving;
 mod tenants;
+mod tls;

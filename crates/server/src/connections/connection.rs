@@ -1,0 +1,91 @@
+//! One connection: what its stream, its service and the gate know of it together.
+
+use super::response_budget::ResponseBudget;
+use super::seats::Seat;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+/// State of one connection. The service of the connection adds it to the extensions of every request.
+pub struct Connection {
+    seat: Seat,
+    budget: Arc<ResponseBudget>,
+    /// Whether the client may still be sending a body that no handler reads.
+    is_body_unread: AtomicBool,
+    /// Whether the client does not accept the bytes that wait for it.
+    is_blocked: AtomicBool,
+    unblocked: Notify,
+}
+
+impl Connection {
+    /// Creates the state of a new connection.
+    pub fn new(seat: Seat, budget: Arc<ResponseBudget>) -> Self {
+        let (is_body_unread, is_blocked) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { seat, budget, is_body_unread, is_blocked, unblocked: Notify::new() }
+    }
+
+    /// Returns the seat.
+    pub fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// Returns the budget for responses.
+    pub fn budget(&self) -> &Arc<ResponseBudget> {
+        &self.budget
+    }
+
+    /// Notes that a request was answered before its body was read.
+    pub fn leave_body_unread(&self) {
+        self.is_body_unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether [`Connection::leave_body_unread`] was called.
+    pub fn is_body_unread(&self) -> bool {
+        self.is_body_unread.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the client accepts the bytes that wait for it.
+    pub fn set_blocked(&self, is_blocked: bool) {
+        self.is_blocked.store(is_blocked, Ordering::Release);
+        if !is_blocked {
+            self.unblocked.notify_waiters();
+        }
+    }
+
+    /// Returns whether the client does not accept the bytes that wait for it.
+    pub fn is_blocked(&self) -> bool {
+        self.is_blocked.load(Ordering::Acquire)
+    }
+
+    /// Waits until the client has accepted the bytes that wait for it.
+    pub async fn unblocked(&self) {
+        loop {
+            let mut unblocked = std::pin::pin!(self.unblocked.notified());
+            unblocked.as_mut().enable();
+            if !self.is_blocked() {
+                return;
+            }
+            unblocked.await;
+        }
+    }
+}
+
+/// Closes a connection by aborting its task.
+#[derive(Debug, Clone, Default)]
+pub struct Closer(Arc<OnceLock<AbortHandle>>);
+
+impl Closer {
+    /// Sets the task of the connection.
+    pub fn of(&self, task: AbortHandle) {
+        // A connection has one task, so the cell is empty.
+        let _ = self.0.set(task);
+    }
+
+    /// Closes the connection. A write that a request has started still runs to its end.
+    pub fn close(&self) {
+        if let Some(task) = self.0.get() {
+            task.abort();
+        }
+    }
+}
