@@ -11,6 +11,8 @@ use tokio::task::AbortHandle;
 pub struct Connection {
     seat: Seat,
     budget: Arc<ResponseBudget>,
+    /// Whether the connection had a request.
+    is_used: AtomicBool,
     /// Whether the client may still be sending a body that no handler reads.
     is_body_unread: AtomicBool,
     /// Whether the client does not accept the bytes that wait for it.
@@ -21,8 +23,14 @@ pub struct Connection {
 impl Connection {
     /// Creates the state of a new connection.
     pub fn new(seat: Seat, budget: Arc<ResponseBudget>) -> Self {
-        let (is_body_unread, is_blocked) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { seat, budget, is_body_unread, is_blocked, unblocked: Notify::new() }
+        Self {
+            seat,
+            budget,
+            is_used: AtomicBool::default(),
+            is_body_unread: AtomicBool::default(),
+            is_blocked: AtomicBool::default(),
+            unblocked: Notify::new(),
+        }
     }
 
     /// Returns the seat.
@@ -33,6 +41,13 @@ impl Connection {
     /// Returns the budget for responses.
     pub fn budget(&self) -> &Arc<ResponseBudget> {
         &self.budget
+    }
+
+    /// Returns whether the next request must let all other connections go first: any but the first one on a connection
+    /// without a key. Otherwise clients that send many requests at once get as many answers in one turn, and everybody
+    /// else waits for that.
+    pub fn goes_last(&self) -> bool {
+        !self.seat.has_key() && self.is_used.swap(true, Ordering::Relaxed)
     }
 
     /// Notes that a request was answered before its body was read.

@@ -70,13 +70,17 @@ impl Service<Request<Incoming>> for ConnectionService {
             }
             return Either::Right(ready(Ok(response)).boxed());
         }
-        if is_empty && !self.connection.is_blocked() {
+        let goes_last = self.connection.goes_last();
+        if is_empty && !goes_last && !self.connection.is_blocked() {
             return Either::Left(self.router.call(request.map(Body::new)));
         }
         let (connection, router) = (Arc::clone(&self.connection), self.router.clone());
         let answer = async move {
             // A client that sends requests and does not read the answers gets no further answers prepared.
             connection.unblocked().await;
+            if goes_last {
+                tokio::task::yield_now().await;
+            }
             let (request, is_read) = Watched::over(request);
             let mut response = router.call(request).await?;
             if !is_read() {
