@@ -3,12 +3,13 @@
 use super::auth;
 use super::correlation::{self, X_CORRELATION_ID};
 use super::problem::Problem;
+use super::representation::Wanted;
 use super::server::Server;
 use crate::authentication::{Caller, Requirement};
 use crate::metrics::RouteMetrics;
 use crate::tenancy::RequestContext;
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -19,6 +20,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tenancy_core::Error;
 use tenancy_core::ids::{CorrelationId, KeyId};
+
+/// `Accept-Patch` (RFC 5789, 3.1): media types of the bodies of PATCH.
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+const PATCHES: &str = "application/merge-patch+json, application/json";
 
 /// The gate of one route.
 pub struct Gate {
@@ -38,9 +43,14 @@ pub struct Gate {
 pub async fn gate(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let correlation_id = correlation::of(request.headers());
+    let wanted = Wanted::of(&request);
     let mut key_id = None;
     let answered = gate.answer(request, next, &correlation_id, &mut key_id).await;
     let response = finished(answered.unwrap_or_else(|error| Problem::from(error).into_response()), &correlation_id);
+    let mut response = wanted.form(response).await;
+    if gate.method == "PATCH" && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        response.headers_mut().insert(ACCEPT_PATCH, HeaderValue::from_static(PATCHES));
+    }
     gate.record(&response, begun, &correlation_id, key_id.as_ref());
     response
 }

@@ -16,6 +16,7 @@ mod organization_holds;
 mod paging;
 mod preconditions;
 mod refusals;
+mod representations;
 mod runner;
 mod scopes;
 mod serving;
