@@ -9,7 +9,7 @@ use tenancy_core::action::Action;
 use tenancy_core::job::{self as core, JobState, StepState};
 use utoipa::ToSchema;
 
-/// Summary of the open job of a tenant.
+/// Open job of a tenant. Its state and progress change without a change of the tenant: read the job to see them.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct OpenJob<'a> {
     /// Id of the job.
@@ -18,11 +18,6 @@ pub struct OpenJob<'a> {
     /// Action of the job.
     #[schema(schema_with = super::schema::action)]
     pub action: Word<Action>,
-    /// State of the job.
-    #[schema(schema_with = super::schema::job_state)]
-    pub state: Word<JobState>,
-    /// Progress, from 0 to 1.
-    pub progress: f64,
 }
 
 /// One step of a job.
@@ -101,12 +96,7 @@ pub struct Job<'a> {
 impl<'a> OpenJob<'a> {
     /// Builds the response from a row.
     pub fn of(job: &'a core::Job) -> Self {
-        Self {
-            job_id: job.job_id.as_str().into(),
-            action: job.action.into(),
-            state: job.state.into(),
-            progress: job.progress,
-        }
+        Self { job_id: job.job_id.as_str().into(), action: job.action.into() }
     }
 }
 

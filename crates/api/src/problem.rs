@@ -94,7 +94,9 @@ impl Problem {
         errors.iter_mut().for_each(|error| error.document = document_of(&error.pointer, documents));
         let current_version = match error {
             Error::StaleVersion { current: NO_VERSION, .. } => None,
-            Error::StaleVersion { current, .. } | Error::VersionRequired { current } => Some(*current),
+            Error::StaleVersion { current: version, .. }
+            | Error::VersionRequired { current: version }
+            | Error::StaleState { version, .. } => Some(*version),
             Error::Conflict(Conflict::TenantMoved { version, .. } | Conflict::OrganizationMoved { version, .. }) => {
                 Some(*version)
             }
@@ -191,7 +193,7 @@ mod tests {
         let gate = GatedChange { allow: "move-region", pointer: "/region".into(), message: "moves".into() };
         let problem = serde_json::to_value(Problem::of(&Error::Gated(vec![gate]), &[], "c")).expect("json");
         assert_eq!((&problem["status"], &problem["errors"][0]["allow"]), (&json!(409), &json!("move-region")));
-        let stale = Error::StaleVersion { expected: 3, current: 7 };
+        let stale = Error::StaleVersion { expected: Some(3), current: 7 };
         let problem = serde_json::to_value(Problem::of(&stale, &[], "c")).expect("json");
         assert_eq!((&problem["status"], &problem["current_version"]), (&json!(412), &json!(7)));
         assert!(problem["detail"].as_str().expect("text").contains("If-Match: \"7\""));

@@ -62,7 +62,7 @@ impl<'a> Standing<'a> {
     }
 
     /// Returns what keeps the tenant from its desired state, as the server says it: `held by billing`, `undelete it first`,
-    /// `job job_1 (create, queued)`.
+    /// `job job_1 (create)`.
     pub fn obstacle(&self) -> Option<&'a str> {
         self.waits_for
     }

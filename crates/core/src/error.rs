@@ -33,10 +33,22 @@ pub enum Error {
     /// The version in the request is not the current version.
     #[error("{}", stale(*.expected, *.current))]
     StaleVersion {
-        /// Version in the request; [`NO_VERSION`] if the caller expects that the resource does not exist.
-        expected: i64,
+        /// Version in the request; [`NO_VERSION`] if the caller expects that the resource does not exist, `None` if the
+        /// request names several versions, or a tag that no version has.
+        expected: Option<i64>,
         /// Current version; [`NO_VERSION`] if the resource does not exist.
         current: i64,
+    },
+    /// The version in the request is the current one, but the state, a hold or a job has changed since it was read.
+    #[error(
+        "the state, the holds or the jobs have changed since version {version} was read: read the resource again, \
+             then send If-Match: \"{version}.{counter}\""
+    )]
+    StaleState {
+        /// Current version.
+        version: i64,
+        /// Current counter of everything that is not in the manifest.
+        counter: i64,
     },
     /// The write requires a version, and the request has none.
     #[error("this request requires a version: read the resource, then send If-Match: \"{current}\"")]
@@ -84,14 +96,17 @@ pub enum Error {
 /// Version of a resource that does not exist.
 pub const NO_VERSION: i64 = 0;
 
-fn stale(expected: i64, current: i64) -> String {
+fn stale(expected: Option<i64>, current: i64) -> String {
     match (expected, current) {
         (_, NO_VERSION) => "the resource does not exist yet: send the request without If-Match".to_owned(),
-        (NO_VERSION, current) => {
+        (Some(NO_VERSION), current) => {
             format!("the resource exists already, at version {current}: to change it, send If-Match: \"{current}\"")
         }
-        _ => format!(
+        (Some(expected), current) => format!(
             "the version has changed from {expected} to {current}: read the resource again, then send If-Match: \"{current}\""
+        ),
+        (None, current) => format!(
+            "If-Match does not name the current version {current}: read the resource again, then send If-Match: \"{current}\""
         ),
     }
 }
@@ -117,7 +132,7 @@ impl Error {
             Self::Gated(_) => "not_allowed_by_name",
             Self::NotFound { .. } => "not_found",
             Self::NotNow(_) => "not_in_this_state",
-            Self::StaleVersion { .. } => "stale_version",
+            Self::StaleVersion { .. } | Self::StaleState { .. } => "stale_version",
             Self::VersionRequired { .. } => "version_required",
             Self::Conflict(conflict) => conflict.code(),
             Self::IdempotencyKeyReused => "idempotency_key_reused",
@@ -139,7 +154,7 @@ impl Error {
             Self::Invalid(_) | Self::IdempotencyKeyReused => 422,
             Self::Gated(_) | Self::NotNow(_) => 409,
             Self::NotFound { .. } => 404,
-            Self::StaleVersion { .. } => 412,
+            Self::StaleVersion { .. } | Self::StaleState { .. } => 412,
             Self::VersionRequired { .. } => 428,
             Self::Conflict(conflict) => conflict.status(),
             Self::Unauthenticated => 401,

@@ -138,8 +138,8 @@ pub fn next_action(now: Situation) -> Option<Action> {
 /// `None` if the tenant is in its desired state, or is purged.
 pub fn waits_for(declared: &Declared, snapshot: &TenantSnapshot) -> Option<String> {
     if let Some(job) = &snapshot.open_job {
-        let waiting = job.waiting_for.as_ref().map(|what| format!(", waiting for {what}")).unwrap_or_default();
-        return Some(format!("job {} ({}, {}){waiting}", job.job_id, job.action, job.state));
+        // No more than this: what else changes of a job does not change the ETag of its tenant.
+        return Some(format!("job {} ({})", job.job_id, job.action));
     }
     if snapshot.tenant.facts.state == State::Archived {
         let comes_back = snapshot.tenant.terms.desired_state == Some(DesiredState::Active)

@@ -9,7 +9,7 @@ use crate::answer::Answer;
 use crate::tenancy::Tenancy;
 use tenancy_core::changes::IdempotencyRecord;
 use tenancy_core::ids::KeyId;
-use tenancy_core::json::sha256_hex;
+use tenancy_core::json::{Strict, canonical, sha256_hex};
 use tenancy_core::{Error, Timestamp};
 
 /// Time for which an answer is stored.
@@ -22,7 +22,11 @@ pub const MAX_KEY_LENGTH_BYTES: usize = 255;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
     digest: String,
+    /// Digest of the request. A JSON body is digested in its canonical form: a client that repeats a request may write the
+    /// members in another order.
     request_digest: String,
+    /// Digest of the request as it was sent, which the release before stored.
+    sent_digest: String,
 }
 
 impl IdempotencyKey {
@@ -36,7 +40,11 @@ impl IdempotencyKey {
         }
         Ok(Self {
             digest: sha256_hex(&[key.as_str().as_bytes(), value]),
-            request_digest: sha256_hex(&[method.as_bytes(), path.as_bytes(), body]),
+            request_digest: match Strict::parse(body) {
+                Ok(document) => sha256_hex(&[method.as_bytes(), path.as_bytes(), canonical(&document).as_bytes()]),
+                Err(_) => sha256_hex(&[method.as_bytes(), path.as_bytes(), body]),
+            },
+            sent_digest: sha256_hex(&[method.as_bytes(), path.as_bytes(), body]),
         })
     }
 
@@ -44,7 +52,7 @@ impl IdempotencyKey {
     #[must_use]
     pub fn part(&self, name: &str) -> Self {
         let digest = sha256_hex(&[self.digest.as_bytes(), name.as_bytes()]);
-        Self { digest, request_digest: self.request_digest.clone() }
+        Self { digest, ..self.clone() }
     }
 
     /// Returns the digest under which the answer is stored.
@@ -68,7 +76,7 @@ impl IdempotencyKey {
     /// # Errors
     /// [`Error::IdempotencyKeyReused`].
     pub fn answer_of(&self, record: &IdempotencyRecord) -> Result<Answer, Error> {
-        if record.request_digest == self.request_digest {
+        if [&self.request_digest, &self.sent_digest].contains(&&record.request_digest) {
             Ok(Answer::kept(record))
         } else {
             Err(Error::IdempotencyKeyReused)
@@ -108,6 +116,15 @@ mod tests {
         assert_ne!(first.digest, first.part("x").digest);
         assert!(IdempotencyKey::new(&KeyId::known("a"), b"", "POST", "/", b"").is_err());
         assert!(IdempotencyKey::new(&KeyId::known("a"), &[b'x'; 256], "POST", "/", b"").is_err());
+    }
+
+    #[test]
+    fn must_be_the_same_request_however_its_json_is_written() {
+        let first = key("key_a", "k", r#"{"a": 1, "b": [1, 2]}"#);
+        let again = key("key_a", "k", r#"{ "b":[1,2],"a":1 }"#);
+        assert_eq!(first.request_digest, again.request_digest);
+        assert_ne!(first.request_digest, key("key_a", "k", r#"{"a": 1, "b": [2, 1]}"#).request_digest);
+        assert_ne!(key("key_a", "k", "a: 1").request_digest, key("key_a", "k", "a:  1").request_digest);
     }
 
     #[test]

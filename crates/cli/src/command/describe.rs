@@ -80,6 +80,11 @@ pub async fn run(client: &Client, given: Describe) -> Result<Exit, Failure> {
             let newest = List::of(&segments).filter("order", Some("desc")).at_most(Some(EVENTS_SHOWN));
             let mut page = Page::new(now, colours());
             page.tenant(&tenant.value);
+            if let Some(open) = &tenant.value.open_job {
+                let job: Received<Job> =
+                    client.get(&["tenants", &*tenant.value.row.tenant_id, "jobs", &open.job_id]).await?;
+                page.open_job(&job.value);
+            }
             page.events(&newest.all(client).await?);
             write(&page.text).map(|()| Exit::Done)
         }
@@ -178,15 +183,17 @@ impl Page {
             ]
         });
         self.list("Holds", &tenant.holds, HOLD_TITLES, hold);
-        if let Some(job) = &tenant.open_job {
-            self.title("Job");
-            self.facts(vec![
-                ("job", job.job_id.to_string()),
-                ("action", job.action.to_string()),
-                ("state", job.state.to_string()),
-                ("done", percent(job.progress)),
-            ]);
-        }
+    }
+
+    fn open_job(&mut self, job: &Job) {
+        self.title("Job");
+        self.facts(vec![
+            ("job", job.job_id.to_string()),
+            ("action", job.action.to_string()),
+            ("state", job.state.to_string()),
+            ("waits for", text(&job.waiting_for)),
+            ("done", percent(job.progress)),
+        ]);
     }
 
     fn list<T>(

@@ -64,7 +64,7 @@ pub async fn finish(
     if patience.no_wait {
         return match (format, requested.or(tenant.open_job.as_ref())) {
             (Format::Table | Format::Wide, Some(job)) => {
-                say(&format!("{id}: {} is {} ({})", job.action, job.state, job.job_id))?;
+                say(&format!("{id}: {} is requested ({})", job.action, job.job_id))?;
                 remark(&format!("next: {}", crate::program::command(&format!("wait {}", quoted(&id)))));
                 Ok(Exit::Done)
             }

@@ -4,6 +4,7 @@ use super::auth;
 use super::correlation::{self, X_CORRELATION_ID};
 use super::peer::Peer;
 use super::problem::Problem;
+use super::representation::Wanted;
 use super::server::Server;
 use crate::authentication::{Caller, Requirement};
 use crate::connections::connection::Connection;
@@ -11,7 +12,7 @@ use crate::connections::response_budget::ResponseBudget;
 use crate::metrics::RouteMetrics;
 use crate::tenancy::RequestContext;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -22,6 +23,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tenancy_core::Error;
 use tenancy_core::ids::{CorrelationId, KeyId};
+
+/// `Accept-Patch` (RFC 5789, 3.1): media types of the bodies of PATCH.
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+const PATCHES: &str = "application/merge-patch+json, application/json";
 
 /// The gate of one route.
 pub struct Gate {
@@ -43,9 +48,14 @@ pub async fn gate(State(gate): State<Arc<Gate>>, request: Request, next: Next) -
     let correlation_id = correlation::of(request.headers());
     let peer = request.extensions().get::<Peer>().copied();
     let connection = request.extensions().get::<Arc<Connection>>().cloned();
+    let wanted = Wanted::of(&request);
     let mut key_id = None;
     let answered = gate.answer(request, next, &correlation_id, &mut key_id).await;
-    let mut response = finished(answered.unwrap_or_else(|error| Problem::from(error).into_response()), &correlation_id);
+    let response = finished(answered.unwrap_or_else(|error| Problem::from(error).into_response()), &correlation_id);
+    let mut response = wanted.form(response).await;
+    if gate.method == "PATCH" && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        response.headers_mut().insert(ACCEPT_PATCH, HeaderValue::from_static(PATCHES));
+    }
     if let Some(connection) = connection {
         let charged = ResponseBudget::charge(&connection, response, gate.method != "GET");
         response = charged.unwrap_or_else(|| finished(too_much_unread().into_response(), &correlation_id));

@@ -129,14 +129,27 @@ fn request_headers(operation: &mut Value, method: &str, path: &str) {
         header("Idempotency-Key", &format!("{same}{but}"));
     }
     if method != "GET" && has_versions(path) {
-        let version = "Version that the write is based on: an ETag from an earlier answer, or `*` for any version. If \
-                       the current version differs, the answer is 412.";
+        let is_action = method == "POST" || path.ends_with("{tenant_id}") && method == "DELETE";
+        let compared = match is_action {
+            true => "version and counter are compared",
+            false => "the version is compared",
+        };
+        let version = format!(
+            "Tag that the write is based on: an ETag from an earlier answer, a list of them, or `*` for any version. Of a \
+             tag, {compared}. If none is current, the answer is 412."
+        );
         let required = if method == "POST" {
             ""
         } else {
             " Required unless the body contains `version`, or a PUT has `If-None-Match: *`: without it, the answer is 428."
         };
         header("If-Match", &format!("{version}{required}"));
+    }
+    if method == "GET" && path.contains('}') && path.ends_with('}') {
+        header(
+            "If-None-Match",
+            "ETag from an earlier answer: if it is still current, the answer is 304 without a body.",
+        );
     }
     if method == "PUT" {
         header("If-None-Match", "`*`: create the resource. If it exists, the answer is 412.");
@@ -171,7 +184,7 @@ fn responses(operation: &mut Value, method: &str, path: &str, needs: Requirement
             "201" => response["headers"]["Location"] = text("Path of the new resource."),
             "202" => {
                 response["headers"]["Location"] =
-                    text("Path of the job that is queued or running. Omitted if there is none.")
+                    text("Path of the job that is queued or running, or of the resource if there is none.")
             }
             _ => {}
         }

@@ -18,6 +18,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T
             return Err(Error::Malformed("The path must not contain U+0000.".to_owned()).into());
         }
         let read = axum::extract::Path::<T>::from_request_parts(parts, state).await;
-        read.map(|path| Self(path.0)).map_err(|bad| Error::Malformed(bad.body_text()).into())
+        // Every parameter is text, which only a wrong encoding can break.
+        read.map(|path| Self(path.0))
+            .map_err(|_| Error::Malformed("The path must be percent-encoded UTF-8 (RFC 3986).".to_owned()).into())
     }
 }

@@ -100,7 +100,7 @@ mod tests {
             Error::Forbidden(String::new()),
             Error::not_found("tenant", "x"),
             Error::NotNow(String::new()),
-            Error::StaleVersion { expected: 1, current: 2 },
+            Error::StaleVersion { expected: Some(1), current: 2 },
             Error::TooLarge(String::new()),
             Error::Invalid(Vec::new()),
             Error::VersionRequired { current: 1 },

@@ -20,6 +20,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        // The decoder replaces what is not UTF-8 by U+FFFD, and the filter would then find something else.
+        if !is_utf8(parts.uri.query().unwrap_or_default()) {
+            return Err(Error::Malformed("The query must be percent-encoded UTF-8 (RFC 3986).".to_owned()).into());
+        }
         let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
         let pairs = pairs.map_err(|bad| Error::Malformed(bad.body_text()))?.0;
         // No valid text contains it, and PostgreSQL accepts no text that does.
@@ -28,6 +32,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
         }
         Ok(Self { pairs, known: Vec::new() })
     }
+}
+
+/// Whether the bytes that the percent-encoding stands for are UTF-8.
+fn is_utf8(query: &str) -> bool {
+    if !query.contains('%') {
+        return true;
+    }
+    let mut bytes = Vec::with_capacity(query.len());
+    let mut rest = query.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let code = (first == b'%').then(|| after.get(..2)).flatten();
+        let code = code.and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        bytes.push(code.unwrap_or(first));
+        rest = if code.is_some() { &after[2..] } else { after };
+    }
+    std::str::from_utf8(&bytes).is_ok()
 }
 
 /// Extractor that refuses all query parameters.
@@ -206,6 +226,9 @@ mod tests {
                 _ => query.list("allow").map(drop),
             };
             assert!(refused.is_err(), "an empty value is not the absence of a filter: {text}");
+        }
+        for (query, good) in [("q=%C3%A9", true), ("q=%ff", false), ("q=%C3", false), ("q=%zz", true), ("q=é", true)] {
+            assert_eq!(is_utf8(query), good, "{query}");
         }
         assert!(of("order=up").word("order", &[("asc", ()), ("desc", ())]).is_err());
     }

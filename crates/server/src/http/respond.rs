@@ -2,12 +2,14 @@
 
 use super::problem::Problem;
 use crate::answer::Answer;
+use crate::precondition::DIGEST;
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 use tenancy_core::Error;
+use tenancy_core::json::sha256_hex;
 
 /// `Idempotency-Replayed`: the answer is the stored one to this Idempotency-Key.
 pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -29,16 +31,22 @@ pub fn json(view: &impl Serialize) -> Result<Response, Problem> {
     Ok(bytes(StatusCode::OK, "application/json", body))
 }
 
-/// Returns a JSON response with an ETag.
+/// Returns a JSON response with an ETag: the version, and the digest of the body. Parts of the body change without the
+/// version, and a strong tag names one representation (RFC 9110, 8.8.1).
 ///
 /// # Errors
 /// The same as [`json`].
-pub fn versioned(etag: &str, view: &impl Serialize) -> Result<Response, Problem> {
-    let mut response = json(view)?;
-    if let Ok(etag) = HeaderValue::from_str(&format!("\"{etag}\"")) {
-        response.headers_mut().insert(ETAG, etag);
-    }
+pub fn versioned(version: &str, view: &impl Serialize) -> Result<Response, Problem> {
+    let body = text(view);
+    let etag = HeaderValue::from_str(&format!("\"{}\"", digested(version, &body)));
+    let mut response = bytes(StatusCode::OK, "application/json", body);
+    etag.map(|etag| response.headers_mut().insert(ETAG, etag)).ok();
     Ok(response)
+}
+
+/// Returns the tag of a representation whose parts change without its version.
+pub fn digested(version: &str, body: &str) -> String {
+    format!("{version}.{DIGEST}{:.8}", sha256_hex(&[body.as_bytes()]))
 }
 
 /// Returns the response of a write. `replayed`: it is a stored answer.

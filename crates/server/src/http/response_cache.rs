@@ -86,10 +86,10 @@ impl ResponseCache {
 }
 
 /// Returns whether the rendered snapshot matches the stamp. The snapshot was read after the stamp: if the tenant has
-/// changed in between, the next read renders it again. The progress of an open job does not change the stamp.
+/// changed in between, the next read renders it again.
 fn keeps(snapshot: &TenantSnapshot, stamp: &Stamp) -> bool {
     let tenant = &snapshot.tenant;
-    snapshot.open_job.is_none() && (tenant.terms.version, tenant.facts.counter) == (stamp.version, stamp.counter)
+    (tenant.terms.version, tenant.facts.counter) == (stamp.version, stamp.counter)
 }
 
 impl Answer {

@@ -111,7 +111,8 @@ impl Command for Cancel {
         context: &mut DecisionContext,
     ) -> Result<Decided<Job>, Error> {
         let snapshot = tenants::find(tenancy, caller, &self.tenant).await?;
-        self.precondition.check_if_said(None, snapshot.tenant.terms.version)?;
+        let (version, counter) = (snapshot.tenant.terms.version, snapshot.tenant.facts.counter);
+        self.precondition.check_whole(None, version, counter)?;
         let Some(job) = snapshot.open_job.as_ref().filter(|open| open.job_id.as_str() == self.job) else {
             let outcome = by_id(tenancy, &snapshot.tenant.tenant_id, &self.job).await?;
             return is_cancelled(&outcome).map(|()| Decided { outcome, changes: None });

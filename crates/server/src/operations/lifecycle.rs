@@ -1,7 +1,7 @@
 //! Lifecycle: place and release holds, request transitions.
 
 use super::tenants::{self, Written, changed};
-use super::{Command, Decided};
+use super::{Command, Decided, audit};
 use crate::authentication::Caller;
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
@@ -9,7 +9,10 @@ use serde_json::Value;
 use tenancy_core::Error;
 use tenancy_core::action::Action;
 use tenancy_core::decision_context::DecisionContext;
+use tenancy_core::event::EventType;
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
+use tenancy_core::snapshot::TenantSnapshot;
+use tenancy_store::page::{AuditFilter, Page};
 
 /// Places a hold on a tenant.
 #[derive(Debug)]
@@ -33,7 +36,8 @@ impl Command for Suspend {
     ) -> Result<Decided<Written>, Error> {
         let suspension = Suspension::read(&tenancy.declared, &self.document, context.now)?;
         let snapshot = tenants::find(tenancy, caller, &self.tenant).await?;
-        self.precondition.check_if_said(None, snapshot.tenant.terms.version)?;
+        let (version, counter) = (snapshot.tenant.terms.version, snapshot.tenant.facts.counter);
+        self.precondition.check_whole(None, version, counter)?;
         Ok(changed(suspend(&tenancy.declared, &snapshot, &suspension, context)?))
     }
 }
@@ -59,8 +63,14 @@ impl Command for Activate {
         context: &mut DecisionContext,
     ) -> Result<Decided<Written>, Error> {
         let snapshot = tenants::find(tenancy, caller, &self.tenant).await?;
-        self.precondition.check_if_said(None, snapshot.tenant.terms.version)?;
-        Ok(changed(activate(&tenancy.declared, &snapshot, self.hold.as_deref(), context)?))
+        let (version, counter) = (snapshot.tenant.terms.version, snapshot.tenant.facts.counter);
+        self.precondition.check_whole(None, version, counter)?;
+        match activate(&tenancy.declared, &snapshot, self.hold.as_deref(), context) {
+            Err(Error::NotNow(why)) => {
+                Err(released_before(tenancy, caller, &snapshot, self.hold.as_deref(), why).await)
+            }
+            decided => Ok(changed(decided?)),
+        }
     }
 }
 
@@ -87,11 +97,44 @@ impl Command for Request {
         context: &mut DecisionContext,
     ) -> Result<Decided<Written>, Error> {
         let snapshot = tenants::find(tenancy, caller, &self.tenant).await?;
-        let version = snapshot.tenant.terms.version;
+        let (version, counter) = (snapshot.tenant.terms.version, snapshot.tenant.facts.counter);
         match self.action {
-            Action::Delete => self.precondition.check(self.read_at, version)?,
-            _ => self.precondition.check_if_said(self.read_at, version)?,
+            Action::Delete => self.precondition.check_whole_required(self.read_at, version, counter)?,
+            _ => self.precondition.check_whole(self.read_at, version, counter)?,
         }
         Ok(changed(request(&tenancy.declared, &snapshot, self.action, context)?))
     }
+}
+
+/// Number of releases that are searched for the hold, the newest first.
+const RELEASES_SEARCHED: usize = 20;
+
+/// Returns the refusal to release a hold, and says when it was released if it ever stood.
+async fn released_before(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    snapshot: &TenantSnapshot,
+    hold: Option<&str>,
+    why: String,
+) -> Error {
+    let Some(kind) = hold.filter(|kind| !snapshot.holds.iter().any(|hold| hold.kind == **kind)) else {
+        return Error::NotNow(why);
+    };
+    let filter = AuditFilter {
+        tenant_id: Some(snapshot.tenant.tenant_id.clone()),
+        event_types: vec![EventType::HoldReleased],
+        newest_first: true,
+        ..AuditFilter::default()
+    };
+    let newest = Page { after: None, limit: RELEASES_SEARCHED };
+    let released = match audit::list(tenancy, caller, &filter, &newest).await {
+        Ok(events) => events.items.into_iter().find(|logged| logged.event.payload["hold"] == *kind),
+        Err(error) => return error,
+    };
+    Error::NotNow(match released {
+        Some(logged) => {
+            format!("hold {kind:?} was released at {}: there is nothing to release", logged.event.occurred_at)
+        }
+        None => why,
+    })
 }

@@ -38,7 +38,7 @@ impl Command for Suspend {
     ) -> Result<Decided<Written>, Error> {
         let suspension = Suspension::read(&tenancy.declared, &self.document, context.now)?;
         let known = find(tenancy, caller, &self.organization).await?;
-        self.precondition.check_if_said(None, known.organization.version)?;
+        self.precondition.check_whole(None, known.organization.version, known.organization.counter)?;
         let decision = place(&tenancy.declared, &known.organization, &known.holds, &suspension, context)?;
         Ok(written(decision, known.usage))
     }
@@ -65,7 +65,7 @@ impl Command for Activate {
         context: &mut DecisionContext,
     ) -> Result<Decided<Written>, Error> {
         let known = find(tenancy, caller, &self.organization).await?;
-        self.precondition.check_if_said(None, known.organization.version)?;
+        self.precondition.check_whole(None, known.organization.version, known.organization.counter)?;
         let decision = release(&known.organization, &known.holds, self.hold.as_deref(), context)?;
         Ok(written(decision, known.usage))
     }

@@ -174,7 +174,8 @@ impl Command for Close {
         context: &mut DecisionContext,
     ) -> Result<Decided<Written>, Error> {
         let known = find(tenancy, caller, &self.organization).await?;
-        self.precondition.check(self.read_at, known.organization.version)?;
+        let (version, counter) = (known.organization.version, known.organization.counter);
+        self.precondition.check_whole_required(self.read_at, version, counter)?;
         let decision = close(&known.organization, context)?;
         let outcome =
             Written { organization: decision.organization, usage: known.usage, holds: known.holds, created: false };

@@ -19,11 +19,12 @@ async fn a_change_of_an_environment_must_move_both_versions(on: On) {
     let house = House::new(on).await;
     house.furnish().await;
     let dev = house.get(DEV).await.ok(200);
-    assert_eq!(dev.header("etag"), "\"1\"");
+    assert!(dev.header("etag").starts_with("\"1.h"), "{}", dev.header("etag"));
     let mut document = dev.body.clone();
     document["retention_days"] = json!(60);
     let changed = house.send("PUT", DEV, &[], &document).await.ok(200);
-    assert_eq!((&changed.body["version"], changed.header("etag")), (&json!(2), "\"2\""));
+    assert_eq!(changed.body["version"], 2);
+    assert!(changed.header("etag").starts_with("\"2.h"), "{}", changed.header("etag"));
     let tenant = house.get("/v1/tenants/acme-eu").await.ok(200).body;
     assert_eq!((&tenant["version"], &tenant["environments"][0]["version"]), (&json!(2), &json!(2)));
     let by_id = format!("/v1/tenants/acme-eu/environments/{}", dev.body["env_id"].as_str().expect("an id"));
@@ -92,7 +93,7 @@ async fn an_environment_must_be_added_and_removed(on: On) {
     house.work().await;
     assert!(house.get(stage).await.body["provisioned_at"].is_string());
     let etag = [("if-match", made.header("etag"))];
-    assert_eq!(etag[0].1, "\"2\"", "its tenant's version");
+    assert!(etag[0].1.starts_with("\"2.h"), "its tenant's version: {}", etag[0].1);
     assert_eq!(house.send("DELETE", stage, &etag, ()).await.ok(409).code(), "not_allowed_by_name");
     house.send("DELETE", &format!("{stage}?allow=remove-environment"), &etag, ()).await.ok(204);
     house.get(stage).await.ok(404);

@@ -186,6 +186,9 @@ pub struct House {
 pub struct Answered {
     pub status: StatusCode,
     pub headers: HeaderMap,
+    /// The body as it was sent.
+    pub bytes: Vec<u8>,
+    /// The body as JSON, or as text.
     pub body: Value,
 }
 
@@ -283,12 +286,12 @@ impl House {
         }
         let request = request.body(Body::from(body.into().0)).expect("a request");
         let (parts, body) = self.router.clone().oneshot(request).await.expect("an answer").into_parts();
-        let body = to_bytes(body, usize::MAX).await.expect("a body");
-        let body = match serde_json::from_slice(&body) {
+        let bytes = to_bytes(body, usize::MAX).await.expect("a body").to_vec();
+        let body = match serde_json::from_slice(&bytes) {
             Ok(body) => body,
-            Err(_) => Value::String(String::from_utf8_lossy(&body).into_owned()),
+            Err(_) => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
         };
-        Answered { status: parts.status, headers: parts.headers, body }
+        Answered { status: parts.status, headers: parts.headers, bytes, body }
     }
 
     pub async fn get(&self, path: &str) -> Answered {

@@ -342,7 +342,7 @@ async fn what_a_job_failed_at_must_be_asked_for_again_though_nothing_changes(on:
         let before = house.events(&format!("event_type={asked}")).await.len();
         let path = format!("/v1/tenants/acme-eu/{verb}");
         let job = house.post(&path, body).await.ok(202).body["job"].clone();
-        assert_eq!(job["state"], "queued", "{verb}");
+        assert!(job["job_id"].is_string(), "{verb}: {job}");
         assert_eq!(house.events(&format!("event_type={asked}")).await.len(), before + 1);
         house.work().await;
     }

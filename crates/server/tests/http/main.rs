@@ -17,6 +17,7 @@ mod organization_holds;
 mod paging;
 mod preconditions;
 mod refusals;
+mod representations;
 mod runner;
 mod scopes;
 mod serving;

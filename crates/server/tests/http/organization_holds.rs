@@ -76,7 +76,7 @@ async fn hold_acme_once(house: &House) {
         (&held.body["holds"][0]["hold"], &held.body["holds"][0]["reason"]),
         (&json!("billing"), &json!("unpaid"))
     );
-    assert_eq!(held.header("etag"), "\"1.2\"");
+    assert!(held.header("etag").starts_with("\"1.2.h"), "{}", held.header("etag"));
     assert_eq!(house.get("/v1/organizations/acme").await.ok(200).body, held.body);
     house.post("/v1/organizations/acme/suspend", &hold).await.ok(200);
     assert_eq!(house.events("").await.len(), before + 1, "requested twice, placed once");

@@ -6,7 +6,7 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
-use crate::http::respond::{json, text, versioned};
+use crate::http::respond::{digested, json, text, versioned};
 use crate::http::server::Server;
 use crate::http::write::WriteRequest;
 use crate::operations::documents::desired::How;
@@ -124,7 +124,7 @@ pub async fn remove(
     mut write: WriteRequest,
 ) -> Result<Response, Problem> {
     let (read_at, allow) = (write.version_said()?, std::mem::take(&mut write.allow));
-    let command = Remove { tenant, environment, precondition: write.precondition, read_at, allow };
+    let command = Remove { tenant, environment, precondition: write.precondition.clone(), read_at, allow };
     write.carry_out(&server, command, |_, _, ()| Answer { status: 204, ..Answer::default() }).await
 }
 
@@ -135,17 +135,18 @@ async fn change(
     mut write: WriteRequest,
 ) -> Result<Response, Problem> {
     let (document, allow) = (write.document()?, std::mem::take(&mut write.allow));
-    let command = Change { tenant, environment, document, how, precondition: write.precondition, allow };
+    let command = Change { tenant, environment, document, how, precondition: write.precondition.clone(), allow };
     write.carry_out(server, command, written).await
 }
 
 fn written(_: &Tenancy, _: &Caller, written: &Written) -> Answer {
     let environment = &written.environment;
+    let view = EnvironmentView::of(environment);
     let location = || format!("/v1/tenants/{}/environments/{}", environment.tenant_id, environment.name);
     Answer {
         status: if written.created { 201 } else { 200 },
-        etag: Some(environment.version.to_string()),
+        etag: Some(digested(&environment.version.to_string(), &text(&view))),
         location: written.created.then(location),
-        body: text(&WrittenView::of(EnvironmentView::of(environment), &written.warnings)),
+        body: text(&WrittenView::of(view, &written.warnings)),
     }
 }

@@ -122,7 +122,7 @@ pub async fn cancel(
     write: WriteRequest,
 ) -> Result<Response, Problem> {
     let reason = cancellation(&write.document_if_any()?)?;
-    let command = Cancel { tenant, job, reason, precondition: write.precondition };
+    let command = Cancel { tenant, job, reason, precondition: write.precondition.clone() };
     write.carry_out(&server, command, cancelled).await
 }
 

@@ -54,7 +54,7 @@ pub async fn activate(
     write: WriteRequest,
 ) -> Result<Response, Problem> {
     let hold = activation(&write.document_if_any()?)?;
-    let command = Activate { tenant, hold, precondition: write.precondition };
+    let command = Activate { tenant, hold, precondition: write.precondition.clone() };
     write.carry_out(&server, command, accepted).await
 }
 
@@ -70,7 +70,7 @@ pub async fn suspend(
     Named(tenant): Named<String>,
     write: WriteRequest,
 ) -> Result<Response, Problem> {
-    let command = Suspend { tenant, document: write.document_if_any()?, precondition: write.precondition };
+    let command = Suspend { tenant, document: write.document_if_any()?, precondition: write.precondition.clone() };
     write.carry_out(&server, command, accepted).await
 }
 
@@ -111,7 +111,7 @@ async fn request(
     read_at: Option<i64>,
     write: WriteRequest,
 ) -> Result<Response, Problem> {
-    let command = Request { tenant, action, precondition: write.precondition, read_at };
+    let command = Request { tenant, action, precondition: write.precondition.clone(), read_at };
     write.carry_out(server, command, accepted).await
 }
 
@@ -119,7 +119,10 @@ fn accepted(tenancy: &Tenancy, caller: &Caller, written: &Written) -> Answer {
     Answer {
         status: 202,
         etag: Some(etag(&written.snapshot.tenant)),
-        location: written.snapshot.open_job.as_ref().map(location),
+        location: Some(match &written.snapshot.open_job {
+            Some(job) => location(job),
+            None => format!("/v1/tenants/{}", written.snapshot.tenant.tenant_id),
+        }),
         body: text(&AcceptedView::of(&tenancy.declared, caller.viewpoint_of_writes(), &written.snapshot)),
     }
 }

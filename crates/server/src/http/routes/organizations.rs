@@ -6,7 +6,7 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
-use crate::http::respond::{json, text, versioned};
+use crate::http::respond::{digested, json, text, versioned};
 use crate::http::server::Server;
 use crate::http::write::WriteRequest;
 use crate::operations::documents::desired::How;
@@ -45,7 +45,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: 
     responses((status = 201, body = OrganizationView, headers(("ETag"), ("Location")))),
 )]
 pub async fn create(State(server): State<Arc<Server>>, write: WriteRequest) -> Result<Response, Problem> {
-    let command = Create { document: write.document()?, precondition: write.precondition };
+    let command = Create { document: write.document()?, precondition: write.precondition.clone() };
     write.carry_out(&server, command, written).await
 }
 
@@ -114,27 +114,24 @@ pub async fn close(
     write: WriteRequest,
 ) -> Result<Response, Problem> {
     let read_at = write.version_said()?;
-    let command = Close { organization, precondition: write.precondition, read_at };
+    let command = Close { organization, precondition: write.precondition.clone(), read_at };
     write.carry_out(&server, command, written).await
 }
 
 async fn change(server: &Server, organization: String, how: How, write: WriteRequest) -> Result<Response, Problem> {
-    let command = Change { organization, document: write.document()?, how, precondition: write.precondition };
+    let command = Change { organization, document: write.document()?, how, precondition: write.precondition.clone() };
     write.carry_out(server, command, written).await
 }
 
 /// Returns the answer to a write of an organization.
 pub(super) fn written(_: &Tenancy, caller: &Caller, written: &Written) -> Answer {
     let organization = &written.organization;
+    let view = OrganizationView::whole(caller.viewpoint_of_writes(), organization, &written.usage, &written.holds);
+    let body = text(&view);
     Answer {
         status: if written.created { 201 } else { 200 },
-        etag: Some(etag(organization)),
+        etag: Some(digested(&etag(organization), &body)),
         location: written.created.then(|| format!("/v1/organizations/{}", organization.organization_id)),
-        body: text(&OrganizationView::whole(
-            caller.viewpoint_of_writes(),
-            organization,
-            &written.usage,
-            &written.holds,
-        )),
+        body,
     }
 }

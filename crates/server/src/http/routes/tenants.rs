@@ -93,7 +93,7 @@ fn labels(query: &mut Query) -> Result<Vec<(String, String)>, Error> {
     responses((status = 201, body = WrittenView<TenantView>, headers(("ETag"), ("Location")))),
 )]
 pub async fn register(State(server): State<Arc<Server>>, write: WriteRequest) -> Result<Response, Problem> {
-    let command = Register { document: write.document()?, precondition: write.precondition };
+    let command = Register { document: write.document()?, precondition: write.precondition.clone() };
     write.carry_out(&server, command, written).await
 }
 
@@ -155,7 +155,7 @@ pub async fn patch(
 
 async fn change(server: &Server, tenant: String, how: How, mut write: WriteRequest) -> Result<Response, Problem> {
     let (document, allow) = (write.document()?, std::mem::take(&mut write.allow));
-    let command = Change { tenant, document, how, precondition: write.precondition, allow };
+    let command = Change { tenant, document, how, precondition: write.precondition.clone(), allow };
     write.carry_out(server, command, written).await
 }
 

@@ -12,6 +12,7 @@ use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::list::{List, page};
 use tenancy_api::version::{EnvironmentVersion as EnvironmentVersionView, TenantVersion as TenantVersionView};
+use tenancy_core::Error;
 
 /// Lists the stored versions of a tenant, newest first.
 #[utoipa::path(
@@ -49,9 +50,10 @@ pub async fn of_tenant(
 pub async fn get(
     State(server): State<Arc<Server>>,
     By(caller): By,
-    Named((tenant, version)): Named<(String, i64)>,
+    Named((tenant, version)): Named<(String, String)>,
     _: NoQuery,
 ) -> Result<Response, Problem> {
+    let version = version.parse().map_err(|_| Error::not_found("version", version))?;
     let version = versions::get(&server.tenancy, &caller, &tenant, version).await?;
     server.tenancy.load_key_names([version.actor.as_str()]).await?;
     json(&TenantVersionView::of(caller.viewpoint(&server.tenancy), &version))
