@@ -5,6 +5,7 @@ mod environment;
 
 pub use environment::variables;
 
+use crate::key_limits::KeyLimits;
 use crate::network::Network;
 use crate::provisioner::ProvisionerKind;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// Limits, each with its unit in its name.
     pub limits: Limits,
+    /// Limits on the requests of each API key.
+    pub key_limits: KeyLimits,
     /// How this process runs jobs.
     pub jobs: Jobs,
     /// Names that manifests may use.
@@ -100,6 +103,7 @@ impl Default for Config {
             behind_tls_proxy: false,
             trusted_proxies: Vec::new(),
             limits: Limits::default(),
+            key_limits: KeyLimits::default(),
             jobs: Jobs::default(),
             declared: Declared::default(),
         }
@@ -245,7 +249,8 @@ impl Config {
             ("jobs.poll_milliseconds", jobs.poll_milliseconds, 1..=1000 * MOST_SECONDS),
             ("jobs.expiry_seconds", jobs.expiry_seconds, 1..=MOST_SECONDS),
         ];
-        let beyond = numbers.into_iter().filter(|(_, number, range)| !range.contains(number));
+        let beyond =
+            numbers.into_iter().chain(self.key_limits.numbers()).filter(|(_, number, range)| !range.contains(number));
         beyond
             .map(|(name, number, range)| {
                 format!("{name} must be from {} to {}, not {number}", range.start(), range.end())

@@ -28,7 +28,7 @@ pub async fn suspend(
     Named(organization): Named<String>,
     write: WriteRequest,
 ) -> Result<Response, Problem> {
-    let command = Suspend { organization, document: write.document_if_any()?, precondition: write.precondition };
+    let command = Suspend { organization, document: write.document_if_any().await?, precondition: write.precondition };
     let answered = write.carry_out(&server, command, written).await;
     server.tenancy.holds_changed.notify_one();
     answered
@@ -49,7 +49,7 @@ pub async fn activate(
     Named(organization): Named<String>,
     write: WriteRequest,
 ) -> Result<Response, Problem> {
-    let hold = activation(&write.document_if_any()?)?;
+    let hold = activation(&write.document_if_any().await?)?;
     let command = Activate { organization, hold, precondition: write.precondition };
     let answered = write.carry_out(&server, command, written).await;
     server.tenancy.holds_changed.notify_one();
