@@ -162,16 +162,7 @@ impl EventType {
             Self::KeyCreated => &[("key_id", Text), ("role", Text), ("scope?", Text), ("created_by?", Text), PRIVATE],
             Self::KeyRotated => &[("key_id", Text), ("overlap_until?", Text)],
             Self::KeyRevoked => &[("key_id", Text)],
-            Self::AccessRefused => &[
-                ("method", Text),
-                ("route", Text),
-                ("code", Text),
-                ("count", Integer),
-                ("first_at", Text),
-                ("last_at", Text),
-                ("key_id?", Text),
-                PRIVATE,
-            ],
+            Self::AccessRefused => REFUSED_CALLS,
             Self::LogExpired => &[("before", Text)],
         }
     }
@@ -197,6 +188,18 @@ impl EventType {
             })
     }
 }
+
+/// Fields of [`EventType::AccessRefused`].
+const REFUSED_CALLS: &[Field] = &[
+    ("method", FieldType::Text),
+    ("route", FieldType::Text),
+    ("code", FieldType::Text),
+    ("count", FieldType::Integer),
+    ("first_at", FieldType::Text),
+    ("last_at", FieldType::Text),
+    ("key_id?", FieldType::Text),
+    PRIVATE,
+];
 
 /// Digest of the private part.
 const PRIVATE: Field = ("private_digest?", FieldType::Text);

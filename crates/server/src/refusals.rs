@@ -32,11 +32,11 @@ impl Refusals {
     /// Adds refused calls to those that are equal.
     pub fn add(&self, calls: RefusedCalls) {
         let mut collected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Err(calls) = added(&mut collected, calls, MAX_OF_PEER) else { return };
+        let Some(calls) = add_within(&mut collected, calls, MAX_OF_PEER) else { return };
         let of_peer = RefusedCalls { method: OTHERS, route: OTHERS.to_owned(), key_id: None, ..calls };
-        let Err(calls) = added(&mut collected, of_peer, MAX_OF_PEER + 1) else { return };
+        let Some(calls) = add_within(&mut collected, of_peer, MAX_OF_PEER + 1) else { return };
         // The codes of refusals are few, so that these are, too.
-        let _ = added(&mut collected, RefusedCalls { peer: None, ..calls }, usize::MAX);
+        add_within(&mut collected, RefusedCalls { peer: None, ..calls }, usize::MAX);
     }
 
     fn take(&self) -> Vec<RefusedCalls> {
@@ -45,7 +45,7 @@ impl Refusals {
 }
 
 /// Counts calls that are known, or adds them if `max_of_peer` permits it. Returns them otherwise.
-fn added(collected: &mut Vec<RefusedCalls>, calls: RefusedCalls, max_of_peer: usize) -> Result<(), RefusedCalls> {
+fn add_within(collected: &mut Vec<RefusedCalls>, calls: RefusedCalls, max_of_peer: usize) -> Option<RefusedCalls> {
     let is_same = |known: &&mut RefusedCalls| {
         (known.method, &known.route, known.code) == (calls.method, &calls.route, calls.code)
             && (&known.key_id, &known.peer) == (&calls.key_id, &calls.peer)
@@ -54,14 +54,14 @@ fn added(collected: &mut Vec<RefusedCalls>, calls: RefusedCalls, max_of_peer: us
         known.count = known.count.saturating_add(calls.count);
         known.first_at = known.first_at.min(calls.first_at);
         known.last_at = known.last_at.max(calls.last_at);
-        return Ok(());
+        return None;
     }
     let of_peer = collected.iter().filter(|known| known.peer == calls.peer).count();
     if max_of_peer < usize::MAX && (of_peer >= max_of_peer || collected.len() >= MAX_CALLS) {
-        return Err(calls);
+        return Some(calls);
     }
     collected.push(calls);
-    Ok(())
+    None
 }
 
 /// Returns the loop that records collected calls.

@@ -181,7 +181,9 @@ impl Command for Revoke {
         let mut changes = decision.changes;
         let revoked: Vec<_> = std::iter::once(&key).chain(&children).collect();
         let kept = self.keep_admin(tenancy, &revoked, context.now).await?;
-        changes.as_mut().map(|changes| changes.guards.extend(kept));
+        if let Some(changes) = &mut changes {
+            changes.guards.extend(kept);
+        }
         Ok(Decided { outcome: decision.key, changes })
     }
 }
