@@ -27,7 +27,7 @@ pub struct AuditEvent<'a> {
     pub event_type: Word<EventType>,
     /// Version of the schema of the payload.
     pub event_version: i64,
-    /// Actor that caused the event: `kind:subject`.
+    /// Actor that caused the event: `kind:subject`. Only `user` if the actor is a key and the caller may not read keys.
     #[schema(value_type = String)]
     pub actor: Cow<'a, str>,
     /// Name of the key, if the actor is a key.
@@ -38,7 +38,7 @@ pub struct AuditEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub on_behalf_of: Option<Cow<'a, str>>,
-    /// Details of the event, by type.
+    /// Details of the event, by type. Empty for events about keys if the caller may not read keys.
     #[schema(value_type = Object)]
     pub payload: Cow<'a, Object>,
     /// Personal data of the event, such as names, aliases and reasons. It is stored outside the log and erased by a
@@ -58,6 +58,7 @@ impl<'a> AuditEvent<'a> {
     /// Builds the response from an event and its position in the log.
     pub fn of(viewpoint: Viewpoint<'_>, position: i64, event: &'a core::Event) -> Self {
         let (actor, actor_name) = viewpoint.actor(&event.actor);
+        let private = event.private.as_ref().filter(|_| !viewpoint.hides_details(event.event_type));
         Self {
             position,
             audit_id: event.audit_id.as_str().into(),
@@ -67,8 +68,8 @@ impl<'a> AuditEvent<'a> {
             actor,
             actor_name,
             on_behalf_of: event.on_behalf_of.as_deref().and_then(|who| viewpoint.internal(Cow::Borrowed(who))),
-            payload: viewpoint.payload(&event.payload),
-            private: event.private.as_ref().and_then(|private| viewpoint.internal(Cow::Borrowed(&private.content))),
+            payload: viewpoint.payload(event.event_type, &event.payload),
+            private: private.and_then(|private| viewpoint.internal(Cow::Borrowed(&private.content))),
             correlation_id: event.correlation_id.as_str().into(),
             occurred_at: event.occurred_at,
         }

@@ -134,6 +134,7 @@ fn title(status: u16) -> &'static str {
         409 => "Conflict",
         412 => "Precondition Failed",
         413 => "Payload Too Large",
+        429 => "Too Many Requests",
         422 => "Unprocessable Entity",
         428 => "Precondition Required",
         500 => "Internal Server Error",

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use tenancy_core::event::EventType;
 use tenancy_core::json::Object;
 use tenancy_core::permission::{Audience, FieldGroup, INTERNAL_LABELS, group};
 use tenancy_core::rules::fields;
@@ -31,11 +32,16 @@ impl<F: Fn(&str) -> Option<Arc<KeyName>>> Names for F {
     }
 }
 
+/// Actor that responses to callers that may not read keys show for a key. The name of the key is shown beside it.
+pub const KEY: &str = "user";
+
 /// The audience of a response.
 #[derive(Clone, Copy)]
 pub struct Viewpoint<'v> {
     /// Group of callers that reads the response.
     pub audience: Audience,
+    /// Whether the caller may read keys: their ids and roles are shown to such callers only.
+    pub reads_keys: bool,
     /// Lookup of the names of keys.
     pub names: &'v dyn Names,
 }
@@ -43,7 +49,7 @@ pub struct Viewpoint<'v> {
 impl Viewpoint<'_> {
     /// A viewpoint without names of keys.
     pub fn unnamed(audience: Audience) -> Self {
-        Self { audience, names: &|_: &str| None }
+        Self { audience, reads_keys: true, names: &|_: &str| None }
     }
 
     fn key_name(&self, actor: &str) -> Option<Arc<KeyName>> {
@@ -55,13 +61,14 @@ impl Viewpoint<'_> {
     }
 
     /// Returns the actor and, if the actor is a key, its name. A customer sees only actors that are keys of customers;
-    /// all others appear as [`PLATFORM`].
+    /// all others appear as [`PLATFORM`]. A caller that may not read keys sees the name of a key, but not its id.
     pub fn actor<'a>(&self, actor: &'a str) -> (Cow<'a, str>, Option<Cow<'static, str>>) {
         let name = self.key_name(actor);
         if self.hides(name.as_deref()) {
             return (PLATFORM.into(), None);
         }
-        (actor.into(), name.map(|name| name.name.clone().into()))
+        let shown = if self.reads_keys || !actor.starts_with("user:") { actor } else { KEY };
+        (shown.into(), name.map(|name| name.name.clone().into()))
     }
 
     /// Returns the value for staff and `None` for customers.
@@ -88,8 +95,17 @@ impl Viewpoint<'_> {
         Cow::Owned(shown)
     }
 
-    /// Returns the payload of an event; for customers without changes of internal fields.
-    pub fn payload<'a>(&self, payload: &'a Object) -> Cow<'a, Object> {
+    /// Whether the details of an event of this type are hidden, because they describe keys.
+    pub fn hides_details(&self, event_type: EventType) -> bool {
+        !self.reads_keys && event_type.is_about_keys()
+    }
+
+    /// Returns the payload of an event; for customers without changes of internal fields, and empty if it describes
+    /// keys and the caller may not read keys.
+    pub fn payload<'a>(&self, event_type: EventType, payload: &'a Object) -> Cow<'a, Object> {
+        if self.hides_details(event_type) {
+            return Cow::Owned(Object::new());
+        }
         let Some(serde_json::Value::Array(changes)) = payload.get("changes") else { return Cow::Borrowed(payload) };
         if self.audience == Audience::Staff || !changes.iter().any(is_internal) {
             return Cow::Borrowed(payload);
@@ -129,8 +145,8 @@ mod tests {
 
     #[test]
     fn must_tell_a_customer_of_the_customers_own_keys_only() {
-        let customer = Viewpoint { audience: Audience::Customer, names: &names };
-        let staff = Viewpoint { audience: Audience::Staff, names: &names };
+        let customer = Viewpoint { audience: Audience::Customer, reads_keys: true, names: &names };
+        let staff = Viewpoint { audience: Audience::Staff, reads_keys: true, names: &names };
         assert_eq!(customer.actor("user:key_theirs").1.as_deref(), Some("acme-admin"));
         for ours in ["user:key_ours", "user:key_unknown", "system:expiry", "controller:runner-1"] {
             assert_eq!(customer.actor(ours), (PLATFORM.into(), None), "{ours}");
@@ -140,13 +156,29 @@ mod tests {
     }
 
     #[test]
+    fn must_show_ids_of_keys_and_events_about_keys_only_to_who_may_read_keys() {
+        let details = json!({"key_id": "key_ours", "role": "admin"});
+        let details = details.as_object().expect("an object");
+        for reads_keys in [false, true] {
+            let viewpoint = Viewpoint { audience: Audience::Staff, reads_keys, names: &names };
+            let actor = if reads_keys { "user:key_ours" } else { "user" };
+            assert_eq!(viewpoint.actor("user:key_ours"), (actor.into(), Some("ci".into())));
+            assert_eq!(viewpoint.actor("system:expiry").0, "system:expiry");
+            for (_, event_type) in EventType::WORDS {
+                let is_shown = reads_keys || !event_type.is_about_keys();
+                assert_eq!(!viewpoint.payload(*event_type, details).is_empty(), is_shown, "{event_type}");
+            }
+        }
+    }
+
+    #[test]
     fn must_leave_changes_of_internal_fields_out() {
-        let customer = Viewpoint { audience: Audience::Customer, names: &names };
+        let customer = Viewpoint { audience: Audience::Customer, reads_keys: true, names: &names };
         let change = |pointer: &str| json!({"pointer": pointer});
         let changes = json!({"version": 2, "changes": [
             change("/billing/plan"), change("/labels/internal~1risk"), change("/labels/tier"), change("/quotas/x"),
         ]});
-        let shown = customer.payload(changes.as_object().expect("an object"));
+        let shown = customer.payload(EventType::TenancyUpdated, changes.as_object().expect("an object"));
         assert_eq!(shown["changes"], json!([change("/labels/tier"), change("/quotas/x")]));
     }
 }

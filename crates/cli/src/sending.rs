@@ -4,6 +4,7 @@ use crate::client::{Client, REQUEST_SECONDS, Request};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::program::command;
+use crate::terminal::remark;
 use crate::wire::Received;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
@@ -20,8 +21,13 @@ const MAX_TRIES: usize = 5;
 /// Pauses between the attempts after a broken connection: about ten seconds in total, enough for a restart of the
 /// server.
 pub const PAUSES_MILLIS: &[u64] = &[200, 400, 800, 1_600, 2_300, 2_300, 2_400];
-/// Maximum pause before the next attempt, also if `Retry-After` is longer.
+/// Maximum pause before the next attempt after 503, also if `Retry-After` is longer.
 const MAX_PAUSE_SECONDS: u64 = 5;
+/// Maximum total time that a request waits because the server limits its key: as long as for an answer. An earlier
+/// attempt than `Retry-After` would be refused, so a longer `Retry-After` is a failure.
+const MAX_LIMITED: Duration = Duration::from_secs(REQUEST_SECONDS);
+/// Pause from which the command says why it waits.
+const LONG_PAUSE: Duration = Duration::from_secs(3);
 
 impl Client {
     /// Says where to set the key if it is missing or refused. The server's sentence is for HTTP clients.
@@ -70,13 +76,21 @@ impl Request<'_> {
     pub async fn send(mut self) -> Result<Value, Failure> {
         self.prepare()?;
         let (mut tries, mut pauses, mut broke) = (1, self.client.pauses.iter(), false);
+        let mut limited = Duration::ZERO;
         loop {
             match self.once().await {
                 Ok(got) => match self.read(&got) {
                     Read::Answer(body) => return Ok(body),
-                    Read::Failure(failure, Some(pause)) if tries < MAX_TRIES => {
-                        drop(failure);
+                    Read::Failure(_, Again::Busy(pause)) if tries < MAX_TRIES => tokio::time::sleep(pause).await,
+                    Read::Failure(_, Again::Limited(pause)) if limited + pause <= MAX_LIMITED => {
+                        limited += pause;
+                        if pause >= LONG_PAUSE {
+                            let seconds = pause.as_secs();
+                            remark(&format!("the server limits the requests of this key: waiting {seconds} s"));
+                        }
                         tokio::time::sleep(pause).await;
+                        // It is not an attempt that failed.
+                        continue;
                     }
                     Read::Failure(failure, _) => return Err(self.client.without_key(failure)),
                 },
@@ -160,7 +174,7 @@ impl Request<'_> {
         if status.is_redirection() {
             let message =
                 format!("the server redirects ({status}); the key is not sent to another server: use the target URL");
-            return Read::Failure(Failure::refused(message), None);
+            return Read::Failure(Failure::refused(message), Again::No);
         }
         let problem = body.as_ref().and_then(|body| Problem::deserialize(body).ok());
         let ours = if status.is_success() { body.is_some() } else { problem.is_some() };
@@ -168,18 +182,21 @@ impl Request<'_> {
         let theirs = status.is_success() && !got.bytes.is_empty()
             || matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
         if theirs && !ours {
-            return Read::Failure(self.client.no_tenancy(), None);
+            return Read::Failure(self.client.no_tenancy(), Again::No);
         }
         if status.is_success() {
             return Read::Answer(body.unwrap_or_default());
         }
-        let again = status == StatusCode::SERVICE_UNAVAILABLE;
-        let pause = again.then(|| Duration::from_secs(pause.min(MAX_PAUSE_SECONDS)));
+        let again = match status {
+            StatusCode::SERVICE_UNAVAILABLE => Again::Busy(Duration::from_secs(pause.min(MAX_PAUSE_SECONDS))),
+            StatusCode::TOO_MANY_REQUESTS => Again::Limited(Duration::from_secs(pause.max(1))),
+            _ => Again::No,
+        };
         let failure = match &problem {
             Some(problem) => Failure::of_problem(problem),
             None => Failure::of_status(status.as_u16()),
         };
-        Read::Failure(failure, pause)
+        Read::Failure(failure, again)
     }
 }
 
@@ -192,8 +209,16 @@ struct Got {
 
 enum Read {
     Answer(Value),
-    /// With the pause before the next attempt, if the request can be repeated.
-    Failure(Failure, Option<Duration>),
+    Failure(Failure, Again),
+}
+
+/// Whether and when to repeat a request that was refused.
+enum Again {
+    No,
+    /// The server or its database is busy or not there: a few attempts, each after this pause.
+    Busy(Duration),
+    /// The server limits the requests of this key: wait this long.
+    Limited(Duration),
 }
 
 /// Returns a random Idempotency-Key, which makes this request safe to repeat.
@@ -222,6 +247,12 @@ mod tests {
 
     /// Starts a server that breaks a number of connections after it received a request, and answers the next one.
     async fn breaking(connections: usize) -> Client {
+        answering(connections, None).await
+    }
+
+    /// Starts a server that refuses a number of requests with this answer, or breaks their connections, and answers the
+    /// next one.
+    async fn answering(connections: usize, refusal: Option<&'static str>) -> Client {
         // As in `main`. Another test may have installed it already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -230,7 +261,9 @@ mod tests {
             for connection in 0..=connections {
                 let (mut stream, _) = listener.accept().await.expect("accepted");
                 let _ = stream.read(&mut [0; 1024]).await;
-                if connection == connections {
+                if connection < connections {
+                    stream.write_all(refusal.unwrap_or_default().as_bytes()).await.expect("written");
+                } else {
                     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{\"good\": 1}";
                     stream.write_all(answer.as_bytes()).await.expect("written");
                 }
@@ -251,6 +284,20 @@ mod tests {
         assert!(
             failure.message.contains("no server answers") && failure.next.is_some_and(|next| next.ends_with("dev"))
         );
+    }
+
+    #[tokio::test]
+    async fn must_wait_as_long_as_the_server_says_when_it_limits_the_key() {
+        let soon = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\n\r\n";
+        // More often than it would try after other refusals.
+        let client = answering(MAX_TRIES, Some(soon)).await;
+        let answer = client.v1(Method::POST, &["tenants"]).json(&Value::Null).send().await.expect("an answer");
+        assert_eq!(answer["good"], 1);
+        let late = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3600\r\nConnection: close\r\n\r\n";
+        let client = answering(1, Some(late)).await;
+        let begun = std::time::Instant::now();
+        client.get::<Value>(&["tenants"]).await.expect_err("not within an hour");
+        assert!(begun.elapsed() < Duration::from_secs(5));
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! The error type of the product: stable codes, and messages that say what is wrong and what to do.
 
 use crate::changes::Conflict;
-use crate::gated_change::GatedChange;
+use crate::gated_change::{GatedChange, LAST_ADMIN_KEY};
 use crate::ids::TenantId;
 use crate::violation::Violation;
 
@@ -15,7 +15,7 @@ pub enum Error {
     #[error("the document has {}: {}", count(.0.len(), "error"), list(.0))]
     Invalid(Vec<Violation>),
     /// A change that can destroy data was not confirmed.
-    #[error("this can destroy data: confirm with {}", .0.iter().map(|g| format!("allow={} ({})", g.allow, g.message)).collect::<Vec<_>>().join("; "))]
+    #[error("{}: confirm with {}", danger(.0), .0.iter().map(|g| format!("allow={} ({})", g.allow, g.message)).collect::<Vec<_>>().join("; "))]
     Gated(Vec<GatedChange>),
     /// The resource does not exist, or is outside the scope of the caller.
     #[error("there is no {kind} {id:?}{}", nearest.as_ref().map(|n| format!("; did you mean {n:?}?")).unwrap_or_default())]
@@ -62,9 +62,14 @@ pub enum Error {
     /// The Idempotency-Key was used for a different request.
     #[error("this Idempotency-Key was used for a different request: send a new key, or repeat the same request")]
     IdempotencyKeyReused,
-    /// The request has no credential, or one that is not valid.
-    #[error("a valid API key is required: send Authorization: Bearer <token>")]
+    /// The request has no credential.
+    #[error("an API key is required: send Authorization: Bearer <token>")]
     Unauthenticated,
+    /// The request has a token that no valid key accepts.
+    #[error(
+        "the token in the Authorization header is not valid: its key is unknown, revoked or expired, or the token was replaced by a rotation; send the token of a valid key"
+    )]
+    InvalidToken,
     /// The key is valid but does not permit the operation.
     #[error("{0}")]
     Forbidden(String),
@@ -74,6 +79,15 @@ pub enum Error {
     /// The request exceeds a size limit.
     #[error("{0}")]
     TooLarge(String),
+    /// The key has used up its rate limit.
+    #[error("this key sends more requests than its rate limit allows: try again in {}", seconds(*.retry_after_seconds))]
+    RateLimited {
+        /// Time after which the key may send a request again, in seconds.
+        retry_after_seconds: u64,
+    },
+    /// The key has too many requests in progress.
+    #[error("this key has too many requests in progress: wait for their answers, and try again in a second")]
+    TooManyAtOnce,
     /// A bounded queue is full.
     #[error("the server is busy: try again in a second")]
     Busy,
@@ -111,6 +125,18 @@ fn stale(expected: Option<i64>, current: i64) -> String {
     }
 }
 
+/// Says what the gated changes can do. The revocation of a key destroys no data.
+fn danger(gates: &[GatedChange]) -> &'static str {
+    match gates {
+        [gate] if gate.allow == LAST_ADMIN_KEY => "this revokes the last admin key",
+        _ => "this can destroy data",
+    }
+}
+
+fn seconds(n: u64) -> String {
+    if n == 1 { "a second".to_owned() } else { format!("{n} seconds") }
+}
+
 fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
@@ -136,10 +162,12 @@ impl Error {
             Self::VersionRequired { .. } => "version_required",
             Self::Conflict(conflict) => conflict.code(),
             Self::IdempotencyKeyReused => "idempotency_key_reused",
-            Self::Unauthenticated => "unauthenticated",
+            Self::Unauthenticated | Self::InvalidToken => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
             Self::FieldsForbidden(_) => "fields_forbidden",
             Self::TooLarge(_) => "too_large",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::TooManyAtOnce => "too_many_at_once",
             Self::Busy | Self::Overtaken => "busy",
             Self::Unavailable => "unavailable",
             Self::OutcomeUnknown => "outcome_unknown",
@@ -157,9 +185,10 @@ impl Error {
             Self::StaleVersion { .. } | Self::StaleState { .. } => 412,
             Self::VersionRequired { .. } => 428,
             Self::Conflict(conflict) => conflict.status(),
-            Self::Unauthenticated => 401,
+            Self::Unauthenticated | Self::InvalidToken => 401,
             Self::Forbidden(_) | Self::FieldsForbidden(_) => 403,
             Self::TooLarge(_) => 413,
+            Self::RateLimited { .. } | Self::TooManyAtOnce => 429,
             Self::Busy | Self::Overtaken | Self::Unavailable | Self::OutcomeUnknown => 503,
             Self::Internal(_) => 500,
         }

@@ -82,6 +82,8 @@ words!(
         KeyRotated = "KEY_ROTATED",
         /// An API key was revoked.
         KeyRevoked = "KEY_REVOKED",
+        /// Calls were refused with 401 or 403. One event counts equal calls of some seconds.
+        AccessRefused = "ACCESS_REFUSED",
         /// The removal of events of tenants before a time was started.
         LogExpired = "AUDIT_LOG_EXPIRED",
     }
@@ -160,8 +162,14 @@ impl EventType {
             Self::KeyCreated => &[("key_id", Text), ("role", Text), ("scope?", Text), ("created_by?", Text), PRIVATE],
             Self::KeyRotated => &[("key_id", Text), ("overlap_until?", Text)],
             Self::KeyRevoked => &[("key_id", Text)],
+            Self::AccessRefused => REFUSED_CALLS,
             Self::LogExpired => &[("before", Text)],
         }
+    }
+
+    /// Whether the event describes API keys or their use: only callers that may read keys see its details.
+    pub fn is_about_keys(self) -> bool {
+        matches!(self, Self::KeyCreated | Self::KeyRotated | Self::KeyRevoked | Self::AccessRefused)
     }
 
     /// Whether `payload` has exactly the fields of [`EventType::fields`], with the right types.
@@ -180,6 +188,18 @@ impl EventType {
             })
     }
 }
+
+/// Fields of [`EventType::AccessRefused`].
+const REFUSED_CALLS: &[Field] = &[
+    ("method", FieldType::Text),
+    ("route", FieldType::Text),
+    ("code", FieldType::Text),
+    ("count", FieldType::Integer),
+    ("first_at", FieldType::Text),
+    ("last_at", FieldType::Text),
+    ("key_id?", FieldType::Text),
+    PRIVATE,
+];
 
 /// Digest of the private part.
 const PRIVATE: Field = ("private_digest?", FieldType::Text);

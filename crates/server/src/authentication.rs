@@ -98,12 +98,17 @@ impl Caller {
     /// Viewpoint of the answer to a write: it names no key but the caller's own. The answer is stored for its
     /// Idempotency-Key, and a name that is found only sometimes would make the repeated answer differ from the first.
     pub fn viewpoint_of_writes(&self) -> Viewpoint<'_> {
-        Viewpoint { audience: self.audience(), names: self }
+        Viewpoint { audience: self.audience(), reads_keys: self.reads_keys(), names: self }
     }
 
     /// Returns the viewpoint from which answers to this caller are rendered.
     pub fn viewpoint<'t>(&self, tenancy: &'t Tenancy) -> Viewpoint<'t> {
-        Viewpoint { audience: self.audience(), names: &tenancy.key_names }
+        Viewpoint { audience: self.audience(), reads_keys: self.reads_keys(), names: &tenancy.key_names }
+    }
+
+    /// Returns whether answers to this caller may show ids and roles of keys.
+    pub fn reads_keys(&self) -> bool {
+        key_may(self.role, &self.scope, Operation::ReadKeys)
     }
 
     /// Returns the rights that the caller may give to other keys.
@@ -171,11 +176,11 @@ impl Caller {
     /// Reads the caller's key again after [`Caller::has_moved`]. A rotated key accepts its former token for a while.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] if the key is revoked or expired, or no longer accepts the token.
+    /// [`Error::InvalidToken`] if the key is revoked or expired, or no longer accepts the token.
     pub async fn reread(&self, tenancy: &Tenancy) -> Result<(), Error> {
         let Identity::Key(key, state) = &self.identity else { return Ok(()) };
         let current = tenancy.store.api_key_by_id(&key.key_id).await?;
-        let current = current.filter(|key| key.takes(&state.digest, tenancy.now())).ok_or(Error::Unauthenticated)?;
+        let current = current.filter(|key| key.takes(&state.digest, tenancy.now())).ok_or(Error::InvalidToken)?;
         state.version.store(current.version, Ordering::Release);
         Ok(())
     }
@@ -241,6 +246,22 @@ pub enum Requirement {
     Permission(Operation),
 }
 
+/// Why a caller is refused.
+#[derive(Debug)]
+pub struct Denied {
+    /// The error.
+    pub error: Error,
+    /// Key that the token belongs to, even if the key is revoked or expired. The answer does not tell it; the audit log
+    /// does.
+    pub key_id: Option<KeyId>,
+}
+
+impl From<Error> for Denied {
+    fn from(error: Error) -> Self {
+        Self { error, key_id: None }
+    }
+}
+
 /// Looks up tokens, and caches the keys of valid ones.
 ///
 /// With a cached token, a request starts before its key is looked up again. Either the commit or the lookup before the
@@ -281,8 +302,8 @@ impl Authentication {
     /// Looks up a token and returns its caller, if the key is valid now and has the permission.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`], [`Error::Forbidden`], [`Error::Unavailable`].
-    pub async fn look_up(&self, tenancy: &Tenancy, digest: &str, requirement: Requirement) -> Result<Caller, Error> {
+    /// [`Error::InvalidToken`], [`Error::Forbidden`], [`Error::Unavailable`].
+    pub async fn look_up(&self, tenancy: &Tenancy, digest: &str, requirement: Requirement) -> Result<Caller, Denied> {
         let checked = self.check(tenancy, digest, requirement).await;
         match &checked {
             Ok(key) => self.remember(digest.to_owned(), Arc::clone(key)),
@@ -291,14 +312,15 @@ impl Authentication {
         checked.map(|key| Caller::of(key, digest))
     }
 
-    async fn check(&self, tenancy: &Tenancy, digest: &str, requirement: Requirement) -> Result<Arc<ApiKey>, Error> {
+    async fn check(&self, tenancy: &Tenancy, digest: &str, requirement: Requirement) -> Result<Arc<ApiKey>, Denied> {
         let store = &tenancy.store;
         let key = match store.api_key(digest).await? {
             Some(key) => key,
-            None => store.api_key_by_previous_digest(digest).await?.ok_or(Error::Unauthenticated)?,
+            None => store.api_key_by_previous_digest(digest).await?.ok_or(Error::InvalidToken)?,
         };
         let now = store.now();
-        admits(&key, digest, now, requirement)?;
+        let denied = |error| Denied { error, key_id: Some(key.key_id.clone()) };
+        admits(&key, digest, now, requirement).map_err(denied)?;
         tenancy.key_usage.used(&key, now);
         Ok(Arc::new(key))
     }
@@ -306,7 +328,7 @@ impl Authentication {
 
 fn admits(key: &ApiKey, digest: &str, now: Timestamp, requirement: Requirement) -> Result<(), Error> {
     if !key.takes(digest, now) {
-        return Err(Error::Unauthenticated);
+        return Err(Error::InvalidToken);
     }
     match requirement {
         Requirement::Permission(operation) => allowed(key.role, &key.scope, operation),

@@ -7,6 +7,7 @@ mod environment;
 pub use environment::variables;
 
 use crate::connections::limits::ConnectionLimits;
+use crate::key_limits::KeyLimits;
 use crate::network::Network;
 use crate::provisioner::ProvisionerKind;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// Limits, each with its unit in its name.
     pub limits: Limits,
+    /// Limits on the requests of each API key.
+    pub key_limits: KeyLimits,
     /// How this process runs jobs.
     pub jobs: Jobs,
     /// Names that manifests may use.
@@ -113,6 +116,7 @@ impl Default for Config {
             behind_tls_proxy: false,
             trusted_proxies: Vec::new(),
             limits: Limits::default(),
+            key_limits: KeyLimits::default(),
             jobs: Jobs::default(),
             declared: Declared::default(),
         }
@@ -267,7 +271,7 @@ impl Config {
             ("jobs.poll_milliseconds", jobs.poll_milliseconds, 1..=1000 * MOST_SECONDS),
             ("jobs.expiry_seconds", jobs.expiry_seconds, 1..=MOST_SECONDS),
         ];
-        let numbers = numbers.into_iter().chain(limits.connections.numbers());
+        let numbers = numbers.into_iter().chain(limits.connections.numbers()).chain(self.key_limits.numbers());
         let beyond = numbers.filter(|(_, number, range)| !range.contains(number));
         beyond
             .map(|(name, number, range)| {

@@ -7,12 +7,14 @@ use crate::connections::accept::Front;
 use crate::connections::tls::Certificate;
 use crate::expiry;
 use crate::hold_reconciler;
+use crate::http::key_traffic::KeyTraffic;
 use crate::http::response_cache::ResponseCache;
 use crate::http::router::{metrics_router, router, router_without_metrics};
 use crate::http::server::Server;
 use crate::jobs::Runner;
 use crate::key_usage;
 use crate::metrics::Metrics;
+use crate::refusals;
 use crate::tenancy::Tenancy;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +52,7 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
         metrics,
         response_cache: ResponseCache::new(config.limits.max_response_cache_bytes),
         authentication: Authentication::default(),
+        key_traffic: KeyTraffic::new(config.key_limits),
         background,
         stop: stop.clone(),
     });
@@ -71,6 +74,9 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     }
     tenancy.drain().await;
     tasks.wait().await;
+    if let Err(error) = refusals::run_once(&tenancy).await {
+        tracing::warn!(%error, "the last refused calls are not in the audit log");
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -78,7 +84,10 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
 /// Returns the loops that every process runs.
 pub fn loops(jobs: &Jobs) -> Vec<Loop> {
     let every = Duration::from_secs(jobs.expiry_seconds);
-    expiry::loops(every).into_iter().chain([hold_reconciler::as_loop(every), key_usage::as_loop()]).collect()
+    expiry::loops(every)
+        .into_iter()
+        .chain([hold_reconciler::as_loop(every), key_usage::as_loop(), refusals::as_loop()])
+        .collect()
 }
 
 /// Starts the background loops, and the job engine if it is enabled.

@@ -5,6 +5,7 @@ use crate::contention::Contention;
 use crate::key_names::KeyNames;
 use crate::key_usage::KeyUsage;
 use crate::metrics::Commits;
+use crate::refusals::Refusals;
 use std::sync::Arc;
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
@@ -29,6 +30,8 @@ pub struct Tenancy {
     pub key_names: KeyNames,
     /// Last uses of keys that are not written yet.
     pub key_usage: KeyUsage,
+    /// Refused calls that are not recorded yet.
+    pub refusals: Refusals,
     /// Counter of commits by outcome.
     pub commits: Commits,
     /// Queues for operations that repeatedly lose to concurrent changes.
@@ -62,6 +65,7 @@ impl Tenancy {
             holds_changed: Notify::new(),
             key_names: KeyNames::default(),
             key_usage: KeyUsage::default(),
+            refusals: Refusals::default(),
             commits: Commits::default(),
             contention: Contention::default(),
             writes: TaskTracker::new(),

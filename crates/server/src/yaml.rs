@@ -14,6 +14,16 @@ use tenancy_core::json::Strict;
 /// Maximum number of nodes of a text after its aliases are expanded.
 pub const MAX_NODES: usize = 100_000;
 
+/// Number of events of the parser (keys, values, starts and ends) that aliases and merges may add to any text.
+const FREE_EXPANSION: usize = 1_000;
+
+/// Number of further events that they may add for each byte of the text. A short text must not cost the time of a long
+/// one: each added event costs about two microseconds.
+const EXPANSION_PER_BYTE: usize = 8;
+
+/// Maximum number of merge keys (`<<`).
+const MAX_MERGES: usize = 1_000;
+
 /// Maximum nesting depth.
 pub const MAX_DEPTH: usize = 64;
 
@@ -73,9 +83,12 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, BadYaml> {
             max_documents: MAX_DOCUMENTS + 1,
             max_aliases: 1_000,
             max_anchors: 1_000,
+            max_merge_keys: MAX_MERGES,
+            // Many documents may share one base; what that costs is limited below.
+            enforce_alias_anchor_ratio: false,
         },
         alias_limits: serde_saphyr::alias_limits! {
-            max_total_replayed_events: MAX_NODES,
+            max_total_replayed_events: max_expansion(text),
         },
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::Error,
         strict_booleans: true,
@@ -86,6 +99,11 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, BadYaml> {
     };
     serde_saphyr::from_multiple_with_options(text, options)
         .map_err(|error| bad(&error.location().unwrap_or(Location::UNKNOWN), sentence(&error)))
+}
+
+/// Returns the maximum number of events that the aliases and merges of a text may add.
+fn max_expansion(text: &str) -> usize {
+    text.len().saturating_mul(EXPANSION_PER_BYTE).saturating_add(FREE_EXPANSION).min(MAX_NODES)
 }
 
 fn bad(at: &Location, sentence: String) -> BadYaml {
@@ -140,7 +158,8 @@ fn too_deep() -> String {
 }
 
 fn too_many_aliases() -> String {
-    format!("it has too many aliases and merges, or they expand to more than {MAX_NODES} keys and values")
+    "it has too many aliases and merges, or they expand to much more than the text itself; write the values out"
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -235,6 +254,31 @@ mod tests {
         }
         let Err(Error::Malformed(whole)) = documents("a: [1\n") else { panic!("broken") };
         assert!(whole.contains("line ") && whole.contains(", column "), "{whole}");
+    }
+
+    #[test]
+    fn must_limit_expansion_by_the_size_of_the_text() {
+        // A few hundred bytes whose merges expand to tens of thousands of keys.
+        let mut merges = format!("a0: &a0 {{{}}}\n", (0..20).map(|i| format!("k{i}: 1, ")).collect::<String>());
+        for level in 1..5 {
+            let before = level - 1;
+            merges += &format!("a{level}: &a{level} [{}]\n", vec![format!("{{<<: *a{before}}}"); 6].join(","));
+            merges = merges.replace(&format!("<<: *a{before}}}"), &format!("x: *a{before}}}"));
+        }
+        let nested: String =
+            (1..8).map(|i| format!("b{i}: &b{i} {{<<: [*b{0}, *b{0}, *b{0}, *b{0}]}}\n", i - 1)).collect();
+        let nested = format!("b0: &b0 {{a: 1, b: 2, c: 3}}\n{nested}");
+        for text in [&merges, &nested] {
+            assert!(text.len() < 700, "{}", text.len());
+            let refused = read(text).expect_err("it expands to much more");
+            assert_eq!(refused.sentence, too_many_aliases());
+        }
+        // A base that many short documents share.
+        let base = (0..30).map(|i| format!("  key{i}: value\n")).collect::<String>();
+        let users =
+            (0..200).map(|i| format!("- {{<<: *base, tenant_id: t{i}, organization_id: acme}}\n")).collect::<String>();
+        let shared = read(&format!("base: &base\n{base}tenants:\n{users}")).expect("it is shared as usual");
+        assert_eq!(shared[0]["tenants"][199]["key29"], "value");
     }
 
     #[test]

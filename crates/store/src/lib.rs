@@ -8,6 +8,7 @@ mod batch;
 mod catalog;
 mod current_rows;
 pub mod database;
+mod elsewhere;
 mod keyed;
 mod list;
 mod migration;
@@ -59,6 +60,9 @@ enum Engine {
     #[cfg(feature = "model")]
     Model(model::Model),
 }
+
+/// Maximum number of lists that run at once. Further lists wait for their turn, in order.
+pub const MAX_LISTS_AT_ONCE: usize = 4;
 
 /// Committed change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,7 +207,18 @@ impl Store {
         }
     }
 
-    /// Runs a read-only query.
+    /// Runs a list, apart from reads that take microseconds.
+    async fn list_rows(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
+        self.count_read();
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.list(sql, types).await,
+            Engine::Postgres(postgres) => postgres.shared.list(&sql, &types).await,
+            #[cfg(feature = "model")]
+            Engine::Model(model) => model.rows(&sql),
+        }
+    }
+
+    /// Runs a read-only query of a few rows.
     async fn rows(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
         self.count_read();
         match &self.engine {

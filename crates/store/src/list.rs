@@ -1,6 +1,7 @@
 //! Lists with keyset pagination: the cost of a page does not depend on its distance from the start.
 
 use crate::Store;
+use crate::elsewhere::{MAX_ROWS_INLINE, elsewhere};
 use crate::page::{Listed, MAX_PAGE_BYTES, MAX_PAGE_ITEMS, Page};
 use crate::rows::{Corrupt, Record, Type, Value, size};
 use crate::sql::Sql;
@@ -38,7 +39,7 @@ pub fn limit(page: &Page) -> usize {
 impl Store {
     /// Runs a list of whole records. It reads one row more than fits on the page, to find out whether there is a next
     /// page. If the rows were too large for one page, a next page is assumed.
-    pub(crate) async fn list<R: Record>(
+    pub(crate) async fn list<R: Record + Send + 'static>(
         &self,
         name: &str,
         sql: Sql,
@@ -47,7 +48,7 @@ impl Store {
     ) -> Result<Listed<R>, Error> {
         let types: Vec<_> = R::TABLE.columns.iter().map(|column| column.ty).collect();
         let (rows, more) = self.page(sql, types, page).await?;
-        let mut items = rows.into_iter().map(R::from_values).collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
+        let mut items = converted(rows, R::from_values).await?;
         items.truncate(limit(page));
         let next = if more { items.last().map(|last| cursor(name, &place(last))) } else { None };
         Ok(Listed { items, next })
@@ -61,7 +62,7 @@ impl Store {
         page: &Page,
     ) -> Result<(Vec<Vec<Value>>, bool), Error> {
         sql.most_bytes = MAX_PAGE_BYTES;
-        let rows = self.rows(sql, types).await?;
+        let rows = self.list_rows(sql, types).await?;
         let more = rows.len() > limit(page) || rows.iter().map(|row| size(row)).sum::<usize>() >= MAX_PAGE_BYTES;
         Ok((rows, more))
     }
@@ -69,6 +70,19 @@ impl Store {
     pub(crate) fn select<R: Record>(&self) -> Sql {
         Sql::new(self.dialect(), R::TABLE.select(self.dialect()))
     }
+}
+
+/// Converts the rows of a page. If there are many, another thread does it.
+///
+/// # Errors
+/// [`Error::Internal`] for a row that does not match its description.
+pub async fn converted<T: Send + 'static>(
+    rows: Vec<Vec<Value>>,
+    convert: fn(Vec<Value>) -> Result<T, Corrupt>,
+) -> Result<Vec<T>, Error> {
+    let is_short = rows.len() <= MAX_ROWS_INLINE;
+    let all = move || rows.into_iter().map(convert).collect::<Result<Vec<_>, _>>().map_err(corrupt);
+    if is_short { all() } else { elsewhere(None, all).await }
 }
 
 /// Parses a place as a number.

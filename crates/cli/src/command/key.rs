@@ -5,7 +5,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::kinds::KEYS;
 use crate::output::{Format, Output, Printer, one, one_of};
-use crate::program::quoted;
+use crate::program::{command, quoted};
 use crate::terminal::{remark, say, write};
 use crate::time::{ahead, duration};
 use crate::wire::{Key, Received};
@@ -16,6 +16,7 @@ use reqwest::Method;
 use std::time::Duration;
 use tenancy_api::document::{KeyRequest, KeyRevocation, KeyRotation};
 use tenancy_api::key::NewKey;
+use tenancy_core::gated_change::LAST_ADMIN_KEY;
 
 const CREATE: &str = "\
 Examples:
@@ -110,6 +111,9 @@ pub struct Revoke {
     /// Also revoke the keys that this key created, directly and indirectly
     #[arg(long)]
     with_children: bool,
+    /// Also revoke the last admin key. Only `tenancy db key` on the machine of the server then creates another
+    #[arg(short, long)]
+    yes: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -195,6 +199,21 @@ pub async fn rotate(client: &Client, given: Rotate) -> Result<Exit, Failure> {
     })
 }
 
+/// Says how to confirm the revocation of the last admin key, and the way back.
+fn last_admin(failure: Failure, name: &str) -> Failure {
+    if failure.code.as_deref() != Some("not_allowed_by_name") {
+        return failure;
+    }
+    let message = format!("{name} is the last admin key: without it, nobody can create another key with `tenancy key`");
+    let another = command("key create NAME --role admin");
+    let next = format!(
+        "create another one first with {another}. To revoke it nevertheless, add --yes; then only {} on the machine of \
+         the server creates an admin key",
+        command("db key NAME")
+    );
+    Failure { message, details: Vec::new(), ..failure }.and(next)
+}
+
 /// Revokes a key.
 ///
 /// # Errors
@@ -208,7 +227,8 @@ pub async fn revoke(client: &Client, given: Revoke) -> Result<Exit, Failure> {
         true => request.json(&KeyRevocation { with_children: Some(true) }),
         false => request,
     };
-    let revoked: Received<Key> = request.receive().await?;
+    let request = if given.yes { request.allow(&[LAST_ADMIN_KEY.to_owned()]) } else { request };
+    let revoked: Received<Key> = request.receive().await.map_err(|failure| last_admin(failure, name))?;
     match given.output.output {
         Format::Table | Format::Wide if given.with_children => {
             say(&format!("{id} is revoked, and with it the keys that it created"))?;

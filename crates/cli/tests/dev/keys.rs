@@ -66,6 +66,13 @@ fn must_create_list_rotate_and_revoke_keys_and_show_the_server() {
     assert!(row(&table, "parent")[7] != "-" && row(&table, "child")[7] != "-", "{table}");
     assert_eq!(row(&table, "acme-portal")[7], "-");
 
+    // The last admin key is revoked only if that is confirmed, and the message names the way back.
+    let mut names = table.lines().filter_map(|line| line.split_whitespace().nth(1));
+    let own = names.find(|name| name.starts_with("dev-")).expect("the key of dev");
+    let refused = shell.bad(&format!("key revoke {own}"), 1);
+    assert!(refused.contains("last admin key") && refused.contains("--yes") && refused.contains("db key"), "{refused}");
+    shell.good("key list");
+
     let status = shell.good("status");
     let background = status.lines().find(|line| line.starts_with("background")).unwrap_or_default();
     assert!(background.ends_with(" loops, no errors"), "{status}");

@@ -6,6 +6,7 @@ use crate::changes::{Changes, Guard, Write};
 use crate::decision_context::{DecisionContext, cut};
 use crate::error::Error;
 use crate::event::{Event, EventType};
+use crate::gated_change::{GatedChange, LAST_ADMIN_KEY};
 use crate::json::Pointer;
 use crate::permission::{Operation, key_may};
 use crate::scope::Scope;
@@ -185,6 +186,51 @@ pub fn revoke(before: &ApiKey, children: &[ApiKey], context: &mut DecisionContex
     Ok(KeyDecision { key, changes: changes(events, guards, writes)? })
 }
 
+/// Minimum time for which an admin key must remain valid to count as a replacement of one that is valid longer, in
+/// seconds: one day.
+const MIN_REPLACEMENT_SECONDS: i64 = 24 * 60 * 60;
+
+/// Whether a key can administer everything now.
+fn is_admin(key: &ApiKey, now: Timestamp) -> bool {
+    key.role == Role::Admin && key.scope.is_all() && key.is_good(now)
+}
+
+/// Checks that an admin key remains when `revoked` are revoked. `admins` are admin keys, those that are valid longest
+/// first. Returns the guard under which this holds: two requests must not each rely on the key that the other revokes.
+///
+/// # Errors
+/// [`Error::Gated`] if no admin key remains and `is_confirmed` is false.
+pub fn keep_admin(
+    revoked: &[&ApiKey],
+    admins: &[ApiKey],
+    is_confirmed: bool,
+    now: Timestamp,
+) -> Result<Option<Guard>, Error> {
+    let lost: Vec<_> = revoked.iter().filter(|key| is_admin(key, now)).collect();
+    let Some(first) = lost.first() else { return Ok(None) };
+    // The time until which an administrator would have access without the revocation; `None` if it has no end.
+    let end = lost.iter().map(|key| key.expires_at).reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b))).flatten();
+    let soon = now.checked_add(jiff::SignedDuration::from_secs(MIN_REPLACEMENT_SECONDS)).ok();
+    let replaces = |key: &&ApiKey| {
+        let lasts = key.expires_at.is_none_or(|at| Some(at) >= soon || end.is_some_and(|end| at >= end));
+        is_admin(key, now) && lasts && !revoked.iter().any(|gone| gone.key_id == key.key_id)
+    };
+    match admins.iter().find(replaces) {
+        Some(kept) => Ok(Some(Guard::ApiKeyAt(kept.key_id.clone(), kept.version))),
+        None if is_confirmed => Ok(None),
+        None => {
+            let message = format!(
+                "no other admin key without a scope would be valid for another day: create one before you revoke {}; \
+                 if you revoke it nevertheless, only `tenancy db key NAME` on the machine of the server creates \
+                 another",
+                first.name
+            );
+            let gate = GatedChange { allow: LAST_ADMIN_KEY, pointer: Pointer::root().to_string(), message };
+            Err(Error::Gated(vec![gate]))
+        }
+    }
+}
+
 fn revoked(key: &ApiKey, now: Timestamp) -> ApiKey {
     ApiKey { revoked_at: Some(now), version: key.version + 1, ..key.clone() }
 }
@@ -212,5 +258,43 @@ mod tests {
         assert!(rights(Role::Customer, "organization:acme", None).check(&scoped, true).is_ok());
         assert!(rights(Role::Admin, "all", None).check(&rights(Role::Operator, "all", None), true).is_err());
         assert!(Scope::Organization(OrganizationId::known("acme")) == scoped.scope);
+    }
+
+    #[test]
+    fn must_keep_an_admin_key_that_lasts_unless_it_is_confirmed() {
+        let now = Timestamp::from_second(1_000_000).expect("a time");
+        let mut context = DecisionContext::new(
+            now,
+            [1; 32],
+            crate::actor::Actor::system("test"),
+            crate::ids::CorrelationId::known("c"),
+        );
+        let mut key = |role, scope: &str, seconds: Option<i64>| {
+            let rights = rights(role, scope, seconds.map(|seconds| 1_000_000 + seconds));
+            create("k", rights, None, "digest".to_owned(), &mut context).expect("created").key
+        };
+        let (first, second, day) = (
+            key(Role::Admin, "all", None),
+            key(Role::Admin, "all", None),
+            key(Role::Admin, "all", Some(MIN_REPLACEMENT_SECONDS)),
+        );
+        let (short, shorter) = (key(Role::Admin, "all", Some(10)), key(Role::Admin, "all", Some(2)));
+        let others = [key(Role::Operator, "all", None), key(Role::Admin, "organization:acme", None)];
+        let gone = ApiKey { revoked_at: Some(now), ..second.clone() };
+        let kept = |revoked: &[&ApiKey], admins: &[&ApiKey]| {
+            let admins: Vec<_> = admins.iter().map(|key| (*key).clone()).collect();
+            let kept = keep_admin(revoked, &admins, false, now);
+            assert!(keep_admin(revoked, &admins, true, now).is_ok());
+            kept.ok()
+        };
+        assert_eq!(kept(&[&first], &[&first, &others[0], &others[1], &gone]), None);
+        assert_eq!(kept(&[&first], &[&first, &shorter]), None, "it expires in two seconds");
+        assert_eq!(kept(&[&first, &second], &[&first, &second]), None, "its child is revoked, too");
+        for (revoked, replacement) in [(&first, &second), (&first, &day), (&short, &day), (&shorter, &short)] {
+            let guard = Guard::ApiKeyAt(replacement.key_id.clone(), 1);
+            assert_eq!(kept(&[revoked], &[revoked, replacement]), Some(Some(guard)));
+        }
+        assert_eq!(kept(&[&others[0]], &[&first]), Some(None), "it is no admin key");
+        assert_eq!(kept(&[&gone], &[&gone]), Some(None), "it is revoked already");
     }
 }

@@ -11,6 +11,7 @@ pub mod organization_holds;
 pub mod organizations;
 pub mod outcome;
 mod redaction;
+pub mod refusals;
 pub mod register;
 pub mod step;
 

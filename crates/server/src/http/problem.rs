@@ -70,11 +70,43 @@ impl Problem {
         let mut response = bytes(self.status(), PROBLEM_JSON, serde_json::to_vec(&view).unwrap_or_default());
         let headers = response.headers_mut();
         match self.status() {
-            StatusCode::UNAUTHORIZED => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-            StatusCode::SERVICE_UNAVAILABLE => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))),
+            StatusCode::UNAUTHORIZED => drop(headers.insert(WWW_AUTHENTICATE, self.challenge())),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(self.retry_after_seconds()));
+            }
             _ => {}
         }
         response
+    }
+
+    fn error(&self) -> Option<&Error> {
+        match self {
+            Self::Refused(error) | Self::File(error, _) => Some(error),
+            Self::Http(..) => None,
+        }
+    }
+
+    /// Returns the stable code, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(error) | Self::File(error, _) => error.code(),
+            Self::Http(_, code, _) => code,
+        }
+    }
+
+    /// Returns the challenge of RFC 6750: a request without a token is not told that its token is invalid.
+    fn challenge(&self) -> HeaderValue {
+        match self.error() {
+            Some(Error::InvalidToken) => HeaderValue::from_static("Bearer error=\"invalid_token\""),
+            _ => HeaderValue::from_static("Bearer"),
+        }
+    }
+
+    fn retry_after_seconds(&self) -> u64 {
+        match self.error() {
+            Some(Error::RateLimited { retry_after_seconds }) => *retry_after_seconds,
+            _ => 1,
+        }
     }
 
     /// Replaces a handler's response that carries a problem by the complete response.
@@ -97,6 +129,9 @@ mod tests {
         let errors = [
             Error::Malformed(String::new()),
             Error::Unauthenticated,
+            Error::InvalidToken,
+            Error::RateLimited { retry_after_seconds: 1 },
+            Error::TooManyAtOnce,
             Error::Forbidden(String::new()),
             Error::not_found("tenant", "x"),
             Error::NotNow(String::new()),
@@ -122,6 +157,14 @@ mod tests {
         assert_eq!(busy.headers()[RETRY_AFTER], "1");
         let nobody = Problem::settle(Problem::from(Error::Unauthenticated).into_response(), &id);
         assert_eq!(nobody.headers()[WWW_AUTHENTICATE], "Bearer");
+        let bad = Problem::settle(Problem::from(Error::InvalidToken).into_response(), &id);
+        assert_eq!(
+            (bad.status().as_u16(), &bad.headers()[WWW_AUTHENTICATE]),
+            (401, &HeaderValue::from_static("Bearer error=\"invalid_token\""))
+        );
+        let limited =
+            Problem::settle(Problem::from(Error::RateLimited { retry_after_seconds: 7 }).into_response(), &id);
+        assert_eq!((limited.status().as_u16(), &limited.headers()[RETRY_AFTER]), (429, &HeaderValue::from_static("7")));
         let body = axum::body::to_bytes(nobody.into_body(), 10_000).await.expect("a body");
         let problem: serde_json::Value = serde_json::from_slice(&body).expect("json");
         assert_eq!((&problem["code"], &problem["correlation_id"]), (&"unauthenticated".into(), &"c-1".into()));

@@ -2,6 +2,7 @@
 
 use super::problem::Problem;
 use crate::answer::Answer;
+use crate::elsewhere::elsewhere;
 use crate::precondition::DIGEST;
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
@@ -29,6 +30,20 @@ pub fn bytes(status: StatusCode, media_type: &'static str, body: impl Into<Body>
 pub fn json(view: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(view).map_err(|error| Error::Internal(format!("cannot write JSON: {error}")))?;
     Ok(bytes(StatusCode::OK, "application/json", body))
+}
+
+/// Number of items of a page from which it is rendered on another thread.
+const ITEMS_ELSEWHERE: usize = 16;
+
+/// Renders a page of a list, on another thread if it is large.
+///
+/// # Errors
+/// The error of `render`.
+pub async fn listed(
+    items: usize,
+    render: impl FnOnce() -> Result<Response, Problem> + Send + 'static,
+) -> Result<Response, Problem> {
+    if items < ITEMS_ELSEWHERE { render() } else { elsewhere(render).await? }
 }
 
 /// Returns a JSON response with an ETag: the version, and the digest of the body. Parts of the body change without the

@@ -1,5 +1,6 @@
 //! State that handlers share.
 
+use super::key_traffic::KeyTraffic;
 use super::response_cache::ResponseCache;
 use crate::authentication::Authentication;
 use crate::background::Background;
@@ -21,6 +22,8 @@ pub struct Server {
     pub response_cache: ResponseCache,
     /// Looks up tokens.
     pub authentication: Authentication,
+    /// Limits on the requests of each key.
+    pub key_traffic: KeyTraffic,
     /// Status of the background loops.
     pub background: Arc<Background>,
     /// Cancelled when the server stops. Requests that wait then answer at once.

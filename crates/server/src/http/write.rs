@@ -1,12 +1,14 @@
 //! Extractor for writes: caller, precondition, Idempotency-Key and body.
 
 use super::body;
+use super::key_traffic::Seat;
 use super::problem::Problem;
 use super::query::Query;
 use super::respond;
 use super::server::Server;
 use crate::answer::Answer;
 use crate::authentication::Caller;
+use crate::elsewhere::elsewhere;
 use crate::idempotency::IdempotencyKey;
 use crate::operations::{Command, Done, Keyed};
 use crate::precondition::Precondition;
@@ -19,6 +21,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::document;
+use tenancy_core::gated_change::LAST_ADMIN_KEY;
 use tenancy_core::rules::gates::ALLOWED_BY_NAME;
 
 /// A write request.
@@ -35,7 +38,17 @@ pub struct WriteRequest {
     pub key: Option<IdempotencyKey>,
     headers: HeaderMap,
     body: Bytes,
+    /// Seat of a request with a large body. It is kept until the request is carried out.
+    _seat: Option<Seat>,
 }
+
+/// Size of a body from which its request counts as heavy, in bytes.
+pub const HEAVY_BODY_BYTES: usize = 64 * 1024;
+/// Maximum size of a JSON body that is parsed on the thread of the request, in bytes: that takes less time than a
+/// hand-over.
+const INLINE_JSON_BYTES: usize = 16 * 1024;
+/// The same for several documents. YAML takes much longer.
+const INLINE_YAML_BYTES: usize = 1024;
 
 /// Returns a header that may occur only once, since two values would be ambiguous.
 fn once<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, Error> {
@@ -64,12 +77,19 @@ impl FromRequest<Arc<Server>> for WriteRequest {
             return Err(Error::Unauthenticated.into());
         };
         let mut query = Query::from_request_parts(&mut parts, server).await?;
-        let allow = query.words("allow", &ALLOWED_BY_NAME.map(|name| (name, name)))?;
+        let kinds: Vec<_> = ALLOWED_BY_NAME.into_iter().chain([LAST_ADMIN_KEY]).map(|name| (name, name)).collect();
+        let allow = query.words("allow", &kinds)?;
         let (allow, dry_run) = (allow.into_iter().map(str::to_owned).collect(), query.flag("dry_run")?);
         query.no_others()?;
         let precondition = precondition(&parts.headers)?;
         body::as_it_is(&parts.headers)?;
         let body = body::read(body, &server.limits).await?;
+        let seat = match request.caller.key() {
+            Some(key) if body.len() > HEAVY_BODY_BYTES => {
+                Some(server.key_traffic.heavy_seat(key, server.tenancy.now()).await?)
+            }
+            _ => None,
+        };
         let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
         let key = match (once(&parts.headers, "Idempotency-Key")?, request.caller.key()) {
             (Some(value), Some(key)) => {
@@ -78,7 +98,7 @@ impl FromRequest<Arc<Server>> for WriteRequest {
             }
             _ => None,
         };
-        Ok(Self { request, precondition, allow, dry_run, key, headers: parts.headers, body })
+        Ok(Self { request, precondition, allow, dry_run, key, headers: parts.headers, body, _seat: seat })
     }
 }
 
@@ -87,24 +107,37 @@ impl WriteRequest {
     ///
     /// # Errors
     /// The same as [`body::json`].
-    pub fn document(&self) -> Result<Value, Problem> {
-        body::json(&self.headers, &self.body)
+    pub async fn document(&self) -> Result<Value, Problem> {
+        self.parsed(INLINE_JSON_BYTES, body::json).await
+    }
+
+    /// Parses the body, on another thread if it is large.
+    async fn parsed<T: Send + 'static>(
+        &self,
+        inline_bytes: usize,
+        parse: fn(&HeaderMap, &[u8]) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        if self.body.len() <= inline_bytes {
+            return parse(&self.headers, &self.body);
+        }
+        let (headers, body) = (self.headers.clone(), self.body.clone());
+        elsewhere(move || parse(&headers, &body)).await?
     }
 
     /// Returns the body of a request for which it is optional.
     ///
     /// # Errors
     /// The same as [`body::json`].
-    pub fn document_if_any(&self) -> Result<Value, Problem> {
-        if self.body.is_empty() { Ok(Value::Object(Default::default())) } else { self.document() }
+    pub async fn document_if_any(&self) -> Result<Value, Problem> {
+        if self.body.is_empty() { Ok(Value::Object(Default::default())) } else { self.document().await }
     }
 
     /// Returns the `version` in the body of a DELETE. The body may contain nothing else.
     ///
     /// # Errors
     /// The same as [`body::json`], and [`Error::Invalid`].
-    pub fn version_said(&self) -> Result<Option<i64>, Problem> {
-        let document = self.document_if_any()?;
+    pub async fn version_said(&self) -> Result<Option<i64>, Problem> {
+        let document = self.document_if_any().await?;
         Ok(document::read(&document, |fields, findings| Some(fields.integer("version", 1..=i64::MAX, findings)))?)
     }
 
@@ -112,16 +145,16 @@ impl WriteRequest {
     ///
     /// # Errors
     /// The same as [`body::json`], and [`Error::Invalid`].
-    pub fn nothing_said(&self) -> Result<(), Problem> {
-        Ok(document::read(&self.document_if_any()?, |_, _| Some(()))?)
+    pub async fn nothing_said(&self) -> Result<(), Problem> {
+        Ok(document::read(&self.document_if_any().await?, |_, _| Some(()))?)
     }
 
     /// Returns the body as several documents, YAML or JSON.
     ///
     /// # Errors
     /// The same as [`body::documents`].
-    pub fn documents(&self) -> Result<Vec<Value>, Problem> {
-        body::documents(&self.headers, &self.body)
+    pub async fn documents(&self) -> Result<Vec<Value>, Problem> {
+        self.parsed(INLINE_YAML_BYTES, body::documents).await
     }
 
     /// Carries out the command and answers.

@@ -260,12 +260,12 @@ impl Run<'_> {
         key: Option<IdempotencyKey>,
     ) -> Result<Done<AppliedDocument>, Error> {
         if self.gone.load(Ordering::Relaxed) {
-            return Err(Error::Unauthenticated);
+            return Err(Error::InvalidToken);
         }
         // A file is sent again to continue, so unchanged documents are decided again.
         let keyed = key.map(|key| Keyed { key, answer: kept_line, keeps_unchanged: false });
         let done = self.tenancy.decide_and_commit(document, self.request, keyed.as_ref()).await;
-        self.gone.fetch_or(matches!(done, Err(Error::Unauthenticated)), Ordering::Relaxed);
+        self.gone.fetch_or(matches!(done, Err(Error::InvalidToken)), Ordering::Relaxed);
         done
     }
 

@@ -6,12 +6,14 @@ use crate::tenancy::{RequestContext, Tenancy, fresh_correlation_id};
 use crate::token::Token;
 use serde_json::{Value, json};
 use tenancy_core::apikey::{ApiKey, Role};
+use tenancy_core::changes::Guard;
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::document;
 use tenancy_core::ids::KeyId;
 use tenancy_core::json::Pointer;
 use tenancy_core::rules::keys::{
-    DEFAULT_OVERLAP_SECONDS, MAX_CHILDREN, MAX_NAME_LENGTH_BYTES, MAX_OVERLAP_SECONDS, Rights, create, revoke, rotate,
+    DEFAULT_OVERLAP_SECONDS, MAX_CHILDREN, MAX_NAME_LENGTH_BYTES, MAX_OVERLAP_SECONDS, Rights, create, keep_admin,
+    revoke, rotate,
 };
 use tenancy_core::scope::{SCOPE_RULE, Scope};
 use tenancy_core::{Error, Timestamp, Violation};
@@ -150,6 +152,8 @@ pub struct Revoke {
     /// `with_children`: whether to revoke also its descendants, the keys that were created with it or with its
     /// children.
     pub document: Value,
+    /// Whether the last admin key may be revoked.
+    pub allows_last_admin: bool,
 }
 
 impl Command for Revoke {
@@ -174,7 +178,25 @@ impl Command for Revoke {
             return Err(Error::TooLarge(message));
         }
         let decision = revoke(&key, &children, context)?;
-        Ok(Decided { outcome: decision.key, changes: decision.changes })
+        let mut changes = decision.changes;
+        let revoked: Vec<_> = std::iter::once(&key).chain(&children).collect();
+        let kept = self.keep_admin(tenancy, &revoked, context.now).await?;
+        if let Some(changes) = &mut changes {
+            changes.guards.extend(kept);
+        }
+        Ok(Decided { outcome: decision.key, changes })
+    }
+}
+
+impl Revoke {
+    /// Checks that an admin key remains. Returns the guard under which that holds.
+    async fn keep_admin(&self, tenancy: &Tenancy, revoked: &[&ApiKey], now: Timestamp) -> Result<Option<Guard>, Error> {
+        if !revoked.iter().any(|key| key.role == Role::Admin && key.scope.is_all()) {
+            return Ok(None);
+        }
+        // One more than can be revoked together: if an admin key remains, it is among them.
+        let admins = tenancy.store.admin_keys(MAX_CHILDREN + 2).await?;
+        keep_admin(revoked, &admins, self.allows_last_admin, now)
     }
 }
 

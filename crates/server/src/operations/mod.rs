@@ -15,6 +15,7 @@ pub mod organization_holds;
 pub mod organizations;
 pub mod outcomes;
 pub mod plan;
+pub mod refusals;
 pub mod tenants;
 pub mod versions;
 

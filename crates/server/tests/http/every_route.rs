@@ -217,6 +217,8 @@ async fn no_route_but_open_ones_must_answer_without_a_key_that_may(on: On) {
         let stranger = [("authorization", "Bearer tenancy_0000")];
         let stranger = house.send_as_it_is(sample.method, sample.path, &stranger, ()).await;
         assert_eq!(stranger.status.as_u16(), 401, "{}", sample.path);
+        assert_eq!(stranger.header("www-authenticate"), "Bearer error=\"invalid_token\"");
+        assert!(stranger.body["detail"].as_str().is_some_and(|detail| detail.contains("token")), "{:#}", stranger.body);
         let Requirement::Permission(permission) = needs else { continue };
         let keys = Role::WORDS.iter().filter(|(_, role)| *role != Role::Customer);
         for (_, role) in keys.filter(|(_, role)| !may(*role, permission)) {
@@ -340,6 +342,8 @@ async fn every_write_must_have_one_effect_and_one_answer_under_one_idempotency_k
         if let (Some(shown), "/v1/keys" | "/v1/keys/{key_id}/rotate") = (shown.as_object_mut(), sample.route) {
             assert!(shown.remove("token").is_some());
         }
+        let is_secret = first.body.get("token").is_some();
+        assert_eq!(is_secret, first.header("cache-control").contains("no-store"), "{} {path}", sample.method);
         assert_eq!(second.body, shown, "{} {path}", sample.method);
         assert_eq!(
             (second.header("etag"), second.header("location")),

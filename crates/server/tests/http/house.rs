@@ -12,10 +12,12 @@ use tenancy_core::declared::Declared;
 use tenancy_server::authentication::Authentication;
 use tenancy_server::background::Background;
 use tenancy_server::config::{Jobs, Limits};
+use tenancy_server::http::key_traffic::KeyTraffic;
 use tenancy_server::http::response_cache::ResponseCache;
 use tenancy_server::http::router::router;
 use tenancy_server::http::server::Server;
 use tenancy_server::jobs::Runner;
+use tenancy_server::key_limits::KeyLimits;
 use tenancy_server::metrics::Metrics;
 use tenancy_server::operations::keys::make_first;
 use tenancy_server::provisioner::{Provisioner, Recorder};
@@ -117,7 +119,8 @@ impl Original {
             let made = make_first(&tenancy, name, *role, "test").await.expect("a key");
             keys.push((*role, made.token.reveal().to_owned()));
         }
-        furnish(Arc::new(House::open(tenancy, keys.clone(), Arc::new(Recorder), None))).await;
+        let limits = KeyLimits::default();
+        furnish(Arc::new(House::open(tenancy, keys.clone(), Arc::new(Recorder), None, limits))).await;
         store.close().await;
         let kept = match (postgres, directory) {
             (Some(postgres), _) => Kept::Postgres(postgres),
@@ -173,7 +176,7 @@ async fn empty(on: On) -> &'static Original {
 pub struct House {
     pub server: Arc<Server>,
     pub runner: Arc<Runner>,
-    router: Router,
+    pub router: Router,
     keys: Vec<(Role, String)>,
     next: AtomicU64,
     _directory: Option<TempDir>,
@@ -218,10 +221,21 @@ impl House {
         Self::copy_of(empty(on).await, provisioner).await
     }
 
+    /// A house with these limits on the requests of each key.
+    pub async fn limited(on: On, limits: KeyLimits) -> Self {
+        Self::limited_copy_of(empty(on).await, Arc::new(Recorder), limits).await
+    }
+
     pub async fn copy_of(original: &Original, provisioner: Arc<dyn Provisioner>) -> Self {
+        // A test can send more requests in a second than a customer may.
+        let limits = KeyLimits { scoped_requests_per_second: 0, ..KeyLimits::default() };
+        Self::limited_copy_of(original, provisioner, limits).await
+    }
+
+    async fn limited_copy_of(original: &Original, provisioner: Arc<dyn Provisioner>, limits: KeyLimits) -> Self {
         let place = original.copy();
         let tenancy = Tenancy::new(place.database.open().await.expect("open"), Declared::default());
-        let house = Self::open(tenancy, original.keys.clone(), provisioner, place.directory);
+        let house = Self::open(tenancy, original.keys.clone(), provisioner, place.directory, limits);
         Self { postgres: place.postgres, ..house }
     }
 
@@ -230,6 +244,7 @@ impl House {
         keys: Vec<(Role, String)>,
         provisioner: Arc<dyn Provisioner>,
         directory: Option<TempDir>,
+        limits: KeyLimits,
     ) -> Self {
         let (metrics, stop) = (Arc::new(Metrics::new(&tenancy.commits)), CancellationToken::new());
         let runner =
@@ -243,6 +258,7 @@ impl House {
             metrics,
             response_cache: ResponseCache::new(1 << 20),
             authentication: Authentication::default(),
+            key_traffic: KeyTraffic::new(limits),
             stop,
         });
         Self {

@@ -16,6 +16,7 @@ use tenancy_core::permission::Operation;
 use tenancy_core::rules::keys::{self, Rights};
 use tenancy_server::authentication::Requirement;
 use tenancy_server::http::gate::{Gate, gate};
+use tenancy_server::http::key_traffic::Weight;
 use tenancy_server::tenancy::RequestContext;
 use tenancy_server::token::token_digest;
 use tower::ServiceExt as _;
@@ -62,6 +63,7 @@ fn gated(house: &House, method: &'static str, path: &str, route: MethodRouter) -
         requirement: Requirement::Permission(Operation::ReadTenants),
         method,
         path: path.to_owned(),
+        weight: Weight::Light,
         metrics: house.server.metrics.route(method, path),
     };
     Router::new().route(path, route).route_layer(from_fn_with_state(Arc::new(before), gate))

@@ -1,25 +1,31 @@
-//! Connections that many callers share, with pipelined statements: lists, single reads, upkeep. They carry no session
-//! state.
+//! Connections that many callers share, with pipelined statements: single reads and upkeep; and connections for lists.
+//! They carry no session state.
 
 use super::connection::{Connection, answered};
 use super::fault::{away, failed};
 use super::target::Target;
+use crate::MAX_LISTS_AT_ONCE;
 use crate::rows::{Type, Value};
 use crate::sql::Sql;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tenancy_core::{Error, Timestamp};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
-/// Number of connections for lists. A slow list delays the reads behind it on the same connection.
-const CONNECTIONS: usize = 3;
+/// Number of connections for single reads. They never wait behind a list.
+const CONNECTIONS: usize = 2;
 
 /// Shared connections. Each is opened on first use.
 pub struct Shared {
     target: Target,
     slots: [Slot; CONNECTIONS],
     next: AtomicUsize,
+    /// Connections for lists. Each runs one list at a time, because a slow list delays what is sent behind it.
+    lists: [Slot; MAX_LISTS_AT_ONCE],
+    /// Indexes of the connections that run no list.
+    free: Mutex<Vec<usize>>,
+    turns: Semaphore,
     /// Separate connection for upkeep, so that it never waits behind a list.
     upkeep: Slot,
     /// Separate connection for heartbeats and the clock, so that they never wait behind other upkeep, which may wait
@@ -27,7 +33,26 @@ pub struct Shared {
     heartbeats: Slot,
 }
 
-type Slot = Mutex<Option<Arc<Connection>>>;
+type Slot = AsyncMutex<Option<Arc<Connection>>>;
+
+/// A connection for lists that is in use. Dropping it makes the connection free, also if the list is cancelled.
+struct Taken<'a> {
+    index: usize,
+    free: &'a Mutex<Vec<usize>>,
+}
+
+impl<'a> Taken<'a> {
+    fn of(free: &'a Mutex<Vec<usize>>) -> Option<Self> {
+        let index = free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        Some(Self { index, free })
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.index);
+    }
+}
 
 impl Shared {
     /// Creates shared connections to a server.
@@ -36,8 +61,23 @@ impl Shared {
             target,
             slots: Default::default(),
             next: AtomicUsize::new(0),
+            lists: Default::default(),
+            free: Mutex::new((0..MAX_LISTS_AT_ONCE).collect()),
+            turns: Semaphore::new(MAX_LISTS_AT_ONCE),
             upkeep: Slot::default(),
             heartbeats: Slot::default(),
+        }
+    }
+
+    /// Runs a list on a connection that no other list uses. If the connection is lost, runs it once more on a new one.
+    pub async fn list(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
+        let _turn = self.turns.acquire().await.map_err(|_| Error::Unavailable)?;
+        // There are as many connections as permits. The one that was used last comes first, so that few are opened.
+        let taken = Taken::of(&self.free).ok_or(Error::Busy)?;
+        let slot = &self.lists[taken.index];
+        match self.run(slot, sql, types).await {
+            Err(Error::Unavailable) => self.run(slot, sql, types).await,
+            done => done,
         }
     }
 
@@ -76,7 +116,7 @@ impl Shared {
 
     /// Closes the connections. Later queries open them again.
     pub async fn close(&self) {
-        for slot in self.slots.iter().chain([&self.upkeep, &self.heartbeats]) {
+        for slot in self.slots.iter().chain(&self.lists).chain([&self.upkeep, &self.heartbeats]) {
             slot.lock().await.take();
         }
     }

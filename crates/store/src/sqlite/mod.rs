@@ -1,4 +1,4 @@
-//! SQLite: one file, one process, one writer thread. Reads run on the calling thread.
+//! SQLite: one file, one process, one writer thread. Reads by key run on the calling thread, lists on other threads.
 
 mod connection;
 mod current_rows;
@@ -10,6 +10,8 @@ pub use migrate::{is_marked, look, migrate};
 pub use readers::Readers;
 use writer::Writer;
 
+use crate::MAX_LISTS_AT_ONCE;
+use crate::elsewhere::elsewhere;
 use crate::keyed::{self, KeyedRead, ROWS, Statement};
 use crate::queue::{self, Queue};
 use crate::rows::{Dialect, Type, Value};
@@ -18,6 +20,7 @@ use crate::sql::Sql;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tenancy_core::Error;
+use tokio::sync::Semaphore;
 
 /// Open file. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +33,8 @@ pub struct Sqlite {
     /// Read-only connections.
     pub readers: Arc<Readers>,
     statements: Arc<Statements>,
+    /// Permits of lists.
+    lists: Arc<Semaphore>,
     /// Writer thread; `None` after it was closed.
     thread: Arc<Mutex<Option<std::thread::JoinHandle<()>>>>,
     // Held as long as the file is open.
@@ -72,6 +77,7 @@ impl Sqlite {
             upkeep,
             readers,
             statements: Arc::new(statements),
+            lists: Arc::new(Semaphore::new(MAX_LISTS_AT_ONCE)),
             thread: Arc::new(Mutex::new(Some(thread))),
             _lock: Arc::new(lock),
         })
@@ -80,6 +86,14 @@ impl Sqlite {
     /// Runs a read-only query on the calling thread. It takes microseconds, less than handing it to another thread.
     pub fn rows(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         self.readers.with(|connection| connection::rows_within(connection, sql, types))
+    }
+
+    /// Runs a list on another thread: it can read many rows before it finds those of its page.
+    pub async fn list(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
+        let turn = Arc::clone(&self.lists).acquire_owned().await.map_err(|_| Error::Unavailable)?;
+        let readers = Arc::clone(&self.readers);
+        let read = move || readers.with(|connection| connection::rows_within(connection, &sql, &types));
+        elsewhere(Some(turn), read).await
     }
 
     /// Returns the row with this key, if it exists. Runs on the calling thread.

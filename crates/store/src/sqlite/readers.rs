@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use tenancy_core::Error;
 
-/// Maximum number of idle connections that are kept.
-const MAX_IDLE: usize = 8;
+/// Maximum number of idle connections that are kept: one for each list, and some for reads by key.
+const MAX_IDLE: usize = crate::MAX_LISTS_AT_ONCE + 8;
 
 /// Readers of a file.
 pub struct Readers {

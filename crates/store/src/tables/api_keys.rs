@@ -158,6 +158,20 @@ impl Store {
         self.all(sql).await
     }
 
+    /// Returns admin keys without a scope that are valid now, up to a limit. Those that are valid longest come first.
+    ///
+    /// # Errors
+    /// Same as [`Store::snapshot`].
+    pub async fn admin_keys(&self, limit: usize) -> Result<Vec<ApiKey>, Error> {
+        let mut sql = self.select::<ApiKey>();
+        sql.and("role = {}", Some(Role::Admin))
+            .and("scope = {}", Some(Scope::All))
+            .also("revoked_at IS NULL")
+            .and("(expires_at IS NULL OR expires_at > {})", Some(self.now()))
+            .order("expires_at IS NULL DESC, expires_at DESC, key_id", limit);
+        self.all(sql).await
+    }
+
     /// Returns the keys with these ids; ids without a key are skipped.
     ///
     /// # Errors

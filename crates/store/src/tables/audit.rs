@@ -2,7 +2,7 @@
 
 use crate::Store;
 use crate::current_rows::{Read, columns};
-use crate::list::{bad_cursor, corrupt, cursor, limit, number, place};
+use crate::list::{bad_cursor, converted, cursor, limit, number, place};
 use crate::page::{Listed, Page};
 use crate::rows::{Column, Corrupt, Dialect, Field, Record, Table, Type, Value, described};
 use crate::sql::Sql;
@@ -168,7 +168,7 @@ impl Store {
         let mut types: Vec<_> = TENANT_AUDIT.columns.iter().map(|column| column.ty).collect();
         types.extend([Type::Text, Type::Json]);
         let (rows, more) = self.page(sql, types, page).await?;
-        let mut items = rows.into_iter().map(logged).collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
+        let mut items = converted(rows, logged).await?;
         items.truncate(limit(page));
         let place = |last: &LoggedEvent| cursor("log", &format!("{EPOCH}:{}", last.position));
         let next = if more { items.last().map(place) } else { None };

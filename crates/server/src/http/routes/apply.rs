@@ -34,7 +34,7 @@ use tenancy_core::permission::Operation;
     responses((status = 200, body = AppliedView)),
 )]
 pub async fn apply(State(server): State<Arc<Server>>, mut write: WriteRequest) -> Result<Response, Problem> {
-    let documents = write.documents()?;
+    let documents = write.documents().await?;
     let organizations =
         documents.iter().any(|document| document.get("kind").and_then(Value::as_str) == Some("Organization"));
     if organizations && !write.dry_run {

@@ -4,7 +4,7 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
-use crate::http::respond::json;
+use crate::http::respond::{self, json};
 use crate::http::server::Server;
 use crate::operations::audit;
 use axum::extract::State;
@@ -39,8 +39,12 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Quer
     let (filter, wanted) = read(query)?;
     let listed = audit::list(&server.tenancy, &caller, &filter, &wanted).await?;
     server.tenancy.load_key_names(listed.items.iter().map(|logged| logged.event.actor.as_str())).await?;
-    let viewpoint = caller.viewpoint(&server.tenancy);
-    json(&page(&listed.items, listed.next, |logged| EventView::of(viewpoint, logged.position, &logged.event)))
+    let count = listed.items.len();
+    let render = move || {
+        let viewpoint = caller.viewpoint(&server.tenancy);
+        json(&page(&listed.items, listed.next, |logged| EventView::of(viewpoint, logged.position, &logged.event)))
+    };
+    respond::listed(count, render).await
 }
 
 /// Lists audit events of a tenant, in log order.
@@ -69,8 +73,12 @@ pub async fn of_tenant(
     let (filter, wanted) = read(query)?;
     let listed = audit::of_tenant(&server.tenancy, &caller, &tenant, filter, &wanted).await?;
     server.tenancy.load_key_names(listed.items.iter().map(|logged| logged.event.actor.as_str())).await?;
-    let viewpoint = caller.viewpoint(&server.tenancy);
-    json(&page(&listed.items, listed.next, |logged| EventView::of(viewpoint, logged.position, &logged.event)))
+    let count = listed.items.len();
+    let render = move || {
+        let viewpoint = caller.viewpoint(&server.tenancy);
+        json(&page(&listed.items, listed.next, |logged| EventView::of(viewpoint, logged.position, &logged.event)))
+    };
+    respond::listed(count, render).await
 }
 
 fn read(mut query: Query) -> Result<(AuditFilter, Page), Error> {

@@ -123,7 +123,7 @@ pub async fn remove(
     Named((tenant, environment)): Named<(String, String)>,
     mut write: WriteRequest,
 ) -> Result<Response, Problem> {
-    let (read_at, allow) = (write.version_said()?, std::mem::take(&mut write.allow));
+    let (read_at, allow) = (write.version_said().await?, std::mem::take(&mut write.allow));
     let command = Remove { tenant, environment, precondition: write.precondition.clone(), read_at, allow };
     write.carry_out(&server, command, |_, _, ()| Answer { status: 204, ..Answer::default() }).await
 }
@@ -134,7 +134,7 @@ async fn change(
     how: How,
     mut write: WriteRequest,
 ) -> Result<Response, Problem> {
-    let (document, allow) = (write.document()?, std::mem::take(&mut write.allow));
+    let (document, allow) = (write.document().await?, std::mem::take(&mut write.allow));
     let command = Change { tenant, environment, document, how, precondition: write.precondition.clone(), allow };
     write.carry_out(server, command, written).await
 }

@@ -6,7 +6,7 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
-use crate::http::respond::{json, text};
+use crate::http::respond::{self, json, text};
 use crate::http::server::Server;
 use crate::http::write::WriteRequest;
 use crate::operations::jobs::{self, Cancel, MAX_WAIT_SECONDS, find, wait};
@@ -39,8 +39,12 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Quer
     let (filter, wanted) = read(query)?;
     let listed = jobs::list(&server.tenancy, &caller, &filter, &wanted).await?;
     server.tenancy.load_key_names(listed.items.iter().map(|job| job.requested_by.as_str())).await?;
-    let viewpoint = caller.viewpoint(&server.tenancy);
-    json(&page(&listed.items, listed.next, |job| JobView::row(viewpoint, job)))
+    let count = listed.items.len();
+    let render = move || {
+        let viewpoint = caller.viewpoint(&server.tenancy);
+        json(&page(&listed.items, listed.next, |job| JobView::row(viewpoint, job)))
+    };
+    respond::listed(count, render).await
 }
 
 /// Lists the jobs of a tenant, newest first.
@@ -63,8 +67,12 @@ pub async fn of_tenant(
     let (filter, wanted) = read(query)?;
     let listed = jobs::of_tenant(&server.tenancy, &caller, &tenant, filter, &wanted).await?;
     server.tenancy.load_key_names(listed.items.iter().map(|job| job.requested_by.as_str())).await?;
-    let viewpoint = caller.viewpoint(&server.tenancy);
-    json(&page(&listed.items, listed.next, |job| JobView::row(viewpoint, job)))
+    let count = listed.items.len();
+    let render = move || {
+        let viewpoint = caller.viewpoint(&server.tenancy);
+        json(&page(&listed.items, listed.next, |job| JobView::row(viewpoint, job)))
+    };
+    respond::listed(count, render).await
 }
 
 fn read(mut query: Query) -> Result<(JobFilter, Page), Error> {
@@ -121,7 +129,7 @@ pub async fn cancel(
     Named((tenant, job)): Named<(String, String)>,
     write: WriteRequest,
 ) -> Result<Response, Problem> {
-    let reason = cancellation(&write.document_if_any()?)?;
+    let reason = cancellation(&write.document_if_any().await?)?;
     let command = Cancel { tenant, job, reason, precondition: write.precondition.clone() };
     write.carry_out(&server, command, cancelled).await
 }

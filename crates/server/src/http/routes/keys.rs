@@ -6,12 +6,14 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
-use crate::http::respond::{json, text};
+use crate::http::respond::{self, json, text};
 use crate::http::server::Server;
 use crate::http::write::WriteRequest;
 use crate::operations::keys::{self, Create, NewKey, Revoke, Rotate, find};
 use crate::tenancy::Tenancy;
 use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::CACHE_CONTROL;
 use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::document::{KeyRequest, KeyRevocation, KeyRotation};
@@ -19,6 +21,7 @@ use tenancy_api::key::{Key as KeyView, NewKey as NewKeyView, WhoAmI as WhoAmIVie
 use tenancy_api::list::{List, page};
 use tenancy_core::Error;
 use tenancy_core::apikey::ApiKey;
+use tenancy_core::gated_change::LAST_ADMIN_KEY;
 
 /// Returns the key that this request is sent with.
 #[utoipa::path(
@@ -42,7 +45,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: 
     let wanted = query.page()?;
     query.no_others()?;
     let listed = keys::list(&server.tenancy, &caller, &wanted).await?;
-    json(&page(&listed.items, listed.next, KeyView::of))
+    respond::listed(listed.items.len(), move || json(&page(&listed.items, listed.next, KeyView::of))).await
 }
 
 /// Creates a key. Only this answer contains its token.
@@ -52,8 +55,8 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: 
     responses((status = 201, body = NewKeyView, headers(("Location")))),
 )]
 pub async fn create(State(server): State<Arc<Server>>, write: WriteRequest) -> Result<Response, Problem> {
-    let command = Create { document: write.document()? };
-    write.carry_out_kept(&server, command, made, made_before).await
+    let command = Create { document: write.document().await? };
+    write.carry_out_kept(&server, command, made, made_before).await.map(secret)
 }
 
 /// Returns a key.
@@ -72,9 +75,16 @@ pub async fn get(
 }
 
 /// Revokes a key, which is refused from then on. With `with_children`, also revokes the keys created with it.
+///
+/// If no admin key without a scope would remain, the answer is 409 unless `allow` contains `last-admin-key`.
 #[utoipa::path(
     delete, path = "/v1/keys/{key_id}", tag = "keys", operation_id = "revoke_key",
-    params(("key_id" = String, Path, description = "Id of the key.")),
+    params(
+        ("key_id" = String, Path, description = "Id of the key."),
+        ("allow" = Option<Vec<String>>, Query,
+            description = "`last-admin-key` allows to revoke the last admin key. Only `tenancy db key` on the machine \
+                of the server then creates another."),
+    ),
     request_body(content = Option<KeyRevocation>),
     responses((status = 200, body = KeyView)),
 )]
@@ -83,7 +93,8 @@ pub async fn revoke(
     Named(key): Named<String>,
     write: WriteRequest,
 ) -> Result<Response, Problem> {
-    let command = Revoke { key, document: write.document_if_any()? };
+    let allows_last_admin = write.allow.iter().any(|kind| kind == LAST_ADMIN_KEY);
+    let command = Revoke { key, document: write.document_if_any().await?, allows_last_admin };
     write.carry_out(&server, command, revoked).await
 }
 
@@ -101,8 +112,14 @@ pub async fn rotate(
     Named(key): Named<String>,
     write: WriteRequest,
 ) -> Result<Response, Problem> {
-    let command = Rotate { key, document: write.document_if_any()? };
-    write.carry_out_kept(&server, command, rotated, rotated_before).await
+    let command = Rotate { key, document: write.document_if_any().await? };
+    write.carry_out_kept(&server, command, rotated, rotated_before).await.map(secret)
+}
+
+/// Returns an answer that contains a token. Nobody on its way may store it.
+fn secret(mut answer: Response) -> Response {
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
 }
 
 fn made(_: &Tenancy, _: &Caller, made: &NewKey) -> Answer {

@@ -35,7 +35,7 @@ pub async fn delete(
     Named(tenant): Named<String>,
     write: WriteRequest,
 ) -> Result<Response, Problem> {
-    let read_at = write.version_said()?;
+    let read_at = write.version_said().await?;
     request(&server, tenant, Action::Delete, read_at, write).await
 }
 
@@ -53,7 +53,7 @@ pub async fn activate(
     Named(tenant): Named<String>,
     write: WriteRequest,
 ) -> Result<Response, Problem> {
-    let hold = activation(&write.document_if_any()?)?;
+    let hold = activation(&write.document_if_any().await?)?;
     let command = Activate { tenant, hold, precondition: write.precondition.clone() };
     write.carry_out(&server, command, accepted).await
 }
@@ -70,7 +70,8 @@ pub async fn suspend(
     Named(tenant): Named<String>,
     write: WriteRequest,
 ) -> Result<Response, Problem> {
-    let command = Suspend { tenant, document: write.document_if_any()?, precondition: write.precondition.clone() };
+    let command =
+        Suspend { tenant, document: write.document_if_any().await?, precondition: write.precondition.clone() };
     write.carry_out(&server, command, accepted).await
 }
 
@@ -85,7 +86,7 @@ pub async fn undelete(
     Named(tenant): Named<String>,
     write: WriteRequest,
 ) -> Result<Response, Problem> {
-    write.nothing_said()?;
+    write.nothing_said().await?;
     request(&server, tenant, Action::Undelete, None, write).await
 }
 
@@ -100,7 +101,7 @@ pub async fn purge(
     Named(tenant): Named<String>,
     write: WriteRequest,
 ) -> Result<Response, Problem> {
-    write.nothing_said()?;
+    write.nothing_said().await?;
     request(&server, tenant, Action::Purge, None, write).await
 }
 

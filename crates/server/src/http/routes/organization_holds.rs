@@ -29,7 +29,7 @@ pub async fn suspend(
     write: WriteRequest,
 ) -> Result<Response, Problem> {
     let command =
-        Suspend { organization, document: write.document_if_any()?, precondition: write.precondition.clone() };
+        Suspend { organization, document: write.document_if_any().await?, precondition: write.precondition.clone() };
     let answered = write.carry_out(&server, command, written).await;
     server.tenancy.holds_changed.notify_one();
     answered
@@ -50,7 +50,7 @@ pub async fn activate(
     Named(organization): Named<String>,
     write: WriteRequest,
 ) -> Result<Response, Problem> {
-    let hold = activation(&write.document_if_any()?)?;
+    let hold = activation(&write.document_if_any().await?)?;
     let command = Activate { organization, hold, precondition: write.precondition.clone() };
     let answered = write.carry_out(&server, command, written).await;
     server.tenancy.holds_changed.notify_one();

@@ -6,7 +6,7 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
-use crate::http::respond::{digested, json, text, versioned};
+use crate::http::respond::{self, digested, json, text, versioned};
 use crate::http::server::Server;
 use crate::http::write::WriteRequest;
 use crate::operations::documents::desired::How;
@@ -35,7 +35,12 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: 
     let (filter, wanted) = (OrganizationFilter { q: query.text("q")? }, query.page()?);
     query.no_others()?;
     let listed = organizations::list(&server.tenancy, &caller, &filter, &wanted).await?;
-    json(&page(&listed.items, listed.next, |row| OrganizationView::of(caller.viewpoint(&server.tenancy), row)))
+    let count = listed.items.len();
+    let render = move || {
+        let viewpoint = caller.viewpoint(&server.tenancy);
+        json(&page(&listed.items, listed.next, |row| OrganizationView::of(viewpoint, row)))
+    };
+    respond::listed(count, render).await
 }
 
 /// Creates an organization.
@@ -45,7 +50,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: 
     responses((status = 201, body = OrganizationView, headers(("ETag"), ("Location")))),
 )]
 pub async fn create(State(server): State<Arc<Server>>, write: WriteRequest) -> Result<Response, Problem> {
-    let command = Create { document: write.document()?, precondition: write.precondition.clone() };
+    let command = Create { document: write.document().await?, precondition: write.precondition.clone() };
     write.carry_out(&server, command, written).await
 }
 
@@ -113,13 +118,14 @@ pub async fn close(
     Named(organization): Named<String>,
     write: WriteRequest,
 ) -> Result<Response, Problem> {
-    let read_at = write.version_said()?;
+    let read_at = write.version_said().await?;
     let command = Close { organization, precondition: write.precondition.clone(), read_at };
     write.carry_out(&server, command, written).await
 }
 
 async fn change(server: &Server, organization: String, how: How, write: WriteRequest) -> Result<Response, Problem> {
-    let command = Change { organization, document: write.document()?, how, precondition: write.precondition.clone() };
+    let command =
+        Change { organization, document: write.document().await?, how, precondition: write.precondition.clone() };
     write.carry_out(server, command, written).await
 }
 

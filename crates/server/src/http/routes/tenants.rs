@@ -6,8 +6,7 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
-use crate::http::respond::json;
-use crate::http::respond::text;
+use crate::http::respond::{self, json, text};
 use crate::http::server::Server;
 use crate::http::write::WriteRequest;
 use crate::operations::documents::desired::How;
@@ -50,7 +49,12 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: 
     let (filter, wanted) = (filter(&mut query)?, query.page()?);
     query.no_others()?;
     let listed = tenants::list(&server.tenancy, &caller, &filter, &wanted).await?;
-    json(&page(&listed.items, listed.next, |row| TenantRow::of(caller.viewpoint(&server.tenancy), row)))
+    let count = listed.items.len();
+    let render = move || {
+        let viewpoint = caller.viewpoint(&server.tenancy);
+        json(&page(&listed.items, listed.next, |row| TenantRow::of(viewpoint, row)))
+    };
+    respond::listed(count, render).await
 }
 
 fn filter(query: &mut Query) -> Result<TenantFilter, Error> {
@@ -93,7 +97,7 @@ fn labels(query: &mut Query) -> Result<Vec<(String, String)>, Error> {
     responses((status = 201, body = WrittenView<TenantView>, headers(("ETag"), ("Location")))),
 )]
 pub async fn register(State(server): State<Arc<Server>>, write: WriteRequest) -> Result<Response, Problem> {
-    let command = Register { document: write.document()?, precondition: write.precondition.clone() };
+    let command = Register { document: write.document().await?, precondition: write.precondition.clone() };
     write.carry_out(&server, command, written).await
 }
 
@@ -154,7 +158,7 @@ pub async fn patch(
 }
 
 async fn change(server: &Server, tenant: String, how: How, mut write: WriteRequest) -> Result<Response, Problem> {
-    let (document, allow) = (write.document()?, std::mem::take(&mut write.allow));
+    let (document, allow) = (write.document().await?, std::mem::take(&mut write.allow));
     let command = Change { tenant, document, how, precondition: write.precondition.clone(), allow };
     write.carry_out(server, command, written).await
 }

@@ -4,7 +4,7 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
-use crate::http::respond::json;
+use crate::http::respond::{self, json};
 use crate::http::server::Server;
 use crate::operations::versions;
 use axum::extract::State;
@@ -34,8 +34,12 @@ pub async fn of_tenant(
     query.no_others()?;
     let listed = versions::of_tenant(&server.tenancy, &caller, &tenant, &wanted).await?;
     server.tenancy.load_key_names(listed.items.iter().map(|version| version.actor.as_str())).await?;
-    let viewpoint = caller.viewpoint(&server.tenancy);
-    json(&page(&listed.items, listed.next, |version| TenantVersionView::of(viewpoint, version)))
+    let count = listed.items.len();
+    let render = move || {
+        let viewpoint = caller.viewpoint(&server.tenancy);
+        json(&page(&listed.items, listed.next, |version| TenantVersionView::of(viewpoint, version)))
+    };
+    respond::listed(count, render).await
 }
 
 /// Returns a stored version of a tenant.
@@ -81,6 +85,10 @@ pub async fn of_environment(
     query.no_others()?;
     let listed = versions::of_environment(&server.tenancy, &caller, &tenant, &environment, &wanted).await?;
     server.tenancy.load_key_names(listed.items.iter().map(|version| version.actor.as_str())).await?;
-    let viewpoint = caller.viewpoint(&server.tenancy);
-    json(&page(&listed.items, listed.next, |version| EnvironmentVersionView::of(viewpoint, version)))
+    let count = listed.items.len();
+    let render = move || {
+        let viewpoint = caller.viewpoint(&server.tenancy);
+        json(&page(&listed.items, listed.next, |version| EnvironmentVersionView::of(viewpoint, version)))
+    };
+    respond::listed(count, render).await
 }
