@@ -43,7 +43,7 @@ impl Exit {
             | "idempotency_key_used"
             | "idempotency_key_reused" => Self::Conflict,
             "unauthenticated" | "forbidden" => Self::NotAllowed,
-            "busy" | "unavailable" | "outcome_unknown" => Self::NoServer,
+            "busy" | "locked" | "unavailable" | "outcome_unknown" => Self::NoServer,
             // A 409 that is not a race: refused by the state, a gated change, a cap or a closed organization.
             "not_in_this_state" | "not_allowed_by_name" | "organization_cap_exceeded" | "organization_closed" => {
                 Self::Refused
@@ -88,6 +88,7 @@ mod tests {
             (401, "unauthenticated", 5),
             (403, "forbidden", 5),
             (503, "busy", 8),
+            (503, "locked", 8),
             (503, "unavailable", 8),
             (503, "outcome_unknown", 8),
             (500, "internal", 1),

@@ -65,6 +65,12 @@ pub enum Error {
     /// A bounded queue is full.
     #[error("the server is busy: try again in a second")]
     Busy,
+    /// A session that is not one of ours holds a row that the change needs.
+    #[error(
+        "another database session has locked data that this change needs, and nothing was written: try again, or end that \
+         session (see pg_locks and pg_stat_activity)"
+    )]
+    Locked,
     /// Every attempt lost against concurrent changes.
     #[error("concurrent changes prevented this change, and nothing was written: try again in a second")]
     Overtaken,
@@ -126,6 +132,7 @@ impl Error {
             Self::FieldsForbidden(_) => "fields_forbidden",
             Self::TooLarge(_) => "too_large",
             Self::Busy | Self::Overtaken => "busy",
+            Self::Locked => "locked",
             Self::Unavailable => "unavailable",
             Self::OutcomeUnknown => "outcome_unknown",
             Self::Internal(_) => "internal",
@@ -145,7 +152,7 @@ impl Error {
             Self::Unauthenticated => 401,
             Self::Forbidden(_) | Self::FieldsForbidden(_) => 403,
             Self::TooLarge(_) => 413,
-            Self::Busy | Self::Overtaken | Self::Unavailable | Self::OutcomeUnknown => 503,
+            Self::Busy | Self::Locked | Self::Overtaken | Self::Unavailable | Self::OutcomeUnknown => 503,
             Self::Internal(_) => 500,
         }
     }
