@@ -126,12 +126,8 @@ impl Tenancy {
         }
         let (mut turn, mut since) = (None, Instant::now());
         for lost in 0.. {
-            if lost > MAX_LOST_WITHOUT_PAUSE {
-                if since.elapsed() > MAX_TIME_OVERTAKEN {
-                    break;
-                }
-                let pauses = (lost - MAX_LOST_WITHOUT_PAUSE).min(MAX_PAUSES);
-                tokio::time::sleep(PAUSE * u32::try_from(pauses).unwrap_or(1)).await;
+            if !may_decide_again(lost, since).await {
+                break;
             }
             let mut context = self.context(request)?;
             let decided = command.decide(self, &request.caller, &mut context).await;
@@ -210,6 +206,16 @@ impl Tenancy {
         };
         first.map_or_else(|| decided.map(Done::Now), |first| Ok(Done::Before(first)))
     }
+}
+
+/// Whether an operation that has lost this often may be decided once more. Pauses if it has lost many times.
+async fn may_decide_again(lost: usize, since: Instant) -> bool {
+    let Some(many) = lost.checked_sub(MAX_LOST_WITHOUT_PAUSE).filter(|many| *many > 0) else { return true };
+    if since.elapsed() > MAX_TIME_OVERTAKEN {
+        return false;
+    }
+    tokio::time::sleep(PAUSE * u32::try_from(many.min(MAX_PAUSES)).unwrap_or(1)).await;
+    true
 }
 
 /// Returns what has changed, for conflicts that concern every command.
