@@ -91,6 +91,12 @@ pub enum Error {
     /// A bounded queue is full.
     #[error("the server is busy: try again in a second")]
     Busy,
+    /// A session that is not one of ours holds a row that the change needs.
+    #[error(
+        "another database session has locked data that this change needs, and nothing was written: try again, or end that \
+         session (see pg_locks and pg_stat_activity)"
+    )]
+    Locked,
     /// Every attempt lost against concurrent changes.
     #[error("concurrent changes prevented this change, and nothing was written: try again in a second")]
     Overtaken,
@@ -169,6 +175,7 @@ impl Error {
             Self::RateLimited { .. } => "rate_limited",
             Self::TooManyAtOnce => "too_many_at_once",
             Self::Busy | Self::Overtaken => "busy",
+            Self::Locked => "locked",
             Self::Unavailable => "unavailable",
             Self::OutcomeUnknown => "outcome_unknown",
             Self::Internal(_) => "internal",
@@ -189,7 +196,7 @@ impl Error {
             Self::Forbidden(_) | Self::FieldsForbidden(_) => 403,
             Self::TooLarge(_) => 413,
             Self::RateLimited { .. } | Self::TooManyAtOnce => 429,
-            Self::Busy | Self::Overtaken | Self::Unavailable | Self::OutcomeUnknown => 503,
+            Self::Busy | Self::Locked | Self::Overtaken | Self::Unavailable | Self::OutcomeUnknown => 503,
             Self::Internal(_) => 500,
         }
     }

@@ -60,13 +60,18 @@ impl IdempotencyKey {
         &self.digest
     }
 
-    /// Returns the first answer, if one is stored.
+    /// Returns the first answer, if one is stored. It is a promise like the first one, so it must survive the same
+    /// failures: where commits wait for a standby, the standby has it before it is returned.
     ///
     /// # Errors
     /// [`Error::IdempotencyKeyReused`] if it answered another request.
     pub async fn first_answer(&self, tenancy: &Tenancy) -> Result<Option<Answer>, Error> {
         match tenancy.store.answer(&self.digest).await? {
-            Some(record) => self.answer_of(&record).map(Some),
+            Some(record) => {
+                let answer = self.answer_of(&record)?;
+                tenancy.store.confirm().await?;
+                Ok(Some(answer))
+            }
             None => Ok(None),
         }
     }

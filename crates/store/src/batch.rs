@@ -105,14 +105,6 @@ impl<'a> ReadSet<'a> {
         needs
     }
 
-    /// Whether both need the lock of one row.
-    pub fn meets(&self, other: &Self) -> bool {
-        !self.organizations.is_disjoint(&other.organizations)
-            || !self.tenants.is_disjoint(&other.tenants)
-            || !self.jobs.is_disjoint(&other.jobs)
-            || !self.api_keys.is_disjoint(&other.api_keys)
-    }
-
     fn add(&mut self, guard: &'a Guard) {
         match guard {
             Guard::IdempotencyKeyUnused(digest) => self.answers.insert(digest),

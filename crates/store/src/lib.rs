@@ -139,6 +139,18 @@ impl Store {
         Ok(receipt)
     }
 
+    /// Waits until everything that can be read now also survives a failover to a synchronous standby. What was committed while
+    /// the standby was away can be visible without it. Costs one statement if there is no such standby.
+    ///
+    /// # Errors
+    /// [`Error::OutcomeUnknown`] if no standby confirms it in time.
+    pub async fn confirm(&self) -> Result<(), Error> {
+        match &self.engine {
+            Engine::Postgres(postgres) => postgres.confirm().await.map_err(|_| Error::OutcomeUnknown),
+            _ => Ok(()),
+        }
+    }
+
     /// Resolves with the next hint on the topic after this call. A commit of this process sends a hint, and so does a
     /// commit of another process if the database passes it on. Hints can be missed.
     pub fn notified(&self, topic: Topic) -> Notified<'_> {

@@ -9,6 +9,7 @@ use tenancy_core::Error;
 use tenancy_core::changes::Changes;
 use tenancy_core::judge::{Judgement, Verdict};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 
 /// Maximum number of members that wait; further ones are refused with [`Error::Busy`].
 pub const MAX_WAITING: usize = 4096;
@@ -22,6 +23,8 @@ pub struct Waiting {
     /// The member.
     pub member: Member,
     answer: oneshot::Sender<Result<Receipt, Error>>,
+    /// Since when it waits for a row that a session of others holds.
+    pub set_aside: Option<Instant>,
 }
 
 impl Waiting {
@@ -124,13 +127,24 @@ impl Queue {
             return Err(Error::TooLarge(format!("one change is at most {most} MiB with all its rows: split it")));
         }
         let (answer, answered) = oneshot::channel();
-        self.waiting.try_send(Waiting { member, answer }).map_err(|error| match error {
+        self.waiting.try_send(Waiting { member, answer, set_aside: None }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::Busy,
             mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
         })?;
         self.crowd.grew_to(self.waiting());
         // The committer answers every member before it ends. If it died, the outcome is unknown.
         answered.await.unwrap_or(Err(Error::OutcomeUnknown))
+    }
+
+    /// Passes on a member that has waited in another queue.
+    pub fn pass_on(&self, waiting: Waiting) {
+        if let Err(refused) = self.waiting.try_send(waiting) {
+            let (waiting, error) = match refused {
+                mpsc::error::TrySendError::Full(waiting) => (waiting, Error::Busy),
+                mpsc::error::TrySendError::Closed(waiting) => (waiting, Error::Unavailable),
+            };
+            waiting.tell(Err(error));
+        }
     }
 
     /// How many members wait.

@@ -1,17 +1,18 @@
 //! A private, temporary PostgreSQL cluster.
 
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-
 use crate::account::{give, server_command};
 use crate::database::{Database, url};
 use crate::guard::Guard;
 use crate::settings::Settings;
+use crate::signal::{Signal, signal};
 use crate::{binaries, port, template};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -43,21 +44,47 @@ impl Postgres {
         let guard = Guard::new("tenancy-postgres-");
         let mut postgres = Self { guard, port: 0, databases: AtomicU32::new(0) };
         template::copy_to(&postgres.data_directory());
-        let sockets = postgres.guard.directory().join("s");
+        postgres.start_on_a_free_port(&settings);
+        postgres
+    }
+
+    /// Starts a standby of this cluster that streams from it (`pg_basebackup`).
+    #[must_use]
+    pub fn standby(&self) -> Self {
+        let guard = Guard::new("tenancy-standby-");
+        let mut standby = Self { guard, port: 0, databases: AtomicU32::new(0) };
+        let data = standby.data_directory();
+        std::fs::create_dir(&data).expect("make the data directory");
+        std::fs::set_permissions(&data, Permissions::from_mode(0o700)).expect("close the data directory");
+        give(&data);
+        let copied = server_command(&self.program("pg_basebackup"), &data)
+            .args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"])
+            .arg("--pgdata")
+            .arg(&data)
+            .arg("--dbname")
+            .arg(format!("host=127.0.0.1 port={} user=postgres", self.port))
+            .output()
+            .expect("run pg_basebackup");
+        assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
+        standby.start_on_a_free_port(&Settings::default());
+        standby
+    }
+
+    fn start_on_a_free_port(&mut self, settings: &Settings) {
+        let sockets = self.guard.directory().join("s");
         std::fs::create_dir(&sockets).expect("make the socket directory");
         give(&sockets);
-
-        let conf = postgres.data_directory().join("postgresql.conf");
+        let conf = self.data_directory().join("postgresql.conf");
         let template = std::fs::read_to_string(&conf).expect("read postgresql.conf");
         for _ in 0..PORT_TRIES {
-            postgres.port = port::free();
-            let ours = settings.to_conf(postgres.port, &sockets.to_string_lossy());
+            self.port = port::free();
+            let ours = settings.to_conf(self.port, &sockets.to_string_lossy());
             std::fs::write(&conf, format!("{template}\n{ours}")).expect("write postgresql.conf");
-            if postgres.try_start() {
-                return postgres;
+            if self.try_start() {
+                return;
             }
         }
-        panic!("PostgreSQL found no free port:\n{}", postgres.log());
+        panic!("PostgreSQL found no free port:\n{}", self.log());
     }
 
     /// Returns one durable cluster for all tests of this process. Each test creates its own
@@ -113,6 +140,12 @@ impl Postgres {
         self.create_database(hint, original.name())
     }
 
+    /// The database of the same name in this cluster, which is a standby of the other.
+    #[must_use]
+    pub fn same(&self, database: &Database) -> Database {
+        Database::new(database.name().to_owned(), self.port)
+    }
+
     fn create_database(&self, hint: &str, template: &str) -> Database {
         let number = self.databases.fetch_add(1, Ordering::Relaxed) + 1;
         let name = format!("{}_{number}", identifier(hint));
@@ -131,6 +164,29 @@ impl Postgres {
     /// has ended.
     pub fn kill(&mut self) {
         self.guard.end(Signal::QUIT);
+    }
+
+    /// Makes a standby a server of its own. Blocks the thread until it accepts writes.
+    pub fn promote(&self) {
+        let promoted = Database::new("postgres".to_owned(), self.port).value("SELECT pg_promote(true, 60)");
+        assert_eq!(promoted, "t", "{}", self.log());
+    }
+
+    /// Stops all processes of the server where they are, without ending them.
+    pub fn freeze(&mut self) {
+        let pid = self.guard.pid().expect("a server that runs");
+        for pid in std::iter::once(pid).chain(children(pid)) {
+            signal(pid, Signal::STOP);
+        }
+    }
+
+    /// Kills all processes of the server at once: what has arrived and was not read yet is lost.
+    pub fn kill_at_once(&mut self) {
+        let pid = self.guard.pid().expect("a server that runs");
+        for pid in std::iter::once(pid).chain(children(pid)) {
+            signal(pid, Signal::KILL);
+        }
+        self.guard.end(Signal::KILL);
     }
 
     /// Starts the server again on the same port with the same data; stops it first if it runs. Blocks the thread until
@@ -167,13 +223,24 @@ impl Postgres {
     }
 }
 
+/// Processes that this one has started, from `/proc`.
+fn children(parent: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").expect("read /proc");
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line.strip_prefix("PPid:").is_some_and(|of| of.trim() == parent.to_string()))
+    })
+    .collect()
+}
+
 /// Same check as `pg_ctl start --wait`: the first line of the lock file is the process id, the eighth is the status.
 fn says_ready(status: &std::path::Path, pid: u32) -> bool {
     let Ok(status) = std::fs::read_to_string(status) else {
         return false;
     };
     let mut lines = status.lines();
-    lines.next() == Some(pid.to_string().as_str()) && lines.nth(6).map(str::trim) == Some("ready")
+    lines.next() == Some(pid.to_string().as_str()) && matches!(lines.nth(6).map(str::trim), Some("ready" | "standby"))
 }
 
 /// Creates an identifier that needs no quotes.

@@ -119,7 +119,8 @@ impl UnderWay {
         match self.ended {
             Ended::Completed => line!(info, "job completed"),
             Ended::Failed(_) => line!(warn, "job failed"),
-            Ended::Lost => line!(warn, "job lease lost; another process continues when the lease ends"),
+            // Nothing is wrong: every write of a job is fenced by its lease.
+            Ended::Lost => line!(info, "job handed over: another process has its lease and continues it"),
             Ended::Waits => line!(debug, "job waits"),
             Ended::GivenBack => line!(info, "job released"),
         }

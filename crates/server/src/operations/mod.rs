@@ -24,15 +24,26 @@ use crate::authentication::Caller;
 use crate::idempotency::IdempotencyKey;
 use crate::tenancy::{RequestContext, Tenancy};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tenancy_core::Error;
 use tenancy_core::changes::{Changes, Conflict};
 use tenancy_core::decision_context::DecisionContext;
 
-/// Maximum number of decisions of one operation. After that, it fails because others keep changing the same rows.
-const MAX_DECISIONS: usize = 16;
+/// How long an operation is decided again because others keep changing the same rows, counted from its turn. The queues of
+/// several processes are like lots that are drawn for each commit: each head of a queue wins some round.
+const MAX_TIME_OVERTAKEN: Duration = Duration::from_secs(20);
 
 /// Number of lost commits after which an operation waits in a queue.
 const MAX_LOST_WITHOUT_TURN: usize = 1;
+
+/// Number of lost commits after which an operation pauses before it decides again: so many losses in a row are no chance.
+const MAX_LOST_WITHOUT_PAUSE: usize = 16;
+
+/// The pause; it grows by this much with each further loss, up to [`MAX_PAUSES`] times.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// The longest pause, as a multiple of [`PAUSE`].
+const MAX_PAUSES: usize = 25;
 
 /// A requested change.
 pub trait Command: Send + Sync + 'static {
@@ -114,8 +125,11 @@ impl Tenancy {
         {
             return Ok(Done::Before(answer));
         }
-        let mut turn = None;
-        for lost in 0..MAX_DECISIONS {
+        let (mut turn, mut since) = (None, Instant::now());
+        for lost in 0.. {
+            if !may_decide_again(lost, since).await {
+                break;
+            }
             let mut context = self.context(request)?;
             let decided = command.decide(self, &request.caller, &mut context).await;
             let Ok(Decided { outcome, changes: Some(mut changes) }) = decided else {
@@ -147,7 +161,11 @@ impl Tenancy {
                 }
                 (Err(Error::Conflict(ref conflict)), _) if let Some(id) = command.moved(conflict) => {
                     if lost >= MAX_LOST_WITHOUT_TURN {
+                        let waits = turn.is_none();
                         turn = Some(self.contention.wait(id, turn).await);
+                        if waits {
+                            since = Instant::now();
+                        }
                     }
                 }
                 (Err(error), _) => {
@@ -177,12 +195,28 @@ impl Tenancy {
             _ => None,
         };
         let first = match kept {
-            Some((record, (key_id, version))) => self.store.keep_answer(record, key_id, version).await?,
-            None => self.store.answer(keyed.key.digest()).await?,
+            Some((record, (key_id, version))) => {
+                let first = self.store.keep_answer(record, key_id, version).await?;
+                let first = first.map(|first| keyed.key.answer_of(&first)).transpose()?;
+                if first.is_some() {
+                    self.store.confirm().await?;
+                }
+                first
+            }
+            None => keyed.key.first_answer(self).await?,
         };
-        let first = first.map(|first| keyed.key.answer_of(&first)).transpose()?;
         first.map_or_else(|| decided.map(Done::Now), |first| Ok(Done::Before(first)))
     }
+}
+
+/// Whether an operation that has lost this often may be decided once more. Pauses if it has lost many times.
+async fn may_decide_again(lost: usize, since: Instant) -> bool {
+    let Some(many) = lost.checked_sub(MAX_LOST_WITHOUT_PAUSE).filter(|many| *many > 0) else { return true };
+    if since.elapsed() > MAX_TIME_OVERTAKEN {
+        return false;
+    }
+    tokio::time::sleep(PAUSE * u32::try_from(many.min(MAX_PAUSES)).unwrap_or(1)).await;
+    true
 }
 
 /// Returns what has changed, for conflicts that concern every command.

@@ -272,6 +272,13 @@ impl House {
         }
     }
 
+    /// Another process on the same PostgreSQL.
+    pub async fn beside(&self) -> Self {
+        let database = Database::Postgres(self.postgres.as_ref().expect("PostgreSQL").url());
+        let tenancy = Tenancy::new(database.open().await.expect("open"), Declared::default());
+        Self::open(tenancy, self.keys.clone(), Arc::new(Recorder), None)
+    }
+
     pub fn token(&self, role: Role) -> &str {
         &self.keys.iter().find(|(of, _)| *of == role).expect("a key of each role").1
     }

@@ -4,6 +4,7 @@
 mod apply;
 mod background;
 mod connections;
+mod contention;
 mod environments;
 mod every_route;
 mod expiry;

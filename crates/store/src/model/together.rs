@@ -21,6 +21,11 @@ pub enum Next {
 }
 
 impl Store {
+    /// From now on this process takes a PostgreSQL server that does not answer within this time for silent.
+    pub fn shorten_silence(to: std::time::Duration) {
+        crate::postgres::shorten_silence(to);
+    }
+
     /// Commits all changes at once, in one batch up to the size limit of a batch. No batch is taken before all of them
     /// wait.
     pub async fn commit_together(&self, all: Vec<Changes>) -> Vec<Result<Receipt, Error>> {

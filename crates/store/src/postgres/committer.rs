@@ -1,19 +1,22 @@
 //! The committer: one connection that commits batch after batch. While a batch is in flight, the next one is sent behind it if
 //! enough changes wait. `docs/commit-path.md` describes the whole path.
 
+use super::aside::{Aside, Blocked};
 use super::connection::{Connection, answered};
 use super::fault::{Failure, Fault};
 use super::flushes::Flushes;
+use super::held_rows::HeldRows;
 use super::in_flight::{FinishedBatch, InFlightBatch};
 use super::retry::{MAX_TIME_ALONE, RetryState, Step, refusal};
 use super::target::Target;
 use crate::batch::{ReadSet, judged};
-use crate::queue::{Intake, Waiting};
+use crate::queue::{self, Intake, Waiting};
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use tenancy_core::Error;
-use tenancy_core::judge::{CurrentRows, Verdict};
+use tenancy_core::changes::Conflict;
+use tenancy_core::judge::{CurrentRows, Judgement, Verdict};
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 use tokio::time::Instant;
 
@@ -23,26 +26,30 @@ pub struct Committer {
     connection: Option<Arc<Connection>>,
     /// The session of the newest connection; the next connection ends it.
     session: Option<String>,
-    intake: Intake,
+    pub(super) intake: Intake,
     flushes: Arc<Flushes>,
     /// How many members were in the last batch that another could be sent behind.
     committed_before: usize,
+    /// Rows that were found held by sessions of others; shared with the lane beside.
+    pub(super) held: Arc<HeldRows>,
+    /// Where members are put that need one of them.
+    pub(super) aside: Aside,
 }
 
 /// The batch that is being committed, and the one that was begun behind it, if any.
-struct Pipeline {
+pub(super) struct Pipeline {
     current: Batch,
     next: Option<Batch>,
 }
 
 /// A batch that is not finished.
-struct Batch {
-    stage: Stage,
-    retry: RetryState,
+pub(super) struct Batch {
+    pub(super) stage: Stage,
+    pub(super) retry: RetryState,
 }
 
 /// How far a run of a batch has come.
-enum Stage {
+pub(super) enum Stage {
     /// Nothing is sent.
     Waiting(Vec<Waiting>),
     /// Its rows are locked and read.
@@ -72,9 +79,22 @@ struct Failed {
 }
 
 impl Committer {
-    /// A committer; it connects when there is something to commit.
-    pub fn new(target: Target, intake: Intake) -> Self {
-        Self { target, connection: None, session: None, intake, flushes: Arc::new(Flushes::new()), committed_before: 0 }
+    /// A committer, and the lane beside it for members that need a row that others hold. Each connects when it has something
+    /// to commit.
+    pub fn with_lane(target: &Target, intake: Intake) -> (Self, Self) {
+        let (lane, lane_intake) = queue::queue();
+        let held = Arc::new(HeldRows::default());
+        let made = |intake, aside| Self {
+            target: target.clone(),
+            connection: None,
+            session: None,
+            intake,
+            flushes: Arc::new(Flushes::new()),
+            committed_before: 0,
+            held: Arc::clone(&held),
+            aside,
+        };
+        (made(intake, Aside::Lane(lane)), made(lane_intake, Aside::NextRound(Vec::new())))
     }
 
     /// Commits until the queue is closed and empty. `stop` closes it.
@@ -88,10 +108,14 @@ impl Committer {
             let current = match next {
                 Some(Batch { stage, retry }) => Batch { stage, retry: retry.starting_now() },
                 None => match self.wait(&mut stop).await {
-                    Some(members) => Batch::at(Stage::Waiting(members)),
+                    Some(members) => Batch::at(Stage::Waiting(self.without_held(members))),
                     None => return,
                 },
             };
+            if matches!(&current.stage, Stage::Waiting(members) if members.is_empty()) {
+                next = None;
+                continue;
+            }
             let mut pipeline = Pipeline::from(current);
             self.settle(&mut pipeline).await;
             next = pipeline.next;
@@ -109,15 +133,27 @@ impl Committer {
         self.intake.next().await
     }
 
-    /// Runs the current batch until every member is answered, or is put off to the next batch. Returns the failure for which
-    /// the members were refused, if they were.
-    async fn settle(&mut self, pipeline: &mut Pipeline) -> Option<Fault> {
+    /// Runs the current batch until every member is answered, is put off to the next batch, or is set aside.
+    pub(super) async fn settle(&mut self, pipeline: &mut Pipeline) {
         loop {
-            let Failed { members, failure, presumed } = match self.attempt(pipeline).await {
-                Ok(()) => return None,
+            let Failed { mut members, mut failure, presumed } = match self.attempt(pipeline).await {
+                Ok(()) => return,
                 Err(failed) => *failed,
             };
             let retry = &mut pipeline.current.retry;
+            // What may be committed already is not set aside: its time to find out is limited.
+            if failure.fault == Fault::Locked && !retry.unknown {
+                (members, failure.fault) = match self.blocked(members, failure.of_head).await {
+                    Blocked::Rest(rest) if rest.is_empty() => return,
+                    Blocked::Rest(rest) => {
+                        retry.again = true;
+                        pipeline.current.stage = Stage::Waiting(rest);
+                        continue;
+                    }
+                    Blocked::Crowded(members) => (members, Fault::Crowded),
+                    Blocked::Hidden(members) => (members, Fault::Hidden),
+                };
+            }
             match retry.after(&failure, presumed, members.len()) {
                 Step::Read => self.flushes.organizations.was_wrong(),
                 Step::Reconnect(pause) => {
@@ -127,34 +163,36 @@ impl Committer {
                 Step::Rerun => {}
                 Step::Alone => {
                     self.alone(members, *retry, &failure.what).await;
-                    return None;
+                    return;
+                }
+                Step::SetAside => {
+                    members.into_iter().for_each(|waiting| self.set_aside_with_its_tenant(waiting));
+                    return;
                 }
                 Step::Refuse => {
                     refuse(members, failure.fault, retry.unknown, &failure.what);
                     if failure.away {
                         self.intake.refuse(&Error::Unavailable);
                     }
-                    return Some(failure.fault);
+                    return;
                 }
             }
             pipeline.current.stage = Stage::Waiting(members);
         }
     }
 
-    /// Runs each member alone. If a member waits for a lock in vain, the members that need one of its rows run last: they may
-    /// wait for the same lock, and the others do not.
+    /// Runs each member alone.
     async fn alone(&mut self, members: Vec<Waiting>, retry: RetryState, what: &str) {
         let began = Instant::now();
         let mut members = VecDeque::from(members);
         while began.elapsed() < MAX_TIME_ALONE {
             let Some(member) = members.pop_front() else { return };
-            let guards = member.member.changes.guards.clone();
-            // The member ran before, so no batch is begun behind it.
-            let batch = Batch { stage: Stage::Waiting(vec![member]), retry: retry.alone() };
-            if Box::pin(self.settle(&mut batch.into())).await == Some(Fault::Locked) {
-                let locked = ReadSet::of_guards(&guards);
-                let meets = |waiting: &Waiting| locked.meets(&ReadSet::of_guards(&waiting.member.changes.guards));
-                members.make_contiguous().sort_by_key(meets);
+            // A member before it may have found the row held that this one needs.
+            let member = if retry.unknown { vec![member] } else { self.without_held(vec![member]) };
+            if !member.is_empty() {
+                // The member ran before, so no batch is begun behind it.
+                let batch = Batch { stage: Stage::Waiting(member), retry: retry.alone() };
+                Box::pin(self.settle(&mut batch.into())).await;
             }
         }
         refuse(members.into(), Fault::Slow, retry.unknown, what);
@@ -163,29 +201,31 @@ impl Committer {
     /// Runs the current batch once, from the stage that it has reached. If it is committed, its members are answered. A member
     /// whose receipt is found is done: an earlier run was committed.
     async fn attempt(&mut self, pipeline: &mut Pipeline) -> Result<(), Box<Failed>> {
-        let again = pipeline.current.retry.again;
+        let retry = pipeline.current.retry;
+        let again = retry.again;
         let stage = std::mem::replace(&mut pipeline.current.stage, Stage::Waiting(Vec::new()));
         let (members, found) = match stage {
             Stage::InFlight(batch) => return self.finish(batch, again, &mut pipeline.next).await,
             Stage::Read(members, found) => (members, Some(*found)),
             Stage::Waiting(members) => (members, None),
         };
-        match self.send(members, found, again).await? {
+        match self.send(members, found, retry).await? {
             Some(batch) => self.finish(batch, again, &mut pipeline.next).await,
             None => Ok(()),
         }
     }
 
     /// The connection, and whether it is new.
-    async fn connect(&mut self) -> Result<(Arc<Connection>, bool), Failure> {
+    pub(super) async fn connect(&mut self) -> Result<(Arc<Connection>, bool), Failure> {
         if let Some(connection) = self.connection.as_ref().filter(|connection| !connection.is_closed()) {
             return Ok((Arc::clone(connection), false));
         }
         self.flushes.organizations.forget();
-        let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
-        let connection = Arc::new(opened.ok_or_else(Failure::away)?.map_err(|error| Failure::refused(&error))?);
+        let opened = Connection::open_soon(&self.target, &Target::committing_settings()).await;
+        let refused = |error| Failure::refused(&error, &self.target);
+        let connection = Arc::new(opened.ok_or_else(Failure::away)?.map_err(refused)?);
         let session = answered(connection.succeed(self.session.as_deref())).await;
-        self.session = session.ok_or_else(Failure::away)?.map_err(|error| Failure::refused(&error))?;
+        self.session = session.ok_or_else(Failure::away)?.map_err(refused)?;
         self.connection = Some(Arc::clone(&connection));
         Ok((connection, true))
     }
@@ -195,12 +235,13 @@ impl Committer {
         &mut self,
         members: Vec<Waiting>,
         found: Option<CurrentRows>,
-        again: bool,
+        RetryState { again, patient, .. }: RetryState,
     ) -> Result<Option<InFlightBatch>, Box<Failed>> {
         let (connection, is_new) = match self.connect().await {
             Ok(connected) => connected,
             Err(failure) => return Err(self.failed(members, failure).await),
         };
+        connection.set_patient(patient);
         let (members, found) = match found {
             // On a new connection the transaction in which the rows were read is gone.
             Some(found) if !is_new => (members, Ok(found)),
@@ -221,7 +262,14 @@ impl Committer {
         if judgement.verdicts.contains(&Verdict::In) {
             return Ok(Some(InFlightBatch::new(&connection, &self.flushes, members, judgement, None)));
         }
-        self.roll_back().await;
+        if finds_an_answer(&judgement) {
+            let confirmed = self.flushes.confirm(&connection);
+            if let Err(failure) = Failure::unless_answered(true, confirmed).await {
+                return Err(self.failed(members, failure).await);
+            }
+        } else {
+            self.roll_back().await;
+        }
         self.intake.tell(members, judgement, 0);
         Ok(None)
     }
@@ -263,6 +311,7 @@ impl Committer {
         batch.sent().await;
         batch.finish_or(pin!(self.intake.gathered(enough))).await;
         let members = if batch.is_finished() { Vec::new() } else { self.intake.ready() };
+        let members = self.without_held(members);
         if members.is_empty() {
             return self.end(batch.finished().await).await;
         }
@@ -351,7 +400,7 @@ impl Committer {
 
     /// Ends the transaction, and forgets what is known of organizations. A connection that is lost, or on which this fails, is
     /// opened again.
-    async fn clear_up(&mut self, failure: &Failure) {
+    pub(super) async fn clear_up(&mut self, failure: &Failure) {
         self.flushes.organizations.forget();
         if failure.fault == Fault::Lost {
             self.connection = None;
@@ -359,13 +408,19 @@ impl Committer {
         self.roll_back().await;
     }
 
-    async fn roll_back(&mut self) {
+    pub(super) async fn roll_back(&mut self) {
         if let Some(connection) = &self.connection
             && !matches!(answered(connection.execute("ROLLBACK")).await, Some(Ok(())))
         {
             self.connection = None;
         }
     }
+}
+
+/// Whether a member is answered by what an earlier run, or an earlier request with the same Idempotency-Key, has committed.
+fn finds_an_answer(judgement: &Judgement) -> bool {
+    let finds = |verdict: &Verdict| matches!(verdict, Verdict::Done | Verdict::Out(Conflict::IdempotencyKeyUsed(_)));
+    judgement.verdicts.iter().any(finds)
 }
 
 /// Refuses members: their changes are not committed, or it is unknown whether they are.

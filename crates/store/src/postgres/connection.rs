@@ -1,19 +1,21 @@
 //! One connection: statements are prepared once (or unnamed, behind a pooler), and values are converted to PostgreSQL's types.
 
 use super::rows::row_types;
-use super::target::{CONNECT_TIMEOUT, STATEMENT_TIMEOUT_SECONDS, Target};
+use super::target::{CONNECT_TIMEOUT, LOCK_TIMEOUT_SECONDS, STATEMENT_TIMEOUT_SECONDS, Target};
 use crate::rows::{Type, Value, size};
 use crate::sql::Sql;
 use futures_util::TryStreamExt;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tenancy_core::Timestamp;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 use tokio_postgres::types::{ToSql, Type as PgType};
-use tokio_postgres::{Client, Error, NoTls, Row, Statement};
+use tokio_postgres::{AsyncMessage, Client, Error, NoTls, Row, Statement};
 
 /// Makes the server's process keep memory that statements free. glibc's allocator returns freed memory to the system, and
 /// faults it in again for every statement, until one large block has been allocated and freed.
@@ -23,10 +25,16 @@ const KEEP_MEMORY: &str = "SELECT length(repeat('x', 4000000))";
 const WRITE_IN_TRANSACTIONS_ONLY: &str =
     "SELECT FROM log_head WHERE false FOR NO KEY UPDATE; SET default_transaction_read_only = on";
 /// Ends a session, and fails if it has not ended within five seconds. The session's start is part of its name, because the
-/// operating system reuses process numbers.
-const END_SESSION: &str = "SELECT CASE WHEN pg_terminate_backend(pid, 5000) THEN 1 \
+/// operating system reuses process numbers. Where commits wait for a standby, a session that works is left alone: if it is
+/// ended during that wait, its transaction is committed without the standby, and every reader sees what a failover loses.
+const END_SESSION: &str = "SELECT CASE WHEN state = 'active' AND current_setting('synchronous_standby_names') <> '' \
+    THEN assertion_failed('TN003', 'session ' || $1 || ' may wait for a synchronous standby and is not ended') \
+    WHEN pg_terminate_backend(pid, 5000) THEN 1 \
     ELSE assertion_failed('TN003', 'session ' || $1 || ' has not ended') END FROM pg_stat_activity \
     WHERE pid::text || '@' || backend_start::text = $1";
+/// The function of the server that waits for a standby. Its warnings say that a wait was cancelled; their text may be in the
+/// server's language.
+const STANDBY_WAIT: &str = "SyncRepWaitForLSN";
 const THIS_SESSION: &str =
     "SELECT pid::text || '@' || backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()";
 /// Maximum number of prepared statements of a connection; beyond it all of them are prepared again.
@@ -44,6 +52,10 @@ pub struct Connection {
     turn: tokio::sync::Mutex<()>,
     /// The row types of tables, for a connection without prepared statements, which would know them.
     row_types: HashMap<String, PgType>,
+    /// The next transactions wait for locks as long as possible.
+    patient: AtomicBool,
+    /// The server has cancelled a wait for a standby: see [`Self::is_unconfirmed`].
+    unconfirmed: Arc<AtomicBool>,
 }
 
 /// The task that carries messages to the server and back. It would end only when every statement is answered: with a server
@@ -68,14 +80,15 @@ impl Connection {
     /// Connects. The settings are start-up options; behind a pooler they are made in each transaction.
     pub async fn open(target: &Target, settings: &[(&str, String)]) -> Result<Self, Error> {
         let config = target.with(settings);
+        let unconfirmed = Arc::new(AtomicBool::new(false));
         let (client, task) = match &target.tls {
             Some(tls) => {
                 let (client, connection) = config.connect(tls.clone()).await?;
-                (client, Task(tokio::spawn(connection).abort_handle()))
+                (client, Task(tokio::spawn(driven(connection, Arc::clone(&unconfirmed))).abort_handle()))
             }
             None => {
                 let (client, connection) = config.connect(NoTls).await?;
-                (client, Task(tokio::spawn(connection).abort_handle()))
+                (client, Task(tokio::spawn(driven(connection, Arc::clone(&unconfirmed))).abort_handle()))
             }
         };
         let local = |(name, value): &(&str, String)| format!("; SET LOCAL {name} = '{value}'");
@@ -93,12 +106,31 @@ impl Connection {
             prepared: Mutex::default(),
             turn: Default::default(),
             row_types,
+            patient: AtomicBool::new(false),
+            unconfirmed,
         })
     }
 
-    /// Whether the connection is lost.
+    /// Whether the connection is lost, or must not be used any more.
     pub fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.client.is_closed() || self.is_unconfirmed()
+    }
+
+    /// Whether a COMMIT of this connection may have been answered although no standby has confirmed it: somebody cancelled
+    /// its wait. The answer to COMMIT is the same, so nothing that this connection has committed may be relied on.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.unconfirmed.load(Ordering::SeqCst)
+    }
+
+    /// Whether the next transactions wait for locks as long as possible, and not only for moments.
+    pub fn set_patient(&self, patient: bool) {
+        self.patient.store(patient, Ordering::Relaxed);
+    }
+
+    /// What a transaction sets if it is to wait for locks as long as possible.
+    fn patience(&self) -> String {
+        let patient = self.patient.load(Ordering::Relaxed);
+        if patient { format!("; SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'") } else { String::new() }
     }
 
     /// Whether there is a pooler between this program and the server.
@@ -124,7 +156,7 @@ impl Connection {
 
     /// Begins a transaction.
     pub async fn begin(&self, mode: &str) -> Result<(), Error> {
-        self.client.batch_execute(&format!("BEGIN{mode}{}", self.begin)).await
+        self.client.batch_execute(&format!("BEGIN{mode}{}{}", self.begin, self.patience())).await
     }
 
     /// Runs statements without parameters and results: `COMMIT`, or SQL of a migration.
@@ -206,13 +238,54 @@ impl Connection {
     }
 }
 
+/// Carries messages until the connection ends.
+async fn driven<S, T>(mut connection: tokio_postgres::Connection<S, T>, unconfirmed: Arc<AtomicBool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+        let AsyncMessage::Notice(notice) = message else { continue };
+        if notice.routine() == Some(STANDBY_WAIT) {
+            // This is noticed before the COMMIT behind it is answered.
+            unconfirmed.store(true, Ordering::SeqCst);
+            tracing::warn!(notice = notice.message(), "a commit was not confirmed by the synchronous standby");
+        }
+    }
+}
+
 /// How long to wait for an answer: longer than the server lets a statement run. TCP notices a peer that is gone, but not one
 /// that accepts statements and never answers.
 pub const MAX_SILENCE: Duration = Duration::from_secs(STATEMENT_TIMEOUT_SECONDS + 5);
 
 /// The answer, or `None` after [`MAX_SILENCE`]; then the connection must not be used any more.
 pub async fn answered<T>(answer: impl Future<Output = T>) -> Option<T> {
-    tokio::time::timeout(MAX_SILENCE, answer).await.ok()
+    #[cfg(feature = "model")]
+    let limit = shortened::max_silence();
+    #[cfg(not(feature = "model"))]
+    let limit = MAX_SILENCE;
+    tokio::time::timeout(limit, answer).await.ok()
+}
+
+/// Tests that wait for silence need not wait as long as a server does.
+#[cfg(feature = "model")]
+pub mod shortened {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    static MILLIS: AtomicU64 = AtomicU64::new(0);
+
+    /// From now on this process waits only this long for an answer.
+    pub fn shorten_silence(to: Duration) {
+        MILLIS.store(u64::try_from(to.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(super) fn max_silence() -> Duration {
+        match MILLIS.load(Ordering::Relaxed) {
+            0 => super::MAX_SILENCE,
+            millis => Duration::from_millis(millis),
+        }
+    }
 }
 
 /// A future whose statement is sent when it is first polled.

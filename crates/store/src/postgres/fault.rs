@@ -1,6 +1,9 @@
 //! Classifies errors of PostgreSQL. What is done about each class stands in `retry.rs`.
 
 use super::connection::answered;
+use super::reach::{places_and_reason, reason};
+use super::target::Target;
+use std::error::Error as _;
 use std::future::Future;
 use tenancy_core::Error;
 use tokio_postgres::error::{DbError, Severity, SqlState};
@@ -19,6 +22,11 @@ pub enum Fault {
     Again,
     /// A lock was not granted in time.
     Locked,
+    /// As [`Fault::Locked`], where the lock belongs to another process of ours, or to all of them: the log's head. Their
+    /// commits are slow, and no member is the cause of that.
+    Crowded,
+    /// As [`Fault::Locked`], where no row that a guard names is locked: a member writes another row that somebody holds.
+    Hidden,
     /// A statement took too long.
     Slow,
     /// The server is out of disk, memory or connections.
@@ -88,17 +96,25 @@ pub struct Failure {
     pub what: String,
     /// No connection can be made: every change that waits would fail for the same reason.
     pub away: bool,
+    /// The lock of the log's head was asked for.
+    pub of_head: bool,
 }
 
 impl Failure {
     /// An error before COMMIT was sent: nothing can have been committed.
     pub fn before(error: &tokio_postgres::Error) -> Self {
-        Self { fault: Fault::of(error), unknown: false, what: described(error), away: false }
+        Self { fault: Fault::of(error), unknown: false, what: described(error), away: false, of_head: false }
     }
 
     /// The server does not answer.
     pub fn silence(unknown: bool) -> Self {
-        Self { fault: Fault::Lost, unknown, what: "the server does not answer".to_owned(), away: false }
+        Self { fault: Fault::Lost, unknown, what: "the server does not answer".to_owned(), away: false, of_head: false }
+    }
+
+    /// COMMIT was answered, but its wait for the synchronous standby was cancelled. The connection is given up.
+    pub fn unconfirmed() -> Self {
+        let what = "the wait for the synchronous standby was cancelled".to_owned();
+        Self { fault: Fault::Lost, unknown: true, what, away: false, of_head: false }
     }
 
     /// The server does not answer an attempt to connect.
@@ -107,13 +123,14 @@ impl Failure {
     }
 
     /// A connection is refused. Whatever the reason is, no member caused it.
-    pub fn refused(error: &tokio_postgres::Error) -> Self {
-        Self { fault: Fault::Lost, unknown: false, what: described(error), away: true }
+    pub fn refused(error: &tokio_postgres::Error, target: &Target) -> Self {
+        let what = places_and_reason(error, &target.config);
+        Self { fault: Fault::Lost, unknown: false, what, away: true, of_head: false }
     }
 
     /// The program itself has found something wrong.
     pub fn of_ours(fault: Fault, what: String) -> Self {
-        Self { fault, unknown: false, what, away: false }
+        Self { fault, unknown: false, what, away: false, of_head: false }
     }
 
     /// The result of `asked`, or that the server does not answer in time; `unknown` says whether COMMIT was part of it.
@@ -151,7 +168,7 @@ fn rolls_back(error: &tokio_postgres::Error) -> bool {
 /// The error of a read or of upkeep; nothing has changed, or it does not matter.
 pub fn failed(error: &tokio_postgres::Error) -> Error {
     match Fault::of(error) {
-        Fault::Lost | Fault::Stale | Fault::Full | Fault::Slow | Fault::Locked => {
+        Fault::Lost | Fault::Stale | Fault::Full | Fault::Slow | Fault::Locked | Fault::Crowded | Fault::Hidden => {
             tracing::warn!(error = %described(error), "PostgreSQL is not available");
             Error::Unavailable
         }
@@ -161,8 +178,8 @@ pub fn failed(error: &tokio_postgres::Error) -> Error {
 }
 
 /// A connection that cannot be had: nothing has changed.
-pub fn away(error: &tokio_postgres::Error) -> Error {
-    tracing::warn!(error = %described(error), "PostgreSQL cannot be connected to");
+pub fn away(error: &tokio_postgres::Error, target: &Target) -> Error {
+    tracing::warn!(error = %places_and_reason(error, &target.config), "PostgreSQL cannot be connected to");
     Error::Unavailable
 }
 
@@ -170,7 +187,10 @@ pub fn away(error: &tokio_postgres::Error) -> Error {
 pub fn described(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(server) => format!("{} {}", server.code().code(), server.message()),
-        None => error.to_string(),
+        None => match error.source() {
+            Some(_) => format!("{error}: {}", reason(error)),
+            None => error.to_string(),
+        },
     }
 }
 

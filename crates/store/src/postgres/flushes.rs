@@ -7,6 +7,7 @@ use super::one_statement::OneStatement;
 use super::organization_cache::OrganizationCache;
 use super::preconditions::Preconditions;
 use super::rows::Rows;
+use super::target::LOCK_TIMEOUT_SECONDS;
 use crate::batch::{Appended, Flush, ReadSet, key_text};
 use crate::current_rows::{READS, ROUNDS, Read};
 use crate::rows::{Column, Table, Value, unnest};
@@ -18,10 +19,13 @@ use tenancy_core::judge::CurrentRows;
 use tokio::sync::Notify;
 use tokio_postgres::Row;
 
-/// Locks the log's head, and asserts that it is there: without it no process would wait for another.
+/// Locks the log's head, and asserts that it is there: without it no process would wait for another. From here on the
+/// transaction waits for locks as long as possible: every process waits for the commits of the others here. The limit is set
+/// in the condition, before the row is locked.
 pub(super) const LOCK_HEAD: &str = "SELECT CASE WHEN count(*) = 1 THEN 1 \
     ELSE assertion_failed('TN002', 'log_head: there is no row to lock') END \
-    FROM (SELECT FROM log_head WHERE only_row FOR NO KEY UPDATE) head";
+    FROM (SELECT FROM log_head WHERE only_row AND set_config('lock_timeout', '2s', true) <> '' FOR NO KEY UPDATE) head";
+const _: () = assert!(LOCK_TIMEOUT_SECONDS == 2, "the limit in LOCK_HEAD");
 /// Appends the batch to the log, and asserts the versions of its callers' API keys. A key that is at another version was
 /// revoked; it cannot be revoked between this statement and COMMIT, because that needs the log's head. The newest position
 /// is a scalar subquery and no join: if there is none, the commit fails, and no event is left without a position.
@@ -157,17 +161,34 @@ impl Flushes {
             return Err(Failure::before(error));
         }
         let mut first = None;
-        for answer in answers {
-            let rows = answer.map_err(|error| Failure::after(&error))?;
+        let head_at = usize::from(presumed.is_some()) + asserted.len() + planned.len() - 1;
+        for (at, answer) in answers.into_iter().enumerate() {
+            let rows = answer.map_err(|error| Failure { of_head: at == head_at, ..Failure::after(&error) })?;
             first = rows.first().map(|row| row.try_get::<_, i64>(0));
         }
         if let Some(Err(error)) = commit {
             return Err(Failure::of_commit(&error));
         }
         match first {
+            _ if connection.is_unconfirmed() => Err(Failure::unconfirmed()),
             Some(Ok(first)) => Ok(first),
             _ => Err(Failure::of_ours(Fault::Final, "the log returned no position".to_owned())),
         }
+    }
+
+    /// Commits the transaction that the first flush has begun, with nothing but the lock of the log's head. Where commits wait
+    /// for a standby, the answer says that the standby has everything that was found: what was committed by a session whose
+    /// wait was cancelled, or before the server was started again, is visible although no standby may have it. A transaction
+    /// that writes nothing would not wait; a lock of a row is a write.
+    pub async fn confirm(&self, connection: &Connection) -> Result<(), Failure> {
+        let sent: Vec<Sent<'_, Vec<Row>>> = vec![
+            Box::pin(connection.query(LOCK_HEAD, &[])),
+            Box::pin(async { connection.execute("COMMIT").await.map(|()| Vec::new()) }),
+        ];
+        for answer in together(sent).await {
+            answer.map_err(|error| Failure { unknown: true, of_head: true, ..Failure::after(&error) })?;
+        }
+        if connection.is_unconfirmed() { Err(Failure::unconfirmed()) } else { Ok(()) }
     }
 
     /// The statements that write the rows, kind by kind; inserts that follow each other are one statement.
@@ -210,7 +231,7 @@ impl Flushes {
     }
 }
 
-fn begun(connection: &Connection) -> Sent<'_, Vec<Row>> {
+pub(super) fn begun(connection: &Connection) -> Sent<'_, Vec<Row>> {
     // Behind a pooler the session is not made read only, and where an administrator has made it so, it stays so.
     let write = if connection.is_pooled() { "" } else { " READ WRITE" };
     Box::pin(async move {

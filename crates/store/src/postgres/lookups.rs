@@ -124,7 +124,7 @@ impl Fetcher {
     async fn connect(&mut self) -> Result<(), Error> {
         if self.connection.as_ref().is_none_or(Connection::is_closed) {
             let opened = Connection::open_soon(&self.target, &Target::keyed_settings()).await;
-            self.connection = Some(opened.ok_or(Error::Unavailable)?.map_err(|error| away(&error))?);
+            self.connection = Some(opened.ok_or(Error::Unavailable)?.map_err(|error| away(&error, &self.target))?);
         }
         Ok(())
     }

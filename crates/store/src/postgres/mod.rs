@@ -1,10 +1,12 @@
 //! PostgreSQL: one connection that commits, one that reads by key, a few that many share.
 
+mod aside;
 mod clock;
 mod committer;
 mod connection;
 mod fault;
 mod flushes;
+mod held_rows;
 mod in_flight;
 mod listen;
 mod lookups;
@@ -22,8 +24,11 @@ mod retry;
 mod roles;
 mod rows;
 mod shared;
+mod standby;
 mod target;
 
+#[cfg(feature = "model")]
+pub use connection::shortened::shorten_silence;
 pub use migrate::{is_marked, migrate};
 pub use reach::reach;
 pub use roles::{grant, warnings};
@@ -79,12 +84,15 @@ const READS: &str = "postgres-reads";
 
 /// Runs the committer on a thread of its own. All writes wait for it: among the tasks of the requests it would run only after
 /// all tasks that are ready, and the database would wait with it.
-fn on_its_thread(committer: Committer, stopped: oneshot::Receiver<()>) -> Result<(JoinHandle<()>, Ended), Error> {
+fn on_its_thread(
+    (committer, lane): (Committer, Committer),
+    stopped: oneshot::Receiver<()>,
+) -> Result<(JoinHandle<()>, Ended), Error> {
     let failed = |error: std::io::Error| Error::Internal(format!("no thread for {COMMITS}: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let (ending, ended) = oneshot::channel();
     let work = move || {
-        runtime.block_on(committer.run(stopped));
+        runtime.block_on(async { tokio::join!(committer.run(stopped), lane.run_aside()) });
         // Who does not wait for the end need not hear of it.
         let _ = ending.send(());
     };
@@ -108,7 +116,7 @@ impl Postgres {
         let background = background.map(|task| task.abort_handle());
         let (queue, intake) = queue::queue();
         let (stop, stopped) = oneshot::channel();
-        let (commits, ended) = on_its_thread(Committer::new(target.clone(), intake), stopped)?;
+        let (commits, ended) = on_its_thread(Committer::with_lane(&target, intake), stopped)?;
         let committer = Mutex::new(Some(Running { stop, ended }));
         let (lookups, fetching) = Lookups::new(target.clone());
         // A task among those of the requests, not a thread of its own: after all ready tasks have run, more reads are fetched
@@ -135,11 +143,17 @@ impl Postgres {
         if let Some((why, _)) = reach::why_read_only(&rows) {
             health.warnings.push(why.to_owned());
         }
+        health.wrong.extend(standby::complaint(&self.shared, self.now()).await?);
         let closed = self.committer.lock().unwrap_or_else(PoisonError::into_inner).is_none();
         let running = [(COMMITS, self.commits.is_finished()), (READS, self.reads.is_finished())];
         let ended = running.into_iter().filter(|_| !closed).filter_map(|(name, is_finished)| ended(name, is_finished));
         health.wrong.extend(self.clock.complaint().into_iter().chain(ended));
         Ok(health)
+    }
+
+    /// Waits until the synchronous standbys, if there are any, have everything that can be read now.
+    pub async fn confirm(&self) -> Result<(), Error> {
+        standby::confirm(&self.shared).await
     }
 
     /// Makes the partitions of the log that are missing.

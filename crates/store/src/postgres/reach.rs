@@ -1,5 +1,4 @@
-//! Why a server cannot be reached, in words for the person who starts the process. Later errors say only that it cannot
-//! be reached.
+//! Why a server cannot be reached, in words for the person who starts the process or reads its log.
 
 use super::connection::Connection;
 use super::target::{CONNECT_TIMEOUT, Target};
@@ -83,8 +82,13 @@ fn advice(error: &tokio_postgres::Error) -> Option<String> {
     })
 }
 
+/// Returns where the server was looked for, and why it cannot be reached.
+pub fn places_and_reason(error: &tokio_postgres::Error, config: &Config) -> String {
+    format!("{}: {}", places(config).join(", "), reason(error))
+}
+
 /// Returns the message of the server, or the innermost cause of the driver's error.
-fn reason(error: &tokio_postgres::Error) -> String {
+pub fn reason(error: &tokio_postgres::Error) -> String {
     if let Some(server) = error.as_db_error() {
         return server.message().to_owned();
     }

@@ -34,6 +34,8 @@ pub struct RetryState {
     pub again: bool,
     /// A COMMIT of it may have come through, or may still do so.
     pub unknown: bool,
+    /// It waits for locks as long as possible: those that hold them will soon let go of them.
+    pub patient: bool,
 }
 
 /// What is done about a failure.
@@ -47,6 +49,8 @@ pub enum Step {
     Rerun,
     /// Run each member alone, so that only the member that causes the failure is refused.
     Alone,
+    /// Let it wait in the lane beside, with the members that come for its tenants.
+    SetAside,
     /// Refuse every member.
     Refuse,
 }
@@ -54,7 +58,12 @@ pub enum Step {
 impl RetryState {
     /// Of a batch that has not run.
     pub fn new() -> Self {
-        Self { began: Instant::now(), tries: 0, again: false, unknown: false }
+        Self { began: Instant::now(), tries: 0, again: false, unknown: false, patient: false }
+    }
+
+    /// Of a batch that may have run before, but is not in doubt.
+    pub fn again() -> Self {
+        Self { again: true, ..Self::new() }
     }
 
     /// Of a batch that was sent behind one that failed, and failed with it.
@@ -83,16 +92,21 @@ impl RetryState {
             return Step::Read;
         }
         self.tries += 1;
+        self.patient = matches!(failure.fault, Fault::Locked | Fault::Crowded);
         match failure.fault {
             Fault::Lost | Fault::Stale if self.may_connect() => Step::Reconnect(PAUSE * self.tries.min(MAX_PAUSES)),
             Fault::Lost | Fault::Stale => Step::Refuse,
-            Fault::Again if self.tries < MAX_TRIES_TOGETHER => Step::Rerun,
-            Fault::Locked if self.began.elapsed() < MAX_TIME_LOCKED => Step::Rerun,
+            Fault::Again | Fault::Hidden if self.tries < MAX_TRIES_TOGETHER => Step::Rerun,
+            Fault::Hidden if members == 1 && !self.unknown => Step::SetAside,
+            Fault::Locked | Fault::Crowded if self.began.elapsed() < MAX_TIME_LOCKED => Step::Rerun,
             _ if members > 1 => Step::Alone,
-            Fault::Again | Fault::Locked | Fault::Slow if self.tries < MAX_TRIES_ALONE && self.has_time() => {
+            Fault::Again | Fault::Locked | Fault::Crowded | Fault::Slow
+                if self.tries < MAX_TRIES_ALONE && self.has_time() =>
+            {
                 Step::Rerun
             }
-            Fault::Again | Fault::Locked | Fault::Slow | Fault::Full | Fault::Final => Step::Refuse,
+            Fault::Again | Fault::Locked | Fault::Crowded | Fault::Hidden | Fault::Slow => Step::Refuse,
+            Fault::Full | Fault::Final => Step::Refuse,
         }
     }
 
@@ -112,7 +126,7 @@ pub fn refusal(fault: Fault, unknown: bool, what: &str) -> Error {
     match fault {
         _ if unknown => Error::OutcomeUnknown,
         Fault::Lost | Fault::Stale | Fault::Full => Error::Unavailable,
-        Fault::Again | Fault::Locked | Fault::Slow => Error::Busy,
+        Fault::Again | Fault::Locked | Fault::Crowded | Fault::Hidden | Fault::Slow => Error::Busy,
         Fault::Final => Error::Internal(format!("PostgreSQL: {what}")),
     }
 }
@@ -145,8 +159,12 @@ mod tests {
         for members in [1, 5] {
             assert_eq!(steps(Fault::Lost, members, 2), [pause(1), pause(2)]);
             assert_eq!(steps(Fault::Stale, members, 12)[11], pause(MAX_PAUSES));
-            assert_eq!(steps(Fault::Locked, members, 9), [Step::Rerun; 9]);
+            for waits in [Fault::Locked, Fault::Crowded] {
+                assert_eq!(steps(waits, members, 9), [Step::Rerun; 9]);
+            }
         }
+        assert_eq!(steps(Fault::Hidden, 5, 2), [Step::Rerun, Step::Alone]);
+        assert_eq!(steps(Fault::Hidden, 1, 2), [Step::Rerun, Step::SetAside]);
     }
 
     #[test]

@@ -131,7 +131,8 @@ impl Shared {
             }
             return Err(Error::Unavailable);
         };
-        done.map_err(|error| failed(&error))
+        // What a standby has not confirmed may be lost, although the statement has succeeded.
+        if connection.is_unconfirmed() { Err(Error::Unavailable) } else { done.map_err(|error| failed(&error)) }
     }
 
     async fn connection(&self, slot: &Slot) -> Result<Arc<Connection>, Error> {
@@ -140,7 +141,7 @@ impl Shared {
             return Ok(Arc::clone(connection));
         }
         let opened = Connection::open_soon(&self.target, &Target::shared_settings()).await;
-        let connection = Arc::new(opened.ok_or(Error::Unavailable)?.map_err(|error| away(&error))?);
+        let connection = Arc::new(opened.ok_or(Error::Unavailable)?.map_err(|error| away(&error, &self.target))?);
         *slot = Some(Arc::clone(&connection));
         Ok(connection)
     }

@@ -16,6 +16,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 pub const STATEMENT_TIMEOUT_SECONDS: u64 = 10;
 /// Maximum time that a statement waits for a lock, in seconds.
 pub const LOCK_TIMEOUT_SECONDS: u64 = 2;
+/// Maximum time that a batch waits for a row, in milliseconds. After it, the committer finds out who holds the row.
+pub const ROW_TIMEOUT_MILLIS: u64 = 100;
 /// Maximum time that a transaction may be idle, in seconds.
 pub const IDLE_IN_TRANSACTION_TIMEOUT_SECONDS: u64 = 5;
 /// Maximum time to connect.
@@ -125,6 +127,14 @@ impl Target {
             // An unavoidable scan gets such a high cost that each run would be JIT-compiled first.
             ("jit", "off".to_owned()),
         ]
+    }
+
+    /// As [`Self::keyed_settings`], of a connection that commits: a batch waits only for moments for a row.
+    pub fn committing_settings() -> [(&'static str, String); 6] {
+        Self::keyed_settings().map(|(name, value)| match name {
+            "lock_timeout" => (name, format!("{ROW_TIMEOUT_MILLIS}ms")),
+            _ => (name, value),
+        })
     }
 
     /// Limits of a connection for lists, upkeep or LISTEN.

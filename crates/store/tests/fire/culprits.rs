@@ -200,7 +200,7 @@ async fn must_fail_only_members_that_need_a_locked_row() {
     let members: Vec<_> = members.into_iter().map(|changes| Member { changes, after: None }).collect();
     let answers = together(&bench.store, &members).await;
     let codes: Vec<_> = answers.iter().map(|answer| answer.as_ref().map_or_else(Error::code, |_| "in")).collect();
-    assert_eq!(codes, ["in", "busy", "in", "in"]);
+    assert_eq!(codes, ["in", "locked", "in", "in"]);
     transaction.rollback().await.unwrap();
     bench.store.commit(change).await.unwrap();
 }
@@ -208,7 +208,7 @@ async fn must_fail_only_members_that_need_a_locked_row() {
 /// Another session locks an organization's row until another organization's tenant exists. Members that need the locked
 /// row must not delay the others.
 #[tokio::test]
-async fn must_run_members_that_need_a_locked_row_last() {
+async fn must_run_members_that_need_a_locked_row_when_it_is_free() {
     let (database, [bench]) = processes("last").await;
     bench.organization("acme", json!({})).await;
     bench.organization("kept", json!({})).await;
@@ -224,8 +224,7 @@ async fn must_run_members_that_need_a_locked_row_last() {
         transaction.rollback().await.unwrap();
     };
     let (answers, ()) = tokio::join!(together(&bench.store, &members), kept);
-    let codes: Vec<_> = answers.iter().map(|answer| answer.as_ref().map_or_else(Error::code, |_| "in")).collect();
-    assert_eq!(codes, ["busy", "in", "in", "in"]);
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
 }
 
 /// Answers of three concurrent registrations, of which the server refuses the second with this code.

@@ -34,6 +34,21 @@ impl History {
         members.into_iter().zip(answers).for_each(|(member, answer)| self.told(member, answer));
     }
 
+    /// The same requests and answers, compared with another database: the one that has taken over.
+    pub fn in_database(self, database: &Database) -> Self {
+        Self { database: database.clone(), ..self }
+    }
+
+    /// No two changes were answered with the same position.
+    pub fn each_position_once(&self) {
+        let answered = self.asked.iter().filter_map(|(_, answer)| answer.as_ref().ok()).map(|receipt| receipt.position);
+        let mut positions: Vec<_> = answered.filter(|position| *position > 0).collect();
+        let count = positions.len();
+        positions.sort_unstable();
+        positions.dedup();
+        assert_eq!(positions.len(), count, "a position was given twice");
+    }
+
     /// Visits every answer.
     pub fn each(&self, look: impl FnMut(&Answer)) {
         self.asked.iter().map(|(_, answer)| answer).for_each(look);

@@ -12,6 +12,7 @@ mod engines;
 #[allow(dead_code, unused_imports, unused_macros, reason = "the conformance suite uses all of it")]
 #[path = "../conformance/harness.rs"]
 mod harness;
+mod held;
 mod hints;
 mod history;
 mod migrations;
@@ -21,5 +22,6 @@ mod presumed;
 mod reference;
 mod rig;
 mod rivals;
+mod standby;
 mod tls;
 mod world;

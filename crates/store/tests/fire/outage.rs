@@ -143,7 +143,7 @@ async fn must_refuse_a_batch_at_once_when_the_file_is_locked() {
 }
 
 /// Registers tenants one after the other until it is told to stop.
-async fn register(
+pub async fn register(
     bench: Arc<Bench>,
     client: u64,
     stop: Arc<AtomicBool>,

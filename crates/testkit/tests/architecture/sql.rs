@@ -21,6 +21,8 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("postgres/rows.rs", "description: the types that rows have there"),
     ("postgres/preconditions.rs", "commit: what was presumed"),
     ("postgres/flushes.rs", "commit: the log"),
+    ("postgres/held_rows.rs", "commit: who holds a row"),
+    ("postgres/standby.rs", "commit: what a standby has confirmed"),
     ("sqlite/writer.rs", "commit: the log"),
     ("model/mod.rs", "commit: the log"),
     ("model/rows.rs", "read: the shapes that the model knows"),
