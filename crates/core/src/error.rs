@@ -14,8 +14,8 @@ pub enum Error {
     /// The document is invalid. All errors in it are listed.
     #[error("the document has {}: {}", count(.0.len(), "error"), list(.0))]
     Invalid(Vec<Violation>),
-    /// A change that can destroy data was not confirmed.
-    #[error("this can destroy data: confirm with {}", .0.iter().map(|g| format!("allow={} ({})", g.allow, g.message)).collect::<Vec<_>>().join("; "))]
+    /// A gated change was not confirmed.
+    #[error("this change must be confirmed: send {}", .0.iter().map(|g| format!("allow={} ({})", g.allow, g.message)).collect::<Vec<_>>().join("; "))]
     Gated(Vec<GatedChange>),
     /// The resource does not exist, or is outside the scope of the caller.
     #[error("there is no {kind} {id:?}{}", nearest.as_ref().map(|n| format!("; did you mean {n:?}?")).unwrap_or_default())]
@@ -152,7 +152,7 @@ impl Error {
 
     /// Returns the error for a request on a tombstone.
     pub(crate) fn purged(id: &TenantId) -> Self {
-        Self::NotNow(format!("tenant {id} is purged: its data is destroyed and its id cannot be reused"))
+        Self::NotNow(format!("tenant {id} is purged: its data is destroyed and its id stays taken; choose another id"))
     }
 
     /// Returns the error for a `kind` named `id` that does not exist.

@@ -1,6 +1,6 @@
-//! Gated changes: changes that can destroy data and require a confirmation.
+//! Gated changes: changes that can destroy data, remove a limit or look like a typing error, and require a confirmation.
 
-/// A change that can destroy data and was not confirmed.
+/// A gated change that was not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct GatedChange {
     /// Kind to pass in `allow`: `remove-environment`, `move-region`, …

@@ -16,6 +16,7 @@ pub mod idempotency;
 pub mod jobs;
 pub mod key_names;
 pub mod key_usage;
+pub mod manifests;
 pub mod metrics;
 pub mod operations;
 pub mod precondition;

@@ -5,6 +5,7 @@ use crate::contention::Contention;
 use crate::key_names::KeyNames;
 use crate::key_usage::KeyUsage;
 use crate::metrics::Commits;
+use crate::operations::apply::one_at_a_time::OneAtATime;
 use std::sync::Arc;
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
@@ -33,6 +34,8 @@ pub struct Tenancy {
     pub commits: Commits,
     /// Queues for operations that repeatedly lose to concurrent changes.
     pub contention: Contention,
+    /// Keys whose file is being applied.
+    pub applies: OneAtATime,
     writes: TaskTracker,
 }
 
@@ -64,6 +67,7 @@ impl Tenancy {
             key_usage: KeyUsage::default(),
             commits: Commits::default(),
             contention: Contention::default(),
+            applies: OneAtATime::default(),
             writes: TaskTracker::new(),
         })
     }

@@ -2,6 +2,7 @@
 //! limited.
 
 mod integers;
+pub mod places;
 
 use crate::operations::apply::MAX_DOCUMENTS;
 use serde::de::DeserializeOwned;
@@ -11,8 +12,11 @@ use serde_saphyr::{Location, MessageFormatter, UserMessageFormatter};
 use tenancy_core::Error;
 use tenancy_core::json::Strict;
 
-/// Maximum number of nodes of a text after its aliases are expanded.
-pub const MAX_NODES: usize = 100_000;
+/// Maximum number of nodes of a text: 100 for each document of the largest file.
+pub const MAX_NODES: usize = 2_000_000;
+
+/// Maximum number of nodes that the aliases of a text expand to.
+pub const MAX_ALIASED_NODES: usize = 100_000;
 
 /// Maximum nesting depth.
 pub const MAX_DEPTH: usize = 64;
@@ -75,7 +79,7 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, BadYaml> {
             max_anchors: 1_000,
         },
         alias_limits: serde_saphyr::alias_limits! {
-            max_total_replayed_events: MAX_NODES,
+            max_total_replayed_events: MAX_ALIASED_NODES,
         },
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::Error,
         strict_booleans: true,
@@ -140,7 +144,7 @@ fn too_deep() -> String {
 }
 
 fn too_many_aliases() -> String {
-    format!("it has too many aliases and merges, or they expand to more than {MAX_NODES} keys and values")
+    format!("it has too many aliases and merges, or they expand to more than {MAX_ALIASED_NODES} keys and values")
 }
 
 #[cfg(test)]
@@ -224,8 +228,8 @@ mod tests {
             ("a: 1\nb: *nobody\n", Some((2, 4)), "the alias has no anchor with its name before it".to_owned()),
             ("a: !secret b\n", None, "the tag !secret is not supported; write the value without it".to_owned()),
             (&deep, None, "it is nested more than 64 levels deep".to_owned()),
-            (&many, None, "a file can have at most 5000 documents; split it".to_owned()),
-            (&large, None, "a text can have at most 100000 keys and values; split it".to_owned()),
+            (&many, None, "a file can have at most 20000 documents; split it".to_owned()),
+            (&large, None, "a text can have at most 2000000 keys and values; split it".to_owned()),
             (&merges, None, too_many_aliases()),
         ] {
             let bad = read(text).expect_err(&sentence);

@@ -21,6 +21,12 @@ use tenancy_core::Error;
 use tenancy_core::document;
 use tenancy_core::rules::gates::ALLOWED_BY_NAME;
 
+/// Path of the route whose body is a file of manifests.
+pub const APPLY: &str = "/v1/apply";
+
+/// Size of a body that is parsed at once, in bytes: this takes about a millisecond.
+const SMALL_BYTES: usize = 16 * 1024;
+
 /// A write request.
 pub struct WriteRequest {
     /// Caller and correlation id.
@@ -31,6 +37,8 @@ pub struct WriteRequest {
     pub allow: Vec<String>,
     /// Whether to report what would change, and write nothing.
     pub dry_run: bool,
+    /// Whether to write the other documents if some are refused.
+    pub partial: bool,
     /// Idempotency-Key, if the request has one.
     pub key: Option<IdempotencyKey>,
     headers: HeaderMap,
@@ -66,10 +74,14 @@ impl FromRequest<Arc<Server>> for WriteRequest {
         let mut query = Query::from_request_parts(&mut parts, server).await?;
         let allow = query.words("allow", &ALLOWED_BY_NAME.map(|name| (name, name)))?;
         let (allow, dry_run) = (allow.into_iter().map(str::to_owned).collect(), query.flag("dry_run")?);
+        let partial = query.flag("partial")?;
         query.no_others()?;
         let precondition = precondition(&parts.headers)?;
         body::as_it_is(&parts.headers)?;
-        let body = body::read(body, &server.limits).await?;
+        let body = match parts.uri.path() == APPLY {
+            true => body::read(body, &server.limits.of_a_file()).await?,
+            false => body::read(body, &server.limits).await?,
+        };
         let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
         let key = match (once(&parts.headers, "Idempotency-Key")?, request.caller.key()) {
             (Some(value), Some(key)) => {
@@ -78,7 +90,7 @@ impl FromRequest<Arc<Server>> for WriteRequest {
             }
             _ => None,
         };
-        Ok(Self { request, precondition, allow, dry_run, key, headers: parts.headers, body })
+        Ok(Self { request, precondition, allow, dry_run, partial, key, headers: parts.headers, body })
     }
 }
 
@@ -116,12 +128,17 @@ impl WriteRequest {
         Ok(document::read(&self.document_if_any()?, |_, _| Some(()))?)
     }
 
-    /// Returns the body as several documents, YAML or JSON.
+    /// Returns the body as several documents, YAML or JSON. A large body is parsed on a thread that serves no requests.
     ///
     /// # Errors
     /// The same as [`body::documents`].
-    pub fn documents(&self) -> Result<Vec<Value>, Problem> {
-        body::documents(&self.headers, &self.body)
+    pub async fn documents(&self) -> Result<Vec<Value>, Problem> {
+        if self.body.len() <= SMALL_BYTES {
+            return body::documents(&self.headers, &self.body);
+        }
+        let (headers, body) = (self.headers.clone(), self.body.clone());
+        let parsed = tokio::task::spawn_blocking(move || body::documents(&headers, &body)).await;
+        parsed.unwrap_or_else(|error| Err(Error::Internal(format!("the parser panicked: {error}")).into()))
     }
 
     /// Carries out the command and answers.
@@ -148,11 +165,11 @@ impl WriteRequest {
         answer: fn(&Tenancy, &Caller, &C::Outcome) -> Answer,
         kept: fn(&Tenancy, &Caller, &C::Outcome) -> Answer,
     ) -> Result<Response, Problem> {
-        if self.dry_run {
-            return Err(Error::Malformed(
-                "Only /v1/apply supports dry_run. Remove the parameter. Nothing was changed.".to_owned(),
-            )
-            .into());
+        if let Some((name, _)) =
+            [("dry_run", self.dry_run), ("partial", self.partial)].into_iter().find(|(_, said)| *said)
+        {
+            let message = format!("Only {APPLY} supports {name}. Remove the parameter. Nothing was changed.");
+            return Err(Error::Malformed(message).into());
         }
         let keyed = self.key.map(|key| Keyed { key, answer: kept, keeps_unchanged: true });
         let (tenancy, caller) = (&server.tenancy, self.request.caller.clone());

@@ -89,11 +89,16 @@ fn labels(query: &mut Query) -> Result<Vec<(String, String)>, Error> {
 /// Registers a tenant in state Draft and queues its `create` job.
 #[utoipa::path(
     post, path = "/v1/tenants", tag = "tenants", operation_id = "register_tenant",
+    params(
+        ("allow" = Option<Vec<String>>, Query,
+            description = "Kinds of gated changes to allow. For a new tenant: `unknown-keys`, for keys that look misspelt."),
+    ),
     request_body = TenantManifest,
     responses((status = 201, body = WrittenView<TenantView>, headers(("ETag"), ("Location")))),
 )]
-pub async fn register(State(server): State<Arc<Server>>, write: WriteRequest) -> Result<Response, Problem> {
-    let command = Register { document: write.document()?, precondition: write.precondition };
+pub async fn register(State(server): State<Arc<Server>>, mut write: WriteRequest) -> Result<Response, Problem> {
+    let allow = std::mem::take(&mut write.allow);
+    let command = Register { document: write.document()?, precondition: write.precondition, allow };
     write.carry_out(&server, command, written).await
 }
 
