@@ -130,7 +130,8 @@ impl Applied {
             }
         } else {
             let (count, all) = (distinct.len(), self.documents.count());
-            failure.message = format!("{count} of {all} documents are refused{rest}");
+            let are = if count == 1 { "is" } else { "are" };
+            failure.message = format!("{count} of {all} documents {are} refused{rest}");
         }
         if let Some(next) = confirmed_by(&errors) {
             failure.next = Some(next);

@@ -90,7 +90,7 @@ fn must_gate_what_shortens_a_retention_and_nothing_else() {
         ((Some(60), None), (Some(90), Some(30)), &[PROD]),
     ] {
         let tenant = register(&manifest(before.0, before.1));
-        let found = match change(&tenant, &manifest(after.0, after.1), &[]) {
+        let found = match change(&tenant, &manifest(after.0, after.1), &["loosen-policy"]) {
             Err(Error::Gated(gates)) => gates.into_iter().map(|gate| (gate.allow, gate.pointer)).collect(),
             decided => decided.map(|_| Vec::new()).expect("decided"),
         };

@@ -117,7 +117,7 @@ pub async fn get(
     server.response_cache.tenant(&server.tenancy, &caller, &tenant).await
 }
 
-/// Replaces the manifest of a tenant. With `If-None-Match: *`, registers the tenant with this id.
+/// Replaces the manifest of a tenant: fields and keys of maps that the document omits are removed. With `If-None-Match: *`, registers the tenant with this id.
 #[utoipa::path(
     put, path = "/v1/tenants/{tenant_id}", tag = "tenants", operation_id = "put_tenant",
     params(
@@ -139,7 +139,7 @@ pub async fn put(
     change(&server, tenant, How::Replace, write).await
 }
 
-/// Changes the fields in a JSON Merge Patch. A list replaces the whole list.
+/// Changes the fields in a JSON Merge Patch. Maps are merged: `null` removes a key. A list replaces the whole list.
 #[utoipa::path(
     patch, path = "/v1/tenants/{tenant_id}", tag = "tenants", operation_id = "patch_tenant",
     params(

@@ -52,9 +52,9 @@ impl Refused {
         named.extend((refused.len() > MAX_NAMED).then(|| format!("and {} more", refused.len() - MAX_NAMED)));
         let detail = match refused.as_slice() {
             [_] => format!("{} is refused, so nothing was written: {}", named.join(", "), first.detail),
-            all => {
-                let (refused, count) = (all.len(), documents.len());
-                format!("{refused} of {count} documents are refused, so nothing was written: {}", named.join(", "))
+            several => {
+                let (refused, all) = (several.len(), documents.len());
+                format!("{refused} of {all} documents are refused, so nothing was written: {}", named.join(", "))
             }
         };
         errors.truncate(MAX_FINDINGS);
