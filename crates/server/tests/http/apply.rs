@@ -175,8 +175,8 @@ const MAPS: [(&str, &str); 8] = [
     ("aliases: {host: x.example, stripe: s}", "aliases/stripe"),
     ("environments: [{name: dev, quotas: {apiRateLimit: 1, storageGiB: 1}}]", "environments/dev/quotas/storageGiB"),
     (
-        "webhooks: [{name: w, url: 'https://x.example', events: ['TENANCY_*'], retry_policy: {backoff: fixed, max_retries: 1}}]",
-        "webhooks/w/retry_policy/max_retries",
+        "webhooks: [{name: w1, url: 'https://x.example', events: ['TENANCY_*'], retry_policy: {backoff: fixed, max_retries: 1}}]",
+        "webhooks/w1/retry_policy/max_retries",
     ),
     ("display_name: x", ""),
 ];

@@ -158,6 +158,11 @@ impl Document {
         format!("{}/{}", self.kind.as_str(), self.id)
     }
 
+    /// Returns the id, if this is an organization.
+    pub fn organization_id(&self) -> Option<&str> {
+        (self.kind == Kind::Organization).then_some(&*self.id)
+    }
+
     /// Returns whether a result is about this document.
     pub fn is_of(&self, line: &Value) -> bool {
         line["kind"] == self.kind.as_str() && line["id"] == self.id

@@ -6,7 +6,9 @@ use crate::operations::plan::Ledger;
 use crate::operations::{Command, Decided};
 use futures_util::future::join_all;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use tenancy_api::applied::{AppliedDocument, Outcome};
+use tenancy_core::changes::Conflict;
 use tenancy_core::document::MAX_FINDINGS;
 use tenancy_core::{Error, Violation};
 
@@ -103,6 +105,8 @@ struct Planning {
     decided: Vec<Option<Decided<AppliedDocument>>>,
     /// Number of violations so far.
     found: usize,
+    /// Organizations of the file that are refused.
+    missing: BTreeSet<String>,
 }
 
 impl Planning {
@@ -138,12 +142,19 @@ impl Planning {
             Err(error) if is_nobodys(&error) => return Err(error),
             Err(error) => {
                 let error = self.bounded(error);
+                self.missing.extend(document.organization_id().map(str::to_owned));
                 (refused(&error), None, false)
             }
             Ok(Foreseen::Before(line)) => (Line::Kept(line), None, false),
             Ok(Foreseen::Decided(mut decided)) => {
                 let admitted = decided.changes.as_ref().map_or(Ok(()), |changes| self.ledger.admit(changes));
                 match admitted {
+                    // The refusal of the organization is the error, and not that of each of its tenants.
+                    Err(Error::Conflict(Conflict::OrganizationMissing(id)))
+                        if !run.partial && self.missing.contains(id.as_str()) =>
+                    {
+                        (run.line(document, Ok(decided.outcome)), None, false)
+                    }
                     Err(error) => (refused(&error), None, true),
                     Ok(()) if decided.changes.is_none() || run.dry_run => {
                         decided.changes = None;
