@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn must_note_holds_and_write_held_tenants_as_suspended_if_portable() {
-        let hold = |kind: &str| json!({"hold": kind, "placed_by": "user:key_1", "placed_at": "2026-11-23T08:00:00Z"});
+        let hold = |kind: &str| json!({"hold": kind, "placed_by": "user:key_1", "created_at": "2026-11-23T08:00:00Z", "organization": false});
         let billed =
             samples::tenant(json!({"desired_state": "Active", "state": "Suspended", "holds": [hold("billing")]}));
         let legal = samples::tenant(json!({"tenant_id": "b", "desired_state": "Active", "holds": [hold("legal")]}));
