@@ -123,7 +123,9 @@ impl Applied {
         {
             let alone = stale(&one.id, problem).unwrap_or_else(|| Failure::of_problem(problem));
             failure.message = format!("{} {}: {}{rest}", one.kind, one.id, alone.message);
-            failure.next = alone.next.or(failure.next);
+            let undelete =
+                problem.detail.contains("undelete it").then(|| command(&format!("undelete {}", quoted(&one.id))));
+            failure.next = undelete.or(alone.next).or(failure.next);
             failure.exit = alone.exit;
             if problem.errors.is_empty() {
                 failure.details = vec![self.documents.place(*only, "")];
@@ -173,8 +175,7 @@ impl Applied {
 
     fn render(&self, colours: bool, verbose: bool) -> String {
         let mut table = Table::untitled(3, colours);
-        let is_shown =
-            |result: &&AppliedDocument| verbose || result.result != Outcome::Unchanged || !result.warnings.is_empty();
+        let is_shown = |result: &&AppliedDocument| verbose || result.result != Outcome::Unchanged;
         let shown: Vec<_> = self.results().filter(is_shown).collect();
         let rows: Vec<_> = shown.iter().map(|result| row(result, self.dry_run)).collect();
         // Rendered together, so that all rows have the same column widths; then split to insert the changes.

@@ -53,7 +53,7 @@ pub fn state<T: ClosedList>(word: &Word<T>) -> Cell {
 const PURGED: &str = "Purged";
 
 /// Returns the state of a tenant as people see it: a tombstone is told apart from an archived tenant.
-pub fn tenant_state<'a>(row: &'a TenantRow) -> &'a str {
+pub fn tenant_state(row: &TenantRow) -> &str {
     if row.purged_at.is_some() { PURGED } else { row.state.as_str() }
 }
 
