@@ -1,6 +1,6 @@
 //! Results of `apply`: one for each document. A dry run has the same results.
 
-use crate::problem::{Problem, ProblemError, Warning};
+use crate::problem::{DocumentRef, Problem, ProblemError, Warning};
 use crate::word::{ClosedList, Word};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -78,6 +78,22 @@ impl AppliedDocument {
             warnings: Vec::new(),
             error: None,
         }
+    }
+
+    /// Returns the errors of a refused document, with pointers that begin with the index of the document, as in a problem
+    /// that concerns the whole request.
+    pub fn problem_errors(&self, document: Option<&DocumentRef>) -> Vec<ProblemError> {
+        let Some(problem) = &self.error else { return Vec::new() };
+        let inside = |error: ProblemError| ProblemError {
+            pointer: format!("/{}{}", self.index, error.pointer),
+            document: document.cloned(),
+            ..error
+        };
+        if !problem.errors.is_empty() {
+            return problem.errors.iter().cloned().map(inside).collect();
+        }
+        let (code, message) = (Some(problem.code.to_string()), problem.detail.clone());
+        vec![inside(ProblemError { code, message, ..ProblemError::default() })]
     }
 
     /// Whether a change of the document was committed.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::fmt;
 use tenancy_core::changes::Conflict;
 use tenancy_core::error::NO_VERSION;
 use tenancy_core::gated_change::GatedChange;
@@ -32,8 +33,22 @@ pub struct Problem {
     /// Current version, if the request named a different version or none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_version: Option<i64>,
+    /// Results of all documents of a request to `apply` as they would be, if it was refused as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
+    pub results: Vec<serde_json::Value>,
     /// Correlation id of the request. The log of the server has more details under it.
     pub correlation_id: String,
+}
+
+impl fmt::Display for DocumentRef {
+    /// Writes the kind and name, or the number in the request, counted from 1.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.kind, &self.name) {
+            (Some(kind), Some(name)) => write!(f, "{kind} {name}"),
+            _ => write!(f, "document {}", self.index + 1),
+        }
+    }
 }
 
 /// One invalid field of a document, or one change that needs to be confirmed with `allow`.
@@ -119,6 +134,7 @@ impl Problem {
             detail,
             errors: Vec::new(),
             current_version: None,
+            results: Vec::new(),
             correlation_id: correlation_id.to_owned(),
         }
     }

@@ -24,6 +24,12 @@ pub fn of(key: &str) -> &'static str {
         "registration_sqlite_vs_single" => {
             "the single writer thread: inserts and their indexes, and an fsync for each batch"
         }
+        "apply_pg_new_vs_registration" | "apply_sqlite_new_vs_registration" => {
+            "the same commits, after the file was parsed and every document was decided, which use one core before them"
+        }
+        "apply_pg_unchanged_vs_registration" | "apply_sqlite_unchanged_vs_registration" => {
+            "CPU: parsing the file, reading the tenants, and comparing each with its manifest"
+        }
         other => panic!("add an entry for what limits {other}"),
     }
 }

@@ -61,6 +61,17 @@ pub async fn run(
     Load { answered, per_second, latency_ms }
 }
 
+/// Sends one request, and returns the time to its answer in seconds.
+pub async fn once(to: SocketAddr, bytes: &[u8], expected: u16) -> f64 {
+    let mut stream = TcpStream::connect(to).await.expect("connected");
+    let mut buffer = Vec::with_capacity(16 * 1024);
+    let began = Instant::now();
+    stream.write_all(bytes).await.expect("sent");
+    let status = answer(&mut stream, &mut buffer).await;
+    assert_eq!(status, expected, "{}", String::from_utf8_lossy(&buffer[..buffer.len().min(2000)]));
+    began.elapsed().as_secs_f64()
+}
+
 async fn one(to: SocketAddr, until: Instant, expected: u16, make: &Request, numbers: &AtomicU64) -> Vec<f64> {
     let mut stream = TcpStream::connect(to).await.expect("connected");
     stream.set_nodelay(true).expect("no delay");

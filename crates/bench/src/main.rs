@@ -25,12 +25,15 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// Number of tenants in both databases at the start.
 const SEEDED: u64 = 20_000;
 
+/// Number of documents of a file that is applied.
+pub const APPLIED: u64 = 10_000;
+
 /// Tables in which each registration writes one row.
 const WRITTEN: [&str; 5] = ["tenants", "tenant_versions", "tenant_jobs", "tenant_audit", "audit_private"];
 
 /// Groups of lines that can be measured alone.
-const GROUPS: [&str; 7] =
-    ["reads", "registration", "one-organization", "fewer-clients", "one-client", "old-snapshot", "sqlite"];
+const GROUPS: [&str; 8] =
+    ["reads", "registration", "apply", "one-organization", "fewer-clients", "one-client", "old-snapshot", "sqlite"];
 
 /// Order of the names of tenants, the same on both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -98,6 +101,12 @@ async fn on_sqlite(settings: &Settings, report: &mut Report) {
         rates.push(product.register(64, settings.seconds, Spread::Hundred).await.per_second);
         references.push(sqlite::run(&theirs, settings.seconds, settings.names, &mut serial));
     }
+    let (mut news, mut sames) = (Vec::new(), Vec::new());
+    for _ in 0..settings.rounds {
+        let (new, same) = product.apply(APPLIED).await;
+        news.push(new);
+        sames.push(same);
+    }
     let reads = product.read(64, settings.seconds, SEEDED).await;
     let registered = product.registered.load(std::sync::atomic::Ordering::Relaxed);
     product.stop().await;
@@ -107,6 +116,9 @@ async fn on_sqlite(settings: &Settings, report: &mut Report) {
         connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).expect("counted").unsigned_abs()
     };
     report::whole(registered, &WRITTEN.map(|table| (table, count(table))));
-    report.ratio("registration_sqlite_vs_single", median(rates), median(references), 4.0, "per second");
+    let rate = median(rates);
+    report.ratio("registration_sqlite_vs_single", rate, median(references), 4.0, "per second");
+    report.ratio("apply_sqlite_new_vs_registration", median(news), rate, 0.3, "per second");
+    report.ratio("apply_sqlite_unchanged_vs_registration", median(sames), rate, 2.0, "per second");
     report.say(format!("GET over HTTP on SQLite: {:.0} per second", reads.per_second));
 }

@@ -4,7 +4,7 @@ use crate::figure::median;
 use crate::product::{Product, Spread};
 use crate::reference::{self, Rate, bare, middle, same_rows};
 use crate::report::{Report, whole};
-use crate::{Names, SEEDED, Settings, WRITTEN};
+use crate::{APPLIED, Names, SEEDED, Settings, WRITTEN};
 use std::sync::atomic::Ordering;
 use tenancy_store::database::Database;
 use tenancy_testkit::Postgres;
@@ -27,6 +27,9 @@ pub async fn measure(settings: &Settings, report: &mut Report) {
     }
     if settings.wants("registration") {
         sides.registration(settings, report).await;
+    }
+    if settings.wants("apply") {
+        sides.apply(settings, report).await;
     }
     if settings.wants("one-organization") {
         sides.one_organization(settings, report).await;
@@ -90,6 +93,20 @@ impl Sides {
         let rate = median(rates);
         report.ratio("registration_pg_vs_one_statement", rate, middle(&bares).per_second, 1.3, "per second");
         report.ratio("registration_pg_vs_same_rows", rate, middle(&sames).per_second, 4.0, "per second");
+    }
+
+    /// Measures a file of new tenants, and the same file again, against registrations one by one.
+    async fn apply(&self, settings: &Settings, report: &mut Report) {
+        let (mut rates, mut news, mut sames) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..settings.rounds {
+            rates.push(self.product.register(64, settings.seconds, Spread::Hundred).await.per_second);
+            let (new, same) = self.product.apply(APPLIED).await;
+            news.push(new);
+            sames.push(same);
+        }
+        let rate = median(rates);
+        report.ratio("apply_pg_new_vs_registration", median(news), rate, 0.3, "per second");
+        report.ratio("apply_pg_unchanged_vs_registration", median(sames), rate, 2.0, "per second");
     }
 
     async fn one_organization(&self, settings: &Settings, report: &mut Report) {

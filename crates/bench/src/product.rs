@@ -2,7 +2,7 @@
 //! not the work after them. The load comes from another thread, as that of pgbench comes from another process.
 
 use crate::Names;
-use crate::load::{Load, Request, request, run};
+use crate::load::{Load, Request, once, request, run};
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -61,6 +61,17 @@ pub enum Spread {
     One,
 }
 
+/// Manifest of a tenant, after the members `before`. As cheap as in pgbench: the load runs on the same two cores.
+fn tenant(name: &str, organization: u64, before: &str) -> String {
+    format!(
+        r#"{{{before}"tenant_id": "{name}", "organization_id": "org-{organization}", "display_name": "A customer",
+        "region": "eu-west-1", "labels": {{"tier": "gold"}},
+        "quotas": {{"storageGiB": 500, "concurrentJobs": 10, "apiRateLimit": 200}},
+        "policies": {{"dataResidency": "in-region-only", "retentionDays": 365}},
+        "billing": {{"plan": "enterprise"}}}}"#
+    )
+}
+
 impl Product {
     /// Opens and serves a migrated database, with as many threads as the program would use.
     pub async fn start(database: &Database, names: Names) -> Self {
@@ -98,20 +109,25 @@ impl Product {
         let (token, names) = (self.token.clone(), self.names);
         let make: Request = Arc::new(move |number| {
             let organization = if spread == Spread::One { 1 } else { 1 + number % 100 };
-            let name = name('t', names, number);
-            // As cheap as in pgbench: the load runs on the same two cores.
-            let body = format!(
-                r#"{{"tenant_id": "{name}", "organization_id": "org-{organization}", "display_name": "A customer",
-                "region": "eu-west-1", "labels": {{"tier": "gold"}},
-                "quotas": {{"storageGiB": 500, "concurrentJobs": 10, "apiRateLimit": 200}},
-                "policies": {{"dataResidency": "in-region-only", "retentionDays": 365}},
-                "billing": {{"plan": "enterprise"}}}}"#
-            );
+            let body = tenant(&name('t', names, number), organization, "");
             request("POST", "/v1/tenants", &token, &body)
         });
         let load = run(self.address, connections, Duration::from_secs(seconds), 201, make, &self.numbers).await;
         self.registered.fetch_add(load.answered, std::sync::atomic::Ordering::Relaxed);
         load
+    }
+
+    /// Applies a file of new tenants, and then the same file again. Returns both rates, in documents per second.
+    pub async fn apply(&self, count: u64) -> (f64, f64) {
+        let first = self.numbers.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+        let one = |number| tenant(&name('t', self.names, number), 1 + number % 100, r#""kind": "Tenant", "#);
+        let all: Vec<_> = (first..first + count).map(one).collect();
+        let file = request("POST", "/v1/apply", &self.token, &format!("[{}]", all.join(",")));
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let documents = count as f64;
+        let new = documents / once(self.address, &file, 200).await;
+        self.registered.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+        (new, documents / once(self.address, &file, 200).await)
     }
 
     /// Reads tenants that were seeded.

@@ -2,6 +2,7 @@
 
 use crate::kinds::shown;
 use crate::terminal::{Colour, plain};
+use serde_json::Value;
 use tenancy_api::applied::Difference;
 use tenancy_api::problem::Warning;
 
@@ -12,7 +13,26 @@ pub fn place(pointer: &str) -> String {
 
 /// Returns one line per change: `+` for added, `-` for removed, `~` for changed.
 pub fn lines(changes: &[Difference], indent: &str, colours: bool) -> Vec<String> {
-    changes.iter().map(|change| line(change, indent, colours)).collect()
+    changes.iter().flat_map(single).map(|change| line(&change, indent, colours)).collect()
+}
+
+/// Fields whose keys are listed one by one, also if the whole field is added or removed.
+const MAPS: [&str; 7] = ["labels", "aliases", "caps", "quotas", "policies", "billing", "retry_policy"];
+
+/// Returns the difference, or one difference for each key of a map.
+fn single(change: &Difference) -> Vec<Difference> {
+    let Difference { pointer, from, to } = change;
+    let is_map = pointer.rsplit('/').next().is_some_and(|name| MAPS.contains(&name));
+    let key = |(key, value): (&String, &Value), removed: bool| {
+        let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+        let (from, to) = if removed { (value.clone(), Value::Null) } else { (Value::Null, value.clone()) };
+        Difference { pointer, from, to }
+    };
+    match (from, to) {
+        (Value::Object(gone), Value::Null) if is_map => gone.iter().map(|one| key(one, true)).collect(),
+        (Value::Null, Value::Object(new)) if is_map => new.iter().map(|one| key(one, false)).collect(),
+        _ => vec![change.clone()],
+    }
 }
 
 fn line(change: &Difference, indent: &str, colours: bool) -> String {

@@ -37,6 +37,8 @@ pub struct Request<'a> {
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Vec<u8>>,
+    /// Timeout, if it is not that of all requests.
+    pub(crate) timeout: Option<Duration>,
     /// Path segment that cannot be sent: empty, `.` or `..`.
     pub(crate) nameless: Option<String>,
 }
@@ -86,7 +88,16 @@ impl Client {
         // The URL parser removes these segments, so the request would go to another path.
         let nameless =
             segments.iter().find(|segment| matches!(**segment, "" | "." | "..")).map(|&name| name.to_owned());
-        Request { client: self, method, path, query: Vec::new(), headers: HeaderMap::new(), body: None, nameless }
+        Request {
+            client: self,
+            method,
+            path,
+            query: Vec::new(),
+            headers: HeaderMap::new(),
+            body: None,
+            timeout: None,
+            nameless,
+        }
     }
 
     /// Sends a GET request under `/v1`.
@@ -145,6 +156,13 @@ impl Request<'_> {
     #[must_use]
     pub fn allow(self, kinds: &[String]) -> Self {
         if kinds.is_empty() { self } else { self.query("allow", kinds.join(",")) }
+    }
+
+    /// Sets a longer timeout.
+    #[must_use]
+    pub fn within(mut self, seconds: u64) -> Self {
+        self.timeout = Some(Duration::from_secs(seconds));
+        self
     }
 
     /// Sends the version that the change is based on as `If-Match`.

@@ -1,15 +1,23 @@
-//! `-f`: reads files, directories and standard input, and joins them to one body.
+//! `-f`: reads files, directories and standard input. All documents are sent in one request, so that the server judges
+//! them as a whole.
 
 use crate::failure::Failure;
 use crate::program::command;
+use crate::terminal::{plain, remark};
 use clap::Args;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use tenancy_core::json::Strict;
+use tenancy_server::manifests::{Found, flatten, is_answer, utf_16};
+use tenancy_server::yaml::places::{Places, places};
 
-/// Extensions of the files that are read from a directory.
+/// Extensions of the files that are read from a directory, in any case.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// Maximum number of files that a directory leaves out and that are named.
+const MAX_NAMED: usize = 10;
 
 /// The `-f` option.
 #[derive(Args, Debug, Clone)]
@@ -19,82 +27,106 @@ pub struct Files {
     pub files: Vec<PathBuf>,
 }
 
-/// Documents to send. They are sent in one request if they fit, because the server then checks all before it writes
-/// any; otherwise in parts (see `parts.rs`).
-#[derive(Debug, PartialEq, Eq)]
+/// Documents to send.
+#[derive(Debug)]
 pub struct Documents {
-    /// `application/yaml` or `application/json`.
-    pub content_type: &'static str,
-    /// Body of a single request with all documents.
-    pub text: String,
-    /// The single documents.
-    pub documents: Vec<Document>,
+    documents: Vec<Document>,
 }
 
 /// One document.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Document {
-    /// Text as written, YAML or JSON.
-    pub text: String,
-    /// File and line of its start, for messages.
-    pub place: String,
-    /// `Organization` or `Tenant`, if declared.
-    pub kind: Option<String>,
-    /// Id of the organization or tenant.
-    pub id: Option<String>,
-    /// Id of the organization.
-    pub organization: Option<String>,
-    /// Number of keys and values.
-    pub nodes: usize,
+#[derive(Debug)]
+struct Document {
+    source: Arc<Source>,
+    /// Where in the source it is.
+    found: Found,
+}
+
+/// A text with documents.
+#[derive(Debug)]
+struct Source {
+    /// Name of the file, for messages.
+    file: String,
+    text: String,
+    /// Lines of the fields. Only an error needs them.
+    places: OnceLock<Option<Vec<Places>>>,
 }
 
 impl Documents {
     /// Reads all named files.
     ///
     /// # Errors
-    /// Fails if a file cannot be read or parsed, or if a directory has no manifest.
+    /// Fails if a file cannot be read or parsed, if a document is an answer of the server, or if there is no document.
     pub fn read(files: &[PathBuf]) -> Result<Self, Failure> {
         let mut paths = Vec::new();
         for file in files {
-            if file.is_dir() { paths.extend(inside(file)?) } else { paths.push(file.clone()) }
+            if file.is_dir() { paths.extend(of_directory(file)?) } else { paths.push(file.clone()) }
         }
-        let (mut texts, mut documents) = (Vec::new(), Vec::new());
+        let mut documents = Vec::new();
         for path in &paths {
-            let text = content(path)?;
-            // JSON is sent as JSON, also from a pipe: it can be a list, as `export -o json` writes it.
-            let Some(list) = json_documents(&text) else {
-                documents.extend(yaml_documents(&text, &shown(path))?);
-                texts.push(text);
-                continue;
-            };
-            let place = |index: usize| format!("{}, document {}", shown(path), index + 1);
-            documents.extend(
-                list.iter().enumerate().map(|(index, (text, value))| Document::of(text.clone(), place(index), value)),
-            );
-            if paths.len() == 1 {
-                return Ok(Self { content_type: "application/json", text, documents });
-            }
-            texts.extend(list.into_iter().map(|(text, _)| text));
+            let source = Source { file: shown(path), text: content(path)?, places: OnceLock::new() };
+            let found = flatten(source.values()?);
+            let source = Arc::new(source);
+            documents.extend(found.into_iter().map(|found| Document { source: Arc::clone(&source), found }));
         }
-        Ok(Self { content_type: "application/yaml", text: joined(&texts), documents })
+        let documents = Self { documents };
+        if let Some(index) = documents.documents.iter().position(|document| is_answer(&document.found.content)) {
+            let message = format!("{}: this is an answer of the server, not a manifest", documents.place(index, ""));
+            return Err(Failure::refused(message).and(format!("{} writes manifests", command("export"))));
+        }
+        if documents.documents.is_empty() {
+            let names: Vec<_> = paths.iter().map(|path| shown(path)).collect();
+            return Err(
+                Failure::refused(format!("no documents in {}", names.join(", "))).and_type("example > acme.yaml")
+            );
+        }
+        Ok(documents)
+    }
+
+    /// Number of documents.
+    pub fn count(&self) -> usize {
+        self.documents.len()
+    }
+
+    /// Returns all documents as the body of one request: a JSON list, which the server parses fastest.
+    pub fn body(&self) -> Vec<&Value> {
+        self.documents.iter().map(|document| &document.found.content).collect()
+    }
+
+    /// Returns file and line of the field at `pointer` in a document.
+    pub fn place(&self, index: usize, pointer: &str) -> String {
+        let Some(Document { source, found }) = self.documents.get(index) else {
+            return format!("document {}", index + 1);
+        };
+        let places = source.places.get_or_init(|| places(&source.text)).as_ref();
+        // A JSON list is one document of the text, and its items are documents here.
+        let line = places.map(|all| match (all.as_slice(), found.document) {
+            ([one], document) if source.is_json_list() => one.line(&format!("/{document}{}{pointer}", found.at)),
+            (all, document) => all.get(document).map_or(1, |one| one.line(&format!("{}{pointer}", found.at))),
+        });
+        format!("{}:{}", source.file, line.unwrap_or(1))
     }
 }
 
-impl Document {
-    fn of(text: String, place: String, value: &Value) -> Self {
-        let field = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-        let (kind, organization) = (field("kind"), field("organization_id"));
-        let id = if kind.as_deref() == Some("Organization") { organization.clone() } else { field("tenant_id") };
-        Self { text, place, kind, id, organization, nodes: nodes(value) }
+impl Source {
+    fn is_json_list(&self) -> bool {
+        self.text.trim_start().starts_with('[')
     }
-}
 
-/// Counts keys and values in the same way as the server.
-fn nodes(value: &Value) -> usize {
-    match value {
-        Value::Object(object) => 1 + object.values().map(|value| 1 + nodes(value)).sum::<usize>(),
-        Value::Array(items) => 1 + items.iter().map(nodes).sum::<usize>(),
-        _ => 1,
+    /// Returns the documents of the text, JSON or YAML. They are parsed here as on the server, because only the client
+    /// knows the file for the error message.
+    fn values(&self) -> Result<Vec<Value>, Failure> {
+        if self.text.trim_start().starts_with(['{', '['])
+            && let Ok(value) = Strict::parse(self.text.as_bytes())
+        {
+            return Ok(match value {
+                Value::Array(items) => items,
+                one => vec![one],
+            });
+        }
+        tenancy_server::yaml::read(&self.text).map_err(|bad| {
+            let place = format!("{}:{}:{}", self.file, bad.line, bad.column);
+            Failure::refused(format!("{place}: {}", bad.sentence))
+        })
     }
 }
 
@@ -103,70 +135,19 @@ fn shown(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
-/// Returns the documents of a JSON text: one document, or those of a list. Returns `None` if the text is not JSON.
-fn json_documents(text: &str) -> Option<Vec<(String, Value)>> {
-    if !text.trim_start().starts_with(['{', '[']) {
-        return None;
-    }
-    let list = serde_json::from_str::<Vec<Box<RawValue>>>(text);
-    let list = list.or_else(|_| serde_json::from_str::<Box<RawValue>>(text).map(|one| vec![one])).ok()?;
-    let read = |raw: Box<RawValue>| Some((raw.get().to_owned(), serde_json::from_str(raw.get()).ok()?));
-    list.into_iter().map(read).collect()
-}
-
-/// Returns the documents of a YAML text. They are parsed here in the same way as on the server, because only the client
-/// knows the file for the error message.
-fn yaml_documents(text: &str, file: &str) -> Result<Vec<Document>, Failure> {
-    let mut documents = Vec::new();
-    let mut line = 0;
-    for text in split_documents(text) {
-        let values = tenancy_server::yaml::read(&text).map_err(|bad| {
-            let place = format!("{file}:{}:{}", line + bad.line, bad.column);
-            Failure::refused(format!("{place}: {}", bad.sentence))
-        })?;
-        let place = format!("{file}:{}", line + 1);
-        line += text.lines().count() as u64;
-        match values.as_slice() {
-            [] => {}
-            [value] => documents.push(Document::of(text, place, value)),
-            // Separated by `...` only: serialize each document again.
-            several => {
-                documents.extend(several.iter().map(|value| Document::of(value.to_string(), place.clone(), value)));
-            }
-        }
-    }
-    Ok(documents)
-}
-
-/// Splits a text at its `---` lines. Such a line ends a document everywhere, also inside a block scalar.
-fn split_documents(text: &str) -> Vec<String> {
-    let is_border = |line: &str| {
-        line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
-    };
-    // Comments and directives belong to the document that follows.
-    let is_empty = |part: &String| part.lines().all(|line| line.trim().is_empty() || line.starts_with(['#', '%']));
-    let mut parts = vec![String::new()];
-    for line in text.split_inclusive('\n') {
-        if is_border(line) && !parts.last().is_some_and(is_empty) {
-            parts.push(String::new());
-        }
-        if let Some(last) = parts.last_mut() {
-            last.push_str(line);
-        }
-    }
-    parts
-}
-
-/// Returns the manifests in a directory, sorted by name, without subdirectories.
-fn inside(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let failed = |error: std::io::Error| Failure::refused(format!("cannot read {}: {error}", directory.display()));
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        if path.is_file() && ending.is_some_and(|ending| ENDINGS.contains(&ending)) {
-            paths.push(path);
-        }
+/// Returns the manifests in a directory and its subdirectories, sorted by path. Names what it leaves out.
+fn of_directory(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let (mut paths, mut left_out) = (Vec::new(), Vec::new());
+    inside(directory, &mut paths, &mut left_out)?;
+    left_out.sort();
+    if !left_out.is_empty() {
+        let named: Vec<_> = left_out.iter().take(MAX_NAMED).map(|path| path.display().to_string()).collect();
+        let more = left_out.len() - named.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        remark(&plain(&format!(
+            "left out, because they are hidden or not .yaml, .yml or .json: {}{more}",
+            named.join(", ")
+        )));
     }
     if paths.is_empty() {
         let message = format!("no manifest (.yaml, .yml, .json) in {}", directory.display());
@@ -176,20 +157,48 @@ fn inside(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(paths)
 }
 
+/// A linked directory is left out, since it can lead back. A linked file is read: mounted configuration consists of
+/// links.
+fn inside(directory: &Path, paths: &mut Vec<PathBuf>, left_out: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::refused(format!("cannot read {}: {error}", directory.display()));
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
+        let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+        let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+        if is_hidden {
+            left_out.push(path);
+        } else if entry.file_type().map_err(failed)?.is_dir() {
+            inside(&path, paths, left_out)?;
+        } else if path.is_file() && ending.is_some_and(|ending| ENDINGS.contains(&&*ending)) {
+            paths.push(path);
+        } else {
+            left_out.push(path);
+        }
+    }
+    Ok(())
+}
+
 fn content(path: &Path) -> Result<String, Failure> {
     let read = if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map(|_| text)
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
     } else {
-        std::fs::read_to_string(path)
+        std::fs::read(path)
     };
-    read.map(|text| text.trim_start_matches('\u{feff}').to_owned()).map_err(|error| {
+    let bytes = read.map_err(|error| {
         let failure = Failure::refused(format!("cannot read {}: {error}", shown(path)));
         match error.kind() {
             std::io::ErrorKind::NotFound => failure.and(instead_of(path)),
             _ => failure,
         }
-    })
+    })?;
+    if let Some(what) = utf_16(&bytes) {
+        return Err(Failure::refused(format!("{} {what}", shown(path))));
+    }
+    let text = String::from_utf8(bytes);
+    let text = text.map_err(|_| Failure::refused(format!("{} is not UTF-8: save it as UTF-8", shown(path))))?;
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 
 /// Returns the next step for a missing file.
@@ -208,101 +217,86 @@ fn instead_of(path: &Path) -> String {
     }
 }
 
-/// Joins the documents of several files, with a separator if a file does not begin with one.
-fn joined(texts: &[String]) -> String {
-    let mut all = String::new();
-    for text in texts {
-        if !all.is_empty() {
-            if !all.ends_with('\n') {
-                all.push('\n');
-            }
-            if !text.starts_with("---") {
-                all.push_str("---\n");
-            }
-        }
-        all.push_str(text);
-    }
-    all
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
-    fn written(directory: &Path, name: &str, text: &str) -> PathBuf {
+    fn written(directory: &Path, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = directory.join(name);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
         std::fs::write(&path, text).expect("written");
         path
     }
 
-    #[test]
-    fn must_send_one_file_unchanged() {
-        let temp = tempfile::tempdir().expect("a directory");
-        let yaml = written(temp.path(), "a.yaml", "\u{feff}# ours\nkind: Tenant\n");
-        let documents = Documents::read(&[yaml]).expect("read");
-        assert_eq!((documents.content_type, documents.text.as_str()), ("application/yaml", "# ours\nkind: Tenant\n"));
-        let json = written(temp.path(), "a.json", "{\"kind\": \"Tenant\"}");
-        assert_eq!(Documents::read(&[json]).expect("read").content_type, "application/json");
-        let list = written(temp.path(), "piped", "[{\"kind\": \"Tenant\"}]\n");
-        assert_eq!(Documents::read(&[list]).expect("read").content_type, "application/json");
+    fn failed(path: &Path) -> String {
+        Documents::read(&[path.to_path_buf()]).expect_err("refused").message
     }
 
     #[test]
-    fn must_join_files_and_sort_a_directory_by_name() {
+    fn must_read_a_directory_with_its_subdirectories_by_path_and_leave_out_what_is_no_manifest() {
         let temp = tempfile::tempdir().expect("a directory");
-        written(temp.path(), "2.json", "{\"kind\": \"Tenant\"}");
-        written(temp.path(), "1.yaml", "kind: Organization");
-        written(temp.path(), "3.yml", "---\nkind: Tenant\n");
-        written(temp.path(), "4.json", "[{\"a\": 1}, {\"b\": 2}]");
+        written(temp.path(), "2.json", "[{\"a\": 1}, {\"b\": 2}]");
+        written(temp.path(), "1.YAML", "\u{feff}# ours\nkind: Organization");
+        written(temp.path(), "sub/deeper/3.Yml", "---\nkind: Tenant\n");
         written(temp.path(), "notes.txt", "not a manifest");
+        written(temp.path(), ".git/4.yaml", "kind: Tenant\n");
         let documents = Documents::read(&[temp.path().to_path_buf()]).expect("read");
-        assert_eq!(
-            documents.text,
-            "kind: Organization\n---\n{\"kind\": \"Tenant\"}\n---\nkind: Tenant\n---\n{\"a\": 1}\n---\n{\"b\": 2}"
-        );
-        assert_eq!(documents.content_type, "application/yaml");
+        let expected = [json!({"kind": "Organization"}), json!({"a": 1}), json!({"b": 2}), json!({"kind": "Tenant"})];
+        assert_eq!(documents.body(), expected.iter().collect::<Vec<_>>());
+        let (mut paths, mut left_out) = (Vec::new(), Vec::new());
+        inside(temp.path(), &mut paths, &mut left_out).expect("read");
+        left_out.sort();
+        assert_eq!(left_out, [temp.path().join(".git"), temp.path().join("notes.txt")]);
+    }
+
+    #[test]
+    fn must_name_file_and_line_of_each_field_in_every_form_of_a_file() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let yaml = written(temp.path(), "a.yaml", "kind: Tenant\n---\nkind: Tenant\nlabels:\n  a: b\n");
+        let list = written(temp.path(), "b.yaml", "kind: List\nitems:\n- kind: Tenant\n- kind: Tenant\n  region: x\n");
+        let json =
+            written(temp.path(), "c.json", "[\n{\"kind\": \"Tenant\"},\n{\"kind\": \"Tenant\",\n \"region\": 1}]");
+        let read = Documents::read(&[yaml.clone(), list.clone(), json.clone()]).expect("read");
+        for (index, pointer, file, line) in [
+            (0, "/region", &yaml, 1),
+            (1, "/labels/a", &yaml, 5),
+            (2, "", &list, 3),
+            (3, "/region", &list, 5),
+            (4, "/kind", &json, 2),
+            (5, "/region", &json, 4),
+        ] {
+            assert_eq!(read.place(index, pointer), format!("{}:{line}", file.display()), "{index}{pointer}");
+        }
+    }
+
+    #[test]
+    fn must_refuse_what_contains_no_manifest_and_say_what_it_is() {
+        let temp = tempfile::tempdir().expect("a directory");
+        for empty in ["", "---\n", "# nothing\n", "[]", "kind: List\nitems: []\n"] {
+            let path = written(temp.path(), "empty.yaml", empty);
+            assert!(failed(&path).starts_with("no documents in "), "{empty:?}");
+        }
+        let answer = written(temp.path(), "answer.yaml", "- tenant_id: a\n  counter: 1\n");
+        assert!(failed(&answer).ends_with("answer.yaml:1: this is an answer of the server, not a manifest"));
+        let wide: Vec<u8> = "kind: Tenant".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(failed(&written(temp.path(), "wide.yaml", wide)).ends_with("wide.yaml is UTF-16: save it as UTF-8"));
+        assert!(failed(&written(temp.path(), "latin.yaml", b"a: \xe9")).ends_with("is not UTF-8: save it as UTF-8"));
+        assert!(failed(tempfile::tempdir().expect("empty").path()).starts_with("no manifest"));
     }
 
     #[test]
     fn must_name_the_file_that_is_broken_or_missing() {
         let temp = tempfile::tempdir().expect("a directory");
         let good = written(temp.path(), "good.yaml", "kind: Tenant\n");
-        let bad = written(temp.path(), "bad.yaml", "kind: [Tenant\n");
-        let failure = Documents::read(&[good, bad]).expect_err("broken");
-        assert!(failure.message.contains("bad.yaml:"), "{}", failure.message);
+        let bad = written(temp.path(), "bad.yaml", "# ours\nkind: Tenant\n---\nkind: Tenant\na: 1\na: 2\n");
+        let expected = format!("{}:6:1: the key \"a\" occurs twice; remove one", bad.display());
+        assert_eq!(failed(&bad), expected);
+        assert_eq!(Documents::read(&[good, bad]).expect_err("broken").message, expected);
         let failure = Documents::read(&[temp.path().join("none.yaml")]).expect_err("missing");
-        assert!(
-            failure.message.contains("cannot read ") && failure.message.contains("none.yaml"),
-            "{}",
-            failure.message
-        );
+        assert!(failure.message.contains("cannot read ") && failure.message.contains("none.yaml"));
         assert!(failure.next.is_some_and(|next| next.contains("example > acme.yaml")));
         let failure = Documents::read(&[temp.path().join("god.yaml")]).expect_err("missing");
         assert!(failure.next.is_some_and(|next| next.ends_with("good.yaml?")));
-        assert!(Documents::read(&[tempfile::tempdir().expect("empty").path().to_path_buf()]).is_err());
-    }
-
-    #[test]
-    fn must_name_file_line_and_column_of_an_error() {
-        let temp = tempfile::tempdir().expect("a directory");
-        let good = written(temp.path(), "good.yaml", "kind: Tenant\n");
-        let bad = written(temp.path(), "bad.yaml", "# ours\nkind: Tenant\n---\nkind: Tenant\na: 1\na: 2\n");
-        let expected = format!("{}:6:1: the key \"a\" occurs twice; remove one", bad.display());
-        assert_eq!(Documents::read(std::slice::from_ref(&bad)).expect_err("broken").message, expected);
-        assert_eq!(Documents::read(&[good, bad]).expect_err("broken").message, expected);
-    }
-
-    #[test]
-    fn must_split_a_text_where_its_documents_end() {
-        let text = "kind: A\nnote: |\n  --- not here\n  x\n---\nkind: B\n--- # here\nkind: C\n---x: 1\n";
-        assert_eq!(
-            split_documents(text),
-            ["kind: A\nnote: |\n  --- not here\n  x\n", "---\nkind: B\n", "--- # here\nkind: C\n---x: 1\n"]
-        );
-        assert_eq!(split_documents("%YAML 1.2\n---\nkind: A\n---\n"), ["%YAML 1.2\n---\nkind: A\n", "---\n"]);
-        let documents = yaml_documents("kind: Tenant\ntenant_id: a\norganization_id: o\n...\nkind: B\n", "f");
-        let documents = documents.expect("good");
-        assert_eq!((documents[0].id.as_deref(), documents[0].organization.as_deref()), (Some("a"), Some("o")));
-        assert_eq!((documents.len(), documents[0].nodes, documents[1].text.as_str()), (2, 7, "{\"kind\":\"B\"}"));
     }
 }

@@ -22,12 +22,14 @@ pub struct Failure {
     pub next: Option<String>,
     /// Problem code of the server, so that a command can handle it.
     pub code: Option<String>,
+    /// Problem of the server.
+    pub problem: Option<Box<Problem>>,
 }
 
 impl Failure {
     /// Creates a failure with an exit code.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), details: Vec::new(), next: None, code: None }
+        Self { exit, message: message.into(), details: Vec::new(), next: None, code: None, problem: None }
     }
 
     /// Creates a failure with [`Exit::Refused`].
@@ -83,6 +85,7 @@ impl Failure {
         let mut failure = Self::new(Exit::of_problem(*status, code), message);
         failure.details = errors.iter().map(detail_line).collect();
         failure.code = Some(code.to_string());
+        failure.problem = Some(Box::new(problem.clone()));
         if *status >= 500 {
             failure.details.push(format!("correlation id {correlation_id}"));
         }
@@ -133,25 +136,28 @@ fn detail_line(error: &ProblemError) -> String {
     }
 }
 
+/// Returns the next step that confirms all gated changes in the errors, if there are any.
+pub fn confirmed_by(errors: &[ProblemError]) -> Option<String> {
+    let mut kinds: Vec<_> = errors.iter().filter_map(|error| error.allow.as_deref()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let flags: Vec<_> = kinds.iter().map(|kind| format!("--allow {kind}")).collect();
+    (!flags.is_empty()).then(|| format!("to confirm, run the command again with {}", flags.join(" ")))
+}
+
 fn next_of(code: &str, errors: &[ProblemError]) -> Option<String> {
     match code {
         "stale_version" | "key_moved" => {
             Some("another request changed it in the meantime: run the same command again".to_owned())
         }
-        "not_allowed_by_name" => {
-            let mut kinds: Vec<_> = errors.iter().filter_map(|error| error.allow.as_deref()).collect();
-            kinds.sort_unstable();
-            kinds.dedup();
-            let flags: Vec<_> = kinds.iter().map(|kind| format!("--allow {kind}")).collect();
-            Some(format!("to confirm, run the command again with {}", flags.join(" ")))
-        }
+        "not_allowed_by_name" => confirmed_by(errors),
         "unauthenticated" => Some(program::command("context list")),
         "forbidden" => Some(program::command("status")),
         "organization_missing" => Some("create the organization first, or declare it in the same file".to_owned()),
         "too_large" => {
             Some(format!("split the input: {} writes one organization", program::command("export --organization NAME")))
         }
-        "busy" | "locked" | "unavailable" | "outcome_unknown" | "rate_limited" | "too_many_at_once" => {
+        "apply_in_progress" | "busy" | "locked" | "unavailable" | "outcome_unknown" | "rate_limited" | "too_many_at_once" => {
             Some("run the same command again in a moment".to_owned())
         }
         _ => None,
@@ -203,13 +209,13 @@ mod tests {
             409,
             json!({
                 "code": "not_allowed_by_name",
-                "detail": "this can destroy data: confirm with allow=remove-environment (removes environment dev)",
+                "detail": "this change must be confirmed: send allow=remove-environment (removes environment dev)",
                 "errors": [{"allow": "remove-environment", "pointer": "/environments/dev", "message": "removes environment dev"}],
             }),
         ));
         assert_eq!(
             failure.render(false),
-            "error: this can destroy data\n  /environments/dev: removes environment dev (--allow remove-environment)\n\
+            "error: this change must be confirmed\n  /environments/dev: removes environment dev (--allow remove-environment)\n\
              next: to confirm, run the command again with --allow remove-environment\n"
         );
     }

@@ -49,6 +49,14 @@ pub fn state<T: ClosedList>(word: &Word<T>) -> Cell {
     Cell::state(Some(word.as_str()))
 }
 
+/// State of a tombstone, which is Archived for ever, in tables.
+const PURGED: &str = "Purged";
+
+/// Returns the state of a tenant as people see it: a tombstone is told apart from an archived tenant.
+pub fn tenant_state(row: &TenantRow) -> &str {
+    if row.purged_at.is_some() { PURGED } else { row.state.as_str() }
+}
+
 /// Builds a column of a table.
 macro_rules! column {
     ($title:literal, $cell:expr) => {
@@ -84,7 +92,7 @@ pub const TENANTS: Kind<TenantRow> = Kind {
     name: |t| t.tenant_id.to_string(),
     columns: &[
         column!("TENANT", |t, _| Cell::new(&*t.tenant_id)),
-        column!("STATE", |t, _| state(&t.state)),
+        column!("STATE", |t, _| Cell::state(Some(tenant_state(t)))),
         column!("DESIRED", |t, _| Cell::maybe(t.desired_state.as_ref().map(Word::as_str))),
         column!("REGION", |t, _| Cell::new(&*t.region)),
         column!("PROFILE", |t, _| Cell::new(t.profile.as_str())),
@@ -103,7 +111,7 @@ pub const OVERVIEW: Kind<Tenant> = Kind {
     name: |t| t.row.tenant_id.to_string(),
     columns: &[
         column!("TENANT", |t, _| Cell::new(&*t.row.tenant_id)),
-        column!("STATE", |t, _| state(&t.row.state)),
+        column!("STATE", |t, _| Cell::state(Some(tenant_state(&t.row)))),
         column!("DESIRED", |t, _| Cell::maybe(t.row.desired_state.as_ref().map(Word::as_str))),
         column!("ENVIRONMENTS", |t, _| Cell::new(joined(t.environments.iter().map(|entry| &entry.name)))),
         column!("REGION", |t, _| Cell::new(&*t.row.region)),

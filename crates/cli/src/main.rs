@@ -1,6 +1,7 @@
 //! `tenancy`: the only executable. It is the server, the job runner, the migration tool and the client.
 
 mod allow;
+mod applied;
 mod arguments;
 mod change;
 mod client;
@@ -16,7 +17,6 @@ mod kinds;
 mod listing;
 mod naming;
 mod output;
-mod parts;
 mod private_file;
 mod program;
 mod progress;

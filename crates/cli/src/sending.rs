@@ -140,7 +140,10 @@ impl Request<'_> {
         }
         let url = self.client.url();
         let what = match error.is_timeout() {
-            true => format!("{url} did not respond within {REQUEST_SECONDS} s"),
+            true => {
+                let seconds = self.timeout.map_or(REQUEST_SECONDS, |timeout| timeout.as_secs());
+                format!("{url} did not respond within {seconds} s")
+            }
             false => format!("the connection to {url} broke ({})", innermost(error)),
         };
         let what = if self.method == Method::GET { what } else { format!("{what}: the change may have been made") };
@@ -158,6 +161,9 @@ impl Request<'_> {
         }
         if let Some(body) = &self.body {
             request = request.body(body.clone());
+        }
+        if let Some(timeout) = self.timeout {
+            request = request.timeout(timeout);
         }
         let mut response = request.send().await?;
         self.client.was_there.store(true, Relaxed);

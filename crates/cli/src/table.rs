@@ -53,7 +53,7 @@ pub fn state_colour(state: &str) -> Option<Colour> {
         "Active" | "completed" | "done" => Some(Colour::Green),
         "Suspended" | "running" | "queued" => Some(Colour::Yellow),
         "failed" => Some(Colour::Red),
-        "Draft" | "Archived" | "pending" => Some(Colour::Dim),
+        "Draft" | "Archived" | "Purged" | "pending" => Some(Colour::Dim),
         _ => None,
     }
 }

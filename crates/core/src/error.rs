@@ -1,7 +1,7 @@
 //! The error type of the product: stable codes, and messages that say what is wrong and what to do.
 
 use crate::changes::Conflict;
-use crate::gated_change::{GatedChange, LAST_ADMIN_KEY};
+use crate::gated_change::GatedChange;
 use crate::ids::TenantId;
 use crate::violation::Violation;
 
@@ -14,8 +14,8 @@ pub enum Error {
     /// The document is invalid. All errors in it are listed.
     #[error("the document has {}: {}", count(.0.len(), "error"), list(.0))]
     Invalid(Vec<Violation>),
-    /// A change that can destroy data was not confirmed.
-    #[error("{}: confirm with {}", danger(.0), .0.iter().map(|g| format!("allow={} ({})", g.allow, g.message)).collect::<Vec<_>>().join("; "))]
+    /// A gated change was not confirmed.
+    #[error("this change must be confirmed: send {}", .0.iter().map(|g| format!("allow={} ({})", g.allow, g.message)).collect::<Vec<_>>().join("; "))]
     Gated(Vec<GatedChange>),
     /// The resource does not exist, or is outside the scope of the caller.
     #[error("there is no {kind} {id:?}{}", nearest.as_ref().map(|n| format!("; did you mean {n:?}?")).unwrap_or_default())]
@@ -131,14 +131,6 @@ fn stale(expected: Option<i64>, current: i64) -> String {
     }
 }
 
-/// Says what the gated changes can do. The revocation of a key destroys no data.
-fn danger(gates: &[GatedChange]) -> &'static str {
-    match gates {
-        [gate] if gate.allow == LAST_ADMIN_KEY => "this revokes the last admin key",
-        _ => "this can destroy data",
-    }
-}
-
 fn seconds(n: u64) -> String {
     if n == 1 { "a second".to_owned() } else { format!("{n} seconds") }
 }
@@ -203,7 +195,7 @@ impl Error {
 
     /// Returns the error for a request on a tombstone.
     pub(crate) fn purged(id: &TenantId) -> Self {
-        Self::NotNow(format!("tenant {id} is purged: its data is destroyed and its id cannot be reused"))
+        Self::NotNow(format!("tenant {id} is purged: its data is destroyed and its id stays taken; choose another id"))
     }
 
     /// Returns the error for a `kind` named `id` that does not exist.

@@ -1,9 +1,9 @@
-//! Gated changes: changes that can destroy data, or the access to it, and require a confirmation.
+//! Gated changes: changes that can destroy data, remove a limit or look like a typing error, and require a confirmation.
 
 /// Kind of the revocation of the last admin key, in `allow`.
 pub const LAST_ADMIN_KEY: &str = "last-admin-key";
 
-/// A change that can destroy data and was not confirmed.
+/// A gated change that was not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct GatedChange {
     /// Kind to pass in `allow`: `remove-environment`, `move-region`, …

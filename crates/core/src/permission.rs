@@ -87,6 +87,12 @@ pub fn key_may(role: Role, scope: &Scope, operation: Operation) -> bool {
     may(role, operation) && (scope.is_all() || !UNSCOPED_ONLY.contains(&operation))
 }
 
+/// Whether a key of this role and scope reads every field in full, so that what it reads can be written back: internal
+/// fields need a key without a scope, and secrets in URLs a role that writes them.
+pub fn sees_everything(role: Role, scope: &str) -> bool {
+    scope == "all" && may(role, Operation::WriteTenants)
+}
+
 /// Group of a field, which decides who can read and write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldGroup {

@@ -8,7 +8,7 @@ use tenancy_core::declared::Declared;
 use tenancy_core::ids::CorrelationId;
 use tenancy_core::json::merge_patch;
 use tenancy_core::manifest::Manifest;
-use tenancy_core::rules::gates::ALLOWED_BY_NAME;
+use tenancy_core::rules::gates::{ALLOWED_BY_NAME, new_keys};
 use tenancy_core::rules::{Decision, change as rule, register as first};
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::{Error, Timestamp};
@@ -90,11 +90,64 @@ fn must_gate_what_shortens_a_retention_and_nothing_else() {
         ((Some(60), None), (Some(90), Some(30)), &[PROD]),
     ] {
         let tenant = register(&manifest(before.0, before.1));
-        let found = match change(&tenant, &manifest(after.0, after.1), &[]) {
+        let found = match change(&tenant, &manifest(after.0, after.1), &["loosen-policy"]) {
             Err(Error::Gated(gates)) => gates.into_iter().map(|gate| (gate.allow, gate.pointer)).collect(),
             decided => decided.map(|_| Vec::new()).expect("decided"),
         };
         let expected: Vec<_> = expected.iter().map(|at| ("less-retention", (*at).to_owned())).collect();
         assert_eq!(found, expected, "from {before:?} to {after:?}");
     }
+}
+
+#[test]
+fn must_gate_each_quota_policy_and_alias_that_is_removed_and_each_policy_that_is_loosened() {
+    let before = json!({"aliases": {"stripe": "cus_1", "host": ["a.example", "b.example"]},
+        "quotas": {"storageGiB": 9, "seats": 5}, "environments": [{"name": "prod", "quotas": {"storageGiB": 1}}],
+        "policies": {"dataResidency": "in-region-only", "encryption": "kms-per-tenant", "purgeAfterDays": 9}});
+    let tenant = register(&document(before));
+    let after = document(json!({"aliases": {"host": "b.example"}, "quotas": {"storageGiB": 3},
+        "environments": [{"name": "prod"}],
+        "policies": {"dataResidency": "unrestricted", "encryption": "kms-per-tenant"}}));
+    let Err(Error::Gated(gates)) = change(&tenant, &after, &[]) else { panic!("gated") };
+    let found: Vec<_> = gates.iter().map(|gate| (gate.allow, gate.pointer.as_str())).collect();
+    assert_eq!(
+        found,
+        [
+            ("remove-alias", "/aliases/host"),
+            ("remove-alias", "/aliases/stripe"),
+            ("remove-quota", "/quotas/seats"),
+            ("loosen-policy", "/policies/purgeAfterDays"),
+            ("loosen-policy", "/policies/dataResidency"),
+            ("remove-quota", "/environments/prod/quotas/storageGiB"),
+        ]
+    );
+    // A stricter policy, a lower quota and another alias need no confirmation.
+    let after = document(json!({"aliases": {"stripe": "cus_1", "host": ["a.example", "b.example", "c.example"]},
+        "quotas": {"storageGiB": 3, "seats": 1}, "environments": [{"name": "prod", "quotas": {"storageGiB": 2}}],
+        "policies": {"dataResidency": "in-region-only", "encryption": "kms-per-tenant", "purgeAfterDays": 10,
+            "retentionDays": 3}}));
+    assert!(change(&tenant, &after, &["less-retention"]).is_ok());
+}
+
+#[test]
+fn must_refuse_a_new_key_that_is_near_a_declared_one_and_keep_every_other() {
+    let near = json!({"policies": {"dataresidency": "x"}, "quotas": {"storageGb": 1, "seats": 2},
+        "billing": {"cost_center": "CC", "invoice": "monthly"}, "environments": [{"name": "prod", "quotas": {"storagGiB": 1}}]});
+    let (manifest, _) = Manifest::parse(&Declared::default(), &document(near.clone())).expect("good");
+    let Err(Error::Gated(gates)) = new_keys(&Declared::default(), &manifest, &[]) else { panic!("gated") };
+    let found: Vec<_> = gates.iter().map(|gate| (gate.allow, gate.pointer.as_str())).collect();
+    let keys =
+        ["/quotas/storageGb", "/policies/dataresidency", "/billing/cost_center", "/environments/prod/quotas/storagGiB"];
+    assert_eq!(found, keys.map(|at| ("unknown-keys", at)));
+    assert!(gates[0].message.contains("did you mean \"storageGiB\"?"), "{gates:?}");
+    assert!(new_keys(&Declared::default(), &manifest, &["unknown-keys".to_owned()]).is_ok());
+
+    // The same keys in a change: those that the tenant has already are not new.
+    let empty = register(&document(json!({"environments": [{"name": "prod"}]})));
+    let Err(Error::Gated(gates)) = change(&empty, &document(near.clone()), &[]) else { panic!("gated") };
+    assert_eq!(gates.len(), keys.len(), "{gates:?}");
+    let known = register(&document(near.clone()));
+    let mut other = document(near);
+    merge_patch(&mut other, &json!({"quotas": {"storageGb": 7}, "display_name": "x"}));
+    assert!(change(&known, &other, &[]).is_ok());
 }

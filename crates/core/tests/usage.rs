@@ -56,8 +56,15 @@ impl House {
 
     fn change(&mut self, snapshot: &TenantSnapshot, quotas: &Value) -> Result<TenantSnapshot, Conflict> {
         let manifest = self.manifest(snapshot.tenant.tenant_id.as_str(), quotas);
-        let changed =
-            change::change(&self.declared, snapshot, &manifest, Vec::new(), &[], &mut context()).expect("good");
+        let changed = change::change(
+            &self.declared,
+            snapshot,
+            &manifest,
+            Vec::new(),
+            &["remove-quota".to_owned()],
+            &mut context(),
+        )
+        .expect("good");
         self.commit(&[&changed.changes.expect("changes")]).remove(0).map(|()| changed.snapshot)
     }
 

@@ -63,6 +63,8 @@ pub struct Config {
 pub struct Limits {
     /// Maximum size of a request body, in bytes.
     pub max_body_bytes: usize,
+    /// Maximum size of the body of `/v1/apply`, a file of manifests, in bytes.
+    pub max_apply_bytes: usize,
     /// Maximum size of the request line and all headers together, in bytes.
     pub max_header_bytes: usize,
     /// Maximum number of headers of a request.
@@ -127,6 +129,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_body_bytes: 1024 * 1024,
+            max_apply_bytes: 32 * 1024 * 1024,
             max_header_bytes: 32 * 1024,
             max_headers: 100,
             max_connections: 4096,
@@ -136,6 +139,14 @@ impl Default for Limits {
             drain_timeout_seconds: 20,
             connections: ConnectionLimits::default(),
         }
+    }
+}
+
+impl Limits {
+    /// Returns the limits for the body of `/v1/apply`, a file of manifests, which is judged as a whole.
+    #[must_use]
+    pub fn of_a_file(&self) -> Self {
+        Self { max_body_bytes: self.max_apply_bytes, ..self.clone() }
     }
 }
 
@@ -260,6 +271,7 @@ impl Config {
         let size = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
         let numbers = [
             ("limits.max_body_bytes", size(limits.max_body_bytes), 1..=MOST),
+            ("limits.max_apply_bytes", size(limits.max_apply_bytes), 1..=MOST),
             ("limits.max_header_bytes", size(limits.max_header_bytes), 1..=MOST),
             ("limits.max_headers", size(limits.max_headers), 1..=MOST_HEADERS),
             ("limits.max_connections", size(limits.max_connections), 1..=MOST),

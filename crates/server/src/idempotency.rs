@@ -15,6 +15,10 @@ use tenancy_core::{Error, Timestamp};
 /// Time for which an answer is stored.
 pub const KEPT_HOURS: i64 = 24;
 
+/// Maximum size of a JSON body that is compared in its canonical form, in bytes. A larger one, such as a file of manifests,
+/// is compared as it was sent: parsing it a second time would hold up other requests.
+const MAX_CANONICAL_BYTES: usize = 64 * 1024;
+
 /// Maximum length of an Idempotency-Key, in bytes.
 pub const MAX_KEY_LENGTH_BYTES: usize = 255;
 
@@ -40,9 +44,9 @@ impl IdempotencyKey {
         }
         Ok(Self {
             digest: sha256_hex(&[key.as_str().as_bytes(), value]),
-            request_digest: match Strict::parse(body) {
-                Ok(document) => sha256_hex(&[method.as_bytes(), path.as_bytes(), canonical(&document).as_bytes()]),
-                Err(_) => sha256_hex(&[method.as_bytes(), path.as_bytes(), body]),
+            request_digest: match (body.len() <= MAX_CANONICAL_BYTES).then(|| Strict::parse(body)) {
+                Some(Ok(document)) => sha256_hex(&[method.as_bytes(), path.as_bytes(), canonical(&document).as_bytes()]),
+                _ => sha256_hex(&[method.as_bytes(), path.as_bytes(), body]),
             },
             sent_digest: sha256_hex(&[method.as_bytes(), path.as_bytes(), body]),
         })

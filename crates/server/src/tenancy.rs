@@ -5,6 +5,7 @@ use crate::contention::Contention;
 use crate::key_names::KeyNames;
 use crate::key_usage::KeyUsage;
 use crate::metrics::Commits;
+use crate::operations::apply::one_at_a_time::OneAtATime;
 use crate::refusals::Refusals;
 use std::sync::Arc;
 use tenancy_core::decision_context::DecisionContext;
@@ -36,6 +37,8 @@ pub struct Tenancy {
     pub commits: Commits,
     /// Queues for operations that repeatedly lose to concurrent changes.
     pub contention: Contention,
+    /// Keys whose file is being applied.
+    pub applies: OneAtATime,
     writes: TaskTracker,
 }
 
@@ -68,6 +71,7 @@ impl Tenancy {
             refusals: Refusals::default(),
             commits: Commits::default(),
             contention: Contention::default(),
+            applies: OneAtATime::default(),
             writes: TaskTracker::new(),
         })
     }

@@ -147,7 +147,7 @@ impl Page {
 
     fn tenant(&mut self, tenant: &Tenant) {
         let t = &tenant.row;
-        let state = t.state.as_str();
+        let state = kinds::tenant_state(t);
         let state = state_colour(state).unwrap_or(Colour::Bold).paint(state, self.colours);
         let name = Colour::Bold.paint(&t.tenant_id, self.colours);
         self.text.push_str(&format!("{name}  {state}\n"));
@@ -168,7 +168,8 @@ impl Page {
             ("protected", if t.deletion_protection { "from deletion".to_owned() } else { String::new() }),
             ("version", t.version.to_string()),
             ("created", self.ages(Some(t.created_at))),
-            ("purge after", self.ages(t.purge_after)),
+            ("purge after", self.ages(t.purge_after.filter(|_| t.purged_at.is_none()))),
+            ("purged", self.ages(t.purged_at)),
             ("webhooks", joined(tenant.webhooks.iter().map(|webhook| &webhook.name))),
         ]);
         let titles = &["NAME", "STATE", "ISOLATION", "REGION", "RETENTION", "QUOTAS"];

@@ -1,7 +1,7 @@
 //! `dev`: starts a server for development with one command.
 
 use crate::client::Client;
-use crate::command::apply::{conclude, send};
+use crate::command::apply::{How, conclude, send};
 use crate::contexts::{Context, Contexts, read_toml, write_toml};
 use crate::documents::Documents;
 use crate::exit::Exit;
@@ -235,9 +235,9 @@ async fn present(client: &Client, documents: Option<Documents>, directory: &Path
     let mut settled = BTreeMap::new();
     let mut outcome = Ok(());
     if let Some(documents) = documents {
-        let applied = send(client, documents, &[], false).await?;
+        let applied = send(client, documents, How { allow: &[], dry_run: false, partial: false }).await?;
         say("")?;
-        applied.print(Format::Table)?;
+        applied.print(Format::Table, true)?;
         applied.refusal()?;
         settled = applied.settle(client, PATIENCE).await?;
         outcome = conclude(&settled, PATIENCE, |_| false);

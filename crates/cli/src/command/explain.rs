@@ -31,7 +31,12 @@ pub struct Explain {
 
 /// Path, type and description of each field.
 const FIELDS: &[(&str, &str, &str)] = &[
-    ("organization", "document", "Customer that owns tenants. Its caps limit the total of its tenants."),
+    (
+        "organization",
+        "document",
+        "Customer that owns tenants. Its caps limit the total of its tenants. A field that the manifest omits is left \
+         alone. A field that is present is the whole field: a key that is missing in labels or caps is removed.",
+    ),
     ("organization.kind", "Organization", "Required. Kind of this document."),
     (
         "organization.organization_id",
@@ -47,7 +52,13 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ),
     ("organization.caps.tenants", "number", "Maximum number of tenants. Purged tenants do not count."),
     ("organization.caps.quotas", "object", "Maximum total of a quota of all tenants."),
-    ("tenant", "document", "One isolated instance of a customer."),
+    (
+        "tenant",
+        "document",
+        "One isolated instance of a customer. A field that the manifest omits is left alone. A field that is present is \
+         the whole field: a key that is missing in labels, aliases, quotas, policies or billing is removed, null \
+         removes the field. Environments and webhooks are matched by name.",
+    ),
     ("tenant.kind", "Tenant", "Required. Kind of this document."),
     ("tenant.tenant_id", "name", "Unique id that you choose: 2 to 64 characters of a-z, 0-9 and -. Never reused."),
     ("tenant.organization_id", "name", "Required. Organization that owns the tenant."),

@@ -3,13 +3,17 @@
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::kinds::joined;
 use crate::listing::List;
-use crate::terminal::{remark, write};
-use crate::wire::{Received, TenantRow};
+use crate::terminal::{plain, remark, write};
+use crate::wire::{Hold, Organization, Received, Tenant, TenantRow};
 use crate::{naming, yaml};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
-use tenancy_core::tenant::State;
+use tenancy_api::key::WhoAmI;
+use tenancy_api::word::Word;
+use tenancy_core::permission::sees_everything;
+use tenancy_core::tenant::{DesiredState, State};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,7 +21,8 @@ Examples:
   tenancy export acme-eu acme-us
   tenancy export --organization acme -o json
 
-Applying an unmodified export changes nothing.";
+Applying an unmodified export changes nothing. Holds, archived tenants and closed organizations are left
+out and named on standard error. The key must read every field in full.";
 
 /// Fields of an organization's manifest.
 const ORGANIZATION: &[&str] = &["organization_id", "display_name", "labels", "caps"];
@@ -53,6 +58,9 @@ pub struct Export {
     /// Only this organization and its tenants
     #[arg(long, value_name = "NAME", conflicts_with = "names")]
     organization: Option<String>,
+    /// Write held tenants with desired_state: Suspended, for another server. Holds are not part of a manifest
+    #[arg(long)]
+    portable: bool,
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
     output: Format,
@@ -67,40 +75,144 @@ enum Format {
 /// Runs the command.
 ///
 /// # Errors
-/// Fails if the request fails.
+/// Fails if the key does not see everything, or if the request fails.
 pub async fn run(client: &Client, given: Export) -> Result<Exit, Failure> {
+    must_see_everything(client).await?;
     let mut writer = Writer { format: given.output, written: 0 };
-    if !given.names.is_empty() {
-        for name in &given.names {
-            writer.write(&tenant(&client.get::<Value>(&["tenants", naming::tenant(name)?]).await?.raw))?;
+    let mut left_out = LeftOut::default();
+    for name in &given.names {
+        let one: Received<Tenant> = client.get(&["tenants", naming::tenant(name)?]).await?;
+        let row = &one.value.row;
+        if row.purged_at.is_some() {
+            return Err(Failure::refused(format!("{} is purged: nothing is left to export", row.tenant_id)));
         }
-        return writer.finish();
+        if row.state == State::Archived {
+            left_out.archiving.push(row.tenant_id.to_string());
+        }
+        writer.write(&left_out.manifest(&one, given.portable))?;
     }
+    if given.names.is_empty() {
+        all(client, &given, &mut writer, &mut left_out).await?;
+    }
+    left_out.remark();
+    writer.finish()
+}
+
+/// Writes all organizations and tenants, or those of one organization.
+async fn all(client: &Client, given: &Export, writer: &mut Writer, left_out: &mut LeftOut) -> Result<(), Failure> {
     match &given.organization {
-        Some(name) => writer.write(&organization(&client.get::<Value>(&["organizations", name]).await?.raw))?,
+        Some(name) => left_out.organization(&client.get(&["organizations", name]).await?, writer)?,
         None => {
-            let mut write =
-                |items: Vec<Received<Value>>| items.iter().try_for_each(|item| writer.write(&organization(&item.raw)));
+            let mut write = |items: Vec<Received<Organization>>| {
+                items.iter().try_for_each(|item| left_out.organization(item, writer))
+            };
             List::of(&["organizations"]).pages(client, |items| write(items).map(|()| true)).await?;
         }
     }
     // Rows of the list do not contain environments. Tenants are read one after the other, so that an export does not
     // load the server.
     let rows: Vec<Received<TenantRow>> =
-        List::of(&["tenants"]).filter("organization_id", given.organization).all(client).await?;
-    let mut archived = 0;
+        List::of(&["tenants"]).filter("organization_id", given.organization.clone()).all(client).await?;
     for Received { value: row, .. } in &rows {
         // Applied to another server, an archived tenant would become active.
         if row.state == State::Archived {
-            archived += 1;
+            left_out.archived.push(row.tenant_id.to_string());
             continue;
         }
-        writer.write(&tenant(&client.get::<Value>(&["tenants", &row.tenant_id]).await?.raw))?;
+        writer.write(&left_out.manifest(&client.get(&["tenants", &row.tenant_id]).await?, given.portable))?;
     }
-    if archived > 0 {
-        remark(&format!("{archived} archived tenants are not included; export them by name"));
+    Ok(())
+}
+
+/// Checks that the key reads every field in full. Applying an incomplete manifest would remove what it does not have.
+///
+/// # Errors
+/// Fails if the key is scoped or can only read.
+async fn must_see_everything(client: &Client) -> Result<(), Failure> {
+    let key: Received<WhoAmI<'static>> = client.get(&["whoami"]).await?;
+    let WhoAmI { name, role, scope, .. } = &key.value;
+    match role {
+        Word::Known(role) if !sees_everything(*role, scope) => {
+            let message = format!("key {name} (role {role}, scope {scope}) does not read every field in full");
+            Err(Failure::new(Exit::NotAllowed, message)
+                .and("export with the key of an admin or operator without a scope"))
+        }
+        _ => Ok(()),
     }
-    writer.finish()
+}
+
+/// What an export does not contain.
+#[derive(Debug, Default)]
+struct LeftOut {
+    /// Holds, by tenant or organization.
+    holds: Vec<String>,
+    /// Archived tenants that are not written.
+    archived: Vec<String>,
+    /// Archived tenants that are written, without being archived.
+    archiving: Vec<String>,
+    /// Closed organizations, which are not written.
+    closed: Vec<String>,
+}
+
+impl LeftOut {
+    /// Returns the manifest of a tenant, and notes its holds. `portable` writes a held tenant as Suspended, so that
+    /// another server does not activate it.
+    fn manifest(&mut self, one: &Received<Tenant>, portable: bool) -> Value {
+        let (row, holds) = (&one.value.row, &one.value.holds);
+        let mut document = tenant(&one.raw);
+        if !holds.is_empty() {
+            self.holds.push(held(&row.tenant_id, holds));
+        }
+        // A hold that keeps only data leaves its tenant Active.
+        let out_of_service = row.state != State::Active || one.value.open_job.is_some();
+        let is_held = !holds.is_empty() && out_of_service || row.state == State::Archived;
+        if portable
+            && is_held
+            && let Some(fields) = document.as_object_mut()
+        {
+            fields.insert("desired_state".to_owned(), json!(DesiredState::Suspended));
+        }
+        document
+    }
+
+    /// Writes an organization unless it is closed, and notes its holds.
+    fn organization(&mut self, one: &Received<Organization>, writer: &mut Writer) -> Result<(), Failure> {
+        let (id, holds) = (&one.value.organization_id, one.value.holds.as_deref().unwrap_or_default());
+        if !holds.is_empty() {
+            self.holds.push(held(id, holds));
+        }
+        if one.value.closed_at.is_some() {
+            self.closed.push(id.to_string());
+            return Ok(());
+        }
+        writer.write(&organization(&one.raw))
+    }
+
+    fn remark(&self) {
+        for (what, names, then) in [
+            ("holds on", &self.holds, "; --portable writes held tenants as Suspended"),
+            ("archived tenants", &self.archived, "; export them by name"),
+            ("the archiving of", &self.archiving, "; another server would create them anew"),
+            ("closed organizations", &self.closed, "; another server needs them before their tenants"),
+        ] {
+            if !names.is_empty() {
+                remark(&plain(&format!("left out: {what} {}{then}", some(names))));
+            }
+        }
+    }
+}
+
+/// Formats `acme-eu (billing, legal)`.
+fn held(id: &str, holds: &[Hold]) -> String {
+    format!("{id} ({})", joined(holds.iter().map(|hold| &hold.hold)))
+}
+
+/// Formats the number of names, and the first of them.
+fn some(names: &[String]) -> String {
+    const MAX_NAMED: usize = 10;
+    let more = names.len().saturating_sub(MAX_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("({}) {}{more}", names.len(), joined(names.iter().take(MAX_NAMED)))
 }
 
 struct Writer {
@@ -168,6 +280,23 @@ fn only(item: &Value, fields: &[&str]) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::samples;
+
+    #[test]
+    fn must_note_holds_and_write_held_tenants_as_suspended_if_portable() {
+        let hold = |kind: &str| json!({"hold": kind, "placed_by": "user:key_1", "created_at": "2026-11-23T08:00:00Z", "organization": false});
+        let billed =
+            samples::tenant(json!({"desired_state": "Active", "state": "Suspended", "holds": [hold("billing")]}));
+        let legal = samples::tenant(json!({"tenant_id": "b", "desired_state": "Active", "holds": [hold("legal")]}));
+        let mut left_out = LeftOut::default();
+        let mut written = |one, portable| left_out.manifest(one, portable)["desired_state"].clone();
+        assert_eq!(
+            [written(&billed, false), written(&billed, true), written(&legal, true)],
+            ["Active", "Suspended", "Active"]
+        );
+        assert_eq!(left_out.holds, ["acme-eu (billing)", "acme-eu (billing)", "b (legal)"]);
+        assert_eq!(some(&left_out.holds[1..]), "(2) acme-eu (billing), b (legal)");
+    }
 
     #[test]
     fn must_write_the_manifest_without_facts() {

@@ -2,7 +2,7 @@
 
 use crate::allow::Allow;
 use crate::client::Client;
-use crate::command::apply::send;
+use crate::command::apply::{How, send};
 use crate::documents::{Documents, Files};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -25,6 +25,9 @@ pub struct Plan {
     /// End with exit code 10 if there are changes
     #[arg(long)]
     exit_code: bool,
+    /// Print unchanged documents, too
+    #[arg(short, long)]
+    verbose: bool,
     #[command(flatten)]
     allow: Allow,
     #[command(flatten)]
@@ -37,8 +40,9 @@ pub struct Plan {
 /// Fails if the request fails or the server would refuse a document.
 pub async fn run(client: &Client, given: Plan) -> Result<Exit, Failure> {
     let documents = Documents::read(&given.files.files)?;
-    let applied = send(client, documents, &given.allow.allow, true).await?;
-    applied.print(given.output.output)?;
+    let how = How { allow: &given.allow.allow, dry_run: true, partial: false };
+    let applied = send(client, documents, how).await?;
+    applied.print(given.output.output, given.verbose)?;
     if matches!(given.output.output, Format::Table | Format::Wide) {
         for (line, next) in applied.waiting() {
             say(&plain(&line))?;

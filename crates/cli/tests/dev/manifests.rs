@@ -47,7 +47,9 @@ fn must_export_manifests_that_change_nothing_when_applied() {
         let all = shell.good(&format!("export -o {format}"));
         let ran = shell.run_with(&["apply", "-f", "-"], &[], Some(&all));
         assert_eq!(ran.code, 0, "{ran:?}");
-        assert_eq!(ran.out.matches("unchanged").count(), 3, "{ran:?}");
+        assert_eq!(ran.out, "3 unchanged\n", "{ran:?}");
+        let verbose = shell.run_with(&["apply", "-v", "-f", "-"], &[], Some(&all));
+        assert_eq!(verbose.out.matches("unchanged\n").count(), 4, "{verbose:?}");
     }
     let one = shell.good("export acme-eu");
     assert!(one.starts_with("kind: Tenant\ntenant_id: acme-eu\n") && !one.contains("version"), "{one}");
@@ -64,7 +66,8 @@ fn must_apply_a_directory_completely_or_not_at_all() {
         "kind: Tenant\ntenant_id: globex-eu\norganization_id: globex\nregion: eu-west-1\nregoin: x\n",
     );
     let said = shell.bad("apply -f tenants", 1);
-    assert!(said.contains("Tenant globex-eu /regoin: ") && said.contains("region"), "{said}");
+    assert!(said.contains("tenants/2.yaml:5: Tenant globex-eu /regoin: ") && said.contains("region"), "{said}");
+    assert!(said.contains("nothing was written"), "{said}");
     assert_eq!(shell.good("get organizations -o name"), "", "nothing is written");
     shell.write("tenants/2.yaml", "kind: Tenant\ntenant_id: globex-eu\norganization_id: globex\nregion: eu-west-1\n");
     let out = shell.good("apply -f tenants");
@@ -87,7 +90,7 @@ fn must_require_confirmation_to_destroy_data() {
 }
 
 #[test]
-fn must_send_input_that_exceeds_one_request_in_parts() {
+fn must_judge_a_large_file_as_a_whole() {
     let shell = Shell::new();
     let _dev = shell.dev(&[]);
     // Tenants before their organization, and more than one MiB of them.
@@ -107,9 +110,57 @@ fn must_send_input_that_exceeds_one_request_in_parts() {
     let ran = shell.run_with(&["plan", "-f", "-", "-o", "name"], &[], Some(&all));
     assert_eq!((ran.code, ran.out.lines().count(), ran.out.lines().last()), (0, 76, Some("acme")), "{ran:?}");
     let ran = shell.run_with(&["apply", "-f", "-"], &[], Some(&all));
-    assert_eq!((ran.code, ran.out.matches("created").count()), (0, 76), "{ran:?}");
+    assert_eq!((ran.code, ran.out.matches("created").count()), (0, 77), "{ran:?}");
+    assert!(ran.out.contains("\n76 created\n"), "{ran:?}");
     let ran = shell.run_with(&["apply", "-f", "-"], &[], Some(&shell.good("export")));
-    assert_eq!((ran.code, ran.out.matches("  unchanged\n").count()), (0, 76), "{ran:?}");
+    assert_eq!((ran.code, ran.out.as_str()), (0, "76 unchanged\n"), "{ran:?}");
+}
+
+#[test]
+fn must_write_nothing_of_a_refused_file_and_the_rest_of_it_with_partial() {
+    let shell = Shell::new();
+    let _dev = shell.dev(&["--apply", EXAMPLE]);
+    let file = "kind: Tenant\ntenant_id: acme-eu\nlabels: {}\nquotas: {storageGiB: 500}\n---\n\
+                kind: Organization\norganization_id: globex\n";
+    shell.write("file.yaml", file);
+    for verb in ["plan", "apply"] {
+        let ran = shell.run(&format!("{verb} -f file.yaml"));
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.out.contains("would be refused  --allow remove-quota\n"), "{ran:?}");
+        assert!(ran.out.contains("- labels.tier: ") && ran.out.contains("globex   to be created\n"), "{ran:?}");
+        assert!(ran.out.ends_with("1 to create, 1 refused\n"), "{ran:?}");
+        assert!(ran.err.contains("file.yaml:4: Tenant acme-eu /quotas/apiRateLimit: removes quota"), "{ran:?}");
+        assert!(ran.err.contains("next: to confirm, run the command again with --allow remove-quota\n"), "{ran:?}");
+        assert_eq!(shell.good("get organizations -o name"), "acme\n");
+    }
+    let ran = shell.run("apply -f file.yaml --partial");
+    assert!(ran.code == 1 && ran.out.contains("1 created, 1 refused"), "{ran:?}");
+    assert_eq!(shell.good("get organizations -o name"), "acme\nglobex\n");
+    let out = shell.good("apply -f file.yaml --allow remove-quota");
+    assert!(out.contains("- quotas.apiRateLimit: 200\n") && out.contains("1 changed, "), "{out}");
+}
+
+#[test]
+fn must_name_what_an_export_leaves_out_and_keep_held_tenants_out_of_service() {
+    let shell = Shell::new();
+    let dev = shell.dev(&["--apply", EXAMPLE]);
+    shell.good("suspend acme-eu --hold billing --reason unpaid");
+    let ran = shell.run("export");
+    assert!(ran.err.contains("left out: holds on (1) acme-eu (billing)"), "{ran:?}");
+    assert!(!ran.out.contains("desired_state: Suspended"), "{ran:?}");
+    assert!(shell.good("export acme-eu --portable").contains("desired_state: Suspended\n"));
+    shell.good("delete acme-eu --yes");
+    let ran = shell.run("export");
+    assert!(ran.err.contains("left out: archived tenants (1) acme-eu"), "{ran:?}");
+    // An apply says so even if it would change nothing.
+    shell.write("archived.yaml", "kind: Tenant\ntenant_id: acme-eu\norganization_id: acme\n");
+    let ran = shell.run("apply -f archived.yaml");
+    assert!(ran.code == 1 && ran.err.contains("tenant acme-eu is Archived: undelete it"), "{ran:?}");
+    let token = shell.good("key create reader --role viewer -o name");
+    let environment = [("TENANCY_URL", dev.url()), ("TENANCY_TOKEN", token.trim().to_owned())];
+    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let ran = shell.run_with(&["export"], &environment, None);
+    assert!(ran.code == 5 && ran.err.contains("does not read every field in full"), "{ran:?}");
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn must_refuse_oversized_and_invalid_requests() {
         assert_answers_others(&server);
     }
     let length = 50 * 1024 * 1024;
-    let huge = Request { body: " ".repeat(2 * 1024 * 1024), ..Request::post("/v1/apply", json!({})) };
+    let huge = Request { body: " ".repeat(2 * 1024 * 1024), ..Request::post("/v1/tenants", json!({})) };
     server.client().send(&huge).problem(413, "too_large");
     // The Content-Length exceeds the limit, so the server refuses before the body is sent.
     let mut stream = connect(server.address()).expect("connected");

@@ -20,7 +20,7 @@ use crate::violation::Violation;
 use crate::webhook::Webhook;
 use serde_json::{Value, json};
 
-/// Changes a tenant to `manifest`. Changes that can destroy data are refused unless `allow` names each kind.
+/// Changes a tenant to `manifest`. Gated changes are refused unless `allow` names each kind.
 ///
 /// # Errors
 /// [`Error::Invalid`] for fields that cannot change, [`Error::Gated`], [`Error::NotNow`] for an archived or purged
@@ -36,22 +36,21 @@ pub fn change(
     let before = Manifest::of(snapshot);
     // A manifest without a tenant id belongs to the tenant that it is applied to.
     let manifest = &Manifest { tenant_id: manifest.tenant_id.clone().or(before.tenant_id.clone()), ..manifest.clone() };
+    let unchanged = |warnings| Ok(Decision { snapshot: snapshot.clone(), changes: None, warnings });
+    // The documents need not be compared if the manifests are the same.
+    if before == *manifest {
+        return unchanged(warnings);
+    }
     let differences = differences(&before.document(), &manifest.document());
     if differences.is_empty() {
-        return Ok(Decision { snapshot: snapshot.clone(), changes: None, warnings });
+        return unchanged(warnings);
     }
     let fixed = immutable(&before, &manifest.document());
     if !fixed.is_empty() {
         return Err(Error::Invalid(fixed));
     }
-    if snapshot.tenant.facts.purged_at.is_some() {
-        return Err(Error::purged(&snapshot.tenant.tenant_id));
-    }
-    if snapshot.tenant.facts.state == State::Archived {
-        let id = &snapshot.tenant.tenant_id;
-        return Err(Error::NotNow(format!("tenant {id} is Archived: undelete it before you change its manifest")));
-    }
-    let refused = gates(&before, manifest, allow);
+    takes_manifest(snapshot)?;
+    let refused = gates(declared, &before, manifest, allow);
     if !refused.is_empty() {
         return Err(Error::Gated(refused));
     }
@@ -65,6 +64,21 @@ pub fn change(
     let version = tenant_version(&builder.snapshot, builder.context);
     builder.writes.push(Write::InsertTenantVersion(version));
     builder.finish(warnings)
+}
+
+/// Checks that the tenant takes a manifest: it is neither archived nor purged.
+///
+/// # Errors
+/// [`Error::NotNow`].
+pub fn takes_manifest(snapshot: &TenantSnapshot) -> Result<(), Error> {
+    let id = &snapshot.tenant.tenant_id;
+    if snapshot.tenant.facts.purged_at.is_some() {
+        return Err(Error::purged(id));
+    }
+    if snapshot.tenant.facts.state == State::Archived {
+        return Err(Error::NotNow(format!("tenant {id} is Archived: undelete it before you change its manifest")));
+    }
+    Ok(())
 }
 
 /// Returns a violation for each field of a document that differs and can never change. Callers use it to report these

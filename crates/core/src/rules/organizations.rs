@@ -203,6 +203,19 @@ pub fn change(
     Ok(OrganizationDecision { organization, changes })
 }
 
+/// Checks that the organization takes a manifest from a file: it is not closed. A closed organization that a file declares
+/// is a contradiction, which must not pass as unchanged.
+///
+/// # Errors
+/// [`Error::NotNow`].
+pub fn takes_manifest(organization: &Organization) -> Result<(), Error> {
+    let id = &organization.organization_id;
+    match organization.closed_at {
+        None => Ok(()),
+        Some(_) => Err(Error::NotNow(format!("organization {id} is closed: remove it from the file"))),
+    }
+}
+
 /// Closes an organization: its tenants stay, new tenants are refused. If it is closed already, nothing changes.
 ///
 /// # Errors

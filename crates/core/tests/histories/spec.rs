@@ -140,7 +140,7 @@ impl Spec {
             && self.retention.is_none_or(|most| longest.is_none_or(|days| days <= most))
     }
 
-    /// Whether going to `to` may destroy data.
+    /// Whether going to `to` has to be confirmed.
     pub fn is_gated(&self, to: &Spec) -> bool {
         let shorter = |from: Option<i64>, to: Option<i64>| to.is_some_and(|to| from.is_none_or(|from| to < from));
         let environments = self.environments.iter().any(|(name, place)| match to.environments.get(name) {
@@ -148,13 +148,26 @@ impl Spec {
             Some(after) => {
                 // What leaves it out keeps as long as the tenant does; so it is shorter only if the tenant's is.
                 let (was, is) = (place.retention.or(self.retention), after.retention.or(to.retention));
-                place.strict != after.strict || shorter(was, is)
+                let fewer =
+                    place.storage.is_some() && after.storage.is_none() || place.odd.is_some() && after.odd.is_none();
+                place.strict != after.strict || shorter(was, is) || fewer
             }
         });
         environments
             || self.region != to.region
             || self.protection && !to.protection
             || shorter(self.retention, to.retention)
+            || self.loses(to)
+    }
+
+    /// Whether `to` lacks an alias, a quota or a policy.
+    fn loses(&self, to: &Spec) -> bool {
+        let seats = |spec: &Spec| spec.seats.as_ref().is_some_and(|seats| !seats.is_null());
+        self.alias.is_some() && self.alias != to.alias
+            || self.storage.is_some() && to.storage.is_none()
+            || seats(self) && !seats(to)
+            || self.retention.is_some() && to.retention.is_none()
+            || self.purge_after_days.is_some() && to.purge_after_days.is_none()
     }
 }
 

@@ -23,8 +23,7 @@ use tenancy_core::rules::{Decision, change, organization_holds, register};
 use tenancy_core::{Error, Timestamp};
 
 /// Everything that may be allowed by name.
-const EVERY_GATE: [&str; 6] =
-    ["move-profile", "move-region", "move-isolation", "less-retention", "protection-off", "remove-environment"];
+const EVERY_GATE: [&str; 10] = tenancy_core::rules::gates::ALLOWED_BY_NAME;
 
 pub struct World {
     declared: Declared,

@@ -2,6 +2,7 @@
 
 use super::problem::Problem;
 use crate::config::Limits;
+use crate::manifests::utf_16;
 use crate::yaml;
 use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -120,6 +121,9 @@ pub fn documents(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Value>, Problem
             | "application/x-www-form-urlencoded"
             | "application/octet-stream",
         ) => {
+            if let Some(what) = utf_16(body) {
+                return Err(Error::Malformed(format!("The request body {what}.")).into());
+            }
             let text = std::str::from_utf8(body)
                 .map_err(|_| Error::Malformed("The request body must be UTF-8.".to_owned()))?;
             Ok(yaml::documents(text)?)

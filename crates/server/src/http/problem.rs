@@ -1,11 +1,12 @@
 //! Error responses. A handler only returns the error; the gate adds the correlation id and writes the body.
 
 use super::respond::bytes;
-use crate::operations::apply::Refused;
+use crate::operations::apply::Refused as FileRefused;
 use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use tenancy_api::problem::{DocumentRef, Problem as ProblemView};
+use std::borrow::Cow;
+use tenancy_api::problem::Problem as ProblemView;
 use tenancy_core::Error;
 use tenancy_core::ids::CorrelationId;
 
@@ -17,8 +18,8 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 pub enum Problem {
     /// An error of an operation.
     Refused(Error),
-    /// An error of `apply`, with the documents that it concerns.
-    File(Error, Vec<DocumentRef>),
+    /// The refusal of a file by `apply`.
+    File(FileRefused),
     /// An HTTP error: status, code, sentence.
     Http(StatusCode, &'static str, String),
 }
@@ -29,9 +30,9 @@ impl From<Error> for Problem {
     }
 }
 
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
-        Self::File(refused.error, refused.documents)
+impl From<FileRefused> for Problem {
+    fn from(refused: FileRefused) -> Self {
+        Self::File(refused)
     }
 }
 
@@ -44,13 +45,16 @@ impl IntoResponse for Problem {
     }
 }
 
+fn status(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
 impl Problem {
     fn status(&self) -> StatusCode {
         match self {
             Self::Http(status, ..) => *status,
-            Self::Refused(error) | Self::File(error, _) => {
-                StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-            }
+            Self::Refused(error) => status(error.status()),
+            Self::File(refused) => status(refused.problem.status),
         }
     }
 
@@ -58,13 +62,13 @@ impl Problem {
     pub fn answer(&self, correlation_id: &CorrelationId) -> Response {
         let view = match self {
             Self::Refused(error) => ProblemView::of(error, &[], correlation_id.as_str()),
-            Self::File(error, documents) => ProblemView::of(error, documents, correlation_id.as_str()),
+            Self::File(refused) => (*refused.problem).clone(),
             Self::Http(status, code, detail) => {
                 let title = status.canonical_reason().unwrap_or("Refused");
                 ProblemView::plain(status.as_u16(), title, code, detail.clone(), correlation_id.as_str())
             }
         };
-        if let Self::Refused(Error::Internal(what)) | Self::File(Error::Internal(what), _) = self {
+        if let Self::Refused(Error::Internal(what)) | Self::File(FileRefused { internal: Some(what), .. }) = self {
             tracing::error!(correlation_id = correlation_id.as_str(), "internal error: {what}");
         }
         let mut response = bytes(self.status(), PROBLEM_JSON, serde_json::to_vec(&view).unwrap_or_default());
@@ -81,15 +85,19 @@ impl Problem {
 
     fn error(&self) -> Option<&Error> {
         match self {
-            Self::Refused(error) | Self::File(error, _) => Some(error),
-            Self::Http(..) => None,
+            Self::Refused(error) => Some(error),
+            Self::File(_) | Self::Http(..) => None,
         }
     }
 
     /// Returns the stable code, for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Refused(error) | Self::File(error, _) => error.code(),
+            Self::Refused(error) => error.code(),
+            Self::File(refused) => match refused.problem.code {
+                Cow::Borrowed(code) => code,
+                Cow::Owned(_) => "refused",
+            },
             Self::Http(_, code, _) => code,
         }
     }

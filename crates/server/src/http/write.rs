@@ -24,6 +24,9 @@ use tenancy_core::document;
 use tenancy_core::gated_change::LAST_ADMIN_KEY;
 use tenancy_core::rules::gates::ALLOWED_BY_NAME;
 
+/// Path of the route whose body is a file of manifests.
+pub const APPLY: &str = "/v1/apply";
+
 /// A write request.
 pub struct WriteRequest {
     /// Caller and correlation id.
@@ -34,6 +37,8 @@ pub struct WriteRequest {
     pub allow: Vec<String>,
     /// Whether to report what would change, and write nothing.
     pub dry_run: bool,
+    /// Whether to write the other documents if some are refused.
+    pub partial: bool,
     /// Idempotency-Key, if the request has one.
     pub key: Option<IdempotencyKey>,
     headers: HeaderMap,
@@ -80,10 +85,14 @@ impl FromRequest<Arc<Server>> for WriteRequest {
         let kinds: Vec<_> = ALLOWED_BY_NAME.into_iter().chain([LAST_ADMIN_KEY]).map(|name| (name, name)).collect();
         let allow = query.words("allow", &kinds)?;
         let (allow, dry_run) = (allow.into_iter().map(str::to_owned).collect(), query.flag("dry_run")?);
+        let partial = query.flag("partial")?;
         query.no_others()?;
         let precondition = precondition(&parts.headers)?;
         body::as_it_is(&parts.headers)?;
-        let body = body::read(body, &server.limits).await?;
+        let body = match parts.uri.path() == APPLY {
+            true => body::read(body, &server.limits.of_a_file()).await?,
+            false => body::read(body, &server.limits).await?,
+        };
         let seat = match request.caller.key() {
             Some(key) if body.len() > HEAVY_BODY_BYTES => {
                 Some(server.key_traffic.heavy_seat(key, server.tenancy.now()).await?)
@@ -98,7 +107,7 @@ impl FromRequest<Arc<Server>> for WriteRequest {
             }
             _ => None,
         };
-        Ok(Self { request, precondition, allow, dry_run, key, headers: parts.headers, body, _seat: seat })
+        Ok(Self { request, precondition, allow, dry_run, partial, key, headers: parts.headers, body, _seat: seat })
     }
 }
 
@@ -149,7 +158,7 @@ impl WriteRequest {
         Ok(document::read(&self.document_if_any().await?, |_, _| Some(()))?)
     }
 
-    /// Returns the body as several documents, YAML or JSON.
+    /// Returns the body as several documents, YAML or JSON. A large body is parsed on a thread that serves no requests.
     ///
     /// # Errors
     /// The same as [`body::documents`].
@@ -181,11 +190,11 @@ impl WriteRequest {
         answer: fn(&Tenancy, &Caller, &C::Outcome) -> Answer,
         kept: fn(&Tenancy, &Caller, &C::Outcome) -> Answer,
     ) -> Result<Response, Problem> {
-        if self.dry_run {
-            return Err(Error::Malformed(
-                "Only /v1/apply supports dry_run. Remove the parameter. Nothing was changed.".to_owned(),
-            )
-            .into());
+        if let Some((name, _)) =
+            [("dry_run", self.dry_run), ("partial", self.partial)].into_iter().find(|(_, said)| *said)
+        {
+            let message = format!("Only {APPLY} supports {name}. Remove the parameter. Nothing was changed.");
+            return Err(Error::Malformed(message).into());
         }
         let keyed = self.key.map(|key| Keyed { key, answer: kept, keeps_unchanged: true });
         let (tenancy, caller) = (&server.tenancy, self.request.caller.clone());

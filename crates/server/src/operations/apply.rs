@@ -1,29 +1,28 @@
-//! `apply`: a file of manifests. Checks all documents before it writes any, then commits each document separately, with
-//! one result for each. Running it again continues where it stopped.
+//! `apply`: a file of manifests. Decides on all documents before it writes any. If one is refused, nothing is written,
+//! unless the caller asked for a partial apply. Then commits each document separately, with one result for each.
 
 mod document;
+pub mod one_at_a_time;
+mod plan;
+mod refused;
+mod write;
 
-use self::document::{Document, Kind, documents};
-use super::plan::Ledger;
-use super::{Command, Done, Keyed};
+use self::document::{Document, documents};
+pub use self::refused::Refused;
+use super::Decided;
 use crate::answer::Answer;
 use crate::authentication::Caller;
 use crate::idempotency::IdempotencyKey;
 use crate::tenancy::{RequestContext, Tenancy};
 use serde_json::Value;
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use tenancy_api::applied::{AppliedDocument, Outcome};
 use tenancy_api::problem::{DocumentRef, Problem as ProblemView};
-use tenancy_core::document::MAX_FINDINGS;
+use tenancy_core::Error;
 use tenancy_core::permission::Operation;
-use tenancy_core::{Error, Violation};
 
 /// Maximum number of documents in a file.
-pub const MAX_DOCUMENTS: usize = 5_000;
-
-/// Number of tenants that are written concurrently, so that their commits share batches.
-const AT_ONCE: usize = 32;
+pub const MAX_DOCUMENTS: usize = 20_000;
 
 /// A file of manifests.
 #[derive(Debug)]
@@ -34,58 +33,64 @@ pub struct Apply {
     pub allow: Vec<String>,
     /// Whether to write nothing and return what would change.
     pub dry_run: bool,
-}
-
-/// Why nothing of a file was written, with the documents that the pointers refer to.
-#[derive(Debug)]
-pub struct Refused {
-    /// The error.
-    pub error: Error,
-    /// All documents of the file.
-    pub documents: Vec<DocumentRef>,
+    /// Whether to write the other documents if some are refused.
+    pub partial: bool,
 }
 
 impl Apply {
     /// Applies the file and returns one result for each document, in order.
     ///
     /// # Errors
-    /// All violations of all documents. In this case nothing is written.
+    /// Why nothing of the file was written.
     pub async fn run(
         self,
         tenancy: &Tenancy,
         request: &RequestContext,
         key: Option<&IdempotencyKey>,
     ) -> Result<Vec<Value>, Refused> {
-        if self.documents.len() > MAX_DOCUMENTS {
-            let error = Error::TooLarge(format!("a file can have at most {MAX_DOCUMENTS} documents; split it"));
-            return Err(Refused { error, documents: Vec::new() });
+        let correlation_id = request.correlation_id.as_str();
+        let whole = |error: Error| Refused::whole(error, &[], correlation_id);
+        match self.documents.len() {
+            0 => return Err(whole(Error::Malformed("the request contains no documents".to_owned()))),
+            1..=MAX_DOCUMENTS => {}
+            _ => {
+                let message = format!("a file can have at most {MAX_DOCUMENTS} documents; split it");
+                return Err(whole(Error::TooLarge(message)));
+            }
         }
-        let documents = self.documents.iter().enumerate().map(|(index, document)| describe(index, document)).collect();
-        self.applied(tenancy, request, key).await.map_err(|error| Refused { error, documents })
-    }
-
-    async fn applied(
-        self,
-        tenancy: &Tenancy,
-        request: &RequestContext,
-        key: Option<&IdempotencyKey>,
-    ) -> Result<Vec<Value>, Error> {
         if !self.dry_run {
-            request.caller.require(Operation::WriteTenants)?;
+            request.caller.require(Operation::WriteTenants).map_err(whole)?;
         }
-        let (documents, unread) = documents(&tenancy.declared, self.documents, &self.allow);
-        let run = Run { tenancy, request, key: key.filter(|_| !self.dry_run), gone: AtomicBool::new(false) };
-        let mut plan = run.plan(&documents, unread).await?;
-        if !self.dry_run {
-            run.write(&documents, &mut plan).await?;
+        let Self { documents: contents, allow, dry_run, partial } = self;
+        let refs: Vec<_> = contents.iter().enumerate().map(|(index, content)| described(index, content)).collect();
+        let (documents, unread) = documents(&tenancy.declared, contents, &allow);
+        let key = key.filter(|_| !dry_run);
+        let run = Run { tenancy, request, key, dry_run, partial, gone: AtomicBool::new(false) };
+        let all = |error: Error| Refused::whole(error, &refs, correlation_id);
+        let mut plan = run.plan(&documents).await.map_err(all)?;
+        let unreadable = !unread.is_empty();
+        let invalid = unreadable || plan.lines.iter().any(Line::is_invalid);
+        let refused = unreadable || plan.lines.iter().any(Line::is_refused);
+        // A plan shows its refusals as results; only a document that cannot be read has none.
+        if unreadable || refused && !partial && (!dry_run || invalid) {
+            return Err(Refused::of(unread, in_order(&documents, plan.lines), &refs, correlation_id));
         }
-        let mut lines: Vec<_> = documents.iter().map(|document| document.index).zip(plan.lines).collect();
-        lines.sort_by_key(|(index, _)| *index);
-        Ok(lines.into_iter().map(|(_, line)| line.into_value()).collect())
+        if !dry_run {
+            run.write(&documents, &mut plan).await.map_err(all)?;
+        }
+        Ok(in_order(&documents, plan.lines).into_iter().map(Line::into_value).collect())
     }
 }
 
+/// Returns the lines in the order of the file.
+fn in_order(documents: &[Document], lines: Vec<Line>) -> Vec<Line> {
+    let mut lines: Vec<_> = documents.iter().map(|document| document.index).zip(lines).collect();
+    lines.sort_by_key(|(index, _)| *index);
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
 /// One result of the answer.
+#[derive(Debug)]
 enum Line {
     Of(Box<AppliedDocument>),
     /// The stored answer to an earlier request with the same Idempotency-Key.
@@ -99,6 +104,21 @@ impl Line {
             Self::Kept(value) => value,
         }
     }
+
+    fn error(&self) -> Option<&ProblemView> {
+        match self {
+            Self::Of(line) => line.error.as_deref(),
+            Self::Kept(_) => None,
+        }
+    }
+
+    fn is_refused(&self) -> bool {
+        self.error().is_some()
+    }
+
+    fn is_invalid(&self) -> bool {
+        self.error().is_some_and(|error| error.code == "invalid")
+    }
 }
 
 /// One run over a file.
@@ -107,6 +127,8 @@ struct Run<'a> {
     request: &'a RequestContext,
     /// Idempotency-Key of the whole request.
     key: Option<&'a IdempotencyKey>,
+    dry_run: bool,
+    partial: bool,
     /// Whether the caller's key was revoked during the run. Nothing more is then done with it.
     gone: AtomicBool,
 }
@@ -115,185 +137,31 @@ struct Run<'a> {
 struct Plan {
     /// Result of each document so far.
     lines: Vec<Line>,
+    /// Decision on each document that is to be written.
+    decided: Vec<Option<Decided<AppliedDocument>>>,
+    /// Documents that conflict with another document of the file if they are written in order. They are written last.
+    last: Vec<usize>,
     /// Whether a document was written before under the same Idempotency-Key.
     opened: bool,
 }
 
 impl Run<'_> {
-    /// Decides on every document, and judges the decisions as if they were committed. `violations` are those of
-    /// documents that could not be read; they are returned together with those of the others.
-    async fn plan(&self, documents: &[Document], mut violations: Vec<Violation>) -> Result<Plan, Error> {
-        let opener = match self.key {
-            Some(key) => key.first_answer(self.tenancy).await?.map(|answer| kept(&answer)),
-            None => None,
-        };
-        let (mut ledger, mut lines, mut again) = (Ledger::default(), Vec::new(), Vec::new());
-        for document in documents {
-            if let Some(line) = self.line_before(document, opener.as_ref()).await? {
-                lines.push(Line::Kept(line));
-                continue;
-            }
-            match self.foresee(document, &mut ledger).await {
-                Err(Error::Invalid(found)) => {
-                    let inside = |v: Violation| Violation { pointer: format!("/{}{}", document.index, v.pointer), ..v };
-                    violations.extend(found.into_iter().map(inside));
-                    if violations.len() >= MAX_FINDINGS {
-                        break;
-                    }
-                }
-                Err(error) if is_nobodys(&error) => return Err(error),
-                decided => {
-                    if matches!(decided, Err(Error::Conflict(_))) {
-                        again.push(lines.len());
-                    }
-                    lines.push(self.line(document, decided));
-                }
-            }
-        }
-        if !violations.is_empty() {
-            violations.sort_by_key(|violation| place(&violation.pointer));
-            violations.truncate(MAX_FINDINGS);
-            return Err(Error::Invalid(violations));
-        }
-        // As in the write phase: a document that conflicted with another document is tried once more at the end.
-        for at in again {
-            match self.foresee(&documents[at], &mut ledger).await {
-                Err(error) if is_nobodys(&error) => return Err(error),
-                decided => lines[at] = self.line(&documents[at], decided),
-            }
-        }
-        Ok(Plan { lines, opened: opener.is_some() })
-    }
-
-    /// Returns the stored answer about the document from an earlier request with the same key, of which `opener` was
-    /// the first document written.
-    async fn line_before(&self, document: &Document, opener: Option<&Value>) -> Result<Option<Value>, Error> {
-        match (self.key, opener) {
-            (Some(_), Some(opener)) if document.is_of(opener) => Ok(Some(opener.clone())),
-            (Some(key), Some(_)) => {
-                Ok(key.part(&document.name()).first_answer(self.tenancy).await?.map(|answer| kept(&answer)))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    async fn foresee(&self, document: &Document, ledger: &mut Ledger) -> Result<AppliedDocument, Error> {
-        let decided =
-            document.decide(self.tenancy, &self.request.caller, &mut self.tenancy.context(self.request)?).await?;
-        if let Some(changes) = &decided.changes {
-            ledger.admit(self.tenancy, changes).await?;
-        }
-        Ok(decided.outcome)
-    }
-
-    /// Commits each document separately: organizations in order, then tenants concurrently. A document that conflicts
-    /// with another document of the file (for example, an alias moves from one tenant to another) is tried once more at
-    /// the end.
-    async fn write(&self, documents: &[Document], plan: &mut Plan) -> Result<(), Error> {
-        let mut again = Vec::new();
-        let mut open: VecDeque<usize> =
-            (0..documents.len()).filter(|at| matches!(plan.lines[*at], Line::Of(_))).collect();
-        let mut settle = |at: usize, done: Result<Done<AppliedDocument>, Error>| {
-            if matches!(done, Err(Error::Conflict(_))) {
-                again.push(at);
-            }
-            plan.lines[at] = self.settled(&documents[at], done);
-        };
-        if let Some(key) = self.key.filter(|_| !plan.opened) {
-            self.open(key, documents, &mut open, &mut settle).await?;
-        }
-        let (organizations, tenants): (Vec<_>, Vec<_>) =
-            open.into_iter().partition(|at| documents[*at].kind == Kind::Organization);
-        for at in organizations {
-            settle(at, self.run(&documents[at]).await);
-        }
-        for chunk in tenants.chunks(AT_ONCE) {
-            let done = futures_util::future::join_all(chunk.iter().map(|at| self.run(&documents[*at]))).await;
-            chunk.iter().zip(done).for_each(|(at, done)| settle(*at, done));
-        }
-        for at in again {
-            plan.lines[at] = self.settled(&documents[at], self.run(&documents[at]).await);
-        }
-        Ok(())
-    }
-
-    /// Writes the first document alone, under the key of the whole request. So if two different files are sent with one
-    /// key, one of them is refused before any of its documents is written.
-    async fn open(
-        &self,
-        key: &IdempotencyKey,
-        documents: &[Document],
-        open: &mut VecDeque<usize>,
-        settle: &mut impl FnMut(usize, Result<Done<AppliedDocument>, Error>),
-    ) -> Result<(), Error> {
-        while let Some(at) = open.pop_front() {
-            match self.run_under(&documents[at], Some(key.clone())).await {
-                Err(Error::IdempotencyKeyReused) => return Err(Error::IdempotencyKeyReused),
-                // A simultaneous request with the same file started with another document.
-                Ok(Done::Before(answer)) if !documents[at].is_of(&kept(&answer)) => {
-                    open.push_front(at);
-                    break;
-                }
-                done => {
-                    let wrote = match &done {
-                        Ok(Done::Now(applied)) => applied.is_written(),
-                        Ok(Done::Before(_)) => true,
-                        Err(_) => false,
-                    };
-                    settle(at, done);
-                    if wrote {
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn run(&self, document: &Document) -> Result<Done<AppliedDocument>, Error> {
-        self.run_under(document, self.key.map(|key| key.part(&document.name()))).await
-    }
-
-    async fn run_under(
-        &self,
-        document: &Document,
-        key: Option<IdempotencyKey>,
-    ) -> Result<Done<AppliedDocument>, Error> {
-        if self.gone.load(Ordering::Relaxed) {
-            return Err(Error::InvalidToken);
-        }
-        // A file is sent again to continue, so unchanged documents are decided again.
-        let keyed = key.map(|key| Keyed { key, answer: kept_line, keeps_unchanged: false });
-        let done = self.tenancy.decide_and_commit(document, self.request, keyed.as_ref()).await;
-        self.gone.fetch_or(matches!(done, Err(Error::InvalidToken)), Ordering::Relaxed);
-        done
-    }
-
-    fn settled(&self, document: &Document, done: Result<Done<AppliedDocument>, Error>) -> Line {
-        match done {
-            Ok(Done::Before(answer)) => Line::Kept(kept(&answer)),
-            Ok(Done::Now(applied)) => self.line(document, Ok(applied)),
-            Err(error) => self.line(document, Err(error)),
-        }
-    }
-
     fn line(&self, document: &Document, decided: Result<AppliedDocument, Error>) -> Line {
-        Line::Of(Box::new(decided.unwrap_or_else(|error| AppliedDocument {
+        Line::Of(Box::new(decided.unwrap_or_else(|error| self.refusal(document, &error))))
+    }
+
+    fn refusal(&self, document: &Document, error: &Error) -> AppliedDocument {
+        AppliedDocument {
             result: Outcome::Refused.into(),
-            error: Some(Box::new(ProblemView::of(&error, &[], self.request.correlation_id.as_str()))),
+            error: Some(Box::new(ProblemView::of(error, &[], self.request.correlation_id.as_str()))),
             ..document.blank()
-        })))
+        }
     }
 }
 
 /// Returns whether an error is unrelated to the document.
 fn is_nobodys(error: &Error) -> bool {
     matches!(error, Error::Unavailable | Error::Busy | Error::Internal(_))
-}
-
-/// Returns the index of the document that a pointer refers to.
-fn place(pointer: &str) -> Option<usize> {
-    pointer.split('/').nth(1)?.parse().ok()
 }
 
 /// Returns the stored result.
@@ -306,7 +174,7 @@ fn kept_line(_: &Tenancy, _: &Caller, line: &AppliedDocument) -> Answer {
 }
 
 /// Returns the kind and name in a document, so that a reader can find it in the file.
-fn describe(index: usize, document: &Value) -> DocumentRef {
+fn described(index: usize, document: &Value) -> DocumentRef {
     let text = |name: &str| document.get(name).and_then(Value::as_str).map(str::to_owned);
     let id = if text("kind").as_deref() == Some("Organization") { "organization_id" } else { "tenant_id" };
     DocumentRef { index, kind: text("kind"), name: text(id) }

@@ -126,7 +126,7 @@ impl Change {
         sent.insert("name".to_owned(), Value::String(name.to_owned()));
         let sent = Value::Object(sent);
         match (known, self.how) {
-            (Some(known), How::Merge | How::Apply) => {
+            (Some(known), How::Merge) => {
                 let mut whole = tenancy_core::rules::change::environment_entry(known).document();
                 merge_patch(&mut whole, &sent);
                 Ok((whole, wrong))

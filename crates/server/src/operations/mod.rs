@@ -125,19 +125,37 @@ impl Tenancy {
         {
             return Ok(Done::Before(answer));
         }
+        self.commit_decided(command, request, keyed, None).await
+    }
+
+    /// Commits `first`, a decision of the command that was made before, or decides now. If a row that the decision is
+    /// based on has changed, decides again. The caller must not be cancelled.
+    ///
+    /// # Errors
+    /// The error of the rule or the commit.
+    pub async fn commit_decided<C: Command>(
+        &self,
+        command: &C,
+        request: &RequestContext,
+        keyed: Option<&Keyed<C::Outcome>>,
+        mut first: Option<Decided<C::Outcome>>,
+    ) -> Result<Done<C::Outcome>, Error> {
         let (mut turn, mut since) = (None, Instant::now());
         for lost in 0.. {
             if !may_decide_again(lost, since).await {
                 break;
             }
-            let mut context = self.context(request)?;
-            let decided = command.decide(self, &request.caller, &mut context).await;
+            let decided = match first.take() {
+                Some(first) => Ok(first),
+                None => command.decide(self, &request.caller, &mut self.context(request)?).await,
+            };
             let Ok(Decided { outcome, changes: Some(mut changes) }) = decided else {
                 return self.uncommitted(decided.map(|decided| decided.outcome), request, keyed).await;
             };
             changes.guards.extend(request.caller.guard());
             if let Some(keyed) = keyed {
-                changes.store_answer(keyed.key.record(&(keyed.answer)(self, &request.caller, &outcome), context.now));
+                let answer = (keyed.answer)(self, &request.caller, &outcome);
+                changes.store_answer(keyed.key.record(&answer, self.store.now()));
             }
             let ends_a_job = changes.finished_job().is_some();
             let done = self.store.commit(changes).await;

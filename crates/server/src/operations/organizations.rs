@@ -1,6 +1,6 @@
 //! Organizations: read, create, change and close.
 
-use super::documents::desired::{How, with};
+use super::documents::desired::{How, overlay, with};
 use super::documents::facts::{ORGANIZATION, take_kind, take_version};
 use super::tenants::other_id;
 use super::{Command, Decided, made, moved};
@@ -228,10 +228,19 @@ pub fn desired(
             let same_moment = object.get("counter").is_none_or(|counter| *counter == known.organization.counter);
             violations.extend(ORGANIZATION.drop(object, &current, same_moment, &Pointer::root()));
         }
-        if how != How::Replace {
-            let mut whole = OrganizationManifest::of(&known.organization).document();
-            merge_patch(&mut whole, &document);
-            document = whole;
+        let whole = || OrganizationManifest::of(&known.organization).document();
+        match (how, &mut document) {
+            (How::Apply, Value::Object(object)) => {
+                let (said, mut whole) = (std::mem::take(object), whole());
+                overlay(&mut whole, said);
+                document = whole;
+            }
+            (How::Merge | How::Apply, said) => {
+                let mut whole = whole();
+                merge_patch(&mut whole, said);
+                document = whole;
+            }
+            (How::Replace, _) => {}
         }
         violations.extend(immutable(&known.organization, &document));
     }

@@ -2,6 +2,7 @@
 //! are read now.
 
 use crate::tenancy::Tenancy;
+use futures_util::future::try_join_all;
 use std::collections::BTreeSet;
 use tenancy_core::changes::{Changes, Guard, Write};
 use tenancy_core::ids::{Alias, OrganizationId};
@@ -17,13 +18,16 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Judges the changes, and applies them to the rows as if they were committed.
+    /// Judges the changes, and applies them to the rows as if they were committed. [`Ledger::load`] has read the rows.
     ///
     /// # Errors
     /// [`Error::Conflict`], as the commit would return it.
-    pub async fn admit(&mut self, tenancy: &Tenancy, changes: &Changes) -> Result<(), Error> {
+    pub fn admit(&mut self, changes: &Changes) -> Result<(), Error> {
         for guard in &changes.guards {
-            self.load(tenancy, guard).await?;
+            // The decision has just read the tenant, so the guard holds the current version.
+            if let Guard::TenantAt(id, version, counter) = guard {
+                self.found.tenants.insert(id.clone(), (*version, *counter));
+            }
         }
         let judgement = judge(&[changes], &self.found);
         if let Some(Verdict::Out(conflict)) = judgement.verdicts.into_iter().next() {
@@ -38,27 +42,30 @@ impl Ledger {
         Ok(())
     }
 
-    /// Reads the rows that the guard refers to, once.
-    async fn load(&mut self, tenancy: &Tenancy, guard: &Guard) -> Result<(), Error> {
-        match guard {
-            Guard::OrganizationUnused(id) | Guard::OrganizationAt(id, ..) | Guard::OrganizationRoom(id, _)
-                if self.organizations.insert(id.clone()) =>
-            {
-                if let Some(record) = tenancy.store.organization(id).await? {
-                    let found = CurrentOrganization { usage: record.usage, ..found(&record.organization) };
-                    self.found.organizations.insert(id.clone(), found);
+    /// Reads the rows that the guards of several changes refer to, together and each once.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn load(&mut self, tenancy: &Tenancy, changes: impl IntoIterator<Item = &Changes>) -> Result<(), Error> {
+        let (mut organizations, mut aliases) = (Vec::new(), Vec::new());
+        for guard in changes.into_iter().flat_map(|changes| &changes.guards) {
+            match guard {
+                Guard::OrganizationUnused(id) | Guard::OrganizationAt(id, ..) | Guard::OrganizationRoom(id, _)
+                    if self.organizations.insert(id.clone()) =>
+                {
+                    organizations.push(id.clone());
                 }
+                Guard::AliasUnused(alias) if self.aliases.insert(alias.clone()) => aliases.push(alias.clone()),
+                _ => {}
             }
-            Guard::AliasUnused(alias) if self.aliases.insert(alias.clone()) => {
-                let taken = tenancy.store.aliased(alias).await?.map(|_| alias.clone());
-                self.found.aliases.extend(taken);
-            }
-            // The decision has just read the tenant, so the guard holds the current version.
-            Guard::TenantAt(id, version, counter) => {
-                self.found.tenants.insert(id.clone(), (*version, *counter));
-            }
-            _ => {}
         }
+        let read = organizations.iter().map(|id| tenancy.store.organization(id));
+        for record in try_join_all(read).await?.into_iter().flatten() {
+            let found = CurrentOrganization { usage: record.usage, ..found(&record.organization) };
+            self.found.organizations.insert(record.organization.organization_id, found);
+        }
+        let read = try_join_all(aliases.iter().map(|alias| tenancy.store.aliased(alias))).await?;
+        self.found.aliases.extend(aliases.into_iter().zip(read).filter_map(|(alias, taken)| taken.map(|_| alias)));
         Ok(())
     }
 

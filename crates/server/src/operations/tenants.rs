@@ -120,6 +120,8 @@ pub struct Register {
     pub document: Value,
     /// Optional precondition.
     pub precondition: Precondition,
+    /// Kinds of gated changes to allow.
+    pub allow: Vec<String>,
 }
 
 impl Command for Register {
@@ -133,7 +135,7 @@ impl Command for Register {
     ) -> Result<Decided<Written>, Error> {
         self.precondition.check_new()?;
         caller.require(Operation::RegisterTenants)?;
-        let desired = of_new(&tenancy.declared, &self.document)?;
+        let desired = of_new(&tenancy.declared, &self.document, &self.allow)?;
         Ok(created(register(&tenancy.declared, &desired.manifest, desired.warnings, context)?))
     }
 }
@@ -193,7 +195,8 @@ impl Change {
         if let Value::Object(object) = &mut document {
             object.entry("tenant_id").or_insert_with(|| Value::String(id.to_string()));
         }
-        let desired = with(other_id("tenant_id", id.as_str(), &document), of_new(&tenancy.declared, &document))?;
+        let new = of_new(&tenancy.declared, &document, &self.allow);
+        let desired = with(other_id("tenant_id", id.as_str(), &document), new)?;
         Ok(created(register(&tenancy.declared, &desired.manifest, desired.warnings, context)?))
     }
 }

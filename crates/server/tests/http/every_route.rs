@@ -98,7 +98,7 @@ pub fn samples() -> Vec<Sample> {
         read("/v1/tenants/{tenant_id}/versions/{version}", "/v1/tenants/acme-eu/versions/1"),
         read("/v1/tenants/{tenant_id}/environments", "/v1/tenants/acme-eu/environments"),
         read(ENVIRONMENT, "/v1/tenants/acme-eu/environments/dev"),
-        versioned("PUT", ENVIRONMENT, "/v1/tenants/acme-eu/environments/dev?allow=move-isolation,less-retention", json!({"retention_days": 9}), "ENVIRONMENT_UPDATED"),
+        versioned("PUT", ENVIRONMENT, "/v1/tenants/acme-eu/environments/dev?allow=move-isolation,less-retention,remove-quota", json!({"retention_days": 9}), "ENVIRONMENT_UPDATED"),
         versioned("PATCH", ENVIRONMENT, "/v1/tenants/acme-eu/environments/dev", json!({"retention_days": 90}), "ENVIRONMENT_UPDATED"),
         versioned("DELETE", ENVIRONMENT, "/v1/tenants/acme-eu/environments/dev?allow=remove-environment", Value::Null, "ENVIRONMENT_DELETED"),
         read("/v1/tenants/{tenant_id}/environments/{environment}/versions", "/v1/tenants/acme-eu/environments/dev/versions"),

@@ -276,7 +276,7 @@ impl House {
     pub async fn beside(&self) -> Self {
         let database = Database::Postgres(self.postgres.as_ref().expect("PostgreSQL").url());
         let tenancy = Tenancy::new(database.open().await.expect("open"), Declared::default());
-        Self::open(tenancy, self.keys.clone(), Arc::new(Recorder), None)
+        Self::open(tenancy, self.keys.clone(), Arc::new(Recorder), None, KeyLimits::default())
     }
 
     pub fn token(&self, role: Role) -> &str {

@@ -319,6 +319,15 @@ async fn a_scoped_key_must_apply_its_own_fields_and_nothing_else(on: On) {
     let apply = async |document: Value| send(&house, &own, "POST", "/v1/apply", document).await;
     let tenant = json!({"kind": "Tenant", "tenant_id": "acme-eu", "display_name": "Applied"});
     assert_eq!(apply(tenant).await.ok(200).body["results"][0]["result"], "changed");
+    // Labels in a file are the whole map of the labels that the caller may see.
+    let internal = json!({"labels": {"internal/risk": "high", "tier": "gold"}});
+    house.send("PATCH", "/v1/tenants/acme-eu", &[("if-match", "*")], internal).await.ok(200);
+    let labels = json!({"kind": "Tenant", "tenant_id": "acme-eu", "labels": {"team": "a"}});
+    let changes = apply(labels).await.ok(200).body["results"][0]["changes"].clone();
+    let places: Vec<_> = changes.as_array().expect("changes").iter().map(|change| change["pointer"].clone()).collect();
+    assert_eq!(places, ["/labels/team", "/labels/tier"]);
+    let labels = house.get("/v1/tenants/acme-eu").await.body["labels"].clone();
+    assert_eq!(labels, json!({"internal/risk": "high", "team": "a"}));
     let before = house.events("").await.len();
     let outside =
         |id: &str| json!({"kind": "Tenant", "tenant_id": id, "organization_id": "globex", "region": "eu-west-1"});
@@ -328,7 +337,7 @@ async fn a_scoped_key_must_apply_its_own_fields_and_nothing_else(on: On) {
         apply(outside("nobody-eu")).await,
     ]
     .into_iter()
-    .map(|answered| answered.ok(200).body["results"][0].clone())
+    .map(|answered| answered.ok(403).body["results"][0].clone())
     .collect();
     assert!(lines.iter().all(|line| line["result"] == "refused"), "{lines:#?}");
     assert_eq!(lines[0]["error"]["code"], "fields_forbidden");

@@ -87,7 +87,7 @@ async fn what_looks_like_a_slip_must_be_said_by_each_write(on: On) {
     house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
     let (any, none) = ([("if-match", "*")], [("if-none-match", "*")]);
     let tenant = |id: &str| {
-        let quotas = json!({"storageGib": 1});
+        let quotas = json!({"seats": 1});
         json!({"tenant_id": id, "organization_id": "acme", "region": "eu-west-1", "quotas": quotas})
     };
     for (method, path, headers, body) in [
@@ -95,20 +95,20 @@ async fn what_looks_like_a_slip_must_be_said_by_each_write(on: On) {
         ("PUT", "/v1/tenants/t-2", &none, tenant("t-2")),
         ("PATCH", "/v1/tenants/t-2", &any, json!({"display_name": "T"})),
         ("PATCH", "/v1/tenants/t-2", &any, json!({"display_name": "T"})),
-        ("PUT", "/v1/tenants/t-1/environments/dev", &none, json!({"quotas": {"storageGib": 1}, "retention_days": 3})),
+        ("PUT", "/v1/tenants/t-1/environments/dev", &none, json!({"quotas": {"seats": 1}, "retention_days": 3})),
         ("PATCH", "/v1/tenants/t-1/environments/dev", &any, json!({"retention_days": 4})),
     ] {
         let written = house.send(method, path, headers, body).await;
         assert!(written.status.is_success(), "{method} {path}: {:#}", written.body);
         let warnings = written.body["warnings"].as_array().expect("warnings");
-        let (found, place) = (&warnings[0]["pointer"], &json!("/quotas/storageGib"));
+        let (found, place) = (&warnings[0]["pointer"], &json!("/quotas/seats"));
         assert_eq!((warnings.len(), found), (1, place), "{method} {path}");
         if method != "POST" {
             // The answer can be edited and sent back.
             house.send("PUT", path, &any, &written.body).await.ok(200);
         }
     }
-    let clean = house.send("PATCH", "/v1/tenants/t-2", &any, json!({"quotas": null})).await.ok(200);
+    let clean = house.send("PATCH", "/v1/tenants/t-2?allow=remove-quota", &any, json!({"quotas": null})).await.ok(200);
     assert_eq!(clean.body.get("warnings"), None);
 }
 
@@ -125,6 +125,14 @@ async fn a_version_that_is_none_must_be_refused_as_what_it_is(on: On) {
     }
 }
 
+/// Places of what a list of environments changes that leaves their other fields out.
+const MOVED: [&str; 4] = [
+    "/environments/1/isolation_level",
+    "/environments/1/quotas/storageGiB",
+    "/environments/0/region",
+    "/environments/0/quotas/storageGiB",
+];
+
 async fn what_may_destroy_data_must_be_allowed_by_name(on: On) {
     let house = House::new(on).await;
     house.furnish().await;
@@ -133,12 +141,12 @@ async fn what_may_destroy_data_must_be_allowed_by_name(on: On) {
     assert_eq!(refused.code(), "not_allowed_by_name");
     let kinds: Vec<_> =
         refused.body["errors"].as_array().expect("all").iter().map(|gate| gate["allow"].clone()).collect();
-    assert_eq!(kinds, ["less-retention", "remove-environment"]);
+    assert_eq!(kinds, ["less-retention", "remove-environment", "remove-quota"]);
     let moved = json!({"environments": [{"name": "prod", "region": "eu-north-1"}, {"name": "dev"}]});
     let refused = house.send("PATCH", "/v1/tenants/acme-eu", &[("if-match", "*")], &moved).await.ok(409);
     let pointers: Vec<_> =
         refused.body["errors"].as_array().expect("all").iter().map(|gate| &gate["pointer"]).collect();
-    assert_eq!(json!(pointers), json!(["/environments/1/isolation_level", "/environments/0/region"]));
+    assert_eq!(json!(pointers), json!(MOVED));
     let misspelt = "/v1/tenants/acme-eu?allow=less-retention,remove-environmnt";
     let refused = house.send("PATCH", misspelt, &[("if-match", "*")], &patch).await.ok(400);
     assert!(
@@ -146,7 +154,7 @@ async fn what_may_destroy_data_must_be_allowed_by_name(on: On) {
         "{:#}",
         refused.body
     );
-    let path = "/v1/tenants/acme-eu?allow=less-retention&allow=remove-environment";
+    let path = "/v1/tenants/acme-eu?allow=less-retention,remove-quota&allow=remove-environment";
     house.send("PATCH", path, &[("if-match", "*")], &patch).await.ok(200);
 }
 

@@ -43,11 +43,12 @@ impl Store {
         futures_util::join!(commits, async move { drop(closed) }).0
     }
 
-    /// Holds batches back on PostgreSQL until the returned guard is dropped.
+    /// Holds batches back until the returned guard is dropped.
     pub async fn hold_commits(&self) -> Option<tokio::sync::OwnedMutexGuard<bool>> {
         match &self.engine {
             Engine::Postgres(postgres) => Some(std::sync::Arc::clone(&postgres.queue.gate).lock_owned().await),
-            Engine::Sqlite(_) | Engine::Model(_) => None,
+            Engine::Sqlite(sqlite) => Some(std::sync::Arc::clone(&sqlite.queue.gate).lock_owned().await),
+            Engine::Model(_) => None,
         }
     }
 

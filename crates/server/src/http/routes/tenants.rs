@@ -93,11 +93,16 @@ fn labels(query: &mut Query) -> Result<Vec<(String, String)>, Error> {
 /// Registers a tenant in state Draft and queues its `create` job.
 #[utoipa::path(
     post, path = "/v1/tenants", tag = "tenants", operation_id = "register_tenant",
+    params(
+        ("allow" = Option<Vec<String>>, Query,
+            description = "Kinds of gated changes to allow. For a new tenant: `unknown-keys`, for keys that look misspelt."),
+    ),
     request_body = TenantManifest,
     responses((status = 201, body = WrittenView<TenantView>, headers(("ETag"), ("Location")))),
 )]
-pub async fn register(State(server): State<Arc<Server>>, write: WriteRequest) -> Result<Response, Problem> {
-    let command = Register { document: write.document().await?, precondition: write.precondition.clone() };
+pub async fn register(State(server): State<Arc<Server>>, mut write: WriteRequest) -> Result<Response, Problem> {
+    let allow = std::mem::take(&mut write.allow);
+    let command = Register { document: write.document().await?, precondition: write.precondition.clone(), allow };
     write.carry_out(&server, command, written).await
 }
 
@@ -116,7 +121,7 @@ pub async fn get(
     server.response_cache.tenant(&server.tenancy, &caller, &tenant).await
 }
 
-/// Replaces the manifest of a tenant. With `If-None-Match: *`, registers the tenant with this id.
+/// Replaces the manifest of a tenant: fields and keys of maps that the document omits are removed. With `If-None-Match: *`, registers the tenant with this id.
 #[utoipa::path(
     put, path = "/v1/tenants/{tenant_id}", tag = "tenants", operation_id = "put_tenant",
     params(
@@ -138,7 +143,7 @@ pub async fn put(
     change(&server, tenant, How::Replace, write).await
 }
 
-/// Changes the fields in a JSON Merge Patch. A list replaces the whole list.
+/// Changes the fields in a JSON Merge Patch. Maps are merged: `null` removes a key. A list replaces the whole list.
 #[utoipa::path(
     patch, path = "/v1/tenants/{tenant_id}", tag = "tenants", operation_id = "patch_tenant",
     params(

@@ -1,24 +1,30 @@
 //! One document of a file: its kind and id, and what it would change.
 
 use crate::authentication::Caller;
+use crate::manifests::is_answer;
 use crate::operations::documents::desired::{How, of_known, of_new};
 use crate::operations::documents::facts::read_at;
 use crate::operations::documents::pointers::in_sent;
-use crate::operations::{Command, Decided, organizations, tenants};
+use crate::operations::{Command, Decided, made, moved, organizations, tenants};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 use tenancy_api::Viewpoint;
 use tenancy_api::Word;
 use tenancy_api::applied::{AppliedDocument, AppliedJob, Outcome};
+use tenancy_core::changes::Conflict;
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
+use tenancy_core::error::NO_VERSION;
 use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::json::{Pointer, differences};
 use tenancy_core::manifest::Manifest;
+use tenancy_core::organization::Organization;
 use tenancy_core::permission::Operation;
-use tenancy_core::rules::change::change;
+use tenancy_core::rules::change::{change, takes_manifest};
+use tenancy_core::rules::gates::ALLOWED_BY_NAME;
 use tenancy_core::rules::organizations::OrganizationManifest;
 use tenancy_core::rules::register::register;
 use tenancy_core::{Error, Violation};
@@ -58,6 +64,9 @@ pub struct Document {
     id: String,
     content: Value,
     allow: Vec<String>,
+    /// Version that the document was first decided on; [`NO_VERSION`] if its resource did not exist. Somebody else has
+    /// changed the resource if a later decision finds another version.
+    decided_on: OnceLock<i64>,
 }
 
 /// Reads the kind and id of each document, and returns the documents in the order of writing. A file may contain each
@@ -90,6 +99,10 @@ fn document(declared: &Declared, index: usize, content: Value, at: &Pointer) -> 
     let Value::Object(object) = &content else {
         return Err(vec![Violation::at(at, "wrong_type", "a document must be an object with a kind")]);
     };
+    if is_answer(&content) {
+        let message = "this is an answer of the server, not a manifest: use `tenancy export` to write manifests";
+        return Err(vec![Violation::at(at, "not_a_manifest", message)]);
+    }
     let kind = match object.get("kind").and_then(Value::as_str) {
         Some("Organization") => Kind::Organization,
         Some("Tenant") => Kind::Tenant,
@@ -104,13 +117,18 @@ fn document(declared: &Declared, index: usize, content: Value, at: &Pointer) -> 
     };
     let field = kind.id_field();
     let Some(id) = object.get(field).and_then(Value::as_str).map(str::to_owned) else {
-        let message =
-            format!("{field} is required, so that applying the file again changes the same {}", kind.as_str());
-        let mut violations = vec![Violation::at(&at.key(field), "required", message)];
+        let (code, message) = match object.get(field).filter(|value| !value.is_null()) {
+            None => (
+                "required",
+                format!("{field} is required, so that applying the file again changes the same {}", kind.as_str()),
+            ),
+            Some(other) => ("wrong_type", format!("must be text, not {other}: write it in quotes")),
+        };
+        let mut violations = vec![Violation::at(&at.key(field), code, message)];
         violations.extend(else_wrong(declared, kind, &content, at));
         return Err(violations);
     };
-    Ok(Document { index, kind, id, content, allow: Vec::new() })
+    Ok(Document { index, kind, id, content, allow: Vec::new(), decided_on: OnceLock::new() })
 }
 
 /// Returns the other violations of a document without an id. Whether its resource exists is unknown, so checks that
@@ -125,7 +143,7 @@ fn else_wrong(declared: &Declared, kind: Kind, content: &Value, at: &Pointer) ->
             How::Apply,
         )
         .map(drop),
-        Kind::Tenant => of_new(declared, content).map(drop),
+        Kind::Tenant => of_new(declared, content, &ALLOWED_BY_NAME.map(str::to_owned)).map(drop),
     };
     let Err(Error::Invalid(found)) = read else { return Vec::new() };
     let id = Pointer::root().key(kind.id_field()).to_string();
@@ -140,6 +158,11 @@ impl Document {
         format!("{}/{}", self.kind.as_str(), self.id)
     }
 
+    /// Returns the id, if this is an organization.
+    pub fn organization_id(&self) -> Option<&str> {
+        (self.kind == Kind::Organization).then_some(&*self.id)
+    }
+
     /// Returns whether a result is about this document.
     pub fn is_of(&self, line: &Value) -> bool {
         line["kind"] == self.kind.as_str() && line["id"] == self.id
@@ -150,10 +173,33 @@ impl Document {
         AppliedDocument::unchanged(self.index, self.kind.as_str(), self.id.clone())
     }
 
+    /// Decides as if every gated change were confirmed.
+    ///
+    /// # Errors
+    /// The error of the rule.
+    pub async fn decide_allowed(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<AppliedDocument>, Error> {
+        let allow = ALLOWED_BY_NAME.map(str::to_owned);
+        match self.kind {
+            Kind::Organization => self.organization(tenancy, caller, context).await,
+            Kind::Tenant => self.tenant(tenancy, caller, &allow, context).await,
+        }
+    }
+
+    /// Returns whether nobody else has changed the resource since the first decision.
+    fn is_unmoved(&self, version: i64) -> bool {
+        *self.decided_on.get_or_init(|| version) == version
+    }
+
     async fn tenant(
         &self,
         tenancy: &Tenancy,
         caller: &Caller,
+        allow: &[String],
         context: &mut DecisionContext,
     ) -> Result<Decided<AppliedDocument>, Error> {
         let declared = &tenancy.declared;
@@ -162,17 +208,29 @@ impl Document {
             // The check of the manifest reports the violation.
             Err(_) => None,
         };
+        let found =
+            known.as_ref().map(|known| (&known.tenant.tenant_id, known.tenant.terms.version, &known.tenant.facts));
+        if !self.is_unmoved(found.map_or(NO_VERSION, |(_, version, _)| version))
+            && let Some((id, version, facts)) = found
+        {
+            return Err(Conflict::TenantMoved { id: id.clone(), version, counter: facts.counter }.into());
+        }
         let (decision, differences) = match &known {
             None => {
                 caller.require_scope(Operation::RegisterTenants)?;
-                let desired = of_new(declared, &self.content)?;
+                let desired = of_new(declared, &self.content, allow)?;
                 (register(declared, &desired.manifest, desired.warnings, context)?, Vec::new())
             }
             Some(snapshot) => {
+                takes_manifest(snapshot)?;
                 Precondition::Unsaid.check_if_said(read_at(&self.content), snapshot.tenant.terms.version)?;
                 let desired = of_known(declared, caller.viewpoint(tenancy), snapshot, &self.content, How::Apply)?;
-                let differences = differences(&Manifest::of(snapshot).document(), &desired.manifest.document());
-                let decision = change(declared, snapshot, &desired.manifest, desired.warnings, &self.allow, context);
+                let before = Manifest::of(snapshot);
+                let differences = match before == desired.manifest {
+                    true => Vec::new(),
+                    false => differences(&before.into_document(), &desired.manifest.document()),
+                };
+                let decision = change(declared, snapshot, &desired.manifest, desired.warnings, allow, context);
                 (decision.map_err(|error| in_sent(error, &self.content))?, differences)
             }
         };
@@ -205,6 +263,16 @@ impl Document {
             Ok(id) => organizations::by_id(tenancy, caller, &id).await?,
             Err(_) => None,
         };
+        if let Some(Organization { organization_id, version, counter, .. }) =
+            known.as_ref().map(|known| &known.organization)
+            && !self.is_unmoved(*version)
+        {
+            let (version, counter) = (*version, *counter);
+            return Err(Conflict::OrganizationMoved { id: organization_id.clone(), version, counter }.into());
+        }
+        if known.is_none() {
+            self.is_unmoved(NO_VERSION);
+        }
         let desired = organizations::desired(
             &tenancy.declared,
             caller.viewpoint(tenancy),
@@ -216,6 +284,7 @@ impl Document {
             None => (tenancy_core::rules::organizations::create(&desired.manifest, context)?, Vec::new()),
             Some(known) => {
                 let before = &known.organization;
+                tenancy_core::rules::organizations::takes_manifest(before)?;
                 Precondition::Unsaid.check_if_said(read_at(&self.content), before.version)?;
                 let differences =
                     differences(&OrganizationManifest::of(before).document(), &desired.manifest.document());
@@ -244,8 +313,13 @@ impl Command for Document {
     ) -> Result<Decided<AppliedDocument>, Error> {
         match self.kind {
             Kind::Organization => self.organization(tenancy, caller, context).await,
-            Kind::Tenant => self.tenant(tenancy, caller, context).await,
+            Kind::Tenant => self.tenant(tenancy, caller, &self.allow, context).await,
         }
+    }
+
+    /// What was created meanwhile has moved as well: the next decision refuses the document.
+    fn moved<'a>(&self, conflict: &'a Conflict) -> Option<&'a str> {
+        moved(conflict).or_else(|| made(conflict))
     }
 }
 

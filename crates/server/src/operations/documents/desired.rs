@@ -1,14 +1,16 @@
 //! Builds the complete manifest that a caller's document declares.
 
 use super::facts::{ENVIRONMENT, TENANT, take_kind, take_version};
+use super::pointers::in_sent;
 use serde_json::Value;
 use tenancy_api::Viewpoint;
 use tenancy_api::tenant::Tenant as TenantView;
 use tenancy_core::declared::Declared;
 use tenancy_core::json::{Object, Pointer, differences, merge_patch};
 use tenancy_core::manifest::Manifest;
+use tenancy_core::permission::Audience;
 use tenancy_core::rules::change::immutable;
-use tenancy_core::rules::fields;
+use tenancy_core::rules::{fields, gates};
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::{Error, Violation};
 
@@ -19,8 +21,9 @@ pub enum How {
     Replace,
     /// A JSON Merge Patch (PATCH): omitted fields stay; a list replaces the whole list.
     Merge,
-    /// A manifest from a file (`apply`): like a patch, but an entry of a list is merged with the entry of the same
-    /// name.
+    /// A manifest from a file (`apply`): omitted fields stay. A field that is present is the whole field: a map loses
+    /// the keys that the document no longer has. An entry of a list is combined with the entry of the same name by the
+    /// same rule.
     Apply,
 }
 
@@ -33,11 +36,11 @@ pub struct Desired {
     pub warnings: Vec<Violation>,
 }
 
-/// Returns the manifest that `document` declares for a new tenant.
+/// Returns the manifest that `document` declares for a new tenant. `allow` confirms keys that look misspelt.
 ///
 /// # Errors
-/// [`Error::Invalid`] with all violations.
-pub fn of_new(declared: &Declared, document: &Value) -> Result<Desired, Error> {
+/// [`Error::Invalid`] with all violations, [`Error::Gated`].
+pub fn of_new(declared: &Declared, document: &Value, allow: &[String]) -> Result<Desired, Error> {
     // Most documents have no kind; these are parsed without a copy.
     let (mut without_kind, mut violations) = (None, Vec::new());
     if let Value::Object(object) = document
@@ -48,6 +51,7 @@ pub fn of_new(declared: &Declared, document: &Value) -> Result<Desired, Error> {
         without_kind = Some(Value::Object(object));
     }
     let (manifest, warnings) = with(violations, Manifest::parse(declared, without_kind.as_ref().unwrap_or(document)))?;
+    gates::new_keys(declared, &manifest, allow).map_err(|error| in_sent(error, document))?;
     Ok(Desired { manifest, warnings })
 }
 
@@ -78,21 +82,28 @@ pub fn of_known(
             document.entry("tenant_id").or_insert_with(id);
             Value::Object(document)
         }
-        How::Merge | How::Apply => {
+        How::Merge => {
             let mut whole = known.document();
-            if how == How::Apply {
-                merge_entries(&whole, &mut document);
-            }
             merge_patch(&mut whole, &Value::Object(document));
             whole
         }
+        How::Apply => {
+            let mut whole = known.document();
+            complete_entries(&whole, &mut document);
+            overlay(&mut whole, document);
+            whole
+        }
     };
-    // A merge can also remove labels that its sender cannot see: `labels: null`.
-    fields::keep_hidden(audience, &known.document(), &mut whole);
+    // A document can also remove labels that its sender cannot see: `labels: null`.
+    if audience == Audience::Customer {
+        fields::keep_hidden(audience, &known.document(), &mut whole);
+    }
     violations.extend(immutable(&known, &whole));
     match with(violations, Manifest::parse(declared, &whole)) {
         Ok((manifest, warnings)) => {
-            forbidden.extend(fields::changed(audience, &differences(&known.document(), &manifest.document())));
+            if audience == Audience::Customer {
+                forbidden.extend(fields::changed(audience, &differences(&known.document(), &manifest.document())));
+            }
             fields::refuse(forbidden)?;
             Ok(Desired { manifest, warnings })
         }
@@ -147,16 +158,30 @@ fn drop_facts(
     violations
 }
 
+/// Replaces each field that the document has, as a whole; `null` removes the field.
+pub(crate) fn overlay(whole: &mut Value, document: Object) {
+    let Value::Object(whole) = whole else { return };
+    for (name, value) in document {
+        if value.is_null() {
+            whole.remove(&name);
+        } else {
+            whole.insert(name, value);
+        }
+    }
+}
+
 /// Completes each entry of `environments` and `webhooks`: omitted fields keep the value of the current entry with the
-/// same name.
-fn merge_entries(whole: &Value, document: &mut Object) {
+/// same name, and present fields replace it as a whole.
+fn complete_entries(whole: &Value, document: &mut Object) {
     for list in ["environments", "webhooks"] {
         let Some(Value::Array(entries)) = document.get_mut(list) else { continue };
         for entry in entries {
             if let Some(known) = entry.get("name").and_then(|name| named(&whole[list], name)) {
-                let mut merged = known.clone();
-                merge_patch(&mut merged, entry);
-                *entry = merged;
+                let mut whole = known.clone();
+                if let Value::Object(said) = std::mem::take(entry) {
+                    overlay(&mut whole, said);
+                }
+                *entry = whole;
             }
         }
     }
