@@ -13,6 +13,7 @@ mod list;
 mod migration;
 #[cfg(feature = "model")]
 mod model;
+mod normal_forms;
 mod snapshot;
 #[cfg(feature = "model")]
 pub use model::Next;
@@ -21,6 +22,7 @@ mod postgres;
 mod queue;
 pub mod read;
 mod rows;
+mod search;
 mod sql;
 mod sqlite;
 mod tables;

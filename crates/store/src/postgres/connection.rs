@@ -258,6 +258,11 @@ pub fn texts<'a>(keys: impl IntoIterator<Item = &'a str>) -> Param<'a> {
     (Box::new(keys.into_iter().collect::<Vec<_>>()), PgType::TEXT_ARRAY)
 }
 
+/// One text.
+pub fn text(text: &str) -> Param<'_> {
+    (Box::new(text), PgType::TEXT)
+}
+
 /// One number.
 pub fn number(number: i64) -> Param<'static> {
     (Box::new(number), PgType::INT8)

@@ -25,7 +25,7 @@ use tenancy_store::page::OrganizationFilter;
     get, path = "/v1/organizations", tag = "organizations", operation_id = "list_organizations",
     params(
         ("q" = Option<String>, Query,
-            description = "Only organizations whose id or display name starts with this text, in any case of A to Z."),
+            description = "Only organizations whose id or display name starts with this text, in any case."),
         ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
         ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
     ),
