@@ -23,6 +23,8 @@ mod queue;
 pub mod read;
 mod rows;
 mod search;
+#[cfg(test)]
+mod search_plans;
 mod sql;
 mod sqlite;
 mod tables;

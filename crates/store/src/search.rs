@@ -106,11 +106,17 @@ impl Lead {
         };
         if let Some((key, value)) = label {
             let [key, value] = [key, value].map(|text| sql.bind(Type::Text, Value::Text(text.clone())));
-            // In SQLite, CROSS fixes the order of a join.
-            let join = if sql.dialect() == Dialect::Sqlite { "CROSS JOIN" } else { "JOIN" };
+            // Each row of the label is followed by its tenant, up to a page. CROSS fixes that order in SQLite; OFFSET keeps
+            // PostgreSQL from a join that reads all tenants in their order.
+            let tenants = match sql.dialect() {
+                Dialect::Sqlite => "CROSS JOIN tenants ON tenants.tenant_id = found.found_id",
+                Dialect::Postgres => {
+                    "CROSS JOIN LATERAL (SELECT * FROM tenants t WHERE t.tenant_id = found.found_id OFFSET 0) AS tenants"
+                }
+            };
             let from = format!(
                 " FROM (SELECT tenant_id AS found_id FROM tenant_labels WHERE label_key = {key} AND label_value = {value}) \
-                 AS found {join} tenants ON tenants.tenant_id = found.found_id"
+                 AS found {tenants}"
             );
             sql.text = sql.text.replace(" FROM tenants", &from);
             return "found.found_id";
@@ -128,7 +134,9 @@ impl Lead {
                 Dialect::Sqlite => {
                     format!("EXISTS (SELECT 1 FROM json_each(labels) WHERE key = {key} AND value = {{}})")
                 }
-                Dialect::Postgres => format!("labels ->> {key} = {{}}"),
+                // The planner takes a comparison to hold for few rows, and would rather collect all rows than walk an index up
+                // to a page. Of CASE it assumes nothing.
+                Dialect::Postgres => format!("CASE WHEN labels ->> {key} = {{}} THEN true ELSE false END"),
             };
             sql.and(&has, Some(value.clone()));
         }
@@ -177,7 +185,7 @@ impl Store {
 }
 
 /// Counts what each lead finds, up to the limit. The first of those with the same count is chosen: labels come first.
-fn counts(dialect: Dialect, filter: &TenantFilter, organization: Option<&OrganizationId>) -> (Sql, Vec<Lead>) {
+pub(crate) fn counts(dialect: Dialect, filter: &TenantFilter, organization: Option<&OrganizationId>) -> (Sql, Vec<Lead>) {
     let (mut sql, mut leads, mut found) = (Sql::new(dialect, ""), Vec::new(), Vec::new());
     for (place, (key, value)) in filter.labels.iter().enumerate() {
         let [key, value] = [key, value].map(|text| sql.bind(Type::Text, Value::Text(text.clone())));

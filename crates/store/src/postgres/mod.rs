@@ -24,6 +24,8 @@ mod rows;
 mod shared;
 mod target;
 
+#[cfg(test)]
+pub use plans::explained;
 pub use migrate::{is_marked, migrate};
 pub use reach::reach;
 pub use roles::{grant, warnings};

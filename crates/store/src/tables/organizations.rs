@@ -5,8 +5,9 @@ use crate::Store;
 use crate::current_rows::{Read, columns};
 use crate::list::{limit, place};
 use crate::page::{Listed, Page};
-use crate::rows::{Check, Corrupt, Field, Type, Value, WriteShape, described};
+use crate::rows::{Check, Corrupt, Dialect, Field, Type, Value, WriteShape, described};
 use crate::search::{also_one_of, begins};
+use crate::sql::Sql;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 use tenancy_core::Error;
@@ -119,6 +120,33 @@ pub struct OrganizationRecord {
     pub holds: Vec<Hold>,
 }
 
+/// Returns the statement that lists organizations.
+pub(crate) fn listed(
+    dialect: Dialect,
+    scope: &Scope,
+    filter: &OrganizationFilter,
+    after: Option<String>,
+    limit: usize,
+) -> Sql {
+    let mut sql = Sql::new(dialect, TABLE.select(dialect));
+    sql.and("organization_id > {}", after);
+    match scope {
+        Scope::All => {}
+        Scope::Organization(id) => drop(sql.and("organization_id = {}", Some(id.clone()))),
+        Scope::Tenant(_) => drop(sql.also("1 = 0")),
+    }
+    if let Some(q) = &filter.q {
+        let q = search_form(q);
+        let columns = ["organization_id", "search_name"];
+        let found = columns.map(|column| {
+            format!("SELECT organization_id FROM organizations WHERE {}", begins(&mut sql, column, &q))
+        });
+        also_one_of(&mut sql, "organization_id", &found.join(" UNION "));
+    }
+    sql.order("organization_id", limit);
+    sql
+}
+
 impl Store {
     /// Lists the organizations within a scope, in order of their ids. The scope of a tenant contains none.
     ///
@@ -130,22 +158,8 @@ impl Store {
         filter: &OrganizationFilter,
         page: &Page,
     ) -> Result<Listed<Organization>, Error> {
-        let mut sql = self.select::<Organization>();
-        sql.and("organization_id > {}", place("organizations", page)?);
-        match scope {
-            Scope::All => {}
-            Scope::Organization(id) => drop(sql.and("organization_id = {}", Some(id.clone()))),
-            Scope::Tenant(_) => drop(sql.also("1 = 0")),
-        }
-        if let Some(q) = &filter.q {
-            let q = search_form(q);
-            let columns = ["organization_id", "search_name"];
-            let found = columns.map(|column| {
-                format!("SELECT organization_id FROM organizations WHERE {}", begins(&mut sql, column, &q))
-            });
-            also_one_of(&mut sql, "organization_id", &found.join(" UNION "));
-        }
-        sql.order("organization_id", limit(page) + 1);
+        let after = place("organizations", page)?;
+        let sql = listed(self.dialect(), scope, filter, after, limit(page) + 1);
         self.list("organizations", sql, page, |row: &Organization| row.organization_id.to_string()).await
     }
 

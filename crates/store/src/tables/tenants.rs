@@ -5,8 +5,9 @@ use crate::current_rows::{Read, columns};
 use crate::keyed::{ByKey, KeyedRead};
 use crate::list::{limit, place};
 use crate::page::{Listed, Page};
-use crate::rows::{Check, Field, Type, WriteShape, described};
+use crate::rows::{Check, Dialect, Field, Type, WriteShape, described};
 use crate::search::Lead;
+use crate::sql::Sql;
 use jiff::Timestamp;
 use tenancy_core::Error;
 use tenancy_core::ids::{OrganizationId, TenantId};
@@ -147,25 +148,7 @@ impl Store {
             Scope::Tenant(_) => Lead::Rows,
             _ => self.lead(filter, only(scope, filter)).await?,
         };
-        let mut sql = self.select::<Tenant>();
-        let order = lead.begin(&mut sql, filter);
-        sql.and(&format!("{order} > {{}}"), after)
-            .and("state = {}", filter.state)
-            .and("region = {}", filter.region.clone())
-            .and("profile = {}", filter.profile)
-            .and("organization_id = {}", filter.organization_id.clone())
-            .and("created_at >= {}", filter.created_from)
-            .and("created_at < {}", filter.created_before);
-        match scope {
-            Scope::All => {}
-            Scope::Organization(id) => drop(sql.and("organization_id = {}", Some(id.clone()))),
-            Scope::Tenant(id) => drop(sql.and("tenant_id = {}", Some(id.clone()))),
-        }
-        lead.conditions(&mut sql, filter);
-        if !filter.purged {
-            sql.also("purged_at IS NULL");
-        }
-        sql.order(order, limit(page) + 1);
+        let sql = listed(self.dialect(), lead, scope, filter, after, limit(page) + 1);
         self.list("tenants", sql, page, |tenant: &Tenant| tenant.tenant_id.to_string()).await
     }
 
@@ -176,6 +159,37 @@ impl Store {
     pub async fn stamp(&self, id: &TenantId) -> Result<Option<Stamp>, Error> {
         self.by_key(KeyedRead::Stamp, id.as_str()).await
     }
+}
+
+/// Returns the statement that lists tenants.
+pub(crate) fn listed(
+    dialect: Dialect,
+    lead: Lead,
+    scope: &Scope,
+    filter: &TenantFilter,
+    after: Option<String>,
+    limit: usize,
+) -> Sql {
+    let mut sql = Sql::new(dialect, TABLE.select(dialect));
+    let order = lead.begin(&mut sql, filter);
+    sql.and(&format!("{order} > {{}}"), after)
+        .and("state = {}", filter.state)
+        .and("region = {}", filter.region.clone())
+        .and("profile = {}", filter.profile)
+        .and("organization_id = {}", filter.organization_id.clone())
+        .and("created_at >= {}", filter.created_from)
+        .and("created_at < {}", filter.created_before);
+    match scope {
+        Scope::All => {}
+        Scope::Organization(id) => drop(sql.and("organization_id = {}", Some(id.clone()))),
+        Scope::Tenant(id) => drop(sql.and("tenant_id = {}", Some(id.clone()))),
+    }
+    lead.conditions(&mut sql, filter);
+    if !filter.purged {
+        sql.also("purged_at IS NULL");
+    }
+    sql.order(order, limit);
+    sql
 }
 
 /// Returns the only organization whose tenants a list can contain.
