@@ -76,6 +76,9 @@ pub enum Error {
         "the connection to the database was lost during the commit: repeat the request with the same Idempotency-Key"
     )]
     OutcomeUnknown,
+    /// A stored row cannot be read: something other than this program has changed it. Names its table and column.
+    #[error("a stored row cannot be read ({0}): correct it in the database, or restore it from a backup")]
+    Unreadable(String),
     /// An internal error. The server's log has the details under the correlation id.
     #[error("internal error: the server's log has the details under this correlation id")]
     Internal(String),
@@ -128,6 +131,7 @@ impl Error {
             Self::Busy | Self::Overtaken => "busy",
             Self::Unavailable => "unavailable",
             Self::OutcomeUnknown => "outcome_unknown",
+            Self::Unreadable(_) => "unreadable",
             Self::Internal(_) => "internal",
         }
     }
@@ -146,7 +150,7 @@ impl Error {
             Self::Forbidden(_) | Self::FieldsForbidden(_) => 403,
             Self::TooLarge(_) => 413,
             Self::Busy | Self::Overtaken | Self::Unavailable | Self::OutcomeUnknown => 503,
-            Self::Internal(_) => 500,
+            Self::Unreadable(_) | Self::Internal(_) => 500,
         }
     }
 

@@ -87,6 +87,12 @@ pub fn key_may(role: Role, scope: &Scope, operation: Operation) -> bool {
     may(role, operation) && (scope.is_all() || !UNSCOPED_ONLY.contains(&operation))
 }
 
+/// Whether a key of this role and scope sees the whole URLs of webhooks. They often contain a secret, so that only who may
+/// write them sees more than the host.
+pub fn sees_urls(role: Role, scope: &Scope) -> bool {
+    key_may(role, scope, Operation::WriteTenants)
+}
+
 /// Group of a field, which decides who can read and write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldGroup {

@@ -14,7 +14,7 @@ use tenancy_core::ids::OrganizationId;
 use tenancy_core::normal_form::{nfc, search_form};
 
 /// Number of matches up to which they are collected.
-const MAX_COLLECTED: usize = 10_000;
+const MAX_COLLECTED: usize = 5_000;
 
 /// Returns the condition that the text in a column begins with `prefix`.
 pub fn begins(sql: &mut Sql, column: &str, prefix: &str) -> String {

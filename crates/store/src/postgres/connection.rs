@@ -289,6 +289,11 @@ fn scalar(value: &Value) -> Param<'_> {
     }
 }
 
+/// What stands for a time that cannot be represented: its row cannot be read, but others can.
+pub fn out_of_range() -> Value {
+    Value::Text("a time out of range".to_owned())
+}
+
 /// The values of a row whose columns have these types.
 pub fn values(row: &Row, types: &[Type]) -> Result<Vec<Value>, Error> {
     types.iter().enumerate().map(|(index, ty)| value(row, index, *ty)).collect()
@@ -302,7 +307,8 @@ fn value(row: &Row, index: usize, ty: Type) -> Result<Value, Error> {
         Type::Int => row.try_get::<_, Option<i64>>(index)?.map_or(Value::Null, Value::Int),
         Type::Float => row.try_get::<_, Option<f64>>(index)?.map_or(Value::Null, Value::Float),
         Type::Bool => row.try_get::<_, Option<bool>>(index)?.map_or(Value::Null, Value::Bool),
-        Type::Time => row.try_get::<_, Option<Timestamp>>(index)?.map_or(Value::Null, Value::Time),
+        // A time that cannot be represented, such as infinity, must not take other rows with it.
+        Type::Time => row.try_get::<_, Option<Timestamp>>(index).map_or_else(|_| out_of_range(), |time| crate::rows::Field::put(&time)),
     })
 }
 

@@ -45,9 +45,23 @@ async fn applied(connection: &Connection) -> Result<BTreeMap<String, Applied>, t
     Ok(found)
 }
 
-/// Fails if the database is behind.
+/// Fails if the database does not store text as UTF-8: other encodings refuse characters, or compare bytes that are no text.
+async fn check_encoding(connection: &Connection) -> Result<(), Error> {
+    let sql = "SELECT pg_encoding_to_char(encoding)::text FROM pg_database WHERE datname = current_database()";
+    let rows = connection.run(&Sql::new(Dialect::Postgres, sql), &[Type::Text]).await.map_err(|error| failed(&error))?;
+    match rows.into_iter().flatten().next() {
+        Some(Value::Text(encoding)) if encoding != "UTF8" => Err(Error::NotNow(format!(
+            "the database's encoding is {encoding}: it must be UTF8; create another one with CREATE DATABASE name \
+             ENCODING 'UTF8' TEMPLATE template0"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Fails if the database is behind, or cannot be used.
 pub async fn check(target: &Target) -> Result<(), Error> {
     let connection = Connection::open(target, &Target::shared_settings()).await.map_err(|error| failed(&error))?;
+    check_encoding(&connection).await?;
     // Without the right to read this table, the rest is missing, too, and is named below.
     let rows = match applied(&connection).await {
         Err(error) if is_forbidden(&error) => return roles::check(&connection).await,
@@ -92,6 +106,7 @@ pub async fn is_marked(target: &Target, name: &str) -> Result<bool, Error> {
 pub async fn migrate(target: &Target, dry_run: bool) -> Result<Migrated, Error> {
     // Without limits: a migration, or the wait for another migration, can take any time.
     let connection = Connection::open(target, &[]).await.map_err(|error| failed(&error))?;
+    check_encoding(&connection).await?;
     let now = clock::ask(&connection).await?;
     if dry_run {
         let rows = applied(&connection).await.map_err(|error| failed(&error))?;

@@ -2,7 +2,7 @@
 
 use crate::Store;
 use crate::current_rows::{Read, columns};
-use crate::list::{bad_cursor, corrupt, cursor, limit, number, place};
+use crate::list::{bad_cursor, cursor, limit, number, place, text_of, unread};
 use crate::page::{Listed, Page};
 use crate::rows::{Column, Corrupt, Dialect, Field, Record, Table, Type, Value, described};
 use crate::sql::Sql;
@@ -168,11 +168,19 @@ impl Store {
         let mut types: Vec<_> = TENANT_AUDIT.columns.iter().map(|column| column.ty).collect();
         types.extend([Type::Text, Type::Json]);
         let (rows, more) = self.page(sql, types, page).await?;
-        let mut items = rows.into_iter().map(logged).collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
-        items.truncate(limit(page));
-        let place = |last: &LoggedEvent| cursor("log", &format!("{EPOCH}:{}", last.position));
-        let next = if more { items.last().map(place) } else { None };
-        Ok(Listed { items, next })
+        let (mut items, mut unreadable, mut last) = (Vec::new(), Vec::new(), None);
+        let [id, position] = ["audit_id", "position"].map(|name| TENANT_AUDIT.index(name));
+        let value = |row: &[Value], place: Option<usize>| text_of(row.get(place?)?);
+        for row in rows.into_iter().take(limit(page)) {
+            last = value(&row, position).or(last);
+            let id = value(&row, id).unwrap_or_default();
+            match logged(row) {
+                Ok(event) => items.push(event),
+                Err(error) => unreadable.push(unread(id, &error)),
+            }
+        }
+        let next = last.filter(|_| more).map(|position| cursor("log", &format!("{EPOCH}:{position}")));
+        Ok(Listed { items, unreadable, next })
     }
 }
 

@@ -160,7 +160,7 @@ impl Store {
     ) -> Result<Listed<Organization>, Error> {
         let after = place("organizations", page)?;
         let sql = listed(self.dialect(), scope, filter, after, limit(page) + 1);
-        self.list("organizations", sql, page, |row: &Organization| row.organization_id.to_string()).await
+        self.list("organizations", sql, page, "organization_id").await
     }
 
     /// Returns an organization with its usage and its holds.

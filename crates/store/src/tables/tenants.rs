@@ -149,7 +149,7 @@ impl Store {
             _ => self.lead(filter, only(scope, filter)).await?,
         };
         let sql = listed(self.dialect(), lead, scope, filter, after, limit(page) + 1);
-        self.list("tenants", sql, page, |tenant: &Tenant| tenant.tenant_id.to_string()).await
+        self.list("tenants", sql, page, "tenant_id").await
     }
 
     /// Returns the stamp of a tenant. Equal stamps mean equal snapshots, except for the progress of an open job.

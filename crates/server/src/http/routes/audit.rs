@@ -4,14 +4,14 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
-use crate::http::respond::json;
+use crate::http::respond;
 use crate::http::server::Server;
 use crate::operations::audit;
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::event::AuditEvent as EventView;
-use tenancy_api::list::{List, page};
+use tenancy_api::list::List;
 use tenancy_core::Error;
 use tenancy_core::event::EventType;
 use tenancy_core::ids::CorrelationId;
@@ -40,7 +40,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Quer
     let listed = audit::list(&server.tenancy, &caller, &filter, &wanted).await?;
     server.tenancy.load_key_names(listed.items.iter().map(|logged| logged.event.actor.as_str())).await?;
     let viewpoint = caller.viewpoint(&server.tenancy);
-    json(&page(&listed.items, listed.next, |logged| EventView::of(viewpoint, logged.position, &logged.event)))
+    respond::listed(&listed, |logged| EventView::of(viewpoint, logged.position, &logged.event))
 }
 
 /// Lists audit events of a tenant, in log order.
@@ -70,7 +70,7 @@ pub async fn of_tenant(
     let listed = audit::of_tenant(&server.tenancy, &caller, &tenant, filter, &wanted).await?;
     server.tenancy.load_key_names(listed.items.iter().map(|logged| logged.event.actor.as_str())).await?;
     let viewpoint = caller.viewpoint(&server.tenancy);
-    json(&page(&listed.items, listed.next, |logged| EventView::of(viewpoint, logged.position, &logged.event)))
+    respond::listed(&listed, |logged| EventView::of(viewpoint, logged.position, &logged.event))
 }
 
 fn read(mut query: Query) -> Result<(AuditFilter, Page), Error> {

@@ -6,7 +6,7 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
-use crate::http::respond::{json, text};
+use crate::http::respond::{self, json, text};
 use crate::http::server::Server;
 use crate::http::write::WriteRequest;
 use crate::operations::jobs::{self, Cancel, MAX_WAIT_SECONDS, find, wait};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tenancy_api::document::Cancellation;
 use tenancy_api::job::Job as JobView;
-use tenancy_api::list::{List, page};
+use tenancy_api::list::List;
 use tenancy_core::Error;
 use tenancy_core::document;
 use tenancy_core::hold::MAX_REASON_LENGTH_BYTES;
@@ -40,7 +40,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Quer
     let listed = jobs::list(&server.tenancy, &caller, &filter, &wanted).await?;
     server.tenancy.load_key_names(listed.items.iter().map(|job| job.requested_by.as_str())).await?;
     let viewpoint = caller.viewpoint(&server.tenancy);
-    json(&page(&listed.items, listed.next, |job| JobView::row(viewpoint, job)))
+    respond::listed(&listed, |job| JobView::row(viewpoint, job))
 }
 
 /// Lists the jobs of a tenant, newest first.
@@ -64,7 +64,7 @@ pub async fn of_tenant(
     let listed = jobs::of_tenant(&server.tenancy, &caller, &tenant, filter, &wanted).await?;
     server.tenancy.load_key_names(listed.items.iter().map(|job| job.requested_by.as_str())).await?;
     let viewpoint = caller.viewpoint(&server.tenancy);
-    json(&page(&listed.items, listed.next, |job| JobView::row(viewpoint, job)))
+    respond::listed(&listed, |job| JobView::row(viewpoint, job))
 }
 
 fn read(mut query: Query) -> Result<(JobFilter, Page), Error> {

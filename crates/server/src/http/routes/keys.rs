@@ -6,7 +6,7 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
-use crate::http::respond::{json, text};
+use crate::http::respond::{self, json, text};
 use crate::http::server::Server;
 use crate::http::write::WriteRequest;
 use crate::operations::keys::{self, Create, NewKey, Revoke, Rotate, find};
@@ -16,7 +16,7 @@ use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::document::{KeyRequest, KeyRevocation, KeyRotation};
 use tenancy_api::key::{Key as KeyView, NewKey as NewKeyView, WhoAmI as WhoAmIView};
-use tenancy_api::list::{List, page};
+use tenancy_api::list::List;
 use tenancy_core::Error;
 use tenancy_core::apikey::ApiKey;
 
@@ -42,7 +42,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: 
     let wanted = query.page()?;
     query.no_others()?;
     let listed = keys::list(&server.tenancy, &caller, &wanted).await?;
-    json(&page(&listed.items, listed.next, KeyView::of))
+    respond::listed(&listed, KeyView::of)
 }
 
 /// Creates a key. Only this answer contains its token.

@@ -6,7 +6,7 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
-use crate::http::respond::{json, text, versioned};
+use crate::http::respond::{self, text, versioned};
 use crate::http::server::Server;
 use crate::http::write::WriteRequest;
 use crate::operations::documents::desired::How;
@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::document::{DecidedOn, OrganizationManifest};
-use tenancy_api::list::{List, page};
+use tenancy_api::list::List;
 use tenancy_api::organization::{Organization as OrganizationView, etag};
 use tenancy_store::page::OrganizationFilter;
 
@@ -35,7 +35,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: 
     let (filter, wanted) = (OrganizationFilter { q: query.text("q")? }, query.page()?);
     query.no_others()?;
     let listed = organizations::list(&server.tenancy, &caller, &filter, &wanted).await?;
-    json(&page(&listed.items, listed.next, |row| OrganizationView::of(caller.viewpoint(&server.tenancy), row)))
+    respond::listed(&listed, |row| OrganizationView::of(caller.viewpoint(&server.tenancy), row))
 }
 
 /// Creates an organization.

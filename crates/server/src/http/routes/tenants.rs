@@ -6,7 +6,7 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
-use crate::http::respond::json;
+use crate::http::respond;
 use crate::http::respond::text;
 use crate::http::server::Server;
 use crate::http::write::WriteRequest;
@@ -17,7 +17,7 @@ use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::document::TenantManifest;
-use tenancy_api::list::{List, page};
+use tenancy_api::list::List;
 use tenancy_api::tenant::{Tenant as TenantView, TenantRow, etag};
 use tenancy_api::written::Written as WrittenView;
 use tenancy_core::Error;
@@ -51,7 +51,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: 
     let (filter, wanted) = (filter(&mut query)?, query.page()?);
     query.no_others()?;
     let listed = tenants::list(&server.tenancy, &caller, &filter, &wanted).await?;
-    json(&page(&listed.items, listed.next, |row| TenantRow::of(caller.viewpoint(&server.tenancy), row)))
+    respond::listed(&listed, |row| TenantRow::of(caller.viewpoint(&server.tenancy), row))
 }
 
 fn filter(query: &mut Query) -> Result<TenantFilter, Error> {

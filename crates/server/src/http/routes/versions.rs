@@ -4,13 +4,13 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
-use crate::http::respond::json;
+use crate::http::respond::{self, json};
 use crate::http::server::Server;
 use crate::operations::versions;
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
-use tenancy_api::list::{List, page};
+use tenancy_api::list::List;
 use tenancy_api::version::{EnvironmentVersion as EnvironmentVersionView, TenantVersion as TenantVersionView};
 
 /// Lists the stored versions of a tenant, newest first.
@@ -34,7 +34,7 @@ pub async fn of_tenant(
     let listed = versions::of_tenant(&server.tenancy, &caller, &tenant, &wanted).await?;
     server.tenancy.load_key_names(listed.items.iter().map(|version| version.actor.as_str())).await?;
     let viewpoint = caller.viewpoint(&server.tenancy);
-    json(&page(&listed.items, listed.next, |version| TenantVersionView::of(viewpoint, version)))
+    respond::listed(&listed, |version| TenantVersionView::of(viewpoint, version))
 }
 
 /// Returns a stored version of a tenant.
@@ -80,5 +80,5 @@ pub async fn of_environment(
     let listed = versions::of_environment(&server.tenancy, &caller, &tenant, &environment, &wanted).await?;
     server.tenancy.load_key_names(listed.items.iter().map(|version| version.actor.as_str())).await?;
     let viewpoint = caller.viewpoint(&server.tenancy);
-    json(&page(&listed.items, listed.next, |version| EnvironmentVersionView::of(viewpoint, version)))
+    respond::listed(&listed, |version| EnvironmentVersionView::of(viewpoint, version))
 }

@@ -19,6 +19,7 @@ use tenancy_core::json::{Pointer, differences};
 use tenancy_core::manifest::Manifest;
 use tenancy_core::permission::Operation;
 use tenancy_core::rules::change::change;
+use tenancy_core::rules::fields::mask_changed_urls;
 use tenancy_core::rules::organizations::OrganizationManifest;
 use tenancy_core::rules::register::register;
 use tenancy_core::{Error, Violation};
@@ -171,7 +172,10 @@ impl Document {
             Some(snapshot) => {
                 Precondition::Unsaid.check_if_said(read_at(&self.content), snapshot.tenant.terms.version)?;
                 let desired = of_known(declared, caller.viewpoint(tenancy), snapshot, &self.content, How::Apply)?;
-                let differences = differences(&Manifest::of(snapshot).document(), &desired.manifest.document());
+                let mut differences = differences(&Manifest::of(snapshot).document(), &desired.manifest.document());
+                if !caller.sees_urls() {
+                    mask_changed_urls(&mut differences);
+                }
                 let decision = change(declared, snapshot, &desired.manifest, desired.warnings, &self.allow, context);
                 (decision.map_err(|error| in_sent(error, &self.content))?, differences)
             }
