@@ -40,6 +40,11 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
+    /// Whether the server could not read the row, because something else has changed the database.
+    pub fn is_unreadable(&self) -> bool {
+        self.code.as_deref() == Some("unreadable")
+    }
+
     /// Adds the next step in words.
     #[must_use]
     pub fn and(mut self, next: impl Into<String>) -> Self {

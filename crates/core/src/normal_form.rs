@@ -72,7 +72,8 @@ mod tests {
 
     #[test]
     fn must_refuse_what_is_more_or_less_than_a_host_name() {
-        let whole = ["https://Acme.example", "acme.example:8443", "acme.example/path", "me@acme.example", "acme.example?q"];
+        let whole =
+            ["https://Acme.example", "acme.example:8443", "acme.example/path", "me@acme.example", "acme.example?q"];
         for more in whole {
             let message = host_name(more).expect_err(more);
             assert!(message.ends_with(": write acme.example"), "{message}");

@@ -28,7 +28,8 @@ mod tests {
 
     #[test]
     fn must_name_the_limit_for_a_time_that_is_too_late() {
-        for late in ["9999-12-31T23:59:59Z", "9999-12-30T22:00:01Z", "9999-12-31T23:59:59.999999Z", "9999-12-31T00:00:00+01:00"]
+        for late in
+            ["9999-12-31T23:59:59Z", "9999-12-30T22:00:01Z", "9999-12-31T23:59:59.999999Z", "9999-12-31T00:00:00+01:00"]
         {
             assert_eq!(parse(late), Err(format!("must not be later than {LATEST}: leave it out for never")), "{late}");
         }

@@ -50,10 +50,10 @@ pub fn bad_url(text: &str) -> Option<String> {
         "must not contain spaces"
     } else if !rest.starts_with("://") || rest.starts_with(":///") {
         "must name a host after https:// or http://"
-    } else if !url.username().is_empty() || url.password().is_some() || authority(text).contains('@') {
-        "must not contain a user or a password: every copy of the manifest would contain it"
     } else if text.contains('\\') {
         "must not contain a backslash"
+    } else if !url.username().is_empty() || url.password().is_some() || authority(text).contains('@') {
+        "must not contain a user or a password: every copy of the manifest would contain it"
     } else if url.port() == Some(0) {
         "must have a port from 1 to 65535, or none"
     } else if url.path() == MASK {

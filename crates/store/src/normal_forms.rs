@@ -58,7 +58,9 @@ pub const PASSES: &[Pass] = &[
         postgres: "SELECT alias, tenant_id FROM aliases WHERE alias > $1::text ORDER BY alias LIMIT $2::bigint",
         columns: 2,
         page: aliases,
-        end: |progress| refuse(&progress.wrong, "have no normal form: remove these host aliases or change them to host names"),
+        end: |progress| {
+            refuse(&progress.wrong, "have no normal form: remove these host aliases or change them to host names")
+        },
     },
     Pass {
         sqlite: "SELECT alias, tenant_id FROM aliases WHERE alias > ?1 ORDER BY alias LIMIT ?2",

@@ -89,8 +89,7 @@ fn is_match(sql: &mut Sql, q: &str) -> String {
     if exact != form {
         of_alias.push(("alias", &exact));
     }
-    let mut condition =
-        |column: &str, text: &str| begins(sql, &format!("{plus}{column}"), text);
+    let mut condition = |column: &str, text: &str| begins(sql, &format!("{plus}{column}"), text);
     let own = ["tenants.tenant_id", "tenants.search_name"].map(|column| condition(column, &form)).join(" OR ");
     let of_alias: Vec<_> = of_alias.iter().map(|(column, text)| condition(&format!("a.{column}"), text)).collect();
     let of_alias = of_alias.join(" OR ");
@@ -185,7 +184,11 @@ impl Store {
 }
 
 /// Counts what each lead finds, up to the limit. The first of those with the same count is chosen: labels come first.
-pub(crate) fn counts(dialect: Dialect, filter: &TenantFilter, organization: Option<&OrganizationId>) -> (Sql, Vec<Lead>) {
+pub(crate) fn counts(
+    dialect: Dialect,
+    filter: &TenantFilter,
+    organization: Option<&OrganizationId>,
+) -> (Sql, Vec<Lead>) {
     let (mut sql, mut leads, mut found) = (Sql::new(dialect, ""), Vec::new(), Vec::new());
     for (place, (key, value)) in filter.labels.iter().enumerate() {
         let [key, value] = [key, value].map(|text| sql.bind(Type::Text, Value::Text(text.clone())));
@@ -203,7 +206,9 @@ pub(crate) fn counts(dialect: Dialect, filter: &TenantFilter, organization: Opti
     }
     let counts: Vec<_> = found
         .into_iter()
-        .map(|rows| format!("(SELECT count(*) FROM (SELECT 1 FROM ({rows}) AS found LIMIT {MAX_COLLECTED}) AS counted)"))
+        .map(|rows| {
+            format!("(SELECT count(*) FROM (SELECT 1 FROM ({rows}) AS found LIMIT {MAX_COLLECTED}) AS counted)")
+        })
         .collect();
     sql.text = format!("SELECT {}", counts.join(", "));
     (sql, leads)

@@ -1,13 +1,13 @@
 //! Tests the plans of searches: none reads a table whole, on either database.
 
 use crate::database::Database;
+use crate::page::{OrganizationFilter, TenantFilter};
 use crate::rows::Dialect;
 use crate::search::{Lead, counts};
 use crate::sql::Sql;
 use crate::tables::{organizations, tenants};
 use tenancy_core::ids::OrganizationId;
 use tenancy_core::scope::Scope;
-use crate::page::{OrganizationFilter, TenantFilter};
 
 /// Tables that grow with tenants.
 const GROW: [&str; 4] = ["tenants", "aliases", "tenant_labels", "organizations"];
@@ -19,7 +19,9 @@ const TENANTS: usize = 20_000;
 fn load(dialect: Dialect) -> String {
     let (numbers, now) = match dialect {
         Dialect::Sqlite => (
-            format!("(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {TENANTS}) SELECT n FROM c)"),
+            format!(
+                "(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {TENANTS}) SELECT n FROM c)"
+            ),
             "0",
         ),
         Dialect::Postgres => (format!("generate_series(1, {TENANTS}) n"), "'2026-11-01Z'"),

@@ -95,7 +95,12 @@ pub fn rows(changes: &Changes) -> Vec<(WriteKind, Vec<Value>)> {
 }
 
 /// Returns the row of a tenant with the rows of its labels, which replace those that are there.
-fn labelled(row: (WriteKind, Vec<Value>), id: &TenantId, terms: &Terms, replaces: bool) -> Vec<(WriteKind, Vec<Value>)> {
+fn labelled(
+    row: (WriteKind, Vec<Value>),
+    id: &TenantId,
+    terms: &Terms,
+    replaces: bool,
+) -> Vec<(WriteKind, Vec<Value>)> {
     let mut rows = vec![row];
     rows.extend(replaces.then(|| (WriteKind::DeleteLabels, vec![id.put()])));
     rows.extend(tenant_labels::rows(id, &terms.labels).map(|label| (WriteKind::InsertLabel, label.values())));

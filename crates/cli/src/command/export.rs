@@ -76,18 +76,19 @@ pub async fn run(client: &Client, given: Export) -> Result<Exit, Failure> {
         }
         return writer.finish();
     }
+    let organizations = List::of(&["organizations"]);
     match &given.organization {
         Some(name) => writer.write(&organization(&client.get::<Value>(&["organizations", name]).await?.raw))?,
         None => {
             let mut write =
                 |items: Vec<Received<Value>>| items.iter().try_for_each(|item| writer.write(&organization(&item.raw)));
-            List::of(&["organizations"]).pages(client, |items| write(items).map(|()| true)).await?;
+            organizations.pages(client, |items| write(items).map(|()| true)).await?;
         }
     }
     // Rows of the list do not contain environments. Tenants are read one after the other, so that an export does not
     // load the server.
-    let rows: Vec<Received<TenantRow>> =
-        List::of(&["tenants"]).filter("organization_id", given.organization).all(client).await?;
+    let tenants = List::of(&["tenants"]).filter("organization_id", given.organization);
+    let rows: Vec<Received<TenantRow>> = tenants.all(client).await?;
     let mut archived = 0;
     for Received { value: row, .. } in &rows {
         // Applied to another server, an archived tenant would become active.
@@ -95,12 +96,20 @@ pub async fn run(client: &Client, given: Export) -> Result<Exit, Failure> {
             archived += 1;
             continue;
         }
-        writer.write(&tenant(&client.get::<Value>(&["tenants", &row.tenant_id]).await?.raw))?;
+        match client.get::<Value>(&["tenants", &row.tenant_id]).await {
+            Ok(read) => writer.write(&tenant(&read.raw))?,
+            Err(failure) if failure.is_unreadable() => tenants.note(&row.tenant_id, &failure.message),
+            Err(failure) => return Err(failure),
+        }
     }
     if archived > 0 {
         remark(&format!("{archived} archived tenants are not included; export them by name"));
     }
-    writer.finish()
+    let done = writer.finish()?;
+    match organizations.left_out() + tenants.left_out() {
+        0 => Ok(done),
+        left_out => Err(Failure::refused(format!("the export is not complete: {left_out} rows cannot be read"))),
+    }
 }
 
 struct Writer {

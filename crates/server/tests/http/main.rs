@@ -7,6 +7,7 @@ mod connections;
 mod environments;
 mod every_route;
 mod expiry;
+mod forms;
 mod house;
 mod idempotency;
 mod jobs;

@@ -308,7 +308,9 @@ fn value(row: &Row, index: usize, ty: Type) -> Result<Value, Error> {
         Type::Float => row.try_get::<_, Option<f64>>(index)?.map_or(Value::Null, Value::Float),
         Type::Bool => row.try_get::<_, Option<bool>>(index)?.map_or(Value::Null, Value::Bool),
         // A time that cannot be represented, such as infinity, must not take other rows with it.
-        Type::Time => row.try_get::<_, Option<Timestamp>>(index).map_or_else(|_| out_of_range(), |time| crate::rows::Field::put(&time)),
+        Type::Time => row
+            .try_get::<_, Option<Timestamp>>(index)
+            .map_or_else(|_| out_of_range(), |time| crate::rows::Field::put(&time)),
     })
 }
 

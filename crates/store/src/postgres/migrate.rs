@@ -48,7 +48,8 @@ async fn applied(connection: &Connection) -> Result<BTreeMap<String, Applied>, t
 /// Fails if the database does not store text as UTF-8: other encodings refuse characters, or compare bytes that are no text.
 async fn check_encoding(connection: &Connection) -> Result<(), Error> {
     let sql = "SELECT pg_encoding_to_char(encoding)::text FROM pg_database WHERE datname = current_database()";
-    let rows = connection.run(&Sql::new(Dialect::Postgres, sql), &[Type::Text]).await.map_err(|error| failed(&error))?;
+    let rows =
+        connection.run(&Sql::new(Dialect::Postgres, sql), &[Type::Text]).await.map_err(|error| failed(&error))?;
     match rows.into_iter().flatten().next() {
         Some(Value::Text(encoding)) if encoding != "UTF8" => Err(Error::NotNow(format!(
             "the database's encoding is {encoding}: it must be UTF8; create another one with CREATE DATABASE name \

@@ -24,9 +24,9 @@ mod rows;
 mod shared;
 mod target;
 
+pub use migrate::{is_marked, migrate};
 #[cfg(test)]
 pub use plans::explained;
-pub use migrate::{is_marked, migrate};
 pub use reach::reach;
 pub use roles::{grant, warnings};
 pub use target::Target;

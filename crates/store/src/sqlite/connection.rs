@@ -158,9 +158,7 @@ fn value(raw: ValueRef<'_>, ty: Type) -> rusqlite::Result<Value> {
     Ok(match (raw, ty) {
         (ValueRef::Null, _) => Value::Null,
         (ValueRef::Integer(number), Type::Bool) => Value::Bool(number != 0),
-        (ValueRef::Integer(number), Type::Time) => {
-            from_microseconds(number).map_or(Value::Int(number), Value::Time)
-        }
+        (ValueRef::Integer(number), Type::Time) => from_microseconds(number).map_or(Value::Int(number), Value::Time),
         (ValueRef::Integer(number), _) => Value::Int(number),
         (ValueRef::Real(number), _) => Value::Float(number),
         // Bytes that are no text are shown as far as they are: they must not take other rows with them.

@@ -138,9 +138,8 @@ pub(crate) fn listed(
     if let Some(q) = &filter.q {
         let q = search_form(q);
         let columns = ["organization_id", "search_name"];
-        let found = columns.map(|column| {
-            format!("SELECT organization_id FROM organizations WHERE {}", begins(&mut sql, column, &q))
-        });
+        let found = columns
+            .map(|column| format!("SELECT organization_id FROM organizations WHERE {}", begins(&mut sql, column, &q)));
         also_one_of(&mut sql, "organization_id", &found.join(" UNION "));
     }
     sql.order("organization_id", limit);

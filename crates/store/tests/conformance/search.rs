@@ -120,7 +120,8 @@ async fn migrate_earlier(url: &Database, run: &(dyn Fn(&str) + Sync)) {
     url.migrate(false).await.unwrap();
     let bench = Bench::on(url).await;
     bench.organization("acme", json!({})).await;
-    let first = json!({"display_name": "Amélie", "labels": {"owner": "Amélie"}, "aliases": {"host": "shop.example.com"}});
+    let first =
+        json!({"display_name": "Amélie", "labels": {"owner": "Amélie"}, "aliases": {"host": "shop.example.com"}});
     let before = bench.register(&tenant("t-1", "acme", first)).await.unwrap();
     bench.register(&tenant("t-2", "acme", json!({"aliases": {"host": "other.example.com"}}))).await.unwrap();
     bench.store.close().await;
