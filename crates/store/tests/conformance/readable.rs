@@ -179,7 +179,9 @@ async fn must_refuse_a_database_of_another_encoding() {
     let server = Postgres::shared().database("encodings");
     for encoding in ["SQL_ASCII", "LATIN1"] {
         let name = format!("odd_{}_{}", encoding.to_lowercase(), std::process::id());
-        server.execute(&format!("CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"));
+        server.execute(&format!(
+            "CREATE DATABASE {name} ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
+        ));
         let url = server.url();
         let own = server.value("SELECT current_database()");
         let odd = Database::Postgres(url.replace(&own, &name));
