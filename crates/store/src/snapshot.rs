@@ -83,7 +83,7 @@ impl TenantSnapshots {
         let Some(part) = PARTS.get(place) else { return };
         let key = part.by.key_of(&row).unwrap_or_default().to_owned();
         if let Err(error) = (part.add)(self, row) {
-            self.broken.insert(key, error);
+            self.broken.entry(key).or_insert(error);
         }
     }
 

@@ -49,7 +49,7 @@ async fn must_show_who_can_only_read_no_path_of_a_url(on: On) {
     file["webhooks"] = webhooks("/services/T2/XXsecret")["webhooks"].clone();
     for role in [Role::Viewer, Role::Auditor, Role::Admin] {
         let token = format!("Bearer {}", house.token(role));
-        let headers = [("authorization", token.as_str())];
+        let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
         for (method, path, body) in [
             ("GET", "/v1/tenants/acme-eu", Value::Null),
             ("GET", "/v1/tenants/acme-eu/versions", Value::Null),
