@@ -6,6 +6,9 @@ use jiff::fmt::temporal::Pieces;
 /// The latest second that can be represented. It leaves room for the local time of every offset before the year 10000.
 const LATEST: &str = "9999-12-30T22:00:00Z";
 
+/// Number of characters of a wrong time that the message shows.
+const MAX_SHOWN_CHARS: usize = 64;
+
 /// Parses a time in RFC 3339 format. Every time that it returns can be stored and read back.
 ///
 /// # Errors
@@ -16,8 +19,8 @@ pub fn parse(text: &str) -> Result<Timestamp, String> {
             format!("must not be later than {LATEST}: leave it out for never")
         }
         _ => {
-            let shown = crate::document::shown(&serde_json::Value::from(text));
-            format!("must be a time such as 2026-11-23T08:00:00Z, not {shown}")
+            let shown: String = text.chars().take(MAX_SHOWN_CHARS).collect();
+            format!("must be a time such as 2026-11-23T08:00:00Z, not {shown:?}")
         }
     })
 }
