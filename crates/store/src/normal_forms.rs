@@ -24,10 +24,13 @@ pub struct Pass {
     /// Number of columns.
     pub columns: usize,
     /// What to write for a page.
-    pub page: fn(&mut Progress, Vec<Vec<Value>>) -> Result<Vec<Rewrite>, Error>,
+    pub page: fn(&mut Progress, Vec<Vec<Value>>) -> Rewrites,
     /// What to write after the last page.
-    pub end: fn(&mut Progress) -> Result<Vec<Rewrite>, Error>,
+    pub end: fn(&mut Progress) -> Rewrites,
 }
+
+/// What a page, or all of them, lead to.
+type Rewrites = Result<Vec<Rewrite>, Error>;
 
 /// Rows to write by one statement. All values are texts.
 #[derive(Debug, PartialEq)]
