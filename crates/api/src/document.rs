@@ -35,7 +35,8 @@ pub struct TenantManifest {
     /// Labels: free text by which clients group and filter tenants.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
-    /// Names of the tenant in other systems, by kind: a text, or a list of texts.
+    /// Names of the tenant in other systems, by kind: a text, or a list of texts. Aliases of kind `host` are host names,
+    /// without scheme, port and path; they are stored in lower case and in ASCII.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aliases: Option<BTreeMap<String, Value>>,
     /// Quotas. Values of declared quotas are integers; other keys are kept unchanged, with a warning.
@@ -91,7 +92,7 @@ pub struct EnvironmentManifest {
 pub struct WebhookManifest {
     /// Name of the webhook, unique within the tenant.
     pub name: String,
-    /// URL that receives the events.
+    /// URL that receives the events: `https` or `http`, without a user.
     pub url: String,
     /// Event types that the webhook receives. An entry may end in `*`.
     pub events: Vec<String>,

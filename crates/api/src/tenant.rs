@@ -127,7 +127,7 @@ pub struct Webhook<'a> {
     /// Name of the webhook, unique within the tenant.
     #[schema(value_type = String)]
     pub name: Cow<'a, str>,
-    /// URL that receives the events.
+    /// URL that receives the events. A key that can only read sees scheme and host; `/***` stands for the rest.
     #[schema(value_type = String)]
     pub url: Cow<'a, str>,
     /// Event types that the webhook receives. An entry may end in `*`.
@@ -214,7 +214,7 @@ impl<'a> Tenant<'a> {
             row: TenantRow::of(viewpoint, &snapshot.tenant),
             aliases,
             environments: snapshot.environments.iter().map(EnvironmentEntry::of).collect(),
-            webhooks: snapshot.webhooks.iter().map(Webhook::of).collect(),
+            webhooks: snapshot.webhooks.iter().map(|webhook| Webhook::of(viewpoint, webhook)).collect(),
             holds: snapshot.all_holds().map(|hold| Hold::of(viewpoint, hold)).collect(),
             open_job: snapshot.open_job.as_ref().map(OpenJob::of),
             waits_for: waits_for(declared, snapshot),
@@ -224,10 +224,10 @@ impl<'a> Tenant<'a> {
 
 impl<'a> Webhook<'a> {
     /// Builds the response from a row.
-    pub fn of(webhook: &'a webhook::Webhook) -> Self {
+    pub fn of(viewpoint: Viewpoint<'_>, webhook: &'a webhook::Webhook) -> Self {
         Self {
             name: webhook.name.as_str().into(),
-            url: webhook.url.as_str().into(),
+            url: viewpoint.url(&webhook.url),
             events: Cow::Borrowed(&webhook.events),
             retry_policy: Cow::Borrowed(&webhook.retry_policy),
         }

@@ -7,6 +7,7 @@ use tenancy_core::json::Object;
 use tenancy_core::permission::{Audience, FieldGroup, INTERNAL_LABELS, group};
 use tenancy_core::rules::fields;
 use tenancy_core::tenant::Labels;
+use tenancy_core::webhook::masked;
 
 /// Name of a key, shown beside its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,14 +43,16 @@ pub struct Viewpoint<'v> {
     pub audience: Audience,
     /// Whether the caller may read keys: their ids and roles are shown to such callers only.
     pub reads_keys: bool,
+    /// Whether the whole URLs of webhooks are shown, or only their hosts.
+    pub sees_urls: bool,
     /// Lookup of the names of keys.
     pub names: &'v dyn Names,
 }
 
 impl Viewpoint<'_> {
-    /// A viewpoint without names of keys.
+    /// A viewpoint without names of keys, which shows URLs.
     pub fn unnamed(audience: Audience) -> Self {
-        Self { audience, reads_keys: true, names: &|_: &str| None }
+        Self { audience, reads_keys: true, sees_urls: true, names: &|_: &str| None }
     }
 
     fn key_name(&self, actor: &str) -> Option<Arc<KeyName>> {
@@ -85,13 +88,22 @@ impl Viewpoint<'_> {
         Cow::Owned(labels.iter().filter(|(key, _)| !is_internal(key)).map(|(k, v)| (k.clone(), v.clone())).collect())
     }
 
-    /// Returns the manifest of a version; for customers without internal fields.
+    /// Returns the URL of a webhook, masked for callers that can only read.
+    pub fn url<'a>(&self, url: &'a str) -> Cow<'a, str> {
+        if self.sees_urls { url.into() } else { masked(url).into() }
+    }
+
+    /// Returns the manifest of a version; for customers without internal fields, and with masked URLs for callers that can
+    /// only read.
     pub fn manifest<'a>(&self, manifest: &'a serde_json::Value) -> Cow<'a, serde_json::Value> {
-        if self.audience == Audience::Staff {
+        if self.audience == Audience::Staff && self.sees_urls {
             return Cow::Borrowed(manifest);
         }
         let mut shown = manifest.clone();
         fields::hide(self.audience, &mut shown);
+        if !self.sees_urls {
+            fields::mask_urls(&mut shown);
+        }
         Cow::Owned(shown)
     }
 
@@ -145,8 +157,8 @@ mod tests {
 
     #[test]
     fn must_tell_a_customer_of_the_customers_own_keys_only() {
-        let customer = Viewpoint { audience: Audience::Customer, reads_keys: true, names: &names };
-        let staff = Viewpoint { audience: Audience::Staff, reads_keys: true, names: &names };
+        let customer = Viewpoint { names: &names, ..Viewpoint::unnamed(Audience::Customer) };
+        let staff = Viewpoint { names: &names, ..Viewpoint::unnamed(Audience::Staff) };
         assert_eq!(customer.actor("user:key_theirs").1.as_deref(), Some("acme-admin"));
         for ours in ["user:key_ours", "user:key_unknown", "system:expiry", "controller:runner-1"] {
             assert_eq!(customer.actor(ours), (PLATFORM.into(), None), "{ours}");
@@ -160,7 +172,7 @@ mod tests {
         let details = json!({"key_id": "key_ours", "role": "admin"});
         let details = details.as_object().expect("an object");
         for reads_keys in [false, true] {
-            let viewpoint = Viewpoint { audience: Audience::Staff, reads_keys, names: &names };
+            let viewpoint = Viewpoint { reads_keys, names: &names, ..Viewpoint::unnamed(Audience::Staff) };
             let actor = if reads_keys { "user:key_ours" } else { "user" };
             assert_eq!(viewpoint.actor("user:key_ours"), (actor.into(), Some("ci".into())));
             assert_eq!(viewpoint.actor("system:expiry").0, "system:expiry");
@@ -173,7 +185,7 @@ mod tests {
 
     #[test]
     fn must_leave_changes_of_internal_fields_out() {
-        let customer = Viewpoint { audience: Audience::Customer, reads_keys: true, names: &names };
+        let customer = Viewpoint { names: &names, ..Viewpoint::unnamed(Audience::Customer) };
         let change = |pointer: &str| json!({"pointer": pointer});
         let changes = json!({"version": 2, "changes": [
             change("/billing/plan"), change("/labels/internal~1risk"), change("/labels/tier"), change("/quotas/x"),

@@ -42,6 +42,11 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
+    /// Whether the server could not read the row, because something else has changed the database.
+    pub fn is_unreadable(&self) -> bool {
+        self.code.as_deref() == Some("unreadable")
+    }
+
     /// Adds the next step in words.
     #[must_use]
     pub fn and(mut self, next: impl Into<String>) -> Self {
@@ -157,9 +162,8 @@ fn next_of(code: &str, errors: &[ProblemError]) -> Option<String> {
         "too_large" => {
             Some(format!("split the input: {} writes one organization", program::command("export --organization NAME")))
         }
-        "apply_in_progress" | "busy" | "locked" | "unavailable" | "outcome_unknown" | "rate_limited" | "too_many_at_once" => {
-            Some("run the same command again in a moment".to_owned())
-        }
+        "apply_in_progress" | "busy" | "locked" | "unavailable" | "outcome_unknown" | "rate_limited"
+        | "too_many_at_once" => Some("run the same command again in a moment".to_owned()),
         _ => None,
     }
 }

@@ -2,9 +2,11 @@
 
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::terminal::{plain, remark};
 use crate::wire::Received;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Items per page.
 const PAGE_ITEMS: usize = 200;
@@ -22,12 +24,14 @@ pub struct List<'a> {
     pub query: Vec<(&'static str, String)>,
     /// Maximum number of items of all pages together.
     pub limit: Option<usize>,
+    /// Number of rows that the server could not read.
+    unreadable: AtomicUsize,
 }
 
 impl<'a> List<'a> {
     /// Creates a request for a whole list.
     pub fn of(segments: &'a [&'a str]) -> Self {
-        Self { segments, query: Vec::new(), limit: None }
+        Self { segments, query: Vec::new(), limit: None, unreadable: AtomicUsize::new(0) }
     }
 
     /// Adds a filter if there is a value.
@@ -42,6 +46,17 @@ impl<'a> List<'a> {
     pub fn at_most(mut self, limit: Option<usize>) -> Self {
         self.limit = limit;
         self
+    }
+
+    /// Says on standard error that a row is left out, and why.
+    pub fn note(&self, id: &str, why: &str) {
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
+        remark(&format!("{} is left out: {}", plain(id), plain(why)));
+    }
+
+    /// Returns how many rows were left out.
+    pub fn left_out(&self) -> usize {
+        self.unreadable.load(Ordering::Relaxed)
     }
 
     /// Calls `each` with every page until it returns `false`. Returns whether the list has more items.
@@ -65,6 +80,9 @@ impl<'a> List<'a> {
             items.truncate(left);
             left -= items.len();
             after = page.next;
+            for row in page.unreadable {
+                self.note(&row.id, &format!("the server cannot read {}", row.place));
+            }
             if !each(items)? {
                 return Ok(true);
             }

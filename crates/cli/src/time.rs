@@ -58,8 +58,10 @@ fn relative(
     now: Timestamp,
     apply: impl Fn(Timestamp, SignedDuration) -> Result<Timestamp, jiff::Error>,
 ) -> Result<Timestamp, Failure> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
+    match tenancy_core::time::parse(text) {
+        Ok(time) => return Ok(time),
+        Err(what) if what.starts_with("must not") => return Err(Failure::usage(format!("{text:?} {what}"))),
+        Err(_) => {}
     }
     let days = SpanRelativeTo::days_are_24_hours();
     text.parse::<Span>().and_then(|span| span.to_duration(days)).and_then(|by| apply(now, by)).map_err(|_| {

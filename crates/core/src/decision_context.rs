@@ -92,7 +92,14 @@ pub fn least_audit_id(time: Timestamp) -> AuditId {
 
 /// Cuts a time to whole microseconds, the resolution of both databases.
 pub fn cut(time: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
+    from_microseconds(time.as_microsecond()).unwrap_or(time)
+}
+
+/// Returns the time of this number of microseconds since 1970. Unlike the function of the library, it accepts the last
+/// second of the range in full.
+pub fn from_microseconds(number: i64) -> Option<Timestamp> {
+    let nanoseconds = i32::try_from(number.rem_euclid(1_000_000) * 1000).ok()?;
+    Timestamp::new(number.div_euclid(1_000_000), nanoseconds).ok()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::ids::BadName;
 use crate::json::{Object, Pointer};
 use crate::nearest::nearest;
+use crate::normal_form::nfc;
 use crate::violation::Violation;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -106,10 +107,10 @@ impl<'a> Fields<'a> {
         self.object.get(name).filter(|value| !value.is_null())
     }
 
-    /// Reads text of 1 to `max_bytes` bytes without control characters.
+    /// Reads text of 1 to `max_bytes` bytes without control characters, in its normal form (NFC).
     pub fn text(&mut self, name: &'static str, max_bytes: usize, findings: &mut Findings) -> Option<String> {
         match self.value(name)? {
-            Value::String(text) if text.is_empty() || text.len() > max_bytes => {
+            Value::String(text) if text.is_empty() || nfc(text).len() > max_bytes => {
                 findings.bad(&self.at(name), "out_of_range", format!("must be 1 to {max_bytes} bytes"));
                 None
             }
@@ -117,7 +118,7 @@ impl<'a> Fields<'a> {
                 findings.bad(&self.at(name), "out_of_range", "must not contain control characters");
                 None
             }
-            Value::String(text) => Some(text.clone()),
+            Value::String(text) => Some(nfc(text).into_owned()),
             other => {
                 findings.bad(&self.at(name), "wrong_type", format!("must be text, not {}", kind(other)));
                 None
@@ -178,12 +179,7 @@ impl<'a> Fields<'a> {
     /// Reads a time (RFC 3339).
     pub fn time(&mut self, name: &'static str, findings: &mut Findings) -> Option<Timestamp> {
         let text = self.text(name, 64, findings)?;
-        let time = text.parse().ok();
-        if time.is_none() {
-            let message = format!("must be a time such as 2026-11-23T08:00:00Z, not {}", shown(&Value::from(text)));
-            findings.bad(&self.at(name), "bad_time", message);
-        }
-        time
+        crate::time::parse(&text).map_err(|message| findings.bad(&self.at(name), "bad_time", message)).ok()
     }
 
     /// Reads a boolean.

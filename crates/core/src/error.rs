@@ -108,6 +108,9 @@ pub enum Error {
         "the connection to the database was lost during the commit: repeat the request with the same Idempotency-Key"
     )]
     OutcomeUnknown,
+    /// A stored row cannot be read: something other than this program has changed it. Names its table and column.
+    #[error("a stored row cannot be read ({0}): correct it in the database, or restore it from a backup")]
+    Unreadable(String),
     /// An internal error. The server's log has the details under the correlation id.
     #[error("internal error: the server's log has the details under this correlation id")]
     Internal(String),
@@ -170,6 +173,7 @@ impl Error {
             Self::Locked => "locked",
             Self::Unavailable => "unavailable",
             Self::OutcomeUnknown => "outcome_unknown",
+            Self::Unreadable(_) => "unreadable",
             Self::Internal(_) => "internal",
         }
     }
@@ -189,7 +193,7 @@ impl Error {
             Self::TooLarge(_) => 413,
             Self::RateLimited { .. } | Self::TooManyAtOnce => 429,
             Self::Busy | Self::Locked | Self::Overtaken | Self::Unavailable | Self::OutcomeUnknown => 503,
-            Self::Internal(_) => 500,
+            Self::Unreadable(_) | Self::Internal(_) => 500,
         }
     }
 

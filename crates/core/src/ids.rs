@@ -1,5 +1,6 @@
 //! Ids and names: chosen by the client, or generated when a row is created.
 
+use crate::normal_form::{host_name, nfc};
 use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
 use std::fmt;
@@ -137,7 +138,11 @@ impl Alias {
     /// Maximum length of kind and value together, in bytes.
     pub const MAX_LENGTH_BYTES: usize = 255;
 
-    /// Builds an alias from a kind (at least one of a-z, 0-9 and `-`) and a value (printable, without spaces).
+    /// Kind whose values are host names.
+    pub const HOST: &str = "host";
+
+    /// Builds an alias from a kind (at least one of a-z, 0-9 and `-`) and a value (printable, without spaces), in its
+    /// normal form: NFC, and for a host its one form.
     ///
     /// # Errors
     /// A message that says what is wrong.
@@ -149,6 +154,7 @@ impl Alias {
         if value.is_empty() || value.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err("an alias must not be empty or contain spaces or control characters".to_owned());
         }
+        let value = if kind == Self::HOST { host_name(value)?.into() } else { nfc(value) };
         let text = format!("{kind}:{value}");
         if text.len() > Self::MAX_LENGTH_BYTES {
             return Err(format!("an alias must be at most {} bytes with its kind", Self::MAX_LENGTH_BYTES));
@@ -202,8 +208,8 @@ mod tests {
 
     #[test]
     fn must_split_an_alias_at_its_first_colon() {
-        let alias = Alias::parse("host:acme.example.com:8443").expect("good");
-        assert_eq!((alias.kind(), alias.value()), ("host", "acme.example.com:8443"));
+        let alias = Alias::parse("sap:acme.example.com:8443").expect("good");
+        assert_eq!((alias.kind(), alias.value()), ("sap", "acme.example.com:8443"));
         assert!(Alias::parse("nokind").is_err());
     }
 }

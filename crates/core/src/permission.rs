@@ -93,6 +93,12 @@ pub fn sees_everything(role: Role, scope: &str) -> bool {
     scope == "all" && may(role, Operation::WriteTenants)
 }
 
+/// Whether a key of this role and scope sees the whole URLs of webhooks. They often contain a secret, so that only who may
+/// write them sees more than the host.
+pub fn sees_urls(role: Role, scope: &Scope) -> bool {
+    key_may(role, scope, Operation::WriteTenants)
+}
+
 /// Group of a field, which decides who can read and write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldGroup {

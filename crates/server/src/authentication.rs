@@ -13,7 +13,7 @@ use tenancy_core::actor::Actor;
 use tenancy_core::apikey::{ApiKey, Role};
 use tenancy_core::changes::{Conflict, Guard};
 use tenancy_core::ids::{KeyId, OrganizationId, TenantId};
-use tenancy_core::permission::{Audience, Operation, UNSCOPED_ONLY, key_may};
+use tenancy_core::permission::{Audience, Operation, UNSCOPED_ONLY, key_may, sees_urls};
 use tenancy_core::rules::keys::Rights;
 use tenancy_core::scope::Scope;
 use tenancy_core::{Error, Timestamp};
@@ -95,15 +95,25 @@ impl Caller {
         self.scope.audience()
     }
 
+    /// Returns whether the caller sees the whole URLs of webhooks.
+    pub fn sees_urls(&self) -> bool {
+        sees_urls(self.role, &self.scope)
+    }
+
     /// Viewpoint of the answer to a write: it names no key but the caller's own. The answer is stored for its
     /// Idempotency-Key, and a name that is found only sometimes would make the repeated answer differ from the first.
     pub fn viewpoint_of_writes(&self) -> Viewpoint<'_> {
-        Viewpoint { audience: self.audience(), reads_keys: self.reads_keys(), names: self }
+        Viewpoint { audience: self.audience(), reads_keys: self.reads_keys(), sees_urls: self.sees_urls(), names: self }
     }
 
     /// Returns the viewpoint from which answers to this caller are rendered.
     pub fn viewpoint<'t>(&self, tenancy: &'t Tenancy) -> Viewpoint<'t> {
-        Viewpoint { audience: self.audience(), reads_keys: self.reads_keys(), names: &tenancy.key_names }
+        Viewpoint {
+            audience: self.audience(),
+            reads_keys: self.reads_keys(),
+            sees_urls: self.sees_urls(),
+            names: &tenancy.key_names,
+        }
     }
 
     /// Returns whether answers to this caller may show ids and roles of keys.

@@ -61,7 +61,13 @@ async fn settle(tenancy: &Tenancy, organization: &Organization) -> Result<(), Er
         let each = tenants.into_iter().map(|tenant| settle_tenant(tenancy, tenant, organization));
         let mut each = iter(each).buffer_unordered(AT_ONCE);
         while let Some(one) = each.next().await {
-            outcome = outcome.and(one);
+            match one {
+                // It cannot follow until it is corrected, and must not keep the organization unsettled.
+                Err(error @ Error::Unreadable(_)) => {
+                    tracing::warn!(organization_id = id.as_str(), %error, "a tenant cannot follow its organization's holds");
+                }
+                one => outcome = outcome.and(one),
+            }
         }
     }
     outcome?;

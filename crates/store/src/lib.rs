@@ -14,6 +14,7 @@ mod list;
 mod migration;
 #[cfg(feature = "model")]
 mod model;
+mod normal_forms;
 mod snapshot;
 #[cfg(feature = "model")]
 pub use model::Next;
@@ -22,6 +23,9 @@ mod postgres;
 mod queue;
 pub mod read;
 mod rows;
+mod search;
+#[cfg(test)]
+mod search_plans;
 mod sql;
 mod sqlite;
 mod tables;

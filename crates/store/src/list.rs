@@ -2,7 +2,7 @@
 
 use crate::Store;
 use crate::elsewhere::{MAX_ROWS_INLINE, elsewhere};
-use crate::page::{Listed, MAX_PAGE_BYTES, MAX_PAGE_ITEMS, Page};
+use crate::page::{Listed, MAX_PAGE_BYTES, MAX_PAGE_ITEMS, Page, Unreadable};
 use crate::rows::{Corrupt, Record, Type, Value, size};
 use crate::sql::Sql;
 use tenancy_core::json::{Pointer, hex};
@@ -37,21 +37,22 @@ pub fn limit(page: &Page) -> usize {
 }
 
 impl Store {
-    /// Runs a list of whole records. It reads one row more than fits on the page, to find out whether there is a next
-    /// page. If the rows were too large for one page, a next page is assumed.
+    /// Runs a list of whole records, which is ordered by `column`. It reads one row more than fits on the page, to find out
+    /// whether there is a next page. If the rows were too large for one page, a next page is assumed.
     pub(crate) async fn list<R: Record + Send + 'static>(
         &self,
         name: &str,
         sql: Sql,
         page: &Page,
-        place: impl Fn(&R) -> String,
+        column: &str,
     ) -> Result<Listed<R>, Error> {
         let types: Vec<_> = R::TABLE.columns.iter().map(|column| column.ty).collect();
-        let (rows, more) = self.page(sql, types, page).await?;
-        let mut items = converted(rows, R::from_values).await?;
-        items.truncate(limit(page));
-        let next = if more { items.last().map(|last| cursor(name, &place(last))) } else { None };
-        Ok(Listed { items, next })
+        let (mut rows, more) = self.page(sql, types, page).await?;
+        rows.truncate(limit(page));
+        let last = rows.last().filter(|_| more).and_then(|row| text_of(row.get(R::TABLE.index(column)?)?));
+        let next = last.map(|place| cursor(name, &place));
+        let (items, unreadable) = converted(rows, readable).await?;
+        Ok(Listed { items, unreadable, next })
     }
 
     /// Returns the rows of a page up to the size limit, and whether there may be more.
@@ -75,14 +76,15 @@ impl Store {
 /// Converts the rows of a page. If there are many, another thread does it.
 ///
 /// # Errors
-/// [`Error::Internal`] for a row that does not match its description.
+/// [`Error::Internal`] if the conversion panics.
 pub async fn converted<T: Send + 'static>(
     rows: Vec<Vec<Value>>,
-    convert: fn(Vec<Value>) -> Result<T, Corrupt>,
-) -> Result<Vec<T>, Error> {
-    let is_short = rows.len() <= MAX_ROWS_INLINE;
-    let all = move || rows.into_iter().map(convert).collect::<Result<Vec<_>, _>>().map_err(corrupt);
-    if is_short { all() } else { elsewhere(None, all).await }
+    convert: impl FnOnce(Vec<Vec<Value>>) -> T + Send + 'static,
+) -> Result<T, Error> {
+    if rows.len() <= MAX_ROWS_INLINE {
+        return Ok(convert(rows));
+    }
+    elsewhere(None, move || Ok(convert(rows))).await
 }
 
 /// Parses a place as a number.
@@ -93,5 +95,35 @@ pub fn number(text: Option<String>) -> Result<Option<i64>, Error> {
 
 /// Error of a row that does not match its description.
 pub fn corrupt(error: Corrupt) -> Error {
-    Error::Internal(error.to_string())
+    tracing::error!(%error, "a row cannot be read");
+    Error::Unreadable(error.place().to_owned())
+}
+
+/// Reads rows. One that cannot be read does not keep others from being read; it is logged.
+pub fn readable<R: Record>(rows: Vec<Vec<Value>>) -> (Vec<R>, Vec<Unreadable>) {
+    let (mut records, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        let key = R::TABLE.key.iter().filter_map(|name| text_of(row.get(R::TABLE.index(name)?)?));
+        let id = key.collect::<Vec<_>>().join("/");
+        match R::from_values(row) {
+            Ok(record) => records.push(record),
+            Err(error) => unreadable.push(unread(id, &error)),
+        }
+    }
+    (records, unreadable)
+}
+
+/// Logs and describes a row that cannot be read.
+pub fn unread(id: String, error: &Corrupt) -> Unreadable {
+    tracing::error!(id, %error, "a row cannot be read");
+    Unreadable { id, place: error.place().to_owned() }
+}
+
+/// Returns a value of a key or an order as text.
+pub fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(text.clone()),
+        Value::Int(number) => Some(number.to_string()),
+        _ => None,
+    }
 }

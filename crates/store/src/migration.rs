@@ -2,13 +2,14 @@
 //! it.
 
 use crate::database::Migrated;
+use crate::normal_forms::{PASSES, Pass};
 use crate::rows::Dialect;
 use std::collections::BTreeMap;
 use tenancy_core::json::sha256_hex;
 use tenancy_core::{Error, Timestamp};
 
 /// One migration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Migration {
     /// Name with its order and its purpose, such as `0001_record`.
     pub name: &'static str,
@@ -18,6 +19,9 @@ pub struct Migration {
     pub sqlite: &'static str,
     /// SQL for PostgreSQL.
     pub postgres: &'static str,
+    /// Rewrites by the program, after the SQL. They are not part of the printed script, and neither is the row of this
+    /// migration: a script that was run by hand leaves it to `tenancy db migrate`.
+    pub passes: &'static [Pass],
 }
 
 /// All migrations, in order. A migration that has been released is never changed.
@@ -27,18 +31,35 @@ pub const MIGRATIONS: &[Migration] = &[
         oldest_release: "0.1.0",
         sqlite: include_str!("../migrations/0001_record.sqlite.sql"),
         postgres: include_str!("../migrations/0001_record.postgres.sql"),
+        passes: &[],
     },
     Migration {
         name: "0002_assertions",
         oldest_release: "0.1.0",
         sqlite: include_str!("../migrations/0002_assertions.sqlite.sql"),
         postgres: include_str!("../migrations/0002_assertions.postgres.sql"),
+        passes: &[],
     },
     Migration {
         name: "0003_key_scopes",
         oldest_release: "0.1.0",
         sqlite: include_str!("../migrations/0003_key_scopes.sqlite.sql"),
         postgres: include_str!("../migrations/0003_key_scopes.postgres.sql"),
+        passes: &[],
+    },
+    Migration {
+        name: "0004_search",
+        oldest_release: "0.1.0",
+        sqlite: include_str!("../migrations/0004_search.sqlite.sql"),
+        postgres: include_str!("../migrations/0004_search.postgres.sql"),
+        passes: &[],
+    },
+    Migration {
+        name: "0005_normal_forms",
+        oldest_release: "0.1.0",
+        sqlite: "-- Display names, labels and aliases get their normal forms.",
+        postgres: "-- Display names, labels and aliases get their normal forms.",
+        passes: PASSES,
     },
 ];
 
@@ -65,6 +86,16 @@ impl Migration {
         sha256_hex(&[self.sql(dialect).as_bytes()])
     }
 
+    /// Returns the script of the migration as it is printed. What the program rewrites is named in it; in a new database,
+    /// that is nothing.
+    pub fn printed(&self, dialect: Dialect, now: Timestamp, is_new: bool) -> String {
+        if self.passes.is_empty() || is_new {
+            return self.script(dialect, now);
+        }
+        let sql = self.sql(dialect).trim_end();
+        format!("-- {0}\n{sql}\n-- {0} is done by the program: run `tenancy db migrate` after this script.", self.name)
+    }
+
     /// Returns the script of the migration: its SQL and the INSERT of its row in `schema_migrations`. The values are
     /// literals, so that the printed script is the script that runs.
     pub fn script(&self, dialect: Dialect, now: Timestamp) -> String {
@@ -81,6 +112,11 @@ impl Migration {
             quoted(self.oldest_release)
         )
     }
+}
+
+/// Whether a database that lacks these migrations is new.
+pub fn is_new(missing: &[&Migration]) -> bool {
+    missing.first().is_some_and(|first| MIGRATIONS.first().is_some_and(|all| all.name == first.name))
 }
 
 /// Quotes a text as a SQL literal.
@@ -159,7 +195,7 @@ mod tests {
 
     #[test]
     fn must_quote_what_stands_in_its_script() {
-        let odd = Migration { name: "it's", oldest_release: "0.1.0", sqlite: "SELECT 1;\n", postgres: "" };
+        let odd = Migration { name: "it's", oldest_release: "0.1.0", sqlite: "SELECT 1;\n", postgres: "", passes: &[] };
         let now = "2026-02-03T04:05:06.000007Z".parse().expect("a time");
         let row = format!("VALUES ('it''s', '{}', '0.1.0', 1770091506000007);", odd.checksum(Dialect::Sqlite));
         let script = odd.script(Dialect::Sqlite, now);

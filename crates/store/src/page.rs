@@ -35,6 +35,17 @@ impl Default for Page {
 pub struct Listed<T> {
     /// Items in the order of the list.
     pub items: Vec<T>,
+    /// Rows of the page that cannot be read. They do not keep others from being listed.
+    pub unreadable: Vec<Unreadable>,
     /// Cursor of the next page; `None` on the last page.
     pub next: Option<String>,
+}
+
+/// A row that does not match its description: something other than this program has changed the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its key.
+    pub id: String,
+    /// Table and column that cannot be read.
+    pub place: String,
 }

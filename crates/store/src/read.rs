@@ -3,7 +3,7 @@
 use crate::keyed::KeyedRead;
 #[cfg(feature = "model")]
 use crate::keyed::ROWS;
-use crate::list::corrupt;
+use crate::list::{corrupt, readable};
 #[cfg(feature = "model")]
 use crate::rows::Dialect;
 use crate::rows::{Field, Record};
@@ -33,6 +33,12 @@ impl Store {
         let types = R::TABLE.columns.iter().map(|column| column.ty).collect();
         let rows = self.rows(sql, types).await?;
         rows.into_iter().map(R::from_values).collect::<Result<_, _>>().map_err(corrupt)
+    }
+
+    /// Returns the records that a query finds and that can be read.
+    pub(crate) async fn all_readable<R: Record>(&self, sql: Sql) -> Result<Vec<R>, Error> {
+        let types = R::TABLE.columns.iter().map(|column| column.ty).collect();
+        Ok(readable(self.rows(sql, types).await?).0)
     }
 
     /// Returns the record that a query finds, if any.

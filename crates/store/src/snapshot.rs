@@ -73,16 +73,18 @@ pub struct TenantSnapshots {
     holds: HashMap<TenantId, Vec<Hold>>,
     organization_holds: HashMap<OrganizationId, Vec<Hold>>,
     jobs: HashMap<TenantId, Job>,
+    /// Tenants and organizations with a row that cannot be read. The others that are read with them can be.
+    broken: HashMap<String, Corrupt>,
 }
 
 impl TenantSnapshots {
     /// Adds a row of part `place` of [`PARTS`].
-    ///
-    /// # Errors
-    /// [`Corrupt`] for a row that does not match its description, or for an unknown part.
-    pub fn add(&mut self, place: usize, row: Vec<Value>) -> Result<(), Corrupt> {
-        let part = PARTS.get(place).ok_or_else(|| Corrupt(format!("a snapshot has no part {place}")))?;
-        (part.add)(self, row)
+    pub fn add(&mut self, place: usize, row: Vec<Value>) {
+        let Some(part) = PARTS.get(place) else { return };
+        let key = part.by.key_of(&row).unwrap_or_default().to_owned();
+        if let Err(error) = (part.add)(self, row) {
+            self.broken.entry(key).or_insert(error);
+        }
     }
 
     fn add_hold(&mut self, row: Vec<Value>) -> Result<(), Corrupt> {
@@ -95,8 +97,14 @@ impl TenantSnapshots {
     }
 
     /// Returns a copy of a tenant's snapshot, if it exists; several callers may request the same one.
-    pub fn get(&self, id: &TenantId) -> Option<TenantSnapshot> {
-        let tenant = self.tenants.get(id)?.clone();
+    ///
+    /// # Errors
+    /// [`Corrupt`] if one of its rows does not match its description.
+    pub fn get(&self, id: &TenantId) -> Result<Option<TenantSnapshot>, Corrupt> {
+        let broken = |id: &str| self.broken.get(id).cloned().map_or(Ok(()), Err);
+        broken(id.as_str())?;
+        let Some(tenant) = self.tenants.get(id).cloned() else { return Ok(None) };
+        broken(tenant.organization_id.as_str())?;
         let mut environments = self.environments.get(id).cloned().unwrap_or_default();
         environments.sort_by(|a, b| a.name.cmp(&b.name));
         let mut aliases: Vec<_> = self.aliases.get(id).into_iter().flatten().map(|row| row.alias.clone()).collect();
@@ -108,7 +116,7 @@ impl TenantSnapshots {
             holds
         };
         let organization_holds = self.organization_holds.get(&tenant.organization_id).cloned().unwrap_or_default();
-        Some(TenantSnapshot {
+        Ok(Some(TenantSnapshot {
             environments,
             aliases,
             webhooks,
@@ -116,7 +124,7 @@ impl TenantSnapshots {
             organization_holds: by_kind(organization_holds),
             open_job: self.jobs.get(id).cloned(),
             tenant,
-        })
+        }))
     }
 }
 
@@ -149,8 +157,8 @@ impl Store {
         };
         let mut snapshots = TenantSnapshots::default();
         for (place, rows) in parts.into_iter().enumerate() {
-            rows.into_iter().try_for_each(|row| snapshots.add(place, row)).map_err(corrupt)?;
+            rows.into_iter().for_each(|row| snapshots.add(place, row));
         }
-        Ok(snapshots.get(id))
+        snapshots.get(id).map_err(corrupt)
     }
 }

@@ -68,15 +68,6 @@ impl Sql {
         self
     }
 
-    /// Lower-cases A to Z in an SQL expression. Other letters depend on the database and its locale, so they are left
-    /// unchanged.
-    pub fn lowered(&self, text: &str) -> String {
-        match self.dialect {
-            Dialect::Sqlite => format!("lower({text})"),
-            Dialect::Postgres => format!("lower({text} COLLATE \"C\")"),
-        }
-    }
-
     /// Adds order and limit.
     pub fn order(&mut self, order: &str, limit: usize) -> &mut Self {
         let limit = self.bind(Type::Int, Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)));

@@ -7,7 +7,7 @@ mod log;
 
 pub use log::Expired;
 
-use crate::list::corrupt;
+use crate::list::{corrupt, readable};
 use crate::rows::{Dialect, Field, Record, Type, Value};
 use crate::sql::Sql;
 use crate::tables::jobs;
@@ -79,8 +79,8 @@ impl Store {
             ),
         };
         let types = jobs::TABLE.columns.iter().map(|column| column.ty).collect();
-        let rows = self.write(sql, types).await?;
-        rows.into_iter().map(Job::from_values).collect::<Result<_, _>>().map_err(corrupt)
+        // A job that cannot be read keeps its lease until it ends, and does not keep others from being claimed.
+        Ok(readable(self.write(sql, types).await?).0)
     }
 
     /// Extends leases. Returns the leases that are still held. It does not wait for locks: a job whose row is locked,
@@ -225,7 +225,7 @@ impl Store {
     pub async fn ended_holds(&self, limit: usize) -> Result<Vec<Hold>, Error> {
         let mut sql = Sql::new(self.dialect(), Hold::TABLE.select(self.dialect()));
         sql.and("until <= {}", Some(self.now())).order("until", limit);
-        self.all(sql).await
+        self.all_readable(sql).await
     }
 
     /// Removes expired idempotency records and outdated usage rows, up to [`MAX_REMOVED`] of each. Returns the number

@@ -4,13 +4,14 @@ use crate::rows::{Field, Part, Record, Value, WriteShape};
 use crate::tables::aliases::AliasRow;
 use crate::tables::{
     aliases, api_keys, audit_private, environment_versions, environments, holds, idempotency_records, jobs,
-    organization_usage, organizations, tenant_versions, tenants, webhooks,
+    organization_usage, organizations, tenant_labels, tenant_versions, tenants, webhooks,
 };
 use jiff::Timestamp;
 use tenancy_core::changes::{Changes, Write};
 use tenancy_core::ids::TenantId;
 use tenancy_core::job::Step;
 use tenancy_core::json::Object;
+use tenancy_core::tenant::Terms;
 
 /// Defines the enum and its list of shapes together, so that the number of a kind is its index in [`WRITES`].
 macro_rules! write_kinds {
@@ -35,6 +36,8 @@ write_kinds! {
     InsertTenant: tenants::INSERT,
     UpdateTenantTerms: tenants::UPDATE_TERMS,
     UpdateTenantFacts: tenants::UPDATE_FACTS,
+    DeleteLabels: tenant_labels::DELETE_OF_TENANT,
+    InsertLabel: tenant_labels::INSERT,
     InsertTenantVersion: tenant_versions::INSERT,
     DeleteEnvironment: environments::DELETE,
     InsertEnvironment: environments::INSERT,
@@ -78,15 +81,30 @@ impl WriteKind {
     }
 }
 
-/// Returns the rows that changes write, with their kinds: one for each write, except for a purge, which clears several
-/// tables.
+/// Returns the rows that changes write, with their kinds: one for each write, except for terms, whose labels have rows of
+/// their own, and for a purge, which clears several tables.
 pub fn rows(changes: &Changes) -> Vec<(WriteKind, Vec<Value>)> {
     let of = changes.tenant_id.as_ref();
     let rows = |write: &Write| match write {
         Write::EraseTenant(id, ..) => erased(id, row(write, of)),
+        Write::InsertTenant(tenant) => labelled(row(write, of), &tenant.tenant_id, &tenant.terms, false),
+        Write::UpdateTenantTerms(id, terms, _) => labelled(row(write, of), id, terms, true),
         _ => vec![row(write, of)],
     };
     changes.writes.iter().flat_map(rows).collect()
+}
+
+/// Returns the row of a tenant with the rows of its labels, which replace those that are there.
+fn labelled(
+    row: (WriteKind, Vec<Value>),
+    id: &TenantId,
+    terms: &Terms,
+    replaces: bool,
+) -> Vec<(WriteKind, Vec<Value>)> {
+    let mut rows = vec![row];
+    rows.extend(replaces.then(|| (WriteKind::DeleteLabels, vec![id.put()])));
+    rows.extend(tenant_labels::rows(id, &terms.labels).map(|label| (WriteKind::InsertLabel, label.values())));
+    rows
 }
 
 fn erased(id: &TenantId, tenant: (WriteKind, Vec<Value>)) -> Vec<(WriteKind, Vec<Value>)> {
@@ -94,6 +112,7 @@ fn erased(id: &TenantId, tenant: (WriteKind, Vec<Value>)) -> Vec<(WriteKind, Vec
     let (manifest, steps) = (|| Object::new().put(), Vec::<Step>::new().put());
     vec![
         tenant,
+        (WriteKind::DeleteLabels, vec![id()]),
         (WriteKind::EmptyTenantVersions, vec![id(), manifest()]),
         (WriteKind::EmptyEnvironmentVersions, vec![id(), manifest()]),
         (WriteKind::EmptyJobs, vec![id(), String::new().put(), steps, Value::Null, Value::Null]),

@@ -272,14 +272,19 @@ fn print_verdict(one: &Settled) -> Result<(), Failure> {
 
 /// Prints a table of tenants and returns the first one.
 async fn overview(client: &Client) -> Result<Option<String>, Failure> {
-    let rows: Vec<Received<TenantRow>> = List::of(&["tenants"]).at_most(Some(TENANTS_SHOWN)).all(client).await?;
+    let tenants = List::of(&["tenants"]).at_most(Some(TENANTS_SHOWN));
+    let rows: Vec<Received<TenantRow>> = tenants.all(client).await?;
     if rows.is_empty() {
         return Ok(None);
     }
     let mut whole = Vec::new();
     for row in &rows {
         // Rows of the list do not contain environments.
-        whole.push(client.get(&["tenants", &row.value.tenant_id]).await?);
+        match client.get(&["tenants", &row.value.tenant_id]).await {
+            Ok(read) => whole.push(read),
+            Err(failure) if failure.is_unreadable() => tenants.note(&row.value.tenant_id, &failure.message),
+            Err(failure) => return Err(failure),
+        }
     }
     say("")?;
     let mut printer = Printer::new(&OVERVIEW, Format::Table);

@@ -74,7 +74,8 @@ const FIELDS: &[(&str, &str, &str)] = &[
     (
         "tenant.aliases",
         "kind to text or list",
-        "Other unique names of the tenant. {stripe: cus_9s6} lets you name the tenant stripe:cus_9s6.",
+        "Other unique names of the tenant. {stripe: cus_9s6} lets you name the tenant stripe:cus_9s6. A host is a host name \
+         in any case, without scheme, port and path.",
     ),
     ("tenant.quotas", "object", "Limits of the tenant. The totals of its environments must not exceed them."),
     ("tenant.policies", "object", "Rules for the data of the tenant."),

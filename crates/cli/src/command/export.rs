@@ -95,32 +95,42 @@ pub async fn run(client: &Client, given: Export) -> Result<Exit, Failure> {
         all(client, &given, &mut writer, &mut left_out).await?;
     }
     left_out.remark();
-    writer.finish()
+    let done = writer.finish()?;
+    match left_out.unreadable {
+        0 => Ok(done),
+        count => Err(Failure::refused(format!("the export is not complete: {count} rows cannot be read"))),
+    }
 }
 
 /// Writes all organizations and tenants, or those of one organization.
 async fn all(client: &Client, given: &Export, writer: &mut Writer, left_out: &mut LeftOut) -> Result<(), Failure> {
+    let organizations = List::of(&["organizations"]);
     match &given.organization {
         Some(name) => left_out.organization(&client.get(&["organizations", name]).await?, writer)?,
         None => {
             let mut write = |items: Vec<Received<Organization>>| {
                 items.iter().try_for_each(|item| left_out.organization(item, writer))
             };
-            List::of(&["organizations"]).pages(client, |items| write(items).map(|()| true)).await?;
+            organizations.pages(client, |items| write(items).map(|()| true)).await?;
         }
     }
     // Rows of the list do not contain environments. Tenants are read one after the other, so that an export does not
     // load the server.
-    let rows: Vec<Received<TenantRow>> =
-        List::of(&["tenants"]).filter("organization_id", given.organization.clone()).all(client).await?;
+    let tenants = List::of(&["tenants"]).filter("organization_id", given.organization.clone());
+    let rows: Vec<Received<TenantRow>> = tenants.all(client).await?;
     for Received { value: row, .. } in &rows {
         // Applied to another server, an archived tenant would become active.
         if row.state == State::Archived {
             left_out.archived.push(row.tenant_id.to_string());
             continue;
         }
-        writer.write(&left_out.manifest(&client.get(&["tenants", &row.tenant_id]).await?, given.portable))?;
+        match client.get(&["tenants", &row.tenant_id]).await {
+            Ok(read) => writer.write(&left_out.manifest(&read, given.portable))?,
+            Err(failure) if failure.is_unreadable() => tenants.note(&row.tenant_id, &failure.message),
+            Err(failure) => return Err(failure),
+        }
     }
+    left_out.unreadable = organizations.left_out() + tenants.left_out();
     Ok(())
 }
 
@@ -152,6 +162,8 @@ struct LeftOut {
     archiving: Vec<String>,
     /// Closed organizations, which are not written.
     closed: Vec<String>,
+    /// Number of rows that cannot be read.
+    unreadable: usize,
 }
 
 impl LeftOut {

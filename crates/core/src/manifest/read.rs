@@ -12,6 +12,7 @@ use crate::environment::IsolationLevel;
 use crate::error::Error;
 use crate::ids::{Alias, OrganizationId, TenantId};
 use crate::json::{Object, Pointer, canonical_bytes, nesting, without_nulls};
+use crate::normal_form::nfc;
 use crate::quotas::{MAX_RETENTION_DAYS, check_billing, check_policies, check_quotas};
 use crate::tenant::{DesiredState, Labels, Profile};
 use crate::violation::Violation;
@@ -195,8 +196,8 @@ pub fn read_labels(fields: &mut Fields<'_>, findings: &mut Findings) -> Labels {
         }
         match value {
             Value::Null => {}
-            Value::String(text) if text.len() <= 255 && !text.chars().any(char::is_control) => {
-                labels.insert(key.clone(), text.clone());
+            Value::String(text) if nfc(text).len() <= 255 && !text.chars().any(char::is_control) => {
+                labels.insert(key.clone(), nfc(text).into_owned());
             }
             Value::String(_) => {
                 let message = "the value of a label must be at most 255 bytes, without control characters";

@@ -6,7 +6,7 @@ use crate::event::{EventType, is_pattern};
 use crate::ids::WebhookName;
 use crate::json::{Object, Pointer};
 use crate::nearest::nearest;
-use crate::webhook::MAX_URL_LENGTH_BYTES;
+use crate::webhook::{MAX_URL_LENGTH_BYTES, bad_url};
 use serde_json::Value;
 
 /// Maximum number of event patterns of a webhook.
@@ -24,20 +24,6 @@ pub(super) fn webhook(document: &Value, at: Pointer, findings: &mut Findings) ->
     let retry_policy = retry_policy(&mut fields, findings);
     fields.no_others(findings);
     Some(WebhookManifest { name: name?, url: url?, events, retry_policy })
-}
-
-fn bad_url(url: &str) -> Option<&'static str> {
-    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
-        return Some("must begin with https:// or http://");
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.is_empty() || authority.starts_with(':') {
-        return Some("must name a host");
-    }
-    if authority.contains('@') {
-        return Some("must not contain a user or a password: every copy of the manifest would contain it");
-    }
-    url.contains(char::is_whitespace).then_some("must not contain spaces")
 }
 
 fn events(fields: &mut Fields<'_>, findings: &mut Findings) -> Vec<String> {

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::json::{Difference, Object, Pointer};
 use crate::permission::{Audience, FieldGroup, INTERNAL_LABELS, TENANT_FIELDS, group};
 use crate::violation::Violation;
+use crate::webhook::masked;
 use serde_json::Value;
 
 /// Takes the internal fields out of a document and returns a violation for each, regardless of its value: a response
@@ -85,6 +86,35 @@ pub fn hide(audience: Audience, document: &mut Value) {
     }
 }
 
+/// Masks the URLs of webhooks in the document of a manifest.
+pub fn mask_urls(document: &mut Value) {
+    if let Some(webhooks) = document.get_mut("webhooks") {
+        mask(webhooks, "");
+    }
+}
+
+/// Masks the URLs of webhooks in the differences between two manifests.
+pub fn mask_changed_urls(differences: &mut [Difference]) {
+    for difference in differences {
+        let mut parts = difference.pointer.split('/').skip(1);
+        if parts.next() == Some("webhooks") {
+            let field = parts.last().unwrap_or_default();
+            mask(&mut difference.from, field);
+            mask(&mut difference.to, field);
+        }
+    }
+}
+
+/// Masks each text of a field `url` in a value, which is itself the value of `field`.
+fn mask(value: &mut Value, field: &str) {
+    match value {
+        Value::String(text) if field == "url" => *text = masked(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| mask(item, field)),
+        Value::Object(object) => object.iter_mut().for_each(|(field, value)| mask(value, field)),
+        _ => {}
+    }
+}
+
 fn forbidden(at: &Pointer) -> Violation {
     Violation::at(at, "forbidden_field", "only an unscoped key may write it")
 }
@@ -119,6 +149,26 @@ mod tests {
         let differences = differences(&before, &after);
         assert_eq!(pointers(changed(Audience::Customer, &differences)), ["/quotas"]);
         assert_eq!(changed(Audience::Staff, &differences), []);
+    }
+
+    #[test]
+    fn must_mask_urls_wherever_they_stand() {
+        let webhook = |name: &str, url: &str| json!({"name": name, "url": url, "events": ["*"]});
+        let before = json!({"display_name": "https://a/secret", "webhooks": [webhook("a", "https://a/secret")]});
+        for after in [
+            json!({"webhooks": [webhook("a", "https://b/secret"), webhook("b", "https://c/secret")]}),
+            json!({"webhooks": null}),
+        ] {
+            let mut found = differences(&before, &after);
+            mask_changed_urls(&mut found);
+            found.retain(|difference| difference.pointer != "/display_name");
+            let text = format!("{found:?}");
+            assert!(text.contains("https://a/***") && !text.contains("secret"), "{text}");
+        }
+        let mut shown = before.clone();
+        mask_urls(&mut shown);
+        assert_eq!(shown["webhooks"][0]["url"], "https://a/***");
+        assert_eq!(shown["display_name"], before["display_name"]);
     }
 
     #[test]

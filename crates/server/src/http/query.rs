@@ -146,10 +146,12 @@ impl Query {
     /// [`Error::Malformed`].
     pub fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, Error> {
         let Some(text) = self.text(name)? else { return Ok(None) };
-        let what = || bad(name, format!("must be a time such as 2026-11-23T08:00:00Z, not {text:?}"));
+        let time = tenancy_core::time::parse(&text).map_err(|what| bad(name, what))?;
         // No time in the database is older than the Unix epoch, and PostgreSQL's earliest time is in 4713 BC.
-        let time = text.parse::<Timestamp>().ok().filter(|time| *time >= Timestamp::UNIX_EPOCH);
-        time.map(Some).ok_or_else(what)
+        if time < Timestamp::UNIX_EPOCH {
+            return Err(bad(name, format!("must be a time since 1970, not {text:?}")));
+        }
+        Ok(Some(time))
     }
 
     /// Returns the requested page: `limit` and `after`.

@@ -9,8 +9,10 @@ use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
+use tenancy_api::list::{self, List, Unreadable};
 use tenancy_core::Error;
 use tenancy_core::json::sha256_hex;
+use tenancy_store::page::Listed;
 
 /// `Idempotency-Replayed`: the answer is the stored one to this Idempotency-Key.
 pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -30,6 +32,16 @@ pub fn bytes(status: StatusCode, media_type: &'static str, body: impl Into<Body>
 pub fn json(view: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(view).map_err(|error| Error::Internal(format!("cannot write JSON: {error}")))?;
     Ok(bytes(StatusCode::OK, "application/json", body))
+}
+
+/// Returns a page of a list; `view` builds an item from a row.
+///
+/// # Errors
+/// The same as [`json`].
+pub fn page<'a, R, V: Serialize>(listed: &'a Listed<R>, view: impl Fn(&'a R) -> V) -> Result<Response, Problem> {
+    let unreadable = listed.unreadable.iter();
+    let unreadable = unreadable.map(|row| Unreadable { id: row.id.clone(), place: row.place.clone() }).collect();
+    json(&List { unreadable, ..list::page(&listed.items, listed.next.clone(), view) })
 }
 
 /// Number of items of a page from which it is rendered on another thread.

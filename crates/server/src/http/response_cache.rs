@@ -36,8 +36,9 @@ struct Answer {
 #[derive(Debug, Clone)]
 struct ByBytes;
 
-/// What an answer depends on besides the stamp: the tenant, the caller's scope, and whether the caller may read keys.
-type Key = (TenantId, Scope, bool);
+/// What an answer depends on besides the stamp: the tenant, the caller's scope, whether the caller may read keys, and
+/// whether it sees whole URLs.
+type Key = (TenantId, Scope, bool, bool);
 
 impl Weighter<Key, Arc<Answer>> for ByBytes {
     fn weight(&self, _: &Key, answer: &Arc<Answer>) -> u64 {
@@ -62,7 +63,7 @@ impl ResponseCache {
     /// [`Error::NotFound`], [`Error::Unavailable`].
     pub async fn tenant(&self, tenancy: &Tenancy, caller: &Caller, name: &str) -> Result<Response, Problem> {
         let stamp = tenants::reach(tenancy, caller, name).await?;
-        let key = (stamp.tenant_id.clone(), caller.scope().clone(), caller.reads_keys());
+        let key = (stamp.tenant_id.clone(), caller.scope().clone(), caller.reads_keys(), caller.sees_urls());
         if let Some(kept) = self.0.get(&key)
             && kept.stamp == stamp
         {

@@ -108,7 +108,7 @@ pub async fn list(
     // For this caller, no tenant has a label that the caller cannot see.
     let is_hidden = |key: &str| caller.audience() == Audience::Customer && key.starts_with(INTERNAL_LABELS);
     if filter.labels.iter().any(|(key, _)| is_hidden(key)) {
-        return Ok(Listed { items: Vec::new(), next: None });
+        return Ok(Listed { items: Vec::new(), unreadable: Vec::new(), next: None });
     }
     tenancy.store.tenants(caller.scope(), filter, page).await
 }

@@ -8,6 +8,7 @@ mod contention;
 mod environments;
 mod every_route;
 mod expiry;
+mod forms;
 mod house;
 mod idempotency;
 mod jobs;

@@ -331,6 +331,11 @@ pub fn texts<'a>(keys: impl IntoIterator<Item = &'a str>) -> Param<'a> {
     (Box::new(keys.into_iter().collect::<Vec<_>>()), PgType::TEXT_ARRAY)
 }
 
+/// One text.
+pub fn text(text: &str) -> Param<'_> {
+    (Box::new(text), PgType::TEXT)
+}
+
 /// One number.
 pub fn number(number: i64) -> Param<'static> {
     (Box::new(number), PgType::INT8)
@@ -357,6 +362,11 @@ fn scalar(value: &Value) -> Param<'_> {
     }
 }
 
+/// What stands for a time that cannot be represented: its row cannot be read, but others can.
+pub fn out_of_range() -> Value {
+    Value::Text("a time out of range".to_owned())
+}
+
 /// The values of a row whose columns have these types.
 pub fn values(row: &Row, types: &[Type]) -> Result<Vec<Value>, Error> {
     types.iter().enumerate().map(|(index, ty)| value(row, index, *ty)).collect()
@@ -370,7 +380,10 @@ fn value(row: &Row, index: usize, ty: Type) -> Result<Value, Error> {
         Type::Int => row.try_get::<_, Option<i64>>(index)?.map_or(Value::Null, Value::Int),
         Type::Float => row.try_get::<_, Option<f64>>(index)?.map_or(Value::Null, Value::Float),
         Type::Bool => row.try_get::<_, Option<bool>>(index)?.map_or(Value::Null, Value::Bool),
-        Type::Time => row.try_get::<_, Option<Timestamp>>(index)?.map_or(Value::Null, Value::Time),
+        // A time that cannot be represented, such as infinity, must not take other rows with it.
+        Type::Time => row
+            .try_get::<_, Option<Timestamp>>(index)
+            .map_or_else(|_| out_of_range(), |time| crate::rows::Field::put(&time)),
     })
 }
 

@@ -171,7 +171,7 @@ impl Fetcher {
         for answer in together(sent).await {
             for row in answer.map_err(|error| failed(&error))? {
                 let (place, row) = placed(&row).map_err(|error| failed(&error))?;
-                fetched.add(place, row)?;
+                fetched.add(place, row);
             }
         }
         Ok(fetched)
@@ -179,14 +179,12 @@ impl Fetcher {
 }
 
 impl Fetched {
-    fn add(&mut self, place: usize, row: Vec<Value>) -> Result<(), Error> {
+    fn add(&mut self, place: usize, row: Vec<Value>) {
         if place >= ROWS.len() {
-            return self.snapshots.add(place - ROWS.len(), row).map_err(corrupt);
-        }
-        if let Some(key) = ROWS[place].key_of(&row) {
+            self.snapshots.add(place - ROWS.len(), row);
+        } else if let Some(key) = ROWS[place].key_of(&row) {
             self.rows.insert((place, key.to_owned()), row);
         }
-        Ok(())
     }
 }
 
@@ -197,7 +195,7 @@ fn answer(ask: Ask, fetched: &Result<Fetched, Error>) {
             let _ = answer.send(Ok(fetched.rows.get(&(read.index(), key)).cloned()));
         }
         (Ask::TenantSnapshot { id, answer }, Ok(fetched)) => {
-            let _ = answer.send(Ok(fetched.snapshots.get(&id)));
+            let _ = answer.send(fetched.snapshots.get(&id).map_err(corrupt));
         }
         (Ask::Row { answer, .. }, Err(error)) => {
             let _ = answer.send(Err(error.clone()));

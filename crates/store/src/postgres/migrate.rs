@@ -1,13 +1,15 @@
 //! Migrations of the database. Of two concurrent migrations, one runs and the other waits.
 
 use super::clock;
-use super::connection::{Connection, values};
+use super::connection::{Connection, number, text, texts, values};
 use super::fault::{described, failed};
 use super::partition;
 use super::roles;
 use super::target::Target;
+use crate::batch::key_text;
 use crate::database::Migrated;
 use crate::migration::{self, Applied, MIGRATIONS, Migration};
+use crate::normal_forms::{PAGE_ROWS, Pass, Progress, Rewrite};
 use crate::rows::{Dialect, Field, Type, Value};
 use crate::sql::Sql;
 use std::collections::BTreeMap;
@@ -43,9 +45,24 @@ async fn applied(connection: &Connection) -> Result<BTreeMap<String, Applied>, t
     Ok(found)
 }
 
-/// Fails if the database is behind.
+/// Fails if the database does not store text as UTF-8: other encodings refuse characters, or compare bytes that are no text.
+async fn check_encoding(connection: &Connection) -> Result<(), Error> {
+    let sql = "SELECT pg_encoding_to_char(encoding)::text FROM pg_database WHERE datname = current_database()";
+    let rows =
+        connection.run(&Sql::new(Dialect::Postgres, sql), &[Type::Text]).await.map_err(|error| failed(&error))?;
+    match rows.into_iter().flatten().next() {
+        Some(Value::Text(encoding)) if encoding != "UTF8" => Err(Error::NotNow(format!(
+            "the database's encoding is {encoding}: it must be UTF8; create another one with CREATE DATABASE name \
+             ENCODING 'UTF8' TEMPLATE template0"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Fails if the database is behind, or cannot be used.
 pub async fn check(target: &Target) -> Result<(), Error> {
     let connection = Connection::open(target, &Target::shared_settings()).await.map_err(|error| failed(&error))?;
+    check_encoding(&connection).await?;
     // Without the right to read this table, the rest is missing, too, and is named below.
     let rows = match applied(&connection).await {
         Err(error) if is_forbidden(&error) => return roles::check(&connection).await,
@@ -90,6 +107,7 @@ pub async fn is_marked(target: &Target, name: &str) -> Result<bool, Error> {
 pub async fn migrate(target: &Target, dry_run: bool) -> Result<Migrated, Error> {
     // Without limits: a migration, or the wait for another migration, can take any time.
     let connection = Connection::open(target, &[]).await.map_err(|error| failed(&error))?;
+    check_encoding(&connection).await?;
     let now = clock::ask(&connection).await?;
     if dry_run {
         let rows = applied(&connection).await.map_err(|error| failed(&error))?;
@@ -106,19 +124,55 @@ pub async fn migrate(target: &Target, dry_run: bool) -> Result<Migrated, Error> 
     let missing = migration::missing(MIGRATIONS, Dialect::Postgres, &applied(&connection).await.map_err(begun)?)?;
     for migration in &missing {
         connection.execute(&migration.script(Dialect::Postgres, now)).await.map_err(failed)?;
+        rewrite(&connection, migration.passes).await?;
     }
     connection.execute("COMMIT").await.map_err(failed)?;
     partition::top_up(&connection, now).await?;
     Ok(migration::report(&missing, script(&missing, now)))
 }
 
-/// Returns the script for these missing migrations, as it runs.
+/// Runs the passes of a migration.
+async fn rewrite(connection: &Connection, passes: &[Pass]) -> Result<(), Error> {
+    let mut progress = Progress::default();
+    for pass in passes {
+        let mut after = Some(String::new());
+        while let Some(key) = after {
+            let params = [text(&key), number(i64::try_from(PAGE_ROWS).unwrap_or(i64::MAX))];
+            let page = connection.query(pass.postgres, &params).await.map_err(|error| failed(&error))?;
+            let types = vec![Type::Text; pass.columns];
+            let page = page.iter().map(|row| values(row, &types)).collect::<Result<Vec<_>, _>>();
+            let page = page.map_err(|error| failed(&error))?;
+            after = page.last().and_then(|row| key_text(row)).map(str::to_owned);
+            write(connection, (pass.page)(&mut progress, page)?).await?;
+        }
+        write(connection, (pass.end)(&mut progress)?).await?;
+    }
+    Ok(())
+}
+
+async fn write(connection: &Connection, rewrites: Vec<Rewrite>) -> Result<(), Error> {
+    for Rewrite { postgres, rows, .. } in rewrites.iter().filter(|rewrite| !rewrite.rows.is_empty()) {
+        let columns = rows.first().map_or(0, Vec::len);
+        let column = |index: usize| {
+            texts(rows.iter().map(move |row| match row.get(index) {
+                Some(Value::Text(text)) => text.as_str(),
+                _ => "",
+            }))
+        };
+        let params: Vec<_> = (0..columns).map(column).collect();
+        connection.query(postgres, &params).await.map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}
+
+/// Returns the script for these missing migrations, as it is printed.
 fn script(missing: &[&Migration], now: Timestamp) -> Vec<String> {
     if missing.is_empty() {
         return Vec::new();
     }
     let before = [TABLES, "BEGIN;", LOCK].map(str::to_owned);
-    let migrations = missing.iter().map(|migration| migration.script(Dialect::Postgres, now));
+    let is_new = migration::is_new(missing);
+    let migrations = missing.iter().map(|migration| migration.printed(Dialect::Postgres, now, is_new));
     before.into_iter().chain(migrations).chain(["COMMIT;".to_owned()]).collect()
 }
 

@@ -30,6 +30,8 @@ mod target;
 #[cfg(feature = "model")]
 pub use connection::shortened::shorten_silence;
 pub use migrate::{is_marked, migrate};
+#[cfg(test)]
+pub use plans::explained;
 pub use reach::reach;
 pub use roles::{grant, warnings};
 pub use target::Target;

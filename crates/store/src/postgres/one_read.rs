@@ -3,7 +3,7 @@
 //! Each statement is answered separately, which wakes this process up once, and takes its own snapshot. Reads that may
 //! share a snapshot are sent together.
 
-use super::connection::Param;
+use super::connection::{Param, out_of_range};
 use super::one_statement::renumbered;
 use crate::rows::Value;
 use std::error::Error;
@@ -75,7 +75,7 @@ fn value(ty: &Type, raw: &[u8]) -> Result<Value, Box<dyn Error + Sync + Send>> {
         Type::INT8 => Value::Int(i64::from_sql(ty, raw)?),
         Type::FLOAT8 => Value::Float(f64::from_sql(ty, raw)?),
         Type::BOOL => Value::Bool(bool::from_sql(ty, raw)?),
-        Type::TIMESTAMPTZ => Value::Time(Timestamp::from_sql(ty, raw)?),
+        Type::TIMESTAMPTZ => Timestamp::from_sql(ty, raw).map_or_else(|_| out_of_range(), Value::Time),
         _ => return Err(Box::new(WrongType::new::<Value>(ty.clone()))),
     })
 }

@@ -13,6 +13,7 @@ use crate::keyed::ROWS;
 use crate::page::AuditFilter;
 use crate::rows::{Dialect, Type};
 use crate::snapshot;
+use crate::sql::Sql;
 use crate::tables::audit::{PLATFORM_AUDIT, TENANT_AUDIT, log_sql};
 use crate::write_kind::WRITES;
 use std::fmt::Write as _;
@@ -46,6 +47,14 @@ fn one_read(statements: impl Iterator<Item = String>) -> String {
 /// The numbers of the parameters of a statement.
 fn parameters(sql: &str) -> impl Iterator<Item = i64> {
     (1..).take_while(move |number| sql.contains(&format!("${number}::")))
+}
+
+/// The plan of a statement of a list.
+pub async fn explained(url: &str, mut sql: Sql) -> String {
+    let connection = Connection::open(&Target::parse(url).unwrap(), &Target::shared_settings()).await.unwrap();
+    sql.text.insert_str(0, "EXPLAIN ");
+    let plan = connection.run(&sql, &[Type::Text]).await.unwrap();
+    plan.into_iter().flatten().map(|line| format!("{line:?}\n")).collect()
 }
 
 /// What is wrong with a plan: a scan that no key narrows.
@@ -122,6 +131,7 @@ fn load(rows: usize) -> String {
          INSERT INTO organization_usage SELECT {organization}, 1, 1, '{{}}' FROM generate_series(1, {rows}) n; \
          INSERT INTO tenants SELECT {tenant}, {organization}, NULL, 'mt-standard', 'Active', NULL, 'eu-west-1', '{{}}', \
          '{{}}', '{{}}', '{{}}', false, 1, 1, {now}, {now}, {now} FROM generate_series(1, {rows}) n; \
+         INSERT INTO tenant_labels SELECT {tenant}, 'tier', 'gold' FROM generate_series(1, {rows}) n; \
          INSERT INTO environments SELECT {env}, {tenant}, 'dev', 'eu-west-1', 'shared', '{{}}', NULL, 1, 'Active', NULL, \
          {now}, {now} FROM generate_series(1, {rows}) n; \
          INSERT INTO aliases SELECT {alias}, {tenant}, {now} FROM generate_series(1, {rows}) n; \

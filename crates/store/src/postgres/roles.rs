@@ -13,8 +13,8 @@ use tenancy_core::Error;
 const APPEND_ONLY: &str = "tenant_audit, platform_audit, log_batches";
 
 /// Tables that `serve` can change.
-const CHANGEABLE: &str = "organizations, organization_usage, tenants, tenant_versions, environments, \
-    environment_versions, holds, aliases, tenant_webhooks, tenant_jobs, audit_private, idempotency_records, api_keys, marks";
+const CHANGEABLE: &str = "organizations, organization_usage, tenants, tenant_labels, tenant_versions, \
+    environments, environment_versions, holds, aliases, tenant_webhooks, tenant_jobs, audit_private, idempotency_records, api_keys, marks";
 
 /// Tables that only the owner writes, and functions that run as the owner.
 const OWNERS: &str = "schema_migrations, schema_lock, log_head, log_floor";

@@ -54,6 +54,11 @@ pub fn take<T: Field>(values: &mut impl Iterator<Item = Value>, table: &str, col
 const OWNER: &str = "tenant_id";
 
 impl Table {
+    /// Returns the place of a column.
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
     /// Returns a column by its name.
     pub fn column(&self, name: &str) -> Column {
         let found = self.columns.iter().find(|column| column.name == name).copied();

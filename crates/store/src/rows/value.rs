@@ -49,6 +49,13 @@ pub fn size(row: &[Value]) -> usize {
 #[error("a row does not match its description: {0}")]
 pub struct Corrupt(pub String);
 
+impl Corrupt {
+    /// Returns the table and the column, without the value: it may be personal.
+    pub fn place(&self) -> &str {
+        self.0.split(": ").next().unwrap_or_default()
+    }
+}
+
 /// Rust type that can be stored in a column.
 pub trait Field: Sized {
     /// Type of the column.

@@ -8,7 +8,8 @@ use rusqlite::{Connection, OpenFlags, Statement, ToSql};
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
-use tenancy_core::{Error, Timestamp};
+use tenancy_core::Error;
+use tenancy_core::decision_context::from_microseconds;
 
 /// How long a connection waits for a lock of another connection. Readers never wait for the writer; this is for
 /// checkpoints.
@@ -157,12 +158,11 @@ fn value(raw: ValueRef<'_>, ty: Type) -> rusqlite::Result<Value> {
     Ok(match (raw, ty) {
         (ValueRef::Null, _) => Value::Null,
         (ValueRef::Integer(number), Type::Bool) => Value::Bool(number != 0),
-        (ValueRef::Integer(number), Type::Time) => {
-            Timestamp::from_microsecond(number).map_or(Value::Int(number), Value::Time)
-        }
+        (ValueRef::Integer(number), Type::Time) => from_microseconds(number).map_or(Value::Int(number), Value::Time),
         (ValueRef::Integer(number), _) => Value::Int(number),
         (ValueRef::Real(number), _) => Value::Float(number),
-        (text, _) => Value::Text(text.as_str()?.to_owned()),
+        // Bytes that are no text are shown as far as they are: they must not take other rows with them.
+        (text, _) => Value::Text(String::from_utf8_lossy(text.as_bytes()?).into_owned()),
     })
 }
 

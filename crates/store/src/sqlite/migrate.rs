@@ -4,7 +4,8 @@ use super::connection::{self, failed};
 use crate::DatabaseHealth;
 use crate::database::Migrated;
 use crate::migration::{self, Applied, MIGRATIONS, Migration};
-use crate::rows::Dialect;
+use crate::normal_forms::{PAGE_ROWS, Pass, Progress, Rewrite};
+use crate::rows::{Dialect, Type, Value};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,6 +13,9 @@ use tenancy_core::{Error, Timestamp};
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (name text PRIMARY KEY, checksum text NOT NULL, \
                      oldest_release text NOT NULL, applied_at integer NOT NULL) STRICT;";
+
+const BEGIN: &str = "BEGIN IMMEDIATE;";
+const COMMIT: &str = "COMMIT;";
 
 fn applied(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Applied>> {
     let exists = connection.table_exists(None, "schema_migrations")?;
@@ -78,25 +82,59 @@ fn run(all: &[Migration], path: &Path, now: Timestamp) -> Result<Migrated, Error
     let _lock = connection::FileLock::take(&path)?;
     let connection = connection::open(&path)?;
     let missing = missing(all, &connection)?;
-    let sql = script(&missing, now);
     if let Some(first) = missing.first() {
         if connection.table_exists(None, "schema_migrations").map_err(|error| failed(&error))? {
             copy(&connection, &path, first)?;
         }
+        let run = |sql: &str| connection.execute_batch(sql).map_err(|error| failed(&error));
         // Dropping the connection rolls back its transaction.
-        sql.iter().try_for_each(|one| connection.execute_batch(one)).map_err(|error| failed(&error))?;
+        run(BEGIN)?;
+        run(TABLE)?;
+        for migration in &missing {
+            run(&migration.script(Dialect::Sqlite, now))?;
+            rewrite(&connection, migration.passes)?;
+        }
+        run(COMMIT)?;
     }
-    Ok(migration::report(&missing, sql))
+    Ok(migration::report(&missing, script(&missing, now)))
 }
 
-/// Returns the script for these missing migrations, as it runs.
+/// Runs the passes of a migration.
+fn rewrite(connection: &Connection, passes: &[Pass]) -> Result<(), Error> {
+    let failed = |error: rusqlite::Error| failed(&error);
+    let write = |rewrites: Vec<Rewrite>| {
+        for Rewrite { sqlite, rows, .. } in rewrites {
+            let mut statement = connection.prepare_cached(sqlite).map_err(failed)?;
+            for row in rows {
+                statement.execute(rusqlite::params_from_iter(row)).map_err(failed)?;
+            }
+        }
+        Ok::<_, Error>(())
+    };
+    let mut progress = Progress::default();
+    for pass in passes {
+        let mut after = Some(Value::Text(String::new()));
+        while let Some(key) = after {
+            let params = [key, Value::Int(i64::try_from(PAGE_ROWS).unwrap_or(i64::MAX))];
+            let page = connection::rows(connection, pass.sqlite, &params, &vec![Type::Text; pass.columns]);
+            let page = page.map_err(failed)?;
+            after = page.last().and_then(|row| row.first()).cloned();
+            write((pass.page)(&mut progress, page)?)?;
+        }
+        write((pass.end)(&mut progress)?)?;
+    }
+    Ok(())
+}
+
+/// Returns the script for these missing migrations, as it is printed.
 fn script(missing: &[&Migration], now: Timestamp) -> Vec<String> {
     if missing.is_empty() {
         return Vec::new();
     }
-    let before = ["BEGIN IMMEDIATE;", TABLE].map(str::to_owned);
-    let migrations = missing.iter().map(|migration| migration.script(Dialect::Sqlite, now));
-    before.into_iter().chain(migrations).chain(["COMMIT;".to_owned()]).collect()
+    let before = [BEGIN, TABLE].map(str::to_owned);
+    let is_new = migration::is_new(missing);
+    let migrations = missing.iter().map(|migration| migration.printed(Dialect::Sqlite, now, is_new));
+    before.into_iter().chain(migrations).chain([COMMIT.to_owned()]).collect()
 }
 
 /// Copies the file as it is before migration `first` to a file beside it.
@@ -121,6 +159,7 @@ mod tests {
             oldest_release: "0.1.0",
             sqlite: "ALTER TABLE marks ADD COLUMN later text; DELETE FROM marks;",
             postgres: "",
+            passes: &[],
         };
         let all = [MIGRATIONS, &[next]].concat();
         let to = path.with_extension("before-9999_next.db");
@@ -156,6 +195,7 @@ mod tests {
             oldest_release: "0.1.0",
             sqlite: "DROP TABLE marks; SELECT none;",
             postgres: "",
+            passes: &[],
         };
         run(&[MIGRATIONS, &[next]].concat(), &path, now).expect_err("it fails");
         assert!(Connection::open(&path).and_then(|file| file.table_exists(None, "marks")).expect("open"));

@@ -7,6 +7,7 @@ use crate::rows::{Field, Type, WriteShape, described};
 use jiff::Timestamp;
 use tenancy_core::Error;
 use tenancy_core::ids::{Alias, OrganizationId, TenantId};
+use tenancy_core::normal_form::search_form;
 
 /// Row of `aliases`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +26,15 @@ described!(
         alias: Alias,
         tenant_id: TenantId,
         created_at: Timestamp,
+    } => {
+        search_value: Option<String> = search_value,
     }
 );
+
+/// Form of the value in which lists search it.
+fn search_value(row: &AliasRow) -> Option<String> {
+    Some(search_form(row.alias.value()))
+}
 
 /// Inserts aliases.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);

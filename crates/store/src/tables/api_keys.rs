@@ -120,7 +120,7 @@ impl Store {
             Scope::Tenant(_) => drop(sql.and("scope = {}", Some(scope.clone()))),
         }
         sql.and("key_id > {}", place("keys", page)?).order("key_id", limit(page) + 1);
-        self.list("keys", sql, page, |key: &ApiKey| key.key_id.to_string()).await
+        self.list("keys", sql, page, "key_id").await
     }
 
     /// Returns the key whose token has this digest.
@@ -180,7 +180,7 @@ impl Store {
         let mut sql = self.select::<ApiKey>();
         let list: Vec<_> = ids.iter().map(|id| sql.bind(Type::Text, id.put())).collect();
         sql.also(&format!("key_id IN ({})", list.join(", ")));
-        self.all(sql).await
+        self.all_readable(sql).await
     }
 
     /// Returns a key by its id.

@@ -2,8 +2,8 @@
 
 use crate::Store;
 use crate::current_rows::{Read, columns};
-use crate::list::{bad_cursor, converted, cursor, limit, number, place};
-use crate::page::{Listed, Page};
+use crate::list::{bad_cursor, converted, cursor, limit, number, place, text_of, unread};
+use crate::page::{Listed, Page, Unreadable};
 use crate::rows::{Column, Corrupt, Dialect, Field, Record, Table, Type, Value, described};
 use crate::sql::Sql;
 use tenancy_core::decision_context::least_audit_id;
@@ -167,13 +167,26 @@ impl Store {
         let sql = log_sql(self.dialect(), scope, filter, log_place(page)?, limit(page) + 1);
         let mut types: Vec<_> = TENANT_AUDIT.columns.iter().map(|column| column.ty).collect();
         types.extend([Type::Text, Type::Json]);
-        let (rows, more) = self.page(sql, types, page).await?;
-        let mut items = converted(rows, logged).await?;
-        items.truncate(limit(page));
-        let place = |last: &LoggedEvent| cursor("log", &format!("{EPOCH}:{}", last.position));
-        let next = if more { items.last().map(place) } else { None };
-        Ok(Listed { items, next })
+        let (mut rows, more) = self.page(sql, types, page).await?;
+        rows.truncate(limit(page));
+        let last = rows.last().filter(|_| more).and_then(|row| text_of(row.get(TENANT_AUDIT.index("position")?)?));
+        let next = last.map(|position| cursor("log", &format!("{EPOCH}:{position}")));
+        let (items, unreadable) = converted(rows, events).await?;
+        Ok(Listed { items, unreadable, next })
     }
+}
+
+/// Reads events. One that cannot be read does not keep others from being read.
+fn events(rows: Vec<Vec<Value>>) -> (Vec<LoggedEvent>, Vec<Unreadable>) {
+    let (mut items, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        let id = TENANT_AUDIT.index("audit_id").and_then(|place| text_of(row.get(place)?)).unwrap_or_default();
+        match logged(row) {
+            Ok(event) => items.push(event),
+            Err(error) => unreadable.push(unread(id, &error)),
+        }
+    }
+    (items, unreadable)
 }
 
 /// Reads one table of the log if one tenant is requested or the scope includes only tenants, otherwise both.

@@ -43,6 +43,6 @@ impl Store {
             .and("env_id = {}", Some(id.clone()))
             .and("version < {}", number(place("versions", page)?)?)
             .order("version DESC", limit(page) + 1);
-        self.list("versions", sql, page, |row: &EnvironmentVersion| row.version.to_string()).await
+        self.list("versions", sql, page, "version").await
     }
 }

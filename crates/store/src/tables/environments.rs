@@ -57,6 +57,6 @@ impl Store {
         sql.and("tenant_id = {}", Some(tenant.clone()))
             .and("name > {}", place("environments", page)?)
             .order("name", limit(page) + 1);
-        self.list("environments", sql, page, |environment: &Environment| environment.name.clone()).await
+        self.list("environments", sql, page, "name").await
     }
 }

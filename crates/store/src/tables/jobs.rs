@@ -106,7 +106,7 @@ impl Store {
             .and("state = {}", filter.state)
             .and("job_id < {}", place("jobs", page)?)
             .order("job_id DESC", limit(page) + 1);
-        self.list("jobs", sql, page, |job: &Job| job.job_id.to_string()).await
+        self.list("jobs", sql, page, "job_id").await
     }
 
     /// Returns a job of a tenant.

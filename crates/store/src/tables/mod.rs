@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod log_batches;
 pub mod organization_usage;
 pub mod organizations;
+pub mod tenant_labels;
 pub mod tenant_versions;
 pub mod tenants;
 pub mod webhooks;
@@ -24,6 +25,7 @@ pub const TABLES: &[&crate::rows::Table] = &[
     organizations::TABLE,
     organization_usage::TABLE,
     tenants::TABLE,
+    tenant_labels::TABLE,
     tenant_versions::TABLE,
     environments::TABLE,
     environment_versions::TABLE,

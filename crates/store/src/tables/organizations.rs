@@ -5,7 +5,9 @@ use crate::Store;
 use crate::current_rows::{Read, columns};
 use crate::list::{limit, place};
 use crate::page::{Listed, Page};
-use crate::rows::{Check, Corrupt, Field, Type, Value, WriteShape, described};
+use crate::rows::{Check, Corrupt, Dialect, Field, Type, Value, WriteShape, described};
+use crate::search::{also_one_of, begins};
+use crate::sql::Sql;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 use tenancy_core::Error;
@@ -13,6 +15,7 @@ use tenancy_core::hold::Hold;
 use tenancy_core::ids::OrganizationId;
 use tenancy_core::json::Object;
 use tenancy_core::judge::CurrentOrganization;
+use tenancy_core::normal_form::search_form;
 use tenancy_core::organization::{Caps, Organization, Usage};
 use tenancy_core::rules::organizations::caps_document;
 use tenancy_core::scope::Scope;
@@ -31,15 +34,22 @@ described!(
         created_at: Timestamp,
         updated_at: Timestamp,
         closed_at: Option<Timestamp>,
+    } => {
+        search_name: Option<String> = search_name,
     }
 );
+
+/// Form of the display name in which lists search it.
+fn search_name(organization: &Organization) -> Option<String> {
+    organization.display_name.as_deref().map(search_form)
+}
 
 /// Inserts organizations.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
 /// Updates the columns that the manifest sets.
 pub const UPDATE_MANIFEST: WriteShape = WriteShape::Update {
     table: TABLE,
-    set: &["display_name", "labels", "caps", "version", "updated_at"],
+    set: &["display_name", "search_name", "labels", "caps", "version", "updated_at"],
     check: Check::OneLess("version"),
 };
 /// Updates the columns that the manifest does not set.
@@ -110,6 +120,32 @@ pub struct OrganizationRecord {
     pub holds: Vec<Hold>,
 }
 
+/// Returns the statement that lists organizations.
+pub(crate) fn listed(
+    dialect: Dialect,
+    scope: &Scope,
+    filter: &OrganizationFilter,
+    after: Option<String>,
+    limit: usize,
+) -> Sql {
+    let mut sql = Sql::new(dialect, TABLE.select(dialect));
+    sql.and("organization_id > {}", after);
+    match scope {
+        Scope::All => {}
+        Scope::Organization(id) => drop(sql.and("organization_id = {}", Some(id.clone()))),
+        Scope::Tenant(_) => drop(sql.also("1 = 0")),
+    }
+    if let Some(q) = &filter.q {
+        let q = search_form(q);
+        let columns = ["organization_id", "search_name"];
+        let found = columns
+            .map(|column| format!("SELECT organization_id FROM organizations WHERE {}", begins(&mut sql, column, &q)));
+        also_one_of(&mut sql, "organization_id", &found.join(" UNION "));
+    }
+    sql.order("organization_id", limit);
+    sql
+}
+
 impl Store {
     /// Lists the organizations within a scope, in order of their ids. The scope of a tenant contains none.
     ///
@@ -121,21 +157,9 @@ impl Store {
         filter: &OrganizationFilter,
         page: &Page,
     ) -> Result<Listed<Organization>, Error> {
-        let mut sql = self.select::<Organization>();
-        sql.and("organization_id > {}", place("organizations", page)?);
-        match scope {
-            Scope::All => {}
-            Scope::Organization(id) => drop(sql.and("organization_id = {}", Some(id.clone()))),
-            Scope::Tenant(_) => drop(sql.also("1 = 0")),
-        }
-        if let Some(q) = &filter.q {
-            let n = q.chars().count();
-            let q = sql.bind(Type::Text, Value::Text(q.clone()));
-            let [name, given] = [format!("substr(display_name, 1, {n})"), q.clone()].map(|text| sql.lowered(&text));
-            sql.also(&format!("(substr(organization_id, 1, {n}) = {q} OR {name} = {given})"));
-        }
-        sql.order("organization_id", limit(page) + 1);
-        self.list("organizations", sql, page, |row: &Organization| row.organization_id.to_string()).await
+        let after = place("organizations", page)?;
+        let sql = listed(self.dialect(), scope, filter, after, limit(page) + 1);
+        self.list("organizations", sql, page, "organization_id").await
     }
 
     /// Returns an organization with its usage and its holds.

@@ -37,7 +37,7 @@ impl Store {
         sql.and("tenant_id = {}", Some(id.clone()))
             .and("version < {}", number(place("versions", page)?)?)
             .order("version DESC", limit(page) + 1);
-        self.list("versions", sql, page, |row: &TenantVersion| row.version.to_string()).await
+        self.list("versions", sql, page, "version").await
     }
 
     /// Returns a kept version of a tenant.

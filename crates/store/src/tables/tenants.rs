@@ -5,12 +5,14 @@ use crate::current_rows::{Read, columns};
 use crate::keyed::{ByKey, KeyedRead};
 use crate::list::{limit, place};
 use crate::page::{Listed, Page};
-use crate::rows::{Check, Dialect, Field, Type, Value, WriteShape, described};
+use crate::rows::{Check, Dialect, Field, Type, WriteShape, described};
+use crate::search::Lead;
 use crate::sql::Sql;
 use jiff::Timestamp;
 use tenancy_core::Error;
 use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::json::Object;
+use tenancy_core::normal_form::search_form;
 use tenancy_core::scope::Scope;
 use tenancy_core::tenant::{DesiredState, Facts, Labels, Profile, State, Tenant, Terms};
 
@@ -33,6 +35,8 @@ described!(
         billing: Object,
         deletion_protection: bool,
         version: i64,
+    } => {
+        search_name: Option<String> = search_name,
     }
     facts: Facts as FACTS with updated_at {
         state: State,
@@ -44,6 +48,11 @@ described!(
         purged_at: Option<Timestamp>,
     }
 );
+
+/// Form of the display name in which lists search it.
+fn search_name(terms: &Terms) -> Option<String> {
+    terms.display_name.as_deref().map(search_form)
+}
 
 /// Inserts tenants.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
@@ -118,7 +127,7 @@ pub struct TenantFilter {
     pub organization_id: Option<OrganizationId>,
     /// Only tenants with all these labels.
     pub labels: Vec<(String, String)>,
-    /// Only tenants whose id, display name or alias (`kind:value` or the value) begins with this text.
+    /// Only tenants whose id, display name or alias (`kind:value` or the value) begins with this text, in any case.
     pub q: Option<String>,
     /// Only tenants created at this time or later.
     pub created_from: Option<Timestamp>,
@@ -134,38 +143,13 @@ impl Store {
     /// # Errors
     /// [`Error::Invalid`] for an invalid cursor, [`Error::Unavailable`] when the database cannot be reached.
     pub async fn tenants(&self, scope: &Scope, filter: &TenantFilter, page: &Page) -> Result<Listed<Tenant>, Error> {
-        let mut sql = self.select::<Tenant>();
-        sql.and("tenant_id > {}", place("tenants", page)?)
-            .and("state = {}", filter.state)
-            .and("region = {}", filter.region.clone())
-            .and("profile = {}", filter.profile)
-            .and("organization_id = {}", filter.organization_id.clone())
-            .and("created_at >= {}", filter.created_from)
-            .and("created_at < {}", filter.created_before);
-        match scope {
-            Scope::All => {}
-            Scope::Organization(id) => drop(sql.and("organization_id = {}", Some(id.clone()))),
-            Scope::Tenant(id) => drop(sql.and("tenant_id = {}", Some(id.clone()))),
-        }
-        for (key, value) in &filter.labels {
-            let key = sql.bind(Type::Text, Value::Text(key.clone()));
-            let has = match self.dialect() {
-                // `->>` interprets a key that looks like a path as a path.
-                Dialect::Sqlite => {
-                    format!("EXISTS (SELECT 1 FROM json_each(labels) WHERE key = {key} AND value = {{}})")
-                }
-                Dialect::Postgres => format!("labels ->> {key} = {{}}"),
-            };
-            sql.and(&has, Some(value.clone()));
-        }
-        if let Some(q) = &filter.q {
-            beginning(&mut sql, self.dialect(), q);
-        }
-        if !filter.purged {
-            sql.also("purged_at IS NULL");
-        }
-        sql.order("tenant_id", limit(page) + 1);
-        self.list("tenants", sql, page, |tenant: &Tenant| tenant.tenant_id.to_string()).await
+        let after = place("tenants", page)?;
+        let lead = match scope {
+            Scope::Tenant(_) => Lead::Rows,
+            _ => self.lead(filter, only(scope, filter)).await?,
+        };
+        let sql = listed(self.dialect(), lead, scope, filter, after, limit(page) + 1);
+        self.list("tenants", sql, page, "tenant_id").await
     }
 
     /// Returns the stamp of a tenant. Equal stamps mean equal snapshots, except for the progress of an open job.
@@ -177,20 +161,43 @@ impl Store {
     }
 }
 
-/// Adds the condition that the id, the name or an alias begins with `q`.
-fn beginning(sql: &mut Sql, dialect: Dialect, q: &str) {
-    let n = q.chars().count();
-    let q = sql.bind(Type::Text, Value::Text(q.to_owned()));
-    let colon = match dialect {
-        Dialect::Sqlite => "instr(a.alias, ':')",
-        Dialect::Postgres => "strpos(a.alias, ':')",
-    };
-    let [name, given] = [format!("substr(display_name, 1, {n})"), q.clone()].map(|text| sql.lowered(&text));
-    sql.also(&format!(
-        "(substr(tenant_id, 1, {n}) = {q} OR {name} = {given} OR EXISTS (SELECT 1 FROM aliases a \
-         WHERE a.tenant_id = tenants.tenant_id AND (substr(a.alias, 1, {n}) = {q} \
-         OR substr(a.alias, {colon} + 1, {n}) = {q})))"
-    ));
+/// Returns the statement that lists tenants.
+pub(crate) fn listed(
+    dialect: Dialect,
+    lead: Lead,
+    scope: &Scope,
+    filter: &TenantFilter,
+    after: Option<String>,
+    limit: usize,
+) -> Sql {
+    let mut sql = Sql::new(dialect, TABLE.select(dialect));
+    let order = lead.begin(&mut sql, filter);
+    sql.and(&format!("{order} > {{}}"), after)
+        .and("state = {}", filter.state)
+        .and("region = {}", filter.region.clone())
+        .and("profile = {}", filter.profile)
+        .and("organization_id = {}", filter.organization_id.clone())
+        .and("created_at >= {}", filter.created_from)
+        .and("created_at < {}", filter.created_before);
+    match scope {
+        Scope::All => {}
+        Scope::Organization(id) => drop(sql.and("organization_id = {}", Some(id.clone()))),
+        Scope::Tenant(id) => drop(sql.and("tenant_id = {}", Some(id.clone()))),
+    }
+    lead.conditions(&mut sql, filter);
+    if !filter.purged {
+        sql.also("purged_at IS NULL");
+    }
+    sql.order(order, limit);
+    sql
+}
+
+/// Returns the only organization whose tenants a list can contain.
+fn only<'a>(scope: &'a Scope, filter: &'a TenantFilter) -> Option<&'a OrganizationId> {
+    match scope {
+        Scope::Organization(id) => Some(id),
+        _ => filter.organization_id.as_ref(),
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ impl Store {
         let mut sql = self.select::<Organization>();
         sql.also("settled_counter < counter").and("organization_id > {}", after.cloned());
         sql.order("organization_id", limit);
-        self.all(sql).await
+        self.all_readable(sql).await
     }
 
     /// Increases the counters of an organization's tenants, in order of their ids, after `after`. Earlier decisions on

@@ -6,5 +6,7 @@ mod harness;
 mod hold_reconciler;
 mod lifecycle;
 mod log;
+mod readable;
 mod record;
 mod roles;
+mod search;

@@ -12,6 +12,8 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("rows/table.rs", "description: what is read of a row"),
     ("rows/write.rs", "description: kinds of write"),
     ("tables/tenants.rs", "description: a tenant's stamp, and lists"),
+    ("tables/organizations.rs", "read: lists"),
+    ("search.rs", "read: searches"),
     ("tables/holds.rs", "description: reads by key"),
     ("tables/audit.rs", "read: lists"),
     ("tables/aliases.rs", "description: reads by key"),
@@ -43,6 +45,7 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("postgres/reach.rs", "session: whether it may write"),
     ("postgres/roles.rs", "migration"),
     ("migration.rs", "migration"),
+    ("normal_forms.rs", "migration"),
     ("postgres/migrate.rs", "migration"),
     ("sqlite/migrate.rs", "migration"),
 ];

@@ -4,14 +4,14 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
-use crate::http::respond::{self, json};
+use crate::http::respond;
 use crate::http::server::Server;
 use crate::operations::audit;
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::event::AuditEvent as EventView;
-use tenancy_api::list::{List, page};
+use tenancy_api::list::List;
 use tenancy_core::Error;
 use tenancy_core::event::EventType;
 use tenancy_core::ids::CorrelationId;
@@ -42,7 +42,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Quer
     let count = listed.items.len();
     let render = move || {
         let viewpoint = caller.viewpoint(&server.tenancy);
-        json(&page(&listed.items, listed.next, |logged| EventView::of(viewpoint, logged.position, &logged.event)))
+        respond::page(&listed, |logged| EventView::of(viewpoint, logged.position, &logged.event))
     };
     respond::listed(count, render).await
 }
@@ -76,7 +76,7 @@ pub async fn of_tenant(
     let count = listed.items.len();
     let render = move || {
         let viewpoint = caller.viewpoint(&server.tenancy);
-        json(&page(&listed.items, listed.next, |logged| EventView::of(viewpoint, logged.position, &logged.event)))
+        respond::page(&listed, |logged| EventView::of(viewpoint, logged.position, &logged.event))
     };
     respond::listed(count, render).await
 }

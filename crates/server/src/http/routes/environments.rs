@@ -6,7 +6,7 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
-use crate::http::respond::{digested, json, text, versioned};
+use crate::http::respond::{self, digested, text, versioned};
 use crate::http::server::Server;
 use crate::http::write::WriteRequest;
 use crate::operations::documents::desired::How;
@@ -17,7 +17,7 @@ use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::document::{DecidedOn, EnvironmentManifest};
 use tenancy_api::environment::Environment as EnvironmentView;
-use tenancy_api::list::{List, page};
+use tenancy_api::list::List;
 use tenancy_api::written::Written as WrittenView;
 
 /// Lists the environments of a tenant, in order of their names.
@@ -39,7 +39,7 @@ pub async fn list(
     let wanted = query.page()?;
     query.no_others()?;
     let listed = environments::list(&server.tenancy, &caller, &tenant, &wanted).await?;
-    json(&page(&listed.items, listed.next, EnvironmentView::of))
+    respond::page(&listed, EnvironmentView::of)
 }
 
 /// Returns an environment.

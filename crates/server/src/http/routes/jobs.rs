@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tenancy_api::document::Cancellation;
 use tenancy_api::job::Job as JobView;
-use tenancy_api::list::{List, page};
+use tenancy_api::list::List;
 use tenancy_core::Error;
 use tenancy_core::document;
 use tenancy_core::hold::MAX_REASON_LENGTH_BYTES;
@@ -42,7 +42,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Quer
     let count = listed.items.len();
     let render = move || {
         let viewpoint = caller.viewpoint(&server.tenancy);
-        json(&page(&listed.items, listed.next, |job| JobView::row(viewpoint, job)))
+        respond::page(&listed, |job| JobView::row(viewpoint, job))
     };
     respond::listed(count, render).await
 }
@@ -70,7 +70,7 @@ pub async fn of_tenant(
     let count = listed.items.len();
     let render = move || {
         let viewpoint = caller.viewpoint(&server.tenancy);
-        json(&page(&listed.items, listed.next, |job| JobView::row(viewpoint, job)))
+        respond::page(&listed, |job| JobView::row(viewpoint, job))
     };
     respond::listed(count, render).await
 }

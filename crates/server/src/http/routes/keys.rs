@@ -18,7 +18,7 @@ use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::document::{KeyRequest, KeyRevocation, KeyRotation};
 use tenancy_api::key::{Key as KeyView, NewKey as NewKeyView, WhoAmI as WhoAmIView};
-use tenancy_api::list::{List, page};
+use tenancy_api::list::List;
 use tenancy_core::Error;
 use tenancy_core::apikey::ApiKey;
 use tenancy_core::gated_change::LAST_ADMIN_KEY;
@@ -45,7 +45,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: 
     let wanted = query.page()?;
     query.no_others()?;
     let listed = keys::list(&server.tenancy, &caller, &wanted).await?;
-    respond::listed(listed.items.len(), move || json(&page(&listed.items, listed.next, KeyView::of))).await
+    respond::listed(listed.items.len(), move || respond::page(&listed, KeyView::of)).await
 }
 
 /// Creates a key. Only this answer contains its token.

@@ -6,7 +6,7 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
-use crate::http::respond::{self, digested, json, text, versioned};
+use crate::http::respond::{self, digested, text, versioned};
 use crate::http::server::Server;
 use crate::http::write::WriteRequest;
 use crate::operations::documents::desired::How;
@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::document::{DecidedOn, OrganizationManifest};
-use tenancy_api::list::{List, page};
+use tenancy_api::list::List;
 use tenancy_api::organization::{Organization as OrganizationView, etag};
 use tenancy_store::page::OrganizationFilter;
 
@@ -25,7 +25,7 @@ use tenancy_store::page::OrganizationFilter;
     get, path = "/v1/organizations", tag = "organizations", operation_id = "list_organizations",
     params(
         ("q" = Option<String>, Query,
-            description = "Only organizations whose id or display name starts with this text, in any case of A to Z."),
+            description = "Only organizations whose id or display name starts with this text, in any case."),
         ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
         ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
     ),
@@ -38,7 +38,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: 
     let count = listed.items.len();
     let render = move || {
         let viewpoint = caller.viewpoint(&server.tenancy);
-        json(&page(&listed.items, listed.next, |row| OrganizationView::of(viewpoint, row)))
+        respond::page(&listed, |row| OrganizationView::of(viewpoint, row))
     };
     respond::listed(count, render).await
 }

@@ -6,7 +6,7 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::{NoQuery, Query};
-use crate::http::respond::{self, json, text};
+use crate::http::respond::{self, text};
 use crate::http::server::Server;
 use crate::http::write::WriteRequest;
 use crate::operations::documents::desired::How;
@@ -16,12 +16,13 @@ use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::document::TenantManifest;
-use tenancy_api::list::{List, page};
+use tenancy_api::list::List;
 use tenancy_api::tenant::{Tenant as TenantView, TenantRow, etag};
 use tenancy_api::written::Written as WrittenView;
 use tenancy_core::Error;
 use tenancy_core::ids::OrganizationId;
 use tenancy_core::manifest::{LABEL_KEY_RULE, MAX_LABELS, is_label_key};
+use tenancy_core::normal_form::nfc;
 use tenancy_core::tenant::{Profile, State as TenantState};
 use tenancy_store::page::TenantFilter;
 
@@ -36,7 +37,7 @@ use tenancy_store::page::TenantFilter;
         ("label" = Option<Vec<String>>, Query,
             description = "Only tenants with this label, as `key=value`. Repeat it to require several labels."),
         ("q" = Option<String>, Query,
-            description = "Only tenants whose id, display name or alias starts with this text, in any case of A to Z."),
+            description = "Only tenants whose id, display name or alias starts with this text, in any case."),
         ("created_from" = Option<String>, Query, description = "Only tenants registered at this time or later."),
         ("created_before" = Option<String>, Query, description = "Only tenants registered before this time."),
         ("purged" = Option<bool>, Query, description = "If `true`, include tombstones of purged tenants."),
@@ -52,7 +53,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: 
     let count = listed.items.len();
     let render = move || {
         let viewpoint = caller.viewpoint(&server.tenancy);
-        json(&page(&listed.items, listed.next, |row| TenantRow::of(viewpoint, row)))
+        respond::page(&listed, |row| TenantRow::of(viewpoint, row))
     };
     respond::listed(count, render).await
 }
@@ -83,7 +84,7 @@ fn labels(query: &mut Query) -> Result<Vec<(String, String)>, Error> {
         return Err(Error::Malformed(message));
     }
     let label = |pair: &String| match pair.split_once('=') {
-        Some((key, value)) if is_label_key(key) => Ok((key.to_owned(), value.to_owned())),
+        Some((key, value)) if is_label_key(key) => Ok((key.to_owned(), nfc(value).into_owned())),
         Some((key, _)) => Err(Error::Malformed(format!("query parameter label has the key {key:?}: {LABEL_KEY_RULE}"))),
         None => Err(Error::Malformed(format!("query parameter label must be key=value, not {pair:?}"))),
     };

@@ -10,7 +10,7 @@ use crate::operations::versions;
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
-use tenancy_api::list::{List, page};
+use tenancy_api::list::List;
 use tenancy_api::version::{EnvironmentVersion as EnvironmentVersionView, TenantVersion as TenantVersionView};
 use tenancy_core::Error;
 
@@ -37,7 +37,7 @@ pub async fn of_tenant(
     let count = listed.items.len();
     let render = move || {
         let viewpoint = caller.viewpoint(&server.tenancy);
-        json(&page(&listed.items, listed.next, |version| TenantVersionView::of(viewpoint, version)))
+        respond::page(&listed, |version| TenantVersionView::of(viewpoint, version))
     };
     respond::listed(count, render).await
 }
@@ -88,7 +88,7 @@ pub async fn of_environment(
     let count = listed.items.len();
     let render = move || {
         let viewpoint = caller.viewpoint(&server.tenancy);
-        json(&page(&listed.items, listed.next, |version| EnvironmentVersionView::of(viewpoint, version)))
+        respond::page(&listed, |version| EnvironmentVersionView::of(viewpoint, version))
     };
     respond::listed(count, render).await
 }

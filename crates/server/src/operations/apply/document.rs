@@ -24,6 +24,7 @@ use tenancy_core::manifest::Manifest;
 use tenancy_core::organization::Organization;
 use tenancy_core::permission::Operation;
 use tenancy_core::rules::change::{change, takes_manifest};
+use tenancy_core::rules::fields::mask_changed_urls;
 use tenancy_core::rules::gates::ALLOWED_BY_NAME;
 use tenancy_core::rules::organizations::OrganizationManifest;
 use tenancy_core::rules::register::register;
@@ -226,10 +227,13 @@ impl Document {
                 Precondition::Unsaid.check_if_said(read_at(&self.content), snapshot.tenant.terms.version)?;
                 let desired = of_known(declared, caller.viewpoint(tenancy), snapshot, &self.content, How::Apply)?;
                 let before = Manifest::of(snapshot);
-                let differences = match before == desired.manifest {
+                let mut differences = match before == desired.manifest {
                     true => Vec::new(),
                     false => differences(&before.into_document(), &desired.manifest.document()),
                 };
+                if !caller.sees_urls() {
+                    mask_changed_urls(&mut differences);
+                }
                 let decision = change(declared, snapshot, &desired.manifest, desired.warnings, allow, context);
                 (decision.map_err(|error| in_sent(error, &self.content))?, differences)
             }
