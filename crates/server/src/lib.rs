@@ -17,6 +17,7 @@ pub mod idempotency;
 pub mod jobs;
 pub mod key_names;
 pub mod key_usage;
+pub mod log_sealer;
 pub mod metrics;
 pub mod network;
 pub mod operations;

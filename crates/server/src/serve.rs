@@ -12,6 +12,7 @@ use crate::http::router::{metrics_router, router, router_without_metrics};
 use crate::http::server::Server;
 use crate::jobs::Runner;
 use crate::key_usage;
+use crate::log_sealer;
 use crate::metrics::Metrics;
 use crate::tenancy::Tenancy;
 use std::sync::Arc;
@@ -78,7 +79,8 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
 /// Returns the loops that every process runs.
 pub fn loops(jobs: &Jobs) -> Vec<Loop> {
     let every = Duration::from_secs(jobs.expiry_seconds);
-    expiry::loops(every).into_iter().chain([hold_reconciler::as_loop(every), key_usage::as_loop()]).collect()
+    let others = [hold_reconciler::as_loop(every), key_usage::as_loop(), log_sealer::as_loop()];
+    expiry::loops(every).into_iter().chain(others).collect()
 }
 
 /// Starts the background loops, and the job engine if it is enabled.

@@ -21,10 +21,12 @@ mod postgres;
 mod queue;
 pub mod read;
 mod rows;
+mod seals;
 mod sql;
 mod sqlite;
 mod tables;
 mod topics;
+pub use seals::{LogVerification, Sealed};
 pub use topics::Topic;
 pub mod upkeep;
 mod write_kind;
@@ -79,6 +81,14 @@ pub struct DatabaseHealth {
 /// Describes a thread that has ended although the database was not closed: it has panicked.
 fn ended(name: &str, is_finished: bool) -> Option<String> {
     is_finished.then(|| format!("thread {name} has ended unexpectedly: restart the server"))
+}
+
+/// Describes a missing trigger of the log.
+fn trigger_missing(name: &str, table: &str) -> String {
+    format!(
+        "trigger {name} of table {table} is missing or disabled, so the audit log can be changed: run `tenancy audit \
+         verify`, and restore the trigger"
+    )
 }
 
 impl Store {

@@ -96,6 +96,29 @@ fn must_serve_as_a_role_that_cannot_change_the_log() {
     }
     assert_eq!(database.value("SELECT count(*) FROM tenant_audit"), before);
 
+    // The serving role can change what stands beside the log; the verification names it.
+    until("the log is sealed", PATIENCE, || {
+        let found = client.get("/v1/audit/verification").ok(200).body;
+        (found["sealed_position"] == found["position"]).then_some(())
+    });
+    let url = format!("http://{}", server.address());
+    let verify = || {
+        let mut command = owner.command(&["audit", "verify"]);
+        command.env("TENANCY_URL", &url).env("TENANCY_TOKEN", owner.token());
+        let ended = command.output().expect("ended");
+        (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+    };
+    assert_eq!(verify(), (Some(0), String::new()));
+    let forge = |sql: &str| database.execute(&format!("SET ROLE {role}; {sql}"));
+    forge(
+        "INSERT INTO tenant_audit SELECT substr(audit_id, 1, 35) || 'z', tenant_id, event_type, event_version, \
+           'user:mallory', on_behalf_of, payload, correlation_id, occurred_at, position FROM tenant_audit LIMIT 1",
+    );
+    let (code, said) = verify();
+    assert!(code == Some(1) && said.contains("z at position") && said.contains("(inserted)"), "{code:?} {said}");
+    database.execute("SET session_replication_role = replica; DELETE FROM tenant_audit WHERE audit_id LIKE '%z'");
+    assert_eq!(verify().0, Some(0));
+
     // Only the owner can remove expired events. It can do so while servers run, and the log records it.
     database.execute("SELECT log_add_partition('tenant_audit_2019_12')");
     let expire = ["db", "expire-log", "--before", "2020-01"];

@@ -23,6 +23,7 @@ mod roles;
 mod rows;
 mod shared;
 mod target;
+mod triggers;
 
 pub use migrate::{is_marked, migrate};
 pub use reach::reach;
@@ -33,7 +34,7 @@ use crate::queue::{self, Queue};
 use crate::rows::{Type, Value};
 use crate::sql::Sql;
 use crate::topics::{Topic, Topics};
-use crate::{DatabaseHealth, ended};
+use crate::{DatabaseHealth, ended, trigger_missing};
 use clock::Clock;
 use committer::Committer;
 use connection::Connection;
@@ -140,6 +141,17 @@ impl Postgres {
         let ended = running.into_iter().filter(|_| !closed).filter_map(|(name, is_finished)| ended(name, is_finished));
         health.wrong.extend(self.clock.complaint().into_iter().chain(ended));
         Ok(health)
+    }
+
+    /// Returns a sentence for each trigger of the log that is missing or disabled.
+    pub async fn missing_triggers(&self) -> Result<Vec<String>, Error> {
+        let (sql, types) = triggers::missing();
+        let rows = self.shared.rows(&sql, &types).await?;
+        let sentence = |row: Vec<Value>| match row.as_slice() {
+            [Value::Text(name), Value::Text(table)] => Some(trigger_missing(name, table)),
+            _ => None,
+        };
+        Ok(rows.into_iter().filter_map(sentence).collect())
     }
 
     /// Makes the partitions of the log that are missing.

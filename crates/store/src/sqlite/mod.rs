@@ -4,6 +4,7 @@ mod connection;
 mod current_rows;
 mod migrate;
 mod readers;
+mod triggers;
 mod writer;
 
 pub use migrate::{is_marked, look, migrate};

@@ -8,3 +8,4 @@ mod lifecycle;
 mod log;
 mod record;
 mod roles;
+mod seals;
