@@ -62,6 +62,9 @@ pub enum Error {
     /// The Idempotency-Key was used for a different request.
     #[error("this Idempotency-Key was used for a different request: send a new key, or repeat the same request")]
     IdempotencyKeyReused,
+    /// The request was carried out before, and a purge of its tenant has erased the stored response.
+    #[error("this request was carried out before; its response was erased when the tenant was purged")]
+    AnswerErased,
     /// The request has no credential, or one that is not valid.
     #[error("a valid API key is required: send Authorization: Bearer <token>")]
     Unauthenticated,
@@ -83,6 +86,12 @@ pub enum Error {
     /// The database cannot be reached, or its disk is full. Nothing was written.
     #[error("the database cannot be reached, or its disk is full; nothing was written: try again")]
     Unavailable,
+    /// The SQLite file was deleted or replaced while it is open. What is written to it is lost.
+    #[error(
+        "the database file was deleted or replaced while the server has it open, and nothing was written: restore the \
+         file and its -wal file, and start the server again"
+    )]
+    DatabaseGone,
     /// The connection to the database was lost during the commit.
     #[error(
         "the connection to the database was lost during the commit: repeat the request with the same Idempotency-Key"
@@ -136,12 +145,14 @@ impl Error {
             Self::VersionRequired { .. } => "version_required",
             Self::Conflict(conflict) => conflict.code(),
             Self::IdempotencyKeyReused => "idempotency_key_reused",
+            Self::AnswerErased => "answer_erased",
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
             Self::FieldsForbidden(_) => "fields_forbidden",
             Self::TooLarge(_) => "too_large",
             Self::Busy | Self::Overtaken => "busy",
             Self::Unavailable => "unavailable",
+            Self::DatabaseGone => "database_gone",
             Self::OutcomeUnknown => "outcome_unknown",
             Self::Internal(_) => "internal",
         }
@@ -157,10 +168,11 @@ impl Error {
             Self::StaleVersion { .. } | Self::StaleState { .. } => 412,
             Self::VersionRequired { .. } => 428,
             Self::Conflict(conflict) => conflict.status(),
+            Self::AnswerErased => 410,
             Self::Unauthenticated => 401,
             Self::Forbidden(_) | Self::FieldsForbidden(_) => 403,
             Self::TooLarge(_) => 413,
-            Self::Busy | Self::Overtaken | Self::Unavailable | Self::OutcomeUnknown => 503,
+            Self::Busy | Self::Overtaken | Self::Unavailable | Self::DatabaseGone | Self::OutcomeUnknown => 503,
             Self::Internal(_) => 500,
         }
     }

@@ -28,6 +28,8 @@ use tokio_util::task::TaskTracker;
 ///
 /// # Errors
 /// [`Error::Internal`] if the TLS certificate cannot be read or an address cannot be used.
+/// [`Error::Internal`] if the local address cannot be determined; [`Error::DatabaseGone`] if the SQLite file was deleted
+/// or replaced.
 pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
     let broken = |error: String| Error::Internal(error);
     let certificate =
@@ -45,6 +47,7 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     let drain = Duration::from_secs(config.limits.drain_timeout_seconds);
     let tasks = TaskTracker::new();
     let background = background(&tenancy, &metrics, &config.jobs, drain, &stop, &tasks);
+    tokio::spawn(stop_if_gone(Arc::clone(&tenancy), stop.clone()));
     let server = Arc::new(Server {
         tenancy: Arc::clone(&tenancy),
         limits: config.limits.clone(),
@@ -73,7 +76,22 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     tenancy.drain().await;
     tasks.wait().await;
     tracing::info!("stopped");
-    Ok(())
+    if tenancy.store.is_gone() { Err(Error::DatabaseGone) } else { Ok(()) }
+}
+
+/// How often the server checks that its SQLite file is still there, also if nothing is written.
+const FILE_CHECK_EVERY: Duration = Duration::from_millis(500);
+
+/// Stops the server if its SQLite file was deleted or replaced: it cannot write any more.
+async fn stop_if_gone(tenancy: Arc<Tenancy>, stop: CancellationToken) {
+    let gone = async {
+        while !tenancy.store.is_gone() {
+            tokio::time::sleep(FILE_CHECK_EVERY).await;
+        }
+        stop.cancel();
+    };
+    // Returns when the server stops for another reason.
+    stop.run_until_cancelled(gone).await;
 }
 
 /// Returns the loops that every process runs.

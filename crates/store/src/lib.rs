@@ -132,7 +132,9 @@ impl Store {
         };
         match &committed {
             Ok(_) => self.refuses.store(false, Ordering::Relaxed),
-            Err(Error::Unavailable | Error::OutcomeUnknown) => self.refuses.store(true, Ordering::Relaxed),
+            Err(Error::Unavailable | Error::DatabaseGone | Error::OutcomeUnknown) => {
+                self.refuses.store(true, Ordering::Relaxed)
+            }
             Err(_) => {}
         }
         let receipt = committed?;
@@ -169,7 +171,8 @@ impl Store {
         let mut health = match &self.engine {
             Engine::Sqlite(sqlite) => {
                 sqlite.rows(&Sql::new(Dialect::Sqlite, "SELECT 1"), &[Type::Int])?;
-                DatabaseHealth { wrong: sqlite.complaint().into_iter().collect(), warnings: Vec::new() }
+                let gone = sqlite.files.are_gone().then(|| Error::DatabaseGone.to_string());
+                DatabaseHealth { wrong: sqlite.complaint().into_iter().chain(gone).collect(), warnings: Vec::new() }
             }
             Engine::Postgres(postgres) => postgres.health().await?,
             #[cfg(feature = "model")]
@@ -182,6 +185,14 @@ impl Store {
             health.warnings.push(what.to_owned());
         }
         Ok(health)
+    }
+
+    /// Whether the SQLite file was deleted or replaced while it is open. It then accepts no change any more.
+    pub fn is_gone(&self) -> bool {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.files.are_gone(),
+            _ => false,
+        }
     }
 
     /// Waits for running work, then closes the database. Later commits fail with [`Error::Unavailable`].

@@ -46,6 +46,12 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../migrations/0004_log_seals.sqlite.sql"),
         postgres: include_str!("../migrations/0004_log_seals.postgres.sql"),
     },
+    Migration {
+        name: "0005_erasable_answers",
+        oldest_release: "0.1.0",
+        sqlite: include_str!("../migrations/0005_erasable_answers.sqlite.sql"),
+        postgres: include_str!("../migrations/0005_erasable_answers.postgres.sql"),
+    },
 ];
 
 /// Migration as recorded in `schema_migrations`.

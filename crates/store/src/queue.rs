@@ -275,6 +275,7 @@ mod tests {
             body: "x".repeat(bytes),
             created_at: now,
             expires_at: now,
+            tenant_id: None,
         });
         changes
     }

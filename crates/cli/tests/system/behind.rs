@@ -131,6 +131,8 @@ fn must_serve_as_a_role_that_cannot_change_the_log() {
         (recorded().as_str(), database.value("SELECT to_regclass('tenant_audit_2019_12') IS NULL").as_str()),
         ("1", "t")
     );
+    assert_eq!(owner.good(&expire), "removed from the audit log before 2020-01: 0 monthly partitions\n");
+    assert_eq!(recorded(), "2", "also when nothing was removed");
     assert_eq!(owner.run(&["db", "expire-log", "--before", "2999-01"]).code, 1);
     assert_eq!(owner.run(&["db", "expire-log", "--before", "soon"]).code, 2);
     server.assert_no_errors();
