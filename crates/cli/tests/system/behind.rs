@@ -1,8 +1,9 @@
 //! A database that lacks migrations of this release, and the serving role.
 
 use super::place::{On, Place, shared};
-use super::server::{PATIENCE, until};
+use super::server::{PATIENCE, Server, until};
 use serde_json::json;
+use tenancy_testkit::Database;
 
 #[test]
 fn must_say_what_to_run_when_migrations_are_missing() {
@@ -96,7 +97,31 @@ fn must_serve_as_a_role_that_cannot_change_the_log() {
     }
     assert_eq!(database.value("SELECT count(*) FROM tenant_audit"), before);
 
-    // The serving role can change what stands beside the log; the verification names it.
+    must_name_what_the_role_forges(&owner, &server, &database, &role);
+
+    // Only the owner can remove expired events. It can do so while servers run, and the log records it.
+    database.execute("SELECT log_add_partition('tenant_audit_2019_12')");
+    let expire = ["db", "expire-log", "--before", "2020-01"];
+    let refused = owner.through(database.url_as(&role)).run(&expire);
+    assert!(refused.code != 0 && refused.err.contains("permission denied"), "{refused:?}");
+    let recorded = || database.value("SELECT count(*) FROM platform_audit WHERE event_type = 'AUDIT_LOG_EXPIRED'");
+    assert_eq!(recorded(), "0");
+    assert_eq!(owner.good(&expire), "removed from the audit log before 2020-01: 1 monthly partition\n");
+    assert_eq!(
+        (recorded().as_str(), database.value("SELECT to_regclass('tenant_audit_2019_12') IS NULL").as_str()),
+        ("1", "t")
+    );
+    assert_eq!(owner.good(&expire), "removed from the audit log before 2020-01: 0 monthly partitions\n");
+    assert_eq!(recorded(), "2", "also when nothing was removed");
+    assert_eq!(owner.run(&["db", "expire-log", "--before", "2999-01"]).code, 1);
+    assert_eq!(owner.run(&["db", "expire-log", "--before", "soon"]).code, 2);
+    server.assert_no_errors();
+    server.stop();
+}
+
+/// The serving role can insert events; the verification names one that it inserted behind a seal.
+fn must_name_what_the_role_forges(owner: &Place, server: &Server, database: &Database, role: &str) {
+    let mut client = server.client();
     until("the log is sealed", PATIENCE, || {
         let found = client.get("/v1/audit/verification").ok(200).body;
         (found["sealed_position"] == found["position"]).then_some(())
@@ -118,23 +143,4 @@ fn must_serve_as_a_role_that_cannot_change_the_log() {
     assert!(code == Some(1) && said.contains("z at position") && said.contains("(inserted)"), "{code:?} {said}");
     database.execute("SET session_replication_role = replica; DELETE FROM tenant_audit WHERE audit_id LIKE '%z'");
     assert_eq!(verify().0, Some(0));
-
-    // Only the owner can remove expired events. It can do so while servers run, and the log records it.
-    database.execute("SELECT log_add_partition('tenant_audit_2019_12')");
-    let expire = ["db", "expire-log", "--before", "2020-01"];
-    let refused = owner.through(database.url_as(&role)).run(&expire);
-    assert!(refused.code != 0 && refused.err.contains("permission denied"), "{refused:?}");
-    let recorded = || database.value("SELECT count(*) FROM platform_audit WHERE event_type = 'AUDIT_LOG_EXPIRED'");
-    assert_eq!(recorded(), "0");
-    assert_eq!(owner.good(&expire), "removed from the audit log before 2020-01: 1 monthly partition\n");
-    assert_eq!(
-        (recorded().as_str(), database.value("SELECT to_regclass('tenant_audit_2019_12') IS NULL").as_str()),
-        ("1", "t")
-    );
-    assert_eq!(owner.good(&expire), "removed from the audit log before 2020-01: 0 monthly partitions\n");
-    assert_eq!(recorded(), "2", "also when nothing was removed");
-    assert_eq!(owner.run(&["db", "expire-log", "--before", "2999-01"]).code, 1);
-    assert_eq!(owner.run(&["db", "expire-log", "--before", "soon"]).code, 2);
-    server.assert_no_errors();
-    server.stop();
 }

@@ -88,6 +88,81 @@ async fn log(store: &Store) -> Vec<LoggedEvent> {
     store.audit(&Scope::All, &AuditFilter::default(), &Page { after: None, limit: 500 }).await.unwrap().items
 }
 
+/// What is done, what undoes it, and the fault that is found.
+type Case = (String, String, LogFaultKind, i64);
+
+fn case(done: &str, undone: &str, kind: LogFaultKind, position: i64) -> Case {
+    (done.to_owned(), undone.to_owned(), kind, position)
+}
+
+/// Removes rows of a table, or changes them first, and puts them back.
+fn kept(table: &str, which: &str, change: &str, kind: LogFaultKind, position: i64) -> Case {
+    let done = format!("CREATE TABLE kept AS SELECT * FROM {table} WHERE {which}; {change} WHERE {which}");
+    let undone = format!("DELETE FROM {table} WHERE {which}; INSERT INTO {table} SELECT * FROM kept; DROP TABLE kept");
+    (done, undone, kind, position)
+}
+
+fn of_events(actor: &str, head: i64) -> Vec<Case> {
+    let forged = |at: i64| {
+        let done = format!(
+            "INSERT INTO tenant_audit SELECT substr(audit_id, 1, 35) || 'z', tenant_id, event_type, event_version, \
+             'user:mallory', on_behalf_of, payload, correlation_id, occurred_at, {at} FROM tenant_audit WHERE position = 3"
+        );
+        case(&done, "DELETE FROM tenant_audit WHERE audit_id LIKE '%z'", LogFaultKind::Inserted, at)
+    };
+    vec![
+        case(
+            "UPDATE tenant_audit SET actor = 'user:mallory' WHERE position = 3",
+            &format!("UPDATE tenant_audit SET actor = '{actor}' WHERE position = 3"),
+            LogFaultKind::Changed,
+            3,
+        ),
+        case(
+            "UPDATE platform_audit SET event_version = 7 WHERE position = 1",
+            "UPDATE platform_audit SET event_version = 1 WHERE position = 1",
+            LogFaultKind::Changed,
+            1,
+        ),
+        case(
+            "UPDATE tenant_audit SET position = position + 100 WHERE position = 3",
+            "UPDATE tenant_audit SET position = 3 WHERE position = 103",
+            LogFaultKind::Removed,
+            3,
+        ),
+        kept("tenant_audit", "position = 3", "DELETE FROM tenant_audit", LogFaultKind::Removed, 3),
+        forged(3),
+        forged(head + 5),
+        forged(-1),
+    ]
+}
+
+fn beside_events() -> Vec<Case> {
+    let changed = r#"UPDATE audit_private SET content = '{"display_name":"Forged"}'"#;
+    vec![
+        kept("audit_private", "tenant_id = 't-1'", changed, LogFaultKind::Changed, 2),
+        kept("audit_private", "tenant_id = 't-1'", "DELETE FROM audit_private", LogFaultKind::Removed, 2),
+    ]
+}
+
+fn of_seals() -> Vec<Case> {
+    vec![
+        case(
+            "UPDATE log_seals SET entries = 'p' || substr(entries, 2) WHERE first_position = 2",
+            "UPDATE log_seals SET entries = 't' || substr(entries, 2) WHERE first_position = 2",
+            LogFaultKind::Seal,
+            2,
+        ),
+        kept("log_seals", "first_position = 1", "DELETE FROM log_seals", LogFaultKind::Seal, 2),
+        case(
+            "INSERT INTO log_seals SELECT 900, 901, previous_digest, last_audit_id, entries, digest, sealed_at \
+             FROM log_seals WHERE first_position = 1",
+            "DELETE FROM log_seals WHERE first_position = 900",
+            LogFaultKind::Seal,
+            900,
+        ),
+    ]
+}
+
 async fn must_name_what_was_changed_after_it_was_sealed(open: Open) {
     let (bench, execute) = (&open.bench, &open.execute);
     bench.organization("acme", json!({})).await;
@@ -102,86 +177,8 @@ async fn must_name_what_was_changed_after_it_was_sealed(open: Open) {
     assert_eq!((good.fault.as_ref(), good.seals, good.sealed_position), (None, 2, good.position));
     assert_eq!((good.events, good.position), (events.len() as u64, events.last().unwrap().position));
 
-    let forged = "INSERT INTO tenant_audit SELECT substr(audit_id, 1, 35) || 'z', tenant_id, event_type, event_version, \
-        'user:mallory', on_behalf_of, payload, correlation_id, occurred_at, ";
-    let again = |place: &str| format!("{forged} {place} FROM tenant_audit WHERE position = 3");
-    let (actor, head) = (&events[2].event.actor, good.position);
-    // What is done, what undoes it, and the fault that is found.
-    let cases: Vec<(String, String, LogFaultKind, i64)> = vec![
-        (
-            "UPDATE tenant_audit SET actor = 'user:mallory' WHERE position = 3".to_owned(),
-            format!("UPDATE tenant_audit SET actor = '{actor}' WHERE position = 3"),
-            LogFaultKind::Changed,
-            3,
-        ),
-        (
-            "UPDATE platform_audit SET event_version = 7 WHERE position = 1".to_owned(),
-            "UPDATE platform_audit SET event_version = 1 WHERE position = 1".to_owned(),
-            LogFaultKind::Changed,
-            1,
-        ),
-        (
-            "CREATE TABLE kept AS SELECT * FROM tenant_audit WHERE position = 3; DELETE FROM tenant_audit WHERE position = 3"
-                .to_owned(),
-            "INSERT INTO tenant_audit SELECT * FROM kept; DROP TABLE kept".to_owned(),
-            LogFaultKind::Removed,
-            3,
-        ),
-        (again("3"), "DELETE FROM tenant_audit WHERE audit_id LIKE '%z'".to_owned(), LogFaultKind::Inserted, 3),
-        (
-            again(&format!("{}", head + 5)),
-            "DELETE FROM tenant_audit WHERE audit_id LIKE '%z'".to_owned(),
-            LogFaultKind::Inserted,
-            head + 5,
-        ),
-        (again("-1"), "DELETE FROM tenant_audit WHERE audit_id LIKE '%z'".to_owned(), LogFaultKind::Inserted, -1),
-        (
-            "UPDATE tenant_audit SET position = position + 100 WHERE position = 3".to_owned(),
-            "UPDATE tenant_audit SET position = 3 WHERE position = 103".to_owned(),
-            LogFaultKind::Removed,
-            3,
-        ),
-        (
-            "CREATE TABLE kept AS SELECT * FROM audit_private WHERE tenant_id = 't-1'; \
-             UPDATE audit_private SET content = '{\"display_name\":\"Forged\"}' WHERE tenant_id = 't-1'"
-                .to_owned(),
-            "DELETE FROM audit_private WHERE tenant_id = 't-1'; INSERT INTO audit_private SELECT * FROM kept; \
-             DROP TABLE kept"
-                .to_owned(),
-            LogFaultKind::Changed,
-            2,
-        ),
-        (
-            "CREATE TABLE kept AS SELECT * FROM audit_private WHERE tenant_id = 't-1'; \
-             DELETE FROM audit_private WHERE tenant_id = 't-1'"
-                .to_owned(),
-            "INSERT INTO audit_private SELECT * FROM kept; DROP TABLE kept".to_owned(),
-            LogFaultKind::Removed,
-            2,
-        ),
-        (
-            "UPDATE log_seals SET entries = 'p' || substr(entries, 2) WHERE first_position = 2".to_owned(),
-            "UPDATE log_seals SET entries = 't' || substr(entries, 2) WHERE first_position = 2".to_owned(),
-            LogFaultKind::Seal,
-            2,
-        ),
-        (
-            "CREATE TABLE kept AS SELECT * FROM log_seals WHERE first_position = 1; \
-             DELETE FROM log_seals WHERE first_position = 1"
-                .to_owned(),
-            "INSERT INTO log_seals SELECT * FROM kept; DROP TABLE kept".to_owned(),
-            LogFaultKind::Seal,
-            2,
-        ),
-        (
-            "INSERT INTO log_seals SELECT 900, 901, previous_digest, last_audit_id, entries, digest, sealed_at FROM log_seals \
-             WHERE first_position = 1"
-                .to_owned(),
-            "DELETE FROM log_seals WHERE first_position = 900".to_owned(),
-            LogFaultKind::Seal,
-            900,
-        ),
-    ];
+    let head = good.position;
+    let cases = of_events(&events[2].event.actor, head).into_iter().chain(beside_events()).chain(of_seals());
     for (done, undone, kind, position) in cases {
         execute(&done);
         let found = verified(&bench.store).await;
