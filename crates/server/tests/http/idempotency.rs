@@ -95,7 +95,7 @@ async fn a_purge_must_erase_the_answers_about_its_tenant(on: On) {
     send("POST", "/v1/organizations", "other", other.clone()).await.ok(201);
     send("POST", &format!("{path}/suspend"), "suspended", json!({})).await.ok(202);
     house.work().await;
-    send("DELETE", path, "deleted", Value::Null).await.ok(202);
+    send("DELETE", path, "deleted", json!({})).await.ok(202);
     house.work().await;
     send("PATCH", path, "unchanged", named.clone()).await.ok(200);
     let purge = format!("{path}/purge");
