@@ -76,11 +76,7 @@ impl IdempotencyKey {
     /// # Errors
     /// [`Error::IdempotencyKeyReused`]; [`Error::AnswerErased`] if a purge has erased the answer.
     pub fn answer_of(&self, record: &IdempotencyRecord) -> Result<Answer, Error> {
-        if [&self.request_digest, &self.sent_digest].contains(&&record.request_digest) {
-            Ok(Answer::kept(record))
-        } else {
-            Err(Error::IdempotencyKeyReused)
-        match record.request_digest == self.request_digest {
+        match [&self.request_digest, &self.sent_digest].contains(&&record.request_digest) {
             true if record.status == ERASED => Err(Error::AnswerErased),
             true => Ok(Answer::kept(record)),
             false => Err(Error::IdempotencyKeyReused),

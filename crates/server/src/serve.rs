@@ -27,9 +27,8 @@ use tokio_util::task::TaskTracker;
 /// leases. The caller closes the store.
 ///
 /// # Errors
-/// [`Error::Internal`] if the TLS certificate cannot be read or an address cannot be used.
-/// [`Error::Internal`] if the local address cannot be determined; [`Error::DatabaseGone`] if the SQLite file was deleted
-/// or replaced.
+/// [`Error::Internal`] if the TLS certificate cannot be read or an address cannot be used; [`Error::DatabaseGone`] if
+/// the SQLite file was deleted or replaced.
 pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
     let broken = |error: String| Error::Internal(error);
     let certificate =
