@@ -46,6 +46,10 @@ pub struct AuditEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub private: Option<Cow<'a, Value>>,
+    /// `true` if the personal data was changed after the event was recorded. It is then omitted. Omitted otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub tampered: bool,
     /// Correlation id of the request.
     #[schema(value_type = String)]
     pub correlation_id: Cow<'a, str>,
@@ -56,7 +60,7 @@ pub struct AuditEvent<'a> {
 
 impl<'a> AuditEvent<'a> {
     /// Builds the response from an event and its position in the log.
-    pub fn of(viewpoint: Viewpoint<'_>, position: i64, event: &'a core::Event) -> Self {
+    pub fn of(viewpoint: Viewpoint<'_>, position: i64, event: &'a core::Event, tampered: bool) -> Self {
         let (actor, actor_name) = viewpoint.actor(&event.actor);
         let private = event.private.as_ref().filter(|_| !viewpoint.hides_details(event.event_type));
         Self {
@@ -70,6 +74,7 @@ impl<'a> AuditEvent<'a> {
             on_behalf_of: event.on_behalf_of.as_deref().and_then(|who| viewpoint.internal(Cow::Borrowed(who))),
             payload: viewpoint.payload(event.event_type, &event.payload),
             private: private.and_then(|private| viewpoint.internal(Cow::Borrowed(&private.content))),
+            tampered,
             correlation_id: event.correlation_id.as_str().into(),
             occurred_at: event.occurred_at,
         }

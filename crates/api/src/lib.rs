@@ -18,6 +18,7 @@ pub mod problem;
 pub mod schema;
 pub mod status;
 pub mod tenant;
+pub mod verification;
 pub mod version;
 pub mod viewpoint;
 pub mod word;

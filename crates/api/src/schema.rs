@@ -7,6 +7,7 @@ use tenancy_core::apikey::Role;
 use tenancy_core::environment::IsolationLevel;
 use tenancy_core::event::EventType;
 use tenancy_core::job::{JobState, StepState};
+use tenancy_core::log_fault::LogFaultKind;
 use tenancy_core::tenant::{DesiredState, Profile, State};
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
@@ -50,6 +51,11 @@ pub fn action() -> Object {
 /// `tenant_audit.event_type`.
 pub fn event_type() -> Object {
     words::<EventType>()
+}
+
+/// Kind of a fault of the log.
+pub fn log_fault_kind() -> Object {
+    words::<LogFaultKind>()
 }
 
 /// `api_keys.role`.

@@ -7,6 +7,7 @@ use tenancy_core::apikey::Role;
 use tenancy_core::environment::IsolationLevel;
 use tenancy_core::event::EventType;
 use tenancy_core::job::{JobState, StepState};
+use tenancy_core::log_fault::LogFaultKind;
 use tenancy_core::tenant::{DesiredState, Profile, State};
 
 /// An enumeration whose values the server knows completely.
@@ -32,7 +33,7 @@ macro_rules! closed {
     };
 }
 
-closed!(Action, DesiredState, EventType, IsolationLevel, JobState, Profile, Role, State);
+closed!(Action, DesiredState, EventType, IsolationLevel, JobState, LogFaultKind, Profile, Role, State);
 
 impl ClosedList for StepState {
     fn words() -> &'static [(&'static str, Self)] {

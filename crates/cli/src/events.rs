@@ -43,7 +43,8 @@ fn what(event: &AuditEvent) -> String {
             _ => format!("{key}={}", shown(value)),
         }
     });
-    joined(parts.filter(|part| !part.is_empty()))
+    let warning = event.tampered.then(|| "PRIVATE DATA WAS CHANGED, run `tenancy audit verify`".to_owned());
+    joined(parts.filter(|part| !part.is_empty()).chain(warning))
 }
 
 fn pointer(change: &Value) -> Option<&str> {

@@ -25,6 +25,9 @@ pub type TenantVersion = version::TenantVersion<'static>;
 /// An audit event.
 pub type AuditEvent = event::AuditEvent<'static>;
 
+/// The verification of a part of the audit log.
+pub type LogVerification = tenancy_api::verification::LogVerification;
+
 /// A value from the server: as its wire type and as the received JSON. A newer server can send fields that the type
 /// does not have.
 #[derive(Debug, Clone)]

@@ -120,7 +120,12 @@ pub struct IdempotencyRecord {
     pub created_at: Timestamp,
     /// Time at which the record expires.
     pub expires_at: Timestamp,
+    /// Tenant that the response is about, if any. A purge of the tenant erases the response.
+    pub tenant_id: Option<TenantId>,
 }
+
+/// Status of a record whose response a purge has erased.
+pub const ERASED: i64 = 410;
 
 impl IdempotencyRecord {
     /// Whether the record is valid. An expired record counts as absent, even if it is not removed yet.
@@ -172,7 +177,8 @@ impl Changes {
     }
 
     /// Stores the response under its Idempotency-Key, which must be unused.
-    pub fn store_answer(&mut self, answer: IdempotencyRecord) {
+    pub fn store_answer(&mut self, mut answer: IdempotencyRecord) {
+        answer.tenant_id = self.tenant_id.clone().or(answer.tenant_id);
         // First of all guards: if the same request was committed before, the other guards fail, too.
         self.guards.insert(0, Guard::IdempotencyKeyUnused(answer.digest.clone()));
         self.answer = Some(answer);

@@ -62,6 +62,9 @@ pub enum Error {
     /// The Idempotency-Key was used for a different request.
     #[error("this Idempotency-Key was used for a different request: send a new key, or repeat the same request")]
     IdempotencyKeyReused,
+    /// The request was carried out before, and a purge of its tenant has erased the stored response.
+    #[error("this request was carried out before; its response was erased when the tenant was purged")]
+    AnswerErased,
     /// The request has no credential.
     #[error("an API key is required: send Authorization: Bearer <token>")]
     Unauthenticated,
@@ -103,6 +106,12 @@ pub enum Error {
     /// The database cannot be reached, or its disk is full. Nothing was written.
     #[error("the database cannot be reached, or its disk is full; nothing was written: try again")]
     Unavailable,
+    /// The SQLite file was deleted or replaced while it is open. What is written to it is lost.
+    #[error(
+        "the database file was deleted or replaced while the server has it open, and nothing was written: restore the \
+         file and its -wal file, and start the server again"
+    )]
+    DatabaseGone,
     /// The connection to the database was lost during the commit.
     #[error(
         "the connection to the database was lost during the commit: repeat the request with the same Idempotency-Key"
@@ -163,6 +172,7 @@ impl Error {
             Self::VersionRequired { .. } => "version_required",
             Self::Conflict(conflict) => conflict.code(),
             Self::IdempotencyKeyReused => "idempotency_key_reused",
+            Self::AnswerErased => "answer_erased",
             Self::Unauthenticated | Self::InvalidToken => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
             Self::FieldsForbidden(_) => "fields_forbidden",
@@ -172,6 +182,7 @@ impl Error {
             Self::Busy | Self::Overtaken => "busy",
             Self::Locked => "locked",
             Self::Unavailable => "unavailable",
+            Self::DatabaseGone => "database_gone",
             Self::OutcomeUnknown => "outcome_unknown",
             Self::Unreadable(_) => "unreadable",
             Self::Internal(_) => "internal",
@@ -188,11 +199,17 @@ impl Error {
             Self::StaleVersion { .. } | Self::StaleState { .. } => 412,
             Self::VersionRequired { .. } => 428,
             Self::Conflict(conflict) => conflict.status(),
+            Self::AnswerErased => 410,
             Self::Unauthenticated | Self::InvalidToken => 401,
             Self::Forbidden(_) | Self::FieldsForbidden(_) => 403,
             Self::TooLarge(_) => 413,
             Self::RateLimited { .. } | Self::TooManyAtOnce => 429,
-            Self::Busy | Self::Locked | Self::Overtaken | Self::Unavailable | Self::OutcomeUnknown => 503,
+            Self::Busy
+            | Self::Locked
+            | Self::Overtaken
+            | Self::Unavailable
+            | Self::DatabaseGone
+            | Self::OutcomeUnknown => 503,
             Self::Unreadable(_) | Self::Internal(_) => 500,
         }
     }

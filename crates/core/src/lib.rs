@@ -21,6 +21,7 @@ pub mod job;
 pub mod json;
 pub mod judge;
 pub mod lifecycle;
+pub mod log_fault;
 pub mod manifest;
 pub mod nearest;
 pub mod normal_form;

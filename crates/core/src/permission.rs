@@ -30,6 +30,8 @@ words!(
         ReadJobs = "read jobs",
         /// Read the audit log.
         ReadAudit = "read the audit log",
+        /// Verify the audit log, which covers all tenants.
+        VerifyAudit = "read and verify the whole audit log",
         /// Read the status of the background loops of the server.
         ReadStatus = "read the server's status",
         /// Read keys, without their tokens.
@@ -45,6 +47,7 @@ const READS: &[Operation] = &[
     Operation::Plan,
     Operation::ReadJobs,
     Operation::ReadAudit,
+    Operation::VerifyAudit,
     Operation::ReadStatus,
 ];
 const WRITES: &[Operation] = &[
@@ -74,6 +77,7 @@ pub const UNSCOPED_ONLY: &[Operation] = &[
     Operation::RegisterTenants,
     Operation::WriteEnvironments,
     Operation::RunLifecycle,
+    Operation::VerifyAudit,
     Operation::ReadStatus,
 ];
 

@@ -1,6 +1,8 @@
 //! The answer to a request, as it is sent and as it is stored for a repeated request with the same Idempotency-Key.
 
+use serde::Deserialize;
 use tenancy_core::changes::IdempotencyRecord;
+use tenancy_core::ids::TenantId;
 
 /// Status, the headers that belong to the answer, and the body.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +27,16 @@ impl Answer {
             location: header("location"),
             body: record.body.clone(),
         }
+    }
+
+    /// Returns the tenant that the answer is about, if any: the `tenant_id` of its body.
+    pub fn tenant(&self) -> Option<TenantId> {
+        #[derive(Deserialize)]
+        struct OfTenant {
+            tenant_id: Option<String>,
+        }
+        let of: OfTenant = serde_json::from_str(&self.body).ok()?;
+        of.tenant_id.map(TenantId::known)
     }
 
     /// Returns the headers as they are stored.

@@ -7,7 +7,7 @@
 
 use crate::answer::Answer;
 use crate::tenancy::Tenancy;
-use tenancy_core::changes::IdempotencyRecord;
+use tenancy_core::changes::{ERASED, IdempotencyRecord};
 use tenancy_core::ids::KeyId;
 use tenancy_core::json::{Strict, canonical, sha256_hex};
 use tenancy_core::{Error, Timestamp};
@@ -85,12 +85,12 @@ impl IdempotencyKey {
     /// Returns the answer in `record`, if it answered this request.
     ///
     /// # Errors
-    /// [`Error::IdempotencyKeyReused`].
+    /// [`Error::IdempotencyKeyReused`]; [`Error::AnswerErased`] if a purge has erased the answer.
     pub fn answer_of(&self, record: &IdempotencyRecord) -> Result<Answer, Error> {
-        if [&self.request_digest, &self.sent_digest].contains(&&record.request_digest) {
-            Ok(Answer::kept(record))
-        } else {
-            Err(Error::IdempotencyKeyReused)
+        match [&self.request_digest, &self.sent_digest].contains(&&record.request_digest) {
+            true if record.status == ERASED => Err(Error::AnswerErased),
+            true => Ok(Answer::kept(record)),
+            false => Err(Error::IdempotencyKeyReused),
         }
     }
 
@@ -105,6 +105,7 @@ impl IdempotencyKey {
             body: answer.body.clone(),
             created_at: now,
             expires_at: now.checked_add(kept).unwrap_or(now),
+            tenant_id: answer.tenant(),
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod jobs;
 pub mod key_limits;
 pub mod key_names;
 pub mod key_usage;
+pub mod log_sealer;
 pub mod manifests;
 pub mod metrics;
 pub mod network;

@@ -13,6 +13,7 @@ use crate::http::router::{metrics_router, router, router_without_metrics};
 use crate::http::server::Server;
 use crate::jobs::Runner;
 use crate::key_usage;
+use crate::log_sealer;
 use crate::metrics::Metrics;
 use crate::refusals;
 use crate::tenancy::Tenancy;
@@ -28,7 +29,8 @@ use tokio_util::task::TaskTracker;
 /// leases. The caller closes the store.
 ///
 /// # Errors
-/// [`Error::Internal`] if the TLS certificate cannot be read or an address cannot be used.
+/// [`Error::Internal`] if the TLS certificate cannot be read or an address cannot be used; [`Error::DatabaseGone`] if
+/// the SQLite file was deleted or replaced.
 pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
     let broken = |error: String| Error::Internal(error);
     let certificate =
@@ -46,6 +48,7 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     let drain = Duration::from_secs(config.limits.drain_timeout_seconds);
     let tasks = TaskTracker::new();
     let background = background(&tenancy, &metrics, &config.jobs, drain, &stop, &tasks);
+    tokio::spawn(stop_if_gone(Arc::clone(&tenancy), stop.clone()));
     let server = Arc::new(Server {
         tenancy: Arc::clone(&tenancy),
         limits: config.limits.clone(),
@@ -78,16 +81,29 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
         tracing::warn!(%error, "the last refused calls are not in the audit log");
     }
     tracing::info!("stopped");
-    Ok(())
+    if tenancy.store.is_gone() { Err(Error::DatabaseGone) } else { Ok(()) }
+}
+
+/// How often the server checks that its SQLite file is still there, also if nothing is written.
+const FILE_CHECK_EVERY: Duration = Duration::from_millis(500);
+
+/// Stops the server if its SQLite file was deleted or replaced: it cannot write any more.
+async fn stop_if_gone(tenancy: Arc<Tenancy>, stop: CancellationToken) {
+    let gone = async {
+        while !tenancy.store.is_gone() {
+            tokio::time::sleep(FILE_CHECK_EVERY).await;
+        }
+        stop.cancel();
+    };
+    // Returns when the server stops for another reason.
+    stop.run_until_cancelled(gone).await;
 }
 
 /// Returns the loops that every process runs.
 pub fn loops(jobs: &Jobs) -> Vec<Loop> {
     let every = Duration::from_secs(jobs.expiry_seconds);
-    expiry::loops(every)
-        .into_iter()
-        .chain([hold_reconciler::as_loop(every), key_usage::as_loop(), refusals::as_loop()])
-        .collect()
+    let others = [hold_reconciler::as_loop(every), key_usage::as_loop(), refusals::as_loop(), log_sealer::as_loop()];
+    expiry::loops(every).into_iter().chain(others).collect()
 }
 
 /// Starts the background loops, and the job engine if it is enabled.

@@ -147,7 +147,7 @@ impl Database {
         }
     }
 
-    /// Returns the health of the database. A SQLite file is only read, even while another process has it open.
+    /// Returns the health of the database, and checks the triggers that keep the log append-only. A SQLite file is only read, even while another process has it open.
     ///
     /// # Errors
     /// Same as [`Database::open`], except that another process may have the file open.
@@ -157,8 +157,14 @@ impl Database {
             Self::Postgres(_) => {
                 let store = self.open().await?;
                 let health = store.health().await;
+                let triggers = match &store.engine {
+                    Engine::Postgres(postgres) => postgres.missing_triggers().await,
+                    _ => Ok(Vec::new()),
+                };
                 store.close().await;
-                health
+                let mut health = health?;
+                health.wrong.extend(triggers?);
+                Ok(health)
             }
         }
     }

@@ -23,6 +23,7 @@ mod postgres;
 mod queue;
 pub mod read;
 mod rows;
+mod seals;
 mod search;
 #[cfg(test)]
 mod search_plans;
@@ -30,6 +31,7 @@ mod sql;
 mod sqlite;
 mod tables;
 mod topics;
+pub use seals::{LogVerification, Sealed};
 pub use topics::Topic;
 pub mod upkeep;
 mod write_kind;
@@ -89,6 +91,14 @@ fn ended(name: &str, is_finished: bool) -> Option<String> {
     is_finished.then(|| format!("thread {name} has ended unexpectedly: restart the server"))
 }
 
+/// Describes a missing trigger of the log.
+fn trigger_missing(name: &str, table: &str) -> String {
+    format!(
+        "trigger {name} of table {table} is missing or disabled, so the audit log can be changed: run `tenancy audit \
+         verify`, and restore the trigger"
+    )
+}
+
 impl Store {
     fn new(engine: Engine, topics: Arc<Topics>) -> Self {
         Self {
@@ -130,7 +140,9 @@ impl Store {
         };
         match &committed {
             Ok(_) => self.refuses.store(false, Ordering::Relaxed),
-            Err(Error::Unavailable | Error::OutcomeUnknown) => self.refuses.store(true, Ordering::Relaxed),
+            Err(Error::Unavailable | Error::DatabaseGone | Error::OutcomeUnknown) => {
+                self.refuses.store(true, Ordering::Relaxed)
+            }
             Err(_) => {}
         }
         let receipt = committed?;
@@ -179,7 +191,8 @@ impl Store {
         let mut health = match &self.engine {
             Engine::Sqlite(sqlite) => {
                 sqlite.rows(&Sql::new(Dialect::Sqlite, "SELECT 1"), &[Type::Int])?;
-                DatabaseHealth { wrong: sqlite.complaint().into_iter().collect(), warnings: Vec::new() }
+                let gone = sqlite.files.are_gone().then(|| Error::DatabaseGone.to_string());
+                DatabaseHealth { wrong: sqlite.complaint().into_iter().chain(gone).collect(), warnings: Vec::new() }
             }
             Engine::Postgres(postgres) => postgres.health().await?,
             #[cfg(feature = "model")]
@@ -192,6 +205,14 @@ impl Store {
             health.warnings.push(what.to_owned());
         }
         Ok(health)
+    }
+
+    /// Whether the SQLite file was deleted or replaced while it is open. It then accepts no change any more.
+    pub fn is_gone(&self) -> bool {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.files.are_gone(),
+            _ => false,
+        }
     }
 
     /// Waits for running work, then closes the database. Later commits fail with [`Error::Unavailable`].

@@ -61,6 +61,20 @@ pub const MIGRATIONS: &[Migration] = &[
         postgres: "-- Display names, labels and aliases get their normal forms.",
         passes: PASSES,
     },
+    Migration {
+        name: "0006_log_seals",
+        oldest_release: "0.1.0",
+        sqlite: include_str!("../migrations/0006_log_seals.sqlite.sql"),
+        postgres: include_str!("../migrations/0006_log_seals.postgres.sql"),
+        passes: &[],
+    },
+    Migration {
+        name: "0007_erasable_answers",
+        oldest_release: "0.1.0",
+        sqlite: include_str!("../migrations/0007_erasable_answers.sqlite.sql"),
+        postgres: include_str!("../migrations/0007_erasable_answers.postgres.sql"),
+        passes: &[],
+    },
 ];
 
 /// Migration as recorded in `schema_migrations`.

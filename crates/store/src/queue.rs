@@ -289,6 +289,7 @@ mod tests {
             body: "x".repeat(bytes),
             created_at: now,
             expires_at: now,
+            tenant_id: None,
         });
         changes
     }

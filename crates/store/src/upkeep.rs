@@ -297,7 +297,7 @@ impl Store {
     }
 
     /// Runs an upkeep statement.
-    async fn write(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
+    pub(crate) async fn write(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.write(sql, types).await,
             Engine::Postgres(postgres) => postgres.shared.write(&sql, &types).await,

@@ -7,7 +7,7 @@ use crate::tables::{
     organization_usage, organizations, tenant_labels, tenant_versions, tenants, webhooks,
 };
 use jiff::Timestamp;
-use tenancy_core::changes::{Changes, Write};
+use tenancy_core::changes::{Changes, ERASED, Write};
 use tenancy_core::ids::TenantId;
 use tenancy_core::job::Step;
 use tenancy_core::json::Object;
@@ -60,12 +60,12 @@ write_kinds! {
     UpdateApiKey: api_keys::UPDATE,
     InsertAnswer: idempotency_records::INSERT,
     InsertPrivate: audit_private::INSERT,
-    // A purge clears data last, so that nothing from its own commit remains either. It leaves idempotency records
-    // alone: they may contain responses about the tenant, belong to the key of the request, and expire within 24 hours.
+    // A purge clears data last, so that nothing from its own commit remains either.
     EmptyTenant: tenants::EMPTY,
     EmptyTenantVersions: tenant_versions::EMPTY_OF_TENANT,
     EmptyEnvironmentVersions: environment_versions::EMPTY_OF_TENANT,
     EmptyJobs: jobs::EMPTY_OF_TENANT,
+    EraseAnswers: idempotency_records::ERASE_OF_TENANT,
     DeletePrivate: audit_private::DELETE_OF_TENANT,
 }
 
@@ -116,6 +116,7 @@ fn erased(id: &TenantId, tenant: (WriteKind, Vec<Value>)) -> Vec<(WriteKind, Vec
         (WriteKind::EmptyTenantVersions, vec![id(), manifest()]),
         (WriteKind::EmptyEnvironmentVersions, vec![id(), manifest()]),
         (WriteKind::EmptyJobs, vec![id(), String::new().put(), steps, Value::Null, Value::Null]),
+        (WriteKind::EraseAnswers, vec![id(), ERASED.put(), manifest(), String::new().put()]),
         (WriteKind::DeletePrivate, vec![id()]),
     ]
 }

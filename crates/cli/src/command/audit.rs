@@ -10,7 +10,7 @@ use crate::output::{Format, Output, Printer};
 use crate::terminal::remark;
 use crate::time::ago;
 use crate::wire::{AuditEvent, Received};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -27,12 +27,20 @@ Examples:
   tenancy audit --tenant acme-eu
   tenancy audit --type TENANCY_SUSPENDED,TENANCY_ACTIVATED --since 24h
   tenancy audit --follow
-  tenancy audit --since 2026-11-01T00:00:00Z --limit 100000 -o json > november.json";
+  tenancy audit --since 2026-11-01T00:00:00Z --limit 100000 -o json > november.json
+  tenancy audit verify";
 
 /// Arguments of `audit`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Audit {
+    /// Verify the whole log against its seals instead of showing events; exits with 1 if anything was changed
+    #[arg(
+        value_enum,
+        value_name = "ACTION",
+        conflicts_with_all = ["tenant", "types", "correlation_id", "since", "until", "follow"]
+    )]
+    action: Option<Action>,
     /// Only events of this tenant
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
@@ -58,11 +66,21 @@ pub struct Audit {
     output: Output,
 }
 
+/// Action other than showing events.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Verify the log against its seals
+    Verify,
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// Fails if the request fails.
 pub async fn run(client: &Client, given: Audit) -> Result<Exit, Failure> {
+    if given.action == Some(Action::Verify) {
+        return super::audit_verify::run(client, given.output.output).await;
+    }
     let now = Timestamp::now();
     let tenant = given.tenant.as_deref().map(naming::tenant).transpose()?;
     let segments = tenant.map_or_else(|| vec!["audit"], |tenant| vec!["tenants", tenant, "audit"]);

@@ -3,6 +3,7 @@
 pub mod activate;
 pub mod apply;
 pub mod audit;
+mod audit_verify;
 pub mod completions;
 pub mod context;
 pub mod db;

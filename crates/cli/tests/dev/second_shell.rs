@@ -48,6 +48,26 @@ fn must_list_and_describe() {
 }
 
 #[test]
+fn must_verify_the_audit_log() {
+    let shell = Shell::new();
+    let _dev = shell.dev(&["--apply", EXAMPLE]);
+    let verified = (0..100).find_map(|_| {
+        let found = json(&shell.good("audit verify -o json"));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        (found["sealed_position"] == found["position"] && found["position"].as_i64() > Some(5)).then_some(found)
+    });
+    let verified = verified.expect("sealed within a second or so");
+    assert_eq!((&verified["events"], &verified["fault"]), (&verified["position"], &Value::Null));
+    let said = shell.good("audit verify");
+    assert!(said.contains(&format!("verified: {} events in ", verified["events"])), "{said}");
+    assert!(
+        said.contains(&format!("digest of the last seal: {}", verified["digest"].as_str().expect("text"))),
+        "{said}"
+    );
+    shell.bad("audit verify --tenant acme-eu", 2);
+}
+
+#[test]
 fn must_suspend_and_say_which_hold_keeps_a_tenant_from_its_desired_state() {
     let shell = Shell::new();
     let dev = shell.dev(&["--apply", EXAMPLE]);

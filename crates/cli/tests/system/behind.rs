@@ -1,8 +1,9 @@
 //! A database that lacks migrations of this release, and the serving role.
 
 use super::place::{On, Place, shared};
-use super::server::{PATIENCE, until};
+use super::server::{PATIENCE, Server, until};
 use serde_json::json;
+use tenancy_testkit::Database;
 
 #[test]
 fn must_say_what_to_run_when_migrations_are_missing() {
@@ -96,6 +97,8 @@ fn must_serve_as_a_role_that_cannot_change_the_log() {
     }
     assert_eq!(database.value("SELECT count(*) FROM tenant_audit"), before);
 
+    must_name_what_the_role_forges(&owner, &server, &database, &role);
+
     // Only the owner can remove expired events. It can do so while servers run, and the log records it.
     database.execute("SELECT log_add_partition('tenant_audit_2019_12')");
     let expire = ["db", "expire-log", "--before", "2020-01"];
@@ -108,8 +111,36 @@ fn must_serve_as_a_role_that_cannot_change_the_log() {
         (recorded().as_str(), database.value("SELECT to_regclass('tenant_audit_2019_12') IS NULL").as_str()),
         ("1", "t")
     );
+    assert_eq!(owner.good(&expire), "removed from the audit log before 2020-01: 0 monthly partitions\n");
+    assert_eq!(recorded(), "2", "also when nothing was removed");
     assert_eq!(owner.run(&["db", "expire-log", "--before", "2999-01"]).code, 1);
     assert_eq!(owner.run(&["db", "expire-log", "--before", "soon"]).code, 2);
     server.assert_no_errors();
     server.stop();
+}
+
+/// The serving role can insert events; the verification names one that it inserted behind a seal.
+fn must_name_what_the_role_forges(owner: &Place, server: &Server, database: &Database, role: &str) {
+    let mut client = server.client();
+    until("the log is sealed", PATIENCE, || {
+        let found = client.get("/v1/audit/verification").ok(200).body;
+        (found["sealed_position"] == found["position"]).then_some(())
+    });
+    let url = format!("http://{}", server.address());
+    let verify = || {
+        let mut command = owner.command(&["audit", "verify"]);
+        command.env("TENANCY_URL", &url).env("TENANCY_TOKEN", owner.token());
+        let ended = command.output().expect("ended");
+        (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+    };
+    assert_eq!(verify(), (Some(0), String::new()));
+    let forge = |sql: &str| database.execute(&format!("SET ROLE {role}; {sql}"));
+    forge(
+        "INSERT INTO tenant_audit SELECT substr(audit_id, 1, 35) || 'z', tenant_id, event_type, event_version, \
+           'user:mallory', on_behalf_of, payload, correlation_id, occurred_at, position FROM tenant_audit LIMIT 1",
+    );
+    let (code, said) = verify();
+    assert!(code == Some(1) && said.contains("z at position") && said.contains("(inserted)"), "{code:?} {said}");
+    database.execute("SET session_replication_role = replica; DELETE FROM tenant_audit WHERE audit_id LIKE '%z'");
+    assert_eq!(verify().0, Some(0));
 }

@@ -7,6 +7,7 @@ mod agree;
 mod away;
 mod behind;
 mod full;
+mod gone;
 mod http;
 mod killed;
 mod load;

@@ -100,6 +100,13 @@ impl Server {
         signal(self.pid(), Signal::TERM);
     }
 
+    /// Waits until it has ended by itself. Returns its exit code and its standard error.
+    #[track_caller]
+    pub fn ended(mut self) -> (Option<i32>, String) {
+        let status = until("the server ends", PATIENCE, || self.child.try_wait().expect("waited"));
+        (status.code(), self.errors())
+    }
+
     /// Waits until it has stopped, and checks that it succeeded.
     #[track_caller]
     pub fn stopped(mut self) {

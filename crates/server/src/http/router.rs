@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::permission::Operation::{
     ManageKeys, Plan, ReadAudit, ReadJobs, ReadKeys, ReadOrganizations, ReadStatus, ReadTenants, RegisterTenants,
-    RunLifecycle, WriteEnvironments, WriteOrganizations, WriteTenants,
+    RunLifecycle, VerifyAudit, WriteEnvironments, WriteOrganizations, WriteTenants,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -69,6 +69,7 @@ pub fn all() -> Vec<Route> {
         may(ReadJobs, routes!(jobs::list)),
         may(ReadAudit, routes!(audit::of_tenant)),
         may(ReadAudit, routes!(audit::list)),
+        may(VerifyAudit, routes!(audit::verify)),
         may(ReadKeys, routes!(keys::list)),
         may(ManageKeys, routes!(keys::create)),
         may(ReadKeys, routes!(keys::get)),

@@ -17,6 +17,7 @@ use tenancy_server::token::token_digest;
 on_both!(
     simultaneous_requests_must_have_one_effect,
     the_effect_of_the_first_request_must_not_refuse_simultaneous_ones,
+    a_purge_must_erase_the_answers_about_its_tenant,
     a_key_must_belong_to_its_caller,
     what_is_refused_must_not_be_kept,
     what_changed_nothing_must_not_change_anything_when_it_is_sent_again,
@@ -76,6 +77,38 @@ async fn the_effect_of_the_first_request_must_not_refuse_simultaneous_ones(on: O
             "{method} {path}: {answers:#?}"
         );
     }
+}
+
+async fn a_purge_must_erase_the_answers_about_its_tenant(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let send = async |method: &str, path: &str, key: &str, body: Value| {
+        let headers = [("idempotency-key", key), ("if-match", "*")];
+        let headers = if method == "POST" { &headers[..1] } else { &headers };
+        house.send(method, path, headers, body).await
+    };
+    let path = "/v1/tenants/acme-eu";
+    let named = json!({"display_name": "Zoe Zimmermann", "policies": {"purgeAfterDays": 0}});
+    send("PATCH", path, "changed", named.clone()).await.ok(200);
+    send("PATCH", path, "unchanged", named.clone()).await.ok(200);
+    let other = json!({"organization_id": "other", "display_name": "Other"});
+    send("POST", "/v1/organizations", "other", other.clone()).await.ok(201);
+    send("POST", &format!("{path}/suspend"), "suspended", json!({})).await.ok(202);
+    house.work().await;
+    send("DELETE", path, "deleted", json!({})).await.ok(202);
+    house.work().await;
+    send("PATCH", path, "unchanged", named.clone()).await.ok(200);
+    let purge = format!("{path}/purge");
+    send("POST", &purge, "purged", json!({})).await.ok(202);
+    house.work().await;
+    for key in ["changed", "unchanged"] {
+        let erased = send("PATCH", path, key, named.clone()).await.ok(410);
+        assert_eq!(erased.code(), "answer_erased", "{key}");
+        assert_eq!(send("PATCH", path, key, json!({})).await.ok(422).code(), "idempotency_key_reused");
+    }
+    let again = send("POST", &purge, "purged", json!({})).await;
+    assert_eq!(again.ok(410).code(), "answer_erased", "it was carried out");
+    send("POST", "/v1/organizations", "other", other).await.ok(201);
 }
 
 async fn a_key_must_belong_to_its_caller(on: On) {

@@ -26,6 +26,7 @@ mod rows;
 mod shared;
 mod standby;
 mod target;
+mod triggers;
 
 #[cfg(feature = "model")]
 pub use connection::shortened::shorten_silence;
@@ -40,7 +41,7 @@ use crate::queue::{self, Queue};
 use crate::rows::{Type, Value};
 use crate::sql::Sql;
 use crate::topics::{Topic, Topics};
-use crate::{DatabaseHealth, ended};
+use crate::{DatabaseHealth, ended, trigger_missing};
 use clock::Clock;
 use committer::Committer;
 use connection::Connection;
@@ -156,6 +157,17 @@ impl Postgres {
     /// Waits until the synchronous standbys, if there are any, have everything that can be read now.
     pub async fn confirm(&self) -> Result<(), Error> {
         standby::confirm(&self.shared).await
+    }
+
+    /// Returns a sentence for each trigger of the log that is missing or disabled.
+    pub async fn missing_triggers(&self) -> Result<Vec<String>, Error> {
+        let (sql, types) = triggers::missing();
+        let rows = self.shared.rows(&sql, &types).await?;
+        let sentence = |row: Vec<Value>| match row.as_slice() {
+            [Value::Text(name), Value::Text(table)] => Some(trigger_missing(name, table)),
+            _ => None,
+        };
+        Ok(rows.into_iter().filter_map(sentence).collect())
     }
 
     /// Makes the partitions of the log that are missing.

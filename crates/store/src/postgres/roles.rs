@@ -10,7 +10,7 @@ use crate::sql::Sql;
 use tenancy_core::Error;
 
 /// Tables that `serve` can only read and append to.
-const APPEND_ONLY: &str = "tenant_audit, platform_audit, log_batches";
+const APPEND_ONLY: &str = "tenant_audit, platform_audit, log_batches, log_seals";
 
 /// Tables that `serve` can change.
 const CHANGEABLE: &str = "organizations, organization_usage, tenants, tenant_labels, tenant_versions, \
@@ -31,7 +31,7 @@ const AROUND: &str = "WITH me AS (SELECT oid, rolsuper, rolcreaterole FROM pg_ro
     home AS (SELECT n.oid, nspname, nspowner, relowner FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace \
         WHERE c.oid = 'tenant_audit'::regclass), \
     logs AS (SELECT c.oid, relname, c.relowner FROM home JOIN pg_class c ON relnamespace = home.oid \
-        WHERE relname IN ('tenant_audit', 'platform_audit', 'log_batches', 'log_floor') \
+        WHERE relname IN ('tenant_audit', 'platform_audit', 'log_batches', 'log_seals', 'log_floor') \
         OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'tenant_audit'::regclass)), \
     made AS (SELECT p.oid, proname, proowner FROM home JOIN pg_proc p ON pronamespace = home.oid \
         WHERE proname IN ('log_add_partition', 'log_drop_partition', 'log_partition_month', 'log_least_id', \
@@ -168,7 +168,7 @@ fn rights(role: &str, partitions: &[String]) -> String {
     format!(
         "REVOKE ALL ON {APPEND_ONLY}, {CHANGEABLE}, {OWNERS}{partitions} FROM {role} CASCADE; \
          REVOKE ALL ON FUNCTION {FUNCTIONS} FROM {role} CASCADE; \
-         GRANT SELECT ON schema_migrations TO {role}; \
+         GRANT SELECT ON schema_migrations, log_floor TO {role}; \
          GRANT SELECT, INSERT ON {APPEND_ONLY} TO {role}; \
          GRANT SELECT, INSERT, UPDATE, DELETE ON {CHANGEABLE} TO {role}; \
          -- Locking the row of the head needs the right to update it. No statement updates it.\n\

@@ -13,7 +13,7 @@ use tenancy_core::decision_context::from_microseconds;
 
 /// How long a connection waits for a lock of another connection. Readers never wait for the writer; this is for
 /// checkpoints.
-const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+pub const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Number of pages of 4 KiB that the write-ahead log collects before a checkpoint.
 const CHECKPOINT_PAGES: i64 = 10_000;
@@ -42,6 +42,14 @@ pub fn open_unsynced(path: &Path) -> Result<Connection, Error> {
         Ok(connection)
     };
     unsynced().map_err(|error| failed(&error))
+}
+
+/// Writes the write-ahead log to the file and empties it. Returns `false` if a reader still needs it.
+pub fn empty_log(connection: &Connection, patience: std::time::Duration) -> rusqlite::Result<bool> {
+    connection.busy_timeout(patience)?;
+    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    busy.map(|busy| busy == 0)
 }
 
 /// Creates the file with access for its owner only, if it does not exist. SQLite gives the files that it creates beside
@@ -124,6 +132,8 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     // Negative: KiB instead of pages.
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // Deleted content is overwritten with zeros, so that a purge leaves nothing in free pages.
+    connection.pragma_update(None, "secure_delete", true)?;
     // Without it, REPLACE would delete rows without firing the triggers that forbid it.
     connection.pragma_update(None, "recursive_triggers", true)
 }

@@ -1,6 +1,7 @@
 //! Migrations of the SQLite file. The file is copied first.
 
 use super::connection::{self, failed};
+use super::triggers;
 use crate::DatabaseHealth;
 use crate::database::Migrated;
 use crate::migration::{self, Applied, MIGRATIONS, Migration};
@@ -45,7 +46,10 @@ pub fn look(path: &Path) -> Result<DatabaseHealth, Error> {
     if !path.exists() {
         return migration::behind(&MIGRATIONS.iter().collect::<Vec<_>>()).map(|()| DatabaseHealth::default());
     }
-    check(&connection::open_to_look(path)?).map(|()| DatabaseHealth::default())
+    let connection = connection::open_to_look(path)?;
+    check(&connection)?;
+    let wrong = triggers::complaints(&connection).map_err(|error| failed(&error))?;
+    Ok(DatabaseHealth { wrong, warnings: Vec::new() })
 }
 
 /// Whether the file exists and has this mark.

@@ -2,10 +2,13 @@
 
 mod connection;
 mod current_rows;
+mod files;
 mod migrate;
 mod readers;
+mod triggers;
 mod writer;
 
+use files::Files;
 pub use migrate::{is_marked, look, migrate};
 pub use readers::Readers;
 use writer::Writer;
@@ -32,6 +35,8 @@ pub struct Sqlite {
     pub upkeep: writer::Upkeep,
     /// Read-only connections.
     pub readers: Arc<Readers>,
+    /// The files, to notice that they were deleted or replaced.
+    pub files: Arc<Files>,
     statements: Arc<Statements>,
     /// Permits of lists.
     lists: Arc<Semaphore>,
@@ -60,9 +65,12 @@ impl Sqlite {
         let lock = connection::FileLock::take(&path)?;
         let writing = connection::open(&path)?;
         migrate::check(&writing)?;
+        // A purge may have been interrupted before it emptied the log.
+        connection::empty_log(&writing, connection::BUSY_TIMEOUT).map_err(|error| connection::failed(&error))?;
+        let files = Arc::new(Files::of(&path));
         let (queue, intake) = queue::queue();
         let (upkeep, tasks) = writer::upkeep();
-        let writer = Writer::new(writing, connection::open_unsynced(&path)?, intake, tasks);
+        let writer = Writer::new(writing, connection::open_unsynced(&path)?, intake, tasks, Arc::clone(&files));
         let thread = std::thread::Builder::new()
             .name(THREAD.to_owned())
             .spawn(move || writer.run())
@@ -76,6 +84,7 @@ impl Sqlite {
             queue,
             upkeep,
             readers,
+            files,
             statements: Arc::new(statements),
             lists: Arc::new(Semaphore::new(MAX_LISTS_AT_ONCE)),
             thread: Arc::new(Mutex::new(Some(thread))),

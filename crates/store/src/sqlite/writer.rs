@@ -1,18 +1,21 @@
 //! The only writer: a thread that commits one batch after another, and runs upkeep between them.
 
-use super::connection::failed;
+use super::connection::{empty_log, failed};
 use super::current_rows;
+use super::files::Files;
 use crate::batch::{Flush, ReadSet, committed_at, judged, numbered, usage_rows};
 use crate::queue::{Intake, Waiting};
 use crate::rows::{Value, WriteShape};
 use crate::tables::audit::{PLATFORM_AUDIT, TENANT_AUDIT};
 use crate::tables::log_batches;
-use crate::write_kind::WRITES;
+use crate::write_kind::{WRITES, WriteKind};
 use rusqlite::{Connection, TransactionBehavior};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::judge::Judgement;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 type Task = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -85,6 +88,11 @@ impl Upkeep {
     }
 }
 
+/// How long after a purge the write-ahead log is emptied. Purges in this time share it.
+const EMPTIES_LOG_AFTER: Duration = Duration::from_millis(500);
+/// How long the writer waits for readers when it empties the log. Afterwards it tries again later.
+const READER_PATIENCE: Duration = Duration::from_millis(50);
+
 /// The writer.
 pub struct Writer {
     connection: Connection,
@@ -92,6 +100,9 @@ pub struct Writer {
     unsynced: Connection,
     intake: Intake,
     tasks: Tasks,
+    files: Arc<Files>,
+    /// When to empty the write-ahead log, because it contains data that a purge has removed.
+    empties_log_at: Option<Instant>,
     reads: Vec<String>,
     writes: Vec<String>,
     tenant_audit: String,
@@ -101,12 +112,14 @@ pub struct Writer {
 
 impl Writer {
     /// Creates a writer with its connections and channels.
-    pub fn new(connection: Connection, unsynced: Connection, intake: Intake, tasks: Tasks) -> Self {
+    pub fn new(connection: Connection, unsynced: Connection, intake: Intake, tasks: Tasks, files: Arc<Files>) -> Self {
         Self {
             connection,
             unsynced,
             intake,
             tasks,
+            files,
+            empties_log_at: None,
             reads: current_rows::statements(),
             writes: WRITES.iter().map(|kind| kind.sqlite()).collect(),
             tenant_audit: WriteShape::Insert(TENANT_AUDIT).sqlite(),
@@ -118,7 +131,7 @@ impl Writer {
     /// Runs until it is told to stop and no work is waiting.
     pub fn run(mut self) {
         // Waiting on two channels at once needs a runtime; this runtime runs nothing else.
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let Ok(runtime) = runtime else {
             tracing::error!("the SQLite writer could not start: nothing can be written");
             return;
@@ -128,6 +141,7 @@ impl Writer {
                 tokio::select! {
                     biased;
                     Some(task) = self.tasks.urgent.recv() => Next::Urgent(task),
+                    () = at(self.empties_log_at) => Next::EmptyLog,
                     Some(task) = self.tasks.tasks.recv() => Next::Task(task),
                     batch = self.intake.next_half() => batch.map_or(Next::End, Next::Batch),
                     () = heard(&mut self.tasks.stopped) => Next::Stop,
@@ -137,6 +151,7 @@ impl Writer {
                 Next::Urgent(task) => task(&mut self.unsynced),
                 Next::Task(task) => task(&mut self.connection),
                 Next::Batch(batch) => self.batch(batch),
+                Next::EmptyLog => self.empty_log(),
                 Next::Stop => {
                     self.intake.close();
                     self.tasks.tasks.close();
@@ -147,12 +162,23 @@ impl Writer {
         }
     }
 
+    fn empty_log(&mut self) {
+        let emptied = empty_log(&self.connection, READER_PATIENCE);
+        if let Err(error) = &emptied {
+            tracing::warn!(%error, "the write-ahead log could not be emptied after a purge");
+        }
+        self.empties_log_at = if emptied == Ok(true) { None } else { Some(Instant::now() + EMPTIES_LOG_AFTER) };
+    }
+
     fn batch(&mut self, members: Vec<Waiting>) {
         match self.commit(&members) {
             Ok((judgement, first)) => self.intake.tell(members, judgement, first),
             // One member caused the error: commit each alone, so that only that member fails. If the file cannot be
             // written, no member is the cause, and each retry would wait for the file again.
-            Err(error) if members.len() > 1 && !matches!(error, Error::Unavailable | Error::OutcomeUnknown) => {
+            Err(error)
+                if members.len() > 1
+                    && !matches!(error, Error::Unavailable | Error::DatabaseGone | Error::OutcomeUnknown) =>
+            {
                 members.into_iter().for_each(|member| self.batch(vec![member]))
             }
             Err(error) => {
@@ -161,7 +187,7 @@ impl Writer {
                     tracing::error!(%error, %correlation_id, "a change could not be committed");
                     waiting.tell(Err(error.clone()));
                 }
-                if error == Error::Unavailable {
+                if matches!(error, Error::Unavailable | Error::DatabaseGone) {
                     self.intake.refuse(&error);
                 }
             }
@@ -173,6 +199,7 @@ impl Writer {
     fn commit(&mut self, members: &[Waiting]) -> Result<(Judgement, i64), Error> {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| failed(&e))?;
+        self.files.check()?;
         let found = current_rows::read(&transaction, &self.reads, &ReadSet::of(members, false))?;
         let judgement = judged(members, &found);
         let usages = usage_rows(&judgement);
@@ -194,7 +221,20 @@ impl Writer {
         let batch = [Value::Int(last + flush.events), Value::Int(last + 1), Value::Time(committed_at(members))];
         each(&transaction, &self.log_batches, true, [batch])?;
         transaction.commit().map_err(|error| not_committed(&error))?;
+        // A change in a deleted file is lost: it must not be answered.
+        self.files.check()?;
+        if !flush.rows[WriteKind::DeletePrivate.index()].is_empty() {
+            self.empties_log_at.get_or_insert(Instant::now() + EMPTIES_LOG_AFTER);
+        }
         Ok((judgement, last + 1))
+    }
+}
+
+/// Resolves at a time, or never.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -212,6 +252,7 @@ enum Next {
     Urgent(Task),
     Task(Task),
     Batch(Vec<Waiting>),
+    EmptyLog,
     Stop,
     End,
 }
@@ -275,7 +316,8 @@ mod tests {
         assert_eq!((synchronous(&connection), synchronous(&unsynced)), (2, 1), "FULL, and NORMAL");
         let (queue, intake) = crate::queue::queue();
         let (upkeep, tasks) = upkeep();
-        let writer = std::thread::spawn(|| Writer::new(connection, unsynced, intake, tasks).run());
+        let files = Arc::new(Files::of(&path));
+        let writer = std::thread::spawn(|| Writer::new(connection, unsynced, intake, tasks, files).run());
         let order = Arc::new(Mutex::new(Vec::new()));
         let noted = |name: &'static str| {
             let order = Arc::clone(&order);

@@ -5,7 +5,9 @@ use crate::current_rows::{Read, columns};
 use crate::list::{bad_cursor, converted, cursor, limit, number, place, text_of, unread};
 use crate::page::{Listed, Page, Unreadable};
 use crate::rows::{Column, Corrupt, Dialect, Field, Record, Table, Type, Value, described};
+use crate::seals::event_columns;
 use crate::sql::Sql;
+use serde_json::Value as Json;
 use tenancy_core::decision_context::least_audit_id;
 use tenancy_core::event::{Event, EventType, Private};
 use tenancy_core::ids::{AuditId, CorrelationId, TenantId};
@@ -151,6 +153,8 @@ pub struct LoggedEvent {
     pub position: i64,
     /// The event, with its private data if they are still kept.
     pub event: Event,
+    /// Whether the private data do not have the digest in the event: they were changed later. They are then left out.
+    pub tampered: bool,
 }
 
 /// Epoch of the log's order. It changes when a database is restored to an earlier time; cursors of another epoch are
@@ -220,18 +224,11 @@ pub(crate) fn log_sql(dialect: Dialect, scope: &Scope, filter: &AuditFilter, aft
 /// Columns of the log, the same for both tables, with the private data of each row.
 fn log_select(dialect: Dialect, platform: bool) -> String {
     let table = if platform { PLATFORM_AUDIT } else { TENANT_AUDIT };
-    let column = |column: &Column| match (platform, column.name, dialect) {
-        (true, "tenant_id", Dialect::Postgres) => "NULL::text AS tenant_id".to_owned(),
-        (true, "tenant_id", Dialect::Sqlite) => "NULL AS tenant_id".to_owned(),
-        (_, "payload", Dialect::Postgres) => "l.payload::text AS payload".to_owned(),
-        (_, name, _) => format!("l.{name} AS {name}"),
-    };
-    let columns: Vec<_> = TENANT_AUDIT.columns.iter().map(column).collect();
+    let columns = event_columns(dialect, platform);
     let tenant = if platform { "''" } else { "l.tenant_id" };
     format!(
-        "SELECT {}, p.salt AS salt, p.content AS content FROM {} l LEFT JOIN audit_private p \
+        "SELECT {columns}, p.salt AS salt, p.content AS content FROM {} l LEFT JOIN audit_private p \
          ON p.tenant_id = {tenant} AND p.audit_id = l.audit_id",
-        columns.join(", "),
         table.name
     )
 }
@@ -262,13 +259,19 @@ fn next_millisecond(time: Timestamp) -> Timestamp {
 }
 
 fn logged(mut row: Vec<Value>) -> Result<LoggedEvent, Corrupt> {
-    let content = <Option<serde_json::Value> as Field>::take(row.pop().unwrap_or(Value::Null))?;
+    // Content that cannot be read was changed, too.
+    let content =
+        row.pop().filter(|content| *content != Value::Null).map(|content| <Json as Field>::take(content).ok());
     let salt = <Option<String> as Field>::take(row.pop().unwrap_or(Value::Null))?;
     let row = AuditRow::from_values(row)?;
     let position = row.position;
     let mut event = row.into_event();
-    event.private = salt.zip(content).map(|(salt, content)| Private { salt, content });
-    Ok(LoggedEvent { position, event })
+    let is_there = content.is_some();
+    let private = salt.zip(content.flatten()).map(|(salt, content)| Private { salt, content });
+    let digest = event.payload.get("private_digest").and_then(Json::as_str);
+    event.private = private.filter(|private| digest == Some(private.digest().as_str()));
+    let tampered = is_there && event.private.is_none();
+    Ok(LoggedEvent { position, event, tampered })
 }
 
 fn log_place(page: &Page) -> Result<Option<i64>, Error> {

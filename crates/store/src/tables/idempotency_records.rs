@@ -7,6 +7,7 @@ use crate::rows::{Record, Type, WriteShape, described};
 use jiff::Timestamp;
 use tenancy_core::Error;
 use tenancy_core::changes::IdempotencyRecord;
+use tenancy_core::ids::TenantId;
 use tenancy_core::json::Object;
 
 described!(
@@ -19,23 +20,29 @@ described!(
         body: String,
         created_at: Timestamp,
         expires_at: Timestamp,
+        tenant_id: Option<TenantId>,
     }
 );
 
 /// Inserts responses.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
 
+/// Erases all responses about a tenant that is purged. The record stays, so that a repeated request has no second
+/// effect.
+pub const ERASE_OF_TENANT: WriteShape =
+    WriteShape::UpdateAll { table: TABLE, by: "tenant_id", set: &["status", "headers", "body"] };
+
 /// Finds a response by its digest.
 pub const BY_DIGEST: ByKey = ByKey { table: TABLE, condition: "digest = {}" };
 
 /// Reads which responses are stored.
 pub const CURRENT: Read = Read {
-    columns: "digest, request_digest, status, headers, body, created_at, expires_at",
+    columns: "digest, request_digest, status, headers, body, created_at, expires_at, tenant_id",
     table: "idempotency_records",
     key: "digest",
     and: "",
     lock: false,
-    types: &[Type::Text, Type::Text, Type::Int, Type::Json, Type::Text, Type::Time, Type::Time],
+    types: &[Type::Text, Type::Text, Type::Int, Type::Json, Type::Text, Type::Time, Type::Time, Type::Text],
     keys: |needs| &needs.answers,
     put: |found, row| {
         let record = IdempotencyRecord::from_values(row)?;

@@ -12,6 +12,7 @@ pub mod holds;
 pub mod idempotency_records;
 pub mod jobs;
 pub mod log_batches;
+pub mod log_seals;
 pub mod organization_usage;
 pub mod organizations;
 pub mod tenant_labels;
@@ -39,4 +40,5 @@ pub const TABLES: &[&crate::rows::Table] = &[
     audit::PLATFORM_AUDIT,
     audit_private::TABLE,
     log_batches::TABLE,
+    log_seals::TABLE,
 ];

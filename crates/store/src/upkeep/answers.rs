@@ -2,9 +2,9 @@
 //! it), and expired responses.
 
 use crate::Store;
-use crate::rows::{Record, Type, Value};
+use crate::rows::{Field as _, Record, Type, Value};
 use crate::sql::Sql;
-use crate::tables::{api_keys, idempotency_records};
+use crate::tables::{api_keys, idempotency_records, tenants};
 use tenancy_core::Error;
 use tenancy_core::changes::IdempotencyRecord;
 use tenancy_core::ids::KeyId;
@@ -12,7 +12,7 @@ use tenancy_core::ids::KeyId;
 impl Store {
     /// Stores the response of a request that changed nothing. If an unexpired response exists for its Idempotency-Key,
     /// returns that response instead. Stores nothing for an API key that has changed since this version of it was read,
-    /// for example because it was revoked.
+    /// for example because it was revoked, and nothing about a tenant that is purged.
     ///
     /// # Errors
     /// Same as [`Store::claim`].
@@ -22,21 +22,23 @@ impl Store {
         caller: &KeyId,
         version: i64,
     ) -> Result<Option<IdempotencyRecord>, Error> {
-        let digest = record.digest.clone();
+        let (digest, tenant) = (record.digest.clone(), record.tenant_id.clone());
         let columns = idempotency_records::TABLE.columns;
         let mut sql = Sql::new(self.dialect(), "");
         let values = columns.iter().zip(record.values()).map(|(column, value)| sql.bind(column.ty, value));
         let values = values.collect::<Vec<_>>().join(", ");
         let key = sql.bind(Type::Text, Value::Text(caller.to_string()));
         let version = sql.bind(Type::Int, Value::Int(version));
+        let tenant = sql.bind(Type::Text, tenant.put());
         let names = columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
-        let (into, keys) = (idempotency_records::TABLE.name, api_keys::TABLE.name);
+        let (into, keys, tenants) = (idempotency_records::TABLE.name, api_keys::TABLE.name, tenants::TABLE.name);
         let now = sql.bind(Type::Time, Value::Time(self.now()));
         let set =
             columns.iter().map(|column| format!("{0} = excluded.{0}", column.name)).collect::<Vec<_>>().join(", ");
         sql.text = format!(
             "INSERT INTO {into} ({names}) SELECT {values} \
              WHERE EXISTS (SELECT 1 FROM {keys} WHERE key_id = {key} AND version = {version}) \
+             AND NOT EXISTS (SELECT 1 FROM {tenants} WHERE tenant_id = {tenant} AND purged_at IS NOT NULL) \
              ON CONFLICT (digest) DO UPDATE SET {set} WHERE {into}.expires_at <= {now} RETURNING digest"
         );
         match self.write(sql, vec![Type::Text]).await?.is_empty() {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use tenancy_core::Error;
 use tenancy_core::action::Action;
-use tenancy_core::changes::{Conflict, IdempotencyRecord};
+use tenancy_core::changes::{Conflict, ERASED, IdempotencyRecord};
 use tenancy_core::job::{Failure, FailureCode};
 use tenancy_core::json::{Object, merge_patch};
 use tenancy_core::rules::lifecycle::{Suspension, request, suspend};
@@ -133,17 +133,87 @@ async fn must_empty_what_may_be_personal_with_a_purge(database: &Database, table
     bench.commit(purged.changes).await.unwrap();
 
     let after = tables();
-    // A stored response may contain the tenant: it belongs to the key of the request, and is kept for 24 hours only.
     // Usage rows contain the names of quotas; outdated rows are kept until upkeep removes them.
     let older_sums = (bench.name == "postgres").then_some("organization_usage");
-    assert_eq!(standing(&after, PERSONAL), BTreeSet::from_iter(older_sums.into_iter().chain(["idempotency_records"])));
+    assert_eq!(standing(&after, PERSONAL), BTreeSet::from_iter(older_sums));
+    let erased = bench.store.answer("digest").await.unwrap().unwrap();
+    assert_eq!((erased.status, erased.body.as_str(), erased.headers.len()), (ERASED, "", 0), "the record stays");
     bench.store.remove_expired().await.unwrap();
     assert_eq!(standing(&tables(), PERSONAL), BTreeSet::new());
     assert_eq!(others(&after), others(&before), "rows of other tenants");
+    if let Database::Sqlite(path) = database {
+        nothing_stays_in_the_files(path, &[PERSONAL]).await;
+        assert!(occurs(&std::fs::read(path).unwrap(), "Another Name"), "the log was written to the file");
+    }
     assert!(!standing(&after, "Another Name").is_empty());
     assert_eq!(bench.snapshot("acme-eu").await, purged.snapshot);
     the_log_stays(&said, &log(&bench).await);
     a_tombstone_stays(&bench, &purged.snapshot).await;
+}
+
+fn occurs(bytes: &[u8], text: &str) -> bool {
+    String::from_utf8_lossy(bytes).contains(text)
+}
+
+/// The database and its write-ahead log contain none of these texts soon, also not in free pages.
+async fn nothing_stays_in_the_files(path: &std::path::Path, texts: &[&str]) {
+    let log = std::path::PathBuf::from(format!("{}-wal", path.display()));
+    let left = || {
+        let found = [path, &log].map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned());
+        let is_left = |text: &&&str| found.iter().any(|found| found.contains(**text));
+        texts.iter().filter(is_left).copied().collect::<Vec<_>>()
+    };
+    for _ in 0..50 {
+        if left().is_empty() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(left(), Vec::<&str>::new());
+}
+
+/// Many tenants in any order: pages are split and rows move between them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn must_leave_nothing_of_many_purged_tenants_in_the_sqlite_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tenancy.db");
+    let database = Database::Sqlite(path.clone());
+    database.migrate(false).await.unwrap();
+    let bench = Bench::on(&database).await;
+    bench.organization("acme", json!({})).await;
+    let marker = |number: u64| format!("Zimmermann-{number:03}-Zoe");
+    let document = |number: u64, more: &str| {
+        let mut document = personal(&format!("t-{}", number * 7919 % 1009));
+        let text = format!("{}{more}", marker(number));
+        let fields = json!({"display_name": text, "labels": {"owner": text}, "aliases": {"crm": text},
+            "quotas": {"odd": text}, "billing": {"invoices": {"to": text}}, "desired_state": "Suspended"});
+        merge_patch(&mut document, &fields);
+        document["webhooks"][0]["url"] = json!(format!("https://hooks.example.com/{text}"));
+        document
+    };
+    let numbers = 0..120;
+    for number in numbers.clone() {
+        bench.register(&document(number, "")).await.unwrap();
+    }
+    bench.drain().await;
+    for number in numbers.clone() {
+        let id = format!("t-{}", number * 7919 % 1009);
+        let longer = document(number, &"+".repeat(usize::try_from(number).unwrap() + 1));
+        let changed = bench.change(&bench.snapshot(&id).await, &longer, &[]).unwrap();
+        bench.commit(changed.changes).await.unwrap();
+    }
+    let gone: Vec<_> = numbers.filter(|number| number % 3 == 0).collect();
+    for action in [Action::Delete, Action::Purge] {
+        for number in &gone {
+            let snapshot = bench.snapshot(&format!("t-{}", number * 7919 % 1009)).await;
+            let asked = request(&bench.declared, &snapshot, action, &mut bench.context()).unwrap();
+            bench.commit(asked.changes).await.unwrap();
+        }
+        bench.drain().await;
+    }
+    let markers: Vec<_> = gone.into_iter().map(marker).collect();
+    nothing_stays_in_the_files(&path, &markers.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert!(occurs(&std::fs::read(&path).unwrap(), &marker(1)));
 }
 
 /// Sets labels on the organization, then changes them.
@@ -167,7 +237,8 @@ async fn lead_a_life(bench: &Bench) {
         headers: Object::new(),
         body: format!("{{\"display_name\": \"{PERSONAL}\"}}"),
         created_at: bench.store.now(),
-        expires_at: bench.store.now(),
+        expires_at: bench.store.now() + jiff::SignedDuration::from_hours(24),
+        tenant_id: None,
     };
     registration.changes.as_mut().unwrap().store_answer(answer);
     bench.commit(registration.changes).await.unwrap();

@@ -9,4 +9,5 @@ mod log;
 mod readable;
 mod record;
 mod roles;
+mod seals;
 mod search;

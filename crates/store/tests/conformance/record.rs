@@ -336,6 +336,7 @@ fn answer(bench: &Bench, digest: &str, body: &str, hours: i64) -> IdempotencyRec
         body: body.to_owned(),
         created_at: now,
         expires_at: now + SignedDuration::from_hours(hours),
+        tenant_id: None,
     }
 }
 

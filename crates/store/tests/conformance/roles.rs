@@ -128,12 +128,14 @@ async fn must_take_from_the_serving_role_what_it_had_before() {
         ("IN ('platform_audit')", "INSERT SELECT"),
         ("IN ('log_batches')", "INSERT SELECT"),
         ("IN ('log_head')", "SELECT UPDATE"),
+        ("IN ('log_seals')", "INSERT SELECT"),
         ("IN ('schema_migrations')", "SELECT"),
+        ("IN ('log_floor')", "SELECT"),
         ("IN ('api_keys')", "DELETE INSERT SELECT UPDATE"),
     ] {
         assert_eq!(database.value(&format!("{rights} {tables}")), left, "{tables}");
     }
-    for none in ["LIKE 'tenant_audit_2%'", "IN ('log_floor', 'schema_lock')"] {
+    for none in ["LIKE 'tenant_audit_2%'", "IN ('schema_lock')"] {
         assert_eq!(database.rows(&format!("{rights} {none}")), [[None::<String>]], "{none}");
     }
     let calls = "SELECT has_function_privilege('serving', 'log_drop_partition(text)', 'EXECUTE')";

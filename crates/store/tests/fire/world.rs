@@ -192,6 +192,7 @@ pub fn answer(of: &str, now: tenancy_core::Timestamp, request: u64) -> Idempoten
         body: r#"{"b": 1, "a": "ü"}"#.to_owned(),
         created_at: now,
         expires_at: now,
+        tenant_id: None,
     }
 }
 

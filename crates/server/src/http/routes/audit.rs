@@ -4,7 +4,7 @@ use crate::http::caller::By;
 use crate::http::path::Named;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
-use crate::http::respond;
+use crate::http::respond::{self, json};
 use crate::http::server::Server;
 use crate::operations::audit;
 use axum::extract::State;
@@ -12,6 +12,7 @@ use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::event::AuditEvent as EventView;
 use tenancy_api::list::List;
+use tenancy_api::verification::LogVerification as VerificationView;
 use tenancy_core::Error;
 use tenancy_core::event::EventType;
 use tenancy_core::ids::CorrelationId;
@@ -42,7 +43,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Quer
     let count = listed.items.len();
     let render = move || {
         let viewpoint = caller.viewpoint(&server.tenancy);
-        respond::page(&listed, |logged| EventView::of(viewpoint, logged.position, &logged.event))
+        respond::page(&listed, |logged| EventView::of(viewpoint, logged.position, &logged.event, logged.tampered))
     };
     respond::listed(count, render).await
 }
@@ -76,9 +77,36 @@ pub async fn of_tenant(
     let count = listed.items.len();
     let render = move || {
         let viewpoint = caller.viewpoint(&server.tenancy);
-        respond::page(&listed, |logged| EventView::of(viewpoint, logged.position, &logged.event))
+        respond::page(&listed, |logged| EventView::of(viewpoint, logged.position, &logged.event, logged.tampered))
     };
     respond::listed(count, render).await
+}
+
+/// Verifies a part of the audit log against its seals.
+///
+/// The server seals the log within about a second of each commit. The verification finds events that were changed,
+/// removed or inserted after they were sealed, positions without an event or with several, and personal data that does
+/// not fit its event. It ends at the first fault. If there is a `next`, repeat the request with it as `after` until
+/// there is none.
+#[utoipa::path(
+    get, path = "/v1/audit/verification", tag = "audit", operation_id = "verify_audit",
+    params(("after" = Option<String>, Query, description = "Value of `next` from the previous part.")),
+    responses((status = 200, body = VerificationView)),
+)]
+pub async fn verify(State(server): State<Arc<Server>>, By(caller): By, mut query: Query) -> Result<Response, Problem> {
+    let after = query.text("after")?;
+    query.no_others()?;
+    let verified = audit::verify(&server.tenancy, &caller, after).await?;
+    json(&VerificationView {
+        events: verified.events,
+        expired: verified.expired,
+        seals: verified.seals,
+        sealed_position: verified.sealed_position,
+        position: verified.position,
+        digest: verified.digest,
+        fault: verified.fault.as_ref().map(Into::into),
+        next: verified.next,
+    })
 }
 
 fn read(mut query: Query) -> Result<(AuditFilter, Page), Error> {
