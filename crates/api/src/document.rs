@@ -145,6 +145,15 @@ pub struct Suspension {
     pub until: Option<String>,
 }
 
+/// Body of `purge`. All fields are optional.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"early": true}))]
+pub struct Purge {
+    /// Purge before the grace period ends. This requires a permission of its own, which admins have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early: Option<bool>,
+}
+
 /// Body of `activate`. All fields are optional.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"hold": "billing"}))]

@@ -85,7 +85,9 @@ impl Tenancy {
         let mut random = [0; 32];
         getrandom::fill(&mut random)
             .map_err(|error| Error::Internal(format!("the system's random number generator failed: {error}")))?;
-        Ok(DecisionContext::new(self.store.now(), random, request.caller.actor(), request.correlation_id.clone()))
+        let (caller, correlation_id) = (&request.caller, request.correlation_id.clone());
+        let context = DecisionContext::new(self.store.now(), random, caller.actor(), correlation_id);
+        Ok(context.with_authority(caller.authority()))
     }
 
     /// Runs `work` to completion, even if the caller is cancelled. When a client disconnects, its handler's future is

@@ -2,7 +2,7 @@
 
 use super::change_builder::ChangeBuilder;
 use super::gates::gates;
-use super::{Decision, redaction};
+use super::{Decision, protections, redaction};
 use crate::changes::{Guard, Write};
 use crate::decision_context::DecisionContext;
 use crate::declared::Declared;
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 ///
 /// # Errors
 /// [`Error::Invalid`] for fields that cannot change, [`Error::Gated`], [`Error::NotNow`] for an archived or purged
-/// tenant.
+/// tenant, [`Error::FieldsForbidden`] for a protection that the actor may not remove.
 pub fn change(
     declared: &Declared,
     snapshot: &TenantSnapshot,
@@ -51,6 +51,8 @@ pub fn change(
         let id = &snapshot.tenant.tenant_id;
         return Err(Error::NotNow(format!("tenant {id} is Archived: undelete it before you change its manifest")));
     }
+    let mut warnings = warnings;
+    warnings.extend(protections::fields(&before, manifest, context)?);
     let refused = gates(&before, manifest, allow);
     if !refused.is_empty() {
         return Err(Error::Gated(refused));

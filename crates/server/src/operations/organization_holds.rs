@@ -66,7 +66,7 @@ impl Command for Activate {
     ) -> Result<Decided<Written>, Error> {
         let known = find(tenancy, caller, &self.organization).await?;
         self.precondition.check_whole(None, known.organization.version, known.organization.counter)?;
-        let decision = release(&known.organization, &known.holds, self.hold.as_deref(), context)?;
+        let decision = release(&tenancy.declared, &known.organization, &known.holds, self.hold.as_deref(), context)?;
         Ok(written(decision, known.usage))
     }
 }
@@ -99,7 +99,7 @@ impl Command for ReleaseExpired {
         if !known.holds.iter().any(|hold| hold.kind == self.hold && hold.until.is_some_and(over)) {
             return Ok(Decided { outcome: (), changes: None });
         }
-        let decision = release(&known.organization, &known.holds, Some(&self.hold), context)?;
+        let decision = release(&tenancy.declared, &known.organization, &known.holds, Some(&self.hold), context)?;
         Ok(Decided { outcome: (), changes: decision.changes })
     }
 }

@@ -18,6 +18,7 @@ mod methods;
 mod organization_holds;
 mod paging;
 mod preconditions;
+mod protections;
 mod refusals;
 mod refused_calls;
 mod representations;

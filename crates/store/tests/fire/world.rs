@@ -169,7 +169,7 @@ impl World {
 fn held(bench: &Bench, known: &OrganizationRecord, chance: &mut Chance) -> Result<Option<Changes>, Error> {
     let (context, kind) = (&mut bench.context(), if chance.one_in(2) { "billing" } else { "abuse" });
     if chance.one_in(2) {
-        return Ok(organization_holds::release(&known.organization, &known.holds, Some(kind), context)?.changes);
+        return Ok(organization_holds::release(&bench.declared, &known.organization, &known.holds, Some(kind), context)?.changes);
     }
     let reason = Some(format!("reason {}", chance.below(3)));
     let suspension = Suspension { hold: Some(kind.to_owned()), reason, until: None };
