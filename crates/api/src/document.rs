@@ -68,7 +68,7 @@ pub struct TenantManifest {
 pub struct EnvironmentManifest {
     /// Name of the environment: a declared name, unique within the tenant.
     pub name: String,
-    /// Region of the environment. Defaults to the region of the tenant.
+    /// Region of the environment. If omitted, the environment follows the region of the tenant and moves with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// Isolation from other tenants. Defaults to `strict`.

@@ -4,7 +4,6 @@
 //! can keep data. The rules check these permissions themselves, so that they hold on every path of a change.
 
 use crate::apikey::Role;
-use crate::error::Error;
 use crate::permission::{Operation, key_may};
 use crate::scope::Scope;
 
@@ -26,17 +25,6 @@ impl Authority {
             Self::Everything => true,
             Self::Key(role, scope) => key_may(*role, scope, operation),
             Self::Nothing => false,
-        }
-    }
-
-    /// Checks that the actor may do `operation`. `concerns` names what it would be done to.
-    ///
-    /// # Errors
-    /// [`Error::Forbidden`].
-    pub fn require(&self, operation: Operation, concerns: &str) -> Result<(), Error> {
-        match self.may(operation) {
-            true => Ok(()),
-            false => Err(Error::Forbidden(format!("{concerns}: {}", self.refusal(operation)))),
         }
     }
 

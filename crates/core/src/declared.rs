@@ -69,7 +69,9 @@ impl Default for Declared {
         let quota = |name: &str, unit: &str| (name.to_owned(), QuotaKey { unit: unit.to_owned(), sums: true });
         let region =
             |name: &str, jurisdiction: &str| (name.to_owned(), Region { jurisdiction: jurisdiction.to_owned() });
-        let hold = |name: &str, suspends, keeps_data| (name.to_owned(), HoldKind { suspends, keeps_data, released_by_another: false });
+        let hold = |name: &str, suspends, keeps_data| {
+            (name.to_owned(), HoldKind { suspends, keeps_data, released_by_another: false })
+        };
         Self {
             environments: ["dev", "stage", "prod"].map(str::to_owned).to_vec(),
             quotas: BTreeMap::from([

@@ -16,6 +16,7 @@ use crate::key_usage;
 use crate::metrics::Metrics;
 use crate::refusals;
 use crate::tenancy::Tenancy;
+use crate::undeclared;
 use std::sync::Arc;
 use std::time::Duration;
 use tenancy_core::Error;
@@ -46,6 +47,7 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     let drain = Duration::from_secs(config.limits.drain_timeout_seconds);
     let tasks = TaskTracker::new();
     let background = background(&tenancy, &metrics, &config.jobs, drain, &stop, &tasks);
+    tasks.spawn(undeclared::run(Arc::clone(&tenancy), stop.clone()));
     let server = Arc::new(Server {
         tenancy: Arc::clone(&tenancy),
         limits: config.limits.clone(),

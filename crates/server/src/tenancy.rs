@@ -6,6 +6,7 @@ use crate::key_names::KeyNames;
 use crate::key_usage::KeyUsage;
 use crate::metrics::Commits;
 use crate::refusals::Refusals;
+use crate::undeclared::Undeclared;
 use std::sync::Arc;
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
@@ -36,6 +37,8 @@ pub struct Tenancy {
     pub commits: Commits,
     /// Queues for operations that repeatedly lose to concurrent changes.
     pub contention: Contention,
+    /// Names in use that are not declared.
+    pub undeclared: Undeclared,
     writes: TaskTracker,
 }
 
@@ -68,6 +71,7 @@ impl Tenancy {
             refusals: Refusals::default(),
             commits: Commits::default(),
             contention: Contention::default(),
+            undeclared: Undeclared::default(),
             writes: TaskTracker::new(),
         })
     }

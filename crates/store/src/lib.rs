@@ -17,6 +17,7 @@ mod model;
 mod snapshot;
 #[cfg(feature = "model")]
 pub use model::Next;
+pub mod names_in_use;
 pub mod page;
 mod postgres;
 mod queue;

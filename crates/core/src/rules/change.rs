@@ -10,10 +10,10 @@ use crate::environment::{Environment, EnvironmentVersion};
 use crate::error::Error;
 use crate::event::{Event, EventType};
 use crate::ids::TenantId;
-use crate::json::{Difference, Pointer, differences};
+use crate::json::{Difference, Pointer};
 use crate::manifest::{EnvironmentManifest, Manifest, WebhookManifest};
 use crate::organization::Usage;
-use crate::quotas::counted_values;
+use crate::quotas::counted_usage;
 use crate::snapshot::TenantSnapshot;
 use crate::tenant::{State, TenantVersion};
 use crate::violation::Violation;
@@ -36,7 +36,7 @@ pub fn change(
     let before = Manifest::of(snapshot);
     // A manifest without a tenant id belongs to the tenant that it is applied to.
     let manifest = &Manifest { tenant_id: manifest.tenant_id.clone().or(before.tenant_id.clone()), ..manifest.clone() };
-    let differences = differences(&before.document(), &manifest.document());
+    let differences = before.differences(manifest);
     if differences.is_empty() {
         return Ok(Decision { snapshot: snapshot.clone(), changes: None, warnings });
     }
@@ -103,11 +103,16 @@ fn tenant_row(builder: &mut ChangeBuilder<'_>, manifest: &Manifest, differences:
 }
 
 fn usage(builder: &mut ChangeBuilder<'_>, before: &Manifest, after: &Manifest) {
-    let usage = |manifest: &Manifest| Usage { tenants: 0, quotas: counted_values(&manifest.quotas) };
-    let change = usage(before).until(&usage(after));
+    let change = counted(before).until(&counted(after));
     if !change.is_nothing() {
         builder.guards.push(Guard::OrganizationRoom(after.organization_id.clone(), change));
     }
+}
+
+/// Returns what the quotas of a tenant count in the usage of its organization.
+pub(super) fn counted(manifest: &Manifest) -> Usage {
+    let environments = manifest.environments.iter().map(|entry| &entry.quotas);
+    Usage { tenants: 0, quotas: counted_usage(&manifest.quotas, environments) }
 }
 
 fn environments(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
@@ -144,12 +149,13 @@ fn changed_environment(
     known: &Environment,
     entry: &EnvironmentManifest,
 ) -> Environment {
-    let differences = differences(&environment_entry(known).document(), &entry.document());
+    let differences = environment_entry(known).differences(entry);
     if differences.is_empty() {
         return known.clone();
     }
     let environment = Environment {
         region: entry.region.clone(),
+        region_given: entry.region_given,
         isolation_level: entry.isolation_level,
         quotas: entry.quotas.clone(),
         retention_days: entry.retention_days,
@@ -217,6 +223,7 @@ pub fn environment_entry(environment: &Environment) -> EnvironmentManifest {
     EnvironmentManifest {
         name: environment.name.clone(),
         region: environment.region.clone(),
+        region_given: environment.region_given,
         isolation_level: environment.isolation_level,
         quotas: environment.quotas.clone(),
         retention_days: environment.retention_days,
@@ -271,6 +278,7 @@ pub(super) fn new_environment(
         tenant_id: tenant_id.clone(),
         name: entry.name.clone(),
         region: entry.region.clone(),
+        region_given: entry.region_given,
         isolation_level: entry.isolation_level,
         quotas: entry.quotas.clone(),
         retention_days: entry.retention_days,

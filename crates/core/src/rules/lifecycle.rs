@@ -1,8 +1,8 @@
 //! Places and releases holds, and requests transitions.
 
-use super::{Decision, protections};
 use super::change_builder::ChangeBuilder;
 use super::outcome::make_way;
+use super::{Decision, protections};
 use crate::action::Action;
 use crate::changes::Write;
 use crate::decision_context::{DecisionContext, cut};
@@ -12,8 +12,8 @@ use crate::error::Error;
 use crate::event::EventType;
 use crate::hold::{DEFAULT_HOLD, Held, Hold, MAX_REASON_LENGTH_BYTES};
 use crate::json::Pointer;
-use crate::permission::Operation;
 use crate::lifecycle::{Situation, check, next_action, suspending_holds};
+use crate::permission::Operation;
 use crate::snapshot::TenantSnapshot;
 use crate::tenant::{DesiredState, State};
 use jiff::Timestamp;
@@ -244,7 +244,7 @@ pub fn purge_early(
 ) -> Result<Decision, Error> {
     let ends_at = snapshot.tenant.facts.purge_after.filter(|at| *at > context.now);
     let Some(ends_at) = ends_at else { return request(declared, snapshot, Action::Purge, context) };
-    context.authority.require(Operation::PurgeEarly, &format!("the grace period ends at {ends_at}"))?;
+    protections::require(Operation::PurgeEarly, &format!("the grace period ends at {ends_at}"), context)?;
     check(declared, snapshot, Action::Purge, ends_at)?;
     let mut builder = ChangeBuilder::new(declared, snapshot, context);
     builder.queue(Action::Purge, "early request");

@@ -12,13 +12,24 @@ use crate::quotas::purge_after_days;
 use crate::violation::Violation;
 use jiff::Timestamp;
 
+/// Checks that the actor may do `operation`. `concerns` names what it would be done to.
+///
+/// # Errors
+/// [`Error::Forbidden`].
+pub(super) fn require(operation: Operation, concerns: &str, context: &DecisionContext) -> Result<(), Error> {
+    match context.authority.may(operation) {
+        true => Ok(()),
+        false => Err(Error::Forbidden(format!("{concerns}: {}", context.authority.refusal(operation)))),
+    }
+}
+
 /// Checks that the actor may release a hold.
 ///
 /// # Errors
 /// [`Error::Forbidden`].
 pub(super) fn release(declared: &Declared, hold: &Hold, context: &DecisionContext) -> Result<(), Error> {
     if declared.keeps_data(&hold.kind) {
-        context.authority.require(Operation::ReleaseKeptData, &format!("hold {} keeps data", hold.described()))?;
+        require(Operation::ReleaseKeptData, &format!("hold {} keeps data", hold.described()), context)?;
     }
     let placed_it = hold.placed_by == context.actor.to_string();
     // A part of the product releases a hold whose end has come, whoever placed it.
@@ -53,11 +64,7 @@ pub(super) fn placed_by(declared: &Declared, hold: &Hold, actor: String) -> Stri
 ///
 /// # Errors
 /// [`Error::FieldsForbidden`] with the fields, if the actor may change tenants but not remove these protections.
-pub(super) fn fields(
-    before: &Manifest,
-    after: &Manifest,
-    context: &DecisionContext,
-) -> Result<Vec<Violation>, Error> {
+pub(super) fn fields(before: &Manifest, after: &Manifest, context: &DecisionContext) -> Result<Vec<Violation>, Error> {
     let root = Pointer::root();
     let mut removed = Vec::new();
     if before.deletion_protection && !after.deletion_protection {

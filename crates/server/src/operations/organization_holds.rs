@@ -73,7 +73,7 @@ impl Command for Activate {
 
 fn written(decision: HoldsDecision, usage: Usage) -> Decided<Written> {
     let HoldsDecision { organization, holds, changes } = decision;
-    Decided { outcome: Written { organization, usage, holds, created: false }, changes }
+    Decided { outcome: Written { organization, usage, holds, created: false, warnings: Vec::new() }, changes }
 }
 
 /// Releases an expired hold on an organization.

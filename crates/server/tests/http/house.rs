@@ -276,7 +276,7 @@ impl House {
     pub async fn beside(&self) -> Self {
         let database = Database::Postgres(self.postgres.as_ref().expect("PostgreSQL").url());
         let tenancy = Tenancy::new(database.open().await.expect("open"), Declared::default());
-        Self::open(tenancy, self.keys.clone(), Arc::new(Recorder), None)
+        Self::open(tenancy, self.keys.clone(), Arc::new(Recorder), None, KeyLimits::default())
     }
 
     pub fn token(&self, role: Role) -> &str {
@@ -304,7 +304,7 @@ impl House {
     /// Returns the house on the same database with other declared names, as after a restart.
     pub fn declaring(&self, declared: Declared) -> Self {
         let tenancy = Tenancy::new(self.server.tenancy.store.clone(), declared);
-        Self::open(tenancy, self.keys.clone(), Arc::new(Recorder), None)
+        Self::open(tenancy, self.keys.clone(), Arc::new(Recorder), None, KeyLimits::default())
     }
 
     /// Sends a request with exactly these headers.

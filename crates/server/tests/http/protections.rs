@@ -85,7 +85,8 @@ async fn a_hold_that_keeps_data_must_be_released_by_an_admin_only(on: On) {
         let released = house.post(&format!("{on}/activate"), json!({"hold": "legal"})).await;
         assert!(released.status.is_success(), "{released:?}");
         for (method, path) in [("POST", "suspend"), ("POST", "activate")] {
-            let other = house.send_as(Role::Operator, method, &format!("{on}/{path}"), json!({"hold": "billing"})).await;
+            let other =
+                house.send_as(Role::Operator, method, &format!("{on}/{path}"), json!({"hold": "billing"})).await;
             assert!(other.status.is_success(), "{other:?}");
         }
     }

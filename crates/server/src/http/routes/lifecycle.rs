@@ -105,7 +105,7 @@ pub async fn purge(
     match early(&write.document_if_any().await?)? {
         false => request(&server, tenant, Action::Purge, None, write).await,
         true => {
-            let command = PurgeEarly { tenant, precondition: write.precondition };
+            let command = PurgeEarly { tenant, precondition: write.precondition.clone() };
             write.carry_out(&server, command, accepted).await
         }
     }

@@ -14,6 +14,7 @@ use tenancy_api::Word;
 use tenancy_api::applied::{AppliedDocument, AppliedJob, Outcome};
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
+use tenancy_core::document::{not_text, one_of};
 use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::json::{Pointer, differences};
 use tenancy_core::manifest::Manifest;
@@ -94,19 +95,24 @@ fn document(declared: &Declared, index: usize, content: Value, at: &Pointer) -> 
         Some("Organization") => Kind::Organization,
         Some("Tenant") => Kind::Tenant,
         other => {
-            let code = if object.contains_key("kind") { "unknown_word" } else { "required" };
-            let message = match other {
-                Some(other) => tenancy_core::document::one_of(other, &["Organization", "Tenant"]),
-                None => "kind is required: Organization or Tenant".to_owned(),
+            let (code, message) = match (other, object.get("kind").filter(|kind| !kind.is_null())) {
+                (Some(other), _) => ("unknown_word", one_of(other, &["Organization", "Tenant"])),
+                (None, Some(other)) => ("wrong_type", not_text(other)),
+                (None, None) => ("required", "kind is required: Organization or Tenant".to_owned()),
             };
             return Err(vec![Violation::at(&at.key("kind"), code, message)]);
         }
     };
     let field = kind.id_field();
     let Some(id) = object.get(field).and_then(Value::as_str).map(str::to_owned) else {
-        let message =
-            format!("{field} is required, so that applying the file again changes the same {}", kind.as_str());
-        let mut violations = vec![Violation::at(&at.key(field), "required", message)];
+        let (code, message) = match object.get(field).filter(|id| !id.is_null()) {
+            Some(other) => ("wrong_type", not_text(other)),
+            None => {
+                let kind = kind.as_str();
+                ("required", format!("{field} is required, so that applying the file again changes the same {kind}"))
+            }
+        };
+        let mut violations = vec![Violation::at(&at.key(field), code, message)];
         violations.extend(else_wrong(declared, kind, &content, at));
         return Err(violations);
     };
@@ -171,7 +177,7 @@ impl Document {
             Some(snapshot) => {
                 Precondition::Unsaid.check_if_said(read_at(&self.content), snapshot.tenant.terms.version)?;
                 let desired = of_known(declared, caller.viewpoint(tenancy), snapshot, &self.content, How::Apply)?;
-                let differences = differences(&Manifest::of(snapshot).document(), &desired.manifest.document());
+                let differences = Manifest::of(snapshot).differences(&desired.manifest);
                 let decision = change(declared, snapshot, &desired.manifest, desired.warnings, &self.allow, context);
                 (decision.map_err(|error| in_sent(error, &self.content))?, differences)
             }
@@ -219,14 +225,17 @@ impl Document {
                 Precondition::Unsaid.check_if_said(read_at(&self.content), before.version)?;
                 let differences =
                     differences(&OrganizationManifest::of(before).document(), &desired.manifest.document());
-                (tenancy_core::rules::organizations::change(before, &desired.manifest, context)?, differences)
+                (
+                    tenancy_core::rules::organizations::change(before, &known.usage, &desired.manifest, context)?,
+                    differences,
+                )
             }
         };
         let outcome = AppliedDocument {
             result: result(known.is_none(), decision.changes.is_some()),
             changes: differences.into_iter().map(Into::into).collect(),
             version: Some(decision.organization.version),
-            warnings: desired.warnings.into_iter().map(Into::into).collect(),
+            warnings: desired.warnings.into_iter().chain(decision.warnings).map(Into::into).collect(),
             ..self.blank()
         };
         Ok(Decided { outcome, changes: decision.changes })
