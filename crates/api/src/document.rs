@@ -69,7 +69,7 @@ pub struct TenantManifest {
 pub struct EnvironmentManifest {
     /// Name of the environment: a declared name, unique within the tenant.
     pub name: String,
-    /// Region of the environment. Defaults to the region of the tenant.
+    /// Region of the environment. If omitted, the environment follows the region of the tenant and moves with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// Isolation from other tenants. Defaults to `strict`.
@@ -144,6 +144,15 @@ pub struct Suspension {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub until: Option<String>,
+}
+
+/// Body of `purge`. All fields are optional.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"early": true}))]
+pub struct Purge {
+    /// Purge before the grace period ends. This requires a permission of its own, which admins have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early: Option<bool>,
 }
 
 /// Body of `activate`. All fields are optional.

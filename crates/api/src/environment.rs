@@ -18,6 +18,9 @@ pub struct EnvironmentEntry<'a> {
     /// Region of the environment.
     #[schema(value_type = String, example = "eu-west-1")]
     pub region: Cow<'a, str>,
+    /// Whether the environment follows the region of its tenant. False if its manifest gives it a region.
+    #[serde(default)]
+    pub region_follows_tenant: bool,
     /// Isolation from other tenants.
     #[schema(schema_with = super::schema::isolation_level)]
     pub isolation_level: Word<IsolationLevel>,
@@ -67,6 +70,7 @@ impl<'a> EnvironmentEntry<'a> {
         Self {
             name: environment.name.as_str().into(),
             region: environment.region.as_str().into(),
+            region_follows_tenant: !environment.region_given,
             isolation_level: environment.isolation_level.into(),
             quotas: Cow::Borrowed(&environment.quotas),
             retention_days: environment.retention_days,

@@ -1,6 +1,7 @@
 //! The context of a decision: time, actor, request and randomness. A rule has no other input from outside.
 
-use crate::actor::Actor;
+use crate::actor::{Actor, ActorKind};
+use crate::authority::Authority;
 use crate::ids::{AuditId, CorrelationId, EnvironmentId, HoldId, JobId, KeyId, TenantId, WebhookId};
 use jiff::Timestamp;
 
@@ -13,6 +14,8 @@ pub struct DecisionContext {
     pub actor: Actor,
     /// Correlation id of the request.
     pub correlation_id: CorrelationId,
+    /// What the actor may do. A part of the product may do everything.
+    pub authority: Authority,
     random: [u8; 32],
     made: u16,
 }
@@ -21,7 +24,17 @@ impl DecisionContext {
     /// Creates a context. `random` must be fresh: ids use its first eight bytes, salts use the others, so that no id
     /// discloses a salt.
     pub fn new(now: Timestamp, random: [u8; 32], actor: Actor, correlation_id: CorrelationId) -> Self {
-        Self { now: cut(now), actor, correlation_id, random, made: 0 }
+        let authority = match actor.kind {
+            ActorKind::User => Authority::Nothing,
+            ActorKind::System | ActorKind::Controller => Authority::Everything,
+        };
+        Self { now: cut(now), actor, correlation_id, authority, random, made: 0 }
+    }
+
+    /// Sets what the actor may do.
+    #[must_use]
+    pub fn with_authority(self, authority: Authority) -> Self {
+        Self { authority, ..self }
     }
 
     /// Returns a new UUIDv7 in 32 hexadecimal digits: the time in microseconds (RFC 9562, 6.2 method 3), then a

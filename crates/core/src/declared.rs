@@ -59,6 +59,9 @@ pub struct HoldKind {
     /// The hold keeps the data of the tenant: it prevents delete and purge.
     #[serde(default)]
     pub keeps_data: bool,
+    /// The actor that placed the hold cannot release it: another actor has to.
+    #[serde(default)]
+    pub released_by_another: bool,
 }
 
 impl Default for Declared {
@@ -66,7 +69,9 @@ impl Default for Declared {
         let quota = |name: &str, unit: &str| (name.to_owned(), QuotaKey { unit: unit.to_owned(), sums: true });
         let region =
             |name: &str, jurisdiction: &str| (name.to_owned(), Region { jurisdiction: jurisdiction.to_owned() });
-        let hold = |name: &str, suspends, keeps_data| (name.to_owned(), HoldKind { suspends, keeps_data });
+        let hold = |name: &str, suspends, keeps_data| {
+            (name.to_owned(), HoldKind { suspends, keeps_data, released_by_another: false })
+        };
         Self {
             environments: ["dev", "stage", "prod"].map(str::to_owned).to_vec(),
             quotas: BTreeMap::from([
@@ -104,6 +109,11 @@ impl Declared {
     /// Whether a hold of `kind` keeps the data of its tenant. A kind that is no longer declared does.
     pub fn keeps_data(&self, kind: &str) -> bool {
         self.holds.get(kind).is_none_or(|hold| hold.keeps_data)
+    }
+
+    /// Whether the actor that placed a hold of `kind` cannot release it.
+    pub fn released_by_another(&self, kind: &str) -> bool {
+        self.holds.get(kind).is_some_and(|hold| hold.released_by_another)
     }
 
     /// Returns all errors in the declarations, for people. A configuration with errors is refused.

@@ -34,6 +34,15 @@ impl Findings {
         push(&mut self.violations, at, code, message.into());
     }
 
+    /// Adds a violation of a rule that depends on the declarations. If the value stays as it was, it is kept with a
+    /// warning: a declaration that is gone or has changed does not prevent other changes.
+    pub fn bad_unless(&mut self, stays: bool, at: &Pointer, code: &'static str, message: impl Into<String>) {
+        match stays {
+            true => self.warn(at, code, format!("{}; the value is unchanged and stays", message.into())),
+            false => self.bad(at, code, message),
+        }
+    }
+
     /// Adds a warning.
     pub fn warn(&mut self, at: &Pointer, code: &'static str, message: impl Into<String>) {
         push(&mut self.warnings, at, code, message.into());
@@ -120,7 +129,7 @@ impl<'a> Fields<'a> {
             }
             Value::String(text) => Some(nfc(text).into_owned()),
             other => {
-                findings.bad(&self.at(name), "wrong_type", format!("must be text, not {}", kind(other)));
+                findings.bad(&self.at(name), "wrong_type", not_text(other));
                 None
             }
         }
@@ -266,6 +275,13 @@ pub(crate) fn shown(value: &Value) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
+}
+
+/// Formats "must be text, not a number: quote it". Without quotes, YAML reads digits and words such as `true` as other
+/// types.
+pub fn not_text(value: &Value) -> String {
+    let quote = if value.is_number() || value.is_boolean() { ": quote it" } else { "" };
+    format!("must be text, not {}{quote}", kind(value))
 }
 
 fn kind(value: &Value) -> &'static str {

@@ -26,8 +26,10 @@ pub struct Environment {
     pub tenant_id: TenantId,
     /// Declared name, unique within the tenant.
     pub name: String,
-    /// Region.
+    /// Region in effect.
     pub region: String,
+    /// Whether the manifest gives the environment a region of its own. Otherwise it follows the region of the tenant.
+    pub region_given: bool,
     /// Isolation from other tenants.
     pub isolation_level: IsolationLevel,
     /// Share of the environment in the quotas of the tenant.

@@ -7,6 +7,7 @@
 pub mod action;
 pub mod actor;
 pub mod apikey;
+pub mod authority;
 pub mod changes;
 pub mod decision_context;
 pub mod declared;

@@ -1,6 +1,7 @@
 //! The manifest: declares the desired configuration of a tenant with its environments and webhooks.
 
 mod check;
+mod difference;
 mod document;
 mod read;
 mod webhook;

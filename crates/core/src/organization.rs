@@ -28,7 +28,7 @@ pub struct Caps {
 pub struct Usage {
     /// Number of tenants.
     pub tenants: i64,
-    /// Sum of each quota, without sums of 0. It includes undeclared quotas, so that it depends only on the documents of
+    /// Sum of each quota, without sums of 0. A tenant without a quota counts the sum of its environments. It includes undeclared quotas, so that it depends only on the documents of
     /// the tenants.
     pub quotas: BTreeMap<String, i64>,
 }
@@ -106,6 +106,22 @@ impl fmt::Display for CapExceeded {
 }
 
 impl Caps {
+    /// Returns a warning for each cap that is lower than the usage.
+    pub fn below(&self, usage: &Usage) -> Vec<Violation> {
+        let at = Pointer::root().key("caps");
+        let quotas = self.quotas.iter().map(|(name, cap)| {
+            let used = usage.quotas.get(name).copied().unwrap_or(0);
+            (at.key("quotas").key(name), name.as_str(), *cap, used)
+        });
+        let tenants = self.tenants.map(|cap| (at.key("tenants"), "tenants", cap, usage.tenants));
+        let over = tenants.into_iter().chain(quotas).filter(|(_, _, cap, used)| used > cap);
+        over.map(|(at, name, cap, used)| {
+            let message = format!("the cap on {name} is {cap}, but {used} are in use: the usage can only decrease");
+            Violation::at(&at, "cap_below_usage", message)
+        })
+        .collect()
+    }
+
     /// Returns all caps that `usage` with `change` exceeds, including [`MAX_QUOTA_KEYS`]. Only increases are checked: a
     /// decrease is always permitted, even if the usage still exceeds a cap that was lowered.
     pub fn exceeded(&self, usage: &Usage, change: &Usage) -> Vec<CapExceeded> {

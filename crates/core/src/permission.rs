@@ -26,6 +26,14 @@ words!(
         WriteEnvironments = "write environments",
         /// Request lifecycle transitions; place and release holds; cancel jobs.
         RunLifecycle = "run lifecycle actions",
+        /// Release holds that keep data, or end them sooner.
+        ReleaseKeptData = "release holds that keep data",
+        /// Purge tenants before their grace period ends.
+        PurgeEarly = "purge before the grace period ends",
+        /// Turn deletion protection off.
+        Unprotect = "turn deletion protection off",
+        /// Shorten the time between the deletion of a tenant and the earliest purge.
+        ShortenGrace = "shorten the grace period",
         /// Read jobs and their logs.
         ReadJobs = "read jobs",
         /// Read the audit log.
@@ -57,13 +65,17 @@ const WRITES: &[Operation] = &[
     Operation::WriteEnvironments,
     Operation::RunLifecycle,
 ];
+/// Operations that remove a protection of data. The rules check them, because they depend on the document and on the
+/// current rows.
+const PROTECTED: &[Operation] =
+    &[Operation::ReleaseKeptData, Operation::PurgeEarly, Operation::Unprotect, Operation::ShortenGrace];
 const CHANGES: &[Operation] = &[Operation::WriteTenants];
 const READS_KEYS: &[Operation] = &[Operation::ReadKeys];
 const KEYS: &[Operation] = &[Operation::ManageKeys];
 
 /// Operations of each role.
 pub const TABLE: &[(Role, &[&[Operation]])] = &[
-    (Role::Admin, &[READS, WRITES, READS_KEYS, KEYS]),
+    (Role::Admin, &[READS, WRITES, PROTECTED, READS_KEYS, KEYS]),
     (Role::Operator, &[READS, WRITES]),
     (Role::Auditor, &[READS, READS_KEYS]),
     (Role::Viewer, &[READS]),
@@ -78,6 +90,10 @@ pub const UNSCOPED_ONLY: &[Operation] = &[
     Operation::WriteEnvironments,
     Operation::RunLifecycle,
     Operation::VerifyAudit,
+    Operation::ReleaseKeptData,
+    Operation::PurgeEarly,
+    Operation::Unprotect,
+    Operation::ShortenGrace,
     Operation::ReadStatus,
 ];
 
@@ -173,6 +189,9 @@ mod tests {
         }
         assert!(!may(Role::Viewer, Operation::WriteTenants));
         assert!(!may(Role::Operator, Operation::ManageKeys));
+        for (_, role) in Role::WORDS.iter().filter(|(_, role)| *role != Role::Admin) {
+            assert!(PROTECTED.iter().all(|operation| !may(*role, *operation)), "{role}");
+        }
     }
 
     #[test]

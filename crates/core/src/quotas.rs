@@ -1,7 +1,7 @@
 //! Quotas, policies and billing references: JSON objects with known, typed keys. Other keys are kept unchanged.
 
 use crate::declared::{Declared, MAX_NAME_BYTES, may_be_declared};
-use crate::document::{Findings, one_of, shown};
+use crate::document::{Findings, not_text, one_of, shown};
 use crate::json::{Object, Pointer};
 use crate::nearest::nearest;
 use serde_json::Value;
@@ -31,17 +31,22 @@ pub const BILLING: [&str; 2] = ["plan", "costCenter"];
 /// Maximum length of the value of a known key of `billing`, in bytes.
 pub const MAX_BILLING_BYTES: usize = 255;
 
-/// Checks the quotas at `at`. Values of declared keys must be integers; other keys are kept, with a warning.
-pub fn check_quotas(declared: &Declared, quotas: &Object, at: &Pointer, findings: &mut Findings) {
+/// Checks the quotas at `at`. Values of declared keys must be integers; other keys are kept, with a warning. A value that
+/// stays as it is in `before` is kept, since its key may have been declared later.
+pub fn check_quotas(
+    declared: &Declared,
+    quotas: &Object,
+    before: Option<&Object>,
+    at: &Pointer,
+    findings: &mut Findings,
+) {
     for (name, value) in quotas {
         let at = at.key(name);
         if declared.quotas.contains_key(name) {
             if counted(value).is_none() {
-                findings.bad(
-                    &at,
-                    "out_of_range",
-                    format!("must be an integer from 0 to {MAX_QUOTA}, not {}", shown(value)),
-                );
+                let stays = before.is_some_and(|before| before.get(name) == Some(value));
+                let message = format!("must be an integer from 0 to {MAX_QUOTA}, not {}", shown(value));
+                findings.bad_unless(stays, &at, "out_of_range", message);
             }
         } else {
             undeclared(name, declared.quotas.keys().map(String::as_str), &at, findings);
@@ -93,7 +98,7 @@ pub fn check_billing(billing: &Object, at: &Pointer, findings: &mut Findings) {
                 let message = format!("must be at most {MAX_BILLING_BYTES} bytes, without control characters");
                 findings.bad(&at, "out_of_range", message);
             }
-            other => findings.bad(&at, "wrong_type", format!("must be text, not {}", shown(other))),
+            other => findings.bad(&at, "wrong_type", not_text(other)),
         }
     }
 }
@@ -115,6 +120,22 @@ pub fn counted(value: &Value) -> Option<i64> {
 pub fn counted_values(quotas: &Object) -> BTreeMap<String, i64> {
     let countable = quotas.iter().filter(|(name, _)| may_be_declared(name, MAX_NAME_BYTES));
     countable.filter_map(|(name, value)| Some((name.clone(), counted(value)?))).collect()
+}
+
+/// Returns what a tenant counts for each quota: its own value, or, if it has none, the sum of its environments, up to
+/// [`MAX_QUOTA`]. It counts the sum whether or not the quota is declared with `sums`: what a tenant counts depends only
+/// on its manifest, so that its removal subtracts what its registration added.
+pub fn counted_usage<'a>(quotas: &Object, environments: impl IntoIterator<Item = &'a Object>) -> BTreeMap<String, i64> {
+    let mut counts = counted_values(quotas);
+    let mut sums = BTreeMap::<String, i64>::new();
+    for (name, value) in environments.into_iter().flat_map(counted_values) {
+        if !counts.contains_key(&name) {
+            let sum = sums.entry(name).or_default();
+            *sum = (*sum + value).min(MAX_QUOTA);
+        }
+    }
+    counts.extend(sums);
+    counts
 }
 
 /// Returns `policies.retentionDays`, if it is set.

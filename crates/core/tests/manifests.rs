@@ -292,7 +292,8 @@ fn must_refuse_what_could_not_be_read_back() {
 fn must_take_an_environment_of_its_own() {
     let declared = Declared::default();
     let (entry, _) = EnvironmentManifest::parse(&declared, &json!({"name": "dev"}), "eu-west-1").expect("good");
-    assert_eq!(entry.document(), json!({"name": "dev", "region": "eu-west-1", "isolation_level": "strict"}));
+    assert_eq!(entry.document(), json!({"name": "dev", "isolation_level": "strict"}));
+    assert_eq!((entry.region.as_str(), entry.region_given), ("eu-west-1", false));
     for bad in [json!(null), json!([]), json!({}), json!({"name": "dev", "x": 1}), json!({"name": null})] {
         assert!(
             matches!(EnvironmentManifest::parse(&declared, &bad, "eu-west-1"), Err(Error::Invalid(v)) if !v.is_empty())

@@ -15,6 +15,7 @@ use tenancy_core::job::{Failure, FailureCode, Job};
 use tenancy_core::json::merge_patch;
 use tenancy_core::lifecycle::waits_for;
 use tenancy_core::manifest::{MAX_MEMBERS_BYTES, Manifest};
+use tenancy_core::organization::Usage;
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
 use tenancy_core::rules::outcome::{complete, fail};
@@ -397,8 +398,10 @@ fn must_keep_an_organizations_name_out_of_the_log() {
     let made = organizations::create(&first, &mut context(0)).expect("made");
     let more = json!({"organization_id": "acme", "display_name": "zz-personal too", "caps": {"tenants": 1},
                       "labels": {"a": "zz-personal too", "zz-personal": "b"}});
-    let changed = organizations::change(&made.organization, &read(more.clone()), &mut context(1)).expect("changed");
-    let same = organizations::change(&changed.organization, &read(more), &mut context(2)).expect("unchanged");
+    let changed = organizations::change(&made.organization, &Usage::default(), &read(more.clone()), &mut context(1))
+        .expect("changed");
+    let same = organizations::change(&changed.organization, &Usage::default(), &read(more), &mut context(2))
+        .expect("unchanged");
     assert!(same.changes.is_none());
     let closed = organizations::close(&changed.organization, &mut context(3)).expect("closed");
     assert!(organizations::close(&closed.organization, &mut context(4)).expect("unchanged").changes.is_none());

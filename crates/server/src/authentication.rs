@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use tenancy_api::viewpoint::{KeyName, Names, Viewpoint};
 use tenancy_core::actor::Actor;
 use tenancy_core::apikey::{ApiKey, Role};
+use tenancy_core::authority::Authority;
 use tenancy_core::changes::{Conflict, Guard};
 use tenancy_core::ids::{KeyId, OrganizationId, TenantId};
 use tenancy_core::permission::{Audience, Operation, UNSCOPED_ONLY, key_may, sees_urls};
@@ -125,6 +126,14 @@ impl Caller {
     pub fn rights(&self) -> Rights {
         let expires_at = self.key().and_then(|key| key.expires_at);
         Rights { role: self.role, scope: self.scope.clone(), expires_at }
+    }
+
+    /// Returns what the caller may do in a decision.
+    pub fn authority(&self) -> Authority {
+        match &self.identity {
+            Identity::Key(..) => Authority::Key(self.role, self.scope.clone()),
+            Identity::Part(_) => Authority::Everything,
+        }
     }
 
     /// Returns the actor that the audit log records.

@@ -30,6 +30,7 @@ pub mod refusals;
 pub mod serve;
 pub mod tenancy;
 pub mod token;
+pub mod undeclared;
 pub mod yaml;
 
 pub use config::{Config, Flags};

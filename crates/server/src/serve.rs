@@ -17,6 +17,7 @@ use crate::log_sealer;
 use crate::metrics::Metrics;
 use crate::refusals;
 use crate::tenancy::Tenancy;
+use crate::undeclared;
 use std::sync::Arc;
 use std::time::Duration;
 use tenancy_core::Error;
@@ -49,6 +50,7 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     let tasks = TaskTracker::new();
     let background = background(&tenancy, &metrics, &config.jobs, drain, &stop, &tasks);
     tokio::spawn(stop_if_gone(Arc::clone(&tenancy), stop.clone()));
+    tasks.spawn(undeclared::run(Arc::clone(&tenancy), stop.clone()));
     let server = Arc::new(Server {
         tenancy: Arc::clone(&tenancy),
         limits: config.limits.clone(),

@@ -7,6 +7,7 @@ use crate::key_usage::KeyUsage;
 use crate::metrics::Commits;
 use crate::operations::apply::one_at_a_time::OneAtATime;
 use crate::refusals::Refusals;
+use crate::undeclared::Undeclared;
 use std::sync::Arc;
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
@@ -39,6 +40,8 @@ pub struct Tenancy {
     pub contention: Contention,
     /// Keys whose file is being applied.
     pub applies: OneAtATime,
+    /// Names in use that are not declared.
+    pub undeclared: Undeclared,
     writes: TaskTracker,
 }
 
@@ -72,6 +75,7 @@ impl Tenancy {
             commits: Commits::default(),
             contention: Contention::default(),
             applies: OneAtATime::default(),
+            undeclared: Undeclared::default(),
             writes: TaskTracker::new(),
         })
     }
@@ -89,7 +93,9 @@ impl Tenancy {
         let mut random = [0; 32];
         getrandom::fill(&mut random)
             .map_err(|error| Error::Internal(format!("the system's random number generator failed: {error}")))?;
-        Ok(DecisionContext::new(self.store.now(), random, request.caller.actor(), request.correlation_id.clone()))
+        let (caller, correlation_id) = (&request.caller, request.correlation_id.clone());
+        let context = DecisionContext::new(self.store.now(), random, caller.actor(), correlation_id);
+        Ok(context.with_authority(caller.authority()))
     }
 
     /// Runs `work` to completion, even if the caller is cancelled. When a client disconnects, its handler's future is

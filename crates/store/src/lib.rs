@@ -18,6 +18,7 @@ mod normal_forms;
 mod snapshot;
 #[cfg(feature = "model")]
 pub use model::Next;
+pub mod names_in_use;
 pub mod page;
 mod postgres;
 mod queue;

@@ -75,6 +75,13 @@ pub const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../migrations/0007_erasable_answers.postgres.sql"),
         passes: &[],
     },
+    Migration {
+        name: "0008_follows_and_counts",
+        oldest_release: "0.1.0",
+        sqlite: include_str!("../migrations/0008_follows_and_counts.sqlite.sql"),
+        postgres: include_str!("../migrations/0008_follows_and_counts.postgres.sql"),
+        passes: &[],
+    },
 ];
 
 /// Migration as recorded in `schema_migrations`.

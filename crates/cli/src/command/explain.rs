@@ -113,7 +113,11 @@ const FIELDS: &[(&str, &str, &str)] = &[
         "word",
         "Required. Unique in the tenant, and declared in the configuration of the server.",
     ),
-    ("tenant.environments.region", "word", "Region of the environment. Default: the region of the tenant."),
+    (
+        "tenant.environments.region",
+        "word",
+        "Region of the environment. Without it, the environment follows the region of the tenant.",
+    ),
     (
         "tenant.environments.isolation_level",
         "word",

@@ -44,7 +44,10 @@ const TENANT: &[&str] = &[
     "webhooks",
 ];
 /// Fields of an environment in a manifest.
-const ENVIRONMENT: &[&str] = &["name", "region", "isolation_level", "quotas", "retention_days"];
+/// Fact of an environment: whether its region follows the tenant's.
+const FOLLOWS: &str = "region_follows_tenant";
+const REGION: &str = "region";
+const ENVIRONMENT: &[&str] = &["name", REGION, "isolation_level", "quotas", "retention_days"];
 /// Fields of a webhook in a manifest.
 const WEBHOOK: &[&str] = &["name", "url", "events", "retry_policy"];
 
@@ -266,7 +269,15 @@ pub fn tenant(tenant: &Value) -> Value {
     let mut document = only(tenant, TENANT);
     for (list, fields) in [("environments", ENVIRONMENT), ("webhooks", WEBHOOK)] {
         if let Some(items) = document.get_mut(list).and_then(Value::as_array_mut) {
-            items.iter_mut().for_each(|item| *item = Value::Object(only(item, fields)));
+            for item in items {
+                let follows = item.get(FOLLOWS) == Some(&Value::Bool(true));
+                let mut entry = only(item, fields);
+                // The answer shows the region in effect; the manifest does not give one.
+                if follows {
+                    entry.remove(REGION);
+                }
+                *item = Value::Object(entry);
+            }
         }
     }
     manifest("Tenant", document)
@@ -315,14 +326,20 @@ mod tests {
         let document = tenant(&json!({
             "tenant_id": "acme-eu", "organization_id": "acme", "region": "eu-west-1", "profile": "mt-standard",
             "state": "Active", "version": 3, "holds": [], "labels": {},
-            "environments": [{"name": "dev", "region": "eu-west-1", "isolation_level": "shared", "env_id": "env_1", "version": 1}],
+            "environments": [
+                {"name": "dev", "region": "eu-west-1", "isolation_level": "shared", "env_id": "env_1", "version": 1},
+                {"name": "prod", "region": "eu-west-1", "region_follows_tenant": true},
+            ],
         }));
         assert_eq!(
             document,
             json!({
                 "kind": "Tenant", "tenant_id": "acme-eu", "organization_id": "acme", "region": "eu-west-1",
                 "profile": "mt-standard",
-                "environments": [{"name": "dev", "region": "eu-west-1", "isolation_level": "shared"}],
+                "environments": [
+                    {"name": "dev", "region": "eu-west-1", "isolation_level": "shared"},
+                    {"name": "prod"},
+                ],
             })
         );
     }

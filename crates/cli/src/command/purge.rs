@@ -11,12 +11,13 @@ use crate::waiting::Patience;
 use crate::wire::TenantRow;
 use clap::Args;
 use reqwest::Method;
-use serde_json::json;
+use tenancy_api::document::Purge as Body;
 
 const EXAMPLES: &str = "\
 Examples:
   tenancy purge acme-eu         Asks for the id of the tenant.
   tenancy purge acme-eu --yes   For scripts.
+  tenancy purge acme-eu --early Before the grace period ends, with an admin key.
 
 The tenant must be archived, and its grace period must be over. The audit log is kept. The id is never reused.";
 
@@ -30,6 +31,9 @@ pub struct Purge {
     /// Skip the confirmation prompt; required without a terminal
     #[arg(short, long)]
     yes: bool,
+    /// Purge before the grace period ends; requires an admin key
+    #[arg(long)]
+    early: bool,
     #[command(flatten)]
     patience: Patience,
     #[command(flatten)]
@@ -53,6 +57,6 @@ pub async fn run(client: &Client, given: Purge) -> Result<Exit, Failure> {
             return Err(Failure::refused("not confirmed: nothing was changed"));
         }
     }
-    let request = client.v1(Method::POST, &["tenants", id, "purge"]).json(&json!({}));
+    let request = client.v1(Method::POST, &["tenants", id, "purge"]).json(&Body { early: given.early.then_some(true) });
     ask_for(client, request, given.patience, given.output.output).await
 }

@@ -10,21 +10,22 @@ use crate::tenant::Profile;
 use serde_json::Value;
 
 /// Finds all contradictions between the fields of a manifest. `sent` has each entry of an environment with its position
-/// in the document as it was sent.
+/// in the document as it was sent. What contradicts the declarations but stays as it was in `before` is a warning.
 pub(super) fn consistency(
     declared: &Declared,
     manifest: &Manifest,
+    before: Option<&Manifest>,
     sent: &[(usize, EnvironmentManifest)],
     findings: &mut Findings,
 ) {
     for (index, environment) in sent {
         let at = Pointer::root().key("environments").index(*index);
         isolation(manifest, environment, &at, findings);
-        residency(declared, manifest, environment, &at, findings);
+        residency(declared, (manifest, environment), before, &at, findings);
         retention(manifest, environment, &at, findings);
         unbounded(declared, manifest, environment, &at, findings);
     }
-    sums(declared, manifest, findings);
+    sums(declared, manifest, before, findings);
 }
 
 fn isolation(manifest: &Manifest, environment: &EnvironmentManifest, at: &Pointer, findings: &mut Findings) {
@@ -36,11 +37,16 @@ fn isolation(manifest: &Manifest, environment: &EnvironmentManifest, at: &Pointe
 
 fn residency(
     declared: &Declared,
-    manifest: &Manifest,
-    environment: &EnvironmentManifest,
+    (manifest, environment): (&Manifest, &EnvironmentManifest),
+    before: Option<&Manifest>,
     at: &Pointer,
     findings: &mut Findings,
 ) {
+    let policy = |manifest: &Manifest| manifest.policies.get("dataResidency").cloned();
+    let stays = before.is_some_and(|before| {
+        let same = |e: &EnvironmentManifest| e.name == environment.name && e.region == environment.region;
+        before.region == manifest.region && policy(before) == policy(manifest) && before.environments.iter().any(same)
+    });
     let jurisdiction = |region: &str| declared.regions.get(region).map(|region| region.jurisdiction.clone());
     let (home, there) = (manifest.region.as_str(), environment.region.as_str());
     if home.is_empty() || there.is_empty() {
@@ -55,7 +61,7 @@ fn residency(
         }
         _ => return,
     };
-    findings.bad(&at.key("region"), "data_residency", message);
+    findings.bad_unless(stays, &at.key("region"), "data_residency", message);
 }
 
 fn retention(manifest: &Manifest, environment: &EnvironmentManifest, at: &Pointer, findings: &mut Findings) {
@@ -67,7 +73,8 @@ fn retention(manifest: &Manifest, environment: &EnvironmentManifest, at: &Pointe
     }
 }
 
-/// Warns of a quota that an environment has and the tenant has not: its sum has no limit, and caps do not count it.
+/// Warns of a quota that an environment has and the tenant has not: its sum has no limit of the tenant. The caps of the
+/// organization count the sum.
 fn unbounded(
     declared: &Declared,
     manifest: &Manifest,
@@ -83,16 +90,21 @@ fn unbounded(
     }
 }
 
-fn sums(declared: &Declared, manifest: &Manifest, findings: &mut Findings) {
+fn sums(declared: &Declared, manifest: &Manifest, before: Option<&Manifest>, findings: &mut Findings) {
     // Values out of range have their own violation and do not count, so that 64 environments stay far below 64 bits.
     let in_range = |quotas: &Object, name: &str| quotas.get(name).and_then(counted);
+    let sum = |manifest: &Manifest, name: &str| -> i64 {
+        manifest.environments.iter().filter_map(|e| in_range(&e.quotas, name)).sum()
+    };
     for (name, _) in declared.quotas.iter().filter(|(_, key)| key.sums) {
-        let sum: i64 = manifest.environments.iter().filter_map(|e| in_range(&e.quotas, name)).sum();
+        let now = sum(manifest, name);
         if let Some(most) = in_range(&manifest.quotas, name)
-            && sum > most
+            && now > most
         {
-            let message = format!("the sum of {name} of the environments is {sum}, but the tenant has {most}");
-            findings.bad(&Pointer::root().key("quotas").key(name), "quota_sum", message);
+            let message = format!("the sum of {name} of the environments is {now}, but the tenant has {most}");
+            let same = |before: &Manifest| sum(before, name) == now && in_range(&before.quotas, name) == Some(most);
+            let stays = before.is_some_and(same);
+            findings.bad_unless(stays, &Pointer::root().key("quotas").key(name), "quota_sum", message);
         }
     }
 }

@@ -32,8 +32,10 @@ pub const MAX_DISPLAY_NAME_BYTES: usize = 255;
 pub struct EnvironmentManifest {
     /// Declared name, unique within the tenant.
     pub name: String,
-    /// Region. Defaults to the region of the tenant.
+    /// Region in effect.
     pub region: String,
+    /// Whether the entry gives a region. Otherwise the environment follows the region of the tenant.
+    pub region_given: bool,
     /// Isolation from other tenants. Defaults to `strict`.
     pub isolation_level: IsolationLevel,
     /// Share of the environment in the quotas of the tenant.
@@ -96,6 +98,8 @@ impl Manifest {
         let environments = snapshot.environments.iter().map(|e| EnvironmentManifest {
             name: e.name.clone(),
             region: e.region.clone(),
+            // A process of an earlier release can move an environment without knowing that it follows its tenant.
+            region_given: e.region_given || e.region != terms.region,
             isolation_level: e.isolation_level,
             quotas: e.quotas.clone(),
             retention_days: e.retention_days,
@@ -178,9 +182,12 @@ impl Manifest {
 }
 
 impl EnvironmentManifest {
-    /// Returns the entry as it appears in a manifest.
+    /// Returns the entry as it appears in a manifest: with the region only if the entry gives one.
     pub fn document(&self) -> Value {
-        let mut document = json!({"name": self.name, "region": self.region, "isolation_level": self.isolation_level});
+        let mut document = json!({"name": self.name, "isolation_level": self.isolation_level});
+        if self.region_given {
+            document["region"] = json!(self.region);
+        }
         if !self.quotas.is_empty() {
             document["quotas"] = Value::Object(self.quotas.clone());
         }

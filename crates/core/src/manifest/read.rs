@@ -7,7 +7,7 @@ use super::document::{
 };
 use super::webhook::webhook;
 use crate::declared::Declared;
-use crate::document::{Fields, Findings, one_of};
+use crate::document::{Fields, Findings, not_text, one_of};
 use crate::environment::IsolationLevel;
 use crate::error::Error;
 use crate::ids::{Alias, OrganizationId, TenantId};
@@ -25,8 +25,21 @@ impl Manifest {
     /// # Errors
     /// [`Error::Invalid`] with all violations.
     pub fn parse(declared: &Declared, document: &Value) -> Result<(Self, Vec<Violation>), Error> {
+        Self::read(declared, document, None)
+    }
+
+    /// Reads a whole manifest that replaces `before`. Values that stay as they are need no declaration: they only cause
+    /// a warning.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with all violations.
+    pub fn parse_change(declared: &Declared, document: &Value, before: &Self) -> Result<(Self, Vec<Violation>), Error> {
+        Self::read(declared, document, Some(before))
+    }
+
+    fn read(declared: &Declared, document: &Value, before: Option<&Self>) -> Result<(Self, Vec<Violation>), Error> {
         let mut findings = Findings::default();
-        let manifest = tenant(declared, document, &mut findings);
+        let manifest = tenant(declared, document, before, &mut findings);
         findings.finish(manifest)
     }
 }
@@ -38,26 +51,32 @@ impl EnvironmentManifest {
     /// [`Error::Invalid`] with all violations.
     pub fn parse(declared: &Declared, document: &Value, tenant_region: &str) -> Result<(Self, Vec<Violation>), Error> {
         let mut findings = Findings::default();
-        let entry = environment(declared, document, Pointer::root(), Some(tenant_region), &mut findings);
+        let entry = environment(declared, document, Pointer::root(), (Some(tenant_region), None), &mut findings);
         findings.finish(entry)
     }
 }
 
-fn tenant(declared: &Declared, document: &Value, findings: &mut Findings) -> Option<Manifest> {
+fn tenant(
+    declared: &Declared,
+    document: &Value,
+    before: Option<&Manifest>,
+    findings: &mut Findings,
+) -> Option<Manifest> {
     let mut fields = Fields::of(document, Pointer::root(), findings)?;
     let tenant_id = fields.name("tenant_id", findings, TenantId::parse);
     fields.required("organization_id", "organization_id is required: the organization that owns the tenant", findings);
     let organization_id = fields.name("organization_id", findings, OrganizationId::parse);
     let region = fields.required_text("region", 64, findings);
-    check_region(declared, region.as_deref(), &fields.at("region"), findings);
+    let known = before.map(|before| before.region.as_str());
+    check_region(declared, region.as_deref(), known, &fields.at("region"), findings);
     let quotas = members(&mut fields, "quotas", findings);
-    check_quotas(declared, &quotas, &fields.at("quotas"), findings);
+    check_quotas(declared, &quotas, before.map(|before| &before.quotas), &fields.at("quotas"), findings);
     let policies = members(&mut fields, "policies", findings);
     check_policies(&policies, &fields.at("policies"), findings);
     let billing = members(&mut fields, "billing", findings);
     check_billing(&billing, &fields.at("billing"), findings);
     let sent = entries(&mut fields, "environments", MAX_ENVIRONMENTS, findings, |value, at, findings| {
-        environment(declared, value, at, region.as_deref(), findings)
+        environment(declared, value, at, (region.as_deref(), before), findings)
     });
     let environments = by_name(&sent, |entry| &entry.name, &fields.at("environments"), findings);
     let webhooks = entries(&mut fields, "webhooks", MAX_WEBHOOKS, findings, webhook);
@@ -79,44 +98,59 @@ fn tenant(declared: &Declared, document: &Value, findings: &mut Findings) -> Opt
         webhooks,
     };
     fields.no_others(findings);
-    consistency(declared, &manifest, &sent, findings);
+    consistency(declared, &manifest, before, &sent, findings);
     Some(manifest)
 }
 
-/// Reads the entry of one environment. A missing field is empty in the result, with a violation.
+/// Reads the entry of one environment of a tenant with a region and a current manifest. A missing field is empty in the
+/// result, with a violation.
 fn environment(
     declared: &Declared,
     document: &Value,
     at: Pointer,
-    tenant_region: Option<&str>,
+    (tenant_region, tenant_before): (Option<&str>, Option<&Manifest>),
     findings: &mut Findings,
 ) -> Option<EnvironmentManifest> {
     let mut fields = Fields::of(document, at, findings)?;
     let name = fields.required_text("name", 32, findings);
+    let before = tenant_before.and_then(|before| before.environments.iter().find(|e| Some(&e.name) == name.as_ref()));
     if let Some(name) = name.as_ref().filter(|name| !declared.environments.contains(name)) {
         let known: Vec<_> = declared.environments.iter().map(String::as_str).collect();
-        findings.bad(&fields.at("name"), "undeclared_environment", one_of(name, &known));
+        findings.bad_unless(before.is_some(), &fields.at("name"), "undeclared_environment", one_of(name, &known));
     }
-    let region = fields.text("region", 64, findings);
-    check_region(declared, region.as_deref(), &fields.at("region"), findings);
+    let given = fields.text("region", 64, findings);
+    let region = given.as_deref().or(tenant_region);
+    // The region of the tenant is checked with the tenant, unless it stays and the environment joins it.
+    let joins = tenant_before.is_some_and(|before| Some(before.region.as_str()) == tenant_region);
+    let known = before.map(|before| before.region.as_str());
+    if given.is_some() || (joins && known != region) {
+        check_region(declared, region, known, &fields.at("region"), findings);
+    }
     let quotas = members(&mut fields, "quotas", findings);
-    check_quotas(declared, &quotas, &fields.at("quotas"), findings);
+    check_quotas(declared, &quotas, before.map(|before| &before.quotas), &fields.at("quotas"), findings);
     let level = fields.word("isolation_level", IsolationLevel::WORDS, findings);
     let retention_days = fields.integer("retention_days", 1..=MAX_RETENTION_DAYS, findings);
     fields.no_others(findings);
     Some(EnvironmentManifest {
         name: name.unwrap_or_default(),
-        region: region.or(tenant_region.map(str::to_owned)).unwrap_or_default(),
+        region: region.map(str::to_owned).unwrap_or_default(),
+        region_given: given.is_some(),
         isolation_level: level.unwrap_or(IsolationLevel::Strict),
         quotas,
         retention_days,
     })
 }
 
-fn check_region(declared: &Declared, region: Option<&str>, at: &Pointer, findings: &mut Findings) {
+fn check_region(
+    declared: &Declared,
+    region: Option<&str>,
+    before: Option<&str>,
+    at: &Pointer,
+    findings: &mut Findings,
+) {
     if let Some(region) = region.filter(|region| !declared.regions.contains_key(*region)) {
         let known: Vec<_> = declared.regions.keys().map(String::as_str).collect();
-        findings.bad(at, "undeclared_region", one_of(region, &known));
+        findings.bad_unless(before == Some(region), at, "undeclared_region", one_of(region, &known));
     }
 }
 
@@ -203,7 +237,7 @@ pub fn read_labels(fields: &mut Fields<'_>, findings: &mut Findings) -> Labels {
                 let message = "the value of a label must be at most 255 bytes, without control characters";
                 findings.bad(&at.key(key), "out_of_range", message);
             }
-            _ => findings.bad(&at.key(key), "wrong_type", "the value of a label must be text"),
+            other => findings.bad(&at.key(key), "wrong_type", format!("the value of a label {}", not_text(other))),
         }
     }
     labels
@@ -214,7 +248,10 @@ fn read_aliases(fields: &mut Fields<'_>, findings: &mut Findings) -> BTreeSet<Al
     let mut aliases = BTreeSet::new();
     for (kind, value) in fields.object("aliases", findings).into_iter().flatten() {
         let mut take = |value: &Value, at: Pointer| {
-            let text = value.as_str().ok_or_else(|| "must be text, or a list of texts".to_owned());
+            let text = value.as_str().ok_or_else(|| match value {
+                Value::Number(_) | Value::Bool(_) => not_text(value),
+                _ => "must be text, or a list of texts".to_owned(),
+            });
             match text.and_then(|text| Alias::new(kind, text)) {
                 Ok(alias) => drop(aliases.insert(alias)),
                 Err(message) => findings.bad(&at, "bad_alias", message),

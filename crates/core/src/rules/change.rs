@@ -2,7 +2,7 @@
 
 use super::change_builder::ChangeBuilder;
 use super::gates::gates;
-use super::{Decision, redaction};
+use super::{Decision, protections, redaction};
 use crate::changes::{Guard, Write};
 use crate::decision_context::DecisionContext;
 use crate::declared::Declared;
@@ -10,10 +10,10 @@ use crate::environment::{Environment, EnvironmentVersion};
 use crate::error::Error;
 use crate::event::{Event, EventType};
 use crate::ids::TenantId;
-use crate::json::{Difference, Pointer, differences};
+use crate::json::{Difference, Pointer};
 use crate::manifest::{EnvironmentManifest, Manifest, WebhookManifest};
 use crate::organization::Usage;
-use crate::quotas::counted_values;
+use crate::quotas::counted_usage;
 use crate::snapshot::TenantSnapshot;
 use crate::tenant::{State, TenantVersion};
 use crate::violation::Violation;
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 ///
 /// # Errors
 /// [`Error::Invalid`] for fields that cannot change, [`Error::Gated`], [`Error::NotNow`] for an archived or purged
-/// tenant.
+/// tenant, [`Error::FieldsForbidden`] for a protection that the actor may not remove.
 pub fn change(
     declared: &Declared,
     snapshot: &TenantSnapshot,
@@ -41,7 +41,7 @@ pub fn change(
     if before == *manifest {
         return unchanged(warnings);
     }
-    let differences = differences(&before.document(), &manifest.document());
+    let differences = before.differences(manifest);
     if differences.is_empty() {
         return unchanged(warnings);
     }
@@ -50,6 +50,8 @@ pub fn change(
         return Err(Error::Invalid(fixed));
     }
     takes_manifest(snapshot)?;
+    let mut warnings = warnings;
+    warnings.extend(protections::fields(&before, manifest, context)?);
     let refused = gates(declared, &before, manifest, allow);
     if !refused.is_empty() {
         return Err(Error::Gated(refused));
@@ -115,11 +117,16 @@ fn tenant_row(builder: &mut ChangeBuilder<'_>, manifest: &Manifest, differences:
 }
 
 fn usage(builder: &mut ChangeBuilder<'_>, before: &Manifest, after: &Manifest) {
-    let usage = |manifest: &Manifest| Usage { tenants: 0, quotas: counted_values(&manifest.quotas) };
-    let change = usage(before).until(&usage(after));
+    let change = counted(before).until(&counted(after));
     if !change.is_nothing() {
         builder.guards.push(Guard::OrganizationRoom(after.organization_id.clone(), change));
     }
+}
+
+/// Returns what the quotas of a tenant count in the usage of its organization.
+pub(super) fn counted(manifest: &Manifest) -> Usage {
+    let environments = manifest.environments.iter().map(|entry| &entry.quotas);
+    Usage { tenants: 0, quotas: counted_usage(&manifest.quotas, environments) }
 }
 
 fn environments(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
@@ -156,12 +163,13 @@ fn changed_environment(
     known: &Environment,
     entry: &EnvironmentManifest,
 ) -> Environment {
-    let differences = differences(&environment_entry(known).document(), &entry.document());
+    let differences = environment_entry(known).differences(entry);
     if differences.is_empty() {
         return known.clone();
     }
     let environment = Environment {
         region: entry.region.clone(),
+        region_given: entry.region_given,
         isolation_level: entry.isolation_level,
         quotas: entry.quotas.clone(),
         retention_days: entry.retention_days,
@@ -229,6 +237,7 @@ pub fn environment_entry(environment: &Environment) -> EnvironmentManifest {
     EnvironmentManifest {
         name: environment.name.clone(),
         region: environment.region.clone(),
+        region_given: environment.region_given,
         isolation_level: environment.isolation_level,
         quotas: environment.quotas.clone(),
         retention_days: environment.retention_days,
@@ -283,6 +292,7 @@ pub(super) fn new_environment(
         tenant_id: tenant_id.clone(),
         name: entry.name.clone(),
         region: entry.region.clone(),
+        region_given: entry.region_given,
         isolation_level: entry.isolation_level,
         quotas: entry.quotas.clone(),
         retention_days: entry.retention_days,

@@ -1,8 +1,8 @@
 //! Places and releases holds, and requests transitions.
 
-use super::Decision;
 use super::change_builder::ChangeBuilder;
 use super::outcome::make_way;
+use super::{Decision, protections};
 use crate::action::Action;
 use crate::changes::Write;
 use crate::decision_context::{DecisionContext, cut};
@@ -13,6 +13,7 @@ use crate::event::EventType;
 use crate::hold::{DEFAULT_HOLD, Held, Hold, MAX_REASON_LENGTH_BYTES};
 use crate::json::Pointer;
 use crate::lifecycle::{Situation, check, next_action, suspending_holds};
+use crate::permission::Operation;
 use crate::snapshot::TenantSnapshot;
 use crate::tenant::{DesiredState, State};
 use jiff::Timestamp;
@@ -34,7 +35,8 @@ pub struct Suspension {
 ///
 /// # Errors
 /// [`Error::Invalid`] for an undeclared kind, a reason that is too long, or an end in the past; [`Error::NotNow`] for a
-/// tombstone, and for a hold that keeps data while a purge destroys it.
+/// tombstone, and for a hold that keeps data while a purge destroys it; [`Error::Forbidden`] if the hold keeps data and
+/// would end sooner, and the actor may not release it.
 pub fn suspend(
     declared: &Declared,
     snapshot: &TenantSnapshot,
@@ -59,9 +61,10 @@ pub fn suspend(
             return builder.finish(Vec::new());
         }
         Some(hold) => {
+            protections::end_at(declared, hold, until, builder.context)?;
             hold.reason.clone_from(&suspension.reason);
             hold.until = until;
-            hold.placed_by = placed_by;
+            hold.placed_by = protections::placed_by(declared, hold, placed_by);
             builder.writes.push(Write::UpdateHold(hold.clone()));
         }
         None => {
@@ -139,7 +142,7 @@ impl Suspension {
 /// once. If there is no hold to release and the last job failed, its action is requested again.
 ///
 /// # Errors
-/// [`Error::NotNow`] if the named hold does not exist, or if other holds or the manifest keep the tenant out of
+/// [`Error::Forbidden`] if the actor may not release the hold; [`Error::NotNow`] if it does not exist, or if other holds or the manifest keep the tenant out of
 /// service.
 pub fn activate(
     declared: &Declared,
@@ -152,6 +155,7 @@ pub fn activate(
     let mut builder = ChangeBuilder::new(declared, snapshot, context);
     if let Some(index) = builder.snapshot.holds.iter().position(|hold| hold.kind == kind) {
         let released = builder.snapshot.holds.remove(index);
+        protections::release(declared, &released, builder.context)?;
         builder.writes.push(Write::DeleteHold(released.hold_id));
         builder.event(EventType::HoldReleased, json!({"hold": kind}), Value::Null);
         builder.facts_changed = true;
@@ -225,6 +229,25 @@ pub fn request(
         builder.snapshot.holds.push(hold);
         builder.snapshot.holds.sort_by(|a, b| a.kind.cmp(&b.kind));
     }
+    builder.finish(Vec::new())
+}
+
+/// Requests a purge regardless of the end of the grace period.
+///
+/// # Errors
+/// [`Error::Forbidden`] if the grace period has not ended and the actor may not purge before; [`Error::NotNow`] with
+/// all other conditions that are not met.
+pub fn purge_early(
+    declared: &Declared,
+    snapshot: &TenantSnapshot,
+    context: &mut DecisionContext,
+) -> Result<Decision, Error> {
+    let ends_at = snapshot.tenant.facts.purge_after.filter(|at| *at > context.now);
+    let Some(ends_at) = ends_at else { return request(declared, snapshot, Action::Purge, context) };
+    protections::require(Operation::PurgeEarly, &format!("the grace period ends at {ends_at}"), context)?;
+    check(declared, snapshot, Action::Purge, ends_at)?;
+    let mut builder = ChangeBuilder::new(declared, snapshot, context);
+    builder.queue(Action::Purge, "early request");
     builder.finish(Vec::new())
 }
 

@@ -10,6 +10,7 @@ pub mod log;
 pub mod organization_holds;
 pub mod organizations;
 pub mod outcome;
+mod protections;
 mod redaction;
 pub mod refusals;
 pub mod register;

@@ -8,6 +8,7 @@ use super::change_builder::{ChangeBuilder, changes};
 use super::lifecycle::Suspension;
 use super::organizations::{at, event};
 use super::outcome::make_way;
+use super::protections;
 use crate::changes::{Changes, Write};
 use crate::decision_context::{DecisionContext, cut};
 use crate::declared::Declared;
@@ -35,7 +36,8 @@ pub struct HoldsDecision {
 /// Places a hold on all tenants of an organization, or changes the reason and end of an existing hold.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an undeclared kind, a reason that is too long, or an end in the past.
+/// [`Error::Invalid`] for an undeclared kind, a reason that is too long, or an end in the past; [`Error::Forbidden`] if
+/// the hold keeps data and would end sooner, and the actor may not release it.
 pub fn place(
     declared: &Declared,
     before: &Organization,
@@ -52,6 +54,8 @@ pub fn place(
             return Ok(HoldsDecision { organization: before.clone(), holds, changes: None });
         }
         Some(hold) => {
+            protections::end_at(declared, hold, until, context)?;
+            let placed_by = protections::placed_by(declared, hold, placed_by);
             *hold = Hold { reason: suspension.reason.clone(), until, placed_by, ..hold.clone() };
             Write::UpdateHold(hold.clone())
         }
@@ -82,8 +86,9 @@ pub fn place(
 /// Releases a hold on an organization: the named kind, or [`DEFAULT_HOLD`].
 ///
 /// # Errors
-/// [`Error::NotNow`] if the hold does not exist.
+/// [`Error::NotNow`] if the hold does not exist; [`Error::Forbidden`] if the actor may not release it.
 pub fn release(
+    declared: &Declared,
     before: &Organization,
     holds: &[Hold],
     hold: Option<&str>,
@@ -97,6 +102,7 @@ pub fn release(
         return Err(Error::NotNow(format!("organization {id} has no hold {kind:?}: {present}")));
     };
     let released = holds.remove(index);
+    protections::release(declared, &released, context)?;
     let id = &before.organization_id;
     let event = event(EventType::OrganizationHoldReleased, id, json!({"hold": kind}), Value::Null, context);
     changed(before, holds, Write::DeleteHold(released.hold_id), event, context)

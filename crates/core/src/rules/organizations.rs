@@ -11,7 +11,7 @@ use crate::event::{Event, EventType};
 use crate::ids::OrganizationId;
 use crate::json::{Object, Pointer, differences, without_nulls};
 use crate::manifest::{MAX_DISPLAY_NAME_BYTES, read_labels};
-use crate::organization::{Caps, Organization};
+use crate::organization::{Caps, Organization, Usage};
 use crate::quotas::{check_quotas, counted_values};
 use crate::tenant::Labels;
 use crate::violation::Violation;
@@ -38,7 +38,22 @@ impl OrganizationManifest {
     /// [`Error::Invalid`] with all violations.
     pub fn parse(declared: &Declared, document: &Value) -> Result<(Self, Vec<Violation>), Error> {
         let mut findings = Findings::default();
-        let manifest = read(declared, document, &mut findings);
+        let manifest = read(declared, document, &Caps::default(), &mut findings);
+        findings.finish(manifest)
+    }
+
+    /// Reads a manifest that replaces that of `before`. A cap on an undeclared quota that stays as it is causes a
+    /// warning only.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with all violations.
+    pub fn parse_change(
+        declared: &Declared,
+        document: &Value,
+        before: &Organization,
+    ) -> Result<(Self, Vec<Violation>), Error> {
+        let mut findings = Findings::default();
+        let manifest = read(declared, document, &before.caps, &mut findings);
         findings.finish(manifest)
     }
 
@@ -80,7 +95,7 @@ pub fn caps_document(caps: &Caps) -> Value {
     document
 }
 
-fn read(declared: &Declared, document: &Value, findings: &mut Findings) -> Option<OrganizationManifest> {
+fn read(declared: &Declared, document: &Value, before: &Caps, findings: &mut Findings) -> Option<OrganizationManifest> {
     let mut fields = Fields::of(document, Pointer::root(), findings)?;
     fields.required("organization_id", "organization_id is required", findings);
     let organization_id = fields.name("organization_id", findings, OrganizationId::parse);
@@ -93,7 +108,7 @@ fn read(declared: &Declared, document: &Value, findings: &mut Findings) -> Optio
     {
         caps.tenants = fields.integer("tenants", 0..=crate::quotas::MAX_QUOTA, findings);
         if let Some(quotas) = fields.object("quotas", findings) {
-            caps.quotas = read_quota_caps(declared, &without_nulls(quotas), &fields.at("quotas"), findings);
+            caps.quotas = read_quota_caps(declared, &without_nulls(quotas), before, &fields.at("quotas"), findings);
         }
         fields.no_others(findings);
     }
@@ -105,17 +120,21 @@ fn read(declared: &Declared, document: &Value, findings: &mut Findings) -> Optio
 fn read_quota_caps(
     declared: &Declared,
     quotas: &Object,
+    before: &Caps,
     at: &Pointer,
     findings: &mut Findings,
 ) -> BTreeMap<String, i64> {
     let (known, unknown): (Object, Object) =
         quotas.clone().into_iter().partition(|(name, _)| declared.quotas.contains_key(name));
     let names: Vec<_> = declared.quotas.keys().map(String::as_str).collect();
-    for name in unknown.keys() {
-        findings.bad(&at.key(name), "undeclared_quota", one_of(name, &names));
+    let mut caps = counted_values(&known);
+    for (name, value) in unknown {
+        let stays = before.quotas.get(&name).copied().filter(|cap| value.as_i64() == Some(*cap));
+        findings.bad_unless(stays.is_some(), &at.key(&name), "undeclared_quota", one_of(&name, &names));
+        caps.extend(stays.map(|cap| (name, cap)));
     }
-    check_quotas(declared, &known, at, findings);
-    counted_values(&known)
+    check_quotas(declared, &known, None, at, findings);
+    caps
 }
 
 /// Decision on an organization.
@@ -125,6 +144,8 @@ pub struct OrganizationDecision {
     pub organization: Organization,
     /// Changes to commit; `None` if nothing changes.
     pub changes: Option<Changes>,
+    /// Caps that are lower than the usage.
+    pub warnings: Vec<Violation>,
 }
 
 /// Creates an organization.
@@ -153,7 +174,7 @@ pub fn create(manifest: &OrganizationManifest, context: &mut DecisionContext) ->
     );
     let guards = vec![Guard::OrganizationUnused(organization.organization_id.clone())];
     let changes = changes(vec![event], guards, vec![Write::InsertOrganization(organization.clone())])?;
-    Ok(OrganizationDecision { organization, changes })
+    Ok(OrganizationDecision { organization, changes, warnings: Vec::new() })
 }
 
 /// Returns a violation if a document has another organization id, which can never change. Callers use it to report this
@@ -165,12 +186,14 @@ pub fn immutable(before: &Organization, document: &Value) -> Option<Violation> {
     (said != before.organization_id.as_str()).then(|| Violation::at(&at, "immutable", message))
 }
 
-/// Changes an organization to `manifest`. A cap can be lower than the usage: then the usage can only decrease.
+/// Changes an organization with this usage to `manifest`. A cap can be lower than the usage: then the usage can only
+/// decrease, and a warning names the cap.
 ///
 /// # Errors
 /// [`Error::Invalid`] for another id, [`Error::TooLarge`] if the audit event exceeds its limit.
 pub fn change(
     before: &Organization,
+    usage: &Usage,
     manifest: &OrganizationManifest,
     context: &mut DecisionContext,
 ) -> Result<OrganizationDecision, Error> {
@@ -178,8 +201,9 @@ pub fn change(
         return Err(Error::Invalid(vec![fixed]));
     }
     let differences = differences(&OrganizationManifest::of(before).document(), &manifest.document());
+    let warnings = manifest.caps.below(usage);
     if differences.is_empty() {
-        return Ok(OrganizationDecision { organization: before.clone(), changes: None });
+        return Ok(OrganizationDecision { organization: before.clone(), changes: None, warnings });
     }
     let organization = Organization {
         display_name: manifest.display_name.clone(),
@@ -200,7 +224,7 @@ pub fn change(
     );
     let changes =
         changes(vec![event], vec![at(before)], vec![Write::UpdateOrganizationManifest(organization.clone())])?;
-    Ok(OrganizationDecision { organization, changes })
+    Ok(OrganizationDecision { organization, changes, warnings })
 }
 
 /// Checks that the organization takes a manifest from a file: it is not closed. A closed organization that a file declares
@@ -222,7 +246,7 @@ pub fn takes_manifest(organization: &Organization) -> Result<(), Error> {
 /// None today.
 pub fn close(before: &Organization, context: &mut DecisionContext) -> Result<OrganizationDecision, Error> {
     if before.closed_at.is_some() {
-        return Ok(OrganizationDecision { organization: before.clone(), changes: None });
+        return Ok(OrganizationDecision { organization: before.clone(), changes: None, warnings: Vec::new() });
     }
     let organization = Organization {
         closed_at: Some(context.now),
@@ -234,7 +258,7 @@ pub fn close(before: &Organization, context: &mut DecisionContext) -> Result<Org
     let event =
         event(EventType::OrganizationClosed, id, json!({"version": organization.version}), Value::Null, context);
     let changes = changes(vec![event], vec![at(before)], vec![Write::UpdateOrganizationFacts(organization.clone())])?;
-    Ok(OrganizationDecision { organization, changes })
+    Ok(OrganizationDecision { organization, changes, warnings: Vec::new() })
 }
 
 pub(super) fn at(before: &Organization) -> Guard {

@@ -13,7 +13,7 @@ use crate::event::EventType;
 use crate::job::{Failure, FailureCode, Job, JobState, Step, StepState};
 use crate::lifecycle::{Situation, next_action};
 use crate::organization::Usage;
-use crate::quotas::{counted_values, purge_after_days};
+use crate::quotas::{counted_usage, purge_after_days};
 use crate::snapshot::TenantSnapshot;
 use crate::tenant::State;
 use serde_json::{Value, json};
@@ -209,6 +209,8 @@ fn touched(job: &Job, environment: &Environment) -> bool {
 /// has salted digests of the erased data.
 fn empty(builder: &mut ChangeBuilder<'_>) {
     let snapshot = &mut builder.snapshot;
+    let environments = snapshot.environments.iter().map(|environment| &environment.quotas);
+    let used = Usage { tenants: 1, quotas: counted_usage(&snapshot.tenant.terms.quotas, environments) };
     builder
         .writes
         .extend(snapshot.environments.drain(..).map(|environment| Write::DeleteEnvironment(environment.env_id)));
@@ -216,7 +218,6 @@ fn empty(builder: &mut ChangeBuilder<'_>) {
     builder.writes.extend(snapshot.aliases.drain(..).map(Write::DeleteAlias));
     builder.writes.extend(snapshot.webhooks.drain(..).map(|webhook| Write::DeleteWebhook(webhook.webhook_id)));
     let tenant = &snapshot.tenant;
-    let used = Usage { tenants: 1, quotas: counted_values(&tenant.terms.quotas) };
     builder.guards.push(Guard::OrganizationRoom(tenant.organization_id.clone(), used.until(&Usage::default())));
     let tenant = &mut snapshot.tenant;
     tenant.terms.erase();

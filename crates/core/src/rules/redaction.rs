@@ -42,11 +42,12 @@ pub(super) fn changes(quotas: &Quotas, found: &[Difference]) -> (Vec<Value>, Val
     (shown, if private.is_empty() { Value::Null } else { json!({"changes": private}) })
 }
 
-/// Returns the part of a new environment's entry that the log contains, and the private part.
+/// Returns the part of a new environment's entry that the log contains, and the private part. The log contains the
+/// region in effect.
 pub(super) fn environment(quotas: &Quotas, entry: &EnvironmentManifest) -> (Value, Value) {
     let is_open = |(name, value): &(String, Value)| quotas.contains_key(name) && counted(value).is_some();
     let (shown, private): (Object, Object) = entry.quotas.clone().into_iter().partition(is_open);
-    let said = EnvironmentManifest { quotas: shown, ..entry.clone() }.document();
+    let said = EnvironmentManifest { quotas: shown, region_given: true, ..entry.clone() }.document();
     (said, if private.is_empty() { Value::Null } else { json!({"manifest": {"quotas": private}}) })
 }
 

@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::event::{Event, EventType};
 use crate::manifest::{Manifest, aliases_document};
 use crate::organization::Usage;
-use crate::quotas::counted_values;
 use crate::snapshot::TenantSnapshot;
 use crate::tenant::{Facts, Tenant};
 use crate::violation::Violation;
@@ -29,10 +28,7 @@ pub fn register(
 ) -> Result<Decision, Error> {
     let mut snapshot = draft(manifest, context);
     let mut guards = vec![
-        Guard::OrganizationRoom(
-            manifest.organization_id.clone(),
-            Usage { tenants: 1, quotas: counted_values(&manifest.quotas) },
-        ),
+        Guard::OrganizationRoom(manifest.organization_id.clone(), Usage { tenants: 1, ..change::counted(manifest) }),
         Guard::TenantUnused(snapshot.tenant.tenant_id.clone()),
     ];
     guards.extend(snapshot.aliases.iter().cloned().map(Guard::AliasUnused));

@@ -9,7 +9,7 @@ use tenancy_core::environment::Environment;
 use tenancy_core::event::MAX_PAYLOAD_BYTES;
 use tenancy_core::hold::Held;
 use tenancy_core::ids::TenantId;
-use tenancy_core::json::canonical;
+use tenancy_core::json::{Object, canonical};
 use tenancy_core::lifecycle::TABLE;
 use tenancy_core::manifest::Manifest;
 use tenancy_core::organization::Usage;
@@ -182,8 +182,16 @@ pub fn usage(database: &Database) {
         let mut sum = Usage::default();
         for tenant in living {
             let number = |value: &serde_json::Value| value.as_i64().filter(|number| (0..=1 << 40).contains(number));
-            let quotas = tenant.terms.quotas.iter().filter_map(|(name, value)| Some((name.clone(), number(value)?)));
-            sum.add(&Usage { tenants: 1, quotas: quotas.collect::<BTreeMap<_, _>>() });
+            let counted = |quotas: &Object| -> BTreeMap<_, _> {
+                quotas.iter().filter_map(|(name, value)| Some((name.clone(), number(value)?))).collect()
+            };
+            let own = counted(&tenant.terms.quotas);
+            for environment in database.environments.values().filter(|e| e.tenant_id == tenant.tenant_id) {
+                let mut quotas = counted(&environment.quotas);
+                quotas.retain(|name, _| !own.contains_key(name));
+                sum.add(&Usage { tenants: 0, quotas });
+            }
+            sum.add(&Usage { tenants: 1, quotas: own });
         }
         assert_eq!(usage, &sum);
     }

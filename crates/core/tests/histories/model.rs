@@ -60,7 +60,7 @@ pub struct Open {
 impl World {
     fn room(&self, tenants: usize, storage: i64, seats: i64) -> bool {
         let living: Vec<_> = self.tenants.values().filter(|tenant| !tenant.purged).collect();
-        let used: i64 = living.iter().filter_map(|tenant| tenant.spec.storage).sum();
+        let used: i64 = living.iter().map(|tenant| tenant.spec.storage_in_sum()).sum();
         let seated: i64 = living.iter().map(|tenant| tenant.spec.seats_in_sum()).sum();
         (tenants == 0 || living.len() + tenants <= MOST_TENANTS)
             && (storage <= 0 || used + storage <= MOST_STORAGE)
@@ -76,7 +76,7 @@ impl World {
         let good = spec.is_consistent(self.seats_are_declared)
             && !self.tenants.contains_key(id)
             && !self.alias_is_taken(id, spec)
-            && self.room(1, spec.storage.unwrap_or(0), spec.seats_in_sum());
+            && self.room(1, spec.storage_in_sum(), spec.seats_in_sum());
         if !good {
             return Refused;
         }
@@ -117,7 +117,7 @@ impl World {
         if &before.spec == spec {
             return Unchanged;
         }
-        let more = spec.storage.unwrap_or(0) - before.spec.storage.unwrap_or(0);
+        let more = spec.storage_in_sum() - before.spec.storage_in_sum();
         let seats = spec.seats_in_sum() - before.spec.seats_in_sum();
         let gated = before.spec.is_gated(spec) && !allow;
         if before.state == "Archived" || gated || self.alias_is_taken(id, spec) || !self.room(0, more, seats) {

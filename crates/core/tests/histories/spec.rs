@@ -123,6 +123,11 @@ impl Spec {
         })
     }
 
+    /// What the storage counts for: without a quota of the tenant, the sum of its environments.
+    pub fn storage_in_sum(&self) -> i64 {
+        self.storage.unwrap_or_else(|| self.environments.values().filter_map(|place| place.storage).sum())
+    }
+
     /// What the seats count for. That does not depend on whether they are declared.
     pub fn seats_in_sum(&self) -> i64 {
         let number = self.seats.as_ref().and_then(Value::as_i64).unwrap_or(0);

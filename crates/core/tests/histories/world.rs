@@ -178,7 +178,7 @@ impl World {
                 let suspension = Suspension { hold: Some(kind.to_owned()), reason, until: None };
                 organization_holds::place(&self.declared, row, &holds, &suspension, &mut context)
             }
-            None => organization_holds::release(row, &holds, Some(kind), &mut context),
+            None => organization_holds::release(&self.declared, row, &holds, Some(kind), &mut context),
         };
         let Ok(decided) = decided else { return assert_eq!(expected, Expected::Refused) };
         let Some(changes) = &decided.changes else { return assert_eq!(expected, Expected::Unchanged) };

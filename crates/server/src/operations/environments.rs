@@ -5,7 +5,7 @@
 //! decision is made again. Only a changed version of this environment fails the caller's precondition.
 
 use super::documents::desired::{How, with};
-use super::documents::facts::{ENVIRONMENT, take_version};
+use super::documents::facts::{ENVIRONMENT, take_followed_region, take_version};
 use super::documents::pointers::Entry;
 use super::tenants::{self, other_id};
 use super::{Command, Decided};
@@ -101,7 +101,8 @@ impl Command for Change {
         let (entry, wrong) = self.entry(name, known)?;
         let mut document = Manifest::of(&snapshot).document();
         let sent = Entry { name, index: put(&mut document, name, Some(entry)) };
-        let parsed = Manifest::parse(&tenancy.declared, &document).map_err(|error| sent.inside(error));
+        let before = Manifest::of(&snapshot);
+        let parsed = Manifest::parse_change(&tenancy.declared, &document, &before).map_err(|error| sent.inside(error));
         let (manifest, warnings) = with(wrong, parsed)?;
         let decision = change(&tenancy.declared, &snapshot, &manifest, warnings, &self.allow, context)
             .map_err(|error| sent.inside(error))?;
@@ -141,6 +142,7 @@ fn take_facts(sent: &mut Object, known: &Environment) -> Vec<Violation> {
     if ENVIRONMENT.any_in(sent) {
         let current = serde_json::to_value(EnvironmentView::of(known)).unwrap_or_default();
         // An environment has no counter: a job's changes show in `updated_at` instead.
+        take_followed_region(sent, &[Some(&current["region"])]);
         let same_moment = sent.get("updated_at").is_none_or(|at| *at == current["updated_at"]);
         violations.extend(ENVIRONMENT.drop(sent, &current, same_moment, &Pointer::root()));
     }
@@ -174,9 +176,10 @@ impl Command for Remove {
         let snapshot = tenants::find(tenancy, caller, &self.tenant).await?;
         let known = find(&snapshot, &self.environment)?;
         self.precondition.check(self.read_at, known.version)?;
-        let mut document = Manifest::of(&snapshot).document();
+        let before = Manifest::of(&snapshot);
+        let mut document = before.document();
         let gone = Entry { name: &known.name, index: put(&mut document, &known.name, None) };
-        let (manifest, warnings) = Manifest::parse(&tenancy.declared, &document)?;
+        let (manifest, warnings) = Manifest::parse_change(&tenancy.declared, &document, &before)?;
         let decision = change(&tenancy.declared, &snapshot, &manifest, warnings, &self.allow, context)
             .map_err(|error| gone.inside(error))?;
         Ok(Decided { outcome: (), changes: decision.changes })

@@ -10,7 +10,7 @@ use tenancy_core::Error;
 use tenancy_core::action::Action;
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::event::EventType;
-use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
+use tenancy_core::rules::lifecycle::{Suspension, activate, purge_early, request, suspend};
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_store::page::{AuditFilter, Page};
 
@@ -71,6 +71,31 @@ impl Command for Activate {
             }
             decided => Ok(changed(decided?)),
         }
+    }
+}
+
+/// Requests a purge before the grace period ends.
+#[derive(Debug)]
+pub struct PurgeEarly {
+    /// Id or alias of the tenant.
+    pub tenant: String,
+    /// Optional precondition.
+    pub precondition: Precondition,
+}
+
+impl Command for PurgeEarly {
+    type Outcome = Written;
+
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<Written>, Error> {
+        let snapshot = tenants::find(tenancy, caller, &self.tenant).await?;
+        let (version, counter) = (snapshot.tenant.terms.version, snapshot.tenant.facts.counter);
+        self.precondition.check_whole(None, version, counter)?;
+        Ok(changed(purge_early(&tenancy.declared, &snapshot, context)?))
     }
 }
 

@@ -66,14 +66,14 @@ impl Command for Activate {
     ) -> Result<Decided<Written>, Error> {
         let known = find(tenancy, caller, &self.organization).await?;
         self.precondition.check_whole(None, known.organization.version, known.organization.counter)?;
-        let decision = release(&known.organization, &known.holds, self.hold.as_deref(), context)?;
+        let decision = release(&tenancy.declared, &known.organization, &known.holds, self.hold.as_deref(), context)?;
         Ok(written(decision, known.usage))
     }
 }
 
 fn written(decision: HoldsDecision, usage: Usage) -> Decided<Written> {
     let HoldsDecision { organization, holds, changes } = decision;
-    Decided { outcome: Written { organization, usage, holds, created: false }, changes }
+    Decided { outcome: Written { organization, usage, holds, created: false, warnings: Vec::new() }, changes }
 }
 
 /// Releases an expired hold on an organization.
@@ -99,7 +99,7 @@ impl Command for ReleaseExpired {
         if !known.holds.iter().any(|hold| hold.kind == self.hold && hold.until.is_some_and(over)) {
             return Ok(Decided { outcome: (), changes: None });
         }
-        let decision = release(&known.organization, &known.holds, Some(&self.hold), context)?;
+        let decision = release(&tenancy.declared, &known.organization, &known.holds, Some(&self.hold), context)?;
         Ok(Decided { outcome: (), changes: decision.changes })
     }
 }

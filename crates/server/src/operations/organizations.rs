@@ -33,6 +33,8 @@ pub struct Written {
     pub holds: Vec<Hold>,
     /// Whether the write created it.
     pub created: bool,
+    /// Values that were accepted but look like mistakes.
+    pub warnings: Vec<Violation>,
 }
 
 /// Returns the organization with this id.
@@ -92,9 +94,8 @@ impl Command for Create {
         context: &mut DecisionContext,
     ) -> Result<Decided<Written>, Error> {
         self.precondition.check_new()?;
-        let manifest =
-            desired(&tenancy.declared, caller.viewpoint(tenancy), None, &self.document, How::Replace)?.manifest;
-        created(&manifest, context)
+        let desired = desired(&tenancy.declared, caller.viewpoint(tenancy), None, &self.document, How::Replace)?;
+        created(desired, context)
     }
 }
 
@@ -140,15 +141,16 @@ impl Command for Change {
                 let other = other_id("organization_id", &self.organization, &document);
                 let desired =
                     with(other, desired(&tenancy.declared, caller.viewpoint(tenancy), None, &document, self.how))?;
-                return created(&desired.manifest, context);
+                return created(desired, context);
             }
             Err(error) => return Err(error),
         };
         self.precondition.check_document(&document, known.organization.version)?;
         let desired = desired(&tenancy.declared, caller.viewpoint(tenancy), Some(&known), &document, self.how)?;
-        let decision = change(&known.organization, &desired.manifest, context)?;
-        let outcome =
-            Written { organization: decision.organization, usage: known.usage, holds: known.holds, created: false };
+        let decision = change(&known.organization, &known.usage, &desired.manifest, context)?;
+        let warnings = desired.warnings.into_iter().chain(decision.warnings).collect();
+        let (organization, usage, holds) = (decision.organization, known.usage, known.holds);
+        let outcome = Written { organization, usage, holds, created: false, warnings };
         Ok(Decided { outcome, changes: decision.changes })
     }
 }
@@ -177,16 +179,16 @@ impl Command for Close {
         let (version, counter) = (known.organization.version, known.organization.counter);
         self.precondition.check_whole_required(self.read_at, version, counter)?;
         let decision = close(&known.organization, context)?;
-        let outcome =
-            Written { organization: decision.organization, usage: known.usage, holds: known.holds, created: false };
+        let (organization, usage, holds) = (decision.organization, known.usage, known.holds);
+        let outcome = Written { organization, usage, holds, created: false, warnings: Vec::new() };
         Ok(Decided { outcome, changes: decision.changes })
     }
 }
 
-fn created(manifest: &OrganizationManifest, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
-    let decision = create(manifest, context)?;
-    let outcome =
-        Written { organization: decision.organization, usage: Usage::default(), holds: Vec::new(), created: true };
+fn created(desired: Desired, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
+    let decision = create(&desired.manifest, context)?;
+    let (organization, usage, warnings) = (decision.organization, Usage::default(), desired.warnings);
+    let outcome = Written { organization, usage, holds: Vec::new(), created: true, warnings };
     Ok(Decided { outcome, changes: decision.changes })
 }
 
@@ -244,6 +246,10 @@ pub fn desired(
         }
         violations.extend(immutable(&known.organization, &document));
     }
-    let (manifest, warnings) = with(violations, OrganizationManifest::parse(declared, &document))?;
+    let read = match known {
+        Some(known) => OrganizationManifest::parse_change(declared, &document, &known.organization),
+        None => OrganizationManifest::parse(declared, &document),
+    };
+    let (manifest, warnings) = with(violations, read)?;
     Ok(Desired { manifest, warnings })
 }

@@ -295,6 +295,18 @@ impl House {
         self.send_as_it_is(method, path, &headers, body).await
     }
 
+    /// Sends a request as the key of a role.
+    pub async fn send_as(&self, role: Role, method: &str, path: &str, body: impl Into<Sent>) -> Answered {
+        let token = format!("Bearer {}", self.token(role));
+        self.send_as_it_is(method, path, &[("authorization", token.as_str()), ("if-match", "*")], body).await
+    }
+
+    /// Returns the house on the same database with other declared names, as after a restart.
+    pub fn declaring(&self, declared: Declared) -> Self {
+        let tenancy = Tenancy::new(self.server.tenancy.store.clone(), declared);
+        Self::open(tenancy, self.keys.clone(), Arc::new(Recorder), None, KeyLimits::default())
+    }
+
     /// Sends a request with exactly these headers.
     pub async fn send_as_it_is(
         &self,

@@ -19,6 +19,7 @@ described!(
         tenant_id: TenantId,
         name: String,
         region: String,
+        region_given: bool,
         isolation_level: IsolationLevel,
         quotas: Object,
         retention_days: Option<i64>,
@@ -37,7 +38,7 @@ pub const DELETE: WriteShape = WriteShape::Delete(TABLE);
 /// Updates the columns that the manifest sets.
 pub const UPDATE_MANIFEST: WriteShape = WriteShape::Update {
     table: TABLE,
-    set: &["region", "isolation_level", "quotas", "retention_days", "version", "updated_at"],
+    set: &["region", "region_given", "isolation_level", "quotas", "retention_days", "version", "updated_at"],
     check: Check::OneLess("version"),
 };
 /// Updates the columns that jobs set.

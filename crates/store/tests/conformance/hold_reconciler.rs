@@ -46,7 +46,8 @@ async fn must_keep_holds_on_an_organization(bench: Bench) {
     assert_eq!(kinds("t-1").await, ["billing", "security"]);
     assert_eq!(kinds("t-2").await, [""; 0]);
     let known = bench.store.organization(&organization("acme")).await.unwrap().unwrap();
-    let released = release(&known.organization, &known.holds, Some("security"), &mut bench.context()).unwrap();
+    let released =
+        release(&bench.declared, &known.organization, &known.holds, Some("security"), &mut bench.context()).unwrap();
     bench.commit(released.changes).await.unwrap();
     assert_eq!(kinds("t-1").await, ["billing"]);
 }

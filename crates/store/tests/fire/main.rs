@@ -4,6 +4,7 @@
 
 mod appended;
 mod away;
+mod backfill;
 mod clock;
 mod culprits;
 mod cuts;

@@ -12,7 +12,7 @@ use tenancy_core::Error;
 use tenancy_core::apikey::Role;
 use tenancy_core::ids::OrganizationId;
 use tenancy_core::json::sha256_hex;
-use tenancy_core::organization::Organization;
+use tenancy_core::organization::{Organization, Usage};
 use tenancy_core::rules::lifecycle::Suspension;
 use tenancy_core::rules::organizations::{self, OrganizationManifest};
 use tenancy_core::rules::{keys, lifecycle};
@@ -35,7 +35,7 @@ async fn acme(bench: &Bench) -> Organization {
 async fn raise(bench: &Bench, tenants: u32) {
     let document = json!({"organization_id": "acme", "caps": {"tenants": tenants}});
     let (raised, _) = OrganizationManifest::parse(&bench.declared, &document).unwrap();
-    let raised = organizations::change(&acme(bench).await, &raised, &mut bench.context()).unwrap();
+    let raised = organizations::change(&acme(bench).await, &Usage::default(), &raised, &mut bench.context()).unwrap();
     bench.commit(raised.changes).await.unwrap();
 }
 

@@ -141,7 +141,7 @@ impl World {
                 Some(known) if chance.one_in(3) => held(bench, known, chance)?,
                 Some(known) => {
                     let manifest = organization(bench, known.organization.organization_id.as_str(), chance);
-                    organizations::change(&known.organization, &manifest, context)?.changes
+                    organizations::change(&known.organization, &known.usage, &manifest, context)?.changes
                 }
                 None => None,
             },
@@ -169,7 +169,14 @@ impl World {
 fn held(bench: &Bench, known: &OrganizationRecord, chance: &mut Chance) -> Result<Option<Changes>, Error> {
     let (context, kind) = (&mut bench.context(), if chance.one_in(2) { "billing" } else { "abuse" });
     if chance.one_in(2) {
-        return Ok(organization_holds::release(&known.organization, &known.holds, Some(kind), context)?.changes);
+        return Ok(organization_holds::release(
+            &bench.declared,
+            &known.organization,
+            &known.holds,
+            Some(kind),
+            context,
+        )?
+        .changes);
     }
     let reason = Some(format!("reason {}", chance.below(3)));
     let suspension = Suspension { hold: Some(kind.to_owned()), reason, until: None };

@@ -23,14 +23,16 @@ pub async fn healthz() -> Result<Response, Problem> {
 
 /// Returns whether the server can serve requests: the database answers, and the server is not stopping.
 ///
-/// `warnings` lists problems that an operator should resolve before they cause failures.
+/// `warnings` lists problems that an operator should resolve before they cause failures, such as names that are in use
+/// but no longer declared.
 #[utoipa::path(
     get, path = "/readyz", tag = "health", operation_id = "readyz",
     responses((status = 200, body = Object), (status = 503, body = Object)),
 )]
 pub async fn readyz(State(server): State<Arc<Server>>) -> Result<Response, Problem> {
     let wrong = |error: Error| DatabaseHealth { wrong: vec![error.to_string()], ..DatabaseHealth::default() };
-    let DatabaseHealth { mut wrong, warnings } = server.tenancy.store.health().await.unwrap_or_else(wrong);
+    let DatabaseHealth { mut wrong, mut warnings } = server.tenancy.store.health().await.unwrap_or_else(wrong);
+    warnings.extend(server.tenancy.undeclared.warnings());
     if server.stop.is_cancelled() {
         wrong.push("the server is stopping".to_owned());
     }

@@ -7,14 +7,14 @@ use crate::http::problem::Problem;
 use crate::http::respond::text;
 use crate::http::server::Server;
 use crate::http::write::WriteRequest;
-use crate::operations::lifecycle::{Activate, Request, Suspend};
+use crate::operations::lifecycle::{Activate, PurgeEarly, Request, Suspend};
 use crate::operations::tenants::Written;
 use crate::tenancy::Tenancy;
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::Value;
 use std::sync::Arc;
-use tenancy_api::document::{Activation, DecidedOn, Suspension as SuspensionDocument};
+use tenancy_api::document::{Activation, DecidedOn, Purge as PurgeDocument, Suspension as SuspensionDocument};
 use tenancy_api::job::location;
 use tenancy_api::tenant::{Accepted as AcceptedView, etag};
 use tenancy_core::Error;
@@ -94,6 +94,7 @@ pub async fn undelete(
 #[utoipa::path(
     post, path = "/v1/tenants/{tenant_id}/purge", tag = "lifecycle", operation_id = "purge_tenant",
     params(("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`.")),
+    request_body(content = Option<PurgeDocument>),
     responses((status = 202, body = AcceptedView, headers(("ETag"), ("Location")))),
 )]
 pub async fn purge(
@@ -101,8 +102,13 @@ pub async fn purge(
     Named(tenant): Named<String>,
     write: WriteRequest,
 ) -> Result<Response, Problem> {
-    write.nothing_said().await?;
-    request(&server, tenant, Action::Purge, None, write).await
+    match early(&write.document_if_any().await?)? {
+        false => request(&server, tenant, Action::Purge, None, write).await,
+        true => {
+            let command = PurgeEarly { tenant, precondition: write.precondition.clone() };
+            write.carry_out(&server, command, accepted).await
+        }
+    }
 }
 
 async fn request(
@@ -126,6 +132,11 @@ fn accepted(tenancy: &Tenancy, caller: &Caller, written: &Written) -> Answer {
         }),
         body: text(&AcceptedView::of(&tenancy.declared, caller.viewpoint_of_writes(), &written.snapshot)),
     }
+}
+
+/// Reads the body of `purge`.
+fn early(document: &Value) -> Result<bool, Error> {
+    document::read(document, |fields, findings| Some(fields.flag("early", findings).unwrap_or(false)))
 }
 
 /// Reads the body of `activate`.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use tenancy_api::document::{DecidedOn, OrganizationManifest};
 use tenancy_api::list::List;
 use tenancy_api::organization::{Organization as OrganizationView, etag};
+use tenancy_api::written::Written as WrittenView;
 use tenancy_store::page::OrganizationFilter;
 
 /// Lists organizations, in order of their ids.
@@ -47,7 +48,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: 
 #[utoipa::path(
     post, path = "/v1/organizations", tag = "organizations", operation_id = "create_organization",
     request_body = OrganizationManifest,
-    responses((status = 201, body = OrganizationView, headers(("ETag"), ("Location")))),
+    responses((status = 201, body = WrittenView<OrganizationView>, headers(("ETag"), ("Location")))),
 )]
 pub async fn create(State(server): State<Arc<Server>>, write: WriteRequest) -> Result<Response, Problem> {
     let command = Create { document: write.document().await?, precondition: write.precondition.clone() };
@@ -79,8 +80,8 @@ pub async fn get(
     params(("organization_id" = String, Path, description = "Id of the organization.")),
     request_body = OrganizationManifest,
     responses(
-        (status = 200, body = OrganizationView, headers(("ETag"))),
-        (status = 201, body = OrganizationView, headers(("ETag"), ("Location"))),
+        (status = 200, body = WrittenView<OrganizationView>, headers(("ETag"))),
+        (status = 201, body = WrittenView<OrganizationView>, headers(("ETag"), ("Location"))),
     ),
 )]
 pub async fn put(
@@ -96,7 +97,7 @@ pub async fn put(
     patch, path = "/v1/organizations/{organization_id}", tag = "organizations", operation_id = "patch_organization",
     params(("organization_id" = String, Path, description = "Id of the organization.")),
     request_body(content = Object, content_type = "application/merge-patch+json", example = json!({"caps": {"tenants": 20}})),
-    responses((status = 200, body = OrganizationView, headers(("ETag")))),
+    responses((status = 200, body = WrittenView<OrganizationView>, headers(("ETag")))),
 )]
 pub async fn patch(
     State(server): State<Arc<Server>>,
@@ -133,11 +134,12 @@ async fn change(server: &Server, organization: String, how: How, write: WriteReq
 pub(super) fn written(_: &Tenancy, caller: &Caller, written: &Written) -> Answer {
     let organization = &written.organization;
     let view = OrganizationView::whole(caller.viewpoint_of_writes(), organization, &written.usage, &written.holds);
-    let body = text(&view);
+    // The tag names the resource as a read answers it, without the warnings of this write.
+    let tag = digested(&etag(organization), &text(&view));
     Answer {
         status: if written.created { 201 } else { 200 },
-        etag: Some(digested(&etag(organization), &body)),
+        etag: Some(tag),
         location: written.created.then(|| format!("/v1/organizations/{}", organization.organization_id)),
-        body,
+        body: text(&WrittenView::of(view, &written.warnings)),
     }
 }

@@ -17,6 +17,7 @@ use tenancy_api::applied::{AppliedDocument, AppliedJob, Outcome};
 use tenancy_core::changes::Conflict;
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
+use tenancy_core::document::{not_text, one_of};
 use tenancy_core::error::NO_VERSION;
 use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::json::{Pointer, differences};
@@ -108,22 +109,22 @@ fn document(declared: &Declared, index: usize, content: Value, at: &Pointer) -> 
         Some("Organization") => Kind::Organization,
         Some("Tenant") => Kind::Tenant,
         other => {
-            let code = if object.contains_key("kind") { "unknown_word" } else { "required" };
-            let message = match other {
-                Some(other) => tenancy_core::document::one_of(other, &["Organization", "Tenant"]),
-                None => "kind is required: Organization or Tenant".to_owned(),
+            let (code, message) = match (other, object.get("kind").filter(|kind| !kind.is_null())) {
+                (Some(other), _) => ("unknown_word", one_of(other, &["Organization", "Tenant"])),
+                (None, Some(other)) => ("wrong_type", not_text(other)),
+                (None, None) => ("required", "kind is required: Organization or Tenant".to_owned()),
             };
             return Err(vec![Violation::at(&at.key("kind"), code, message)]);
         }
     };
     let field = kind.id_field();
     let Some(id) = object.get(field).and_then(Value::as_str).map(str::to_owned) else {
-        let (code, message) = match object.get(field).filter(|value| !value.is_null()) {
-            None => (
-                "required",
-                format!("{field} is required, so that applying the file again changes the same {}", kind.as_str()),
-            ),
-            Some(other) => ("wrong_type", format!("must be text, not {other}: write it in quotes")),
+        let (code, message) = match object.get(field).filter(|id| !id.is_null()) {
+            Some(other) => ("wrong_type", not_text(other)),
+            None => {
+                let kind = kind.as_str();
+                ("required", format!("{field} is required, so that applying the file again changes the same {kind}"))
+            }
         };
         let mut violations = vec![Violation::at(&at.key(field), code, message)];
         violations.extend(else_wrong(declared, kind, &content, at));
@@ -229,7 +230,7 @@ impl Document {
                 let before = Manifest::of(snapshot);
                 let mut differences = match before == desired.manifest {
                     true => Vec::new(),
-                    false => differences(&before.into_document(), &desired.manifest.document()),
+                    false => before.differences(&desired.manifest),
                 };
                 if !caller.sees_urls() {
                     mask_changed_urls(&mut differences);
@@ -292,14 +293,17 @@ impl Document {
                 Precondition::Unsaid.check_if_said(read_at(&self.content), before.version)?;
                 let differences =
                     differences(&OrganizationManifest::of(before).document(), &desired.manifest.document());
-                (tenancy_core::rules::organizations::change(before, &desired.manifest, context)?, differences)
+                (
+                    tenancy_core::rules::organizations::change(before, &known.usage, &desired.manifest, context)?,
+                    differences,
+                )
             }
         };
         let outcome = AppliedDocument {
             result: result(known.is_none(), decision.changes.is_some()),
             changes: differences.into_iter().map(Into::into).collect(),
             version: Some(decision.organization.version),
-            warnings: desired.warnings.into_iter().map(Into::into).collect(),
+            warnings: desired.warnings.into_iter().chain(decision.warnings).map(Into::into).collect(),
             ..self.blank()
         };
         Ok(Decided { outcome, changes: decision.changes })

@@ -1,6 +1,6 @@
 //! Builds the complete manifest that a caller's document declares.
 
-use super::facts::{ENVIRONMENT, TENANT, take_kind, take_version};
+use super::facts::{ENVIRONMENT, TENANT, take_followed_region, take_kind, take_version};
 use super::pointers::in_sent;
 use serde_json::Value;
 use tenancy_api::Viewpoint;
@@ -99,7 +99,7 @@ pub fn of_known(
         fields::keep_hidden(audience, &known.document(), &mut whole);
     }
     violations.extend(immutable(&known, &whole));
-    match with(violations, Manifest::parse(declared, &whole)) {
+    match with(violations, Manifest::parse_change(declared, &whole, &known)) {
         Ok((manifest, warnings)) => {
             if audience == Audience::Customer {
                 forbidden.extend(fields::changed(audience, &differences(&known.document(), &manifest.document())));
@@ -145,11 +145,13 @@ fn drop_facts(
     let Ok(current) = serde_json::to_value(TenantView::of(declared, viewpoint, snapshot)) else { return Vec::new() };
     let same_moment = document.get("counter").is_none_or(|counter| *counter == snapshot.tenant.facts.counter);
     let mut violations = TENANT.drop(document, &current, same_moment, &Pointer::root());
+    let home = document.get("region").cloned();
     if let Some(Value::Array(entries)) = document.get_mut("environments") {
         for (index, entry) in entries.iter_mut().enumerate() {
             let Value::Object(entry) = entry else { continue };
             let known = entry.get("name").and_then(|name| named(&current["environments"], name));
             let at = Pointer::root().key("environments").index(index);
+            take_followed_region(entry, &[known.map(|known| &known["region"]), home.as_ref()]);
             // The version of an entry is treated like its facts. Only the tenant's version is a precondition.
             entry.remove("version");
             violations.extend(ENVIRONMENT.drop(entry, known.unwrap_or(&Value::Null), same_moment, &at));

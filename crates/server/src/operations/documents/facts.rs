@@ -37,13 +37,13 @@ pub const TENANT: Facts = Facts {
 
 /// Facts of an environment. In a tenant's document, an environment does not have the last three.
 pub const ENVIRONMENT: Facts = Facts {
-    fixed: &["env_id", "state", "provisioned_at", "tenant_id", "created_at", "updated_at"],
+    fixed: &["env_id", "state", "provisioned_at", "region_follows_tenant", "tenant_id", "created_at", "updated_at"],
     moving: &["warnings"],
 };
 
 /// Facts of an organization.
 pub const ORGANIZATION: Facts =
-    Facts { fixed: &["created_at", "updated_at", "closed_at", "holds"], moving: &["counter", "usage"] };
+    Facts { fixed: &["created_at", "updated_at", "closed_at", "holds"], moving: &["counter", "usage", "warnings"] };
 
 impl Facts {
     /// Returns whether the document contains any fact.
@@ -91,6 +91,15 @@ fn read_only(name: &str, at: &Pointer) -> Violation {
         _ => "leave it out",
     };
     Violation::at(&at.key(name), "read_only", format!("{name} is read-only: {instead}"))
+}
+
+/// Removes the region from the entry of an environment that was read and follows its tenant: the answer shows the region
+/// in effect. `regions` are the regions that the tenant had when the document was read. A region that was edited stays.
+pub fn take_followed_region(entry: &mut Object, regions: &[Option<&Value>]) {
+    let follows = entry.get("region_follows_tenant") == Some(&Value::Bool(true));
+    if follows && entry.get("region").is_some_and(|region| regions.contains(&Some(region))) {
+        entry.remove("region");
+    }
 }
 
 /// Removes `version` from the document. It is a precondition, which [`read_at`] returns.
