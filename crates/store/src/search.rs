@@ -170,7 +170,7 @@ impl Store {
             _ => {}
         }
         let (sql, leads) = counts(self.dialect(), filter, organization);
-        let row = self.rows(sql, vec![Type::Int; leads.len()]).await?.pop().unwrap_or_default();
+        let row = self.list_rows(sql, vec![Type::Int; leads.len()]).await?.pop().unwrap_or_default();
         let counted = leads.into_iter().zip(row).filter_map(|(lead, count)| match count {
             Value::Int(count) => Some((usize::try_from(count).ok()?, lead)),
             _ => None,
