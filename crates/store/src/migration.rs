@@ -40,6 +40,12 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../migrations/0003_key_scopes.sqlite.sql"),
         postgres: include_str!("../migrations/0003_key_scopes.postgres.sql"),
     },
+    Migration {
+        name: "0004_log_epochs",
+        oldest_release: "0.1.0",
+        sqlite: include_str!("../migrations/0004_log_epochs.sqlite.sql"),
+        postgres: include_str!("../migrations/0004_log_epochs.postgres.sql"),
+    },
 ];
 
 /// Migration as recorded in `schema_migrations`.

@@ -6,6 +6,8 @@ pub mod audit;
 pub mod completions;
 pub mod context;
 pub mod db;
+pub mod db_backup;
+pub mod db_copy;
 pub mod delete;
 pub mod describe;
 pub mod dev;

@@ -4,6 +4,7 @@ mod aside;
 mod clock;
 mod committer;
 mod connection;
+mod copy;
 mod fault;
 mod flushes;
 mod held_rows;
@@ -29,6 +30,7 @@ mod target;
 
 #[cfg(feature = "model")]
 pub use connection::shortened::shorten_silence;
+pub use copy::CopyTarget;
 pub use migrate::{is_marked, migrate};
 pub use reach::reach;
 pub use roles::{grant, warnings};

@@ -1,11 +1,15 @@
 //! SQLite: one file, one process, one writer thread. Reads by key run on the calling thread, lists on other threads.
 
+mod backup;
 mod connection;
+mod copy_source;
 mod current_rows;
 mod migrate;
 mod readers;
 mod writer;
 
+pub use backup::backup;
+pub use copy_source::CopySource;
 pub use migrate::{is_marked, look, migrate};
 pub use readers::Readers;
 use writer::Writer;

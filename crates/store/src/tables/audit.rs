@@ -2,7 +2,7 @@
 
 use crate::Store;
 use crate::current_rows::{Read, columns};
-use crate::list::{bad_cursor, converted, cursor, limit, number, place};
+use crate::list::{converted, cursor, limit, place};
 use crate::page::{Listed, Page};
 use crate::rows::{Column, Corrupt, Dialect, Field, Record, Table, Type, Value, described};
 use crate::sql::Sql;
@@ -142,6 +142,8 @@ pub struct AuditFilter {
     pub until: Option<Timestamp>,
     /// Whether the newest events come first.
     pub newest_first: bool,
+    /// Whether the last page has a cursor, too, with which later events can be read. Only in order of positions.
+    pub follow: bool,
 }
 
 /// Event with its log position.
@@ -153,9 +155,8 @@ pub struct LoggedEvent {
     pub event: Event,
 }
 
-/// Epoch of the log's order. It changes when a database is restored to an earlier time; cursors of another epoch are
-/// refused.
-const EPOCH: i64 = 1;
+/// Cursor that starts after the newest event.
+const END: &str = "end";
 
 impl Store {
     /// Lists events in order of their positions, of one tenant or of all tenants within a scope. Scope `All` includes
@@ -164,15 +165,25 @@ impl Store {
     /// # Errors
     /// Same as [`Store::tenants`].
     pub async fn audit(&self, scope: &Scope, filter: &AuditFilter, page: &Page) -> Result<Listed<LoggedEvent>, Error> {
-        let sql = log_sql(self.dialect(), scope, filter, log_place(page)?, limit(page) + 1);
+        // Read before the page: each event up to the newest position is then on the page, or does not match the filter.
+        let end = self.log_end().await?;
+        let after = match page.after.as_deref() {
+            Some(END) => Some(end.newest),
+            _ => place("log", page)?.map(|place| end.position(&place)).transpose()?,
+        };
+        let sql = log_sql(self.dialect(), scope, filter, after, limit(page) + 1);
         let mut types: Vec<_> = TENANT_AUDIT.columns.iter().map(|column| column.ty).collect();
         types.extend([Type::Text, Type::Json]);
         let (rows, more) = self.page(sql, types, page).await?;
         let mut items = converted(rows, logged).await?;
         items.truncate(limit(page));
-        let place = |last: &LoggedEvent| cursor("log", &format!("{EPOCH}:{}", last.position));
-        let next = if more { items.last().map(place) } else { None };
-        Ok(Listed { items, next })
+        let last = items.last().map(|last| last.position);
+        let next = match (more, filter.follow && !filter.newest_first) {
+            (true, _) => last,
+            (false, true) => last.max(Some(end.newest)),
+            (false, false) => None,
+        };
+        Ok(Listed { items, next: next.map(|position| cursor("log", &end.place(position))) })
     }
 }
 
@@ -256,12 +267,4 @@ fn logged(mut row: Vec<Value>) -> Result<LoggedEvent, Corrupt> {
     let mut event = row.into_event();
     event.private = salt.zip(content).map(|(salt, content)| Private { salt, content });
     Ok(LoggedEvent { position, event })
-}
-
-fn log_place(page: &Page) -> Result<Option<i64>, Error> {
-    let Some(text) = place("log", page)? else { return Ok(None) };
-    match text.split_once(':') {
-        Some((epoch, position)) if epoch == EPOCH.to_string() => number(Some(position.to_owned())),
-        _ => Err(bad_cursor("is a cursor from before the database was restored: start again without a cursor")),
-    }
 }

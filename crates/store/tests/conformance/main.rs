@@ -1,10 +1,13 @@
 //! Tests of the store that run on both databases.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod clock;
+mod copy;
 mod erasure;
 mod harness;
 mod hold_reconciler;
 mod lifecycle;
 mod log;
 mod record;
+mod restored;
 mod roles;
