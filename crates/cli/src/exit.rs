@@ -43,7 +43,9 @@ impl Exit {
             | "idempotency_key_used"
             | "idempotency_key_reused" => Self::Conflict,
             "unauthenticated" | "forbidden" => Self::NotAllowed,
-            "busy" | "locked" | "unavailable" | "outcome_unknown" | "rate_limited" | "too_many_at_once" => Self::NoServer,
+            "busy" | "locked" | "unavailable" | "outcome_unknown" | "rate_limited" | "too_many_at_once" => {
+                Self::NoServer
+            }
             // A 409 that is not a race: refused by the state, a gated change, a cap or a closed organization.
             "not_in_this_state" | "not_allowed_by_name" | "organization_cap_exceeded" | "organization_closed" => {
                 Self::Refused

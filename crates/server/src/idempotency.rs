@@ -45,7 +45,9 @@ impl IdempotencyKey {
         Ok(Self {
             digest: sha256_hex(&[key.as_str().as_bytes(), value]),
             request_digest: match (body.len() <= MAX_CANONICAL_BYTES).then(|| Strict::parse(body)) {
-                Some(Ok(document)) => sha256_hex(&[method.as_bytes(), path.as_bytes(), canonical(&document).as_bytes()]),
+                Some(Ok(document)) => {
+                    sha256_hex(&[method.as_bytes(), path.as_bytes(), canonical(&document).as_bytes()])
+                }
                 _ => sha256_hex(&[method.as_bytes(), path.as_bytes(), body]),
             },
             sent_digest: sha256_hex(&[method.as_bytes(), path.as_bytes(), body]),

@@ -15,7 +15,6 @@ use tenancy_core::json::Strict;
 /// Maximum number of nodes of a text: 100 for each document of the largest file.
 pub const MAX_NODES: usize = 2_000_000;
 
-
 /// Number of events of the parser (keys, values, starts and ends) that aliases and merges may add to any text.
 const FREE_EXPANSION: usize = 1_000;
 

@@ -83,7 +83,16 @@ async fn every_loop_must_be_shown_with_how_it_went() {
     let shown = async || house.get("/v1/status").await.ok(200).body["background"].as_array().expect("loops").clone();
     let before = shown().await;
     let names: Vec<_> = before.iter().map(|one| one["name"].as_str().expect("a name")).collect();
-    let known = ["ended-holds", "expired-rows", "log-partitions", "clock", "organization-holds", "key-usage", "refusals", "jobs"];
+    let known = [
+        "ended-holds",
+        "expired-rows",
+        "log-partitions",
+        "clock",
+        "organization-holds",
+        "key-usage",
+        "refusals",
+        "jobs",
+    ];
     assert_eq!(names, known);
     assert_eq!(before[0], json!({"name": "ended-holds", "period_seconds": 10.0, "runs": 0, "errors": 0}));
     house.server.background.run_once("ended-holds").await;
