@@ -86,6 +86,8 @@ words!(
         AccessRefused = "ACCESS_REFUSED",
         /// The removal of events of tenants before a time was started.
         LogExpired = "AUDIT_LOG_EXPIRED",
+        /// The database was restored from a backup: events after it are lost.
+        LogRestored = "AUDIT_LOG_RESTORED",
     }
 );
 
@@ -164,6 +166,7 @@ impl EventType {
             Self::KeyRevoked => &[("key_id", Text)],
             Self::AccessRefused => REFUSED_CALLS,
             Self::LogExpired => &[("before", Text)],
+            Self::LogRestored => &[("epoch", Integer), ("first_position", Integer)],
         }
     }
 

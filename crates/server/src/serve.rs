@@ -48,6 +48,9 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     let metrics = Arc::new(Metrics::new(&tenancy.commits));
     let drain = Duration::from_secs(config.limits.drain_timeout_seconds);
     let tasks = TaskTracker::new();
+    if let Err(error) = tenancy.store.compare_clock_with_log().await {
+        tracing::warn!(%error, "could not compare the clock with the audit log");
+    }
     let background = background(&tenancy, &metrics, &config.jobs, drain, &stop, &tasks);
     tokio::spawn(stop_if_gone(Arc::clone(&tenancy), stop.clone()));
     tasks.spawn(undeclared::run(Arc::clone(&tenancy), stop.clone()));

@@ -85,6 +85,14 @@ impl Tenancy {
         self.store.now()
     }
 
+    /// Fails in the hour after a jump of the clock. What destroys data because its time is over depends on it.
+    ///
+    /// # Errors
+    /// [`Error::NotNow`].
+    pub fn clock_is_certain(&self) -> Result<(), Error> {
+        self.store.clock_jump().map_or(Ok(()), |jump| Err(Error::NotNow(jump.to_string())))
+    }
+
     /// Creates the context of a decision, with fresh randomness.
     ///
     /// # Errors

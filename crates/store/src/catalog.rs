@@ -290,6 +290,11 @@ async fn must_describe_each_table_as_it_is() {
         let key = (table.name.to_owned(), table.key.join(","), true);
         assert!(catalog.indexes.contains(&key), "{key:?}");
     }
+    // A copy of a database has all columns.
+    for table in TABLES {
+        let copied: BTreeSet<_> = crate::copy::columns(table).iter().map(|column| column.name).collect();
+        assert_eq!(copied, catalog.columns[table.name].keys().map(String::as_str).collect(), "{}", table.name);
+    }
     for kind in WRITES {
         assert!(TABLES.contains(&kind.table()), "{kind:?}");
         assert!(kind.columns().iter().all(|column| column.name != "no_such_column"), "{kind:?}");

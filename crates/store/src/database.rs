@@ -1,10 +1,12 @@
 //! Selects a database, and opens, migrates and closes it.
 
+use crate::copy;
+pub use crate::copy::Copied;
 use crate::postgres::{self, Postgres, Target};
 use crate::sqlite::{self, Sqlite};
 use crate::topics::Topics;
 use crate::{DatabaseHealth, Engine, Store};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tenancy_core::decision_context::cut;
 use tenancy_core::{Error, Timestamp};
@@ -26,6 +28,15 @@ pub struct Migrated {
     /// All SQL that ran for them, or would run, in order. A dry run also lists the statements that create the log's
     /// partitions.
     pub sql: Vec<String>,
+}
+
+/// A finished backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackedUp {
+    /// Size of the file.
+    pub bytes: u64,
+    /// Newest log position in it.
+    pub last_position: i64,
 }
 
 /// Why a server cannot be reached.
@@ -118,6 +129,33 @@ impl Database {
             Self::Sqlite(_) => Ok(Vec::new()),
             Self::Postgres(url) => postgres::warnings(&Target::parse(url)?).await,
         }
+    }
+
+    /// Copies a SQLite database to a new file, also while a server uses it. Blocks the thread. PostgreSQL has its own
+    /// tools for this.
+    ///
+    /// # Errors
+    /// [`Error::NotNow`] with the reason when nothing was written.
+    pub fn backup(&self, to: &Path) -> Result<BackedUp, Error> {
+        match self {
+            Self::Sqlite(path) => sqlite::backup(path, to),
+            Self::Postgres(_) => Err(Error::NotNow("back up PostgreSQL with pg_dump or pg_basebackup".to_owned())),
+        }
+    }
+
+    /// Copies everything from this SQLite database, which no server may use, to an empty PostgreSQL database with all
+    /// migrations. Returns the number of rows of each table. If it fails, the target stays empty. `told` is called after
+    /// each table.
+    ///
+    /// # Errors
+    /// [`Error::NotNow`] with the reason; errors of both databases.
+    pub async fn copy_to(&self, target: &Self, told: impl FnMut(&Copied)) -> Result<Vec<Copied>, Error> {
+        let (Self::Sqlite(from), Self::Postgres(to)) = (self, target) else {
+            let what = "only a SQLite database can be copied, and only to PostgreSQL: use --from sqlite:PATH and --to \
+                        postgres://…";
+            return Err(Error::NotNow(what.to_owned()));
+        };
+        copy::copy(&sqlite::CopySource::open(from)?, &Target::parse(to)?, told).await
     }
 
     /// Opens the database.

@@ -6,6 +6,8 @@
 mod batch;
 #[cfg(test)]
 mod catalog;
+mod clock_watch;
+mod copy;
 mod current_rows;
 pub mod database;
 mod elsewhere;
@@ -32,11 +34,13 @@ mod sql;
 mod sqlite;
 mod tables;
 mod topics;
+pub use clock_watch::ClockJump;
 pub use seals::{LogVerification, Sealed};
 pub use topics::Topic;
 pub mod upkeep;
 mod write_kind;
 
+use clock_watch::ClockWatch;
 use rows::{Dialect, Type, Value};
 use sql::Sql;
 use std::sync::Arc;
@@ -53,6 +57,7 @@ pub struct Store {
     topics: Arc<Topics>,
     /// Whether the last change could not be written because of the database, and not because of the change.
     refuses: Arc<AtomicBool>,
+    clock_watch: Arc<ClockWatch>,
     #[cfg(feature = "model")]
     shift: model::Shift,
     #[cfg(feature = "model")]
@@ -106,6 +111,7 @@ impl Store {
             engine,
             topics,
             refuses: Arc::default(),
+            clock_watch: Arc::default(),
             #[cfg(feature = "model")]
             shift: model::Shift::default(),
             #[cfg(feature = "model")]
@@ -205,6 +211,7 @@ impl Store {
             let what = "the last change could not be written: see the server's log for the reason, such as a full disk";
             health.warnings.push(what.to_owned());
         }
+        health.warnings.extend(self.clock_jump().map(|jump| jump.to_string()));
         Ok(health)
     }
 

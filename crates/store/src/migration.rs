@@ -82,6 +82,13 @@ pub const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../migrations/0008_follows_and_counts.postgres.sql"),
         passes: &[],
     },
+    Migration {
+        name: "0009_log_epochs",
+        oldest_release: "0.1.0",
+        sqlite: include_str!("../migrations/0009_log_epochs.sqlite.sql"),
+        postgres: include_str!("../migrations/0009_log_epochs.postgres.sql"),
+        passes: &[],
+    },
 ];
 
 /// Migration as recorded in `schema_migrations`.

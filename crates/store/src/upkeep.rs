@@ -4,8 +4,11 @@
 mod answers;
 mod hold_reconciler;
 mod log;
+mod restored;
 
+pub use crate::tables::log_epochs::Epoch;
 pub use log::Expired;
+pub use restored::Restored;
 
 use crate::list::{corrupt, readable};
 use crate::rows::{Dialect, Field, Record, Type, Value};
@@ -39,18 +42,26 @@ pub type Lease = (JobId, i64);
 /// job.
 const GIVEN_BACK: &str = "state = 'queued', lease_holder = NULL, lease_epoch = lease_epoch + 1";
 
+/// Maximum difference between the clocks of two processes.
+const MAX_CLOCK_OFFSET: Duration = Duration::from_secs(60);
+
 /// Maximum number of rows of each kind that one call of [`Store::remove_expired`] removes.
 pub const MAX_REMOVED: u32 = 10_000;
 
 impl Store {
     /// Claims up to `limit` due jobs, including running jobs whose lease has expired.
     ///
+    /// After the clock was set back, the time of a job from before may lie in the future. Such a job is due if it was
+    /// due when it was queued; if it waits, since its wait began in the future; and if its lease ends later than any
+    /// lease that is extended could. Just after a jump no lease has expired for certain: the processes that hold leases
+    /// get the time of one lease to extend them.
+    ///
     /// # Errors
     /// [`Error::Unavailable`] when the database cannot be reached. The same applies to all upkeep.
     pub async fn claim(&self, holder: &str, limit: usize, lease: Duration) -> Result<Vec<Job>, Error> {
         let now = self.now();
         let mut sql = Sql::new(self.dialect(), "");
-        let due = sql.bind(Type::Time, Value::Time(now));
+        let time = sql.bind(Type::Time, Value::Time(now));
         let until = sql.bind(Type::Time, Value::Time(after(now, lease)));
         let holder = sql.bind(Type::Text, Value::Text(holder.to_owned()));
         let limit = sql.bind(Type::Int, Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)));
@@ -59,9 +70,21 @@ impl Store {
             Dialect::Sqlite => ("", columns("", Dialect::Sqlite)),
             Dialect::Postgres => (" FOR UPDATE SKIP LOCKED", columns("j.", Dialect::Postgres)),
         };
+        let caution = self.caution();
+        let leases_hold = caution.since_jump.is_some_and(|since| since < lease);
+        let mut due = format!("due_at <= {time}");
+        if caution.was_set_back {
+            let latest = sql.bind(Type::Time, Value::Time(after(now, 2 * lease + MAX_CLOCK_OFFSET)));
+            due = format!(
+                "(due_at <= {time} OR CASE state WHEN 'queued' THEN waiting_for IS NULL OR updated_at > {time} \
+                 ELSE due_at > {latest} END)"
+            );
+        }
+        if leases_hold {
+            due.push_str(" AND state = 'queued'");
+        }
         let due = format!(
-            "SELECT job_id FROM tenant_jobs WHERE finished_at IS NULL AND due_at <= {due} \
-             ORDER BY due_at LIMIT {limit}{skip}"
+            "SELECT job_id FROM tenant_jobs WHERE finished_at IS NULL AND {due} ORDER BY due_at LIMIT {limit}{skip}"
         );
         let set = format!(
             "state = 'running', due_at = {until}, lease_holder = {holder}, attempt = attempt + 1, \
@@ -229,20 +252,25 @@ impl Store {
     }
 
     /// Removes expired idempotency records and outdated usage rows, up to [`MAX_REMOVED`] of each. Returns the number
-    /// of removed rows. It does not wait for locks: rows that another process is removing are skipped.
+    /// of removed rows. It does not wait for locks: rows that another process is removing are skipped. In the hour after
+    /// a jump of the clock it removes no idempotency records.
     ///
     /// # Errors
     /// Same as [`Store::claim`].
     pub async fn remove_expired(&self) -> Result<u64, Error> {
-        let mut sql = Sql::new(self.dialect(), "");
-        let now = sql.bind(Type::Time, Value::Time(self.now()));
-        let expired = format!("old.expires_at <= {now} ORDER BY old.expires_at");
-        let answers = self.remove_portion(sql, "idempotency_records", "digest", &expired).await?;
+        let answers = if self.clock_jump().is_some() { 0 } else { self.remove_expired_answers().await? };
         let newer = "EXISTS (SELECT 1 FROM organization_usage newer \
                      WHERE newer.organization_id = old.organization_id AND newer.serial > old.serial)";
         let sql = Sql::new(self.dialect(), "");
         let usage = self.remove_portion(sql, "organization_usage", "organization_id, serial", newer).await?;
         Ok(answers + usage)
+    }
+
+    async fn remove_expired_answers(&self) -> Result<u64, Error> {
+        let mut sql = Sql::new(self.dialect(), "");
+        let now = sql.bind(Type::Time, Value::Time(self.now()));
+        let expired = format!("old.expires_at <= {now} ORDER BY old.expires_at");
+        self.remove_portion(sql, "idempotency_records", "digest", &expired).await
     }
 
     /// Removes rows of `table` by key. `which` is the condition on a row, named `old`.

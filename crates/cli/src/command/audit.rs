@@ -11,16 +11,15 @@ use crate::terminal::remark;
 use crate::time::ago;
 use crate::wire::{AuditEvent, Received};
 use clap::{Args, ValueEnum};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::time::Duration;
 
 /// Default of `--limit`.
 const EVENTS_SHOWN: usize = 50;
 /// Polling interval of `--follow`.
 const FOLLOW_SECONDS: u64 = 1;
-/// Maximum time by which an event can be older than an event at an earlier position. Positions are in commit order,
-/// times are not; a commit takes a few seconds at most.
-const LATE_SECONDS: i64 = 60;
+/// Cursor that starts after the newest event.
+const END: &str = "end";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -94,6 +93,11 @@ pub async fn run(client: &Client, given: Audit) -> Result<Exit, Failure> {
             .filter("until", until.map(|until| until.to_string()))
             .filter("order", Some(order))
     };
+    // Taken before the newest events are listed, so that none between the two is missed.
+    let mut after = match given.follow {
+        true => List::of(&segments).follow::<AuditEvent>(client, END).await?.1,
+        false => String::new(),
+    };
     let mut printer = Printer::new(&EVENTS, given.output.output);
     // Request the newest events, and show them in the order in which they happened.
     let limit = given.limit;
@@ -110,15 +114,17 @@ pub async fn run(client: &Client, given: Audit) -> Result<Exit, Failure> {
         printer.finish()?;
         return Ok(Exit::Done);
     }
-    let mut last = newest.iter().map(|event| event.value.position).max().unwrap_or_default();
-    let mut newest_time = newest.iter().map(|event| event.value.occurred_at).max().or(since).unwrap_or(now);
+    // By position and not by time: times follow the clock, which can be set back.
+    let shown = newest.iter().map(|event| event.value.position).max().unwrap_or_default();
+    let list = list(None, "asc");
     loop {
-        tokio::time::sleep(Duration::from_secs(FOLLOW_SECONDS)).await;
-        let from = newest_time.checked_sub(SignedDuration::from_secs(LATE_SECONDS)).unwrap_or(newest_time);
-        let mut fresh: Vec<Received<AuditEvent>> = list(Some(from), "asc").all(client).await?;
-        fresh.retain(|event| event.value.position > last);
-        last = fresh.iter().map(|event| event.value.position).max().unwrap_or(last);
-        newest_time = fresh.iter().map(|event| event.value.occurred_at).max().unwrap_or(newest_time).max(newest_time);
+        let (mut fresh, next) = list.follow::<AuditEvent>(client, &after).await?;
+        let is_idle = fresh.is_empty();
+        fresh.retain(|event| event.value.position > shown);
         printer.page(&fresh)?;
+        after = next;
+        if is_idle {
+            tokio::time::sleep(Duration::from_secs(FOLLOW_SECONDS)).await;
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! `db`: migrates, checks and maintains the database.
 
+use crate::command::{db_backup, db_copy};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::hosting::{bad_config, make_data_directory, make_key, of_database, reached};
@@ -34,6 +35,22 @@ pub enum Db {
         after_help = "Examples:\n  tenancy db expire-log --before 2025-01 --database postgres://owner@db/tenancy\n\nThe removal is recorded in the log before any event is removed. Events of organizations and keys are kept."
     )]
     ExpireLog(ExpireLog),
+    /// Copy a SQLite database to a file, also while a server uses it; for PostgreSQL, print the commands
+    #[command(
+        after_help = "Examples:\n  tenancy db backup /backups/tenancy-2026-11-23.db\n  tenancy db backup tenancy.dump --database postgres://owner@db/tenancy\n\nThe file is checked, only its owner can read it, and an existing file is never replaced. On PostgreSQL no backup\nis made: the commands that make and restore one are printed."
+    )]
+    Backup(db_backup::Backup),
+    /// Prepare a database for serving after it was restored from a backup; run it once, before any server starts
+    #[command(
+        name = "after-restore",
+        after_help = "Examples:\n  tenancy db after-restore --data-dir .tenancy\n  tenancy db after-restore --database postgres://owner@db/tenancy\n\nIt begins a new epoch of the audit log, so that cursors that point behind a lost event are refused, ends the leases\nof jobs, and lists what to look at. On PostgreSQL run it as the owner of the tables."
+    )]
+    AfterRestore(Place),
+    /// Copy everything from a SQLite database to an empty PostgreSQL database
+    #[command(
+        after_help = "Examples:\n  tenancy db migrate --database postgres://owner@db/tenancy\n  tenancy db copy --from sqlite:.tenancy/tenancy.db --to postgres://owner@db/tenancy\n\nStop the server of the SQLite database first. Keys, versions, jobs and the audit log with its positions are\nkept. If the copy fails, the target stays empty."
+    )]
+    Copy(db_copy::Copy),
 }
 
 /// Arguments of `db expire-log`.
@@ -88,12 +105,14 @@ pub struct Migrate {
 }
 
 impl Place {
-    fn config(self) -> Result<Config, Failure> {
+    /// Loads the configuration with these options.
+    pub(super) fn config(self) -> Result<Config, Failure> {
         let flags = Flags { database: self.database, data_dir: self.data_dir, ..Flags::default() };
         Config::load(self.config.as_deref(), flags).map_err(bad_config)
     }
 
-    fn find(self) -> Result<Database, Failure> {
+    /// Returns the selected database.
+    pub(super) fn find(self) -> Result<Database, Failure> {
         self.config()?.database().map_err(bad_config)
     }
 }
@@ -108,6 +127,9 @@ pub async fn run(given: Db) -> Result<Exit, Failure> {
         Db::Check(place) => check(&place.find()?).await,
         Db::Key(given) => key(given).await,
         Db::ExpireLog(given) => expire_log(given).await,
+        Db::Backup(given) => db_backup::backup(given).await,
+        Db::AfterRestore(place) => db_backup::after_restore(place).await,
+        Db::Copy(given) => db_copy::run(given).await,
     }
 }
 
@@ -193,6 +215,7 @@ async fn expire_log(given: ExpireLog) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn counted(count: usize, what: &str) -> String {
+/// Writes a number with its noun.
+pub(super) fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

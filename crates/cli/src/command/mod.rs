@@ -7,6 +7,8 @@ mod audit_verify;
 pub mod completions;
 pub mod context;
 pub mod db;
+pub mod db_backup;
+pub mod db_copy;
 pub mod delete;
 pub mod describe;
 pub mod dev;

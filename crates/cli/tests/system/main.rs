@@ -5,7 +5,9 @@
 
 mod agree;
 mod away;
+mod backup;
 mod behind;
+mod copy;
 mod full;
 mod gone;
 mod http;

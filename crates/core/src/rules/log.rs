@@ -1,4 +1,5 @@
-//! Expiry of the audit log: whole months are removed, and an audit event records the removal.
+//! The audit log as a whole. Expiry: whole months are removed, and an audit event records the removal. Restoration: an
+//! event records that the database was restored from a backup.
 
 use super::change_builder::changes;
 use crate::changes::Changes;
@@ -32,4 +33,14 @@ pub fn expire(first_kept: Date, context: &mut DecisionContext) -> Result<(Timest
     let start = first_kept.to_zoned(TimeZone::UTC).map_err(|error| bad("out_of_range", error.to_string()))?.timestamp();
     let event = Event::new(context, None, EventType::LogExpired, json!({"before": start}));
     Ok((start, changes(vec![event], Vec::new(), Vec::new())?))
+}
+
+/// Records that the database was restored from a backup, and that an epoch of the log began with `first_position`.
+///
+/// # Errors
+/// [`Error::Internal`] only.
+pub fn restored(epoch: i64, first_position: i64, context: &mut DecisionContext) -> Result<Option<Changes>, Error> {
+    let payload = json!({"epoch": epoch, "first_position": first_position});
+    let event = Event::new(context, None, EventType::LogRestored, payload);
+    changes(vec![event], Vec::new(), Vec::new())
 }

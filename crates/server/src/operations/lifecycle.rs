@@ -123,6 +123,9 @@ impl Command for Request {
     ) -> Result<Decided<Written>, Error> {
         let snapshot = tenants::find(tenancy, caller, &self.tenant).await?;
         let (version, counter) = (snapshot.tenant.terms.version, snapshot.tenant.facts.counter);
+        if self.action == Action::Purge {
+            tenancy.clock_is_certain()?;
+        }
         match self.action {
             Action::Delete => self.precondition.check_whole_required(self.read_at, version, counter)?,
             _ => self.precondition.check_whole(self.read_at, version, counter)?,

@@ -1,4 +1,4 @@
-//! Maintenance of the audit log: removes expired events.
+//! Maintenance of the audit log: removes expired events, and begins a new epoch after the database was restored.
 
 use super::{Command, Decided};
 use crate::authentication::Caller;
@@ -6,8 +6,8 @@ use crate::tenancy::{RequestContext, Tenancy};
 use jiff::civil::Date;
 use tenancy_core::Error;
 use tenancy_core::decision_context::DecisionContext;
-use tenancy_core::rules::log::expire;
-use tenancy_store::upkeep::Expired;
+use tenancy_core::rules::log::{expire, restored};
+use tenancy_store::upkeep::{Epoch, Expired, Restored};
 
 /// Records that events of tenants before a day will be removed.
 #[derive(Debug)]
@@ -25,14 +25,45 @@ impl Command for Expire {
     }
 }
 
+/// Records that the database was restored.
+#[derive(Debug)]
+pub struct Restore {
+    /// Epoch that has begun.
+    pub epoch: Epoch,
+}
+
+impl Command for Restore {
+    type Outcome = ();
+
+    async fn decide(&self, _: &Tenancy, _: &Caller, context: &mut DecisionContext) -> Result<Decided<()>, Error> {
+        let changes = restored(self.epoch.epoch, self.epoch.first_position, context)?;
+        Ok(Decided { outcome: (), changes })
+    }
+}
+
 impl Tenancy {
+    /// Prepares a database that was restored from a backup for serving. Ends all leases, begins a new epoch of the log,
+    /// and records that. If it stops at any point, it can be run again.
+    ///
+    /// # Errors
+    /// Errors of the database.
+    pub async fn after_restore(&self, request: &RequestContext) -> Result<(Epoch, Restored), Error> {
+        let restored = self.store.end_leases_after_restore().await?;
+        let epoch = self.store.begin_log_epoch().await?;
+        self.decide_and_commit(&Restore { epoch }, request, None).await?;
+        Ok((epoch, restored))
+    }
+
     /// Removes events of tenants before `first_kept`. First raises the floor of the log, which only the owner of the
     /// log can do. Then commits the record of the removal, and only then removes anything. If this stops at any point,
     /// no event is missing without a record, and running it again continues.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the day is not the first of a month, or too late; errors of the database.
+    /// [`Error::Invalid`] if the day is not the first of a month, or too late; [`Error::NotNow`] after a jump of the
+    /// clock; errors of the database.
     pub async fn expire_log(&self, first_kept: Date, request: &RequestContext) -> Result<Expired, Error> {
+        self.store.compare_clock_with_log().await?;
+        self.clock_is_certain()?;
         let (start, _) = expire(first_kept, &mut self.context(request)?)?;
         self.store.raise_log_floor(start).await?;
         self.decide_and_commit(&Expire { first_kept }, request, None).await?;

@@ -172,7 +172,7 @@ impl Tenancy {
                     request.caller.reread(self).await?;
                 }
                 (Err(Error::Conflict(Conflict::IdempotencyKeyUsed(first))), Some(keyed)) => {
-                    if first.answers(self.store.now()) {
+                    if self.store.is_valid(&first) {
                         return keyed.key.answer_of(&first).map(Done::Before);
                     }
                     self.store.remove_expired_answer(&first.digest).await?;

@@ -87,6 +87,7 @@ async fn every_loop_must_be_shown_with_how_it_went() {
         "ended-holds",
         "expired-rows",
         "log-partitions",
+        "clock",
         "organization-holds",
         "key-usage",
         "refusals",

@@ -3,6 +3,7 @@
 
 mod apply;
 mod background;
+mod clock;
 mod connections;
 mod contention;
 mod declarations;

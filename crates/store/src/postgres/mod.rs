@@ -4,6 +4,7 @@ mod aside;
 mod clock;
 mod committer;
 mod connection;
+mod copy;
 mod fault;
 mod flushes;
 mod held_rows;
@@ -30,6 +31,7 @@ mod triggers;
 
 #[cfg(feature = "model")]
 pub use connection::shortened::shorten_silence;
+pub use copy::CopyTarget;
 pub use migrate::{is_marked, migrate};
 #[cfg(test)]
 pub use plans::explained;

@@ -56,6 +56,11 @@ pub async fn top_up(connection: &Connection, now: Timestamp) -> Result<usize, Er
     Ok(made)
 }
 
+/// Creates the partition of the month that begins on this date, if it is missing.
+pub async fn add(connection: &Connection, first: Date) -> Result<bool, Error> {
+    tried(connection, "log_add_partition", name(first)).await
+}
+
 /// Drops the partitions that lie entirely below the floor, which is the smallest id of the time `before`. Returns their
 /// number.
 pub async fn drop_expired(connection: &Connection, before: Timestamp) -> Result<usize, Error> {

@@ -17,7 +17,7 @@ const CHANGEABLE: &str = "organizations, organization_usage, tenants, tenant_lab
     environments, environment_versions, holds, aliases, tenant_webhooks, tenant_jobs, audit_private, idempotency_records, api_keys, marks";
 
 /// Tables that only the owner writes, and functions that run as the owner.
-const OWNERS: &str = "schema_migrations, schema_lock, log_head, log_floor";
+const OWNERS: &str = "schema_migrations, schema_lock, log_head, log_floor, log_epochs";
 const FUNCTIONS: &str = "log_add_partition, log_drop_partition";
 
 /// Roles with a given name.
@@ -31,7 +31,7 @@ const AROUND: &str = "WITH me AS (SELECT oid, rolsuper, rolcreaterole FROM pg_ro
     home AS (SELECT n.oid, nspname, nspowner, relowner FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace \
         WHERE c.oid = 'tenant_audit'::regclass), \
     logs AS (SELECT c.oid, relname, c.relowner FROM home JOIN pg_class c ON relnamespace = home.oid \
-        WHERE relname IN ('tenant_audit', 'platform_audit', 'log_batches', 'log_seals', 'log_floor') \
+        WHERE relname IN ('tenant_audit', 'platform_audit', 'log_batches', 'log_seals', 'log_floor', 'log_epochs') \
         OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'tenant_audit'::regclass)), \
     made AS (SELECT p.oid, proname, proowner FROM home JOIN pg_proc p ON pronamespace = home.oid \
         WHERE proname IN ('log_add_partition', 'log_drop_partition', 'log_partition_month', 'log_least_id', \
@@ -102,7 +102,7 @@ async fn why_not(connection: &Connection, role: &str) -> Result<Option<String>, 
 /// [`Error::NotNow`] with the command that grants it.
 pub async fn check(connection: &Connection) -> Result<(), Error> {
     let needs = [
-        ("SELECT", "schema_migrations"),
+        ("SELECT", "schema_migrations, log_epochs"),
         ("SELECT", APPEND_ONLY),
         ("INSERT", APPEND_ONLY),
         ("SELECT", CHANGEABLE),
@@ -168,7 +168,7 @@ fn rights(role: &str, partitions: &[String]) -> String {
     format!(
         "REVOKE ALL ON {APPEND_ONLY}, {CHANGEABLE}, {OWNERS}{partitions} FROM {role} CASCADE; \
          REVOKE ALL ON FUNCTION {FUNCTIONS} FROM {role} CASCADE; \
-         GRANT SELECT ON schema_migrations, log_floor TO {role}; \
+         GRANT SELECT ON schema_migrations, log_floor, log_epochs TO {role}; \
          GRANT SELECT, INSERT ON {APPEND_ONLY} TO {role}; \
          GRANT SELECT, INSERT, UPDATE, DELETE ON {CHANGEABLE} TO {role}; \
          -- Locking the row of the head needs the right to update it. No statement updates it.\n\

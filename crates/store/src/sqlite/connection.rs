@@ -59,6 +59,15 @@ pub fn make(path: &Path) -> Result<(), Error> {
     made.map(drop).map_err(|error| Error::NotNow(format!("{} cannot be opened: {error}", path.display())))
 }
 
+/// Creates a new file with access for its owner only.
+///
+/// # Errors
+/// [`Error::NotNow`] when it exists or cannot be created.
+pub fn make_new(path: &Path) -> Result<(), Error> {
+    let made = private(OpenOptions::new().write(true).create_new(true)).open(path);
+    made.map(drop).map_err(|error| Error::NotNow(format!("{} cannot be created: {error}", path.display())))
+}
+
 /// Resolves links to the one path of the file, and creates the file if it does not exist. The lock and SQLite's files
 /// beside it are found by this path. (An existing file is not opened before it is locked: closing it again would drop
 /// the locks that SQLite has on it in this process.)

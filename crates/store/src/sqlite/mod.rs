@@ -1,6 +1,8 @@
 //! SQLite: one file, one process, one writer thread. Reads by key run on the calling thread, lists on other threads.
 
+mod backup;
 mod connection;
+mod copy_source;
 mod current_rows;
 mod files;
 mod migrate;
@@ -8,6 +10,8 @@ mod readers;
 mod triggers;
 mod writer;
 
+pub use backup::backup;
+pub use copy_source::CopySource;
 use files::Files;
 pub use migrate::{is_marked, look, migrate};
 pub use readers::Readers;

@@ -2,7 +2,7 @@
 
 use crate::Store;
 use crate::current_rows::{Read, columns};
-use crate::list::{bad_cursor, converted, cursor, limit, number, place, text_of, unread};
+use crate::list::{converted, cursor, limit, place, text_of, unread};
 use crate::page::{Listed, Page, Unreadable};
 use crate::rows::{Column, Corrupt, Dialect, Field, Record, Table, Type, Value, described};
 use crate::seals::event_columns;
@@ -144,6 +144,8 @@ pub struct AuditFilter {
     pub until: Option<Timestamp>,
     /// Whether the newest events come first.
     pub newest_first: bool,
+    /// Whether the last page has a cursor, too, with which later events can be read. Only in order of positions.
+    pub follow: bool,
 }
 
 /// Event with its log position.
@@ -157,9 +159,8 @@ pub struct LoggedEvent {
     pub tampered: bool,
 }
 
-/// Epoch of the log's order. It changes when a database is restored to an earlier time; cursors of another epoch are
-/// refused.
-const EPOCH: i64 = 1;
+/// Cursor that starts after the newest event.
+const END: &str = "end";
 
 impl Store {
     /// Lists events in order of their positions, of one tenant or of all tenants within a scope. Scope `All` includes
@@ -168,15 +169,33 @@ impl Store {
     /// # Errors
     /// Same as [`Store::tenants`].
     pub async fn audit(&self, scope: &Scope, filter: &AuditFilter, page: &Page) -> Result<Listed<LoggedEvent>, Error> {
-        let sql = log_sql(self.dialect(), scope, filter, log_place(page)?, limit(page) + 1);
+        // Read before the page: each event up to the newest position is then on the page, or does not match the filter.
+        let end = self.log_end().await?;
+        let after = match page.after.as_deref() {
+            Some(END) => Some(end.newest),
+            _ => place("log", page)?.map(|place| end.position(&place)).transpose()?,
+        };
+        let sql = log_sql(self.dialect(), scope, filter, after, limit(page) + 1);
         let mut types: Vec<_> = TENANT_AUDIT.columns.iter().map(|column| column.ty).collect();
         types.extend([Type::Text, Type::Json]);
         let (mut rows, more) = self.page(sql, types, page).await?;
         rows.truncate(limit(page));
-        let last = rows.last().filter(|_| more).and_then(|row| text_of(row.get(TENANT_AUDIT.index("position")?)?));
-        let next = last.map(|position| cursor("log", &format!("{EPOCH}:{position}")));
+        let position = |row: &Vec<Value>| row.get(TENANT_AUDIT.index("position")?).and_then(as_number);
+        let last = rows.last().and_then(position);
         let (items, unreadable) = converted(rows, events).await?;
-        Ok(Listed { items, unreadable, next })
+        let next = match (more, filter.follow && !filter.newest_first) {
+            (true, _) => last,
+            (false, true) => last.max(Some(end.newest)),
+            (false, false) => None,
+        };
+        Ok(Listed { items, unreadable, next: next.map(|position| cursor("log", &end.place(position))) })
+    }
+}
+
+fn as_number(value: &Value) -> Option<i64> {
+    match value {
+        Value::Int(number) => Some(*number),
+        _ => None,
     }
 }
 
@@ -272,12 +291,4 @@ fn logged(mut row: Vec<Value>) -> Result<LoggedEvent, Corrupt> {
     event.private = private.filter(|private| digest == Some(private.digest().as_str()));
     let tampered = is_there && event.private.is_none();
     Ok(LoggedEvent { position, event, tampered })
-}
-
-fn log_place(page: &Page) -> Result<Option<i64>, Error> {
-    let Some(text) = place("log", page)? else { return Ok(None) };
-    match text.split_once(':') {
-        Some((epoch, position)) if epoch == EPOCH.to_string() => number(Some(position.to_owned())),
-        _ => Err(bad_cursor("is a cursor from before the database was restored: start again without a cursor")),
-    }
 }

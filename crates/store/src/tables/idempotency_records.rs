@@ -52,12 +52,18 @@ pub const CURRENT: Read = Read {
 };
 
 impl Store {
-    /// Returns the stored response of a digest, until it expires.
+    /// Returns the stored response of a digest, until it expires. After a jump of the clock it may seem expired too
+    /// early, so it is returned as long as it is there.
     ///
     /// # Errors
     /// Same as [`Store::snapshot`].
     pub async fn answer(&self, digest: &str) -> Result<Option<IdempotencyRecord>, Error> {
         let kept: Option<IdempotencyRecord> = self.by_key(KeyedRead::Answer, digest).await?;
-        Ok(kept.filter(|record| record.answers(self.now())))
+        Ok(kept.filter(|record| self.is_valid(record)))
+    }
+
+    /// Whether a stored response is valid: it has not expired, or that is not certain because the clock has jumped.
+    pub fn is_valid(&self, record: &IdempotencyRecord) -> bool {
+        record.answers(self.now()) || self.clock_jump().is_some()
     }
 }

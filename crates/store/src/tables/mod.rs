@@ -12,6 +12,7 @@ pub mod holds;
 pub mod idempotency_records;
 pub mod jobs;
 pub mod log_batches;
+pub mod log_epochs;
 pub mod log_seals;
 pub mod organization_usage;
 pub mod organizations;
@@ -20,8 +21,8 @@ pub mod tenant_versions;
 pub mod tenants;
 pub mod webhooks;
 
-/// Every table, for the model and for the test that compares these descriptions with the catalogs of the databases.
-#[cfg(any(test, feature = "model"))]
+/// Every table, in an order in which their rows can be inserted: no row refers to a later table. For copies of a
+/// database, for the model, and for the test that compares these descriptions with the catalogs of the databases.
 pub const TABLES: &[&crate::rows::Table] = &[
     organizations::TABLE,
     organization_usage::TABLE,
@@ -40,5 +41,6 @@ pub const TABLES: &[&crate::rows::Table] = &[
     audit::PLATFORM_AUDIT,
     audit_private::TABLE,
     log_batches::TABLE,
+    log_epochs::TABLE,
     log_seals::TABLE,
 ];

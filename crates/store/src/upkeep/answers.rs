@@ -5,9 +5,9 @@ use crate::Store;
 use crate::rows::{Field as _, Record, Type, Value};
 use crate::sql::Sql;
 use crate::tables::{api_keys, idempotency_records, tenants};
-use tenancy_core::Error;
 use tenancy_core::changes::IdempotencyRecord;
 use tenancy_core::ids::KeyId;
+use tenancy_core::{Error, Timestamp};
 
 impl Store {
     /// Stores the response of a request that changed nothing. If an unexpired response exists for its Idempotency-Key,
@@ -32,7 +32,7 @@ impl Store {
         let tenant = sql.bind(Type::Text, tenant.put());
         let names = columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
         let (into, keys, tenants) = (idempotency_records::TABLE.name, api_keys::TABLE.name, tenants::TABLE.name);
-        let now = sql.bind(Type::Time, Value::Time(self.now()));
+        let now = sql.bind(Type::Time, Value::Time(self.expired_before()));
         let set =
             columns.iter().map(|column| format!("{0} = excluded.{0}", column.name)).collect::<Vec<_>>().join(", ");
         sql.text = format!(
@@ -54,9 +54,14 @@ impl Store {
     pub async fn remove_expired_answer(&self, digest: &str) -> Result<(), Error> {
         let mut sql = Sql::new(self.dialect(), "");
         let digest = sql.bind(Type::Text, Value::Text(digest.to_owned()));
-        let now = sql.bind(Type::Time, Value::Time(self.now()));
+        let now = sql.bind(Type::Time, Value::Time(self.expired_before()));
         sql.text =
             format!("DELETE FROM idempotency_records WHERE digest = {digest} AND expires_at <= {now} RETURNING 1");
         self.write(sql, vec![Type::Int]).await.map(drop)
+    }
+
+    /// Returns the time up to which responses have expired for certain: none after a jump of the clock.
+    fn expired_before(&self) -> Timestamp {
+        if self.clock_jump().is_some() { Timestamp::UNIX_EPOCH } else { self.now() }
     }
 }

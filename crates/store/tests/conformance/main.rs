@@ -1,6 +1,8 @@
 //! Tests of the store that run on both databases.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod clock;
+mod copy;
 mod erasure;
 mod harness;
 mod hold_reconciler;
@@ -8,6 +10,7 @@ mod lifecycle;
 mod log;
 mod readable;
 mod record;
+mod restored;
 mod roles;
 mod seals;
 mod search;

@@ -135,7 +135,7 @@ async fn must_refuse_a_second_process_on_one_sqlite_file_with_the_name_of_the_fi
     url.migrate(false).await.unwrap();
     let bench = Bench::on(&url).await;
     let holder = format!("process {}", std::process::id());
-    says(url.open().await, &[&holder, "one process per SQLite file"]);
+    says(url.open().await, &[&holder, "only one process can open a SQLite file"]);
     says(url.migrate(false).await, &[&holder]);
     says(url.open().await, &[&holder]);
     bench.organization("acme", json!({})).await;
@@ -231,7 +231,7 @@ async fn must_refuse_a_second_process_by_whatever_name_it_opens_the_file() {
     linked.migrate(false).await.unwrap();
     let holder = format!("process {}", std::process::id());
     let bench = Bench::on(&url).await;
-    says(linked.open().await, &[&holder, "one process per SQLite file"]);
+    says(linked.open().await, &[&holder, "only one process can open a SQLite file"]);
     says(linked.migrate(false).await, &[&holder]);
     bench.store.close().await;
     drop(bench);

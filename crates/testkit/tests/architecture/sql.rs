@@ -16,6 +16,8 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("search.rs", "read: searches"),
     ("tables/holds.rs", "description: reads by key"),
     ("tables/audit.rs", "read: lists"),
+    ("tables/log_epochs.rs", "upkeep"),
+    ("clock_watch.rs", "read: the time of the newest batch"),
     ("tables/aliases.rs", "description: reads by key"),
     ("tables/api_keys.rs", "read: lists"),
     ("sql.rs", "read: what lies within a scope"),
@@ -37,6 +39,10 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("upkeep.rs", "upkeep"),
     ("upkeep/answers.rs", "upkeep"),
     ("upkeep/log.rs", "upkeep"),
+    ("upkeep/restored.rs", "upkeep"),
+    ("copy.rs", "copy: to another database"),
+    ("postgres/copy.rs", "copy: to another database"),
+    ("sqlite/backup.rs", "copy: to another file"),
     ("upkeep/hold_reconciler.rs", "upkeep"),
     ("seals/rows.rs", "read: the log, to seal and verify it"),
     ("seals/sealer.rs", "upkeep"),
@@ -58,7 +64,8 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
 ];
 
 /// Purposes that may change rows: described writes, appends to the log, upkeep.
-const CHANGES_ARE_IN: [&str; 3] = ["description: kinds of write", "commit: the log", "upkeep"];
+const CHANGES_ARE_IN: [&str; 4] =
+    ["description: kinds of write", "commit: the log", "upkeep", "copy: to another database"];
 
 /// Expressions by which the database would choose time, order or random values, in lower case. With a parenthesis it is
 /// a call, without one a sequence of words. (A column may be called `serial`; as a type, more words follow.)

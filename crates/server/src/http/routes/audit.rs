@@ -32,7 +32,12 @@ use tenancy_store::page::{AuditFilter, Page};
         ("order" = Option<String>, Query,
             description = "`asc` for oldest first, or `desc` for newest first. Defaults to `asc`."),
         ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
-        ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
+        ("after" = Option<String>, Query,
+            description = "Value of `next` from the previous page, or `end` to start after the newest event. A value \
+                that points behind a lost event, after the database was restored to an earlier time, is refused."),
+        ("follow" = Option<bool>, Query,
+            description = "With `true`, `next` is also set on the last page: pass it later to read only newer events. \
+                Only in the order `asc`."),
     ),
     responses((status = 200, body = List<EventView>)),
 )]
@@ -61,7 +66,12 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Quer
         ("order" = Option<String>, Query,
             description = "`asc` for oldest first, or `desc` for newest first. Defaults to `asc`."),
         ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
-        ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
+        ("after" = Option<String>, Query,
+            description = "Value of `next` from the previous page, or `end` to start after the newest event. A value \
+                that points behind a lost event, after the database was restored to an earlier time, is refused."),
+        ("follow" = Option<bool>, Query,
+            description = "With `true`, `next` is also set on the last page: pass it later to read only newer events. \
+                Only in the order `asc`."),
     ),
     responses((status = 200, body = List<EventView>)),
 )]
@@ -117,7 +127,11 @@ fn read(mut query: Query) -> Result<(AuditFilter, Page), Error> {
         since: query.time("since")?,
         until: query.time("until")?,
         newest_first: query.word("order", &[("asc", false), ("desc", true)])?.unwrap_or(false),
+        follow: query.flag("follow")?,
     };
+    if filter.follow && filter.newest_first {
+        return Err(Error::Malformed("follow=true needs order=asc: leave order out".to_owned()));
+    }
     let wanted = query.page()?;
     query.no_others()?;
     Ok((filter, wanted))

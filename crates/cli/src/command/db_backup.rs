@@ -1,0 +1,146 @@
+//! `db backup` and `db after-restore`.
+
+use crate::command::db::{Place, counted};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::hosting::{of_database, reached};
+use crate::program::{command, quoted};
+use crate::terminal::{remark, say};
+use clap::Args;
+use std::path::{Path, PathBuf};
+use tenancy_server::tenancy::{RequestContext, Tenancy, fresh_correlation_id};
+use tenancy_store::database::Database;
+use tenancy_store::upkeep::{Epoch, Restored};
+
+/// Arguments of `db backup`.
+#[derive(Args, Debug)]
+pub struct Backup {
+    #[command(flatten)]
+    place: Place,
+    /// File to create
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Runs `db backup`.
+///
+/// # Errors
+/// Fails if the file cannot be written, or if the copy is damaged.
+pub async fn backup(given: Backup) -> Result<Exit, Failure> {
+    let database = given.place.find()?;
+    let file = given.file;
+    if matches!(database, Database::Postgres(_)) {
+        say(&for_postgres(&file))?;
+        remark("no backup was made: PostgreSQL has its own tools for this, run the commands above");
+        return Ok(Exit::Done);
+    }
+    let to = file.clone();
+    let done = tokio::task::spawn_blocking(move || database.backup(&to)).await;
+    let done = done.map_err(|error| Failure::refused(format!("the backup stopped: {error}")))?.map_err(of_database)?;
+    let kib = done.bytes.div_ceil(1024);
+    say(&format!("{}: {kib} KiB, checked, up to log position {}", file.display(), done.last_position))?;
+    remark(&format!(
+        "to restore it, stop the server, move tenancy.db, tenancy.db-wal and tenancy.db-shm in its data directory away, \
+         copy this file to tenancy.db, and run {}",
+        command("db after-restore")
+    ));
+    Ok(Exit::Done)
+}
+
+/// Returns the commands for PostgreSQL. The URL is not printed because it can contain a password.
+fn for_postgres(file: &Path) -> String {
+    let name = file.to_string_lossy();
+    let (file, directory) = (quoted(&name), format!("{name}.d"));
+    let directory = quoted(&directory);
+    let after = command("db after-restore --database \"$NEW_DATABASE\"");
+    format!(
+        "# One database, while servers use it. $TENANCY_DATABASE is its URL, without parameters of tenancy.\n\
+         pg_dump --format=custom --file={file} \"$TENANCY_DATABASE\"\n\
+         # Restore into a new, empty database, as the owner. $NEW_DATABASE is its URL.\n\
+         pg_restore --exit-on-error --single-transaction --no-owner --dbname=\"$NEW_DATABASE\" {file}\n\
+         {after}\n\
+         \n\
+         # The whole cluster, for restoring to any point in time together with archived write-ahead log.\n\
+         pg_basebackup --pgdata={directory} --checkpoint=fast --wal-method=stream --dbname=\"$TENANCY_DATABASE\"\n\
+         pg_verifybackup {directory}"
+    )
+}
+
+/// Runs `db after-restore`.
+///
+/// # Errors
+/// Fails if the database reports an error, for example because a server uses it.
+pub async fn after_restore(place: Place) -> Result<Exit, Failure> {
+    let config = place.config()?;
+    let database = config.database().map_err(crate::hosting::bad_config)?;
+    if let Database::Sqlite(path) = &database
+        && !path.exists()
+    {
+        return Err(Failure::refused(format!("there is no database {}: restore the backup first", path.display())));
+    }
+    reached(&database).await?;
+    let store = database.open().await.map_err(of_database)?;
+    let tenancy = Tenancy::new(store.clone(), config.declared);
+    let request = RequestContext::by_part("db", fresh_correlation_id());
+    let done = tenancy.after_restore(&request).await;
+    store.close().await;
+    let (epoch, restored) = done.map_err(of_database)?;
+    for line in report(&epoch, &restored) {
+        say(&line)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Describes what was done and what to look at.
+fn report(epoch: &Epoch, restored: &Restored) -> Vec<String> {
+    let count = |count: i64, what: &str| counted(usize::try_from(count).unwrap_or_default(), what);
+    let at = restored.newest_at.map_or_else(String::new, |at| format!(" of {at}"));
+    let position = restored.newest_position;
+    vec![
+        format!("epoch {} of the audit log begins: cursors behind position {position} are refused", epoch.epoch),
+        format!("ended {}: their jobs run again", counted(restored.ended_leases, "lease")),
+        String::new(),
+        "Look at these before you serve:".to_owned(),
+        format!(
+            "- changes after position {position}{at} are missing: apply the manifests again, and repeat what was asked for"
+        ),
+        format!(
+            "- {}, {} of them waiting: what they did after the backup is done again",
+            count(restored.open_jobs, "open job"),
+            restored.waiting_jobs
+        ),
+        format!(
+            "- {}: keys that were created or rotated after the backup are missing, and keys that were revoked are valid \
+             again (tenancy key list)",
+            count(restored.keys, "key")
+        ),
+        format!(
+            "- {}, {} of them past their end: holds that were placed after the backup are missing, and holds that were \
+             released are back",
+            count(restored.holds, "hold"),
+            restored.ended_holds
+        ),
+        format!(
+            "- {}: the data of those that were purged after the backup is gone, and their purge must be requested again",
+            count(restored.archived_tenants, "archived tenant")
+        ),
+        format!(
+            "- {}, {} of them expired: requests after the backup have no stored answer, so sending them again has an effect",
+            count(restored.answers, "stored answer"),
+            restored.expired_answers
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn must_print_commands_for_postgres_that_a_shell_can_run() {
+        let text = for_postgres(Path::new("/backups/my file.dump"));
+        assert!(text.contains("--file='/backups/my file.dump' \"$TENANCY_DATABASE\""), "{text}");
+        assert!(text.contains("--pgdata='/backups/my file.dump.d'"), "{text}");
+        assert!(text.contains("db after-restore --database \"$NEW_DATABASE\""), "{text}");
+    }
+}
