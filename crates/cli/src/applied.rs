@@ -9,7 +9,7 @@ use crate::output::Format;
 use crate::program::{command, quoted};
 use crate::standing::Standing;
 use crate::table::{Cell, Table};
-use crate::terminal::{Colour, colours, plain, say, write};
+use crate::terminal::{Colour, colours, plain, say, write, write_data};
 use crate::waiting::{Patience, Settled, settle_all};
 use crate::wire::Received;
 use crate::yaml;
@@ -166,8 +166,8 @@ impl Applied {
     /// Fails if the output cannot be written.
     pub fn print(&self, format: Format, verbose: bool) -> Result<(), Failure> {
         match format {
-            Format::Json => write(&yaml::json(&self.raw)?),
-            Format::Yaml => write(&yaml::yaml(&self.raw)?),
+            Format::Json => write_data(&yaml::json(&self.raw)?),
+            Format::Yaml => write_data(&yaml::yaml(&self.raw)?),
             Format::Name => self.results().try_for_each(|result| say(&result.id)),
             Format::Table | Format::Wide => write(&self.render(colours(), verbose)),
         }

@@ -189,7 +189,7 @@ impl Arguments {
                 let (client, arguments) = given.open(before)?;
                 command::key::revoke(&client, arguments).await
             }
-            Command::Context(given) => command::context::run(given),
+            Command::Context(given) => command::context::run(given).await,
             Command::Example => command::example::run(),
             Command::Explain(given) => command::explain::run(given),
             Command::Completions(given) => command::completions::run(given),

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::program::{command, quoted};
 use crate::reach::CLIENT_FILE;
 use crate::terminal::remark;
+use crate::trust;
 use clap::ValueEnum;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -66,6 +67,7 @@ pub async fn not_served(database: &Database, directory: &Path) -> Result<(), Fai
 /// Fails if the directory cannot be created, used or restricted.
 pub fn make_data_directory(config: &Config) -> Result<(), Failure> {
     let directory = &config.data_dir;
+    trust::check(directory)?;
     let shown = directory.display();
     let refused = |what: String| Failure::refused(what).and("name another directory with --data-dir");
     match std::fs::metadata(directory) {

@@ -27,6 +27,7 @@ mod suggest;
 mod table;
 mod terminal;
 mod time;
+mod trust;
 mod waiting;
 mod wire;
 mod yaml;

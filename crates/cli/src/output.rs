@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::table::{Cell, Table};
-use crate::terminal::{colours, say, write};
+use crate::terminal::{colours, say, write, write_data};
 use crate::wire::Received;
 use crate::yaml;
 use clap::{Args, ValueEnum};
@@ -94,7 +94,10 @@ impl<'k, T> Printer<'k, T> {
         }
         let text = self.render(items, Timestamp::now())?;
         self.printed += items.len();
-        write(&text)
+        match self.format {
+            Format::Json | Format::Yaml => write_data(&text),
+            Format::Table | Format::Wide | Format::Name => write(&text),
+        }
     }
 
     fn render(&mut self, items: &[(&T, &Value)], now: Timestamp) -> Result<String, Failure> {
@@ -162,7 +165,7 @@ pub fn one<T>(kind: &Kind<T>, item: &Received<T>, format: Format) -> Result<(), 
 /// Fails if the output cannot be written.
 pub fn one_of<T>(kind: &Kind<T>, item: &T, raw: &Value, format: Format) -> Result<(), Failure> {
     match format {
-        Format::Json => write(&yaml::json(raw)?),
+        Format::Json => write_data(&yaml::json(raw)?),
         _ => {
             let mut printer = Printer::new(kind, format);
             printer.items(&[(item, raw)])?;

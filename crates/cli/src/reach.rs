@@ -4,6 +4,7 @@ use crate::contexts::{Context, Contexts, read_toml};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::program::quoted;
+use crate::trust;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -111,20 +112,33 @@ impl Reach {
             });
         }
         if let Some(url) = self.url.as_ref().filter(|url| !url.is_empty()) {
-            // The token of the environment is sent only to a URL, never to the server of a context.
             let context = Context { url: url.clone(), key: self.token.clone().or(token) };
             return Ok(Server { context, found_by: "--url".to_owned(), helps: "context list".to_owned() });
         }
         let contexts = Contexts::load(config)?;
         if let Some(name) = &contexts.current {
-            return Ok(Server::of_context(name, contexts.named(name)?));
+            let mut server = Server::of_context(name, contexts.named(name)?);
+            if let Some(token) = token {
+                server.context.key = Some(token);
+                server.found_by.push_str(" with the token in TENANCY_TOKEN");
+            }
+            return Ok(server);
         }
-        dev_server(here)?
-            .ok_or_else(|| Failure::new(Exit::NoServer, "no server is configured: start one").and_type("dev"))
+        let server = dev_server(here)?
+            .ok_or_else(|| Failure::new(Exit::NoServer, "no server is configured: start one").and_type("dev"))?;
+        // A directory can name any server; the token is for the one that the user means.
+        match token {
+            Some(_) => {
+                let message = format!("TENANCY_TOKEN is set, but is not sent to {}", server.found_by);
+                Err(Failure::usage(message).and("name the server with TENANCY_URL or --url, or unset TENANCY_TOKEN"))
+            }
+            None => Ok(server),
+        }
     }
 }
 
 fn dev_server(directory: &Path) -> Result<Option<Server>, Failure> {
+    trust::check(directory)?;
     let file = directory.join(CLIENT_FILE);
     let found_by = format!("the dev server of {}", directory.display());
     Ok(read_toml(&file)?.map(|context| Server { context, found_by, helps: dev_in(directory) }))
@@ -166,10 +180,17 @@ mod tests {
         write_toml(&temp.path().join("here/client.toml"), &context("here", "k1")).expect("written");
         assert_eq!(found(&nothing, temp.path(), None), Ok(("here".into(), Some("k1".into()))));
 
+        assert_eq!(found(&nothing, temp.path(), Some("t")), Err(Exit::Usage), "a directory gets no token");
+
         let contexts = BTreeMap::from([("a".into(), context("a", "k2")), ("b".into(), context("b", "k3"))]);
         let contexts = Contexts { current: Some("a".into()), contexts };
         contexts.save(&temp.path().join("config.toml")).expect("written");
-        assert_eq!(found(&nothing, temp.path(), Some("t")), Ok(("a".into(), Some("k2".into()))));
+        assert_eq!(found(&nothing, temp.path(), None), Ok(("a".into(), Some("k2".into()))));
+        assert_eq!(
+            found(&nothing, temp.path(), Some("t")),
+            Ok(("a".into(), Some("t".into()))),
+            "environment over context"
+        );
 
         let url = Reach { url: Some("u".into()), ..Reach::default() };
         assert_eq!(found(&url, temp.path(), Some("t")), Ok(("u".into(), Some("t".into()))));
@@ -177,7 +198,11 @@ mod tests {
         assert_eq!(found(&flag, temp.path(), Some("t")), Ok(("u".into(), Some("flag".into()))));
 
         let named = Reach { context: Some("b".into()), ..url };
-        assert_eq!(found(&named, temp.path(), Some("t")), Ok(("b".into(), Some("k3".into()))));
+        assert_eq!(
+            found(&named, temp.path(), Some("t")),
+            Ok(("b".into(), Some("k3".into()))),
+            "option over environment"
+        );
         let missing = Reach { context: Some("c".into()), ..Reach::default() };
         assert_eq!(found(&missing, temp.path(), None), Err(Exit::NotFound));
         let file = Reach { data_dir: Some(temp.path().join("config.toml")), ..Reach::default() };

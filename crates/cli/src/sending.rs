@@ -21,6 +21,8 @@ const MAX_TRIES: usize = 5;
 /// Pauses between the attempts after a broken connection: about ten seconds in total, enough for a restart of the
 /// server.
 pub const PAUSES_MILLIS: &[u64] = &[200, 400, 800, 1_600, 2_300, 2_300, 2_400];
+/// Maximum size of an answer, in bytes. The largest of the server's own is the answer to an `apply` of 32 MiB.
+const MAX_ANSWER_BYTES: usize = 128 * 1024 * 1024;
 /// Maximum pause before the next attempt after 503, also if `Retry-After` is longer.
 const MAX_PAUSE_SECONDS: u64 = 5;
 /// Maximum total time that a request waits because the server limits its key: as long as for an answer. An earlier
@@ -116,7 +118,7 @@ impl Request<'_> {
     pub async fn look(mut self) -> Result<(StatusCode, Value), Failure> {
         self.prepare()?;
         let got = self.once().await.map_err(|error| self.broken(&error, false))?;
-        Ok((got.status, serde_json::from_slice(&got.bytes).unwrap_or_default()))
+        Ok((got.status, serde_json::from_slice(&got.bytes.unwrap_or_default()).unwrap_or_default()))
     }
 
     fn prepare(&mut self) -> Result<(), Failure> {
@@ -169,13 +171,24 @@ impl Request<'_> {
         self.client.was_there.store(true, Relaxed);
         let headers = std::mem::take(response.headers_mut());
         // An incomplete body is an error.
-        Ok(Got { status: response.status(), headers, bytes: response.bytes().await?.to_vec() })
+        let (status, mut bytes) = (response.status(), Vec::new());
+        while let Some(piece) = response.chunk().await? {
+            if bytes.len() + piece.len() > MAX_ANSWER_BYTES {
+                return Ok(Got { status, headers, bytes: None });
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(Got { status, headers, bytes: Some(bytes) })
     }
 
     fn read(&self, got: &Got) -> Read {
         let header = |name| got.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let pause = header(RETRY_AFTER).and_then(|value| value.trim().parse().ok()).unwrap_or(1);
-        let body = serde_json::from_slice::<Value>(&got.bytes).ok();
+        let Some(bytes) = &got.bytes else {
+            let message = format!("the answer of {} has more than {MAX_ANSWER_BYTES} bytes", self.client.url());
+            return Read::Failure(Failure::refused(message), Again::No);
+        };
+        let body = serde_json::from_slice::<Value>(bytes).ok();
         let status = got.status;
         if status.is_redirection() {
             let message =
@@ -185,7 +198,7 @@ impl Request<'_> {
         let problem = body.as_ref().and_then(|body| Problem::deserialize(body).ok());
         let ours = if status.is_success() { body.is_some() } else { problem.is_some() };
         // A proxy in between can answer errors in its own format, but not with these statuses.
-        let theirs = status.is_success() && !got.bytes.is_empty()
+        let theirs = status.is_success() && !bytes.is_empty()
             || matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
         if theirs && !ours {
             return Read::Failure(self.client.no_tenancy(), Again::No);
@@ -210,7 +223,8 @@ impl Request<'_> {
 struct Got {
     status: StatusCode,
     headers: HeaderMap,
-    bytes: Vec<u8>,
+    /// `None` if there are more than [`MAX_ANSWER_BYTES`].
+    bytes: Option<Vec<u8>>,
 }
 
 enum Read {

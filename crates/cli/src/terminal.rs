@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
+use tenancy_core::visible::is_hidden;
 
 /// The colours. Each has the same meaning everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,9 @@ pub enum Colour {
     /// Name or title.
     Bold,
 }
+
+/// Codes that [`Colour::paint`] writes (ECMA-48, SGR).
+const CODES: [&str; 7] = ["32", "33", "31", "36", "2", "1", "0"];
 
 impl Colour {
     /// Returns the text in this colour if `colours` is set.
@@ -51,10 +55,34 @@ fn allowed() -> bool {
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Replaces control characters, which could control the terminal. Names and reasons are written by other users.
+/// Replaces hidden characters, which could control the terminal or make a text look like another one. Names and reasons
+/// are written by other users.
 pub fn plain(text: &str) -> Cow<'_, str> {
-    let is_control = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if text.contains(is_control) { Cow::Owned(text.replace(is_control, "\u{fffd}")) } else { Cow::Borrowed(text) }
+    let is_bad = |c: char| is_hidden(c) && c != '\n' && c != '\t';
+    if text.contains(is_bad) { Cow::Owned(text.replace(is_bad, "\u{fffd}")) } else { Cow::Borrowed(text) }
+}
+
+/// Like [`plain`], but keeps the colours of this program.
+fn shown(text: &str) -> Cow<'_, str> {
+    if !text.contains('\x1b') {
+        return plain(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for (index, piece) in text.split('\x1b').enumerate() {
+        let rest = CODES.iter().find_map(|code| piece.strip_prefix('[')?.strip_prefix(code)?.strip_prefix('m'));
+        match rest.filter(|_| index > 0) {
+            Some(rest) => {
+                shown.push('\x1b');
+                shown.push_str(&piece[..piece.len() - rest.len()]);
+                shown.push_str(&plain(rest));
+            }
+            None => {
+                shown.push_str(if index > 0 { "\u{fffd}" } else { "" });
+                shown.push_str(&plain(piece));
+            }
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// Writes a line to standard output. Unlike `println!`, it does not panic if the reader has closed the pipe.
@@ -62,15 +90,27 @@ pub fn plain(text: &str) -> Cow<'_, str> {
 /// # Errors
 /// Fails if the output cannot be written.
 pub fn say(line: &str) -> Result<(), Failure> {
-    writeln!(std::io::stdout().lock(), "{line}")?;
+    writeln!(std::io::stdout().lock(), "{}", shown(line))?;
     Ok(())
 }
 
-/// Writes text to standard output without a line end.
+/// Writes text for people to standard output without a line end.
 ///
 /// # Errors
 /// Fails if the output cannot be written.
 pub fn write(text: &str) -> Result<(), Failure> {
+    put(&shown(text))
+}
+
+/// Writes a text for programs to standard output, exactly as it is. On a terminal, hidden characters are replaced.
+///
+/// # Errors
+/// Fails if the output cannot be written.
+pub fn write_data(text: &str) -> Result<(), Failure> {
+    if std::io::stdout().is_terminal() { put(&plain(text)) } else { put(text) }
+}
+
+fn put(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()?;
@@ -80,7 +120,7 @@ pub fn write(text: &str) -> Result<(), Failure> {
 /// Writes a line to standard error, so that standard output contains only the result.
 pub fn remark(line: &str) {
     // A failed write to standard error cannot be reported anywhere.
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", shown(line));
 }
 
 /// Returns whether the command can ask questions: standard input and standard error are terminals.
@@ -94,7 +134,7 @@ pub fn can_ask() -> bool {
 /// Fails if standard input cannot be read.
 pub fn ask(question: &str) -> Result<String, Failure> {
     let mut err = std::io::stderr().lock();
-    write!(err, "{question} ")?;
+    write!(err, "{} ", shown(question))?;
     err.flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
@@ -109,6 +149,25 @@ mod tests {
     fn must_replace_control_characters() {
         assert_eq!(plain("a\x1b[31mb\rc\nd"), "a\u{fffd}[31mb\u{fffd}c\nd");
         assert_eq!(plain("Größe 客户"), "Größe 客户");
+    }
+
+    #[test]
+    fn must_let_no_text_of_others_control_the_terminal_and_keep_its_own_colours() {
+        let ours = Colour::Red.paint("Suspended", true);
+        assert_eq!(shown(&ours), ours);
+        for (text, expected) in [
+            ("\x1b]0;title\x07", "\u{fffd}]0;title\u{fffd}"),
+            ("\x1b[2J", "\u{fffd}[2J"),
+            ("a\x1b[31", "a\u{fffd}[31"),
+            ("\u{9b}31m", "\u{fffd}31m"),
+            ("gpj\u{202e}exe", "gpj\u{fffd}exe"),
+            ("ad\u{200b}min", "ad\u{fffd}min"),
+        ] {
+            assert_eq!(shown(text), expected);
+            assert_eq!(plain(text), expected);
+        }
+        assert_eq!(shown(&format!("{ours}\x1b[H\n")), format!("{ours}\u{fffd}[H\n"));
+        assert_eq!(plain(&ours), "\u{fffd}[31mSuspended\u{fffd}[0m");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use crate::failure::Failure;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value;
+use std::borrow::Cow;
+use tenancy_core::visible::is_hidden;
 
 /// Usual order of the fields of a manifest.
 const ORDER: &[&str] = &[
@@ -81,8 +83,25 @@ pub fn yaml(value: &Value) -> Result<String, Failure> {
 /// Never fails for a JSON value.
 pub fn json(value: &Value) -> Result<String, Failure> {
     serde_json::to_string_pretty(&Ordered(value))
-        .map(|text| format!("{text}\n"))
+        .map(|text| format!("{}\n", escaped(&text)))
         .map_err(|error| Failure::refused(format!("cannot write this as JSON: {error}")))
+}
+
+/// Escapes the hidden characters of a JSON text, which can occur only in its strings (RFC 8259, 7).
+fn escaped(json: &str) -> Cow<'_, str> {
+    let is_bad = |c: char| is_hidden(c) && c != '\n';
+    if !json.contains(is_bad) {
+        return Cow::Borrowed(json);
+    }
+    let mut text = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_bad(c) {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            text.push(c);
+        }
+    }
+    Cow::Owned(text)
 }
 
 #[cfg(test)]
@@ -91,6 +110,14 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
     use tenancy_core::json::Strict;
+
+    #[test]
+    fn must_escape_what_a_reader_of_json_cannot_see() {
+        let value = json!({"name": "a\u{202e}b\u{e0041}\u{1b}[2J", "line": "ü\nx"});
+        let text = json(&value).expect("written");
+        assert!(text.contains(r"a\u202eb\udb40\udc41\u001b[2J") && text.contains("ü"), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"), value);
+    }
 
     #[test]
     fn must_write_a_manifest_in_the_usual_order() {

@@ -6,6 +6,7 @@ use crate::json::{Object, Pointer};
 use crate::nearest::nearest;
 use crate::normal_form::nfc;
 use crate::violation::Violation;
+use crate::visible::{HIDDEN, is_hidden};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -116,15 +117,15 @@ impl<'a> Fields<'a> {
         self.object.get(name).filter(|value| !value.is_null())
     }
 
-    /// Reads text of 1 to `max_bytes` bytes without control characters, in its normal form (NFC).
+    /// Reads text of 1 to `max_bytes` bytes without hidden characters, in its normal form (NFC).
     pub fn text(&mut self, name: &'static str, max_bytes: usize, findings: &mut Findings) -> Option<String> {
         match self.value(name)? {
             Value::String(text) if text.is_empty() || nfc(text).len() > max_bytes => {
                 findings.bad(&self.at(name), "out_of_range", format!("must be 1 to {max_bytes} bytes"));
                 None
             }
-            Value::String(text) if text.chars().any(char::is_control) => {
-                findings.bad(&self.at(name), "out_of_range", "must not contain control characters");
+            Value::String(text) if text.chars().any(is_hidden) => {
+                findings.bad(&self.at(name), "out_of_range", format!("must not contain {HIDDEN}"));
                 None
             }
             Value::String(text) => Some(nfc(text).into_owned()),

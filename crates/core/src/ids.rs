@@ -1,6 +1,7 @@
 //! Ids and names: chosen by the client, or generated when a row is created.
 
 use crate::normal_form::{host_name, nfc};
+use crate::visible::{HIDDEN, is_hidden};
 use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
 use std::fmt;
@@ -151,8 +152,8 @@ impl Alias {
         if kind.is_empty() || !kind.bytes().all(letters) {
             return Err(format!("the kind of an alias must consist of a-z, 0-9 and -, not {kind:?}"));
         }
-        if value.is_empty() || value.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err("an alias must not be empty or contain spaces or control characters".to_owned());
+        if value.is_empty() || value.chars().any(|c| is_hidden(c) || c.is_whitespace()) {
+            return Err(format!("an alias must not be empty or contain spaces, {HIDDEN}"));
         }
         let value = if kind == Self::HOST { host_name(value)?.into() } else { nfc(value) };
         let text = format!("{kind}:{value}");

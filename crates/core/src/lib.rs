@@ -35,6 +35,7 @@ pub mod snapshot;
 pub mod tenant;
 pub mod time;
 pub mod violation;
+pub mod visible;
 pub mod webhook;
 mod words;
 

@@ -77,6 +77,21 @@ fn with(pointer: &str, value: Value) -> Value {
 }
 
 #[test]
+fn must_refuse_what_a_reader_cannot_see_in_names_labels_and_aliases() {
+    for hidden in ["\u{1b}[2J", "\u{202e}", "\u{200b}", "\u{feff}", "\u{e0041}"] {
+        let text = format!("a{hidden}b");
+        let mut document = good();
+        document["display_name"] = json!(text);
+        document["labels"]["tier"] = json!(text);
+        document["aliases"]["stripe"] = json!(text);
+        let places: Vec<_> = wrong(&document).into_iter().map(|(_, pointer)| pointer).collect();
+        for expected in ["/display_name", "/labels/tier", "/aliases/stripe"] {
+            assert!(places.iter().any(|place| place == expected), "{hidden:?}: {places:?}");
+        }
+    }
+}
+
+#[test]
 fn must_take_a_good_manifest_whatever_the_order_of_its_lists() {
     let (manifest, warnings) = parse(&good()).expect("good");
     assert!(warnings.is_empty(), "{warnings:?}");

@@ -4,10 +4,12 @@
 //! For an hour after a jump nothing is removed because its time is over: the time may be wrong, and what was removed is
 //! gone when it is put right. Work that is due by order stays due after the clock was set back.
 
+#[cfg(feature = "model")]
+use crate::Engine;
+use crate::Store;
 use crate::list::corrupt;
 use crate::rows::{Field as _, Type};
 use crate::sql::Sql;
-use crate::{Engine, Store};
 use jiff::SignedDuration;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

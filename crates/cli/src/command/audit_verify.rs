@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Format;
-use crate::terminal::{say, write};
+use crate::terminal::{say, write_data};
 use crate::wire::LogVerification;
 use crate::yaml;
 use reqwest::Method;
@@ -38,8 +38,8 @@ pub async fn run(client: &Client, format: Format) -> Result<Exit, Failure> {
 fn shown(all: &LogVerification, format: Format) -> Result<Exit, Failure> {
     let value = serde_json::to_value(all).map_err(|error| Failure::refused(error.to_string()))?;
     match format {
-        Format::Json => say(&yaml::json(&value)?)?,
-        Format::Yaml => write(&yaml::yaml(&value)?)?,
+        Format::Json => write_data(&yaml::json(&value)?)?,
+        Format::Yaml => write_data(&yaml::yaml(&value)?)?,
         Format::Table | Format::Wide | Format::Name => {
             say(&format!("verified: {} events in {} seals; {} expired", all.events, all.seals, all.expired))?;
             let unsealed = all.position - all.sealed_position;

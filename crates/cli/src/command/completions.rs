@@ -3,7 +3,7 @@
 use crate::arguments::Arguments;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::terminal::write;
+use crate::terminal::write_data;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
@@ -29,6 +29,6 @@ pub struct Completions {
 pub fn run(given: Completions) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(given.shell, &mut Arguments::command(), "tenancy", &mut script);
-    write(&String::from_utf8_lossy(&script))?;
+    write_data(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Done)
 }

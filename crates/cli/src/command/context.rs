@@ -1,16 +1,20 @@
 //! `context`: manages contexts, which are named servers.
 
-use crate::client::check_url;
+use crate::client::{Client, check_url};
 use crate::contexts::{Context, Contexts};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Format, Output};
+use crate::program::command;
+use crate::reach::Server;
 use crate::table::{Cell, Table};
-use crate::terminal::{Colour, colours, remark, say, write};
+use crate::terminal::{Colour, colours, remark, say, write, write_data};
 use crate::yaml;
 use clap::{Args, Subcommand};
+use reqwest::Method;
 use serde_json::json;
 use std::path::Path;
+use url::Host;
 
 /// Subcommands of `context`.
 #[derive(Subcommand, Debug)]
@@ -21,8 +25,10 @@ pub enum ContextCommand {
     /// Set the current context, which commands use by default
     #[command(after_help = "Examples:\n  tenancy context use dev")]
     Use(Use),
-    /// Add or replace a context; the key is read from TENANCY_TOKEN
-    #[command(after_help = "Examples:\n  TENANCY_TOKEN=… tenancy context add prod https://tenancy.example.com")]
+    /// Add or replace a context; the key is read from TENANCY_TOKEN, and checked with the server
+    #[command(
+        after_help = "Examples:\n  TENANCY_TOKEN=… tenancy context add prod https://tenancy.example.com\n\nWithout TENANCY_TOKEN, a key that is stored for the same URL is kept."
+    )]
     Add(Add),
     /// Remove a context and its key
     #[command(after_help = "Examples:\n  tenancy context remove staging")]
@@ -50,13 +56,16 @@ pub struct Add {
     name: String,
     /// URL of the server
     url: String,
+    /// Store the context without asking the server
+    #[arg(long)]
+    no_check: bool,
 }
 
 /// Runs the command.
 ///
 /// # Errors
 /// Fails if the file cannot be read or written, or if the context does not exist.
-pub fn run(given: ContextCommand) -> Result<Exit, Failure> {
+pub async fn run(given: ContextCommand) -> Result<Exit, Failure> {
     let path = Contexts::path()?;
     let mut contexts = Contexts::load(&path)?;
     match given {
@@ -67,14 +76,18 @@ pub fn run(given: ContextCommand) -> Result<Exit, Failure> {
             contexts.save(&path)?;
             say(&format!("context {name} is now the current context"))?;
         }
-        ContextCommand::Add(Add { name, url }) => {
+        ContextCommand::Add(Add { name, url, no_check }) => {
             check_name(&name)?;
             check_url(&url)?;
-            let key = std::env::var("TENANCY_TOKEN").ok().filter(|token| !token.is_empty());
-            if key.is_none() {
-                remark("warning: no key stored: set TENANCY_TOKEN and run the command again to store one");
+            let given = std::env::var("TENANCY_TOKEN").ok().filter(|token| !token.is_empty());
+            let context = added(&name, url, given, contexts.contexts.get(&name))?;
+            if !no_check {
+                check_server(&name, &context).await?;
             }
-            contexts.contexts.insert(name.clone(), Context { url, key });
+            for warning in warnings(&context) {
+                remark(&format!("warning: {warning}"));
+            }
+            contexts.contexts.insert(name.clone(), context);
             contexts.current.get_or_insert_with(|| name.clone());
             contexts.save(&path)?;
             say(&format!("context {name} is stored in {}", path.display()))?;
@@ -88,6 +101,58 @@ pub fn run(given: ContextCommand) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// Returns the context to store. A key that is stored for the same URL is kept; a key for another URL is not erased
+/// without a word.
+fn added(name: &str, url: String, given: Option<String>, stored: Option<&Context>) -> Result<Context, Failure> {
+    let kept = stored.filter(|stored| stored.key.is_some());
+    match (given, kept) {
+        (Some(key), _) => Ok(Context { url, key: Some(key) }),
+        (None, Some(stored)) if stored.url.trim_end_matches('/') == url.trim_end_matches('/') => Ok(stored.clone()),
+        (None, Some(stored)) => {
+            let message = format!("context {name} has a key for {}, and none is given for {url}", stored.url);
+            let next = format!("set TENANCY_TOKEN, or first run {}", command(&format!("context remove {name}")));
+            Err(Failure::refused(message).and(next))
+        }
+        (None, None) => Ok(Context { url, key: None }),
+    }
+}
+
+/// Checks that a Tenancy server answers and takes the key.
+async fn check_server(name: &str, context: &Context) -> Result<(), Failure> {
+    let (context, found_by) = (context.clone(), format!("context {name}"));
+    let is_keyed = context.key.is_some();
+    let client = Client::new(Server { context, found_by, helps: "context add --help".to_owned() })?;
+    let segments: &[&str] = if is_keyed { &["v1", "whoami"] } else { &["healthz"] };
+    let answered = client.request(Method::GET, segments).send().await;
+    answered.map(drop).map_err(|failure| {
+        let next = "the context is not stored; --no-check stores it without asking the server";
+        failure.and(next)
+    })
+}
+
+/// Returns what the user should know about a context.
+fn warnings(context: &Context) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if context.key.is_none() {
+        warnings.push("no key stored: set TENANCY_TOKEN and run the command again to store one".to_owned());
+    }
+    let is_plain = reqwest::Url::parse(&context.url).is_ok_and(|url| {
+        let is_here = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        url.scheme() == "http" && !is_here
+    });
+    if is_plain && context.key.is_some() {
+        let url = &context.url;
+        warnings
+            .push(format!("the key is sent to {url} without encryption: everybody on the way can read it; use https"));
+    }
+    warnings
 }
 
 /// Checks that a name needs no quotes and cannot be confused with an option.
@@ -107,8 +172,8 @@ fn list(contexts: &Contexts, path: &Path, format: Format) -> Result<(), Failure>
         json!({"name": name, "url": context.url, "has_key": context.key.is_some(), "current": current})
     });
     match format {
-        Format::Json => write(&yaml::json(&all.collect())?),
-        Format::Yaml => write(&yaml::yaml(&all.collect())?),
+        Format::Json => write_data(&yaml::json(&all.collect())?),
+        Format::Yaml => write_data(&yaml::yaml(&all.collect())?),
         Format::Name => contexts.contexts.keys().try_for_each(|name| say(name)),
         Format::Table | Format::Wide if contexts.contexts.is_empty() => {
             remark(&format!("no contexts in {}\nnext: {}", path.display(), crate::program::command("dev")));
@@ -136,6 +201,28 @@ fn render(contexts: &Contexts, colours: bool) -> String {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn must_not_erase_a_stored_key_and_warn_of_one_that_others_can_read() {
+        let stored = Context { url: "https://a.example".into(), key: Some("tnc_secret".into()) };
+        let same = added("prod", "https://a.example/".into(), None, Some(&stored)).expect("the same server");
+        assert_eq!(same.key.as_deref(), Some("tnc_secret"));
+        let failure = added("prod", "https://b.example".into(), None, Some(&stored)).expect_err("another server");
+        assert!(failure.message.contains("has a key for https://a.example") && !failure.message.contains("tnc_secret"));
+        let replaced = added("prod", "https://b.example".into(), Some("tnc_other".into()), Some(&stored));
+        assert_eq!(replaced.expect("named").key.as_deref(), Some("tnc_other"));
+        for (url, expected) in [
+            ("http://10.0.0.1:7300", 1),
+            ("http://tenancy.example", 1),
+            ("https://tenancy.example", 0),
+            ("http://127.0.0.1:7300", 0),
+            ("http://[::1]:7300", 0),
+            ("http://localhost:7300", 0),
+        ] {
+            let context = Context { url: url.into(), key: Some("tnc_secret".into()) };
+            assert_eq!(warnings(&context).len(), expected, "{url}");
+        }
+    }
 
     #[test]
     fn must_mark_the_current_context_and_print_no_token() {

@@ -5,7 +5,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::hosting::{bad_config, make_data_directory, make_key, of_database, reached};
 use crate::program::command;
-use crate::terminal::{remark, say, write};
+use crate::terminal::{remark, say, write_data};
 use clap::{Args, Subcommand};
 use jiff::civil::Date;
 use std::path::PathBuf;
@@ -143,7 +143,7 @@ async fn migrate(given: Migrate) -> Result<Exit, Failure> {
     let done = database.migrate(given.dry_run).await.map_err(of_database)?;
     if given.dry_run {
         for sql in &done.sql {
-            write(&format!("{sql}\n\n"))?;
+            write_data(&format!("{sql}\n\n"))?;
         }
     } else {
         for name in &done.applied {

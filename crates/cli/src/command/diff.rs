@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::naming;
 use crate::output::{Format, Output};
 use crate::program::quoted;
-use crate::terminal::{colours, say, write};
+use crate::terminal::{colours, say, write_data};
 use crate::wire::{Received, TenantRow, TenantVersion};
 use crate::yaml;
 use clap::Args;
@@ -49,8 +49,8 @@ pub async fn run(client: &Client, given: Diff) -> Result<Exit, Failure> {
     };
     let changes = between(&manifest(client, tenant, given.from).await?, &manifest(client, tenant, to).await?);
     match given.output.output {
-        Format::Json => write(&yaml::json(&json!(changes))?)?,
-        Format::Yaml => write(&yaml::yaml(&json!(changes))?)?,
+        Format::Json => write_data(&yaml::json(&json!(changes))?)?,
+        Format::Yaml => write_data(&yaml::yaml(&json!(changes))?)?,
         Format::Name => {
             for one in &changes {
                 say(&change::place(&one.pointer))?;

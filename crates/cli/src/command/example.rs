@@ -2,7 +2,7 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::terminal::write;
+use crate::terminal::write_data;
 
 /// The example of the repository, embedded at compile time.
 pub const ACME: &str = include_str!("../../../../examples/acme.yaml");
@@ -12,7 +12,7 @@ pub const ACME: &str = include_str!("../../../../examples/acme.yaml");
 /// # Errors
 /// Fails if the output cannot be written.
 pub fn run() -> Result<Exit, Failure> {
-    write(ACME)?;
+    write_data(ACME)?;
     Ok(Exit::Done)
 }
 

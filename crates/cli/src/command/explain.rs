@@ -4,7 +4,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Format, Output};
 use crate::table::{Cell, Table};
-use crate::terminal::{Colour, colours, say, write};
+use crate::terminal::{Colour, colours, say, write, write_data};
 use crate::yaml;
 use clap::Args;
 use serde::Serialize;
@@ -148,8 +148,8 @@ pub fn run(given: Explain) -> Result<Exit, Failure> {
     let text = page(&given.field, colours())?;
     let rows = || below(&given.field);
     match given.output.output {
-        Format::Json => write(&yaml::json(&json!(rows().collect::<Vec<_>>()))?)?,
-        Format::Yaml => write(&yaml::yaml(&json!(rows().collect::<Vec<_>>()))?)?,
+        Format::Json => write_data(&yaml::json(&json!(rows().collect::<Vec<_>>()))?)?,
+        Format::Yaml => write_data(&yaml::yaml(&json!(rows().collect::<Vec<_>>()))?)?,
         Format::Name => rows().try_for_each(|row| say(&row.field))?,
         Format::Table | Format::Wide => write(&text)?,
     }

@@ -5,7 +5,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::kinds::joined;
 use crate::listing::List;
-use crate::terminal::{plain, remark, write};
+use crate::terminal::{plain, remark, write_data};
 use crate::wire::{Hold, Organization, Received, Tenant, TenantRow};
 use crate::{naming, yaml};
 use clap::{Args, ValueEnum};
@@ -245,15 +245,15 @@ impl Writer {
         };
         self.written += 1;
         match self.format {
-            Format::Yaml => write(&format!("{between}{}", yaml::yaml(document)?)),
-            Format::Json => write(&format!("{between}{}", yaml::json(document)?.trim_end())),
+            Format::Yaml => write_data(&format!("{between}{}", yaml::yaml(document)?)),
+            Format::Json => write_data(&format!("{between}{}", yaml::json(document)?.trim_end())),
         }
     }
 
     fn finish(&self) -> Result<Exit, Failure> {
         match (self.format, self.written) {
-            (Format::Json, 0) => write("[]\n")?,
-            (Format::Json, _) => write("\n]\n")?,
+            (Format::Json, 0) => write_data("[]\n")?,
+            (Format::Json, _) => write_data("\n]\n")?,
             (Format::Yaml, _) => {}
         }
         Ok(Exit::Done)

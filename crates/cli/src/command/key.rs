@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::kinds::KEYS;
 use crate::output::{Format, Output, Printer, one, one_of};
 use crate::program::{command, quoted};
-use crate::terminal::{remark, say, write};
+use crate::terminal::{remark, say, write_data};
 use crate::time::{ahead, duration};
 use crate::wire::{Key, Received};
 use crate::{listing, naming, yaml};
@@ -158,8 +158,8 @@ fn show(made: &Received<NewKey<'static>>, format: Format, lost: impl FnOnce() ->
     let Some(token) = token else { return Err(lost()) };
     match format {
         Format::Name => say(token)?,
-        Format::Json => write(&yaml::json(&made.raw)?)?,
-        Format::Yaml => write(&yaml::yaml(&made.raw)?)?,
+        Format::Json => write_data(&yaml::json(&made.raw)?)?,
+        Format::Yaml => write_data(&yaml::yaml(&made.raw)?)?,
         Format::Table | Format::Wide => {
             one_of(&KEYS, key, &made.raw, format)?;
             say(&format!("\n{token}"))?;

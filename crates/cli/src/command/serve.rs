@@ -68,7 +68,7 @@ pub struct Serve {
 /// Fails if the server cannot start.
 pub async fn run(given: Serve) -> Result<Exit, Failure> {
     if given.print_config {
-        crate::terminal::write(tenancy_server::config::DEFAULT_TOML)?;
+        crate::terminal::write_data(tenancy_server::config::DEFAULT_TOML)?;
         return Ok(Exit::Done);
     }
     let stop = stop_on_signals()?;

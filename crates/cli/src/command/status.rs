@@ -7,7 +7,7 @@ use crate::kinds::joined;
 use crate::listing::List;
 use crate::output::{Format, Output};
 use crate::table::{Cell, Table};
-use crate::terminal::{colours, say, write};
+use crate::terminal::{colours, say, write, write_data};
 use crate::wire::{Job, Organization, Received, TenantRow};
 use crate::yaml;
 use clap::Args;
@@ -64,8 +64,8 @@ pub async fn run(client: &Client, given: Status) -> Result<Exit, Failure> {
         });
     }
     match given.output.output {
-        Format::Json => write(&yaml::json(&json!(report))?)?,
-        Format::Yaml => write(&yaml::yaml(&json!(report))?)?,
+        Format::Json => write_data(&yaml::json(&json!(report))?)?,
+        Format::Yaml => write_data(&yaml::yaml(&json!(report))?)?,
         Format::Name => say(client.url())?,
         Format::Table | Format::Wide => write(&render(&report, colours()))?,
     }

@@ -97,7 +97,7 @@ fn must_name_the_process_that_has_the_database_or_the_port() {
 #[test]
 fn must_not_replace_the_current_context() {
     let shell = Shell::new();
-    shell.good("context add prod http://127.0.0.1:1");
+    shell.good("context add prod http://127.0.0.1:1 --no-check");
     let dev = shell.dev(&["--apply", EXAMPLE]);
     assert!(dev.shown.contains("describe tenant acme-eu --context dev"), "{}", dev.shown);
     assert_eq!(shell.run("get tenants").code, 8, "that is prod");

@@ -16,6 +16,7 @@ use crate::normal_form::nfc;
 use crate::quotas::{MAX_RETENTION_DAYS, check_billing, check_policies, check_quotas};
 use crate::tenant::{DesiredState, Labels, Profile};
 use crate::violation::Violation;
+use crate::visible::is_hidden;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -230,11 +231,11 @@ pub fn read_labels(fields: &mut Fields<'_>, findings: &mut Findings) -> Labels {
         }
         match value {
             Value::Null => {}
-            Value::String(text) if nfc(text).len() <= 255 && !text.chars().any(char::is_control) => {
+            Value::String(text) if nfc(text).len() <= 255 && !text.chars().any(is_hidden) => {
                 labels.insert(key.clone(), nfc(text).into_owned());
             }
             Value::String(_) => {
-                let message = "the value of a label must be at most 255 bytes, without control characters";
+                let message = "the value of a label must be at most 255 bytes, without control or invisible characters";
                 findings.bad(&at.key(key), "out_of_range", message);
             }
             other => findings.bad(&at.key(key), "wrong_type", format!("the value of a label {}", not_text(other))),

@@ -11,6 +11,7 @@ use crate::json::Pointer;
 use crate::permission::{Operation, key_may};
 use crate::scope::Scope;
 use crate::violation::Violation;
+use crate::visible::{HIDDEN, is_hidden, is_single_script};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -98,9 +99,13 @@ pub fn create(
     let mut bad = |field: &str, code, message: String| {
         violations.push(Violation::at(&Pointer::root().key(field), code, message));
     };
-    if name.is_empty() || name.len() > MAX_NAME_LENGTH_BYTES || name.chars().any(char::is_control) {
-        let message = format!("must be 1 to {MAX_NAME_LENGTH_BYTES} bytes without control characters");
+    if name.is_empty() || name.len() > MAX_NAME_LENGTH_BYTES || name.chars().any(is_hidden) {
+        let message = format!("must be 1 to {MAX_NAME_LENGTH_BYTES} bytes without {HIDDEN}");
         bad("name", "bad_name", message);
+    }
+    if !is_single_script(name) {
+        let message = "must not mix scripts, because letters of different scripts look alike: use one alphabet";
+        bad("name", "bad_name", message.to_owned());
     }
     if rights.expires_at.is_some_and(|at| at <= context.now) {
         bad("expires_at", "out_of_range", "must be in the future".to_owned());
