@@ -32,9 +32,17 @@ pub fn host_name(text: &str) -> Result<String, String> {
     let bare = bare_host(text);
     if bare != text {
         let advice = host_form(bare).map(|host| format!(": write {host}")).unwrap_or_default();
-        return Err(format!("a host alias is a host name without scheme, user, port and path, not {text:?}{advice}"));
+        return Err(format!(
+            "a host alias is a host name without scheme, user, port and path, not {:?}{advice}",
+            beginning(text)
+        ));
     }
-    host_form(text).ok_or_else(|| format!("{text:?} is not a host name"))
+    host_form(text).ok_or_else(|| format!("{:?} is not a host name", beginning(text)))
+}
+
+/// The beginning of a text, for a message.
+fn beginning(text: &str) -> String {
+    text.chars().take(80).collect()
 }
 
 /// Returns the host name within a text that may have a scheme, a user, a port or a path.

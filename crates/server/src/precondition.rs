@@ -186,7 +186,7 @@ impl Tag {
 pub const DIGEST: char = 'h';
 
 /// What proxies append to a tag when they compress the answer.
-const COMPRESSED: [&str; 6] = ["-gzip", "--gzip", ";gzip", "-br", ";br", "-zstd"];
+const COMPRESSED: [&str; 6] = ["--gzip", "-gzip", ";gzip", "-br", ";br", "-zstd"];
 
 /// Returns the text between the quotes of a tag, without what proxies append. Quotes and `W/` may be missing.
 pub fn opaque(tag: &str) -> &str {

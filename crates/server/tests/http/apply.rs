@@ -353,7 +353,7 @@ async fn a_list_must_stand_for_its_items_and_an_answer_be_named(on: On) {
         assert_eq!(house.post("/v1/apply", empty).await.ok(400).code(), "malformed", "{empty:?}");
     }
     let number = house.post("/v1/apply", "kind: Tenant\ntenant_id: 12345\norganization_id: acme\n").await.ok(422).body;
-    assert_eq!(number["errors"][0]["message"], "must be text, not 12345: write it in quotes");
+    assert_eq!(number["errors"][0]["message"], "must be text, not a number: quote it");
 }
 
 async fn an_alias_must_move_from_one_tenant_to_another_in_one_file(on: On) {

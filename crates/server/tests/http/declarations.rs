@@ -45,7 +45,8 @@ async fn a_cap_must_bind_a_tenant_whose_environments_alone_have_the_quota(on: On
         // The tenant's own quota counts instead, and taking it away does not empty the count.
         patch(&house, TENANT, json!({"quotas": {"seats": 90}})).await.ok(200);
         assert_eq!(used(&house).await, json!({"seats": 90}));
-        patch(&house, TENANT, json!({"quotas": {"seats": null}})).await.ok(200);
+        let path = format!("{TENANT}?allow=remove-quota");
+        patch(&house, &path, json!({"quotas": {"seats": null}})).await.ok(200);
         assert_eq!(used(&house).await, json!({"seats": 80}));
         let path = format!("{TENANT}/environments/dev?allow=remove-environment");
         house.send("DELETE", &path, &[("if-match", "*")], ()).await.ok(204);

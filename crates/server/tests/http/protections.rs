@@ -140,7 +140,8 @@ async fn every_way_of_writing_must_keep_protection_and_grace(on: On) {
 async fn a_plan_must_say_that_a_protection_would_be_removed(on: On) {
     let house = House::new(on).await;
     house.furnish().await;
-    let document = json!({"kind": "Tenant", "tenant_id": "acme-eu", "policies": {"purgeAfterDays": 1}});
+    let document =
+        json!({"kind": "Tenant", "tenant_id": "acme-eu", "policies": {"purgeAfterDays": 1, "retentionDays": 365}});
     let plan = async |role| house.send_as(role, "POST", "/v1/apply?dry_run=true", &document).await.body.to_string();
     let text = plan(Role::Operator).await;
     assert!(text.contains("fields_forbidden") && text.contains("may not shorten the grace period"), "{text}");
