@@ -321,7 +321,7 @@ async fn must_refuse_a_cursor_of_another_log(bench: Bench) {
     assert_ne!(gone, next);
     let refused = listed(Some(gone)).await;
     assert!(
-        matches!(&refused, Err(Error::Invalid(of)) if of[0].message.contains("start again without a cursor")),
+        matches!(&refused, Err(Error::Invalid(of)) if of[0].message.contains("or without a cursor")),
         "{refused:?}"
     );
 }
