@@ -4,7 +4,9 @@ use crate::history::Answer;
 use std::collections::HashMap;
 use tenancy_core::Error;
 use tenancy_core::changes::{Changes, Guard, Write};
+use tenancy_core::changes::ERASED;
 use tenancy_core::ids::KeyId;
+use tenancy_core::json::Object;
 use tenancy_core::judge::{CurrentOrganization, CurrentRows, Verdict, judge};
 use tenancy_core::organization::Usage;
 use tenancy_store::Receipt;
@@ -28,7 +30,7 @@ impl Reference {
         while !waiting.is_empty() {
             let members: Vec<_> = waiting.iter().map(|index| &batch[*index]).collect();
             let judgement = judge(&members, &self.found);
-            let (mut later, before) = (Vec::new(), self.last_position);
+            let (mut later, mut purged, before) = (Vec::new(), Vec::new(), self.last_position);
             for (index, verdict) in waiting.iter().zip(&judgement.verdicts) {
                 if *verdict == Verdict::Later {
                     later.push(*index);
@@ -40,6 +42,10 @@ impl Reference {
                 answers[*index] = Some(match alone {
                     Verdict::In => {
                         self.write(member);
+                        purged.extend(member.writes.iter().filter_map(|write| match write {
+                            Write::EraseTenant(id, ..) => Some(id.clone()),
+                            _ => None,
+                        }));
                         let position = self.last_position + 1;
                         self.last_position += i64::try_from(member.events().len()).unwrap();
                         Ok(Receipt { position })
@@ -47,6 +53,12 @@ impl Reference {
                     Verdict::Out(conflict) => Err(Error::Conflict(conflict)),
                     other => panic!("{other:?} for a single member"),
                 });
+            }
+            // The members of a batch find the answers that were stored before it.
+            for answer in self.found.answers.values_mut() {
+                if answer.tenant_id.as_ref().is_some_and(|tenant| purged.contains(tenant)) {
+                    (answer.status, answer.headers, answer.body) = (ERASED, Object::new(), String::new());
+                }
             }
             self.batches += i64::from(self.last_position > before);
             for (id, (serial, usage)) in judgement.usages {
