@@ -23,8 +23,19 @@ pub struct Waiting {
     /// The member.
     pub member: Member,
     answer: oneshot::Sender<Result<Receipt, Error>>,
-    /// Since when it waits for a row that a session of others holds.
-    pub set_aside: Option<Instant>,
+    /// Its wait for a row that a session of others holds.
+    pub set_aside: Option<SetAside>,
+}
+
+/// The wait of a member for a row that a session of others holds.
+#[derive(Debug, Clone, Copy)]
+pub struct SetAside {
+    /// Its beginning.
+    pub since: Instant,
+    /// Number of attempts to commit it since then.
+    pub tries: u32,
+    /// Earliest time of the next attempt.
+    pub next: Instant,
 }
 
 impl Waiting {

@@ -6,7 +6,7 @@ use super::fault::Failure;
 use super::held_rows::{self, Holders, RowKey, needs_one, tenants_of};
 use super::retry::RetryState;
 use crate::batch::{MAX_MEMBERS, ReadSet};
-use crate::queue::{Queue, Waiting};
+use crate::queue::{Queue, SetAside, Waiting};
 use std::collections::HashSet;
 use std::time::Duration;
 use tenancy_core::Error;
@@ -16,6 +16,8 @@ use tokio::time::Instant;
 pub const MAX_TIME_ASIDE: Duration = Duration::from_secs(5);
 /// Interval at which the rows are looked at.
 const POLL: Duration = Duration::from_millis(20);
+/// How often the pause after an attempt doubles: from twice [`POLL`] to about a second.
+const MAX_DOUBLINGS: u32 = 6;
 
 /// Where members are put that need a row that others hold.
 pub enum Aside {
@@ -51,33 +53,38 @@ impl Committer {
 
     /// Refuses members whose patience has ended, commits those whose rows are free, and returns the others.
     async fn round(&mut self, waiting: Vec<Waiting>) -> Vec<Waiting> {
-        let is_over = |waiting: &Waiting| waiting.set_aside.is_some_and(|since| since.elapsed() >= MAX_TIME_ASIDE);
+        let is_over = |waiting: &Waiting| waiting.set_aside.is_some_and(|wait| wait.since.elapsed() >= MAX_TIME_ASIDE);
         let (over, mut waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_over);
         for refused in over {
             let correlation_id = &refused.member.changes.events()[0].correlation_id;
             tracing::warn!(%correlation_id, "a change was refused: another session holds a row that it needs");
             refused.tell(Err(Error::Locked));
         }
-        let beyond = waiting.split_off(waiting.len().min(MAX_MEMBERS));
-        if waiting.is_empty() {
-            return beyond;
+        let mut next = waiting.split_off(waiting.len().min(MAX_MEMBERS));
+        let is_due = |waiting: &Waiting| waiting.set_aside.is_none_or(|wait| wait.next <= Instant::now());
+        let (due, early): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_due);
+        next.extend(early);
+        if due.is_empty() {
+            tokio::time::sleep(POLL).await;
+            return next;
         }
         // If they cannot be asked for, the attempt to commit finds out why.
-        let held: HashSet<RowKey> = match self.holders(&waiting).await {
+        let held: HashSet<RowKey> = match self.holders(&due).await {
             Ok(Holders { of_others, .. }) => of_others.into_iter().collect(),
             Err(_) => HashSet::new(),
         };
         self.held.add(held.iter().cloned());
         let (still, free): (Vec<_>, Vec<_>) =
-            waiting.into_iter().partition(|waiting| needs_one(waiting, |row| held.contains(row)));
+            due.into_iter().partition(|waiting| needs_one(waiting, |row| held.contains(row)));
         if free.is_empty() {
             tokio::time::sleep(POLL).await;
-        } else {
-            free.iter().for_each(|waiting| self.held.remove_rows_of(waiting));
-            let batch = Batch { stage: Stage::Waiting(free), retry: RetryState::again() };
+        }
+        // One batch for each tenant: the row that one of them waits for must not hold up the others.
+        for group in by_tenant(free) {
+            group.iter().for_each(|waiting| self.held.remove_rows_of(waiting));
+            let batch = Batch { stage: Stage::Waiting(group), retry: RetryState::again() };
             self.settle(&mut batch.into()).await;
         }
-        let mut next = beyond;
         next.extend(still);
         if let Aside::NextRound(aside) = &mut self.aside {
             next.append(aside);
@@ -124,10 +131,34 @@ impl Committer {
     }
 
     fn set_aside(&mut self, mut waiting: Waiting) {
-        waiting.set_aside.get_or_insert_with(Instant::now);
+        let now = Instant::now();
+        let wait = waiting.set_aside.get_or_insert(SetAside { since: now, tries: 0, next: now });
         match &mut self.aside {
             Aside::Lane(lane) => lane.pass_on(waiting),
-            Aside::NextRound(aside) => aside.push(waiting),
+            Aside::NextRound(aside) => {
+                wait.tries += 1;
+                wait.next = now + POLL * 2_u32.pow(wait.tries.min(MAX_DOUBLINGS));
+                aside.push(waiting);
+            }
         }
     }
+
+    /// Whether this is the lane. It tries again later instead of waiting for locks: a batch that waits has locked other rows
+    /// already, such as that of the organization, which everybody else needs.
+    pub(super) fn is_lane(&self) -> bool {
+        matches!(self.aside, Aside::NextRound(_))
+    }
+}
+
+/// Splits members by the tenant that they change.
+fn by_tenant(members: Vec<Waiting>) -> Vec<Vec<Waiting>> {
+    let mut groups: Vec<(Option<RowKey>, Vec<Waiting>)> = Vec::new();
+    for member in members {
+        let tenant = tenants_of(&member).into_iter().next();
+        match groups.iter_mut().find(|(of, _)| *of == tenant) {
+            Some((_, group)) => group.push(member),
+            None => groups.push((tenant, vec![member])),
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
 }

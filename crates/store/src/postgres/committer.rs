@@ -106,6 +106,10 @@ impl Committer {
                 self.intake.close();
             }
             let current = match next {
+                // The batch before it may have found a row held that these need.
+                Some(Batch { stage: Stage::Waiting(members), retry }) if !retry.unknown => {
+                    Batch { stage: Stage::Waiting(self.without_held(members)), retry: retry.starting_now() }
+                }
                 Some(Batch { stage, retry }) => Batch { stage, retry: retry.starting_now() },
                 None => match self.wait(&mut stop).await {
                     Some(members) => Batch::at(Stage::Waiting(self.without_held(members))),
@@ -150,9 +154,17 @@ impl Committer {
                         pipeline.current.stage = Stage::Waiting(rest);
                         continue;
                     }
-                    Blocked::Crowded(members) => (members, Fault::Crowded),
+                    // The lane may hold a row that it waits with: members for the same tenant follow it.
+                    Blocked::Crowded(members) => (self.without_held(members), Fault::Crowded),
                     Blocked::Hidden(members) => (members, Fault::Hidden),
                 };
+                if self.is_lane() {
+                    members.into_iter().for_each(|waiting| self.set_aside_with_its_tenant(waiting));
+                    return;
+                }
+                if members.is_empty() {
+                    return;
+                }
             }
             match retry.after(&failure, presumed, members.len()) {
                 Step::Read => self.flushes.organizations.was_wrong(),

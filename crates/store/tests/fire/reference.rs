@@ -3,8 +3,8 @@
 use crate::history::Answer;
 use std::collections::HashMap;
 use tenancy_core::Error;
-use tenancy_core::changes::{Changes, Guard, Write};
 use tenancy_core::changes::ERASED;
+use tenancy_core::changes::{Changes, Guard, Write};
 use tenancy_core::ids::KeyId;
 use tenancy_core::json::Object;
 use tenancy_core::judge::{CurrentOrganization, CurrentRows, Verdict, judge};
