@@ -3,6 +3,7 @@
 
 mod addresses;
 mod environment;
+mod ranges;
 
 pub use environment::variables;
 
@@ -263,33 +264,6 @@ impl Config {
         }
         let beyond = self.out_of_range();
         if beyond.is_empty() { Ok(()) } else { refuse(beyond.join("; ")) }
-    }
-
-    /// Checks that each number is in its range.
-    fn out_of_range(&self) -> Vec<String> {
-        let (limits, jobs) = (&self.limits, &self.jobs);
-        let size = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
-        let numbers = [
-            ("limits.max_body_bytes", size(limits.max_body_bytes), 1..=MOST),
-            ("limits.max_apply_bytes", size(limits.max_apply_bytes), 1..=MOST),
-            ("limits.max_header_bytes", size(limits.max_header_bytes), 1..=MOST),
-            ("limits.max_headers", size(limits.max_headers), 1..=MOST_HEADERS),
-            ("limits.max_connections", size(limits.max_connections), 1..=MOST),
-            ("limits.header_read_timeout_seconds", limits.header_read_timeout_seconds, 0..=MOST_SECONDS),
-            ("limits.body_read_timeout_seconds", limits.body_read_timeout_seconds, 0..=MOST_SECONDS),
-            ("limits.drain_timeout_seconds", limits.drain_timeout_seconds, 0..=MOST_SECONDS),
-            ("jobs.max_running", size(jobs.max_running), 1..=MOST),
-            ("jobs.lease_seconds", jobs.lease_seconds, 1..=MOST_SECONDS),
-            ("jobs.poll_milliseconds", jobs.poll_milliseconds, 1..=1000 * MOST_SECONDS),
-            ("jobs.expiry_seconds", jobs.expiry_seconds, 1..=MOST_SECONDS),
-        ];
-        let numbers = numbers.into_iter().chain(limits.connections.numbers()).chain(self.key_limits.numbers());
-        let beyond = numbers.filter(|(_, number, range)| !range.contains(number));
-        beyond
-            .map(|(name, number, range)| {
-                format!("{name} must be from {} to {}, not {number}", range.start(), range.end())
-            })
-            .collect()
     }
 
     /// Returns the location of the database.
