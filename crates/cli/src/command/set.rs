@@ -55,7 +55,7 @@ pub async fn run(client: &Client, given: Set) -> Result<Exit, Failure> {
     for field in &given.fields {
         add(&mut patch, field)?;
     }
-    match naming::name(&given.name) {
+    match naming::resolved(client, &given.name).await? {
         Name::Tenant(tenant) => {
             let segments = ["tenants", tenant];
             let before: Received<TenantRow> = client.get(&segments).await?;
