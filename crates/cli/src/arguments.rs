@@ -66,7 +66,12 @@ enum Command {
     Diff(OnServer<command::diff::Diff>),
     /// Restore an earlier version of a tenant
     Rollback(OnServer<command::rollback::Rollback>),
-    /// Change single fields of a tenant or an environment
+    /// Create organizations and tenants from flags
+    #[command(subcommand)]
+    Create(Create),
+    /// Open the manifest of a tenant in an editor, and write the changes
+    Edit(OnServer<command::edit::Edit>),
+    /// Change single fields of a tenant, an environment or an organization
     Set(OnServer<command::set::Set>),
 
     /// List tenants, organizations and other resources
@@ -86,7 +91,7 @@ enum Command {
     Activate(OnServer<command::activate::Activate>),
     /// Place a hold: it suspends a tenant or, for a kind such as legal, keeps its data
     Suspend(OnServer<command::suspend::Suspend>),
-    /// Archive a tenant; its data is kept for a grace period
+    /// Archive a tenant, close an organization, or remove an environment
     Delete(OnServer<command::delete::Delete>),
     /// Restore an archived tenant
     Undelete(OnServer<command::undelete::Undelete>),
@@ -109,6 +114,14 @@ enum Command {
     Explain(command::explain::Explain),
     /// Print a completion script for a shell
     Completions(command::completions::Completions),
+}
+
+#[derive(Subcommand, Debug)]
+enum Create {
+    /// Create an organization
+    Organization(OnServer<command::create::CreateOrganization>),
+    /// Create a tenant and wait for its jobs
+    Tenant(OnServer<command::create::CreateTenant>),
 }
 
 #[derive(Subcommand, Debug)]
@@ -157,6 +170,15 @@ impl Arguments {
             Command::Export(given) => on_server!(export, given, before),
             Command::Diff(given) => on_server!(diff, given, before),
             Command::Rollback(given) => on_server!(rollback, given, before),
+            Command::Create(Create::Organization(given)) => {
+                let (client, arguments) = given.open(before)?;
+                command::create::organization(&client, arguments).await
+            }
+            Command::Create(Create::Tenant(given)) => {
+                let (client, arguments) = given.open(before)?;
+                command::create::tenant(&client, arguments).await
+            }
+            Command::Edit(given) => on_server!(edit, given, before),
             Command::Set(given) => on_server!(set, given, before),
             Command::Get(given) => on_server!(get, given, before),
             Command::Describe(given) => on_server!(describe, given, before),

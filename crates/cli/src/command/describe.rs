@@ -233,7 +233,7 @@ impl Page {
             ("action", job.action.to_string()),
             ("state", job.state.to_string()),
             ("done", percent(job.progress)),
-            ("waiting for", text(&job.waiting_for)),
+            ("waits for", text(&job.waiting_for)),
             ("error code", text(&job.error_code)),
             ("error", text(&job.error)),
             ("attempt", job.attempt.to_string()),

@@ -14,10 +14,10 @@ const LATE: Duration = Duration::from_secs(5);
 const TOO_LATE: Duration = Duration::from_secs(30);
 
 /// What a due job waits for if no process works jobs.
-const NO_PROCESS: &str = "no process works jobs (jobs.enabled)";
+const NO_PROCESS: &str = "a process: no process works jobs (jobs.enabled)";
 
 /// What a due job waits for if all processes that work jobs are busy.
-const BUSY: &str = "the processes that work jobs are busy (jobs.max_running)";
+const BUSY: &str = "a free process: all that work jobs are busy (jobs.max_running)";
 
 /// The database and the open jobs.
 #[derive(Debug)]
@@ -79,6 +79,6 @@ pub async fn warning(tenancy: &Tenancy) -> Result<Option<String>, Error> {
     let unclaimed = tenancy.store.unclaimed(TOO_LATE).await?;
     Ok(unclaimed.map(|unclaimed| {
         let why = if unclaimed.others_run { BUSY } else { NO_PROCESS };
-        format!("the oldest due job has not been started since {}: {why}", unclaimed.since)
+        format!("the oldest due job has not been claimed since it became due at {}: it waits for {why}", unclaimed.since)
     }))
 }
