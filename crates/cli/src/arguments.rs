@@ -84,7 +84,7 @@ enum Command {
     Logs(OnServer<command::logs::Logs>),
     /// Wait until a tenant is in its desired state, or until a job ends
     Wait(OnServer<command::wait::Wait>),
-    /// Show the server, your key, and counts of tenants, organizations and open jobs
+    /// Show the server, its database and job queue, your key, and counts of tenants and organizations
     Status(OnServer<command::status::Status>),
 
     /// Release a hold, so that a tenant returns to service

@@ -272,7 +272,8 @@ mod tests {
         let flags = [("/hold", "--hold"), ("/until", "--until")];
         let one = Failure::of_problem(&problem(422, body(json!([hold])))).of_flags(&flags);
         assert_eq!((one.render(false).as_str(), one.exit), ("error: --hold: no such hold\n", Exit::Usage));
-        let overlap = json!([{"code": "range", "pointer": "/overlap_seconds", "message": "overlap_seconds must be less"}]);
+        let overlap =
+            json!([{"code": "range", "pointer": "/overlap_seconds", "message": "overlap_seconds must be less"}]);
         let overlap = Failure::of_problem(&problem(422, body(overlap))).of_flags(&[("/overlap_seconds", "--overlap")]);
         assert_eq!(overlap.render(false), "error: --overlap must be less\n");
         let two = Failure::of_problem(&problem(422, body(json!([hold, until])))).of_flags(&flags);

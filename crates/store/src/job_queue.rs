@@ -62,8 +62,12 @@ impl Store {
         let now = self.now();
         let (due, later) = (self.open_jobs(now, true, MAX_READ).await?, self.open_jobs(now, false, MAX_READ).await?);
         let is_more = due.len() == MAX_READ || later.len() == MAX_READ;
-        let mut queue =
-            JobQueue { oldest_due_at: due.first().map(|job| job.due_at), due: due.len(), is_more, ..JobQueue::default() };
+        let mut queue = JobQueue {
+            oldest_due_at: due.first().map(|job| job.due_at),
+            due: due.len(),
+            is_more,
+            ..JobQueue::default()
+        };
         let (mut holders, mut reasons) = (BTreeSet::new(), BTreeMap::<String, usize>::new());
         for job in later {
             if job.state == JobState::Running {

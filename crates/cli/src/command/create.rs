@@ -113,8 +113,12 @@ pub async fn organization(client: &Client, given: CreateOrganization) -> Result<
         labels: labels(&given.labels)?,
         caps: (!given.caps.is_empty()).then_some(caps),
     };
-    let flags =
-        [("/organization_id", "ORGANIZATION"), ("/display_name", "--display-name"), ("/labels", "-l"), ("/caps", "--cap")];
+    let flags = [
+        ("/organization_id", "ORGANIZATION"),
+        ("/display_name", "--display-name"),
+        ("/labels", "-l"),
+        ("/caps", "--cap"),
+    ];
     let made = client.v1(Method::POST, &["organizations"]).json(&body).receive::<Written<Organization>>().await;
     let Received { value: Written { view, warnings }, raw } = made.map_err(|failure| failure.of_flags(&flags))?;
     change::warnings(&warnings, "", error_colours()).iter().for_each(|line| remark(line));

@@ -69,7 +69,9 @@ async fn tenant(client: &Client, name: &str, given: &Delete) -> Result<Exit, Fai
     let with = if environments.is_empty() { String::new() } else { format!(", with {environments}") };
     let days = purge_after_days(&tenant.row.policies);
     let back = command(&format!("undelete {}", quoted(id)));
-    let what = format!("This archives {id} ({state}{with}). Its data is purged after {days} days; `{back}` restores it until then.");
+    let what = format!(
+        "This archives {id} ({state}{with}). Its data is purged after {days} days; `{back}` restores it until then."
+    );
     confirm("delete", &what, given.yes)?;
     // Based on the version that was shown, so that a tenant that was changed in the meantime is not deleted.
     let request = client.v1(Method::DELETE, &segments).on_version(*version);

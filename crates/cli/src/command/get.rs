@@ -11,11 +11,15 @@ use crate::output::{Format, Kind, Output, Printer, one};
 use crate::program::command;
 use crate::selector;
 use crate::terminal::remark;
+use crate::wire::{Environment, Received, TenantRow};
 use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
 use tenancy_core::job::JobState;
 use tenancy_core::nearest::nearest;
 use tenancy_core::tenant::State;
+
+/// Maximum number of tenants whose environments are listed together: each needs a request.
+const MAX_TENANTS: usize = 1_000;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,6 +27,7 @@ Examples:
   tenancy get tenants --state Suspended --region eu-west-1 -l tier=gold -o wide
   tenancy get tenants --state Active,Suspended -l tier=gold,team=web
   tenancy get tenants --q acme -o name
+  tenancy get environments --organization acme
   tenancy get environments acme-eu
   tenancy get environments acme-eu/prod -o yaml
   tenancy get jobs acme-eu
@@ -112,7 +117,8 @@ impl What {
             Self::Tenants => &["--state", "--region", "--organization", "--profile", "--label", "--q", "--purged"],
             Self::Organizations => &["--q"],
             Self::Jobs => &["--state"],
-            Self::Environments | Self::Keys | Self::Versions | Self::Webhooks => &[],
+            Self::Environments => &["--organization", "--profile", "--label"],
+            Self::Keys | Self::Versions | Self::Webhooks => &[],
         }
     }
 }
@@ -129,7 +135,8 @@ pub async fn run(client: &Client, given: Get) -> Result<Exit, Failure> {
         (What::Organizations, []) => list(client, &given, &ORGANIZATIONS, &["organizations"]).await,
         (What::Jobs, []) => list(client, &given, &JOBS, &["jobs"]).await,
         (What::Keys, []) => list(client, &given, &KEYS, &["keys"]).await,
-        (What::Environments | What::Versions | What::Webhooks, []) => {
+        (What::Environments, []) => all_environments(client, &given).await,
+        (What::Versions | What::Webhooks, []) => {
             Err(Failure::usage(format!("name a tenant: {}", command(&format!("get {} TENANT", given.what.plural())))))
         }
         (What::Tenants, names) => each(client, &given, &TENANTS, names).await,
@@ -172,6 +179,11 @@ fn check_filters(given: &Get) -> Result<(), Failure> {
         ("--purged", given.purged),
     ];
     let known = given.what.filters();
+    if given.what == What::Environments
+        && let (Some(tenant), Some((flag, _))) = (given.names.first(), set.iter().find(|(_, set)| *set))
+    {
+        return Err(Failure::usage(format!("{flag} selects tenants: leave out {tenant}")));
+    }
     // An ignored filter would return a wrong result.
     if let Some((flag, _)) = set.iter().find(|(flag, set)| *set && !known.contains(flag)) {
         return Err(Failure::usage(format!("{flag} does not apply to {}", given.what.plural())));
@@ -180,6 +192,36 @@ fn check_filters(given: &Get) -> Result<(), Failure> {
     let Some(state) = given.state.iter().find(|state| !states.contains(&state.as_str())) else { return Ok(()) };
     let near = nearest(state, states.iter().copied()).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
     Err(Failure::usage(format!("--state must be one of {}, not {state:?}{near}", states.join(", "))))
+}
+
+/// Lists the environments of all tenants, or of those that the filters select, tenant by tenant.
+async fn all_environments(client: &Client, given: &Get) -> Result<Exit, Failure> {
+    let mut tenants = List::of(&["tenants"])
+        .filter("organization_id", given.organization.clone())
+        .filter("profile", given.profile.clone())
+        .at_most(Some(MAX_TENANTS + 1));
+    for label in selector::labels(&given.labels)? {
+        tenants = tenants.filter("label", Some(label));
+    }
+    let tenants: Vec<Received<TenantRow>> = tenants.all(client).await?;
+    let mut printer = Printer::new(&ENVIRONMENTS, given.output.output);
+    let mut left = given.limit.unwrap_or(usize::MAX);
+    for tenant in tenants.iter().take(MAX_TENANTS) {
+        if left == 0 {
+            break;
+        }
+        let segments = ["tenants", &*tenant.value.tenant_id, "environments"];
+        let environments: Vec<Received<Environment>> = List::of(&segments).at_most(Some(left)).all(client).await?;
+        left -= environments.len();
+        printer.page(&environments)?;
+    }
+    printer.finish()?;
+    if tenants.len() > MAX_TENANTS {
+        remark(&format!(
+            "only the environments of the first {MAX_TENANTS} tenants are shown; use --organization or -l"
+        ));
+    }
+    Ok(Exit::Done)
 }
 
 /// Lists the webhooks of a tenant, or shows one of them. They are part of the manifest of the tenant.

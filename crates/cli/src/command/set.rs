@@ -8,8 +8,8 @@ use crate::command::export;
 use crate::command::lifecycle::finish;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::naming::{self, Name};
 use crate::kinds::ORGANIZATIONS;
+use crate::naming::{self, Name};
 use crate::output::{Format, Output, one_of};
 use crate::terminal::{error_colours, remark, say};
 use crate::waiting::Patience;
@@ -86,7 +86,9 @@ async fn organization(client: &Client, name: &str, patch: &Value, given: &Set) -
         return Ok(Exit::Done);
     };
     match given.output.output {
-        Format::Table | Format::Wide => say(&format!("organization {name} is at version {}", after.value.view.version))?,
+        Format::Table | Format::Wide => {
+            say(&format!("organization {name} is at version {}", after.value.view.version))?
+        }
         format => one_of(&ORGANIZATIONS, &after.value.view, &after.raw, format)?,
     }
     Ok(Exit::Done)

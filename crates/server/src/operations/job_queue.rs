@@ -79,6 +79,9 @@ pub async fn warning(tenancy: &Tenancy) -> Result<Option<String>, Error> {
     let unclaimed = tenancy.store.unclaimed(TOO_LATE).await?;
     Ok(unclaimed.map(|unclaimed| {
         let why = if unclaimed.others_run { BUSY } else { NO_PROCESS };
-        format!("the oldest due job has not been claimed since it became due at {}: it waits for {why}", unclaimed.since)
+        format!(
+            "the oldest due job has not been claimed since it became due at {}: it waits for {why}",
+            unclaimed.since
+        )
     }))
 }
