@@ -168,7 +168,10 @@ fn render(report: &Report, colours: bool) -> String {
             rows.extend(server.database.as_ref().map(|of| ("database", database(of))));
             rows.extend(server.jobs.as_ref().map(|jobs| ("job queue", queue(jobs))));
             let waits = server.jobs.iter().flat_map(|jobs| &jobs.waits_for);
-            rows.extend(waits.map(|waiting| ("", format!("{} wait for {}", waiting.jobs, waiting.condition))));
+            rows.extend(waits.map(|waiting| {
+                let jobs = if waiting.jobs == 1 { "1 job".to_owned() } else { format!("{} jobs", waiting.jobs) };
+                ("waits for", format!("{} ({jobs})", waiting.condition))
+            }));
             rows.push(("background", in_background(&server.background)));
         }
     }
@@ -267,8 +270,8 @@ mod tests {
              open jobs      0\n\
              version        1.2.3\n\
              database       SQLite, 4.00 MiB\n\
-             job queue      2 due (the oldest since 2026-07-01 00:00:02Z), 1 waiting, 3 running in 1 process\n\
-             -              1 wait for a certificate\n\
+             job queue      2 due (the oldest since 2026-07-01T00:00:02Z), 1 waiting, 3 running in 1 process\n\
+             waits for      a certificate (1 job)\n\
              background     2 loops, no errors\n"
         );
         let expected = json!({

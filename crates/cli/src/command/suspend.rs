@@ -9,11 +9,13 @@ use crate::output::{Format, Output};
 use crate::terminal::remark;
 use crate::time::ahead;
 use crate::waiting::Patience;
+use crate::wire::TenantRow;
 use clap::Args;
 use jiff::Timestamp;
 use reqwest::Method;
 use tenancy_api::document::Suspension;
 use tenancy_core::hold::DEFAULT_HOLD;
+use tenancy_core::tenant::State;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -67,9 +69,12 @@ pub async fn run(client: &Client, given: Suspend) -> Result<Exit, Failure> {
     let segments = ["tenants", naming::tenant(&given.name)?, "suspend"];
     let request = client.v1(Method::POST, &segments).json(&body);
     let done = ask_for(client, request, given.patience, given.output.output).await.map_err(of_flags)?;
-    // A hold that only keeps data does not change the state that was printed.
     if matches!(given.output.output, Format::Table | Format::Wide) {
-        remark(&format!("placed: hold {hold} on {}", given.name));
+        let tenant: TenantRow = client.get(&segments[..2]).await?.value;
+        // A hold that only keeps data does not change the state that was printed.
+        if tenant.state != State::Suspended {
+            remark(&format!("placed: hold {hold} on {}", tenant.tenant_id));
+        }
     }
     Ok(done)
 }
