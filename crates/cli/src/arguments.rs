@@ -114,6 +114,9 @@ enum Command {
     Explain(command::explain::Explain),
     /// Print a completion script for a shell
     Completions(command::completions::Completions),
+    /// Print the names that can follow on a command line; for completion scripts
+    #[command(name = "__complete", hide = true)]
+    Complete(command::complete::Complete),
 }
 
 #[derive(Subcommand, Debug)]
@@ -214,6 +217,7 @@ impl Arguments {
             Command::Context(given) => command::context::run(given),
             Command::Example => command::example::run(),
             Command::Explain(given) => command::explain::run(given),
+            Command::Complete(given) => command::complete::run(given).await,
             Command::Completions(given) => command::completions::run(given),
         }
     }

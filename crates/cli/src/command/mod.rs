@@ -4,6 +4,7 @@ pub mod activate;
 pub mod apply;
 pub mod audit;
 mod audit_verify;
+pub mod complete;
 pub mod completions;
 pub mod context;
 pub mod create;

@@ -102,6 +102,29 @@ fn must_write_what_the_editor_changed_unless_the_tenant_was_changed_meanwhile() 
 }
 
 #[test]
+fn must_complete_names_of_tenants_contexts_and_holds() {
+    let shell = Shell::new();
+    let _dev = shell.dev(&["--apply", EXAMPLE]);
+    assert_eq!(shell.good("__complete -- acme-e describe tenant"), "acme-eu\n");
+    assert_eq!(shell.good("__complete -- b suspend acme-eu --hold"), "billing\n");
+    assert_eq!(shell.good("__complete -- d get tenants --context"), "dev\n");
+    assert_eq!(shell.good("__complete -- a set organization"), "acme\n");
+    assert_eq!(shell.run("__complete -- x apply -f").out, "");
+    let program = env!("CARGO_BIN_EXE_tenancy");
+    let script = shell.write("completions.bash", &shell.good("completions bash"));
+    let completed = format!(
+        "source {}; COMP_WORDS=({program} suspend acme-); COMP_CWORD=2; \
+         _tenancy_names {program} acme- suspend; printf '%s,' \"${{COMPREPLY[@]}}\"",
+        script.display()
+    );
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["-c", &completed]).current_dir(shell.path("")).env("HOME", shell.path(""));
+    let said = bash.env_remove("TENANCY_URL").output().expect("bash");
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("acme-eu,acme-us,"), "{said}");
+}
+
+#[test]
 fn must_say_that_no_process_works_jobs() {
     let shell = Shell::new();
     shell.good("db migrate");
