@@ -232,6 +232,17 @@ mod tests {
     }
 
     #[test]
+    fn must_align_the_rows_of_all_pages() {
+        let mut printer = Printer::new(&THINGS, Format::Wide);
+        for raw in [json!({"id": "a", "note": "x"}), json!({"id": "a-long-name", "note": "y"})] {
+            let item = Received::of(raw).expect("a thing");
+            printer.page(&[item]).expect("kept");
+        }
+        let rows = std::mem::take(&mut printer.rows);
+        assert_eq!(printer.table.render(&rows), "NAME         NOTE\na            x\na-long-name  y\n");
+    }
+
+    #[test]
     fn must_write_the_same_resources_in_every_format() {
         assert_eq!(rendered(Format::Table), "NAME\na\nb\n");
         assert_eq!(rendered(Format::Wide), "NAME  NOTE\na     x\nb     -\n");
