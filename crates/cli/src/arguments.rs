@@ -66,7 +66,12 @@ enum Command {
     Diff(OnServer<command::diff::Diff>),
     /// Restore an earlier version of a tenant
     Rollback(OnServer<command::rollback::Rollback>),
-    /// Change single fields of a tenant or an environment
+    /// Create organizations and tenants from flags
+    #[command(subcommand)]
+    Create(Create),
+    /// Open the manifest of a tenant in an editor, and write the changes
+    Edit(OnServer<command::edit::Edit>),
+    /// Change single fields of a tenant, an environment or an organization
     Set(OnServer<command::set::Set>),
 
     /// List tenants, organizations and other resources
@@ -79,14 +84,14 @@ enum Command {
     Logs(OnServer<command::logs::Logs>),
     /// Wait until a tenant is in its desired state, or until a job ends
     Wait(OnServer<command::wait::Wait>),
-    /// Show the server, your key, and counts of tenants, organizations and open jobs
+    /// Show the server, its database and job queue, your key, and counts of tenants and organizations
     Status(OnServer<command::status::Status>),
 
     /// Release a hold, so that a tenant returns to service
     Activate(OnServer<command::activate::Activate>),
     /// Place a hold: it suspends a tenant or, for a kind such as legal, keeps its data
     Suspend(OnServer<command::suspend::Suspend>),
-    /// Archive a tenant; its data is kept for a grace period
+    /// Archive a tenant, close an organization, or remove an environment
     Delete(OnServer<command::delete::Delete>),
     /// Restore an archived tenant
     Undelete(OnServer<command::undelete::Undelete>),
@@ -109,6 +114,17 @@ enum Command {
     Explain(command::explain::Explain),
     /// Print a completion script for a shell
     Completions(command::completions::Completions),
+    /// Print the names that can follow on a command line; for completion scripts
+    #[command(name = "__complete", hide = true)]
+    Complete(command::complete::Complete),
+}
+
+#[derive(Subcommand, Debug)]
+enum Create {
+    /// Create an organization
+    Organization(OnServer<command::create::CreateOrganization>),
+    /// Create a tenant and wait for its jobs
+    Tenant(OnServer<command::create::CreateTenant>),
 }
 
 #[derive(Subcommand, Debug)]
@@ -157,6 +173,15 @@ impl Arguments {
             Command::Export(given) => on_server!(export, given, before),
             Command::Diff(given) => on_server!(diff, given, before),
             Command::Rollback(given) => on_server!(rollback, given, before),
+            Command::Create(Create::Organization(given)) => {
+                let (client, arguments) = given.open(before)?;
+                command::create::organization(&client, arguments).await
+            }
+            Command::Create(Create::Tenant(given)) => {
+                let (client, arguments) = given.open(before)?;
+                command::create::tenant(&client, arguments).await
+            }
+            Command::Edit(given) => on_server!(edit, given, before),
             Command::Set(given) => on_server!(set, given, before),
             Command::Get(given) => on_server!(get, given, before),
             Command::Describe(given) => on_server!(describe, given, before),
@@ -192,6 +217,7 @@ impl Arguments {
             Command::Context(given) => command::context::run(given).await,
             Command::Example => command::example::run(),
             Command::Explain(given) => command::explain::run(given),
+            Command::Complete(given) => command::complete::run(given).await,
             Command::Completions(given) => command::completions::run(given),
         }
     }

@@ -63,12 +63,16 @@ impl Failure {
     /// Replaces JSON pointers in the details with the options that the values came from.
     #[must_use]
     pub fn of_flags(mut self, flags: &[(&str, &str)]) -> Self {
-        for (pointer, flag) in flags {
-            for detail in &mut self.details {
-                if let Some(said) = detail.strip_prefix(pointer).and_then(|rest| rest.strip_prefix(": ")) {
-                    *detail = format!("{flag}: {said}");
-                }
+        let mut count = 0;
+        for detail in &mut self.details {
+            if let Some(said) = flags.iter().find_map(|(pointer, flag)| of_flag(detail, pointer, flag)) {
+                *detail = said;
+                count += 1;
             }
+        }
+        // The command line was wrong, as for values that the client checks itself.
+        if self.code.as_deref() == Some("invalid") && count == self.details.len() {
+            self.exit = Exit::Usage;
         }
         if self.code.as_deref() == Some("invalid")
             && let [detail] = self.details.as_slice()
@@ -117,6 +121,20 @@ impl Failure {
             let _ = writeln!(text, "{} {}", Colour::Cyan.paint("next:", colours), plain(next));
         }
         text
+    }
+}
+
+/// Returns the detail in the words of the flag if it is about the field at the pointer or below it. The server's sentence
+/// can begin with the name of the field, which the flag replaces.
+fn of_flag(detail: &str, pointer: &str, flag: &str) -> Option<String> {
+    let (below, said) = detail.strip_prefix(pointer)?.split_once(": ")?;
+    if !below.is_empty() && !below.starts_with('/') {
+        return None;
+    }
+    let field = pointer.rsplit('/').next().unwrap_or_default();
+    match said.strip_prefix(field).and_then(|rest| rest.strip_prefix(' ')) {
+        Some(rest) => Some(format!("{flag} {rest}")),
+        None => Some(format!("{flag}: {said}")),
     }
 }
 
@@ -253,7 +271,11 @@ mod tests {
         let until = json!({"code": "past", "pointer": "/until", "message": "is over"});
         let flags = [("/hold", "--hold"), ("/until", "--until")];
         let one = Failure::of_problem(&problem(422, body(json!([hold])))).of_flags(&flags);
-        assert_eq!(one.render(false), "error: --hold: no such hold\n");
+        assert_eq!((one.render(false).as_str(), one.exit), ("error: --hold: no such hold\n", Exit::Usage));
+        let overlap =
+            json!([{"code": "range", "pointer": "/overlap_seconds", "message": "overlap_seconds must be less"}]);
+        let overlap = Failure::of_problem(&problem(422, body(overlap))).of_flags(&[("/overlap_seconds", "--overlap")]);
+        assert_eq!(overlap.render(false), "error: --overlap must be less\n");
         let two = Failure::of_problem(&problem(422, body(json!([hold, until])))).of_flags(&flags);
         assert_eq!(two.details, ["--hold: no such hold", "--until: is over"]);
     }

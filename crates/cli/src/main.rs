@@ -21,6 +21,7 @@ mod private_file;
 mod program;
 mod progress;
 mod reach;
+mod selector;
 mod sending;
 mod standing;
 mod suggest;

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::kinds::TenantWebhook;
 use crate::listing::{List, MAX_SEARCHED_ITEMS};
 use crate::program::quoted;
-use crate::wire::{Job, Key, Received};
+use crate::wire::{Job, Key, Received, TenantRow};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tenancy_core::nearest::nearest;
@@ -20,14 +20,48 @@ pub enum Name<'a> {
     Environment(&'a str, &'a str),
 }
 
-/// Parses a name. One slash separates tenant and environment. A name with several slashes is an alias of a tenant, such
-/// as a URL.
+/// Parses a name. One slash separates tenant and environment. What has a colon before its first slash is an alias of a
+/// tenant, such as a URL; [`resolved`] finds out whether its last part names an environment.
 pub fn name(text: &str) -> Name<'_> {
     match text.split_once('/') {
-        Some((tenant, environment)) if !tenant.is_empty() && !environment.is_empty() && !environment.contains('/') => {
+        Some((tenant, environment)) if !is_alias(text) && is_name(tenant) && is_name(environment) => {
             Name::Environment(tenant, environment)
         }
         _ => Name::Tenant(text),
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains('/')
+}
+
+/// Returns whether the text is an alias such as `github:acme/web`, perhaps with the name of an environment behind it.
+fn is_alias(text: &str) -> bool {
+    text.split('/').next().is_some_and(|first| first.contains(':'))
+}
+
+/// Splits the name of something that a tenant has, such as `acme-eu/job_1`, `acme-eu/main` or `github:acme/web/main`.
+fn part(text: &str) -> Option<(&str, &str)> {
+    let (tenant, part) = text.rsplit_once('/')?;
+    (!part.is_empty() && (is_alias(text) || is_name(tenant))).then_some((tenant, part))
+}
+
+/// Parses a name that can be that of a tenant or of an environment. An alias with a slash names the tenant that has this
+/// alias. If none has it, the part behind the last slash is the name of an environment, as in `github:acme/web/dev`.
+///
+/// # Errors
+/// Fails if a request fails, or if an alias is not found with or without its last part.
+pub async fn resolved<'a>(client: &Client, text: &'a str) -> Result<Name<'a>, Failure> {
+    let Some((tenant, environment)) = part(text).filter(|_| is_alias(text)) else { return Ok(name(text)) };
+    let missing = match client.get::<TenantRow>(&["tenants", text]).await {
+        Ok(_) => return Ok(Name::Tenant(text)),
+        Err(failure) if failure.exit == Exit::NotFound => failure,
+        Err(failure) => return Err(failure),
+    };
+    match client.get::<TenantRow>(&["tenants", tenant]).await {
+        Ok(_) => Ok(Name::Environment(tenant, environment)),
+        Err(failure) if failure.exit == Exit::NotFound => Err(missing),
+        Err(failure) => Err(failure),
     }
 }
 
@@ -44,6 +78,11 @@ pub fn tenant(text: &str) -> Result<&str, Failure> {
     }
 }
 
+/// Parses `TENANT/JOB`, such as `acme-eu/job_018f4e9a`.
+pub fn job_of_tenant(text: &str) -> Option<(&str, &str)> {
+    part(text).filter(|(_, part)| !is_alias(text) || is_job(part))
+}
+
 /// Returns whether the text has the prefix of a job id.
 pub fn is_job(text: &str) -> bool {
     text.starts_with("job_")
@@ -54,7 +93,7 @@ pub fn is_job(text: &str) -> bool {
 /// # Errors
 /// Fails if the job is not found.
 pub async fn job(client: &Client, id: &str) -> Result<Received<Job>, Failure> {
-    if let Name::Environment(tenant, id) = name(id) {
+    if let Some((tenant, id)) = job_of_tenant(id) {
         return client.get(&["tenants", tenant, "jobs", id]).await;
     }
     let Some(found) = List::of(&["jobs"]).find(client, |job: &Job| job.job_id == id).await? else {
@@ -92,7 +131,7 @@ pub async fn webhooks(client: &Client, tenant: &str) -> Result<Vec<Received<Tena
 /// # Errors
 /// Fails if the webhook does not exist, and suggests the nearest name.
 pub async fn webhook(client: &Client, wanted: &str) -> Result<Received<TenantWebhook>, Failure> {
-    let Name::Environment(tenant, wanted) = name(wanted) else {
+    let Some((tenant, wanted)) = part(wanted) else {
         return Err(Failure::usage(format!("name a webhook as TENANT/WEBHOOK, not {wanted:?}")));
     };
     let mut webhooks = webhooks(client, tenant).await?;
@@ -141,7 +180,13 @@ mod tests {
     fn must_separate_tenant_and_environment_and_not_split_an_alias() {
         assert_eq!(name("acme-eu"), Name::Tenant("acme-eu"));
         assert_eq!(name("acme-eu/prod"), Name::Environment("acme-eu", "prod"));
-        assert_eq!(name("host:acme.example.com/prod"), Name::Environment("host:acme.example.com", "prod"));
+        for alias in ["host:acme.example.com/prod", "github:acme/web", "github:acme/web/dev"] {
+            assert_eq!((name(alias), tenant(alias).ok()), (Name::Tenant(alias), Some(alias)));
+        }
+        assert_eq!(part("github:acme/web/dev"), Some(("github:acme/web", "dev")));
+        assert_eq!(part("acme-eu/main"), Some(("acme-eu", "main")));
+        assert_eq!(job_of_tenant("github:acme/web/job_1"), Some(("github:acme/web", "job_1")));
+        assert_eq!((job_of_tenant("github:acme/web"), job_of_tenant("acme-eu")), (None, None));
         assert_eq!(name("url:https://a/b"), Name::Tenant("url:https://a/b"));
         assert_eq!(name("acme-eu/"), Name::Tenant("acme-eu/"));
         assert_eq!(tenant("acme-eu/prod").expect_err("an environment").exit, Exit::Usage);

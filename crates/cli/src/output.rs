@@ -69,17 +69,36 @@ pub struct Printer<'k, T: 'static> {
     kind: &'k Kind<T>,
     format: Format,
     table: Table,
+    /// Rows that are not written yet.
+    rows: Vec<Vec<Cell>>,
+    is_flushed: bool,
     printed: usize,
 }
+
+/// Maximum number of rows that are kept so that the table is aligned over all pages. Rows behind them are written page by
+/// page.
+const MAX_ALIGNED_ROWS: usize = 2_000;
 
 impl<'k, T> Printer<'k, T> {
     /// Creates a printer.
     pub fn new(kind: &'k Kind<T>, format: Format) -> Self {
         let titles: Vec<_> = shown(kind, format).map(|column| column.title).collect();
-        Self { kind, format, table: Table::new(titles, colours()), printed: 0 }
+        Self { kind, format, table: Table::new(titles, colours()), rows: Vec::new(), is_flushed: false, printed: 0 }
     }
 
-    /// Prints one page.
+    /// Writes the rows so far, and each later page at once.
+    ///
+    /// # Errors
+    /// Fails if the output cannot be written.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        self.is_flushed = true;
+        match std::mem::take(&mut self.rows) {
+            rows if rows.is_empty() => Ok(()),
+            rows => write(&self.table.render(&rows)),
+        }
+    }
+
+    /// Prints one page. Rows of a table are kept until the list ends, up to a maximum, so that they are aligned.
     ///
     /// # Errors
     /// Fails if the output cannot be written.
@@ -92,6 +111,12 @@ impl<'k, T> Printer<'k, T> {
         if items.is_empty() {
             return Ok(());
         }
+        if matches!(self.format, Format::Table | Format::Wide) {
+            self.printed += items.len();
+            self.rows.extend(self.rows_of(items, Timestamp::now()));
+            let is_full = self.is_flushed || self.rows.len() >= MAX_ALIGNED_ROWS;
+            return if is_full { self.flush() } else { Ok(()) };
+        }
         let text = self.render(items, Timestamp::now())?;
         self.printed += items.len();
         match self.format {
@@ -100,14 +125,16 @@ impl<'k, T> Printer<'k, T> {
         }
     }
 
+    fn rows_of(&self, items: &[(&T, &Value)], now: Timestamp) -> Vec<Vec<Cell>> {
+        let row = |(item, _): &(&T, _)| shown(self.kind, self.format).map(|column| (column.cell)(item, now)).collect();
+        items.iter().map(row).collect()
+    }
+
     fn render(&mut self, items: &[(&T, &Value)], now: Timestamp) -> Result<String, Failure> {
         let mut text = String::new();
         match self.format {
             Format::Table | Format::Wide => {
-                let row = |(item, _): &(&T, _)| {
-                    shown(self.kind, self.format).map(|column| (column.cell)(item, now)).collect()
-                };
-                let rows: Vec<Vec<Cell>> = items.iter().map(row).collect();
+                let rows = self.rows_of(items, now);
                 text = self.table.render(&rows);
             }
             Format::Name => items.iter().for_each(|(item, _)| text.push_str(&format!("{}\n", (self.kind.name)(item)))),
@@ -133,7 +160,8 @@ impl<'k, T> Printer<'k, T> {
     ///
     /// # Errors
     /// Fails if the output cannot be written.
-    pub fn finish(self) -> Result<(), Failure> {
+    pub fn finish(mut self) -> Result<(), Failure> {
+        self.flush()?;
         match self.format {
             Format::Json if self.printed == 0 => say("[]"),
             Format::Json => say("\n]"),
@@ -204,6 +232,17 @@ mod tests {
             printer.printed += items.len();
         }
         text
+    }
+
+    #[test]
+    fn must_align_the_rows_of_all_pages() {
+        let mut printer = Printer::new(&THINGS, Format::Wide);
+        for raw in [json!({"id": "a", "note": "x"}), json!({"id": "a-long-name", "note": "y"})] {
+            let item = Received::of(raw).expect("a thing");
+            printer.page(&[item]).expect("kept");
+        }
+        let rows = std::mem::take(&mut printer.rows);
+        assert_eq!(printer.table.render(&rows), "NAME         NOTE\na            x\na-long-name  y\n");
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Progress {
 
     /// Shows the progress of a job.
     pub fn job(&self, tenant: &str, job: &Job) {
-        let waits = job.waiting_for.as_ref().map(|what| format!(", waiting for {what}")).unwrap_or_default();
+        let waits = job.waiting_for.as_ref().map(|what| format!(", waits for {what}")).unwrap_or_default();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = seen.entry(tenant.to_owned()).or_default();
         let parts = parts(&job.action, job.progress);

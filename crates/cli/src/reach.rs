@@ -53,6 +53,12 @@ impl Server {
 }
 
 impl Reach {
+    /// Names a context; the same as no option without one. The URL of the environment is used as for other commands.
+    pub fn of_context(context: Option<String>) -> Self {
+        let url = environment_url().filter(|_| context.is_none());
+        Self { context, url, ..Self::default() }
+    }
+
     /// Returns the options after the command if there are any, else those before it.
     #[must_use]
     pub fn over(self, before: &Self) -> Self {

@@ -50,6 +50,14 @@ impl<'a> Standing<'a> {
         is_draft || desired.as_str() == self.state.as_str()
     }
 
+    /// Returns a hint if the tenant stays Draft because its manifest does not ask for another state.
+    pub fn draft_hint(&self) -> Option<String> {
+        let stays = *self.state == State::Draft && self.desired.is_none() && self.waits_for.is_none();
+        let next = format!("set {} desired_state=Active", quoted(self.tenant));
+        let why = format!("{} stays Draft, because its manifest has no desired_state", self.tenant);
+        stays.then(|| format!("{why}; to activate it: {}", command(&next)))
+    }
+
     /// Returns the sentence: `acme-eu is Suspended, desired: Active; held by billing`.
     pub fn sentence(&self) -> String {
         let line = format!("{} is {}", self.tenant, self.state);

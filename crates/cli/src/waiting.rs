@@ -10,6 +10,7 @@ use crate::standing::Standing;
 use crate::wire::{Job, Received, Tenant};
 use clap::{Args, value_parser};
 use reqwest::Method;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,8 @@ pub struct Settled {
     pub failed: Option<Job>,
     /// Whether a job is still open.
     pub timed_out: bool,
+    /// What the open job waits for.
+    pub waiting_for: Option<String>,
 }
 
 /// Waits until no job is open on a tenant.
@@ -69,11 +72,12 @@ pub async fn settle(client: &Client, id: &str, deadline: Instant, progress: &Pro
                 last = newest_job(client, id).await?.map(|job| job.value);
             }
             let failed = last.filter(|job| job.state == JobState::Failed);
-            return Ok(Settled { tenant, failed, timed_out: false });
+            return Ok(Settled { tenant, failed, timed_out: false, waiting_for: None });
         };
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(Settled { tenant, failed: None, timed_out: true });
+            let waiting_for = last.and_then(|job| job.waiting_for).map(Cow::into_owned);
+            return Ok(Settled { tenant, failed: None, timed_out: true, waiting_for });
         }
         let seconds = SERVER_WAIT_SECONDS.min(left.as_secs() + 1);
         let request = client.v1(Method::GET, &["tenants", id, "jobs", &open.job_id]);
@@ -127,7 +131,8 @@ impl Settled {
         let id = &tenant.tenant_id;
         if self.timed_out {
             let obstacle = standing.obstacle().map(|obstacle| format!("; {obstacle}")).unwrap_or_default();
-            let message = format!("{id} is still {} after {timeout_seconds} s{obstacle}", tenant.state);
+            let waits = self.waiting_for.as_ref().map(|what| format!(", which waits for {what}")).unwrap_or_default();
+            let message = format!("{id} is still {} after {timeout_seconds} s{obstacle}{waits}", tenant.state);
             let next = self.remedy().unwrap_or_else(|| command(&format!("wait {}", quoted(id))));
             return Err(Failure::new(Exit::TimedOut, message).and(next));
         }
@@ -163,7 +168,7 @@ mod tests {
     #[test]
     fn must_fail_with_the_reason_that_the_desired_state_is_not_reached() {
         let tenant = tenant(json!({"state": "Draft", "desired_state": "Active", "waits_for": "job x"}));
-        let settled = Settled { tenant, failed: None, timed_out: false };
+        let settled = Settled { tenant, failed: None, timed_out: false, waiting_for: None };
         let late = Settled { timed_out: true, ..settled.clone() }.verdict(5).expect_err("late");
         assert_eq!(late.exit, Exit::TimedOut);
         assert_eq!(late.message, "acme-eu is still Draft after 5 s; job x");

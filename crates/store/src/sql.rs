@@ -60,6 +60,19 @@ impl Sql {
         }
     }
 
+    /// Adds the condition that a column has one of the values. No values add no condition.
+    pub fn one_of<T: crate::rows::Field + Clone>(&mut self, column: &str, values: &[T]) -> &mut Self {
+        match values {
+            [] => self,
+            // A plain comparison: its plans are those of a list by one value.
+            [value] => self.and(&format!("{column} = {{}}"), Some(value.clone())),
+            values => {
+                let bound: Vec<_> = values.iter().map(|value| self.bind(T::TYPE, value.clone().put())).collect();
+                self.also(&format!("{column} IN ({})", bound.join(", ")))
+            }
+        }
+    }
+
     /// Adds a condition.
     pub fn also(&mut self, condition: &str) -> &mut Self {
         self.text.push_str(if self.conditions == 0 { " WHERE " } else { " AND " });

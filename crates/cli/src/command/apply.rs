@@ -110,6 +110,14 @@ pub fn conclude(
     is_printed: impl Fn(&str) -> bool,
 ) -> Result<(), Failure> {
     let mut worst: Option<Failure> = None;
+    let mut hints = settled.values().filter_map(|one| one.standing().draft_hint());
+    if let Some(hint) = hints.next() {
+        remark(&plain(&hint));
+        match hints.count() {
+            0 => {}
+            more => remark(&format!("{more} more tenants stay Draft for the same reason")),
+        }
+    }
     for (id, one) in settled {
         match one.verdict(patience.timeout) {
             // An unchanged tenant in its desired state is not printed; one that is prevented by a hold is.

@@ -25,6 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   tenancy audit --tenant acme-eu
   tenancy audit --type TENANCY_SUSPENDED,TENANCY_ACTIVATED --since 24h
+  tenancy audit --organization acme --actor ci --since 7d
   tenancy audit --follow
   tenancy audit --since 2026-11-01T00:00:00Z --limit 100000 -o json > november.json
   tenancy audit verify";
@@ -37,12 +38,18 @@ pub struct Audit {
     #[arg(
         value_enum,
         value_name = "ACTION",
-        conflicts_with_all = ["tenant", "types", "correlation_id", "since", "until", "follow"]
+        conflicts_with_all = ["tenant", "organization", "actor", "types", "correlation_id", "since", "until", "follow"]
     )]
     action: Option<Action>,
     /// Only events of this tenant
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
+    /// Only events of tenants of this organization
+    #[arg(long, value_name = "NAME", conflicts_with = "tenant")]
+    organization: Option<String>,
+    /// Only events that this actor caused: name or id of a key, or an actor such as system:jobs
+    #[arg(long, value_name = "ACTOR")]
+    actor: Option<String>,
     /// Only events of this type; can be repeated
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
     types: Vec<String>,
@@ -85,10 +92,16 @@ pub async fn run(client: &Client, given: Audit) -> Result<Exit, Failure> {
     let segments = tenant.map_or_else(|| vec!["audit"], |tenant| vec!["tenants", tenant, "audit"]);
     let since = given.since.as_deref().map(|since| ago(since, now)).transpose()?;
     let until = given.until.as_deref().map(|until| ago(until, now)).transpose()?;
+    let actor = match &given.actor {
+        Some(actor) => Some(named_actor(client, actor).await?),
+        None => None,
+    };
     let list = |since: Option<Timestamp>, order: &str| {
         List::of(&segments)
             .filter("event_type", Some(given.types.join(",")).filter(|types| !types.is_empty()))
             .filter("correlation_id", given.correlation_id.clone())
+            .filter("organization_id", given.organization.clone())
+            .filter("actor", actor.clone())
             .filter("since", since.map(|since| since.to_string()))
             .filter("until", until.map(|until| until.to_string()))
             .filter("order", Some(order))
@@ -117,6 +130,7 @@ pub async fn run(client: &Client, given: Audit) -> Result<Exit, Failure> {
     // By position and not by time: times follow the clock, which can be set back.
     let shown = newest.iter().map(|event| event.value.position).max().unwrap_or_default();
     let list = list(None, "asc");
+    printer.flush()?;
     loop {
         let (mut fresh, next) = list.follow::<AuditEvent>(client, &after).await?;
         let is_idle = fresh.is_empty();
@@ -127,4 +141,17 @@ pub async fn run(client: &Client, given: Audit) -> Result<Exit, Failure> {
             tokio::time::sleep(Duration::from_secs(FOLLOW_SECONDS)).await;
         }
     }
+}
+
+/// Returns an actor as the log contains it. A key is named by its id or its name, with or without `user:`.
+async fn named_actor(client: &Client, text: &str) -> Result<String, Failure> {
+    match text.split_once(':') {
+        Some((kind, _)) if kind != "user" => return Ok(text.to_owned()),
+        _ => {}
+    }
+    let key = text.strip_prefix("user:").unwrap_or(text);
+    if key.starts_with("key_") {
+        return Ok(format!("user:{key}"));
+    }
+    Ok(format!("user:{}", naming::key(client, key).await?.value.key_id))
 }

@@ -29,6 +29,7 @@ pub struct Completions {
 pub fn run(given: Completions) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(given.shell, &mut Arguments::command(), "tenancy", &mut script);
+    script.extend_from_slice(super::complete::script(given.shell).as_bytes());
     write_data(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Done)
 }

@@ -70,7 +70,11 @@ pub async fn run(client: &Client, given: Describe) -> Result<Exit, Failure> {
     let name = given.name.as_str();
     let now = Timestamp::now();
     let format = given.output.output;
-    match (given.what, naming::name(name)) {
+    let named = match given.what {
+        What::Tenant | What::Environment => naming::resolved(client, name).await?,
+        _ => Name::Tenant(name),
+    };
+    match (given.what, named) {
         (What::Tenant, Name::Tenant(tenant)) => {
             let tenant: Received<Tenant> = client.get(&["tenants", tenant]).await?;
             if !is_page(format) {
@@ -229,7 +233,7 @@ impl Page {
             ("action", job.action.to_string()),
             ("state", job.state.to_string()),
             ("done", percent(job.progress)),
-            ("waiting for", text(&job.waiting_for)),
+            ("waits for", text(&job.waiting_for)),
             ("error code", text(&job.error_code)),
             ("error", text(&job.error)),
             ("attempt", job.attempt.to_string()),

@@ -141,7 +141,11 @@ async fn all(client: &Client, given: &Export, writer: &mut Writer, left_out: &mu
 ///
 /// # Errors
 /// Fails if the key is scoped or can only read.
-async fn must_see_everything(client: &Client) -> Result<(), Failure> {
+/// Checks that the key reads every field in full.
+///
+/// # Errors
+/// Fails if it does not, or if the request fails.
+pub async fn must_see_everything(client: &Client) -> Result<(), Failure> {
     let key: Received<WhoAmI<'static>> = client.get(&["whoami"]).await?;
     let WhoAmI { name, role, scope, .. } = &key.value;
     match role {
@@ -260,7 +264,8 @@ impl Writer {
     }
 }
 
-fn organization(organization: &Value) -> Value {
+/// Returns the manifest of an organization.
+pub fn organization(organization: &Value) -> Value {
     manifest("Organization", only(organization, ORGANIZATION))
 }
 

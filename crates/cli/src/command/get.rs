@@ -9,18 +9,25 @@ use crate::listing::List;
 use crate::naming::{self, Name};
 use crate::output::{Format, Kind, Output, Printer, one};
 use crate::program::command;
+use crate::selector;
 use crate::terminal::remark;
+use crate::wire::{Environment, Received, TenantRow};
 use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
 use tenancy_core::job::JobState;
 use tenancy_core::nearest::nearest;
 use tenancy_core::tenant::State;
 
+/// Maximum number of tenants whose environments are listed together: each needs a request.
+const MAX_TENANTS: usize = 1_000;
+
 const EXAMPLES: &str = "\
 Examples:
   tenancy get tenants
   tenancy get tenants --state Suspended --region eu-west-1 -l tier=gold -o wide
+  tenancy get tenants --state Active,Suspended -l tier=gold,team=web
   tenancy get tenants --q acme -o name
+  tenancy get environments --organization acme
   tenancy get environments acme-eu
   tenancy get environments acme-eu/prod -o yaml
   tenancy get jobs acme-eu
@@ -37,9 +44,9 @@ pub struct Get {
     /// Names of resources; for environments, webhooks, jobs and versions the name of the tenant
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Only tenants or jobs in this state
-    #[arg(long)]
-    state: Option<String>,
+    /// Only tenants or jobs in this state; a list such as Active,Suspended means any of them
+    #[arg(long, value_name = "STATE", value_delimiter = ',')]
+    state: Vec<String>,
     /// Only tenants in this region
     #[arg(long)]
     region: Option<String>,
@@ -49,7 +56,7 @@ pub struct Get {
     /// Only tenants of this profile
     #[arg(long)]
     profile: Option<String>,
-    /// Only tenants with this label; can be repeated
+    /// Only tenants with these labels: KEY=VALUE or KEY=VALUE,KEY=VALUE. In a value, write `\,` for a comma
     #[arg(short = 'l', long = "label", value_name = "KEY=VALUE")]
     labels: Vec<String>,
     /// Only tenants or organizations whose id, display name or alias begins with this text
@@ -110,7 +117,8 @@ impl What {
             Self::Tenants => &["--state", "--region", "--organization", "--profile", "--label", "--q", "--purged"],
             Self::Organizations => &["--q"],
             Self::Jobs => &["--state"],
-            Self::Environments | Self::Keys | Self::Versions | Self::Webhooks => &[],
+            Self::Environments => &["--organization", "--profile", "--label"],
+            Self::Keys | Self::Versions | Self::Webhooks => &[],
         }
     }
 }
@@ -127,19 +135,20 @@ pub async fn run(client: &Client, given: Get) -> Result<Exit, Failure> {
         (What::Organizations, []) => list(client, &given, &ORGANIZATIONS, &["organizations"]).await,
         (What::Jobs, []) => list(client, &given, &JOBS, &["jobs"]).await,
         (What::Keys, []) => list(client, &given, &KEYS, &["keys"]).await,
-        (What::Environments | What::Versions | What::Webhooks, []) => {
+        (What::Environments, []) => all_environments(client, &given).await,
+        (What::Versions | What::Webhooks, []) => {
             Err(Failure::usage(format!("name a tenant: {}", command(&format!("get {} TENANT", given.what.plural())))))
         }
         (What::Tenants, names) => each(client, &given, &TENANTS, names).await,
         (What::Organizations, names) => each(client, &given, &ORGANIZATIONS, names).await,
         (What::Keys, [name]) => one(&KEYS, &naming::key(client, name).await?, given.output.output).map(|()| Exit::Done),
-        (What::Environments, [tenant]) => match naming::name(tenant) {
+        (What::Environments, [tenant]) => match naming::resolved(client, tenant).await? {
             Name::Tenant(tenant) => list(client, &given, &ENVIRONMENTS, &["tenants", tenant, "environments"]).await,
             Name::Environment(tenant, name) => {
                 single(client, &given, &ENVIRONMENTS, &["tenants", tenant, "environments", name]).await
             }
         },
-        (What::Jobs, [name]) if naming::is_job(name) || matches!(naming::name(name), Name::Environment(..)) => {
+        (What::Jobs, [name]) if naming::is_job(name) || naming::job_of_tenant(name).is_some() => {
             let job = naming::job(client, name).await?;
             one(&JOBS, &job, given.output.output).map(|()| Exit::Done)
         }
@@ -161,7 +170,7 @@ pub async fn run(client: &Client, given: Get) -> Result<Exit, Failure> {
 
 fn check_filters(given: &Get) -> Result<(), Failure> {
     let set = [
-        ("--state", given.state.is_some()),
+        ("--state", !given.state.is_empty()),
         ("--region", given.region.is_some()),
         ("--organization", given.organization.is_some()),
         ("--profile", given.profile.is_some()),
@@ -170,21 +179,54 @@ fn check_filters(given: &Get) -> Result<(), Failure> {
         ("--purged", given.purged),
     ];
     let known = given.what.filters();
+    if given.what == What::Environments
+        && let (Some(tenant), Some((flag, _))) = (given.names.first(), set.iter().find(|(_, set)| *set))
+    {
+        return Err(Failure::usage(format!("{flag} selects tenants: leave out {tenant}")));
+    }
     // An ignored filter would return a wrong result.
     if let Some((flag, _)) = set.iter().find(|(flag, set)| *set && !known.contains(flag)) {
         return Err(Failure::usage(format!("{flag} does not apply to {}", given.what.plural())));
     }
-    let (state, states) = (given.state.as_deref().unwrap_or_default(), given.what.states());
-    if given.state.is_none() || states.contains(&state) {
-        return Ok(());
-    }
+    let states = given.what.states();
+    let Some(state) = given.state.iter().find(|state| !states.contains(&state.as_str())) else { return Ok(()) };
     let near = nearest(state, states.iter().copied()).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
     Err(Failure::usage(format!("--state must be one of {}, not {state:?}{near}", states.join(", "))))
 }
 
+/// Lists the environments of all tenants, or of those that the filters select, tenant by tenant.
+async fn all_environments(client: &Client, given: &Get) -> Result<Exit, Failure> {
+    let mut tenants = List::of(&["tenants"])
+        .filter("organization_id", given.organization.clone())
+        .filter("profile", given.profile.clone())
+        .at_most(Some(MAX_TENANTS + 1));
+    for label in selector::labels(&given.labels)? {
+        tenants = tenants.filter("label", Some(label));
+    }
+    let tenants: Vec<Received<TenantRow>> = tenants.all(client).await?;
+    let mut printer = Printer::new(&ENVIRONMENTS, given.output.output);
+    let mut left = given.limit.unwrap_or(usize::MAX);
+    for tenant in tenants.iter().take(MAX_TENANTS) {
+        if left == 0 {
+            break;
+        }
+        let segments = ["tenants", &*tenant.value.tenant_id, "environments"];
+        let environments: Vec<Received<Environment>> = List::of(&segments).at_most(Some(left)).all(client).await?;
+        left -= environments.len();
+        printer.page(&environments)?;
+    }
+    printer.finish()?;
+    if tenants.len() > MAX_TENANTS {
+        remark(&format!(
+            "only the environments of the first {MAX_TENANTS} tenants are shown; use --organization or -l"
+        ));
+    }
+    Ok(Exit::Done)
+}
+
 /// Lists the webhooks of a tenant, or shows one of them. They are part of the manifest of the tenant.
 async fn webhooks(client: &Client, given: &Get, name: &str) -> Result<Exit, Failure> {
-    if let Name::Environment(..) = naming::name(name) {
+    if let Name::Environment(..) = naming::resolved(client, name).await? {
         let webhook = naming::webhook(client, name).await?;
         return one(&WEBHOOKS, &webhook, given.output.output).map(|()| Exit::Done);
     }
@@ -200,18 +242,15 @@ async fn list<T: DeserializeOwned>(
     segments: &[&str],
 ) -> Result<Exit, Failure> {
     let mut list = List::of(segments)
-        .filter("state", given.state.clone())
+        .filter("state", Some(given.state.join(",")).filter(|states| !states.is_empty()))
         .filter("region", given.region.clone())
         .filter("organization_id", given.organization.clone())
         .filter("profile", given.profile.clone())
         .filter("q", given.q.clone())
         .filter("purged", given.purged.then_some("true"))
         .at_most(given.limit);
-    for label in &given.labels {
-        if !label.contains('=') {
-            return Err(Failure::usage(format!("write a label as KEY=VALUE, not {label:?}")));
-        }
-        list = list.filter("label", Some(label.clone()));
+    for label in selector::labels(&given.labels)? {
+        list = list.filter("label", Some(label));
     }
     let mut printer = Printer::new(kind, given.output.output);
     let more = list.pages(client, |items| printer.page(&items).map(|()| true)).await?;

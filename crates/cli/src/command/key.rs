@@ -180,6 +180,9 @@ pub async fn list(client: &Client, given: List) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// Maximum time that the previous token of a key keeps working.
+const MAX_OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// Rotates a key.
 ///
 /// # Errors
@@ -187,6 +190,9 @@ pub async fn list(client: &Client, given: List) -> Result<Exit, Failure> {
 pub async fn rotate(client: &Client, given: Rotate) -> Result<Exit, Failure> {
     let key = naming::key(client, &given.name).await?;
     let id = &*key.value.key_id;
+    if given.overlap > MAX_OVERLAP {
+        return Err(Failure::usage("--overlap must be from 0s to 30d"));
+    }
     let overlap = i64::try_from(given.overlap.as_secs()).unwrap_or(i64::MAX);
     let body = KeyRotation { overlap_seconds: Some(overlap) };
     let rotated = client.v1(Method::POST, &["keys", id, "rotate"]).json(&body).receive::<NewKey<'static>>().await;

@@ -76,6 +76,9 @@ pub async fn finish(
     let Some(settled) = settled.get(&id) else { return print_state(tenant) };
     let line = settled.verdict(patience.timeout)?;
     match format {
+        Format::Table | Format::Wide if requested.is_some_and(|job| job.action == Action::Purge) => {
+            return print_state(&settled.tenant.value);
+        }
         // After `delete`, the difference between Archived and the desired state is expected.
         Format::Table | Format::Wide if requested.is_some_and(|job| job.action == Action::Delete) => {
             return print_state(&settled.tenant.value);
@@ -86,23 +89,32 @@ pub async fn finish(
     if let Some(command) = settled.remedy() {
         remark(&format!("next: {command}"));
     }
+    if let Some(hint) = settled.standing().draft_hint() {
+        remark(&hint);
+    }
     Ok(Exit::Done)
 }
 
 fn print_state(tenant: &Tenant) -> Result<Exit, Failure> {
-    say(&format!("{} is {}", tenant.row.tenant_id, tenant.row.state))?;
+    match tenant.row.purged_at {
+        Some(_) => say(&format!("{} is purged", tenant.row.tenant_id))?,
+        None => say(&format!("{} is {}", tenant.row.tenant_id, tenant.row.state))?,
+    }
     Ok(Exit::Done)
 }
 
-/// Asks for confirmation. Does not ask with `--yes` or without a terminal.
+/// Asks for confirmation. `what` says what the command does, and how to undo it.
 ///
 /// # Errors
-/// Fails if the answer is not yes.
-pub fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
-    if yes || !can_ask() {
+/// Fails if the answer is not yes, and without a terminal: it then requires `--yes`.
+pub fn confirm(verb: &str, what: &str, yes: bool) -> Result<(), Failure> {
+    if yes {
         return Ok(());
     }
-    match ask(&format!("{question} [y/N]"))?.to_lowercase().as_str() {
+    if !can_ask() {
+        return Err(Failure::usage(format!("{what} Without a terminal, `{verb}` needs --yes")));
+    }
+    match ask(&format!("{what} Continue? [y/N]"))?.to_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(Failure::refused("not confirmed: nothing was changed")),
     }

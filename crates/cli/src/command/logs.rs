@@ -34,9 +34,9 @@ pub struct Logs {
 /// Fails if the request fails.
 pub async fn run(client: &Client, given: Logs) -> Result<Exit, Failure> {
     let name = given.name.as_str();
-    let job = match naming::name(name) {
-        naming::Name::Tenant(tenant) if !naming::is_job(tenant) => naming::newest_job(client, tenant).await?,
-        _ => Some(naming::job(client, name).await?),
+    let job = match naming::is_job(name) || naming::job_of_tenant(name).is_some() {
+        true => Some(naming::job(client, name).await?),
+        false => naming::newest_job(client, name).await?,
     };
     let Some(job) = job else {
         remark(&format!("{name} has no job"));

@@ -6,10 +6,13 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::naming;
 use crate::output::Output;
+use crate::program::{command, quoted};
 use crate::terminal::{ask, can_ask};
+use crate::time::short;
 use crate::waiting::Patience;
 use crate::wire::TenantRow;
 use clap::Args;
+use jiff::Timestamp;
 use reqwest::Method;
 use tenancy_api::document::Purge as Body;
 
@@ -48,10 +51,15 @@ pub async fn run(client: &Client, given: Purge) -> Result<Exit, Failure> {
     let name = naming::tenant(&given.name)?;
     let tenant: TenantRow = client.get(&["tenants", name]).await?.value;
     let id = &*tenant.tenant_id;
-    // A purge cannot be undone. Unlike other commands, it requires --yes without a terminal.
+    let back = format!("undelete {}", quoted(id));
+    // A purge cannot be undone. Unlike other commands, it asks for the id of the tenant.
     if !given.yes {
         if !can_ask() {
-            return Err(Failure::usage("a purge cannot be undone: without a terminal, confirm it with --yes"));
+            let until = tenant.purge_after.filter(|at| *at > Timestamp::now()).map(|at| {
+                format!(" Its grace period ends on {}; `{}` restores it until then.", short(at), command(&back))
+            });
+            let what = format!("This destroys the data of {id} permanently.{}", until.unwrap_or_default());
+            return Err(Failure::usage(format!("{what} Without a terminal, `purge` needs --yes")));
         }
         if ask(&format!("This destroys the data of {id} permanently. Type the id of the tenant to confirm:"))? != id {
             return Err(Failure::refused("not confirmed: nothing was changed"));

@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::kinds::TENANTS;
 use crate::naming;
 use crate::output::{Format, Output, one};
+use crate::program::{command, quoted};
 use crate::terminal::{error_colours, remark};
 use crate::waiting::Patience;
 use crate::wire::{Received, Tenant};
@@ -34,7 +35,7 @@ pub struct Rollback {
     name: String,
     /// Version to restore
     version: i64,
-    /// Skip the confirmation prompt. Without a terminal, the command never prompts
+    /// Skip the confirmation prompt; required without a terminal
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]
@@ -63,7 +64,12 @@ pub async fn run(client: &Client, given: Rollback) -> Result<Exit, Failure> {
     }
     remark(&format!("changes from version {current} to the manifest of version {}:", given.version));
     change::lines(&changes, "  ", error_colours()).iter().for_each(|line| remark(line));
-    confirm("Restore it?", given.yes)?;
+    let what = format!(
+        "This restores the manifest of version {} as a new version; `{}` undoes it.",
+        given.version,
+        command(&format!("rollback {} {current}", quoted(tenant)))
+    );
+    confirm("rollback", &what, given.yes)?;
     // Based on the version that was compared, so that a concurrent change is not overwritten.
     let request =
         client.v1(Method::PUT, &["tenants", tenant]).on_version(current).allow(&given.allow.allow).json(&wanted);

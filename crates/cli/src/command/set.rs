@@ -1,4 +1,4 @@
-//! `set`: changes single fields of a tenant or an environment.
+//! `set`: changes single fields of a tenant, an environment or an organization.
 
 use crate::allow::Allow;
 use crate::change;
@@ -8,11 +8,12 @@ use crate::command::export;
 use crate::command::lifecycle::finish;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::kinds::ORGANIZATIONS;
 use crate::naming::{self, Name};
-use crate::output::{Format, Output};
+use crate::output::{Format, Output, one_of};
 use crate::terminal::{error_colours, remark, say};
 use crate::waiting::Patience;
-use crate::wire::{Environment, Received, Tenant, TenantRow};
+use crate::wire::{Environment, Organization, Received, Tenant, TenantRow};
 use clap::Args;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
@@ -24,6 +25,7 @@ Examples:
   tenancy set acme-eu quotas.apiRateLimit=400
   tenancy set acme-eu labels.tier=platinum desired_state=Suspended
   tenancy set acme-eu/prod quotas.storageGiB=450
+  tenancy set organization acme caps.tenants=20
   tenancy set acme-eu labels.tier=null        Removes the label.
   tenancy set acme-eu 'labels.tier=\"null\"'    Sets the text \"null\".
 
@@ -33,7 +35,7 @@ A value that is valid JSON is used as JSON, any other value as text.";
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Set {
-    /// Tenant or environment, such as acme-eu or acme-eu/prod
+    /// Tenant or environment, such as acme-eu or acme-eu/prod; or `organization` and the name of an organization
     name: String,
     /// Field and value, such as quotas.apiRateLimit=400
     #[arg(value_name = "FIELD=VALUE", required = true)]
@@ -51,16 +53,54 @@ pub struct Set {
 /// # Errors
 /// Fails if the request or a job fails.
 pub async fn run(client: &Client, given: Set) -> Result<Exit, Failure> {
+    let is_kind = |kinds: &[&str]| kinds.contains(&given.name.as_str());
+    match given.fields.split_first() {
+        Some((name, fields)) if !name.contains('=') && is_kind(&["organization", "org"]) => {
+            return organization(client, name, &patch(fields)?, &given).await;
+        }
+        Some((name, fields)) if !name.contains('=') && is_kind(&["tenant", "environment", "env"]) => {
+            return tenant(client, name, &patch(fields)?, &given).await;
+        }
+        _ => tenant(client, &given.name, &patch(&given.fields)?, &given).await,
+    }
+}
+
+/// Returns the merge patch of all fields.
+fn patch(fields: &[String]) -> Result<Value, Failure> {
     let mut patch = Value::Object(Map::new());
-    for field in &given.fields {
+    if fields.is_empty() {
+        return Err(Failure::usage("name a field and its value, such as quotas.apiRateLimit=400"));
+    }
+    for field in fields {
         add(&mut patch, field)?;
     }
-    match naming::name(&given.name) {
+    Ok(patch)
+}
+
+async fn organization(client: &Client, name: &str, patch: &Value, given: &Set) -> Result<Exit, Failure> {
+    let segments = ["organizations", name];
+    let before: Received<Organization> = client.get(&segments).await?;
+    let request = client.v1(Method::PATCH, &segments).on_version(before.value.version);
+    let manifest = export::organization;
+    let Some(after) = patched::<Organization>(request, given, patch, (&before.raw, manifest)).await? else {
+        return Ok(Exit::Done);
+    };
+    match given.output.output {
+        Format::Table | Format::Wide => {
+            say(&format!("organization {name} is at version {}", after.value.view.version))?
+        }
+        format => one_of(&ORGANIZATIONS, &after.value.view, &after.raw, format)?,
+    }
+    Ok(Exit::Done)
+}
+
+async fn tenant(client: &Client, name: &str, patch: &Value, given: &Set) -> Result<Exit, Failure> {
+    match naming::resolved(client, name).await? {
         Name::Tenant(tenant) => {
             let segments = ["tenants", tenant];
             let before: Received<TenantRow> = client.get(&segments).await?;
             let request = client.v1(Method::PATCH, &segments).on_version(before.value.version);
-            let Some(after) = patched::<Tenant>(request, &given, &patch, &before.raw).await? else {
+            let Some(after) = patched::<Tenant>(request, given, patch, (&before.raw, export::tenant)).await? else {
                 return Ok(Exit::Done);
             };
             finish(client, (&after.value.view, &after.raw), None, given.patience, given.output.output).await
@@ -69,7 +109,7 @@ pub async fn run(client: &Client, given: Set) -> Result<Exit, Failure> {
             let segments = ["tenants", tenant, "environments", environment];
             let before: Received<Environment> = client.get(&segments).await?;
             let request = client.v1(Method::PATCH, &segments).on_version(before.value.entry.version);
-            if patched::<Environment>(request, &given, &patch, &before.raw).await?.is_none() {
+            if patched::<Environment>(request, given, patch, (&before.raw, export::tenant)).await?.is_none() {
                 return Ok(Exit::Done);
             }
             // The response for an environment does not contain the job of the tenant.
@@ -84,13 +124,13 @@ async fn patched<T: DeserializeOwned>(
     request: Request<'_>,
     given: &Set,
     patch: &Value,
-    before: &Value,
+    (before, manifest): (&Value, fn(&Value) -> Value),
 ) -> Result<Option<Received<Written<T>>>, Failure> {
     let request = request.allow(&given.allow.allow).text("application/merge-patch+json", patch.to_string());
     let after: Received<Written<T>> = request.receive().await?;
     change::warnings(&after.value.warnings, "", error_colours()).iter().for_each(|line| remark(line));
     if matches!(given.output.output, Format::Table | Format::Wide) {
-        let changes = between(&export::tenant(before), &export::tenant(&after.raw));
+        let changes = between(&manifest(before), &manifest(&after.raw));
         if changes.is_empty() {
             say("unchanged")?;
             return Ok(None);

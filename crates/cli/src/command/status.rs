@@ -8,9 +8,11 @@ use crate::listing::List;
 use crate::output::{Format, Output};
 use crate::table::{Cell, Table};
 use crate::terminal::{colours, say, write, write_data};
+use crate::time::short;
 use crate::wire::{Job, Organization, Received, TenantRow};
 use crate::yaml;
 use clap::Args;
+use indicatif::HumanBytes;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
@@ -18,7 +20,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use tenancy_api::health::Readiness;
 use tenancy_api::key::WhoAmI;
-use tenancy_api::status::{BackgroundLoop, Status as ServerStatus};
+use tenancy_api::status::{BackgroundLoop, Database, JobQueue, Status as ServerStatus};
 use tenancy_core::job::JobState;
 
 /// Maximum number of items to count. More are shown as "at least".
@@ -60,7 +62,7 @@ pub async fn run(client: &Client, given: Status) -> Result<Exit, Failure> {
             tenants: count::<TenantRow>(client, &["tenants"], |tenant| Some(tenant.state.as_str())).await?,
             organizations: count::<Organization>(client, &["organizations"], |_| None).await?,
             open_jobs: open_jobs(client).await?,
-            background: background(client).await?,
+            server: server(client).await?,
         });
     }
     match given.output.output {
@@ -92,7 +94,8 @@ struct Has {
     tenants: Count,
     organizations: Count,
     open_jobs: Count,
-    background: Option<Vec<BackgroundLoop<'static>>>,
+    #[serde(flatten)]
+    server: Option<ServerStatus<'static>>,
 }
 
 fn as_it_came<T, S: Serializer>(received: &Received<T>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -134,11 +137,11 @@ async fn open_jobs(client: &Client) -> Result<Count, Failure> {
     Ok(Count { count, at_least: count >= MAX_COUNTED, ..Count::default() })
 }
 
-/// Returns the background loops of the server; `None` if the server does not have this route or the key may not read
+/// Returns what the server says of itself; `None` if the server does not have this route or the key may not read
 /// it.
-async fn background(client: &Client) -> Result<Option<Vec<BackgroundLoop<'static>>>, Failure> {
+async fn server(client: &Client) -> Result<Option<ServerStatus<'static>>, Failure> {
     match client.get::<ServerStatus<'static>>(&["status"]).await {
-        Ok(answer) => Ok(Some(answer.value.background)),
+        Ok(answer) => Ok(Some(answer.value)),
         Err(failure) if matches!(failure.exit, Exit::NotFound | Exit::NotAllowed) => Ok(None),
         Err(failure) => Err(failure),
     }
@@ -159,10 +162,33 @@ fn render(report: &Report, colours: bool) -> String {
             ("tenants", counted(&has.tenants)),
             ("open jobs", counted(&has.open_jobs)),
         ]);
-        rows.extend(has.background.as_deref().map(|loops| ("background", in_background(loops))));
+        if let Some(server) = &has.server {
+            rows.extend(server.version.as_ref().map(|version| ("version", version.to_string())));
+            let database = |of: &Database| format!("{}, {}", of.kind, HumanBytes(of.bytes.unsigned_abs()));
+            rows.extend(server.database.as_ref().map(|of| ("database", database(of))));
+            rows.extend(server.jobs.as_ref().map(|jobs| ("job queue", queue(jobs))));
+            let waits = server.jobs.iter().flat_map(|jobs| &jobs.waits_for);
+            rows.extend(waits.map(|waiting| {
+                let jobs = if waiting.jobs == 1 { "1 job".to_owned() } else { format!("{} jobs", waiting.jobs) };
+                ("waits for", format!("{} ({jobs})", waiting.condition))
+            }));
+            rows.push(("background", in_background(&server.background)));
+        }
     }
     let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![Cell::new(name), Cell::new(value)]).collect();
     Table::untitled(2, colours).render(&rows)
+}
+
+/// Returns `2 due, 1 waiting, 3 running in 1 process`.
+fn queue(jobs: &JobQueue<'_>) -> String {
+    let least = if jobs.is_more { "at least " } else { "" };
+    let processes = match jobs.processes {
+        0 => String::new(),
+        1 => " in 1 process".to_owned(),
+        count => format!(" in {count} processes"),
+    };
+    let since = jobs.oldest_due_at.map(|at| format!(" (the oldest since {})", short(at))).unwrap_or_default();
+    format!("{least}{} due{since}, {} waiting, {} running{processes}", jobs.due, jobs.waiting, jobs.running)
 }
 
 /// Returns `5 loops, no errors`, or each loop whose last run failed, with its error.
@@ -224,8 +250,15 @@ mod tests {
         let tenants = Count { count: 3, at_least: false, by };
         let organizations = Count { count: 1, ..Count::default() };
         let background =
-            Some(vec![background_loop("jobs", None), background_loop("ended-holds", Some("2026-07-01T00:00:01Z"))]);
-        let report = ready(Some(Has { key, tenants, organizations, open_jobs: Count::default(), background }));
+            vec![background_loop("jobs", None), background_loop("ended-holds", Some("2026-07-01T00:00:01Z"))];
+        let said = json!({
+            "version": "1.2.3", "database": {"kind": "SQLite", "bytes": 4_194_304}, "background": background,
+            "jobs": {"due": 2, "waiting": 1, "running": 3, "is_more": false, "processes": 1,
+                     "oldest_due_at": "2026-07-01T00:00:02Z",
+                     "waits_for": [{"condition": "a certificate", "jobs": 1}]},
+        });
+        let server = Some(serde_json::from_value(said).expect("a status"));
+        let report = ready(Some(Has { key, tenants, organizations, open_jobs: Count::default(), server }));
         assert_eq!(
             render(&report, false),
             "server         http://127.0.0.1:7300\n\
@@ -235,6 +268,10 @@ mod tests {
              organizations  1\n\
              tenants        3: 2 Active, 1 Suspended\n\
              open jobs      0\n\
+             version        1.2.3\n\
+             database       SQLite, 4.00 MiB\n\
+             job queue      2 due (the oldest since 2026-07-01T00:00:02Z), 1 waiting, 3 running in 1 process\n\
+             waits for      a certificate (1 job)\n\
              background     2 loops, no errors\n"
         );
         let expected = json!({
@@ -245,7 +282,9 @@ mod tests {
             "open_jobs": {"count": 0, "at_least": false, "by": {}},
         });
         let mut shown = json!(report);
-        assert!(shown.as_object_mut().and_then(|shown| shown.remove("background")).is_some());
+        for field in ["version", "database", "jobs", "background"] {
+            assert!(shown.as_object_mut().and_then(|shown| shown.remove(field)).is_some());
+        }
         assert_eq!(shown, expected);
         let failing = [background_loop("jobs", Some("2026-07-01T00:00:02Z"))];
         assert_eq!(in_background(&failing), "jobs failed at 2026-07-01T00:00:02Z: no answer");

@@ -5,13 +5,17 @@ use crate::command::lifecycle::{ask_for, ask_organization};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::naming;
-use crate::output::Output;
+use crate::output::{Format, Output};
+use crate::terminal::remark;
 use crate::time::ahead;
 use crate::waiting::Patience;
+use crate::wire::TenantRow;
 use clap::Args;
 use jiff::Timestamp;
 use reqwest::Method;
 use tenancy_api::document::Suspension;
+use tenancy_core::hold::DEFAULT_HOLD;
+use tenancy_core::tenant::State;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,6 +58,7 @@ pub struct Suspend {
 pub async fn run(client: &Client, given: Suspend) -> Result<Exit, Failure> {
     let until = given.until.map(|until| ahead(&until, Timestamp::now())).transpose()?;
     let until = until.map(|until| until.to_string());
+    let hold = given.hold.clone().unwrap_or_else(|| DEFAULT_HOLD.to_owned());
     let body = Suspension { hold: given.hold, reason: Some(given.reason), until };
     let of_flags =
         |failure: Failure| failure.of_flags(&[("/hold", "--hold"), ("/reason", "--reason"), ("/until", "--until")]);
@@ -63,5 +68,13 @@ pub async fn run(client: &Client, given: Suspend) -> Result<Exit, Failure> {
     }
     let segments = ["tenants", naming::tenant(&given.name)?, "suspend"];
     let request = client.v1(Method::POST, &segments).json(&body);
-    ask_for(client, request, given.patience, given.output.output).await.map_err(of_flags)
+    let done = ask_for(client, request, given.patience, given.output.output).await.map_err(of_flags)?;
+    if matches!(given.output.output, Format::Table | Format::Wide) {
+        let tenant: TenantRow = client.get(&segments[..2]).await?.value;
+        // A hold that only keeps data does not change the state that was printed.
+        if tenant.state != State::Suspended {
+            remark(&format!("placed: hold {hold} on {}", tenant.tenant_id));
+        }
+    }
+    Ok(done)
 }

@@ -138,7 +138,9 @@ async fn for_job(client: &Client, name: &str, deadline: Instant, given: &Wait) -
             }
             state if Instant::now() >= deadline => {
                 progress.finish();
-                return Err(Failure::new(Exit::TimedOut, format!("{id} is still {state} after {} s", given.timeout)));
+                let waits = job.value.waiting_for.as_ref().map(|what| format!("; it waits for {what}"));
+                let message = format!("{id} is still {state} after {} s{}", given.timeout, waits.unwrap_or_default());
+                return Err(Failure::new(Exit::TimedOut, message));
             }
             _ => {}
         }

@@ -35,7 +35,7 @@ fn must_create_list_rotate_and_revoke_keys_and_show_the_server() {
         let ran = with(&first, refused);
         assert_eq!(ran.code, 5, "{refused}: {ran:?}");
     }
-    assert_eq!(shell.run("key create nameless --role customer").code, 1, "a customer key needs a scope");
+    assert_eq!(shell.run("key create nameless --role customer").code, 2, "a customer key needs a scope");
 
     let table = shell.good("key list");
     assert!(table.starts_with("KEY ") && table.contains("SCOPE") && table.contains("LAST USED"), "{table}");

@@ -107,15 +107,21 @@ fn must_archive_and_restore() {
     assert!(said.contains("next:") && said.contains("suspend acme-eu"), "{said}");
     shell.good("suspend acme-eu --reason ended --no-wait");
     shell.good("wait acme-eu --state Suspended");
-    assert_eq!(shell.good("delete acme-eu --yes"), "acme-eu is Archived\n");
+    let said = shell.bad("delete acme-eu", 2);
+    assert!(said.contains("purged after 30 days") && said.contains("needs --yes"), "{said}");
+    let ran = shell.run("delete acme-eu --yes");
+    assert!(ran.code == 0 && ran.out == "acme-eu is Archived\n", "{ran:?}");
+    assert!(ran.err.contains("its data is kept until") && ran.err.contains("undelete acme-eu"), "{ran:?}");
     for verb in ["plan", "apply"] {
         let said = shell.bad(&format!("{verb} -f {EXAMPLE}"), 1);
         assert!(said.contains("acme-eu is Archived: undelete it") && said.contains("undelete acme-eu\n"), "{said}");
     }
     assert!(shell.good("describe tenant acme-eu").contains("undelete it first"));
-    assert_eq!(shell.run("purge acme-eu").code, 2, "without a terminal, a purge requires --yes");
+    assert!(shell.bad("purge acme-eu", 2).contains("undelete acme-eu` restores it until then. Without a terminal"));
     assert_eq!(shell.run("purge acme-eu --yes").code, 1, "the grace period is not over");
     assert!(shell.good("undelete acme-eu").contains("acme-eu is Suspended"));
+    shell.good("delete acme-eu --yes");
+    assert_eq!(shell.good("purge acme-eu --early --yes"), "acme-eu is purged\n");
 }
 
 #[test]
@@ -133,14 +139,14 @@ fn must_end_with_the_exit_code_of_each_failure() {
     assert_eq!(shell.run("describe job job_00000000000000000000000000000000").code, 3);
     assert_eq!(shell.run("suspend acme-eu/prod --reason x").code, 2);
     assert_eq!(shell.run("get organizations --region eu-west-1").code, 2);
-    assert_eq!(shell.run("get environments").code, 2);
+    assert_eq!(shell.run("get environments acme-eu --organization acme").code, 2);
     assert_eq!(shell.run("get versions acme-eu newest").code, 2);
     assert_eq!(shell.run("wait acme-eu --state Actve").code, 2);
     assert!(shell.bad("get tenants --state Actve", 2).contains("did you mean Active?"));
     for name in ["", ".", ".."] {
         assert_eq!(shell.run_with(&["get", "tenants", name], &[], None).code, 2, "{name:?}");
     }
-    assert!(shell.bad("suspend acme-eu --reason x --hold biling", 1).starts_with("error: --hold: "));
+    assert!(shell.bad("suspend acme-eu --reason x --hold biling", 2).starts_with("error: --hold"));
     assert_eq!(shell.run("set acme-eu nonsense").code, 2);
     let said = shell.bad("set acme-eu quotas.apiRateLimit=many", 1);
     assert!(said.contains("/quotas/apiRateLimit: "), "{said}");

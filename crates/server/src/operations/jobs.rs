@@ -1,5 +1,6 @@
 //! Jobs: read, wait and cancel.
 
+use super::job_queue::explain;
 use super::outcomes::ended;
 use super::tenants;
 use super::{Command, Decided};
@@ -29,6 +30,22 @@ pub async fn list(tenancy: &Tenancy, caller: &Caller, filter: &JobFilter, page: 
     tenancy.store.jobs(caller.scope(), filter, page).await
 }
 
+/// Same as [`list`], with what due jobs wait for if no process has claimed them. For people: decisions depend on what the
+/// database says of a job.
+///
+/// # Errors
+/// Same as [`list`].
+pub async fn explained_list(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    filter: &JobFilter,
+    page: &Page,
+) -> Result<Listed<Job>, Error> {
+    let mut listed = list(tenancy, caller, filter, page).await?;
+    explain(tenancy, &mut listed.items).await?;
+    Ok(listed)
+}
+
 /// Returns a page of the jobs of a tenant, newest first.
 ///
 /// # Errors
@@ -41,7 +58,7 @@ pub async fn of_tenant(
     page: &Page,
 ) -> Result<Listed<Job>, Error> {
     let tenant = tenants::reach(tenancy, caller, tenant).await?;
-    list(tenancy, caller, &JobFilter { tenant_id: Some(tenant.tenant_id), ..filter }, page).await
+    explained_list(tenancy, caller, &JobFilter { tenant_id: Some(tenant.tenant_id), ..filter }, page).await
 }
 
 /// Returns a job of a tenant.
@@ -50,7 +67,14 @@ pub async fn of_tenant(
 /// [`Error::NotFound`].
 pub async fn find(tenancy: &Tenancy, caller: &Caller, tenant: &str, id: &str) -> Result<Job, Error> {
     let tenant = tenants::reach(tenancy, caller, tenant).await?;
-    by_id(tenancy, &tenant.tenant_id, id).await
+    explained(tenancy, &tenant.tenant_id, id).await
+}
+
+/// Returns a job, with what it waits for if no process has claimed it.
+async fn explained(tenancy: &Tenancy, tenant: &TenantId, id: &str) -> Result<Job, Error> {
+    let mut job = by_id(tenancy, tenant, id).await?;
+    explain(tenancy, std::slice::from_mut(&mut job)).await?;
+    Ok(job)
 }
 
 async fn by_id(tenancy: &Tenancy, tenant: &TenantId, id: &str) -> Result<Job, Error> {
@@ -83,7 +107,7 @@ pub async fn wait(
             () = ended => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = stop.cancelled() => return Ok(job),
-            () = &mut up => return by_id(tenancy, &tenant, id).await,
+            () = &mut up => return explained(tenancy, &tenant, id).await,
         }
     }
 }

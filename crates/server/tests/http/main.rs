@@ -13,6 +13,7 @@ mod expiry;
 mod forms;
 mod house;
 mod idempotency;
+mod job_queue;
 mod jobs;
 mod key_limits;
 mod keys;

@@ -10,7 +10,7 @@ use crate::sql::Sql;
 use serde_json::Value as Json;
 use tenancy_core::decision_context::least_audit_id;
 use tenancy_core::event::{Event, EventType, Private};
-use tenancy_core::ids::{AuditId, CorrelationId, TenantId};
+use tenancy_core::ids::{AuditId, CorrelationId, OrganizationId, TenantId};
 use tenancy_core::json::Object;
 use tenancy_core::scope::Scope;
 use tenancy_core::{Error, Timestamp};
@@ -138,6 +138,10 @@ pub struct AuditFilter {
     pub event_types: Vec<EventType>,
     /// Only events of this request.
     pub correlation_id: Option<CorrelationId>,
+    /// Only events that this actor caused, as `kind:subject`.
+    pub actor: Option<String>,
+    /// Only events of tenants of this organization.
+    pub organization_id: Option<OrganizationId>,
     /// Only events at this time or later.
     pub since: Option<Timestamp>,
     /// Only events before this time.
@@ -228,6 +232,7 @@ pub(crate) fn log_sql(dialect: Dialect, scope: &Scope, filter: &AuditFilter, aft
     let tenants = one(false);
     let text = match (&filter.tenant_id, scope) {
         (Some(_), _) | (None, Scope::Organization(_) | Scope::Tenant(_)) => tenants,
+        (None, Scope::All) if filter.organization_id.is_some() => tenants,
         (None, Scope::All) => {
             let platform = one(true);
             let all =
@@ -255,8 +260,12 @@ fn log_select(dialect: Dialect, platform: bool) -> String {
 fn filter_log(sql: &mut Sql, scope: &Scope, filter: &AuditFilter, platform: bool) {
     if !platform {
         sql.tenant_within("l.tenant_id", scope).and("l.tenant_id = {}", filter.tenant_id.clone());
+        if let Some(id) = &filter.organization_id {
+            sql.tenant_within("l.tenant_id", &Scope::Organization(id.clone()));
+        }
     }
     sql.and("l.correlation_id = {}", filter.correlation_id.clone())
+        .and("l.actor = {}", filter.actor.clone())
         .and("l.occurred_at >= {}", filter.since)
         .and("l.occurred_at < {}", filter.until)
         // The id contains the time, and the log is partitioned by id: this condition skips old partitions.

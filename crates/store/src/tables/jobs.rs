@@ -90,8 +90,8 @@ pub const CURRENT: Read = Read {
 pub struct JobFilter {
     /// Only jobs of this tenant.
     pub tenant_id: Option<TenantId>,
-    /// Only jobs in this state.
-    pub state: Option<JobState>,
+    /// Only jobs in one of these states; empty for all states.
+    pub states: Vec<JobState>,
 }
 
 impl Store {
@@ -103,7 +103,7 @@ impl Store {
         let mut sql = self.select::<Job>();
         sql.tenant_within("tenant_id", scope)
             .and("tenant_id = {}", filter.tenant_id.clone())
-            .and("state = {}", filter.state)
+            .one_of("state", &filter.states)
             .and("job_id < {}", place("jobs", page)?)
             .order("job_id DESC", limit(page) + 1);
         self.list("jobs", sql, page, "job_id").await

@@ -117,8 +117,8 @@ pub const STAMP: ByKey = ByKey { table: STAMPS, condition: "tenant_id = {}" };
 /// Filter of tenants. Tenants are ordered by id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TenantFilter {
-    /// Only tenants in this state.
-    pub state: Option<State>,
+    /// Only tenants in one of these states; empty for all states.
+    pub states: Vec<State>,
     /// Only tenants with this home region.
     pub region: Option<String>,
     /// Only tenants with this profile.
@@ -173,7 +173,7 @@ pub(crate) fn listed(
     let mut sql = Sql::new(dialect, TABLE.select(dialect));
     let order = lead.begin(&mut sql, filter);
     sql.and(&format!("{order} > {{}}"), after)
-        .and("state = {}", filter.state)
+        .one_of("state", &filter.states)
         .and("region = {}", filter.region.clone())
         .and("profile = {}", filter.profile)
         .and("organization_id = {}", filter.organization_id.clone())

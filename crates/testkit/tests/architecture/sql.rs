@@ -35,6 +35,7 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("postgres/lookups.rs", "read: its transaction"),
     ("sqlite/readers.rs", "read: its transaction"),
     ("lib.rs", "read: whether anybody answers"),
+    ("job_queue.rs", "read: open jobs, the size of the database"),
     ("names_in_use.rs", "read: what the configuration declares"),
     ("upkeep.rs", "upkeep"),
     ("upkeep/answers.rs", "upkeep"),

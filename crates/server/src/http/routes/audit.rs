@@ -15,7 +15,7 @@ use tenancy_api::list::List;
 use tenancy_api::verification::LogVerification as VerificationView;
 use tenancy_core::Error;
 use tenancy_core::event::EventType;
-use tenancy_core::ids::CorrelationId;
+use tenancy_core::ids::{CorrelationId, OrganizationId};
 use tenancy_store::page::{AuditFilter, Page};
 
 /// Lists audit events of all tenants that the key can read, in log order.
@@ -27,6 +27,9 @@ use tenancy_store::page::{AuditFilter, Page};
         ("event_type" = Option<Vec<String>>, Query,
             description = "Only events of these types. Repeat the parameter, or separate types with commas."),
         ("correlation_id" = Option<String>, Query, description = "Only events with this correlation id."),
+        ("actor" = Option<String>, Query,
+            description = "Only events that this actor caused, such as `user:key_…` or `system:jobs`."),
+        ("organization_id" = Option<String>, Query, description = "Only events of tenants of this organization."),
         ("since" = Option<String>, Query, description = "Only events at this time or later."),
         ("until" = Option<String>, Query, description = "Only events before this time."),
         ("order" = Option<String>, Query,
@@ -41,8 +44,10 @@ use tenancy_store::page::{AuditFilter, Page};
     ),
     responses((status = 200, body = List<EventView>)),
 )]
-pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Query) -> Result<Response, Problem> {
+pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: Query) -> Result<Response, Problem> {
+    let organization_id = query.text("organization_id")?.map(OrganizationId::known);
     let (filter, wanted) = read(query)?;
+    let filter = AuditFilter { organization_id, ..filter };
     let listed = audit::list(&server.tenancy, &caller, &filter, &wanted).await?;
     server.tenancy.load_key_names(listed.items.iter().map(|logged| logged.event.actor.as_str())).await?;
     let count = listed.items.len();
@@ -61,6 +66,8 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Quer
         ("event_type" = Option<Vec<String>>, Query,
             description = "Only events of these types. Repeat the parameter, or separate types with commas."),
         ("correlation_id" = Option<String>, Query, description = "Only events with this correlation id."),
+        ("actor" = Option<String>, Query,
+            description = "Only events that this actor caused, such as `user:key_…` or `system:jobs`."),
         ("since" = Option<String>, Query, description = "Only events at this time or later."),
         ("until" = Option<String>, Query, description = "Only events before this time."),
         ("order" = Option<String>, Query,
@@ -124,6 +131,8 @@ fn read(mut query: Query) -> Result<(AuditFilter, Page), Error> {
         tenant_id: None,
         event_types: query.words("event_type", EventType::WORDS)?,
         correlation_id: query.text("correlation_id")?.map(CorrelationId::known),
+        actor: query.text("actor")?,
+        organization_id: None,
         since: query.time("since")?,
         until: query.time("until")?,
         newest_first: query.word("order", &[("asc", false), ("desc", true)])?.unwrap_or(false),

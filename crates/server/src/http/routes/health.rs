@@ -2,16 +2,19 @@
 //! permission.
 
 use crate::background::LoopStatus;
+use crate::http::caller::By;
 use crate::http::problem::Problem;
 use crate::http::query::NoQuery;
 use crate::http::respond::{bytes, json};
 use crate::http::server::Server;
+use crate::operations::job_queue::{self, Overview};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::health::{Health, Readiness};
-use tenancy_api::status::{BackgroundLoop as LoopView, Status as StatusView};
+use tenancy_api::status::{BackgroundLoop as LoopView, Database as DatabaseView, JobQueue as QueueView};
+use tenancy_api::status::{Status as StatusView, WaitingJobs};
 use tenancy_core::Error;
 use tenancy_store::DatabaseHealth;
 
@@ -33,6 +36,10 @@ pub async fn readyz(State(server): State<Arc<Server>>) -> Result<Response, Probl
     let wrong = |error: Error| DatabaseHealth { wrong: vec![error.to_string()], ..DatabaseHealth::default() };
     let DatabaseHealth { mut wrong, mut warnings } = server.tenancy.store.health().await.unwrap_or_else(wrong);
     warnings.extend(server.tenancy.undeclared.warnings());
+    if wrong.is_empty() {
+        // Only a warning: a database that does not answer is found above.
+        warnings.extend(job_queue::warning(&server.tenancy).await.unwrap_or_default());
+    }
     if server.stop.is_cancelled() {
         wrong.push("the server is stopping".to_owned());
     }
@@ -44,12 +51,14 @@ pub async fn readyz(State(server): State<Arc<Server>>) -> Result<Response, Probl
     Ok(response)
 }
 
-/// Returns the background loops of the process that answers, and the outcomes of their runs since the process started.
+/// Returns the version of the server, its database and open jobs, and the background loops of the process that answers.
+///
+/// Figures of background loops count from the start of the process.
 #[utoipa::path(
     get, path = "/v1/status", tag = "health", operation_id = "status",
     responses((status = 200, body = StatusView)),
 )]
-pub async fn status(State(server): State<Arc<Server>>, _: NoQuery) -> Result<Response, Problem> {
+pub async fn status(State(server): State<Arc<Server>>, By(caller): By, _: NoQuery) -> Result<Response, Problem> {
     let view = |status: &LoopStatus| {
         let figures = status.figures();
         LoopView {
@@ -63,7 +72,25 @@ pub async fn status(State(server): State<Arc<Server>>, _: NoQuery) -> Result<Res
             last_error: figures.last_error,
         }
     };
-    json(&StatusView { background: server.background.status().map(view).collect() })
+    let overview = job_queue::overview(&server.tenancy, &caller).await?;
+    let (database, jobs) = overview.map(shown).unzip();
+    let background = server.background.status().map(view).collect();
+    json(&StatusView { version: Some(env!("CARGO_PKG_VERSION").into()), database, jobs, background })
+}
+
+fn shown(overview: Overview) -> (DatabaseView<'static>, QueueView<'static>) {
+    let Overview { kind, bytes, jobs } = overview;
+    let waits_for = jobs.waits_for.into_iter();
+    let queue = QueueView {
+        due: jobs.due,
+        waiting: jobs.waiting,
+        running: jobs.running,
+        is_more: jobs.is_more,
+        oldest_due_at: jobs.oldest_due_at,
+        processes: jobs.processes,
+        waits_for: waits_for.map(|(condition, jobs)| WaitingJobs { condition: condition.into(), jobs }).collect(),
+    };
+    (DatabaseView { kind: kind.into(), bytes }, queue)
 }
 
 /// Returns metrics for Prometheus.

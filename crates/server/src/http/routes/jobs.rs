@@ -29,7 +29,8 @@ use tenancy_store::page::{JobFilter, Page};
 #[utoipa::path(
     get, path = "/v1/jobs", tag = "jobs", operation_id = "list_jobs",
     params(
-        ("state" = Option<String>, Query, description = "Only jobs in this state."),
+        ("state" = Option<Vec<String>>, Query,
+            description = "Only jobs in one of these states. Repeat the parameter, or separate states with commas."),
         ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
         ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
     ),
@@ -37,7 +38,7 @@ use tenancy_store::page::{JobFilter, Page};
 )]
 pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Query) -> Result<Response, Problem> {
     let (filter, wanted) = read(query)?;
-    let listed = jobs::list(&server.tenancy, &caller, &filter, &wanted).await?;
+    let listed = jobs::explained_list(&server.tenancy, &caller, &filter, &wanted).await?;
     server.tenancy.load_key_names(listed.items.iter().map(|job| job.requested_by.as_str())).await?;
     let count = listed.items.len();
     let render = move || {
@@ -52,7 +53,8 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Quer
     get, path = "/v1/tenants/{tenant_id}/jobs", tag = "jobs", operation_id = "list_tenant_jobs",
     params(
         ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
-        ("state" = Option<String>, Query, description = "Only jobs in this state."),
+        ("state" = Option<Vec<String>>, Query,
+            description = "Only jobs in one of these states. Repeat the parameter, or separate states with commas."),
         ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
         ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
     ),
@@ -76,7 +78,8 @@ pub async fn of_tenant(
 }
 
 fn read(mut query: Query) -> Result<(JobFilter, Page), Error> {
-    let (filter, wanted) = (JobFilter { tenant_id: None, state: query.word("state", JobState::WORDS)? }, query.page()?);
+    let filter = JobFilter { tenant_id: None, states: query.words("state", JobState::WORDS)? };
+    let wanted = query.page()?;
     query.no_others()?;
     Ok((filter, wanted))
 }

@@ -30,7 +30,8 @@ use tenancy_store::page::TenantFilter;
 #[utoipa::path(
     get, path = "/v1/tenants", tag = "tenants", operation_id = "list_tenants",
     params(
-        ("state" = Option<String>, Query, description = "Only tenants in this state."),
+        ("state" = Option<Vec<String>>, Query,
+            description = "Only tenants in one of these states. Repeat the parameter, or separate states with commas."),
         ("region" = Option<String>, Query, description = "Only tenants with this home region."),
         ("profile" = Option<String>, Query, description = "Only tenants with this profile."),
         ("organization_id" = Option<String>, Query, description = "Only tenants of this organization."),
@@ -60,7 +61,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: 
 
 fn filter(query: &mut Query) -> Result<TenantFilter, Error> {
     Ok(TenantFilter {
-        state: query.word("state", TenantState::WORDS)?,
+        states: query.words("state", TenantState::WORDS)?,
         region: query.text("region")?,
         profile: query.word("profile", Profile::WORDS)?,
         organization_id: query.text("organization_id")?.map(OrganizationId::known),
