@@ -144,6 +144,11 @@ mod tests {
         }
     }
 
+    #[test]
+    fn must_contain_no_null_outside_of_examples() {
+        each(&document(super::super::router::all()), "", &mut |at, value| assert!(!value.is_null(), "{at} is null"));
+    }
+
     /// Calls `check` for each object of the document, with the keys that lead to it. Examples are not schemas.
     fn each(value: &Value, at: &str, check: &mut impl FnMut(&str, &Value)) {
         check(at, value);
@@ -235,7 +240,11 @@ mod tests {
                 least.extend(["412", "428"]);
             }
             for status in least {
-                let content = &responses[status]["content"]["application/problem+json"];
+                let response = match responses[status]["$ref"].as_str() {
+                    Some(reference) => document.pointer(reference.trim_start_matches('#')).expect("it is there"),
+                    None => &responses[status],
+                };
+                let content = &response["content"]["application/problem+json"];
                 let examples = content["examples"].as_object();
                 let names = examples.into_iter().flatten().map(|(name, _)| name).collect::<Vec<_>>();
                 assert!(!names.is_empty(), "{} {} does not describe {status}", route.method, route.path);

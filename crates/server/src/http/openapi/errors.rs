@@ -1,9 +1,11 @@
 //! Which errors each kind of operation answers: one table, with an example of each error.
 
 use super::operations::{Kind, header};
+use super::schemas::inside;
 use crate::authentication::Requirement;
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use tenancy_api::problem::Problem;
 use tenancy_core::changes::Conflict;
 use tenancy_core::gated_change::GatedChange;
@@ -195,6 +197,32 @@ pub fn describe(document: &mut Value, kinds: &[Kind<'_>]) {
         for row in rows.iter().filter(|row| (row.applies)(kind)) {
             add(responses, row, kind);
         }
+    }
+    share(document);
+}
+
+/// Gives the most frequent form of each error a name that operations refer to.
+fn share(document: &mut Value) {
+    let mut counts = BTreeMap::<String, BTreeMap<String, usize>>::new();
+    for (_, item) in inside(document, "/paths") {
+        for (status, response) in inside(item, "").flat_map(|(_, operation)| inside(operation, "/responses")) {
+            if response.pointer("/content/application~1problem+json").is_some() {
+                *counts.entry(status.clone()).or_default().entry(response.to_string()).or_default() += 1;
+            }
+        }
+    }
+    for (status, forms) in counts {
+        let Some((form, _)) = forms.into_iter().max_by_key(|(_, count)| *count) else { continue };
+        let Ok(form) = serde_json::from_str::<Value>(&form) else { continue };
+        let name = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
+        let name: String = name.and_then(|status| status.canonical_reason()).unwrap_or("Refused").split(' ').collect();
+        for (_, item) in inside(document, "/paths") {
+            let responses = inside(item, "").flat_map(|(_, operation)| inside(operation, "/responses"));
+            for (_, response) in responses.filter(|(_, response)| **response == form) {
+                *response = json!({"$ref": format!("#/components/responses/{name}")});
+            }
+        }
+        document["components"]["responses"][name] = form;
     }
 }
 

@@ -3,7 +3,7 @@
 //! The rules count bytes, and the document counts characters. A text with characters of several bytes can therefore be
 //! too long even if the document allows it.
 
-use super::schemas::with_null;
+use super::schemas::{inside, items, with_null};
 use crate::idempotency;
 use crate::operations::jobs::MAX_WAIT_SECONDS;
 use serde_json::{Value, json};
@@ -90,9 +90,9 @@ fn in_one() -> Vec<(&'static str, &'static str, Value)> {
 /// Adds the limits to the schemas.
 pub fn limit(document: &mut Value) {
     let (everywhere, in_one) = (everywhere(), in_one());
-    for (name, schema) in document["components"]["schemas"].as_object_mut().into_iter().flatten() {
+    for (name, schema) in inside(document, "/components/schemas") {
         let is_sent = name.ends_with("Manifest");
-        for (property, value) in schema["properties"].as_object_mut().into_iter().flatten() {
+        for (property, value) in inside(schema, "/properties") {
             let here = everywhere.iter().filter(|(of, _)| of == property).map(|(_, limits)| limits);
             let only_here = in_one.iter().filter(|(in_schema, of, _)| in_schema == name && of == property);
             here.chain(only_here.map(|(.., limits)| limits)).for_each(|limits| add(value, limits));
@@ -103,9 +103,9 @@ pub fn limit(document: &mut Value) {
             }
         }
     }
-    for (_, item) in document["paths"].as_object_mut().into_iter().flatten() {
-        for (_, operation) in item.as_object_mut().into_iter().flatten() {
-            operation["parameters"].as_array_mut().into_iter().flatten().for_each(parameter);
+    for (_, item) in inside(document, "/paths") {
+        for (_, operation) in inside(item, "") {
+            items(operation, "/parameters").for_each(parameter);
         }
     }
 }

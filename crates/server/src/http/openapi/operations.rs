@@ -1,6 +1,6 @@
 //! What holds for every operation: permissions, headers of requests and answers, optional bodies.
 
-use super::schemas::without_null;
+use super::schemas::{inside, items, without_null};
 use crate::authentication::Requirement;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -101,15 +101,14 @@ fn body(operation: &mut Value) {
     if operation.get("requestBody").is_none() {
         return;
     }
-    let content = operation["requestBody"]["content"].as_object_mut();
-    let nulls = content.into_iter().flatten().map(|(_, content)| without_null(&mut content["schema"]));
+    let nulls = inside(operation, "/requestBody/content").map(|(_, content)| without_null(&mut content["schema"]));
     let is_optional = nulls.fold(false, |any, null| any || null);
     operation["requestBody"]["required"] = json!(!is_optional);
 }
 
 /// A parameter is omitted, and never `null`.
 fn parameters(operation: &mut Value) {
-    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+    for parameter in items(operation, "/parameters") {
         without_null(&mut parameter["schema"]);
     }
 }
@@ -180,7 +179,7 @@ fn responses(operation: &mut Value, kind: &Kind<'_>) {
             "description": "Not Modified: the tag in `If-None-Match` is current.", "headers": {"ETag": header("ETag")},
         });
     }
-    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+    for (status, response) in inside(operation, "/responses") {
         let words = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
         let words = words.and_then(|status| status.canonical_reason()).unwrap_or("Answer");
         if response["description"].as_str().is_none_or(str::is_empty) {

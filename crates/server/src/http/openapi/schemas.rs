@@ -22,6 +22,17 @@ pub fn referred(schema: &Value) -> Option<&str> {
     schema["$ref"].as_str()?.strip_prefix(PREFIX)
 }
 
+/// Returns the entries of an object within the value; none if there is no such object. Unlike an index, it inserts
+/// nothing.
+pub fn inside<'a>(value: &'a mut Value, pointer: &str) -> impl Iterator<Item = (&'a String, &'a mut Value)> {
+    value.pointer_mut(pointer).and_then(Value::as_object_mut).into_iter().flatten()
+}
+
+/// Returns the items of a list within the value; none if there is no such list.
+pub fn items<'a>(value: &'a mut Value, pointer: &str) -> impl Iterator<Item = &'a mut Value> {
+    value.pointer_mut(pointer).and_then(Value::as_array_mut).into_iter().flatten()
+}
+
 /// Returns the better name of a component: `TenantRowList`, `WrittenTenant`.
 fn renamed(name: &str) -> String {
     match name.split_once('_') {
@@ -124,11 +135,10 @@ pub fn with_null(schema: &Value) -> Value {
 /// can be `null`. In a request, `null` counts as absent.
 pub fn omit_nulls(document: &mut Value) {
     let sent = sent(document);
-    let answered = document["components"]["schemas"].as_object_mut().into_iter().flatten();
-    for (_, schema) in answered.filter(|(name, _)| !sent.contains(*name)) {
+    for (_, schema) in inside(document, "/components/schemas").filter(|(name, _)| !sent.contains(*name)) {
         let required = schema["required"].as_array().cloned().unwrap_or_default();
-        let optional = schema["properties"].as_object_mut().into_iter().flatten();
-        let optional = optional.filter(|(name, _)| !required.iter().any(|one| one.as_str() == Some(name)));
+        let optional =
+            inside(schema, "/properties").filter(|(name, _)| !required.iter().any(|one| one.as_str() == Some(name)));
         optional.for_each(|(_, property)| {
             without_null(property);
         });
@@ -168,7 +178,7 @@ fn references(value: &Value, found: &mut Vec<String>) {
 
 /// States for each object whether it has keys that are not described.
 pub fn close(document: &mut Value) {
-    for (name, schema) in document["components"]["schemas"].as_object_mut().into_iter().flatten() {
+    for (name, schema) in inside(document, "/components/schemas") {
         if OPEN.contains(&name.as_str()) {
             schema["additionalProperties"] = json!(true);
         }

@@ -74,7 +74,7 @@ fn html(document: &Value) -> String {
 }
 
 /// Returns the routes of each tag, in the order of the tags.
-fn by_tag(document: &Value, schemas: &Schemas) -> Vec<(String, String)> {
+fn by_tag<'a>(document: &'a Value, schemas: &Schemas<'a>) -> Vec<(String, String)> {
     let mut tags = Vec::<(String, String)>::new();
     for (path, item) in object(&document["paths"]) {
         let mut operations: Vec<_> = object(item).collect();
@@ -94,7 +94,7 @@ fn by_tag(document: &Value, schemas: &Schemas) -> Vec<(String, String)> {
     tags
 }
 
-fn operation_html(method: &str, path: &str, operation: &Value, schemas: &Schemas) -> String {
+fn operation_html<'a>(method: &str, path: &str, operation: &'a Value, schemas: &Schemas<'a>) -> String {
     let text = |value: &Value| prose(value.as_str().unwrap_or_default());
     let mut shown = format!(
         "<details><summary><b class=m>{method}</b><code>{}</code> <span class=q>{}</span></summary><div>",
@@ -122,6 +122,7 @@ fn operation_html(method: &str, path: &str, operation: &Value, schemas: &Schemas
         }
     }
     for (status, response) in object(&operation["responses"]) {
+        let response = schemas.response(response);
         let (status, what) = (escape(status), text(&response["description"]));
         let _ = write!(shown, "<p>Answers <b>{status}</b> <span class=q>{what}</span>");
         for content in object(&response["content"]).map(|(_, content)| content) {
