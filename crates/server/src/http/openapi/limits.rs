@@ -5,6 +5,7 @@
 
 use super::schemas::{inside, items, with_null};
 use crate::idempotency;
+use crate::operations::apply::MAX_DOCUMENTS;
 use crate::operations::jobs::MAX_WAIT_SECONDS;
 use serde_json::{Value, json};
 use tenancy_core::declared::{MAX_NAME_BYTES, MAX_SHORT_NAME_BYTES};
@@ -106,6 +107,11 @@ pub fn limit(document: &mut Value) {
     for (_, item) in inside(document, "/paths") {
         for (_, operation) in inside(item, "") {
             items(operation, "/parameters").for_each(parameter);
+            for (_, content) in inside(operation, "/requestBody/content") {
+                if content["schema"]["type"] == "array" {
+                    add(&mut content["schema"], &json!({"minItems": 1, "maxItems": MAX_DOCUMENTS}));
+                }
+            }
         }
     }
 }
@@ -160,6 +166,10 @@ fn parameter(parameter: &mut Value) {
         (Some("path"), Some("version")) => json!({"minimum": 1}),
         (Some("path"), Some("organization_id")) => id(),
         (Some("path"), _) => json!({"minLength": 1}),
+        // One `*`, or tags of which none is empty.
+        (Some("header"), Some("If-Match")) => {
+            json!({"pattern": r"^(\*|[^,*]*[^,*\s][^,*]*(,[^,*]*[^,*\s][^,*]*)*)$"})
+        }
         (Some("header"), Some("Idempotency-Key")) => {
             json!({"minLength": 1, "maxLength": idempotency::MAX_KEY_LENGTH_BYTES})
         }

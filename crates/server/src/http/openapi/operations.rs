@@ -160,11 +160,16 @@ fn request_headers(operation: &mut Value, kind: &Kind<'_>) {
         );
     }
     if method == "PUT" {
-        header("If-None-Match", "`*`: create the resource. If it exists, the answer is 412.");
+        header("If-None-Match", "`*`: create the resource. If it exists, the answer is 412. Excludes `If-Match`.");
     }
     let correlation = "Connects the request with its audit events, jobs and log lines. The answer has the same header. \
                        Generated if omitted.";
     header("X-Correlation-Id", correlation);
+    if method == "PUT" {
+        let creates = items(operation, "/parameters").filter(|parameter| parameter["name"] == "If-None-Match");
+        // A `const` would be simpler, but openapi-python-client takes none in a header.
+        creates.for_each(|parameter| parameter["schema"]["pattern"] = json!(r"^\*$"));
+    }
 }
 
 /// Whether a read of this path answers with an ETag.

@@ -37,9 +37,10 @@ use tenancy_core::permission::Operation;
         ("allow" = Option<Vec<schema::Allow>>, Query,
             description = "Kinds of gated changes to allow. A gated change can destroy data."),
     ),
-    request_body(description = "Documents of kind Organization or Tenant. A list, or a document of kind List with `items`, stands for its items.", content(
-        (String = "application/yaml",
-            example = "kind: Organization\norganization_id: acme\n---\nkind: Tenant\ntenant_id: acme-eu\norganization_id: acme\nregion: eu-west-1\n"),
+    request_body(description = "Documents of kind Organization or Tenant. A list, or a document of kind List with `items`, stands for its items. YAML documents can also be separated by `---`.", content(
+        (Vec<Document> = "application/yaml",
+            example = json!([{"kind": "Organization", "organization_id": "acme"},
+                {"kind": "Tenant", "tenant_id": "acme-eu", "organization_id": "acme", "region": "eu-west-1"}])),
         (Vec<Document> = "application/json",
             example = json!([{"kind": "Organization", "organization_id": "acme"}])),
     )),
