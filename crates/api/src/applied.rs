@@ -25,13 +25,13 @@ pub struct Applied {
 pub struct AppliedDocument {
     /// Zero-based index in the request.
     pub index: usize,
-    /// Kind of the document: `Organization` or `Tenant`.
-    #[schema(value_type = String)]
+    /// Kind of the document.
+    #[schema(value_type = crate::schema::DocumentKind)]
     pub kind: Cow<'static, str>,
     /// Id of the organization or tenant.
     pub id: String,
     /// Result of the document.
-    #[schema(schema_with = super::schema::applied)]
+    #[schema(value_type = crate::schema::Outcome)]
     pub result: Word<Outcome>,
     /// Differences from the previous manifest. Empty if the organization or tenant is new.
     pub changes: Vec<Difference>,
@@ -40,11 +40,11 @@ pub struct AppliedDocument {
     pub version: Option<i64>,
     /// State of the tenant after the change.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<crate::schema::State>)]
     pub state: Option<Word<State>>,
     /// Desired state of the tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<crate::schema::DesiredState>)]
     pub desired_state: Option<Word<DesiredState>>,
     /// Job that the change queued, or that is open.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,7 +57,7 @@ pub struct AppliedDocument {
     pub warnings: Vec<Warning>,
     /// Reason why the document was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(no_recursion)]
     pub error: Option<Box<Problem>>,
 }
 
@@ -141,7 +141,7 @@ pub struct AppliedJob {
     /// Id of the job.
     pub job_id: String,
     /// Action of the job.
-    #[schema(schema_with = super::schema::action)]
+    #[schema(value_type = crate::schema::Action)]
     pub action: Word<Action>,
 }
 

@@ -6,6 +6,19 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
+/// A document of a file of manifests: the fields of an organization or of a tenant, and its kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"kind": "Organization", "organization_id": "acme"}))]
+pub struct Document {
+    /// Kind of the document. A document of kind `List` stands for its `items`.
+    #[schema(example = "Tenant")]
+    pub kind: String,
+    /// Fields of the manifest.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub fields: BTreeMap<String, Value>,
+}
+
 /// Declares the desired configuration of a tenant, with its environments and webhooks.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
@@ -24,11 +37,11 @@ pub struct TenantManifest {
     pub display_name: Option<String>,
     /// Profile of the tenant. Defaults to `mt-standard`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = super::schema::profile)]
+    #[schema(value_type = Option<crate::schema::Profile>)]
     pub profile: Option<String>,
     /// State that the tenant should have; jobs bring it about. If omitted, the tenant stays in its current state.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = super::schema::desired)]
+    #[schema(value_type = Option<crate::schema::DesiredState>)]
     pub desired_state: Option<String>,
     /// Home region of the tenant; a declared region.
     pub region: String,
@@ -46,11 +59,11 @@ pub struct TenantManifest {
     /// Policies: `dataResidency`, `encryption`, `retentionDays`, `purgeAfterDays`. Other keys are kept unchanged, with
     /// a warning.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<crate::schema::Policies>)]
     pub policies: Option<Value>,
     /// Billing references: `plan` and `costCenter` are texts. Other keys are kept unchanged, with a warning.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<crate::schema::Billing>)]
     pub billing: Option<Value>,
     /// If true, the tenant cannot be deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,7 +87,7 @@ pub struct EnvironmentManifest {
     pub region: Option<String>,
     /// Isolation from other tenants. Defaults to `strict`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = super::schema::isolation_level)]
+    #[schema(value_type = Option<crate::schema::IsolationLevel>)]
     pub isolation_level: Option<String>,
     /// Share of the environment in the quotas of the tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,7 +111,7 @@ pub struct WebhookManifest {
     pub events: Vec<String>,
     /// Retry policy: `backoff` (`exponential` or `fixed`) and `max_retries`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<crate::schema::RetryPolicy>)]
     pub retry_policy: Option<Value>,
 }
 
@@ -189,7 +202,7 @@ pub struct KeyRequest {
     /// Name of the key, unique among keys that are not revoked.
     pub name: String,
     /// Role of the key: the operations that it permits.
-    #[schema(schema_with = super::schema::role)]
+    #[schema(value_type = crate::schema::Role)]
     pub role: String,
     /// Scope of the key: `all`, `organization:ID` or `tenant:ID`. Defaults to the scope of the key that creates it,
     /// which it cannot exceed.
@@ -207,7 +220,7 @@ pub struct KeyRequest {
 pub struct KeyRotation {
     /// Time during which the previous token remains valid, in seconds: 0 to 2,592,000. Defaults to one day.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = 86400, minimum = 0, maximum = 2_592_000)]
+    #[schema(example = 86400)]
     pub overlap_seconds: Option<i64>,
 }
 

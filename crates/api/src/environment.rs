@@ -22,7 +22,7 @@ pub struct EnvironmentEntry<'a> {
     #[serde(default)]
     pub region_follows_tenant: bool,
     /// Isolation from other tenants.
-    #[schema(schema_with = super::schema::isolation_level)]
+    #[schema(value_type = crate::schema::IsolationLevel)]
     pub isolation_level: Word<IsolationLevel>,
     /// Share of the environment in the quotas of the tenant.
     #[serde(default, skip_serializing_if = "Object::is_empty")]
@@ -39,7 +39,7 @@ pub struct EnvironmentEntry<'a> {
     /// one with each accepted change of the environment.
     pub version: i64,
     /// State of the tenant when a job last changed the environment.
-    #[schema(schema_with = super::schema::state)]
+    #[schema(value_type = crate::schema::State)]
     pub state: Word<State>,
     /// Time at which the environment was provisioned. Omitted if it is not provisioned yet.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -23,7 +23,7 @@ pub struct AuditEvent<'a> {
     #[schema(value_type = Option<String>)]
     pub tenant_id: Option<Cow<'a, str>>,
     /// Type of the event.
-    #[schema(schema_with = super::schema::event_type)]
+    #[schema(value_type = crate::schema::EventType)]
     pub event_type: Word<EventType>,
     /// Version of the schema of the payload.
     pub event_version: i64,

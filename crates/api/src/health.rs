@@ -1,9 +1,10 @@
 //! Health and readiness of the server.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Response of `/healthz`: the process runs.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     /// `ok`.
     pub status: String,
@@ -15,7 +16,7 @@ impl Health {
 }
 
 /// Response of `/readyz`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Readiness {
     /// `ok`, or `not ready`.
     pub status: String,

@@ -16,7 +16,7 @@ pub struct OpenJob<'a> {
     #[schema(value_type = String)]
     pub job_id: Cow<'a, str>,
     /// Action of the job.
-    #[schema(schema_with = super::schema::action)]
+    #[schema(value_type = crate::schema::Action)]
     pub action: Word<Action>,
 }
 
@@ -27,7 +27,7 @@ pub struct Step<'a> {
     #[schema(value_type = String, example = "provision dev")]
     pub name: Cow<'a, str>,
     /// State of the step.
-    #[schema(schema_with = super::schema::step_state)]
+    #[schema(value_type = crate::schema::StepState)]
     pub state: Word<StepState>,
 }
 
@@ -41,10 +41,10 @@ pub struct Job<'a> {
     #[schema(value_type = String)]
     pub tenant_id: Cow<'a, str>,
     /// Action of the job.
-    #[schema(schema_with = super::schema::action)]
+    #[schema(value_type = crate::schema::Action)]
     pub action: Word<Action>,
     /// State of the job.
-    #[schema(schema_with = super::schema::job_state)]
+    #[schema(value_type = crate::schema::JobState)]
     pub state: Word<JobState>,
     /// Progress, from 0 to 1.
     pub progress: f64,

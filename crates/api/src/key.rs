@@ -17,7 +17,7 @@ pub struct Key<'a> {
     #[schema(value_type = String)]
     pub name: Cow<'a, str>,
     /// Role of the key: the operations that it permits.
-    #[schema(schema_with = super::schema::role)]
+    #[schema(value_type = crate::schema::Role)]
     pub role: Word<Role>,
     /// Scope of the key: `all`, `organization:ID` or `tenant:ID`.
     #[schema(example = "organization:acme")]
@@ -69,7 +69,7 @@ pub struct WhoAmI<'a> {
     #[schema(value_type = String)]
     pub name: Cow<'a, str>,
     /// Role of the key: the operations that it permits.
-    #[schema(schema_with = super::schema::role)]
+    #[schema(value_type = crate::schema::Role)]
     pub role: Word<Role>,
     /// Scope of the key: `all`, `organization:ID` or `tenant:ID`.
     #[schema(example = "all")]

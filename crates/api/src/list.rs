@@ -10,6 +10,7 @@ pub struct List<T> {
     pub items: Vec<T>,
     /// Position of the next page: pass it as `after`. `null` on the last page. A page of large items can contain fewer
     /// items than requested.
+    #[schema(required)]
     pub next: Option<String>,
     /// Rows of the page that cannot be read, because something other than the server has changed the database. Omitted if
     /// there are none.

@@ -37,7 +37,6 @@ pub struct Organization<'a> {
     pub labels: Cow<'a, Labels>,
     /// Caps on all tenants together: `{"tenants": 10, "quotas": {"storageGiB": 1000}}`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub caps: Option<Caps>,
     /// Usage of all tenants together. Omitted in lists.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,6 +9,49 @@ use tenancy_core::gated_change::GatedChange;
 use tenancy_core::{Error, Violation};
 use utoipa::ToSchema;
 
+/// Every `code` of a problem.
+pub const CODES: [&str; 39] = [
+    "malformed",
+    "invalid",
+    "not_allowed_by_name",
+    "not_found",
+    "not_in_this_state",
+    "stale_version",
+    "version_required",
+    "idempotency_key_reused",
+    "answer_erased",
+    "unauthenticated",
+    "forbidden",
+    "fields_forbidden",
+    "too_large",
+    "rate_limited",
+    "too_many_at_once",
+    "apply_in_progress",
+    "busy",
+    "locked",
+    "unavailable",
+    "database_gone",
+    "outcome_unknown",
+    "unreadable",
+    "internal",
+    "idempotency_key_used",
+    "organization_missing",
+    "organization_closed",
+    "organization_exists",
+    "organization_cap_exceeded",
+    "tenant_exists",
+    "alias_taken",
+    "lease_lost",
+    "key_exists",
+    "key_moved",
+    "conflict",
+    "method_not_allowed",
+    "timeout",
+    "unsupported_media_type",
+    "unsupported_content_encoding",
+    "unsupported_charset",
+];
+
 /// Error of a request, as `application/problem+json` (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
@@ -23,7 +66,7 @@ pub struct Problem {
     #[schema(example = 422)]
     pub status: u16,
     /// Stable code of the error, for programs.
-    #[schema(value_type = String, example = "invalid")]
+    #[schema(value_type = crate::schema::ProblemCode, example = "invalid")]
     pub code: Cow<'static, str>,
     /// What is wrong and what to do, for people. The text can change between releases.
     pub detail: String,
@@ -35,7 +78,7 @@ pub struct Problem {
     pub current_version: Option<i64>,
     /// Results of all documents of a request to `apply` as they would be, if it was refused as a whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<crate::applied::AppliedDocument>, no_recursion)]
     pub results: Vec<serde_json::Value>,
     /// Correlation id of the request. The log of the server has more details under it.
     pub correlation_id: String,
@@ -56,6 +99,7 @@ impl fmt::Display for DocumentRef {
 pub struct ProblemError {
     /// Kind to pass in `allow` to confirm the change.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::schema::Allow>)]
     pub allow: Option<String>,
     /// Stable code, for programs: `unknown_field`, `required`, `out_of_range`, …
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,9 +131,11 @@ pub struct Warning {
 pub struct DocumentRef {
     /// Zero-based index in the request.
     pub index: usize,
-    /// Value of `kind` in the document.
+    /// Value of `kind` in the document. `null` if the document has none.
+    #[schema(required)]
     pub kind: Option<String>,
-    /// Id of the organization or tenant.
+    /// Id of the organization or tenant. `null` if the document has none.
+    #[schema(required)]
     pub name: Option<String>,
 }
 
@@ -203,6 +249,21 @@ mod tests {
         assert_eq!((&problem["code"], &problem["title"]), (&json!("invalid"), &json!("Unprocessable Entity")));
         assert_eq!(problem["errors"][0]["document"], json!({"index": 1, "kind": "Tenant", "name": null}));
         assert_eq!(problem["errors"][0]["pointer"], "/1/region");
+    }
+
+    #[test]
+    fn must_list_every_code_of_the_core() {
+        let sources = [include_str!("../../core/src/error.rs"), include_str!("../../core/src/changes.rs")];
+        let mut codes = 0;
+        for source in sources {
+            let function = source.split("pub fn code(&self)").nth(1).and_then(|rest| rest.split("\n    }\n").next());
+            let texts = function.expect("a function").split('"').skip(1).step_by(2);
+            for code in texts {
+                assert!(CODES.contains(&code), "{code}");
+                codes += 1;
+            }
+        }
+        assert!(codes > 30, "{codes}");
     }
 
     #[test]

@@ -1,74 +1,122 @@
-//! OpenAPI schemas of the enumerations of the core.
+//! OpenAPI schemas of what other types hold as text or as JSON: enumerations, one component for each set of values, and
+//! maps with known keys.
 
-use crate::applied::Outcome;
+use crate::problem::CODES;
 use crate::word::ClosedList;
-use tenancy_core::action::Action;
-use tenancy_core::apikey::Role;
-use tenancy_core::environment::IsolationLevel;
-use tenancy_core::event::EventType;
-use tenancy_core::job::{JobState, StepState};
-use tenancy_core::log_fault::LogFaultKind;
-use tenancy_core::tenant::{DesiredState, Profile, State};
-use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use tenancy_core::gated_change::LAST_ADMIN_KEY;
+use tenancy_core::quotas::{DATA_RESIDENCY, ENCRYPTION};
+use tenancy_core::rules::gates::ALLOWED_BY_NAME;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::{Components, RefOr};
+use utoipa::{OpenApi, PartialSchema, ToSchema};
 
-fn words<T: ClosedList>() -> Object {
-    ObjectBuilder::new()
+fn text(words: impl IntoIterator<Item = &'static str>, description: &str) -> RefOr<Schema> {
+    let object = ObjectBuilder::new()
         .schema_type(SchemaType::Type(Type::String))
-        .enum_values(Some(T::words().iter().map(|(word, _)| *word)))
-        .build()
+        .description(Some(description))
+        .enum_values(Some(words));
+    RefOr::T(Schema::Object(object.build()))
 }
 
-/// `tenants.state`.
-pub fn state() -> Object {
-    words::<State>()
+fn words<T: ClosedList>() -> impl Iterator<Item = &'static str> {
+    T::words().iter().map(|(word, _)| *word)
 }
 
-/// `tenants.desired_state`.
-pub fn desired() -> Object {
-    words::<DesiredState>()
+macro_rules! enumerations {
+    ($($name:ident, $words:expr, $description:literal;)+) => {
+        $(
+            #[doc = $description]
+            pub struct $name;
+
+            impl PartialSchema for $name {
+                fn schema() -> RefOr<Schema> {
+                    text($words, $description)
+                }
+            }
+
+            impl ToSchema for $name {
+                fn name() -> Cow<'static, str> {
+                    stringify!($name).into()
+                }
+            }
+        )+
+
+        #[derive(OpenApi)]
+        #[openapi(components(schemas($($name),+)))]
+        struct Enumerations;
+    };
 }
 
-/// `tenants.profile`.
-pub fn profile() -> Object {
-    words::<Profile>()
+enumerations! {
+    State, words::<tenancy_core::tenant::State>(), "State of a tenant. Only jobs change it.";
+    DesiredState, words::<tenancy_core::tenant::DesiredState>(), "State that a manifest asks for.";
+    Profile, words::<tenancy_core::tenant::Profile>(),
+        "Profile of a tenant: `mt-standard` has a shared placement, `st-dedicated` a dedicated placement.";
+    IsolationLevel, words::<tenancy_core::environment::IsolationLevel>(),
+        "Isolation of an environment from other tenants.";
+    JobState, words::<tenancy_core::job::JobState>(), "State of a job.";
+    StepState, words::<tenancy_core::job::StepState>(), "State of a step of a job.";
+    Action, words::<tenancy_core::action::Action>(), "Lifecycle action that a job carries out.";
+    EventType, words::<tenancy_core::event::EventType>(), "Type of an audit event.";
+    LogFaultKind, words::<tenancy_core::log_fault::LogFaultKind>(), "Kind of a fault of the audit log.";
+    Role, words::<tenancy_core::apikey::Role>(), "Role of an API key: the operations that it permits.";
+    Outcome, words::<crate::applied::Outcome>(), "Result of a document.";
+    Allow, ALLOWED_BY_NAME.into_iter().chain([LAST_ADMIN_KEY]),
+        "Kind of a gated change: a change that can destroy data, remove a limit or look like a typing error.";
+    ProblemCode, CODES, "Stable code of an error.";
+    Order, ["asc", "desc"], "Order of a list of events: `asc` for oldest first, `desc` for newest first.";
+    DocumentKind, ["Organization", "Tenant"], "Kind of a document.";
+    DataResidency, DATA_RESIDENCY, "Regions that are allowed for the data of a tenant.";
+    Encryption, ENCRYPTION, "Keys that encrypt the secrets of a tenant.";
+    Backoff, tenancy_core::manifest::BACKOFFS, "How the time between two attempts grows.";
 }
 
-/// `environments.isolation_level`.
-pub fn isolation_level() -> Object {
-    words::<IsolationLevel>()
+/// Returns the components of all enumerations.
+pub fn enumerations() -> Components {
+    Enumerations::openapi().components.unwrap_or_default()
 }
 
-/// `tenant_jobs.state`.
-pub fn job_state() -> Object {
-    words::<JobState>()
+/// Policies of a tenant. Other keys are kept unchanged, with a warning.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes JSON that is kept as it came")]
+#[schema(rename_all = "camelCase", example = json!({"dataResidency": "in-region-only", "retentionDays": 365}))]
+pub struct Policies {
+    /// Regions that are allowed for the environments of the tenant.
+    pub data_residency: Option<DataResidency>,
+    /// Keys that encrypt the secrets of the tenant.
+    pub encryption: Option<Encryption>,
+    /// Number of days that the data is kept; maximum for the environments of the tenant.
+    pub retention_days: Option<i64>,
+    /// Number of days between the archiving and the purge of the tenant.
+    pub purge_after_days: Option<i64>,
+    /// Other keys.
+    #[schema(ignore)]
+    pub others: Map<String, Value>,
 }
 
-/// `tenant_jobs.action`.
-pub fn action() -> Object {
-    words::<Action>()
+/// Billing references of a tenant. Other keys are kept unchanged, with a warning.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes JSON that is kept as it came")]
+#[schema(rename_all = "camelCase", example = json!({"plan": "pro", "costCenter": "4711"}))]
+pub struct Billing {
+    /// Plan that the customer pays for.
+    pub plan: Option<String>,
+    /// Cost center that pays for the tenant.
+    pub cost_center: Option<String>,
+    /// Other keys.
+    #[schema(ignore)]
+    pub others: Map<String, Value>,
 }
 
-/// `tenant_audit.event_type`.
-pub fn event_type() -> Object {
-    words::<EventType>()
-}
-
-/// Kind of a fault of the log.
-pub fn log_fault_kind() -> Object {
-    words::<LogFaultKind>()
-}
-
-/// `api_keys.role`.
-pub fn role() -> Object {
-    words::<Role>()
-}
-
-/// State of a step.
-pub fn step_state() -> Object {
-    words::<StepState>()
-}
-
-/// Result of a document in `apply`.
-pub fn applied() -> Object {
-    words::<Outcome>()
+/// Retry policy of a webhook.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes JSON that is kept as it came")]
+#[schema(example = json!({"backoff": "exponential", "max_retries": 8}))]
+pub struct RetryPolicy {
+    /// How the time between two attempts grows.
+    pub backoff: Option<Backoff>,
+    /// Maximum number of attempts after the first one.
+    pub max_retries: Option<i64>,
 }

@@ -32,11 +32,11 @@ pub struct TenantRow<'a> {
     #[schema(value_type = Option<String>)]
     pub display_name: Option<Cow<'a, str>>,
     /// Profile of the tenant: `mt-standard` has a shared placement, `st-dedicated` a dedicated placement.
-    #[schema(schema_with = super::schema::profile)]
+    #[schema(value_type = crate::schema::Profile)]
     pub profile: Word<Profile>,
     /// State that the manifest asks for. If omitted, the tenant stays in its current state.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = super::schema::desired)]
+    #[schema(value_type = Option<crate::schema::DesiredState>)]
     pub desired_state: Option<Word<DesiredState>>,
     /// Home region of the tenant.
     #[schema(value_type = String, example = "eu-west-1")]
@@ -51,17 +51,17 @@ pub struct TenantRow<'a> {
     pub quotas: Cow<'a, Object>,
     /// Policies of the tenant.
     #[serde(default, skip_serializing_if = "Object::is_empty")]
-    #[schema(value_type = Object)]
+    #[schema(value_type = crate::schema::Policies)]
     pub policies: Cow<'a, Object>,
     /// Billing references.
     #[serde(default, skip_serializing_if = "Object::is_empty")]
-    #[schema(value_type = Object)]
+    #[schema(value_type = crate::schema::Billing)]
     pub billing: Cow<'a, Object>,
     /// If true, the tenant cannot be deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deletion_protection: bool,
     /// Current state. Only jobs change it.
-    #[schema(schema_with = super::schema::state)]
+    #[schema(value_type = crate::schema::State)]
     pub state: Word<State>,
     /// Time of the last change of `state`.
     #[schema(value_type = String, format = DateTime)]
@@ -135,7 +135,7 @@ pub struct Webhook<'a> {
     pub events: Cow<'a, [String]>,
     /// Retry policy: `backoff` (`exponential` or `fixed`) and `max_retries`.
     #[serde(default, skip_serializing_if = "Object::is_empty")]
-    #[schema(value_type = Object)]
+    #[schema(value_type = crate::schema::RetryPolicy)]
     pub retry_policy: Cow<'a, Object>,
 }
 

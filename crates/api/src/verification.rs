@@ -33,7 +33,7 @@ pub struct LogVerification {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct LogFault {
     /// Kind of the fault.
-    #[schema(schema_with = super::schema::log_fault_kind)]
+    #[schema(value_type = crate::schema::LogFaultKind)]
     pub kind: Word<LogFaultKind>,
     /// Log position of the fault.
     pub position: i64,

@@ -14,6 +14,9 @@ pub const MAX_ID_LENGTH_BYTES: usize = 64;
 #[error("must be 2 to 64 characters a-z, 0-9 and -, and must not begin or end with -")]
 pub struct BadName;
 
+/// Regular expression of an id or name that a client chooses (ECMA 262), for descriptions of the API.
+pub const NAME_PATTERN: &str = "^[a-z0-9][a-z0-9-]{0,62}[a-z0-9]$";
+
 fn is_name(text: &str) -> bool {
     let edge = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = text.as_bytes();

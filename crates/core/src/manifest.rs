@@ -10,4 +10,5 @@ pub use document::{
     EnvironmentManifest, MAX_ALIASES, MAX_DISPLAY_NAME_BYTES, MAX_ENVIRONMENTS, MAX_LABELS, MAX_MEMBERS,
     MAX_MEMBERS_BYTES, MAX_NESTING, MAX_WEBHOOKS, Manifest, WebhookManifest, aliases_document,
 };
-pub use read::{LABEL_KEY_RULE, is_label_key, read_labels};
+pub use read::{LABEL_KEY_PATTERN, LABEL_KEY_RULE, MAX_LABEL_VALUE_BYTES, is_label_key, read_labels};
+pub use webhook::{BACKOFFS, MAX_EVENTS, MAX_RETRIES};

@@ -5,8 +5,8 @@ use crate::elsewhere::{MAX_ROWS_INLINE, elsewhere};
 use crate::page::{Listed, MAX_PAGE_BYTES, MAX_PAGE_ITEMS, Page, Unreadable};
 use crate::rows::{Corrupt, Record, Type, Value, size};
 use crate::sql::Sql;
-use tenancy_core::json::{Pointer, hex};
-use tenancy_core::{Error, Violation};
+use tenancy_core::Error;
+use tenancy_core::json::hex;
 
 /// Builds a cursor: opaque text that names its list.
 pub fn cursor(list: &str, place: &str) -> String {
@@ -28,7 +28,7 @@ pub fn place(list: &str, page: &Page) -> Result<Option<String>, Error> {
 
 /// Error of an invalid cursor.
 pub fn bad_cursor(message: &str) -> Error {
-    Error::Invalid(vec![Violation::at(&Pointer::root().key("after"), "bad_cursor", format!("after {message}"))])
+    Error::Malformed(format!("query parameter after {message}"))
 }
 
 /// Maximum number of items on the page.

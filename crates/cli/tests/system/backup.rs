@@ -25,7 +25,7 @@ fn end(client: &mut Client) -> String {
 
 #[track_caller]
 fn must_refuse(client: &mut Client, cursor: &str) {
-    let refused = client.get(&format!("/v1/audit?after={cursor}")).problem(422, "invalid");
+    let refused = client.get(&format!("/v1/audit?after={cursor}")).problem(400, "malformed");
     assert!(refused.text.contains("the database was restored to an earlier time"), "{}", refused.text);
 }
 

@@ -210,6 +210,12 @@ fn by_name<T: Clone>(
 /// Rule for the key of a label, for messages.
 pub const LABEL_KEY_RULE: &str = "the key of a label must be 1 to 63 letters, digits and . _ - /";
 
+/// Regular expression of the key of a label (ECMA 262), for descriptions of the API.
+pub const LABEL_KEY_PATTERN: &str = "^[A-Za-z0-9._/-]{1,63}$";
+
+/// Maximum length of the value of a label, in bytes.
+pub const MAX_LABEL_VALUE_BYTES: usize = 255;
+
 /// Whether the key of a label is valid.
 pub fn is_label_key(key: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
@@ -231,7 +237,7 @@ pub fn read_labels(fields: &mut Fields<'_>, findings: &mut Findings) -> Labels {
         }
         match value {
             Value::Null => {}
-            Value::String(text) if nfc(text).len() <= 255 && !text.chars().any(is_hidden) => {
+            Value::String(text) if nfc(text).len() <= MAX_LABEL_VALUE_BYTES && !text.chars().any(is_hidden) => {
                 labels.insert(key.clone(), nfc(text).into_owned());
             }
             Value::String(_) => {

@@ -10,7 +10,13 @@ use crate::webhook::{MAX_URL_LENGTH_BYTES, bad_url};
 use serde_json::Value;
 
 /// Maximum number of event patterns of a webhook.
-const MAX_EVENTS: usize = 64;
+pub const MAX_EVENTS: usize = 64;
+
+/// Values of `retry_policy.backoff`.
+pub const BACKOFFS: [&str; 2] = ["exponential", "fixed"];
+
+/// Maximum value of `retry_policy.max_retries`.
+pub const MAX_RETRIES: i64 = 100;
 
 pub(super) fn webhook(document: &Value, at: Pointer, findings: &mut Findings) -> Option<WebhookManifest> {
     let mut fields = Fields::of(document, at, findings)?;
@@ -53,9 +59,9 @@ fn retry_policy(fields: &mut Fields<'_>, findings: &mut Findings) -> Object {
     let Some(mut policy) = Fields::of(value, at, findings) else { return Object::new() };
     let mut kept = Object::new();
     let mut keep = |name: &str, value: Option<Value>| value.map(|value| kept.insert(name.to_owned(), value));
-    let words = [("exponential", "exponential"), ("fixed", "fixed")];
+    let words = BACKOFFS.map(|word| (word, word));
     keep("backoff", policy.word("backoff", &words, findings).map(Value::from));
-    keep("max_retries", policy.integer("max_retries", 0..=100, findings).map(Value::from));
+    keep("max_retries", policy.integer("max_retries", 0..=MAX_RETRIES, findings).map(Value::from));
     policy.no_others(findings);
     kept
 }

@@ -2,33 +2,51 @@
 //!
 //! Adds what holds for every route: permissions, idempotency and precondition headers, and the form of errors.
 
+mod changes;
+mod errors;
+mod limits;
+mod operations;
+mod schemas;
+
+use self::operations::Kind;
 use super::route::Route;
-use crate::authentication::Requirement;
-use axum::http::StatusCode;
 use serde_json::{Value, json};
-use tenancy_api::problem::{DocumentRef, Problem as ProblemView, ProblemError};
-use tenancy_core::permission::UNSCOPED_ONLY;
+use tenancy_api::problem::Problem as ProblemView;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Tenancy", description = "A control plane for tenants."),
-    components(schemas(
-        ProblemView,
-        ProblemError,
-        DocumentRef,
-        tenancy_api::applied::AppliedDocument,
-        tenancy_api::applied::Difference,
-    ))
+    info(
+        title = "Tenancy",
+        description = "A control plane for tenants. A later release can add fields to answers and words to enumerations: \
+            ignore what you do not know."
+    ),
+    components(schemas(ProblemView))
 )]
 struct Head;
+
+/// Groups of operations with their descriptions, most used first, those about the server itself last.
+pub const TAGS: [(&str, &str); 11] = [
+    ("tenants", "Tenants: isolated instances of customers, declared by manifests."),
+    ("environments", "Environments of a tenant, such as `dev` and `prod`."),
+    ("versions", "Accepted versions of tenants and environments."),
+    ("lifecycle", "Lifecycle actions on a tenant. Each requests a job."),
+    ("jobs", "Jobs, which carry out lifecycle actions in steps."),
+    ("organizations", "Organizations: customers, which own tenants."),
+    ("apply", "Files of manifests."),
+    ("audit", "The audit log: what happened, in one order."),
+    ("keys", "API keys with their roles and scopes."),
+    ("health", "Health, metrics and background loops of the server."),
+    ("docs", "This documentation."),
+];
 
 /// Returns the document without its paths.
 pub fn head() -> utoipa::openapi::OpenApi {
     let mut head = Head::openapi();
     let components = head.components.get_or_insert_default();
+    components.schemas.extend(tenancy_api::schema::enumerations().schemas);
     components.add_security_scheme("key", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     head
 }
@@ -39,156 +57,27 @@ pub fn document(routes: Vec<Route>) -> Value {
     let router =
         routes.into_iter().fold(OpenApiRouter::with_openapi(head()), |router, route| router.routes(route.documented()));
     let mut document = serde_json::to_value(router.into_openapi()).unwrap_or_default();
-    for (path, method, needs) in needs {
-        if method == "PUT" {
-            named_by_path(&mut document, &path);
-        }
-        let operation = &mut document["paths"][&path][method.to_lowercase()];
-        security(operation, needs);
-        requirement(operation, needs);
-        request_headers(operation, method, &path);
-        responses(operation, method, &path, needs);
+    document["servers"] = json!([{"url": "/", "description": "The server that serves this document."}]);
+    document["tags"] = TAGS.map(|(name, description)| json!({"name": name, "description": description})).into();
+    let kinds: Vec<_> = needs
+        .iter()
+        .map(|(path, method, needs)| {
+            let parameters = &document["paths"][path][method.to_lowercase()]["parameters"];
+            let takes_allow = parameters.as_array().is_some_and(|all| all.iter().any(|one| one["name"] == "allow"));
+            Kind { path, method, needs: *needs, takes_allow }
+        })
+        .collect();
+    schemas::simplify(&mut document);
+    operations::describe_headers(&mut document);
+    for kind in &kinds {
+        operations::complete(&mut document["paths"][kind.path][kind.method.to_lowercase()], kind);
     }
+    errors::describe(&mut document, &kinds);
+    limits::limit(&mut document);
+    changes::describe(&mut document);
+    schemas::omit_nulls(&mut document);
+    schemas::close(&mut document);
     document
-}
-
-/// Returns whether a path leads to one resource with versions.
-fn has_versions(path: &str) -> bool {
-    path.contains('{') && !path.starts_with("/v1/keys/")
-}
-
-/// Replaces the schema of a document that is sent with PUT. The id is in the path, so it is optional in the body.
-fn named_by_path(document: &mut Value, path: &str) {
-    let Some(content) = document["paths"][path]["put"]["requestBody"]["content"].as_object() else { return };
-    let name = content.values().find_map(|content| content["schema"]["$ref"].as_str()?.rsplit('/').next());
-    let Some(name) = name.map(str::to_owned) else { return };
-    let id = if path.ends_with("{organization_id}") { "organization_id" } else { "name" };
-    let mut schema = document["components"]["schemas"][&name].clone();
-    let Some(required) = schema["required"].as_array_mut().filter(|names| names.iter().any(|name| name == id)) else {
-        return;
-    };
-    required.retain(|name| name != id);
-    if required.is_empty() {
-        schema.as_object_mut().map(|schema| schema.remove("required"));
-    }
-    let named = format!("{name}AtItsPath");
-    let reference = json!({"$ref": format!("#/components/schemas/{named}")});
-    document["components"]["schemas"][&named] = schema;
-    let put = &mut document["paths"][path]["put"]["requestBody"]["content"];
-    for (_, content) in put.as_object_mut().into_iter().flatten() {
-        content["schema"] = reference.clone();
-    }
-}
-
-fn security(operation: &mut Value, needs: Requirement) {
-    match needs {
-        Requirement::Nothing => operation["security"] = json!([]),
-        Requirement::Key => operation["security"] = json!([{"key": []}]),
-        Requirement::Permission(permission) => {
-            operation["security"] = json!([{"key": []}]);
-            operation["x-permission"] = json!(permission);
-        }
-    }
-}
-
-/// Adds what the caller needs to the description of an operation.
-fn requirement(operation: &mut Value, needs: Requirement) {
-    let needed = match needs {
-        Requirement::Nothing => "Requires no key.".to_owned(),
-        Requirement::Key => "Requires a valid key. Any role may call this.".to_owned(),
-        Requirement::Permission(permission) => {
-            let scope = if UNSCOPED_ONLY.contains(&permission) { " An unscoped key is required." } else { "" };
-            format!("Requires permission: {permission}.{scope}")
-        }
-    };
-    let described = operation["description"].as_str().map(|text| format!("{text}\n\n{needed}"));
-    operation["description"] = json!(described.unwrap_or(needed));
-}
-
-/// Adds the headers that requests of this kind can have.
-fn request_headers(operation: &mut Value, method: &str, path: &str) {
-    let mut header = |name: &str, description: &str| {
-        let parameter = json!({
-            "name": name, "in": "header", "required": false, "description": description, "schema": {"type": "string"},
-        });
-        if !operation["parameters"].is_array() {
-            operation["parameters"] = json!([]);
-        }
-        if let Some(parameters) = operation["parameters"].as_array_mut() {
-            parameters.push(parameter);
-        }
-    };
-    if method != "GET" {
-        let but = match path {
-            "/v1/apply" => " Documents that were refused or unchanged are processed again.",
-            "/v1/keys" => " Only the first answer contains the token.",
-            _ => "",
-        };
-        let same = "Makes the request safe to repeat for 24 hours. A repetition with the same key has no effect and \
-                    returns the first answer.";
-        header("Idempotency-Key", &format!("{same}{but}"));
-    }
-    if method != "GET" && has_versions(path) {
-        let is_action = method == "POST" || path.ends_with("{tenant_id}") && method == "DELETE";
-        let compared = match is_action {
-            true => "version and counter are compared",
-            false => "the version is compared",
-        };
-        let version = format!(
-            "Tag that the write is based on: an ETag from an earlier answer, a list of them, or `*` for any version. Of a \
-             tag, {compared}. If none is current, the answer is 412."
-        );
-        let required = if method == "POST" {
-            ""
-        } else {
-            " Required unless the body contains `version`, or a PUT has `If-None-Match: *`: without it, the answer is 428."
-        };
-        header("If-Match", &format!("{version}{required}"));
-    }
-    if method == "GET" && path.contains('}') && path.ends_with('}') {
-        header(
-            "If-None-Match",
-            "ETag from an earlier answer: if it is still current, the answer is 304 without a body.",
-        );
-    }
-    if method == "PUT" {
-        header("If-None-Match", "`*`: create the resource. If it exists, the answer is 412.");
-    }
-    let correlation = "Connects the request with its audit events, jobs and log lines. The answer has the same header. \
-                       Generated if omitted.";
-    header("X-Correlation-Id", correlation);
-}
-
-/// Adds the headers and descriptions that answers of this kind have.
-fn responses(operation: &mut Value, method: &str, path: &str, needs: Requirement) {
-    if needs != Requirement::Nothing {
-        operation["responses"]["default"] = json!({
-            "description": "Error",
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        });
-    }
-    let text = |description: &str| json!({"description": description, "schema": {"type": "string"}});
-    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
-        let words = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
-        let words = words.and_then(|status| status.canonical_reason()).unwrap_or("Answer");
-        if response.get("description").is_none() {
-            response["description"] = json!(words);
-        }
-        response["headers"]["X-Correlation-Id"] = text("Correlation id of the request, sent or generated.");
-        if method != "GET" && status != "default" && path != "/v1/apply" {
-            let replayed =
-                "`true` if this is the stored answer to an earlier request with the same key. Otherwise omitted.";
-            response["headers"]["Idempotency-Replayed"] = text(replayed);
-        }
-        match status.as_str() {
-            "201" => response["headers"]["Location"] = text("Path of the new resource."),
-            "202" => {
-                response["headers"]["Location"] =
-                    text("Path of the job that is queued or running, or of the resource if there is none.")
-            }
-            _ => {}
-        }
-    }
 }
 
 /// Returns the document as it is committed to the repository.
@@ -200,6 +89,7 @@ pub fn text() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authentication::Requirement;
 
     const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../openapi.json");
 
@@ -242,15 +132,128 @@ mod tests {
     fn must_require_nothing_that_the_path_says() {
         let document = document(super::super::router::all());
         for (path, id, requires) in [
-            ("/v1/organizations/{organization_id}", "organization_id", json!(null)),
+            ("/v1/organizations/{organization_id}", "organization_id", json!([])),
             ("/v1/tenants/{tenant_id}", "tenant_id", json!(["organization_id", "region"])),
-            ("/v1/tenants/{tenant_id}/environments/{environment}", "name", json!(null)),
+            ("/v1/tenants/{tenant_id}/environments/{environment}", "name", json!([])),
         ] {
             let content = document["paths"][path]["put"]["requestBody"]["content"].as_object().expect("a body");
             let reference = content.values().next().and_then(|content| content["schema"]["$ref"].as_str());
             let schema = document.pointer(reference.expect("a schema").trim_start_matches('#')).expect("it is there");
             assert!(schema["properties"][id].is_object(), "{path}");
             assert_eq!(schema["required"], requires, "{path}");
+        }
+    }
+
+    #[test]
+    fn must_contain_no_null_outside_of_examples() {
+        each(&document(super::super::router::all()), "", &mut |at, value| assert!(!value.is_null(), "{at} is null"));
+    }
+
+    /// Calls `check` for each object of the document, with the keys that lead to it. Examples are not schemas.
+    fn each(value: &Value, at: &str, check: &mut impl FnMut(&str, &Value)) {
+        check(at, value);
+        match value {
+            Value::Object(object) => {
+                let inside = object.iter().filter(|(key, _)| !matches!(key.as_str(), "example" | "examples"));
+                inside.for_each(|(key, value)| each(value, &format!("{at}/{}", key.replace('/', "~1")), check));
+            }
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(index, item)| each(item, &format!("{at}/{index}"), check));
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn must_name_each_set_of_words_once_and_compose_nothing() {
+        let document = document(super::super::router::all());
+        let mut sets = std::collections::BTreeMap::new();
+        each(&document, "", &mut |at, value| {
+            assert!(value.get("allOf").is_none(), "{at} has allOf");
+            if let Some(words) = value.get("enum").filter(|words| words.is_array()) {
+                let is_named = at.rsplit_once('/').is_some_and(|(parent, _)| parent == "/components/schemas");
+                assert!(is_named, "{at} has an enumeration without a name");
+                let other = sets.insert(words.to_string(), at.to_owned());
+                assert_eq!(other, None, "{at} has the same words");
+            }
+        });
+        assert!(sets.len() >= 10, "{sets:?}");
+        for name in ["State", "ProblemCode", "Allow", "JobState", "EventType"] {
+            assert!(document["components"]["schemas"][name]["enum"].is_array(), "{name}");
+        }
+    }
+
+    #[test]
+    fn must_say_of_every_object_whether_it_has_other_keys() {
+        let document = document(super::super::router::all());
+        each(&document, "", &mut |at, value| {
+            let is_object = value["type"] == "object"
+                || value["type"].as_array().is_some_and(|words| words.iter().any(|word| word == "object"));
+            assert!(!is_object || value.get("additionalProperties").is_some(), "{at}");
+        });
+        let schemas = &document["components"]["schemas"];
+        for (name, others) in [("TenantManifest", false), ("Tenant", false), ("Policies", true), ("Document", true)] {
+            assert_eq!(schemas[name]["additionalProperties"], others, "{name}");
+        }
+        assert_eq!(schemas["TenantManifest"]["properties"]["quotas"]["additionalProperties"], true);
+    }
+
+    #[test]
+    fn must_take_no_null_for_a_body_and_answer_none_for_what_is_omitted() {
+        let document = document(super::super::router::all());
+        each(&document["paths"], "", &mut |at, value| {
+            if let Some(schema) = value.get("schema") {
+                assert!(schema.get("oneOf").is_none() && !schema["type"].is_array(), "{at} takes null: {schema}");
+            }
+            if let Some(body) = value.get("requestBody") {
+                assert!(body["required"].is_boolean(), "{at}");
+            }
+        });
+        let tenants = &document["paths"]["/v1/tenants/{tenant_id}/suspend"]["post"]["requestBody"];
+        assert_eq!(tenants["required"], false);
+        assert_eq!(document["components"]["schemas"]["Tenant"]["properties"]["display_name"]["type"], "string");
+        assert_eq!(
+            document["components"]["schemas"]["TenantRowList"]["properties"]["next"]["type"],
+            json!(["string", "null"])
+        );
+    }
+
+    #[test]
+    fn must_describe_the_errors_of_every_operation_by_status() {
+        let document = document(super::super::router::all());
+        for route in super::super::router::all() {
+            let responses = &document["paths"][&route.path][route.method.to_lowercase()]["responses"];
+            let mut least = Vec::new();
+            if route.requirement != Requirement::Nothing {
+                least.extend(["400", "401", "429", "500", "503"]);
+            }
+            if matches!(route.requirement, Requirement::Permission(_)) {
+                least.push("403");
+            }
+            if route.path.contains('{') {
+                least.push("404");
+            }
+            if route.method != "GET" {
+                least.extend(["408", "409", "413", "415", "422"]);
+            }
+            if matches!(route.method, "PUT" | "PATCH") {
+                least.extend(["412", "428"]);
+            }
+            for status in least {
+                let response = match responses[status]["$ref"].as_str() {
+                    Some(reference) => document.pointer(reference.trim_start_matches('#')).expect("it is there"),
+                    None => &responses[status],
+                };
+                let content = &response["content"]["application/problem+json"];
+                let examples = content["examples"].as_object();
+                let names = examples.into_iter().flatten().map(|(name, _)| name).collect::<Vec<_>>();
+                assert!(!names.is_empty(), "{} {} does not describe {status}", route.method, route.path);
+                for name in names {
+                    let value = &document["components"]["examples"][name]["value"];
+                    assert_eq!((&value["code"], value["status"].to_string().as_str()), (&json!(name), status));
+                }
+            }
+            assert!(responses.get("default").is_none(), "{}", route.path);
         }
     }
 

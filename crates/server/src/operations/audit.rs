@@ -11,7 +11,7 @@ use tenancy_store::page::{AuditFilter, Listed, LoggedEvent, Page};
 /// the platform.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an invalid cursor, [`Error::Unavailable`].
+/// [`Error::Malformed`] for an invalid cursor, [`Error::Unavailable`].
 pub async fn list(
     tenancy: &Tenancy,
     caller: &Caller,
@@ -41,7 +41,7 @@ pub async fn of_tenant(
 /// tenants, so the caller must be unscoped.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for a scoped caller, [`Error::Invalid`] for an invalid cursor, [`Error::Unavailable`].
+/// [`Error::Forbidden`] for a scoped caller, [`Error::Malformed`] for an invalid cursor, [`Error::Unavailable`].
 pub async fn verify(tenancy: &Tenancy, caller: &Caller, after: Option<String>) -> Result<LogVerification, Error> {
     if !caller.scope().is_all() {
         return Err(Error::Forbidden("only an unscoped key can verify the audit log".to_owned()));

@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Returns a page of the jobs of all tenants that exist for the caller, newest first.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an invalid cursor, [`Error::Unavailable`].
+/// [`Error::Malformed`] for an invalid cursor, [`Error::Unavailable`].
 pub async fn list(tenancy: &Tenancy, caller: &Caller, filter: &JobFilter, page: &Page) -> Result<Listed<Job>, Error> {
     tenancy.store.jobs(caller.scope(), filter, page).await
 }

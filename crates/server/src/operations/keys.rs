@@ -216,7 +216,7 @@ pub async fn find(tenancy: &Tenancy, caller: &Caller, id: &str) -> Result<ApiKey
 /// Returns a page of the keys that exist for the caller, in order of their ids.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an invalid cursor, [`Error::Unavailable`].
+/// [`Error::Malformed`] for an invalid cursor, [`Error::Unavailable`].
 pub async fn list(tenancy: &Tenancy, caller: &Caller, page: &Page) -> Result<Listed<ApiKey>, Error> {
     tenancy.store.api_keys(caller.scope(), page).await
 }

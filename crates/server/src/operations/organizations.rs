@@ -65,7 +65,7 @@ pub async fn by_id(
 /// Returns a page of the organizations that exist for the caller.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an invalid cursor, [`Error::Unavailable`].
+/// [`Error::Malformed`] for an invalid cursor, [`Error::Unavailable`].
 pub async fn list(
     tenancy: &Tenancy,
     caller: &Caller,

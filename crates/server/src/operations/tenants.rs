@@ -98,7 +98,7 @@ pub async fn by_id(tenancy: &Tenancy, caller: &Caller, id: &TenantId) -> Result<
 /// Returns a page of the tenants that exist for the caller.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an invalid cursor, [`Error::Unavailable`].
+/// [`Error::Malformed`] for an invalid cursor, [`Error::Unavailable`].
 pub async fn list(
     tenancy: &Tenancy,
     caller: &Caller,

@@ -17,6 +17,8 @@ use tenancy_core::rules::keys::{self, Rights};
 use tenancy_server::authentication::Requirement;
 use tenancy_server::http::gate::{Gate, gate};
 use tenancy_server::http::key_traffic::Weight;
+use tenancy_server::http::openapi::document;
+use tenancy_server::http::router::all;
 use tenancy_server::tenancy::RequestContext;
 use tenancy_server::token::token_digest;
 use tower::ServiceExt as _;
@@ -28,6 +30,7 @@ on_both!(
     only_a_cached_token_must_start_a_read_before_its_check_and_only_a_valid_one_get_its_answer,
     an_unknown_outcome_must_be_said_also_when_the_key_turns_out_to_be_revoked,
     what_no_database_can_take_must_be_refused_wherever_it_stands,
+    every_wrong_query_parameter_must_be_answered_with_400,
     a_refusal_must_name_every_field_that_is_wrong,
     a_refusal_must_name_every_field_that_is_not_to_be_had,
     a_refusal_must_name_an_id_that_is_not_that_of_its_path,
@@ -39,8 +42,8 @@ async fn what_no_database_can_take_must_be_refused_wherever_it_stands(on: On) {
     for list in ["tenants", "organizations", "jobs", "keys"] {
         let cursor: String = format!("{list}:\0").bytes().map(|byte| format!("{byte:02x}")).collect();
         let answered = house.get(&format!("/v1/{list}?after={cursor}")).await;
-        assert_eq!(answered.status, 422, "{list}: {}", answered.body);
-        assert_eq!(answered.body["errors"][0]["code"], "bad_cursor", "{list}: {}", answered.body);
+        assert_eq!(answered.status, 400, "{list}: {}", answered.body);
+        assert_eq!(answered.body["code"], "malformed", "{list}: {}", answered.body);
     }
     for path in [
         "/v1/tenants?q=%00",
@@ -54,6 +57,59 @@ async fn what_no_database_can_take_must_be_refused_wherever_it_stands(on: On) {
         let answered = house.get(path).await;
         assert_eq!(answered.status, 400, "{path}: {}", answered.body);
     }
+}
+
+/// Returns a value that a parameter with this schema does not take; `None` if it takes any text.
+fn wrong(document: &Value, parameter: &Value) -> Option<&'static str> {
+    let name = parameter["name"].as_str().expect("a name");
+    let schema =
+        if parameter["schema"]["type"] == "array" { &parameter["schema"]["items"] } else { &parameter["schema"] };
+    let is_enumeration = schema["$ref"].as_str().is_some_and(|reference| {
+        document.pointer(reference.trim_start_matches('#')).expect("a schema")["enum"].is_array()
+    });
+    match (name, schema["type"].as_str(), schema["format"].as_str()) {
+        ("after", ..) => Some("nonsense"),
+        ("label", ..) => Some("no-value"),
+        (_, Some("string"), Some("date-time")) => Some("yesterday"),
+        (_, Some("string"), None) => Some(""),
+        (_, Some("integer" | "boolean"), _) => Some("many"),
+        _ if is_enumeration => Some("no-such-word"),
+        (_, other, _) => panic!("{name}: no wrong value of {other:?}"),
+    }
+}
+
+async fn every_wrong_query_parameter_must_be_answered_with_400(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let document = document(all());
+    let mut sent = 0;
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        let filled = path
+            .replace("{tenant_id}", "acme-eu")
+            .replace("{organization_id}", "acme")
+            .replace("{environment}", "prod")
+            .replace("{key_id}", "key_none")
+            .replace("{job_id}", "job_none")
+            .replace("{version}", "1");
+        for (method, operation) in item.as_object().expect("operations").iter() {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            for parameter in parameters.filter(|parameter| parameter["in"] == "query") {
+                let Some(wrong) = wrong(&document, parameter) else { continue };
+                let name = parameter["name"].as_str().expect("a name");
+                let query = format!("{filled}?{name}={wrong}");
+                let answered = house.send(&method.to_uppercase(), &query, &[("if-match", "*")], json!({})).await;
+                let said = (answered.status.as_u16(), answered.body["code"].as_str().unwrap_or_default());
+                assert_eq!(said, (400, "malformed"), "{method} {query}: {}", answered.body);
+                sent += 1;
+            }
+            if operation["security"] != json!([]) {
+                let answered =
+                    house.send(&method.to_uppercase(), &format!("{filled}?nonsense=1"), &[], json!({})).await;
+                assert_eq!(answered.status, 400, "{method} {filled}?nonsense=1: {}", answered.body);
+            }
+        }
+    }
+    assert!(sent > 40, "{sent}");
 }
 
 /// A route behind the gate of reads of tenants.

@@ -78,7 +78,7 @@ impl Store {
     /// have expired and data that a purge has removed are no faults. `after` is `next` of the previous call.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an invalid cursor, [`Error::Unavailable`].
+    /// [`Error::Malformed`] for an invalid cursor, [`Error::Unavailable`].
     pub async fn verify_log(&self, after: Option<String>) -> Result<LogVerification, Error> {
         let mut place = Place::read(&Page { after, ..Page::default() })?;
         let (floor, head) = self.floor_and_head().await?;

@@ -141,7 +141,7 @@ impl Store {
     /// Lists the tenants within a scope, in order of their ids.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an invalid cursor, [`Error::Unavailable`] when the database cannot be reached.
+    /// [`Error::Malformed`] for an invalid cursor, [`Error::Unavailable`] when the database cannot be reached.
     pub async fn tenants(&self, scope: &Scope, filter: &TenantFilter, page: &Page) -> Result<Listed<Tenant>, Error> {
         let after = place("tenants", page)?;
         let lead = match scope {

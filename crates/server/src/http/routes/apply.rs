@@ -11,8 +11,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::Value;
 use std::sync::Arc;
-use tenancy_api::applied::{Applied as AppliedView, AppliedDocument, Difference as DifferenceView};
-use tenancy_api::problem::ProblemError;
+use tenancy_api::applied::Applied as AppliedView;
+use tenancy_api::document::Document;
+use tenancy_api::schema;
 use tenancy_core::permission::Operation;
 
 /// Applies manifests.
@@ -33,13 +34,14 @@ use tenancy_core::permission::Operation;
     params(
         ("dry_run" = Option<bool>, Query, description = "If `true`, write nothing and return what would change."),
         ("partial" = Option<bool>, Query, description = "If `true`, write the other documents if some are refused."),
-        ("allow" = Option<Vec<String>>, Query,
+        ("allow" = Option<Vec<schema::Allow>>, Query,
             description = "Kinds of gated changes to allow. A gated change can destroy data."),
     ),
-    request_body(description = "Documents of kind Organization or Tenant. A list, or a document of kind List with `items`, stands for its items.", content(
-        (String = "application/yaml",
-            example = "kind: Organization\norganization_id: acme\n---\nkind: Tenant\ntenant_id: acme-eu\norganization_id: acme\nregion: eu-west-1\n"),
-        (Vec<Object> = "application/json",
+    request_body(description = "Documents of kind Organization or Tenant. A list, or a document of kind List with `items`, stands for its items. YAML documents can also be separated by `---`.", content(
+        (Vec<Document> = "application/yaml",
+            example = json!([{"kind": "Organization", "organization_id": "acme"},
+                {"kind": "Tenant", "tenant_id": "acme-eu", "organization_id": "acme", "region": "eu-west-1"}])),
+        (Vec<Document> = "application/json",
             example = json!([{"kind": "Organization", "organization_id": "acme"}])),
     )),
     responses((status = 200, body = AppliedView)),
@@ -70,6 +72,3 @@ fn in_progress() -> Problem {
     let detail = "This key is applying another file. Wait until that request is answered, then send this one again.";
     Problem::Http(StatusCode::TOO_MANY_REQUESTS, "apply_in_progress", detail.to_owned())
 }
-
-/// Schemas of the results, for the OpenAPI document.
-pub type Schemas = (AppliedDocument, DifferenceView, ProblemError);

@@ -12,6 +12,7 @@ use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::event::AuditEvent as EventView;
 use tenancy_api::list::List;
+use tenancy_api::schema;
 use tenancy_api::verification::LogVerification as VerificationView;
 use tenancy_core::Error;
 use tenancy_core::event::EventType;
@@ -24,7 +25,7 @@ use tenancy_store::page::{AuditFilter, Page};
 #[utoipa::path(
     get, path = "/v1/audit", tag = "audit", operation_id = "list_audit",
     params(
-        ("event_type" = Option<Vec<String>>, Query,
+        ("event_type" = Option<Vec<schema::EventType>>, Query,
             description = "Only events of these types. Repeat the parameter, or separate types with commas."),
         ("correlation_id" = Option<String>, Query, description = "Only events with this correlation id."),
         ("actor" = Option<String>, Query,
@@ -32,7 +33,7 @@ use tenancy_store::page::{AuditFilter, Page};
         ("organization_id" = Option<String>, Query, description = "Only events of tenants of this organization."),
         ("since" = Option<String>, Query, description = "Only events at this time or later."),
         ("until" = Option<String>, Query, description = "Only events before this time."),
-        ("order" = Option<String>, Query,
+        ("order" = Option<schema::Order>, Query,
             description = "`asc` for oldest first, or `desc` for newest first. Defaults to `asc`."),
         ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
         ("after" = Option<String>, Query,
@@ -63,14 +64,14 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, mut query: 
     get, path = "/v1/tenants/{tenant_id}/audit", tag = "audit", operation_id = "list_tenant_audit",
     params(
         ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
-        ("event_type" = Option<Vec<String>>, Query,
+        ("event_type" = Option<Vec<schema::EventType>>, Query,
             description = "Only events of these types. Repeat the parameter, or separate types with commas."),
         ("correlation_id" = Option<String>, Query, description = "Only events with this correlation id."),
         ("actor" = Option<String>, Query,
             description = "Only events that this actor caused, such as `user:key_…` or `system:jobs`."),
         ("since" = Option<String>, Query, description = "Only events at this time or later."),
         ("until" = Option<String>, Query, description = "Only events before this time."),
-        ("order" = Option<String>, Query,
+        ("order" = Option<schema::Order>, Query,
             description = "`asc` for oldest first, or `desc` for newest first. Defaults to `asc`."),
         ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
         ("after" = Option<String>, Query,

@@ -3,7 +3,7 @@
 mod shape;
 
 use self::shape::{Schemas, escape, pretty, prose};
-use crate::http::openapi;
+use crate::http::openapi::{self, TAGS};
 use crate::http::respond::bytes;
 use axum::http::header::{CONTENT_SECURITY_POLICY, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
@@ -47,21 +47,6 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;mar
     overflow-wrap:break-word}td:first-child{white-space:nowrap}.q{color:#5b6b7a}\
     @media(max-width:600px){tr,td{display:block;padding:0}td:first-child{white-space:normal}tr{margin:.4rem 0}}";
 
-/// Order of the tags on the page: most used first, those about the server itself last.
-const TAGS: [&str; 11] = [
-    "tenants",
-    "environments",
-    "versions",
-    "lifecycle",
-    "jobs",
-    "organizations",
-    "apply",
-    "audit",
-    "keys",
-    "health",
-    "docs",
-];
-
 /// Order of the methods on a path.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
@@ -89,7 +74,7 @@ fn html(document: &Value) -> String {
 }
 
 /// Returns the routes of each tag, in the order of the tags.
-fn by_tag(document: &Value, schemas: &Schemas) -> Vec<(String, String)> {
+fn by_tag<'a>(document: &'a Value, schemas: &Schemas<'a>) -> Vec<(String, String)> {
     let mut tags = Vec::<(String, String)>::new();
     for (path, item) in object(&document["paths"]) {
         let mut operations: Vec<_> = object(item).collect();
@@ -104,12 +89,12 @@ fn by_tag(document: &Value, schemas: &Schemas) -> Vec<(String, String)> {
         }
     }
     // An unknown tag comes before those about the server itself.
-    let place = |tag: &str| TAGS.iter().position(|known| *known == tag).unwrap_or(TAGS.len() - 2);
+    let place = |tag: &str| TAGS.iter().position(|(known, _)| *known == tag).unwrap_or(TAGS.len() - 2);
     tags.sort_by_key(|(tag, _)| place(tag));
     tags
 }
 
-fn operation_html(method: &str, path: &str, operation: &Value, schemas: &Schemas) -> String {
+fn operation_html<'a>(method: &str, path: &str, operation: &'a Value, schemas: &Schemas<'a>) -> String {
     let text = |value: &Value| prose(value.as_str().unwrap_or_default());
     let mut shown = format!(
         "<details><summary><b class=m>{method}</b><code>{}</code> <span class=q>{}</span></summary><div>",
@@ -137,6 +122,7 @@ fn operation_html(method: &str, path: &str, operation: &Value, schemas: &Schemas
         }
     }
     for (status, response) in object(&operation["responses"]) {
+        let response = schemas.response(response);
         let (status, what) = (escape(status), text(&response["description"]));
         let _ = write!(shown, "<p>Answers <b>{status}</b> <span class=q>{what}</span>");
         for content in object(&response["content"]).map(|(_, content)| content) {
@@ -171,7 +157,7 @@ mod tests {
     #[test]
     fn must_begin_with_tenants_and_end_with_the_server_itself() {
         let page = page();
-        let places: Vec<_> = TAGS.iter().map(|tag| page.find(&format!("<h2 id=\"tag-{tag}\">"))).collect();
+        let places: Vec<_> = TAGS.iter().map(|(tag, _)| page.find(&format!("<h2 id=\"tag-{tag}\">"))).collect();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
         assert_eq!(page.matches("<h2 id=\"tag-").count(), TAGS.len() + 1, "every tag has its place");
     }

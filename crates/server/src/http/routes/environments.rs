@@ -18,6 +18,7 @@ use std::sync::Arc;
 use tenancy_api::document::{DecidedOn, EnvironmentManifest};
 use tenancy_api::environment::Environment as EnvironmentView;
 use tenancy_api::list::List;
+use tenancy_api::schema;
 use tenancy_api::written::Written as WrittenView;
 
 /// Lists the environments of a tenant, in order of their names.
@@ -69,7 +70,7 @@ pub async fn get(
     params(
         ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
         ("environment" = String, Path, description = "Name of the environment, or its `env_id`."),
-        ("allow" = Option<Vec<String>>, Query,
+        ("allow" = Option<Vec<schema::Allow>>, Query,
             description = "Kinds of gated changes to allow. A gated change can destroy data."),
     ),
     request_body = EnvironmentManifest,
@@ -92,7 +93,7 @@ pub async fn put(
     params(
         ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
         ("environment" = String, Path, description = "Name of the environment, or its `env_id`."),
-        ("allow" = Option<Vec<String>>, Query,
+        ("allow" = Option<Vec<schema::Allow>>, Query,
             description = "Kinds of gated changes to allow. A gated change can destroy data."),
     ),
     request_body(content = Object, content_type = "application/merge-patch+json", example = json!({"retention_days": 90})),
@@ -112,7 +113,7 @@ pub async fn patch(
     params(
         ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
         ("environment" = String, Path, description = "Name of the environment, or its `env_id`."),
-        ("allow" = Option<Vec<String>>, Query,
+        ("allow" = Option<Vec<schema::Allow>>, Query,
             description = "Kinds of gated changes to allow. A gated change can destroy data."),
     ),
     request_body(content = Option<DecidedOn>),

@@ -19,7 +19,7 @@ use tenancy_core::Error;
 use tenancy_store::DatabaseHealth;
 
 /// Returns 200 while the process runs.
-#[utoipa::path(get, path = "/healthz", tag = "health", operation_id = "healthz", responses((status = 200, body = Object)))]
+#[utoipa::path(get, path = "/healthz", tag = "health", operation_id = "healthz", responses((status = 200, body = Health)))]
 pub async fn healthz() -> Result<Response, Problem> {
     json(&Health { status: Health::OK.to_owned() })
 }
@@ -30,7 +30,7 @@ pub async fn healthz() -> Result<Response, Problem> {
 /// but no longer declared.
 #[utoipa::path(
     get, path = "/readyz", tag = "health", operation_id = "readyz",
-    responses((status = 200, body = Object), (status = 503, body = Object)),
+    responses((status = 200, body = Readiness), (status = 503, body = Readiness)),
 )]
 pub async fn readyz(State(server): State<Arc<Server>>) -> Result<Response, Problem> {
     let wrong = |error: Error| DatabaseHealth { wrong: vec![error.to_string()], ..DatabaseHealth::default() };

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tenancy_api::document::Cancellation;
 use tenancy_api::job::Job as JobView;
 use tenancy_api::list::List;
+use tenancy_api::schema;
 use tenancy_core::Error;
 use tenancy_core::document;
 use tenancy_core::hold::MAX_REASON_LENGTH_BYTES;
@@ -29,7 +30,7 @@ use tenancy_store::page::{JobFilter, Page};
 #[utoipa::path(
     get, path = "/v1/jobs", tag = "jobs", operation_id = "list_jobs",
     params(
-        ("state" = Option<Vec<String>>, Query,
+        ("state" = Option<Vec<schema::JobState>>, Query,
             description = "Only jobs in one of these states. Repeat the parameter, or separate states with commas."),
         ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
         ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
@@ -53,7 +54,7 @@ pub async fn list(State(server): State<Arc<Server>>, By(caller): By, query: Quer
     get, path = "/v1/tenants/{tenant_id}/jobs", tag = "jobs", operation_id = "list_tenant_jobs",
     params(
         ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
-        ("state" = Option<Vec<String>>, Query,
+        ("state" = Option<Vec<schema::JobState>>, Query,
             description = "Only jobs in one of these states. Repeat the parameter, or separate states with commas."),
         ("limit" = Option<u64>, Query, description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
         ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),

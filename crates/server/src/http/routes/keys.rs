@@ -19,6 +19,7 @@ use std::sync::Arc;
 use tenancy_api::document::{KeyRequest, KeyRevocation, KeyRotation};
 use tenancy_api::key::{Key as KeyView, NewKey as NewKeyView, WhoAmI as WhoAmIView};
 use tenancy_api::list::List;
+use tenancy_api::schema;
 use tenancy_core::Error;
 use tenancy_core::apikey::ApiKey;
 use tenancy_core::gated_change::LAST_ADMIN_KEY;
@@ -81,7 +82,7 @@ pub async fn get(
     delete, path = "/v1/keys/{key_id}", tag = "keys", operation_id = "revoke_key",
     params(
         ("key_id" = String, Path, description = "Id of the key."),
-        ("allow" = Option<Vec<String>>, Query,
+        ("allow" = Option<Vec<schema::Allow>>, Query,
             description = "`last-admin-key` allows to revoke the last admin key. Only `tenancy db key` on the machine \
                 of the server then creates another."),
     ),

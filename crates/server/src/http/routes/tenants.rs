@@ -17,6 +17,7 @@ use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::document::TenantManifest;
 use tenancy_api::list::List;
+use tenancy_api::schema;
 use tenancy_api::tenant::{Tenant as TenantView, TenantRow, etag};
 use tenancy_api::written::Written as WrittenView;
 use tenancy_core::Error;
@@ -30,10 +31,10 @@ use tenancy_store::page::TenantFilter;
 #[utoipa::path(
     get, path = "/v1/tenants", tag = "tenants", operation_id = "list_tenants",
     params(
-        ("state" = Option<Vec<String>>, Query,
+        ("state" = Option<Vec<schema::State>>, Query,
             description = "Only tenants in one of these states. Repeat the parameter, or separate states with commas."),
         ("region" = Option<String>, Query, description = "Only tenants with this home region."),
-        ("profile" = Option<String>, Query, description = "Only tenants with this profile."),
+        ("profile" = Option<schema::Profile>, Query, description = "Only tenants with this profile."),
         ("organization_id" = Option<String>, Query, description = "Only tenants of this organization."),
         ("label" = Option<Vec<String>>, Query,
             description = "Only tenants with this label, as `key=value`. Repeat it to require several labels."),
@@ -96,7 +97,7 @@ fn labels(query: &mut Query) -> Result<Vec<(String, String)>, Error> {
 #[utoipa::path(
     post, path = "/v1/tenants", tag = "tenants", operation_id = "register_tenant",
     params(
-        ("allow" = Option<Vec<String>>, Query,
+        ("allow" = Option<Vec<schema::Allow>>, Query,
             description = "Kinds of gated changes to allow. For a new tenant: `unknown-keys`, for keys that look misspelt."),
     ),
     request_body = TenantManifest,
@@ -128,7 +129,7 @@ pub async fn get(
     put, path = "/v1/tenants/{tenant_id}", tag = "tenants", operation_id = "put_tenant",
     params(
         ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
-        ("allow" = Option<Vec<String>>, Query,
+        ("allow" = Option<Vec<schema::Allow>>, Query,
             description = "Kinds of gated changes to allow. A gated change can destroy data."),
     ),
     request_body = TenantManifest,
@@ -150,7 +151,7 @@ pub async fn put(
     patch, path = "/v1/tenants/{tenant_id}", tag = "tenants", operation_id = "patch_tenant",
     params(
         ("tenant_id" = String, Path, description = "Id of the tenant, or an alias as `kind:value`."),
-        ("allow" = Option<Vec<String>>, Query,
+        ("allow" = Option<Vec<schema::Allow>>, Query,
             description = "Kinds of gated changes to allow. A gated change can destroy data."),
     ),
     request_body(content = Object, content_type = "application/merge-patch+json", example = json!({"quotas": {"apiRateLimit": 400}})),

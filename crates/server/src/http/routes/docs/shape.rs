@@ -7,12 +7,20 @@ use std::fmt::Write as _;
 /// The schemas of the document.
 pub struct Schemas<'a> {
     named: &'a Value,
+    responses: &'a Value,
 }
 
 impl<'a> Schemas<'a> {
     /// Takes the schemas of an OpenAPI document.
     pub fn of(document: &'a Value) -> Self {
-        Self { named: &document["components"]["schemas"] }
+        let components = &document["components"];
+        Self { named: &components["schemas"], responses: &components["responses"] }
+    }
+
+    /// Returns a response itself, if it is a reference.
+    pub fn response(&self, response: &'a Value) -> &'a Value {
+        let name = response["$ref"].as_str().and_then(|target| target.strip_prefix("#/components/responses/"));
+        name.map_or(response, |name| &self.responses[name])
     }
 
     /// Renders all schemas, each with an anchor.
@@ -25,7 +33,11 @@ impl<'a> Schemas<'a> {
                 shown,
                 "<details><summary><code>{name}</code> <span class=q>{}</span></summary><div id=\"{name}\">{}",
                 prose(schema["description"].as_str().unwrap_or_default()),
-                self.properties(schema)
+                if schema["enum"].is_array() {
+                    format!("<p>{}</p>", self.name_of(schema))
+                } else {
+                    self.properties(schema)
+                }
             );
             if let Some(example) = schema.get("example") {
                 let _ = write!(shown, "<p>For example</p>{}", pretty(example));
@@ -44,6 +56,9 @@ impl<'a> Schemas<'a> {
         if let Some(words) = schema["enum"].as_array() {
             let words = words.iter().filter_map(Value::as_str).map(|word| format!("<code>{}</code>", escape(word)));
             return words.collect::<Vec<_>>().join(" or ");
+        }
+        if let Some(word) = schema["const"].as_str() {
+            return format!("<code>{}</code>", escape(word));
         }
         if let Some(several) = schema["oneOf"].as_array().or(schema["anyOf"].as_array()) {
             let names: Vec<_> = several.iter().map(|one| self.name_of(one)).collect();
