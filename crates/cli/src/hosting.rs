@@ -201,7 +201,8 @@ pub async fn make_key(store: &Store, config: &Config, name: &str, role: Role, pa
 pub async fn reached(database: &Database) -> Result<(), Failure> {
     let Err(unreached) = database.reach().await else { return Ok(()) };
     let exit = if unreached.is_refused { Exit::Refused } else { Exit::NoServer };
-    let failure = Failure::new(exit, format!("the database cannot be reached: {unreached}"));
+    let what = if unreached.is_refused { "used" } else { "reached" };
+    let failure = Failure::new(exit, format!("the database cannot be {what}: {unreached}"));
     if let Some(next) = unreached.next {
         return Err(failure.and(next));
     }

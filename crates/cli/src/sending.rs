@@ -51,7 +51,12 @@ impl Client {
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         let why = innermost(error);
         let message = format!("no server answers at {} ({}): {why}", self.url(), self.found_by());
-        Failure::new(Exit::NoServer, message).and_type(&self.server.helps)
+        let failure = Failure::new(Exit::NoServer, message);
+        if why.contains("UnknownIssuer") {
+            let next = "set SSL_CERT_FILE to a file with the certificate of the authority that issued the server's certificate";
+            return failure.and(next);
+        }
+        failure.and_type(&self.server.helps)
     }
 }
 

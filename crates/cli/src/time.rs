@@ -7,9 +7,13 @@ use std::time::Duration;
 /// Formats the time since `then` in one unit: `12s`, `3m`, `5h`, `8d`. A future time is formatted as `in 5h`.
 pub fn age(then: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(then).as_secs();
-    // A future time is the end of a grace period, a hold or a key. One minute is added so that 14 days, set a moment
-    // ago, are not shown as 13.
-    if seconds < 0 { format!("in {}", span_text(seconds.abs() + 60)) } else { span_text(seconds) }
+    if seconds >= 0 {
+        return span_text(seconds);
+    }
+    // A future time is the end of a grace period, a hold or a key. A second or, from an hour on, a minute is added, so that 14 days,
+    // set a moment ago, are not shown as 13.
+    let left = seconds.abs();
+    format!("in {}", span_text(left + if left < 3_540 { 1 } else { 60 }))
 }
 
 fn span_text(seconds: i64) -> String {

@@ -104,7 +104,7 @@ pub enum Error {
     #[error("concurrent changes prevented this change, and nothing was written: try again in a second")]
     Overtaken,
     /// The database cannot be reached, or its disk is full. Nothing was written.
-    #[error("the database cannot be reached, or its disk is full; nothing was written: try again")]
+    #[error("the database cannot be reached, is read-only, or its disk is full; nothing was written: try again")]
     Unavailable,
     /// The SQLite file was deleted or replaced while it is open. What is written to it is lost.
     #[error(

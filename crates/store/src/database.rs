@@ -56,6 +56,7 @@ pub struct Unreached {
 /// Checks the path of a SQLite file.
 fn sqlite_path(path: &str) -> Result<Database, String> {
     let wrong = match path {
+        _ if path.starts_with("//") => "a path has no // at its beginning".to_owned(),
         ":memory:" => "a database in memory is lost when the process ends".to_owned(),
         _ if path.contains('?') => {
             "options after the path of a SQLite file (?…) are not supported, and a path with a question mark is not, \
@@ -247,6 +248,7 @@ mod tests {
             ("'postgres://u:zz-secret@h/d'", "quotation mark"),
             ("  ", "is empty"),
             ("sqlite:", "sqlite:PATH"),
+            ("sqlite://u:zz-secret@h/d", "no // at its beginning"),
             ("sqlite::memory:", "in memory"),
             ("sqlite:t.db?mode=rwc", "options"),
             ("sqlite:/", "is a directory"),

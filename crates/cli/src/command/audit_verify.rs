@@ -41,12 +41,15 @@ fn shown(all: &LogVerification, format: Format) -> Result<Exit, Failure> {
         Format::Json => write_data(&yaml::json(&value)?)?,
         Format::Yaml => write_data(&yaml::yaml(&value)?)?,
         Format::Table | Format::Wide | Format::Name => {
-            say(&format!("verified: {} events in {} seals; {} expired", all.events, all.seals, all.expired))?;
+            let how = if all.fault.is_none() { "verified" } else { "verified before the fault" };
+            say(&format!("{how}: {} events in {} seals; {} expired", all.events, all.seals, all.expired))?;
             let unsealed = all.position - all.sealed_position;
-            say(&format!(
-                "sealed up to position {}; {unsealed} later positions are not sealed yet",
-                all.sealed_position
-            ))?;
+            if all.fault.is_none() {
+                say(&format!(
+                    "sealed up to position {}; {unsealed} later positions are not sealed yet",
+                    all.sealed_position
+                ))?;
+            }
             if !all.digest.is_empty() {
                 say(&format!("digest of the last seal: {}", all.digest))?;
             }

@@ -189,6 +189,12 @@ async fn check(database: &Database) -> Result<Exit, Failure> {
 async fn key(given: Key) -> Result<Exit, Failure> {
     let config = given.place.config()?;
     let database = config.database().map_err(bad_config)?;
+    if let Database::Sqlite(file) = &database
+        && !file.exists()
+    {
+        let message = format!("there is no database at {}", file.display());
+        return Err(Failure::refused(message).and(format!("run {} with the same options", command("db migrate"))));
+    }
     reached(&database).await?;
     let store = database.open().await.map_err(of_database)?;
     let made = make_key(&store, &config, &given.name, Role::Admin, "db").await;

@@ -31,8 +31,8 @@ pub async fn backup(given: Backup) -> Result<Exit, Failure> {
     let file = given.file;
     if matches!(database, Database::Postgres(_)) {
         say(&for_postgres(&file))?;
-        remark("no backup was made: PostgreSQL has its own tools for this, run the commands above");
-        return Ok(Exit::Done);
+        let message = "no backup was made: PostgreSQL has its own tools for this";
+        return Err(Failure::refused(message).and("run the commands above"));
     }
     let to = file.clone();
     let done = tokio::task::spawn_blocking(move || database.backup(&to)).await;

@@ -111,10 +111,11 @@ async fn all(client: &Client, given: &Export, writer: &mut Writer, left_out: &mu
     match &given.organization {
         Some(name) => left_out.organization(&client.get(&["organizations", name]).await?, writer)?,
         None => {
-            let mut write = |items: Vec<Received<Organization>>| {
-                items.iter().try_for_each(|item| left_out.organization(item, writer))
-            };
-            organizations.pages(client, |items| write(items).map(|()| true)).await?;
+            // Rows of the list do not contain holds.
+            let rows: Vec<Received<Organization>> = organizations.all(client).await?;
+            for row in &rows {
+                left_out.organization(&client.get(&["organizations", &row.value.organization_id]).await?, writer)?;
+            }
         }
     }
     // Rows of the list do not contain environments. Tenants are read one after the other, so that an export does not

@@ -6,11 +6,11 @@ use crate::failure::Failure;
 use crate::kinds::{JOBS, TENANTS};
 use crate::naming;
 use crate::output::{Format, Output, one, one_of};
-use crate::program::command;
+use crate::program::{command, quoted};
 use crate::progress::Progress;
 use crate::terminal::{plain, say};
 use crate::waiting::{MAX_TIMEOUT_SECONDS, Patience, Settled, settle, why};
-use crate::wire::{Job, Received};
+use crate::wire::{Job, Received, Tenant};
 use clap::{Args, ValueEnum, value_parser};
 use std::time::Duration;
 use tenancy_api::Word;
@@ -83,6 +83,19 @@ pub async fn run(client: &Client, given: Wait) -> Result<Exit, Failure> {
     }
 }
 
+/// Fails for a tenant that does not come back by itself: it is purged, or archived before the state is reached.
+fn out_of_service_for_good(tenant: &Tenant, reached: bool) -> Result<(), Failure> {
+    let id = &tenant.row.tenant_id;
+    if tenant.row.purged_at.is_some() {
+        return Err(Failure::refused(format!("{id} is purged: its data is destroyed, and its id stays taken")));
+    }
+    let is_archived = tenant.row.state.as_str() == State::Archived.as_str() && tenant.open_job.is_none();
+    match is_archived && !reached {
+        true => Err(Failure::refused(format!("{id} is Archived")).and_type(&format!("undelete {}", quoted(id)))),
+        false => Ok(()),
+    }
+}
+
 async fn for_tenant(client: &Client, name: &str, given: &Wait, deadline: Instant) -> Result<Exit, Failure> {
     let progress = Progress::of(1);
     let mut is_reason_printed = false;
@@ -93,6 +106,9 @@ async fn for_tenant(client: &Client, name: &str, given: &Wait, deadline: Instant
             None => settled.standing().is_reached(),
         };
         let over = settled.failed.is_some() || settled.timed_out;
+        if !over && given.state.is_none_or(|state| state != State::Archived) {
+            out_of_service_for_good(&settled.tenant.value, reached).inspect_err(|_| progress.finish())?;
+        }
         if over || reached {
             progress.finish();
             let line = settled.verdict(given.timeout)?;
