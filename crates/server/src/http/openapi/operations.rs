@@ -101,8 +101,10 @@ fn body(operation: &mut Value) {
     if operation.get("requestBody").is_none() {
         return;
     }
-    let nulls = inside(operation, "/requestBody/content").map(|(_, content)| without_null(&mut content["schema"]));
-    let is_optional = nulls.fold(false, |any, null| any || null);
+    let mut is_optional = false;
+    for (_, content) in inside(operation, "/requestBody/content") {
+        is_optional |= without_null(&mut content["schema"]);
+    }
     operation["requestBody"]["required"] = json!(!is_optional);
 }
 
