@@ -42,7 +42,7 @@ assert isinstance(patched, WrittenTenant) and patched.version == tenant.version 
 suspended = suspend_tenant.sync("acme-py", client=client)
 assert isinstance(suspended, Accepted) and suspended.tenant.holds[0].hold == "operator", suspended
 
-listed = list_tenants.sync(client=client, state=State.DRAFT, limit=10)
+listed = list_tenants.sync(client=client, state=[State.DRAFT], limit=10)
 assert isinstance(listed, TenantRowList) and all(row.state is State.DRAFT for row in listed.items), listed
 
 missing = get_tenant.sync("no-such-tenant", client=client)

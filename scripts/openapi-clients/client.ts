@@ -41,7 +41,7 @@ must(patched.data?.version === tenant.version + 1, JSON.stringify(patched.error)
 const suspended = await client.POST("/v1/tenants/{tenant_id}/suspend", { params: { path } });
 must(suspended.data?.tenant.holds[0]?.hold === "operator", JSON.stringify(suspended.error));
 
-const list = await client.GET("/v1/tenants", { params: { query: { state: "Draft", limit: 10 } } });
+const list = await client.GET("/v1/tenants", { params: { query: { state: ["Draft"], limit: 10 } } });
 must(list.data !== undefined && list.data.items.every((row) => row.state === "Draft"), "a list");
 
 const missing = await client.GET("/v1/tenants/{tenant_id}", { params: { path: { tenant_id: "no-such-tenant" } } });
