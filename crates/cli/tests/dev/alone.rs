@@ -72,7 +72,7 @@ fn must_help_without_a_server() {
 #[test]
 fn must_restrict_contexts_to_their_owner() {
     let shell = Shell::new();
-    let add = ["context", "add", "prod", "https://tenancy.example.com"];
+    let add = ["context", "add", "prod", "https://tenancy.example.com", "--no-check"];
     assert_eq!(shell.run_with(&add, &[("TENANCY_TOKEN", "tnc_secret")], None).code, 0);
     assert_eq!(mode(&shell.path(".config/tenancy/config.toml")), 0o600);
     let list = shell.good("context list");

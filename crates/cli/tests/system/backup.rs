@@ -114,7 +114,7 @@ fn must_print_commands_that_back_up_and_restore_postgresql() {
     agree::at_rest(&mut client);
     let kept = newest(&mut client);
     let said = place.run(&["db", "backup", "a copy.dump"]);
-    assert!(said.code == 0 && said.err.contains("no backup was made"), "{said:?}");
+    assert!(said.code == 1 && said.err.contains("no backup was made"), "{said:?}");
     assert!(said.out.contains("pg_basebackup") && !said.out.contains(&database.url()), "{}", said.out);
     let (of_one, _) = said.out.split_once("\n\n").expect("two ways");
     let (dump, restore) = of_one.split_once("# Restore").expect("two steps");
