@@ -141,11 +141,7 @@ async fn all(client: &Client, given: &Export, writer: &mut Writer, left_out: &mu
 /// Checks that the key reads every field in full. Applying an incomplete manifest would remove what it does not have.
 ///
 /// # Errors
-/// Fails if the key is scoped or can only read.
-/// Checks that the key reads every field in full.
-///
-/// # Errors
-/// Fails if it does not, or if the request fails.
+/// Fails if the key is scoped or can only read, or if the request fails.
 pub async fn must_see_everything(client: &Client) -> Result<(), Failure> {
     let key: Received<WhoAmI<'static>> = client.get(&["whoami"]).await?;
     let WhoAmI { name, role, scope, .. } = &key.value;

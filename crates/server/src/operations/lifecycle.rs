@@ -35,9 +35,7 @@ impl Command for Suspend {
         context: &mut DecisionContext,
     ) -> Result<Decided<Written>, Error> {
         let suspension = Suspension::read(&tenancy.declared, &self.document, context.now)?;
-        let snapshot = tenants::find(tenancy, caller, &self.tenant).await?;
-        let (version, counter) = (snapshot.tenant.terms.version, snapshot.tenant.facts.counter);
-        self.precondition.check_whole(None, version, counter)?;
+        let snapshot = find(tenancy, caller, &self.tenant, &self.precondition).await?;
         Ok(changed(suspend(&tenancy.declared, &snapshot, &suspension, context)?))
     }
 }
@@ -62,9 +60,7 @@ impl Command for Activate {
         caller: &Caller,
         context: &mut DecisionContext,
     ) -> Result<Decided<Written>, Error> {
-        let snapshot = tenants::find(tenancy, caller, &self.tenant).await?;
-        let (version, counter) = (snapshot.tenant.terms.version, snapshot.tenant.facts.counter);
-        self.precondition.check_whole(None, version, counter)?;
+        let snapshot = find(tenancy, caller, &self.tenant, &self.precondition).await?;
         match activate(&tenancy.declared, &snapshot, self.hold.as_deref(), context) {
             Err(Error::NotNow(why)) => {
                 Err(released_before(tenancy, caller, &snapshot, self.hold.as_deref(), why).await)
@@ -92,9 +88,7 @@ impl Command for PurgeEarly {
         caller: &Caller,
         context: &mut DecisionContext,
     ) -> Result<Decided<Written>, Error> {
-        let snapshot = tenants::find(tenancy, caller, &self.tenant).await?;
-        let (version, counter) = (snapshot.tenant.terms.version, snapshot.tenant.facts.counter);
-        self.precondition.check_whole(None, version, counter)?;
+        let snapshot = find(tenancy, caller, &self.tenant, &self.precondition).await?;
         Ok(changed(purge_early(&tenancy.declared, &snapshot, context)?))
     }
 }
@@ -134,6 +128,18 @@ impl Command for Request {
     }
 }
 
+/// Loads the tenant of an action that requires no version, and checks the precondition against all of its ETag.
+async fn find(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    tenant: &str,
+    precondition: &Precondition,
+) -> Result<TenantSnapshot, Error> {
+    let snapshot = tenants::find(tenancy, caller, tenant).await?;
+    precondition.check_whole(None, snapshot.tenant.terms.version, snapshot.tenant.facts.counter)?;
+    Ok(snapshot)
+}
+
 /// Number of releases that are searched for the hold, the newest first.
 const RELEASES_SEARCHED: usize = 20;
 
@@ -145,7 +151,9 @@ async fn released_before(
     hold: Option<&str>,
     why: String,
 ) -> Error {
-    let Some(kind) = hold.filter(|kind| !snapshot.holds.iter().any(|hold| hold.kind == **kind)) else {
+    let stands = |kind: &str| snapshot.holds.iter().any(|hold| hold.kind == kind);
+    let is_purged = snapshot.tenant.facts.purged_at.is_some();
+    let Some(kind) = hold.filter(|kind| !is_purged && !stands(kind)) else {
         return Error::NotNow(why);
     };
     let filter = AuditFilter {
@@ -156,7 +164,9 @@ async fn released_before(
     };
     let newest = Page { after: None, limit: RELEASES_SEARCHED };
     let released = match audit::list(tenancy, caller, &filter, &newest).await {
-        Ok(events) => events.items.into_iter().find(|logged| logged.event.payload["hold"] == *kind),
+        Ok(events) => {
+            events.items.into_iter().find(|logged| logged.event.payload.get("hold").is_some_and(|hold| hold == kind))
+        }
         Err(error) => return error,
     };
     Error::NotNow(match released {
