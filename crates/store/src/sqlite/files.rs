@@ -59,6 +59,11 @@ impl Files {
         self.gone.load(Ordering::Relaxed)
     }
 
+    /// Replaces the error of an access that failed with [`Error::DatabaseGone`] if the files are gone.
+    pub fn reason_for(&self, error: Error) -> Error {
+        if matches!(error, Error::Unavailable) && self.are_gone() { Error::DatabaseGone } else { error }
+    }
+
     /// Fails if the files are gone. Checks them if the last check is a while ago.
     pub fn check(&self) -> Result<(), Error> {
         let is_due = self.checked.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= EVERY;

@@ -79,7 +79,7 @@ impl Sqlite {
             .name(THREAD.to_owned())
             .spawn(move || writer.run())
             .map_err(|error| Error::Internal(error.to_string()))?;
-        let readers = Arc::new(Readers::new(path));
+        let readers = Arc::new(Readers::new(path, Arc::clone(&files)));
         let statements = Statements {
             rows: keyed::statements(ROWS, Dialect::Sqlite),
             snapshot: keyed::statements(snapshot::reads(), Dialect::Sqlite),

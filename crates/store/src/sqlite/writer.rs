@@ -171,7 +171,7 @@ impl Writer {
     }
 
     fn batch(&mut self, members: Vec<Waiting>) {
-        match self.commit(&members) {
+        match self.commit(&members).map_err(|error| self.files.reason_for(error)) {
             Ok((judgement, first)) => self.intake.tell(members, judgement, first),
             // One member caused the error: commit each alone, so that only that member fails. If the file cannot be
             // written, no member is the cause, and each retry would wait for the file again.
