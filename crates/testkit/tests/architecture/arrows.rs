@@ -1,4 +1,4 @@
-//! Allowed dependencies between crates: cli → server → store → core, and api → core.
+//! Allowed dependencies between crates: cli → server → store → vault → core, and client → api → core.
 
 use toml::{Table, Value};
 
@@ -6,12 +6,14 @@ use crate::assert_none;
 use crate::source::{crates, read};
 
 /// Our crates that each crate lists in `[dependencies]`, and no others. Add a new crate here.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("core", &[]),
     ("api", &["tenancy-core"]),
-    ("store", &["tenancy-core"]),
-    ("server", &["tenancy-api", "tenancy-core", "tenancy-store"]),
-    ("cli", &["tenancy-api", "tenancy-core", "tenancy-server", "tenancy-store"]),
+    ("client", &["tenancy-api"]),
+    ("vault", &["tenancy-core"]),
+    ("store", &["tenancy-core", "tenancy-vault"]),
+    ("server", &["tenancy-api", "tenancy-core", "tenancy-store", "tenancy-vault"]),
+    ("cli", &["tenancy-api", "tenancy-client", "tenancy-core", "tenancy-server", "tenancy-store", "tenancy-vault"]),
     ("testkit", &[]),
     ("bench", &["tenancy-core", "tenancy-server", "tenancy-store", "tenancy-testkit"]),
 ];
