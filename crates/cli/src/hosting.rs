@@ -266,7 +266,7 @@ mod tests {
             not_served().await.expect("new");
             database.migrate(false).await.expect("migrated");
             not_served().await.expect("not used yet");
-            let store = database.open().await.expect("open");
+            let store = database.open_for_test().await.expect("open");
             mark_served(&store).await.expect("marked");
             mark_served(&store).await.expect("again");
             store.close().await;

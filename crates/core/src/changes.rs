@@ -56,10 +56,12 @@ pub enum Write {
     UpdateTenantTerms(TenantId, Terms, Timestamp),
     /// Writes the facts and the time of the change.
     UpdateTenantFacts(TenantId, Facts, Timestamp),
+    /// Asks for the tenant's data key to be wrapped as its changed policy says.
+    WrapDataKey(TenantId, Timestamp),
     /// Erases the personal data of a tenant that is purged. It writes the terms, which no longer contain personal data;
     /// empties the manifests in the versions of the tenant and of its environments, and the steps, logs and errors of
-    /// its jobs; and deletes the private parts of its events. Rows that guards or other writes name have their own
-    /// deletes.
+    /// its jobs; deletes the private parts of its events; and erases its data key. Rows that guards or other writes name
+    /// have their own deletes.
     EraseTenant(TenantId, Terms, Timestamp),
     /// Inserts the row.
     InsertTenantVersion(TenantVersion),

@@ -106,6 +106,12 @@ pub enum Error {
     /// The database cannot be reached, or its disk is full. Nothing was written.
     #[error("the database cannot be reached, is read-only, or its disk is full; nothing was written: try again")]
     Unavailable,
+    /// The keys that encrypt private data cannot be used now. Nothing was written.
+    #[error(
+        "the keys that encrypt private data cannot be used now, and nothing was written: try again; the server's log has \
+         the reason"
+    )]
+    KeysUnavailable,
     /// The SQLite file was deleted or replaced while it is open. What is written to it is lost.
     #[error(
         "the database file was deleted or replaced while the server has it open, and nothing was written: restore the \
@@ -182,6 +188,7 @@ impl Error {
             Self::Busy | Self::Overtaken => "busy",
             Self::Locked => "locked",
             Self::Unavailable => "unavailable",
+            Self::KeysUnavailable => "keys_unavailable",
             Self::DatabaseGone => "database_gone",
             Self::OutcomeUnknown => "outcome_unknown",
             Self::Unreadable(_) => "unreadable",
@@ -208,6 +215,7 @@ impl Error {
             | Self::Locked
             | Self::Overtaken
             | Self::Unavailable
+            | Self::KeysUnavailable
             | Self::DatabaseGone
             | Self::OutcomeUnknown => 503,
             Self::Unreadable(_) | Self::Internal(_) => 500,

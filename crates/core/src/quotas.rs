@@ -20,7 +20,10 @@ pub const MAX_RETENTION_DAYS: i64 = 36_525;
 pub const DATA_RESIDENCY: [&str; 3] = ["in-region-only", "in-jurisdiction", "unrestricted"];
 
 /// Values of `policies.encryption`.
-pub const ENCRYPTION: [&str; 2] = ["kms-per-tenant", "platform"];
+pub const ENCRYPTION: [&str; 2] = [KMS_PER_TENANT, "platform"];
+
+/// Value of `policies.encryption` with which the tenant's data key is wrapped by a key of its own.
+pub const KMS_PER_TENANT: &str = "kms-per-tenant";
 
 /// Known keys of `policies`.
 pub const POLICIES: [&str; 4] = ["dataResidency", "encryption", "retentionDays", "purgeAfterDays"];

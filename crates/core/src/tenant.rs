@@ -87,6 +87,11 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// Whether the tenant's data key is wrapped by a key of its own.
+    pub fn has_own_key(&self) -> bool {
+        has_own_key(&self.policies)
+    }
+
     /// Removes all values that can be personal data.
     pub fn erase(&mut self) {
         self.display_name = None;
@@ -95,6 +100,11 @@ impl Terms {
             object.clear();
         }
     }
+}
+
+/// Whether these policies ask for a wrapping key of the tenant's own.
+pub fn has_own_key(policies: &Object) -> bool {
+    policies.get("encryption").and_then(serde_json::Value::as_str) == Some(crate::quotas::KMS_PER_TENANT)
 }
 
 /// Columns of a tenant that no manifest writes.

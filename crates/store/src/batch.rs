@@ -40,9 +40,15 @@ impl Member {
         rows.extend(changes.answer.iter().map(|answer| (WriteKind::InsertAnswer, answer.values())));
         let events: Vec<_> =
             changes.events().iter().map(|event| (event.tenant_id.is_some(), event_row(event))).collect();
-        let sizes = rows.iter().map(|(_, row)| size(row)).chain(events.iter().map(|(_, row)| size(row)));
-        let bytes = sizes.sum();
-        Self { changes, rows, events, bytes }
+        let mut member = Self { changes, rows, events, bytes: 0 };
+        member.measure();
+        member
+    }
+
+    /// Sets the size. Call it after the rows have changed.
+    pub fn measure(&mut self) {
+        let rows = self.rows.iter().map(|(_, row)| size(row));
+        self.bytes = rows.chain(self.events.iter().map(|(_, row)| size(row))).sum();
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tenancy_core::decision_context::cut;
 use tenancy_core::{Error, Timestamp};
+use tenancy_vault::Vault;
 
 /// Database that stores all data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,20 +160,32 @@ impl Database {
         copy::copy(&sqlite::CopySource::open(from)?, &Target::parse(to)?, told).await
     }
 
-    /// Opens the database.
+    /// Opens the database. `vault` encrypts and decrypts private data.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database cannot be reached. [`Error::NotNow`] when its schema is behind and must
-    /// be migrated first, or when another process has the file open.
-    pub async fn open(&self) -> Result<Store, Error> {
+    /// be migrated first, when another process has the file open, or when the database was used with other keys.
+    pub async fn open(&self, vault: Arc<Vault>) -> Result<Store, Error> {
         let topics = Arc::new(Topics::default());
-        match self {
-            Self::Sqlite(path) => Ok(Store::new(Engine::Sqlite(Sqlite::open(path)?), topics)),
-            Self::Postgres(url) => {
-                let postgres = Postgres::open(Target::parse(url)?, &topics).await?;
-                Ok(Store::new(Engine::Postgres(Arc::new(postgres)), topics))
-            }
+        let engine = match self {
+            Self::Sqlite(path) => Engine::Sqlite(Sqlite::open(path)?),
+            Self::Postgres(url) => Engine::Postgres(Arc::new(Postgres::open(Target::parse(url)?, &topics).await?)),
+        };
+        let store = Store::new(engine, topics, vault);
+        if let Err(error) = store.prove_keys().await {
+            store.close().await;
+            return Err(error);
         }
+        Ok(store)
+    }
+
+    /// Opens the database with keys in memory, which all stores of the process share.
+    ///
+    /// # Errors
+    /// Same as [`Database::open`].
+    #[cfg(feature = "model")]
+    pub async fn open_for_test(&self) -> Result<Store, Error> {
+        self.open(crate::model::keys::shared()).await
     }
 
     /// Migrates the schema to this release. With `dry_run`, only returns what would run.
@@ -193,14 +206,11 @@ impl Database {
     pub async fn look(&self) -> Result<DatabaseHealth, Error> {
         match self {
             Self::Sqlite(path) => sqlite::look(path),
-            Self::Postgres(_) => {
-                let store = self.open().await?;
-                let health = store.health().await;
-                let triggers = match &store.engine {
-                    Engine::Postgres(postgres) => postgres.missing_triggers().await,
-                    _ => Ok(Vec::new()),
-                };
-                store.close().await;
+            Self::Postgres(url) => {
+                let postgres = Postgres::open(Target::parse(url)?, &Arc::default()).await?;
+                let health = postgres.health().await;
+                let triggers = postgres.missing_triggers().await;
+                postgres.close().await;
                 let mut health = health?;
                 health.wrong.extend(triggers?);
                 Ok(health)

@@ -2,7 +2,7 @@
 //! thread.
 
 use crate::rows::{Dialect, Table, Type, Value};
-use crate::tables::{aliases, api_keys, idempotency_records, tenants};
+use crate::tables::{aliases, api_keys, data_keys, idempotency_records, tenants};
 
 /// Rows of a table that are found by a key.
 #[derive(Debug)]
@@ -83,6 +83,8 @@ keyed_reads! {
     Alias: aliases::BY_ALIAS,
     /// A tenant's stamp.
     Stamp: tenants::STAMP,
+    /// The wrapped data key of a tenant.
+    DataKey: data_keys::OF_TENANT,
 }
 
 impl KeyedRead {

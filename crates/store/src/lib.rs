@@ -49,6 +49,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tenancy_core::changes::Changes;
 use tenancy_core::{Error, Timestamp};
+use tenancy_vault::Vault;
 use tokio::sync::futures::Notified;
 use topics::Topics;
 
@@ -60,6 +61,8 @@ pub struct Store {
     /// Whether the last change could not be written because of the database, and not because of the change.
     refuses: Arc<AtomicBool>,
     clock_watch: Arc<ClockWatch>,
+    /// Encrypts and decrypts private data.
+    vault: Arc<Vault>,
     #[cfg(feature = "model")]
     shift: model::Shift,
     #[cfg(feature = "model")]
@@ -108,12 +111,13 @@ fn trigger_missing(name: &str, table: &str) -> String {
 }
 
 impl Store {
-    fn new(engine: Engine, topics: Arc<Topics>) -> Self {
+    fn new(engine: Engine, topics: Arc<Topics>, vault: Arc<Vault>) -> Self {
         Self {
             engine,
             topics,
             refuses: Arc::default(),
             clock_watch: Arc::default(),
+            vault,
             #[cfg(feature = "model")]
             shift: model::Shift::default(),
             #[cfg(feature = "model")]
@@ -134,19 +138,21 @@ impl Store {
         now
     }
 
-    /// Commits the changes as one unit: all of them or none.
+    /// Commits the changes as one unit: all of them or none. Private data in them is sealed first.
     ///
     /// # Errors
     /// [`Error::Conflict`] when a guard fails. [`Error::Busy`], [`Error::Unavailable`] and [`Error::TooLarge`] when
-    /// nothing has changed. [`Error::OutcomeUnknown`] when the commit may have succeeded.
+    /// nothing has changed. [`Error::KeysUnavailable`] when private data cannot be sealed. [`Error::OutcomeUnknown`] when the commit may have succeeded.
     pub async fn commit(&self, changes: Changes) -> Result<Receipt, Error> {
         let queues = changes.queued_job().is_some();
+        let (member, keys) = self.sealed(changes).await?;
         let committed = match &self.engine {
-            Engine::Sqlite(sqlite) => sqlite.queue.commit(changes).await,
-            Engine::Postgres(postgres) => postgres.queue.commit(changes).await,
+            Engine::Sqlite(sqlite) => sqlite.queue.commit(member).await,
+            Engine::Postgres(postgres) => postgres.queue.commit(member).await,
             #[cfg(feature = "model")]
-            Engine::Model(model) => model.queue.commit(changes).await,
+            Engine::Model(model) => model.queue.commit(member).await,
         };
+        self.settle(keys, &committed).await;
         match &committed {
             Ok(_) => self.refuses.store(false, Ordering::Relaxed),
             Err(Error::Unavailable | Error::DatabaseGone | Error::OutcomeUnknown) => {

@@ -55,6 +55,24 @@ impl Store {
         Ok(Listed { items, unreadable, next })
     }
 
+    /// Same as [`Store::list`], for a table with a sealed column, which is opened.
+    pub(crate) async fn list_sealed<R: Record + Send + 'static>(
+        &self,
+        name: &str,
+        sql: Sql,
+        page: &Page,
+        column: &str,
+    ) -> Result<Listed<R>, Error> {
+        let types: Vec<_> = R::TABLE.columns.iter().map(|column| column.ty).collect();
+        let (mut rows, more) = self.page(sql, types, page).await?;
+        rows.truncate(limit(page));
+        let last = rows.last().filter(|_| more).and_then(|row| text_of(row.get(R::TABLE.index(column)?)?));
+        let next = last.map(|place| cursor(name, &place));
+        let keys = self.keys_of_rows(R::TABLE, &rows).await?;
+        let (items, unreadable) = converted(rows, move |rows| keys.read(rows)).await?;
+        Ok(Listed { items, unreadable, next })
+    }
+
     /// Returns the rows of a page up to the size limit, and whether there may be more.
     pub(crate) async fn page(
         &self,

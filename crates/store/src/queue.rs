@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tenancy_core::Error;
-use tenancy_core::changes::Changes;
 use tenancy_core::judge::{Judgement, Verdict};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
@@ -131,8 +130,7 @@ pub fn queue() -> (Queue, Intake) {
 
 impl Queue {
     /// Waits in the queue and for the commit.
-    pub async fn commit(&self, changes: Changes) -> Result<Receipt, Error> {
-        let member = Member::new(changes);
+    pub async fn commit(&self, member: Member) -> Result<Receipt, Error> {
         if member.bytes > MAX_MEMBER_BYTES {
             let most = MAX_MEMBER_BYTES / 1024 / 1024;
             return Err(Error::TooLarge(format!("one change is at most {most} MiB with all its rows: split it")));
@@ -281,7 +279,7 @@ mod tests {
     use super::*;
     use tenancy_core::Timestamp;
     use tenancy_core::actor::Actor;
-    use tenancy_core::changes::IdempotencyRecord;
+    use tenancy_core::changes::{Changes, IdempotencyRecord};
     use tenancy_core::decision_context::DecisionContext;
     use tenancy_core::event::{Event, EventType};
     use tenancy_core::ids::CorrelationId;
@@ -312,7 +310,7 @@ mod tests {
             .iter()
             .map(|bytes| {
                 let (queue, changes) = (queue.clone(), changes(*bytes));
-                tokio::spawn(async move { queue.commit(changes).await })
+                tokio::spawn(async move { queue.commit(Member::new(changes)).await })
             })
             .collect();
         while queue.waiting() < before + sizes.len() {
@@ -360,7 +358,7 @@ mod tests {
     #[tokio::test]
     async fn a_member_beyond_its_limit_must_be_refused_and_not_wait() {
         let (queue, _intake) = queue();
-        let refused = queue.commit(changes(MAX_MEMBER_BYTES)).await;
+        let refused = queue.commit(Member::new(changes(MAX_MEMBER_BYTES))).await;
         assert!(matches!(refused, Err(Error::TooLarge(_))), "{refused:?}");
         assert_eq!(queue.waiting(), 0);
     }

@@ -2,11 +2,14 @@
 //! manifest, a hold or a state.
 
 mod answers;
+mod data_keys;
 mod hold_reconciler;
 mod log;
+mod plain_rows;
 mod restored;
 
 pub use crate::tables::log_epochs::Epoch;
+pub use data_keys::Rewrapped;
 pub use log::Expired;
 pub use restored::Restored;
 

@@ -3,7 +3,7 @@
 use crate::rows::{Field, Part, Record, Value, WriteShape};
 use crate::tables::aliases::AliasRow;
 use crate::tables::{
-    aliases, api_keys, audit_private, environment_versions, environments, holds, idempotency_records, jobs,
+    aliases, api_keys, audit_private, data_keys, environment_versions, environments, holds, idempotency_records, jobs,
     organization_usage, organizations, tenant_labels, tenant_versions, tenants, webhooks,
 };
 use jiff::Timestamp;
@@ -39,6 +39,7 @@ write_kinds! {
     DeleteLabels: tenant_labels::DELETE_OF_TENANT,
     InsertLabel: tenant_labels::INSERT,
     InsertTenantVersion: tenant_versions::INSERT,
+    InsertDataKey: data_keys::INSERT,
     DeleteEnvironment: environments::DELETE,
     InsertEnvironment: environments::INSERT,
     UpdateEnvironmentManifest: environments::UPDATE_MANIFEST,
@@ -67,6 +68,8 @@ write_kinds! {
     EmptyJobs: jobs::EMPTY_OF_TENANT,
     EraseAnswers: idempotency_records::ERASE_OF_TENANT,
     DeletePrivate: audit_private::DELETE_OF_TENANT,
+    WrapDataKey: data_keys::DUE,
+    EraseDataKey: data_keys::ERASE,
 }
 
 impl WriteKind {
@@ -86,7 +89,7 @@ impl WriteKind {
 pub fn rows(changes: &Changes) -> Vec<(WriteKind, Vec<Value>)> {
     let of = changes.tenant_id.as_ref();
     let rows = |write: &Write| match write {
-        Write::EraseTenant(id, ..) => erased(id, row(write, of)),
+        Write::EraseTenant(id, _, at) => erased(id, *at, row(write, of)),
         Write::InsertTenant(tenant) => labelled(row(write, of), &tenant.tenant_id, &tenant.terms, false),
         Write::UpdateTenantTerms(id, terms, _) => labelled(row(write, of), id, terms, true),
         _ => vec![row(write, of)],
@@ -107,7 +110,7 @@ fn labelled(
     rows
 }
 
-fn erased(id: &TenantId, tenant: (WriteKind, Vec<Value>)) -> Vec<(WriteKind, Vec<Value>)> {
+fn erased(id: &TenantId, at: Timestamp, tenant: (WriteKind, Vec<Value>)) -> Vec<(WriteKind, Vec<Value>)> {
     let id = || id.put();
     let (manifest, steps) = (|| Object::new().put(), Vec::<Step>::new().put());
     vec![
@@ -118,6 +121,7 @@ fn erased(id: &TenantId, tenant: (WriteKind, Vec<Value>)) -> Vec<(WriteKind, Vec
         (WriteKind::EmptyJobs, vec![id(), String::new().put(), steps, Value::Null, Value::Null]),
         (WriteKind::EraseAnswers, vec![id(), ERASED.put(), manifest(), String::new().put()]),
         (WriteKind::DeletePrivate, vec![id()]),
+        (WriteKind::EraseDataKey, vec![id(), String::new().put(), at.put()]),
     ]
 }
 
@@ -140,6 +144,7 @@ fn row(write: &Write, tenant: Option<&TenantId>) -> (WriteKind, Vec<Value>) {
         Write::UpdateTenantTerms(id, terms, at) => part(WriteKind::UpdateTenantTerms, id, terms, *at),
         Write::UpdateTenantFacts(id, facts, at) => part(WriteKind::UpdateTenantFacts, id, facts, *at),
         Write::EraseTenant(id, terms, at) => part(WriteKind::EmptyTenant, id, terms, *at),
+        Write::WrapDataKey(id, at) => (WriteKind::WrapDataKey, vec![id.put(), at.put()]),
         Write::InsertTenantVersion(row) => of(WriteKind::InsertTenantVersion, row),
         Write::InsertEnvironment(row) => of(WriteKind::InsertEnvironment, row),
         Write::UpdateEnvironmentManifest(row) => of(WriteKind::UpdateEnvironmentManifest, row),

@@ -104,6 +104,7 @@ pub fn immutable(before: &Manifest, document: &Value) -> Vec<Violation> {
 fn tenant_row(builder: &mut ChangeBuilder<'_>, manifest: &Manifest, differences: &[Difference]) {
     let now = builder.context.now;
     let tenant = &mut builder.snapshot.tenant;
+    let had_own_key = tenant.terms.has_own_key();
     tenant.terms = manifest.terms(tenant.terms.version + 1);
     tenant.updated_at = now;
     let write = Write::UpdateTenantTerms(tenant.tenant_id.clone(), tenant.terms.clone(), now);
@@ -114,6 +115,9 @@ fn tenant_row(builder: &mut ChangeBuilder<'_>, manifest: &Manifest, differences:
     let (changes, private) = redaction::changes(&builder.declared.quotas, &own);
     builder.event(EventType::TenancyUpdated, json!({"version": version, "changes": changes}), private);
     builder.writes.push(write);
+    if had_own_key != builder.snapshot.tenant.terms.has_own_key() {
+        builder.writes.push(Write::WrapDataKey(builder.snapshot.tenant.tenant_id.clone(), now));
+    }
 }
 
 fn usage(builder: &mut ChangeBuilder<'_>, before: &Manifest, after: &Manifest) {

@@ -180,7 +180,7 @@ impl Database {
             Write::AdvanceJob(row) => progress_columns(there(&mut self.jobs, &row.job_id), row),
             Write::FinishJob(row) => outcome_columns(there(&mut self.jobs, &row.job_id), row),
             Write::CancelJob(row) => cancelled_columns(there(&mut self.jobs, &row.job_id), row),
-            Write::EraseTenant(..) => {}
+            Write::EraseTenant(..) | Write::WrapDataKey(..) => {}
             other => panic!("not of this world: {other:?}"),
         }
     }

@@ -112,7 +112,7 @@ impl Original {
             }
         };
         database.migrate(false).await.expect("migrated");
-        let store = database.open().await.expect("open");
+        let store = database.open_for_test().await.expect("open");
         let tenancy = Tenancy::new(store.clone(), Declared::default());
         let mut keys = Vec::new();
         for (name, role) in Role::WORDS.iter().filter(|(_, role)| *role != Role::Customer) {
@@ -164,7 +164,7 @@ impl On {
         let original = empty(self).await;
         let place = original.copy();
         let admin = original.keys.iter().find(|(role, _)| *role == Role::Admin).expect("an admin").1.clone();
-        (place.database.open().await.expect("open"), admin, place.directory)
+        (place.database.open_for_test().await.expect("open"), admin, place.directory)
     }
 }
 
@@ -234,7 +234,7 @@ impl House {
 
     async fn limited_copy_of(original: &Original, provisioner: Arc<dyn Provisioner>, limits: KeyLimits) -> Self {
         let place = original.copy();
-        let tenancy = Tenancy::new(place.database.open().await.expect("open"), Declared::default());
+        let tenancy = Tenancy::new(place.database.open_for_test().await.expect("open"), Declared::default());
         let house = Self::open(tenancy, original.keys.clone(), provisioner, place.directory, limits);
         Self { postgres: place.postgres, ..house }
     }
@@ -275,7 +275,7 @@ impl House {
     /// Another process on the same PostgreSQL.
     pub async fn beside(&self) -> Self {
         let database = Database::Postgres(self.postgres.as_ref().expect("PostgreSQL").url());
-        let tenancy = Tenancy::new(database.open().await.expect("open"), Declared::default());
+        let tenancy = Tenancy::new(database.open_for_test().await.expect("open"), Declared::default());
         Self::open(tenancy, self.keys.clone(), Arc::new(Recorder), None, KeyLimits::default())
     }
 

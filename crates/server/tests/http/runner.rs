@@ -197,7 +197,7 @@ async fn a_stop_must_not_wait_for_a_step_longer_than_it_is_told(on: On) {
 /// A runner that connects to the database through a proxy and runs the only job of the house.
 async fn behind(house: &House, proxy: &Proxy, endless: &Arc<Endless>, jobs: Jobs) -> (Armed, CancellationToken) {
     let database = Database::Postgres(proxy.url(house.postgres.as_ref().expect("PostgreSQL")));
-    let tenancy = Tenancy::new(database.open().await.expect("open"), Declared::default());
+    let tenancy = Tenancy::new(database.open_for_test().await.expect("open"), Declared::default());
     let (metrics, stop) = (Arc::new(Metrics::new(&tenancy.commits)), CancellationToken::new());
     let beat = |message: &Message| message.executes() && message.sql_contains("prolonged");
     let fault = Fault::delay(Duration::from_secs(3600)).when(beat);

@@ -1,5 +1,6 @@
 //! In-memory model for tests: rows in maps, with the judge and the kinds of write of the databases.
 
+pub mod keys;
 mod reads;
 mod rows;
 mod shift;
@@ -37,7 +38,7 @@ impl Store {
         let (queue, intake) = queue::queue();
         let rows = Arc::new(Mutex::new(Rows::new()));
         tokio::spawn(run(Arc::clone(&rows), intake));
-        Self::new(Engine::Model(Model { queue, rows }), Arc::default())
+        Self::new(Engine::Model(Model { queue, rows }), Arc::default(), keys::vault())
     }
 }
 
@@ -45,6 +46,13 @@ impl Model {
     /// Runs a query of a simple form.
     pub fn rows(&self, sql: &Sql) -> Result<Vec<Vec<Value>>, Error> {
         self.query(&sql.text, &sql.params)
+    }
+
+    /// Inserts a row, unless there is one with its key.
+    pub fn insert(&self, shape: WriteShape, row: &[Value]) -> Result<(), Error> {
+        // The only reason why it fails is that the row is there.
+        let _ = lock(&self.rows).write(shape, row);
+        Ok(())
     }
 
     /// Runs the text of a query of a simple form.

@@ -1,7 +1,20 @@
-//! Private data is stored sealed: encrypted under the data key of its tenant. See `docs/keys-at-rest.md`.
+//! Private data is stored sealed: encrypted under the data key of its tenant, or of the platform. The database contains
+//! the data keys only wrapped; the keys that wrap them are in the key service of the vault ([`tenancy_vault`]).
+//!
+//! Sealing happens where a commit is asked for, before it waits in the queue. Reads open what they return.
+
+pub mod columns;
+mod commit;
+mod keys;
+mod opening;
+mod proof;
+
+pub use keys::unusable;
+pub(crate) use opening::{Keys, Opened};
 
 use crate::Store;
 use tenancy_core::Error;
+use tenancy_vault::{DataKey, is_sealed};
 
 impl Store {
     /// Seals a text under the data key of a tenant, or of the platform if `tenant_id` is empty. `row` names the row and
@@ -10,21 +23,41 @@ impl Store {
     /// commit that registers the tenant seals it.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the database or the key service does not answer.
-    #[allow(clippy::unused_async, reason = "the data key is read from the database")]
+    /// [`Error::KeysUnavailable`] if the key service does not answer; [`Error::Unavailable`].
     pub async fn seal_for(&self, tenant_id: &str, row: &str, plain: &str) -> Result<String, Error> {
-        let _ = (tenant_id, row);
-        Ok(plain.to_owned())
+        let key = self.data_key(tenant_id).await?;
+        Ok(key.map_or_else(|| plain.to_owned(), |key| key.seal(row, plain.as_bytes())))
     }
 
     /// Opens a text that [`Store::seal_for`] has sealed. A text that is not sealed is returned unchanged.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the database or the key service does not answer; [`Error::Unreadable`] if the key was
-    /// destroyed, or if the text was sealed for another row.
-    #[allow(clippy::unused_async, reason = "the data key is read from the database")]
+    /// Same as [`Store::seal_for`]; [`Error::Unreadable`] if the key was destroyed, or if the text was sealed for another
+    /// row.
     pub async fn open_for(&self, tenant_id: &str, row: &str, sealed: &str) -> Result<String, Error> {
-        let _ = (tenant_id, row);
-        Ok(sealed.to_owned())
+        if !is_sealed(sealed) {
+            return Ok(sealed.to_owned());
+        }
+        let keys = self.keys_of([tenant_id]).await?;
+        match keys.open(tenant_id, row, sealed) {
+            Opened::Text(text) => Ok(text),
+            Opened::Gone => Err(Error::Unreadable(format!("{row}, whose key was destroyed"))),
+            Opened::Broken => Err(Error::Unreadable(row.to_owned())),
+        }
     }
+}
+
+/// Seals the text of a JSON value. The result is a JSON string.
+pub(crate) fn sealed_json(key: &DataKey, row: &str, plain: &str) -> String {
+    format!("\"{}\"", key.seal(row, plain.as_bytes()))
+}
+
+/// Whether a stored JSON value is sealed.
+pub(crate) fn is_sealed_json(stored: &str) -> bool {
+    sealed_in_json(stored).is_some()
+}
+
+/// Returns the sealed text in a stored JSON value, if it is sealed.
+fn sealed_in_json(stored: &str) -> Option<&str> {
+    stored.strip_prefix('"')?.strip_suffix('"').filter(|text| is_sealed(text))
 }

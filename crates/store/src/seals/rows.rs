@@ -4,12 +4,13 @@ use super::{TABLES, event_columns, event_digest};
 use crate::Store;
 use crate::list::corrupt;
 use crate::rows::{Dialect, Field, Type, Value, size};
+use crate::sealing::Keys;
 use crate::sql::Sql;
-use crate::tables::audit::TENANT_AUDIT;
+use crate::tables::audit::{TENANT_AUDIT, opened_private};
 use serde_json::Value as Json;
 use tenancy_core::Error;
 use tenancy_core::event::Private;
-use tenancy_core::json::{Object, Strict};
+use tenancy_core::json::Object;
 
 /// Maximum number of events that one statement reads.
 const MAX_ROWS: usize = 500;
@@ -68,8 +69,10 @@ impl Range {
         let rows = store.rows(self.sql(dialect), types).await?;
         let bytes: usize = rows.iter().map(|row| size(row)).sum();
         self.done = rows.len() < MAX_ROWS && bytes < MAX_BYTES;
-        let rows =
-            rows.into_iter().map(|row| self.read(dialect, row)).collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
+        let keys =
+            if self.beside { store.keys_of(rows.iter().filter_map(|row| owner(row))).await? } else { Keys::default() };
+        let read = |row| self.read(dialect, row, &keys);
+        let rows = rows.into_iter().map(read).collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
         if let Some(last) = rows.last() {
             (self.position, self.audit_id) = (last.position, last.audit_id.clone());
         }
@@ -104,15 +107,10 @@ impl Range {
         sql
     }
 
-    fn read(&self, dialect: Dialect, mut row: Vec<Value>) -> Result<LogRow, crate::rows::Corrupt> {
+    fn read(&self, dialect: Dialect, mut row: Vec<Value>, keys: &Keys) -> Result<LogRow, crate::rows::Corrupt> {
         let more = row.split_off(TENANT_AUDIT.columns.len());
         let digest = event_digest(dialect, &row);
-        let payload =
-            TENANT_AUDIT.columns.iter().position(|column| column.name == "payload").and_then(|at| row.get(at));
-        let beside = match payload {
-            Some(payload) if self.beside => compared(payload, more.get(1..).unwrap_or_default()),
-            _ => Beside::Fits,
-        };
+        let beside = if self.beside { compared(&row, more.get(1..).unwrap_or_default(), keys) } else { Beside::Fits };
         let is_platform = more.first() == Some(&Value::Int(1));
         let position = row.pop().map_or(Ok(0), i64::take)?;
         let audit_id = String::take(row.swap_remove(0))?;
@@ -124,19 +122,31 @@ fn beside(tenant: &str) -> String {
     format!(" LEFT JOIN audit_private p ON p.tenant_id = {tenant} AND p.audit_id = l.audit_id")
 }
 
-/// Compares the digest in a payload with what is stored beside the event: salt, content, whether the tenant is purged.
-fn compared(payload: &Value, more: &[Value]) -> Beside {
-    let Ok(payload) = <Object as Field>::take(payload.clone()) else { return Beside::Changed };
+/// Returns the owner of the content beside an event, if there is any.
+fn owner(row: &[Value]) -> Option<&str> {
+    let more = row.get(TENANT_AUDIT.columns.len()..)?;
+    match (more, row.get(TENANT_AUDIT.index("tenant_id")?)?) {
+        ([_, _, Value::Text(_), ..], Value::Text(tenant)) => Some(tenant),
+        ([_, _, Value::Text(_), ..], _) => Some(""),
+        _ => None,
+    }
+}
+
+/// Compares the digest in an event with what is stored beside it: salt, content, whether the tenant is purged. Content
+/// whose key was destroyed counts as removed.
+fn compared(row: &[Value], more: &[Value], keys: &Keys) -> Beside {
+    let value = |name| TENANT_AUDIT.index(name).and_then(|at| row.get(at)).unwrap_or(&Value::Null);
+    let Ok(payload) = <Object as Field>::take(value("payload").clone()) else { return Beside::Changed };
     let digest = payload.get("private_digest").and_then(Json::as_str);
-    match (digest, more) {
-        (digest, [Value::Text(salt), Value::Text(content), ..]) => {
-            let parsed = Strict::parse_kept(content.as_bytes()).ok();
-            let private = parsed.map(|content| Private { salt: salt.clone(), content });
+    let opened = more.get(1).and_then(|content| opened_private(keys, value("tenant_id"), value("audit_id"), content));
+    match (digest, more, opened) {
+        (digest, [Value::Text(salt), ..], Some(content)) => {
+            let private = content.map(|content| Private { salt: salt.clone(), content });
             let fits = private.is_some_and(|private| digest == Some(private.digest().as_str()));
             if fits { Beside::Fits } else { Beside::Changed }
         }
-        (None, _) => Beside::Fits,
-        (Some(_), [.., Value::Int(1)]) => Beside::Purged,
-        (Some(_), _) => Beside::Removed,
+        (None, ..) => Beside::Fits,
+        (Some(_), [.., Value::Int(1)], None) => Beside::Purged,
+        (Some(_), _, _) => Beside::Removed,
     }
 }

@@ -5,6 +5,7 @@ use crate::current_rows::{Read, columns};
 use crate::list::{converted, cursor, limit, place, text_of, unread};
 use crate::page::{Listed, Page, Unreadable};
 use crate::rows::{Column, Corrupt, Dialect, Field, Record, Table, Type, Value, described};
+use crate::sealing::{Keys, Opened, is_sealed_json};
 use crate::seals::event_columns;
 use crate::sql::Sql;
 use serde_json::Value as Json;
@@ -186,7 +187,8 @@ impl Store {
         rows.truncate(limit(page));
         let position = |row: &Vec<Value>| row.get(TENANT_AUDIT.index("position")?).and_then(as_number);
         let last = rows.last().and_then(position);
-        let (items, unreadable) = converted(rows, events).await?;
+        let keys = self.keys_of(rows.iter().filter_map(|row| owner_of_sealed(row))).await?;
+        let (items, unreadable) = converted(rows, move |rows| events(rows, &keys)).await?;
         let next = match (more, filter.follow && !filter.newest_first) {
             (true, _) => last,
             (false, true) => last.max(Some(end.newest)),
@@ -204,11 +206,11 @@ fn as_number(value: &Value) -> Option<i64> {
 }
 
 /// Reads events. One that cannot be read does not keep others from being read.
-fn events(rows: Vec<Vec<Value>>) -> (Vec<LoggedEvent>, Vec<Unreadable>) {
+fn events(rows: Vec<Vec<Value>>, keys: &Keys) -> (Vec<LoggedEvent>, Vec<Unreadable>) {
     let (mut items, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in rows {
         let id = TENANT_AUDIT.index("audit_id").and_then(|place| text_of(row.get(place)?)).unwrap_or_default();
-        match logged(row) {
+        match logged(row, keys) {
             Ok(event) => items.push(event),
             Err(error) => unreadable.push(unread(id, &error)),
         }
@@ -286,10 +288,32 @@ fn next_millisecond(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond() + 1).unwrap_or(time)
 }
 
-fn logged(mut row: Vec<Value>) -> Result<LoggedEvent, Corrupt> {
-    // Content that cannot be read was changed, too.
-    let content =
-        row.pop().filter(|content| *content != Value::Null).map(|content| <Json as Field>::take(content).ok());
+/// Returns the owner of the private data of a row, if they are sealed: the data are its last value.
+fn owner_of_sealed(row: &[Value]) -> Option<&str> {
+    match (row.last(), row.get(TENANT_AUDIT.index("tenant_id")?)?) {
+        (Some(Value::Text(content)), Value::Text(tenant)) if is_sealed_json(content) => Some(tenant),
+        (Some(Value::Text(content)), _) if is_sealed_json(content) => Some(""),
+        _ => None,
+    }
+}
+
+/// Opens the private data of an event: `None` if there are none, or if their key was destroyed; `Some(None)` if they
+/// cannot be read, because they were changed.
+pub(crate) fn opened_private(keys: &Keys, tenant: &Value, audit_id: &Value, content: &Value) -> Option<Option<Json>> {
+    let Value::Text(content) = content else { return None };
+    let tenant = if let Value::Text(tenant) = tenant { tenant.as_str() } else { "" };
+    let id = if let Value::Text(id) = audit_id { id.as_str() } else { "" };
+    match keys.open_json(tenant, &format!("audit_private/{id}"), content) {
+        Opened::Text(text) => Some(<Json as Field>::take(Value::Text(text)).ok()),
+        Opened::Gone => None,
+        Opened::Broken => Some(None),
+    }
+}
+
+fn logged(mut row: Vec<Value>, keys: &Keys) -> Result<LoggedEvent, Corrupt> {
+    let content = row.pop().unwrap_or(Value::Null);
+    let value = |name| TENANT_AUDIT.index(name).and_then(|at| row.get(at)).unwrap_or(&Value::Null);
+    let content = opened_private(keys, value("tenant_id"), value("audit_id"), &content);
     let salt = <Option<String> as Field>::take(row.pop().unwrap_or(Value::Null))?;
     let row = AuditRow::from_values(row)?;
     let position = row.position;

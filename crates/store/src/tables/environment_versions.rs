@@ -43,6 +43,6 @@ impl Store {
             .and("env_id = {}", Some(id.clone()))
             .and("version < {}", number(place("versions", page)?)?)
             .order("version DESC", limit(page) + 1);
-        self.list("versions", sql, page, "version").await
+        self.list_sealed("versions", sql, page, "version").await
     }
 }

@@ -6,6 +6,7 @@ pub mod aliases;
 pub mod api_keys;
 pub mod audit;
 pub mod audit_private;
+pub mod data_keys;
 pub mod environment_versions;
 pub mod environments;
 pub mod holds;
@@ -27,6 +28,7 @@ pub const TABLES: &[&crate::rows::Table] = &[
     organizations::TABLE,
     organization_usage::TABLE,
     tenants::TABLE,
+    data_keys::TABLE,
     tenant_labels::TABLE,
     tenant_versions::TABLE,
     environments::TABLE,

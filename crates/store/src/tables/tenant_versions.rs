@@ -37,7 +37,7 @@ impl Store {
         sql.and("tenant_id = {}", Some(id.clone()))
             .and("version < {}", number(place("versions", page)?)?)
             .order("version DESC", limit(page) + 1);
-        self.list("versions", sql, page, "version").await
+        self.list_sealed("versions", sql, page, "version").await
     }
 
     /// Returns a kept version of a tenant.
@@ -47,6 +47,6 @@ impl Store {
     pub async fn tenant_version(&self, id: &TenantId, version: i64) -> Result<Option<TenantVersion>, Error> {
         let mut sql = self.select::<TenantVersion>();
         sql.and("tenant_id = {}", Some(id.clone())).and("version = {}", Some(version));
-        self.one(sql).await
+        self.one_sealed(sql).await
     }
 }

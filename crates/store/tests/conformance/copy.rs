@@ -89,7 +89,7 @@ async fn must_copy_nothing_from_or_to_what_is_not_ready() {
     refused(&none.copy_to(&to, |_| ()).await, "there is no database");
     assert!(!directory.path().join("none.db").exists());
     refused(&to.copy_to(&from, |_| ()).await, "only a SQLite database can be copied");
-    let open = from.open().await.unwrap();
+    let open = from.open_for_test().await.unwrap();
     refused(&from.copy_to(&to, |_| ()).await, "is open in process");
     open.close().await;
     drop(open);

@@ -95,7 +95,7 @@ impl Bench {
     /// Opens a migrated database. For the database it is a separate process.
     pub async fn on(database: &Database) -> Self {
         let name = if matches!(database, Database::Sqlite(_)) { "sqlite" } else { "postgres" };
-        Self::of(name, database.open().await.expect("open"))
+        Self::of(name, database.open_for_test().await.expect("open"))
     }
 
     /// Uses the model.

@@ -185,7 +185,7 @@ async fn must_refuse_a_database_of_another_encoding() {
         let url = server.url();
         let own = server.value("SELECT current_database()");
         let odd = Database::Postgres(url.replace(&own, &name));
-        for refused in [odd.migrate(false).await.map(drop), odd.open().await.map(drop)] {
+        for refused in [odd.migrate(false).await.map(drop), odd.open_for_test().await.map(drop)] {
             let Err(Error::NotNow(message)) = refused else { panic!("{encoding}: {refused:?}") };
             assert!(message.contains(&format!("encoding is {encoding}: it must be UTF8")), "{message}");
         }

@@ -127,7 +127,7 @@ async fn migrate_earlier(url: &Database, run: &(dyn Fn(&str) + Sync)) {
     bench.store.close().await;
     drop(bench);
     EARLIER.iter().for_each(|sql| run(sql));
-    match url.open().await {
+    match url.open_for_test().await {
         Err(Error::NotNow(message)) => assert!(message.contains("0005_normal_forms"), "{message}"),
         _ => panic!("an earlier database must not be opened"),
     }

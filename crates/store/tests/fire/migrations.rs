@@ -35,7 +35,7 @@ async fn must_migrate_once_when_several_processes_do_at_once() {
         let applied: usize = all.iter().map(|done| done.applied.len()).sum();
         assert_eq!(database.value("SELECT count(*) FROM schema_migrations"), applied.to_string());
         assert_eq!(database.value("SELECT count(*) FROM pg_inherits WHERE inhparent = 'tenant_audit'::regclass"), "8");
-        url.open().await.unwrap();
+        url.open_for_test().await.unwrap();
         assert_eq!(url.migrate(false).await, Ok(Migrated::default()));
     }
 }
@@ -93,20 +93,20 @@ async fn must_commit_on_when_another_release_adds_columns() {
 async fn must_refuse_to_open_postgres_that_is_behind_or_of_another_build() {
     let database = Postgres::shared().database("behind");
     let url = Database::Postgres(database.url());
-    says(url.open().await, &["0001_record", "tenancy db migrate"]);
+    says(url.open_for_test().await, &["0001_record", "tenancy db migrate"]);
     let planned = url.migrate(true).await.unwrap();
     assert_eq!(planned.applied[0], "0001_record");
     assert!(planned.sql.concat().contains("CREATE TABLE tenants"));
     assert_eq!(database.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0", "dry run only");
     url.migrate(false).await.unwrap();
-    url.open().await.unwrap();
+    url.open_for_test().await.unwrap();
     database.execute("INSERT INTO schema_migrations VALUES ('9999_next', 'x', '0.1.0', '2026-01-01Z')");
-    url.open().await.unwrap();
+    url.open_for_test().await.unwrap();
     database.execute("UPDATE schema_migrations SET oldest_release = '99.0.0' WHERE name = '9999_next'");
-    says(url.open().await, &["9999_next", "99.0.0", "upgrade"]);
+    says(url.open_for_test().await, &["9999_next", "99.0.0", "upgrade"]);
     database.execute("DELETE FROM schema_migrations WHERE name = '9999_next'");
     database.execute("UPDATE schema_migrations SET checksum = 'other'");
-    says(url.open().await, &["0001_record", "another build"]);
+    says(url.open_for_test().await, &["0001_record", "another build"]);
     says(url.migrate(false).await, &["0001_record", "another build"]);
 }
 
@@ -117,14 +117,14 @@ async fn must_refuse_to_open_sqlite_that_is_behind_or_of_another_build() {
     let url = Database::Sqlite(path.clone());
     assert_eq!(url.migrate(true).await.unwrap().applied[0], "0001_record");
     assert!(!path.exists(), "dry run only");
-    says(url.open().await, &["0001_record", "tenancy db migrate"]);
+    says(url.open_for_test().await, &["0001_record", "tenancy db migrate"]);
     url.migrate(false).await.unwrap();
-    url.open().await.unwrap().close().await;
+    url.open_for_test().await.unwrap().close().await;
     let change = |sql: &str| rusqlite::Connection::open(&path).unwrap().execute_batch(sql).unwrap();
     change("INSERT INTO schema_migrations VALUES ('9999_next', 'x', '99.0.0', 0)");
-    says(url.open().await, &["9999_next", "99.0.0", "upgrade"]);
+    says(url.open_for_test().await, &["9999_next", "99.0.0", "upgrade"]);
     change("DELETE FROM schema_migrations WHERE name = '9999_next'; UPDATE schema_migrations SET checksum = 'other'");
-    says(url.open().await, &["0001_record", "another build"]);
+    says(url.open_for_test().await, &["0001_record", "another build"]);
     says(url.migrate(false).await, &["0001_record", "another build"]);
 }
 
@@ -135,9 +135,9 @@ async fn must_refuse_a_second_process_on_one_sqlite_file_with_the_name_of_the_fi
     url.migrate(false).await.unwrap();
     let bench = Bench::on(&url).await;
     let holder = format!("process {}", std::process::id());
-    says(url.open().await, &[&holder, "only one process can open a SQLite file"]);
+    says(url.open_for_test().await, &[&holder, "only one process can open a SQLite file"]);
     says(url.migrate(false).await, &[&holder]);
-    says(url.open().await, &[&holder]);
+    says(url.open_for_test().await, &[&holder]);
     bench.organization("acme", json!({})).await;
     bench.store.close().await;
     drop(bench);
@@ -231,21 +231,21 @@ async fn must_refuse_a_second_process_by_whatever_name_it_opens_the_file() {
     linked.migrate(false).await.unwrap();
     let holder = format!("process {}", std::process::id());
     let bench = Bench::on(&url).await;
-    says(linked.open().await, &[&holder, "only one process can open a SQLite file"]);
+    says(linked.open_for_test().await, &[&holder, "only one process can open a SQLite file"]);
     says(linked.migrate(false).await, &[&holder]);
     bench.store.close().await;
     drop(bench);
     let bench = Bench::on(&linked).await;
-    says(url.open().await, &[&holder]);
+    says(url.open_for_test().await, &[&holder]);
     std::fs::hard_link(&path, &name).unwrap();
-    says(named.open().await, &["2 names", "hard links"]);
+    says(named.open_for_test().await, &["2 names", "hard links"]);
     says(named.migrate(false).await, &["2 names"]);
     bench.organization("acme", json!({})).await;
     bench.store.close().await;
     drop(bench);
-    says(url.open().await, &["2 names"]);
+    says(url.open_for_test().await, &["2 names"]);
     std::fs::remove_file(&name).unwrap();
-    url.open().await.unwrap();
+    url.open_for_test().await.unwrap();
 }
 
 /// Another release widens a column, which changes the types of a prepared statement, while this process runs.

@@ -1,0 +1,137 @@
+//! The data keys of tenants: read, opened, and created for tenants from before.
+
+use crate::keyed::KeyedRead;
+use crate::rows::{Field, Record, Type};
+use crate::sql::Sql;
+use crate::tables::data_keys::{self, DataKeyRow};
+use crate::{Engine, Store};
+use std::sync::Arc;
+use tenancy_core::Error;
+use tenancy_core::tenant::Tenant;
+use tenancy_vault::{DataKey, KeyError, KeyName, WrappedKey};
+
+/// Converts an error of the key service. Its cause is logged: it may name keys.
+pub fn unusable(error: &KeyError) -> Error {
+    tracing::error!(%error, "a data key cannot be used");
+    Error::KeysUnavailable
+}
+
+impl DataKeyRow {
+    /// Creates the row of a new key.
+    pub fn of(key: &WrappedKey, created_at: tenancy_core::Timestamp) -> Self {
+        Self {
+            tenant_id: key.tenant_id.clone(),
+            wrapping_key: key.wrapping_key.to_string(),
+            wrapped: key.wrapped.clone(),
+            former_key: None,
+            created_at,
+            due_at: None,
+        }
+    }
+
+    /// Returns the wrapped key; `None` if it was erased.
+    ///
+    /// # Errors
+    /// [`Error::KeysUnavailable`] if the name of the wrapping key is not valid.
+    pub fn wrapped_key(&self) -> Result<Option<WrappedKey>, Error> {
+        if self.wrapped.is_empty() {
+            return Ok(None);
+        }
+        let wrapping_key = KeyName::parse(&self.wrapping_key).map_err(|error| unusable(&error))?;
+        Ok(Some(WrappedKey { tenant_id: self.tenant_id.clone(), wrapping_key, wrapped: self.wrapped.clone() }))
+    }
+}
+
+impl Store {
+    /// Returns the data key of a tenant, or of the platform. `None` if the tenant is not registered, is purged, or was
+    /// purged before its database was restored.
+    pub(crate) async fn data_key(&self, owner: &str) -> Result<Option<Arc<DataKey>>, Error> {
+        if let Some(key) = self.vault.cached(owner) {
+            return Ok(Some(key));
+        }
+        let row = match self.by_key::<DataKeyRow>(KeyedRead::DataKey, owner).await? {
+            Some(row) => row,
+            None => match self.create_data_key(owner).await? {
+                Some(row) => row,
+                None => return Ok(None),
+            },
+        };
+        let Some(wrapped) = row.wrapped_key()? else { return Ok(None) };
+        match self.vault.open(&wrapped).await {
+            Ok(key) => Ok(Some(key)),
+            Err(KeyError::Missing(_)) => Ok(None),
+            Err(error) => Err(unusable(&error)),
+        }
+    }
+
+    /// Creates the key of the platform, or of a tenant from before tenants had keys.
+    async fn create_data_key(&self, owner: &str) -> Result<Option<DataKeyRow>, Error> {
+        let of_its_own = match owner {
+            "" => false,
+            id => {
+                let mut sql = self.select::<Tenant>();
+                sql.and("tenant_id = {}", Some(id.to_owned()));
+                match self.one::<Tenant>(sql).await? {
+                    Some(tenant) if tenant.facts.purged_at.is_none() => tenant.terms.has_own_key(),
+                    _ => return Ok(None),
+                }
+            }
+        };
+        let (made, _) = self.vault.create(owner, of_its_own).await.map_err(|error| unusable(&error))?;
+        self.insert_data_key(&DataKeyRow::of(&made, self.now())).await?;
+        let kept = self.by_key::<DataKeyRow>(KeyedRead::DataKey, owner).await?;
+        // Another process may have been first.
+        if kept.as_ref().is_none_or(|kept| kept.wrapped != made.wrapped) {
+            self.discard(&made).await;
+        }
+        Ok(kept)
+    }
+
+    /// Inserts the row unless there is one.
+    async fn insert_data_key(&self, row: &DataKeyRow) -> Result<(), Error> {
+        #[cfg(feature = "model")]
+        if let Engine::Model(model) = &self.engine {
+            return model.insert(data_keys::INSERT, &row.values());
+        }
+        let mut sql = Sql::new(self.dialect(), "");
+        let values: Vec<_> = data_keys::TABLE
+            .columns
+            .iter()
+            .zip(row.values())
+            .map(|(column, value)| sql.bind(column.ty, value))
+            .collect();
+        let names: Vec<_> = data_keys::TABLE.columns.iter().map(|column| column.name).collect();
+        sql.text = format!(
+            "INSERT INTO data_keys ({}) VALUES ({}) ON CONFLICT (tenant_id) DO NOTHING RETURNING tenant_id",
+            names.join(", "),
+            values.join(", ")
+        );
+        self.write(sql, vec![Type::Text]).await.map(drop)
+    }
+
+    /// Destroys the wrapping key of a data key that no row contains. If that fails, the key stays and protects nothing.
+    pub(crate) async fn discard(&self, key: &WrappedKey) {
+        if key.wrapping_key.is_of_a_tenant()
+            && let Err(error) = self.vault.destroy(&key.wrapping_key).await
+        {
+            tracing::warn!(%error, key = %key.wrapping_key, "an unused wrapping key could not be destroyed");
+        }
+    }
+
+    /// Returns the stored rows of some tenants.
+    pub(super) async fn data_key_rows(&self, owners: &[&str]) -> Result<Vec<DataKeyRow>, Error> {
+        const FEW: usize = 4;
+        let is_model = !matches!(self.engine, Engine::Sqlite(_) | Engine::Postgres(_));
+        if owners.len() <= FEW || is_model {
+            let mut rows = Vec::new();
+            for owner in owners {
+                rows.extend(self.by_key::<DataKeyRow>(KeyedRead::DataKey, owner).await?);
+            }
+            return Ok(rows);
+        }
+        let mut sql = self.select::<DataKeyRow>();
+        let owners: Vec<_> = owners.iter().map(|owner| sql.bind(Type::Text, (*owner).to_owned().put())).collect();
+        sql.also(&format!("tenant_id IN ({})", owners.join(", ")));
+        self.all(sql).await
+    }
+}
