@@ -66,7 +66,8 @@ async fn must_refuse_sealed_text_that_was_moved_or_changed() {
 
 #[tokio::test]
 async fn must_never_seal_twice_to_the_same_text() {
-    let (_, key) = key(&Place::new().vault(), "acme", false).await;
+    let place = Place::new();
+    let (_, key) = key(&place.vault(), "acme", false).await;
     assert_ne!(key.seal("row", b"same"), key.seal("row", b"same"));
     assert_eq!(key.open("row", &key.seal("row", b"")).unwrap(), b"", "empty text");
 }
@@ -170,7 +171,8 @@ async fn must_move_a_data_key_between_the_shared_key_and_an_own_one() {
 
 #[tokio::test]
 async fn must_refuse_to_destroy_the_shared_key_that_is_in_use() {
-    let vault = Place::new().vault();
+    let place = Place::new();
+    let vault = place.vault();
     let current = vault.current_shared().await.unwrap();
     let refused = vault.destroy(&current).await.unwrap_err();
     assert!(matches!(&refused, KeyError::Refused(why) if why.contains("shared-1")), "{refused:?}");

@@ -9,7 +9,10 @@ use super::shard;
 use crate::KeyError;
 
 const IDENTITY: &str = "identity";
+/// The identity before it is complete.
+const UNFINISHED: &str = "identity.tmp";
 const LOCK: &str = "lock";
+const TURN: &str = "lock-turn";
 /// First word of the identity file. The number is the version of the format of the directory.
 const FORMAT: &str = "tenancy-keys-1";
 
@@ -18,7 +21,8 @@ pub(super) fn create(path: &Path) -> Result<(), KeyError> {
     let failed = |error: io::Error| unavailable(path, "create", &error);
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
     check_permissions(path)?;
-    let is_foreign = |name: &std::ffi::OsStr| name != LOCK && name != IDENTITY;
+    // Another process may make the directory at this moment.
+    let is_foreign = |name: &std::ffi::OsStr| ![LOCK, TURN, IDENTITY, UNFINISHED].iter().any(|own| name == *own);
     let entries = fs::read_dir(path).and_then(|entries| entries.collect::<io::Result<Vec<_>>>()).map_err(failed)?;
     if path.join(IDENTITY).exists() {
         return Ok(());
@@ -42,7 +46,7 @@ fn write_identity(path: &Path) -> io::Result<()> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     let identity: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let (unfinished, finished) = (path.join("identity.tmp"), path.join(IDENTITY));
+    let (unfinished, finished) = (path.join(UNFINISHED), path.join(IDENTITY));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     file.write_all(format!("{FORMAT} {identity}\n").as_bytes())?;
     file.sync_all()?;
@@ -67,6 +71,20 @@ pub(super) fn identity(path: &Path) -> Result<String, KeyError> {
         Some((FORMAT, identity)) if !identity.is_empty() => Ok(identity.to_owned()),
         _ => Err(KeyError::Refused(format!(
             "The file `{IDENTITY}` in {} is damaged, or a newer release wrote it. It must begin with `{FORMAT}`.",
+            path.display()
+        ))),
+    }
+}
+
+/// Proves that the directory still is the one of the start of this process: it may not be mounted at this moment, or
+/// another one may be there.
+pub(super) fn check_identity(path: &Path, expected: &str) -> Result<(), KeyError> {
+    match identity(path) {
+        Ok(found) if found == expected => Ok(()),
+        Err(error @ KeyError::Unavailable(_)) => Err(error),
+        _ => Err(KeyError::Unavailable(format!(
+            "The directory of keys {} is gone, or another one is in its place. Mount the one that was there when this \
+             process started.",
             path.display()
         ))),
     }
@@ -112,12 +130,21 @@ impl Lock {
     }
 
     fn open(path: &Path, wait: impl Fn(&File) -> io::Result<()>) -> Result<Self, KeyError> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(path.join(LOCK)).map_err(|error| unavailable(path, "lock", &error))?;
-        wait(&file).map_err(|error| unavailable(path, "lock", &error))?;
-        Ok(Self(file))
+        let lock = || {
+            // Who waits for the lock holds the turn, so that a busy process cannot take the lock again and again before
+            // the others.
+            let turn = lock_file(&path.join(TURN))?;
+            turn.lock()?;
+            let file = lock_file(&path.join(LOCK))?;
+            wait(&file)?;
+            Ok(Self(file))
+        };
+        lock().map_err(|error| unavailable(path, "lock", &error))
     }
+}
+
+fn lock_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// The error of a file operation on the directory.

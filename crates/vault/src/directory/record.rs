@@ -21,8 +21,8 @@ pub(super) enum Line<'a> {
     Live { name: &'a str, secret: &'a str },
     /// A key that was destroyed; its file is not rewritten yet.
     Destroyed,
-    /// A line whose checksum is wrong. `name` is what stands where a name should be.
-    Damaged { name: &'a [u8] },
+    /// A line whose checksum is wrong.
+    Damaged,
 }
 
 /// Returns the line of a key, with its line break.
@@ -61,16 +61,15 @@ fn with_check(mut text: Vec<u8>) -> Erased {
 
 /// Reads a line without its line break.
 pub(super) fn parse(line: &[u8]) -> Line<'_> {
-    let damaged = Line::Damaged { name: fields(line).map_or(b"", |[_, name, ..]| name) };
-    let Some([kind, name, secret, found]) = fields(line) else { return damaged };
+    let Some([kind, name, secret, found]) = fields(line) else { return Line::Damaged };
     let covered = &line[..line.len() - found.len() - 1];
     if check(covered).as_bytes() != found {
-        return damaged;
+        return Line::Damaged;
     }
     match (kind, std::str::from_utf8(name), std::str::from_utf8(secret)) {
         (b"key", Ok(name), Ok(secret)) => Line::Live { name, secret },
         (b"del", ..) => Line::Destroyed,
-        _ => damaged,
+        _ => Line::Damaged,
     }
 }
 

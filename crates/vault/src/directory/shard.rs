@@ -52,6 +52,15 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Erased>> {
     }
 }
 
+/// Makes the content of a file durable; there may be none.
+pub(super) fn sync(path: &Path) -> io::Result<()> {
+    match File::open(path) {
+        Ok(file) => file.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 fn read_all(file: &mut File) -> io::Result<Erased> {
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
     // One byte more than the length, so that the vector does not grow to notice the end of the file.
@@ -71,27 +80,25 @@ pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     })
 }
 
-/// Finds a key. A line is parsed only if it contains the name, because the checksum is the expensive part.
+/// Finds a key. A line is parsed only if it has the name, because the checksum is the expensive part.
 pub(super) fn find(bytes: &[u8], name: &KeyName) -> Found {
     let mut found = Found::Absent;
-    for (_, line) in lines(bytes) {
-        if !has_name(line, name.as_str().as_bytes()) {
-            continue;
-        }
+    for (_, line) in lines(bytes).filter(|(_, line)| name_of(line) == Some(name.as_str().as_bytes())) {
         match record::parse(line) {
             Line::Live { secret, .. } => match record::decode(secret) {
                 Some(secret) => return Found::Secret(secret),
                 None => found = Found::Damaged,
             },
-            Line::Damaged { .. } => found = Found::Damaged,
+            Line::Damaged => found = Found::Damaged,
             Line::Destroyed => {}
         }
     }
     found
 }
 
-fn has_name(line: &[u8], name: &[u8]) -> bool {
-    line.get(4..).and_then(|line| line.strip_prefix(name)).is_some_and(|rest| rest.first() == Some(&b' '))
+/// Returns what stands where a line has its name, also if the line is damaged.
+fn name_of(line: &[u8]) -> Option<&[u8]> {
+    line.split(|byte| *byte == b' ').nth(1)
 }
 
 /// Appends lines and makes them durable. If it fails, the file is as before.
@@ -127,24 +134,18 @@ pub(super) fn erase(directory: &Path, shard: u32, names: &HashSet<&[u8]>) -> io:
         Err(error) => return Err(error),
     };
     let bytes = read_all(&mut file)?;
+    // A damaged record is overwritten too: it may show most of a secret.
+    let is_named = |line: &[u8]| name_of(line).is_some_and(|name| names.contains(name));
+    if !lines(&bytes).any(|(_, line)| is_named(line)) {
+        return Ok(false);
+    }
     let mut kept = Erased::from(Vec::with_capacity(bytes.len()));
-    let mut erases = false;
     for (offset, line) in lines(&bytes) {
-        let (is_named, is_kept) = match record::parse(line) {
-            Line::Live { name, .. } => (names.contains(name.as_bytes()), true),
-            // A damaged record may still show most of a secret.
-            Line::Damaged { name } => (names.contains(name), true),
-            Line::Destroyed => (false, false),
-        };
-        if is_named {
-            erases = true;
+        if is_named(line) {
             file.write_all_at(&record::blank(line), offset as u64)?;
-        } else if is_kept {
+        } else if !matches!(record::parse(line), Line::Destroyed) {
             kept.extend_from_slice(&bytes[offset..=offset + line.len()]);
         }
-    }
-    if !erases {
-        return Ok(false);
     }
     // The keys are destroyed when this returns. What follows removes their names, and shortens the file.
     file.sync_data()?;

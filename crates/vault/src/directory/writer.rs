@@ -3,13 +3,15 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::keys::Keys;
 use super::marker::{self, Lock};
+use super::record;
 use super::shard::{self, FULL_LENGTH_BYTES, PLATFORM};
 use super::wrapping_key::{SECRET_LENGTH_BYTES, WrappingKey};
-use super::{Keys, record};
 use crate::erased::Erased;
 use crate::{KeyError, KeyName};
 
@@ -59,30 +61,22 @@ fn answer(commands: Vec<Command>, work: impl FnOnce(&[KeyName]) -> Result<(), Ke
     }
 }
 
-/// Locks the directory and proves that it still is the same one: another one may be mounted there now.
+/// Locks the directory for changes.
 fn lock(keys: &Keys) -> Result<Lock, KeyError> {
-    // The file of the lock would be created in a foreign directory otherwise.
-    check_identity(keys)?;
+    // Before the lock, because that would create its file in a foreign directory; after it, because it may take long.
+    keys.check_identity()?;
     let lock = Lock::exclusive(&keys.path)?;
+    keys.check_identity()?;
     shard::remove_unfinished(&keys.path).map_err(|error| marker::unavailable(&keys.path, "write", &error))?;
     Ok(lock)
 }
 
-fn check_identity(keys: &Keys) -> Result<(), KeyError> {
-    if marker::identity(&keys.path)? == keys.identity {
-        return Ok(());
-    }
-    Err(KeyError::Unavailable(format!(
-        "{} is another directory of keys than at the start of this process. Mount the first one again.",
-        keys.path.display()
-    )))
-}
-
 fn create(keys: &Keys, names: &[KeyName], shard: &mut u32) -> Result<(), KeyError> {
-    let _lock = lock(keys)?;
+    let lock = lock(keys)?;
     let (of_tenants, platform): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.is_of_a_tenant());
     if !platform.is_empty() {
-        keys.read_platform()?;
+        keys.read_platform(Some(&lock))?;
+        refuse_damaged(keys, &platform)?;
         append(keys, platform, PLATFORM)?;
     }
     if of_tenants.is_empty() {
@@ -90,6 +84,17 @@ fn create(keys: &Keys, names: &[KeyName], shard: &mut u32) -> Result<(), KeyErro
     }
     *shard = with_room(&keys.path, *shard).map_err(|error| marker::unavailable(&keys.path, "read", &error))?;
     append(keys, of_tenants, *shard)
+}
+
+/// A key whose record is damaged may be restored; a new key of this name would take its place.
+fn refuse_damaged(keys: &Keys, names: &[&KeyName]) -> Result<(), KeyError> {
+    for name in names {
+        match keys.in_memory(name).map_or_else(|| keys.look(name, &[PLATFORM]), Ok) {
+            Ok(_) | Err(KeyError::Missing(_)) => {}
+            Err(damaged) => return Err(damaged),
+        }
+    }
+    Ok(())
 }
 
 /// Returns the first file from this one on that is not full.
@@ -119,6 +124,7 @@ fn append(keys: &Keys, names: Vec<&KeyName>, shard: u32) -> Result<(), KeyError>
     }
     if !lines.is_empty() {
         shard::append(&keys.path, shard, &lines).map_err(|error| marker::unavailable(&keys.path, "write", &error))?;
+        keys.syncs.fetch_add(1, Ordering::Relaxed);
     }
     for (name, key) in created {
         keys.remember(name, Arc::new(key));
@@ -128,9 +134,6 @@ fn append(keys: &Keys, names: Vec<&KeyName>, shard: u32) -> Result<(), KeyError>
 
 fn destroy(keys: &Keys, names: &[KeyName]) -> Result<(), KeyError> {
     let _lock = lock(keys)?;
-    for name in names {
-        keys.forget(name);
-    }
     let wanted: HashSet<&[u8]> = names.iter().map(|name| name.as_str().as_bytes()).collect();
     let erase = || {
         if names.iter().any(|name| !name.is_of_a_tenant()) {
@@ -143,5 +146,9 @@ fn destroy(keys: &Keys, names: &[KeyName]) -> Result<(), KeyError> {
         }
         Ok(())
     };
-    erase().map_err(|error| marker::unavailable(&keys.path, "write", &error))
+    let erased = erase();
+    for name in names {
+        keys.forget(name);
+    }
+    erased.map_err(|error: std::io::Error| marker::unavailable(&keys.path, "write", &error))
 }
