@@ -10,7 +10,7 @@ use tenancy_core::{Error, Violation};
 use utoipa::ToSchema;
 
 /// Every `code` of a problem.
-pub const CODES: [&str; 39] = [
+pub const CODES: [&str; 40] = [
     "malformed",
     "invalid",
     "not_allowed_by_name",
@@ -30,6 +30,7 @@ pub const CODES: [&str; 39] = [
     "busy",
     "locked",
     "unavailable",
+    "keys_unavailable",
     "database_gone",
     "outcome_unknown",
     "unreadable",

@@ -17,6 +17,8 @@ use tenancy_server::tenancy::{RequestContext, Tenancy};
 use tenancy_server::token::Token;
 use tenancy_store::Store;
 use tenancy_store::database::Database;
+use tenancy_vault::Vault;
+use tenancy_vault::directory::Directory;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -50,6 +52,7 @@ pub struct Product {
     stop: CancellationToken,
     task: JoinHandle<Result<(), Error>>,
     runtime: Runtime,
+    _keys: tempfile::TempDir,
 }
 
 /// Distribution of tenants over organizations.
@@ -78,7 +81,10 @@ impl Product {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let runtime = Builder::new_multi_thread().worker_threads(database.request_threads(cores)).enable_all().build();
         let (runtime, database) = (runtime.expect("threads"), database.clone());
-        let opening = async move { database.open().await.expect("open") };
+        let keys = tempfile::tempdir().expect("a directory");
+        let service = Directory::create(keys.path()).expect("keys");
+        let vault = Vault::new(Arc::new(service), 20_000);
+        let opening = async move { database.open(vault).await.expect("open") };
         let store = runtime.spawn(opening).await.expect("opened");
         let mut config = Config::default();
         config.jobs.enabled = false;
@@ -101,7 +107,7 @@ impl Product {
         let (address, task) = runtime.spawn(serving).await.expect("serves");
         let numbers = Arc::new(AtomicU64::new(0));
         let (token, registered) = (token.reveal().to_owned(), AtomicU64::new(0));
-        Self { address, token, registered, numbers, names, store, stop, task, runtime }
+        Self { address, token, registered, numbers, names, store, stop, task, runtime, _keys: keys }
     }
 
     /// Registers tenants.

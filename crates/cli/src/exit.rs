@@ -43,8 +43,8 @@ impl Exit {
             | "idempotency_key_used"
             | "idempotency_key_reused" => Self::Conflict,
             "unauthenticated" | "forbidden" => Self::NotAllowed,
-            "busy" | "locked" | "unavailable" | "database_gone" | "outcome_unknown" | "rate_limited"
-            | "too_many_at_once" => Self::NoServer,
+            "busy" | "locked" | "unavailable" | "keys_unavailable" | "database_gone" | "outcome_unknown"
+            | "rate_limited" | "too_many_at_once" => Self::NoServer,
             // A 409 that is not a race: refused by the state, a gated change, a cap or a closed organization.
             "not_in_this_state" | "not_allowed_by_name" | "organization_cap_exceeded" | "organization_closed" => {
                 Self::Refused
@@ -92,6 +92,7 @@ mod tests {
             (429, "rate_limited", 8),
             (503, "locked", 8),
             (503, "unavailable", 8),
+            (503, "keys_unavailable", 8),
             (503, "outcome_unknown", 8),
             (503, "database_gone", 8),
             (410, "answer_erased", 1),

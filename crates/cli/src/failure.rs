@@ -180,8 +180,8 @@ fn next_of(code: &str, errors: &[ProblemError]) -> Option<String> {
         "too_large" => {
             Some(format!("split the input: {} writes one organization", program::command("export --organization NAME")))
         }
-        "apply_in_progress" | "busy" | "locked" | "unavailable" | "outcome_unknown" | "rate_limited"
-        | "too_many_at_once" => Some("run the same command again in a moment".to_owned()),
+        "apply_in_progress" | "busy" | "locked" | "unavailable" | "keys_unavailable" | "outcome_unknown"
+        | "rate_limited" | "too_many_at_once" => Some("run the same command again in a moment".to_owned()),
         _ => None,
     }
 }

@@ -266,7 +266,10 @@ mod tests {
             not_served().await.expect("new");
             database.migrate(false).await.expect("migrated");
             not_served().await.expect("not used yet");
-            let store = database.open_for_test().await.expect("open");
+            let keys = tempfile::tempdir().expect("a directory");
+            let service = tenancy_vault::directory::Directory::create(keys.path()).expect("keys");
+            let vault = tenancy_vault::Vault::new(std::sync::Arc::new(service), 10);
+            let store = database.open(vault).await.expect("open");
             mark_served(&store).await.expect("marked");
             mark_served(&store).await.expect("again");
             store.close().await;

@@ -29,6 +29,7 @@ mod table;
 mod terminal;
 mod time;
 mod trust;
+mod vault;
 mod waiting;
 mod wire;
 mod yaml;

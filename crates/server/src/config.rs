@@ -3,9 +3,11 @@
 
 mod addresses;
 mod environment;
+mod keys;
 mod ranges;
 
 pub use environment::variables;
+pub use keys::KeySettings;
 
 use crate::connections::limits::ConnectionLimits;
 use crate::key_limits::KeyLimits;
@@ -52,6 +54,8 @@ pub struct Config {
     pub limits: Limits,
     /// Limits on the requests of each API key.
     pub key_limits: KeyLimits,
+    /// The keys that encrypt private data.
+    pub keys: KeySettings,
     /// How this process runs jobs.
     pub jobs: Jobs,
     /// Names that manifests may use.
@@ -120,6 +124,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             limits: Limits::default(),
             key_limits: KeyLimits::default(),
+            keys: KeySettings::default(),
             jobs: Jobs::default(),
             declared: Declared::default(),
         }
@@ -175,6 +180,8 @@ pub struct Flags {
     pub data_dir: Option<PathBuf>,
     /// `--database`
     pub database: Option<String>,
+    /// `--keys-dir`
+    pub keys_dir: Option<PathBuf>,
     /// `--tls-cert`
     pub tls_cert: Option<PathBuf>,
     /// `--tls-key`
@@ -231,6 +238,10 @@ impl Config {
             config.database = database;
             config.database_file = PathBuf::new();
         }
+        if let Some(directory) = flags.keys_dir {
+            config.keys.directory = directory;
+            config.keys.program = Vec::new();
+        }
         config.tls_cert = flags.tls_cert.unwrap_or(config.tls_cert);
         config.tls_key = flags.tls_key.unwrap_or(config.tls_key);
         config.behind_tls_proxy |= flags.behind_tls_proxy;
@@ -253,6 +264,7 @@ impl Config {
         if !self.database.is_empty() && !self.database_file.as_os_str().is_empty() {
             return refuse("set only one of database and database_file".to_owned());
         }
+        self.check_keys()?;
         if self.jobs.heartbeat_seconds == 0 || self.jobs.lease_seconds / 2 < self.jobs.heartbeat_seconds {
             return refuse(
                 "jobs.lease_seconds must be at least twice jobs.heartbeat_seconds, which must not be 0".to_owned(),

@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod network;
 pub mod operations;
 pub mod precondition;
+pub mod private_data;
 pub mod provisioner;
 pub mod refusals;
 pub mod serve;

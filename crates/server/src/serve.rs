@@ -15,6 +15,7 @@ use crate::jobs::Runner;
 use crate::key_usage;
 use crate::log_sealer;
 use crate::metrics::Metrics;
+use crate::private_data;
 use crate::refusals;
 use crate::tenancy::Tenancy;
 use crate::undeclared;
@@ -108,7 +109,7 @@ async fn stop_if_gone(tenancy: Arc<Tenancy>, stop: CancellationToken) {
 pub fn loops(jobs: &Jobs) -> Vec<Loop> {
     let every = Duration::from_secs(jobs.expiry_seconds);
     let others = [hold_reconciler::as_loop(every), key_usage::as_loop(), refusals::as_loop(), log_sealer::as_loop()];
-    expiry::loops(every).into_iter().chain(others).collect()
+    expiry::loops(every).into_iter().chain(others).chain(private_data::loops()).collect()
 }
 
 /// Starts the background loops, and the job engine if it is enabled.

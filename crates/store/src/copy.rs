@@ -62,6 +62,7 @@ pub async fn copy(source: &CopySource, target: &Target, mut told: impl FnMut(&Co
     for month in months(source)? {
         target.add_month(month).await?;
     }
+    must_have_the_same_keys(source, &target).await?;
     target.begin().await?;
     // Nothing else can commit from here on. An error drops the connection, which rolls back.
     must_be_empty(&target).await?;
@@ -98,6 +99,24 @@ async fn must_be_empty(target: &CopyTarget) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Fails if a server was started on the target with other keys than those of the source: private data is copied as it is
+/// stored.
+async fn must_have_the_same_keys(source: &CopySource, target: &CopyTarget) -> Result<(), Error> {
+    let select = format!("SELECT value FROM marks WHERE name = '{}'", crate::sealing::MARK);
+    let ours = source.rows(&Sql::new(Dialect::Sqlite, select), &[Type::Text])?.into_iter().flatten().next();
+    let Some(ours) = ours.map(String::take).transpose().map_err(corrupt)? else { return Ok(()) };
+    let mut sql = Sql::new(Dialect::Postgres, "SELECT 1::bigint FROM marks");
+    sql.and("name = {}", Some(crate::sealing::MARK.to_owned())).and("value <> {}", Some(ours));
+    match target.number(&sql).await? {
+        None => Ok(()),
+        Some(_) => Err(Error::NotNow(
+            "the target was used with other keys than the source: name a new database, or serve the target with the keys \
+             of the source"
+                .to_owned(),
+        )),
+    }
 }
 
 async fn copy_table(source: &CopySource, target: &CopyTarget, table: &'static Table) -> Result<(), Error> {

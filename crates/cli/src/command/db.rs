@@ -1,11 +1,12 @@
 //! `db`: migrates, checks and maintains the database.
 
-use crate::command::{db_backup, db_copy};
+use crate::command::{db_backup, db_copy, db_rotate_keys};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::hosting::{bad_config, make_data_directory, make_key, of_database, reached};
 use crate::program::command;
 use crate::terminal::{remark, say, write_data};
+use crate::vault;
 use clap::{Args, Subcommand};
 use jiff::civil::Date;
 use std::path::PathBuf;
@@ -43,9 +44,15 @@ pub enum Db {
     /// Prepare a database for serving after it was restored from a backup; run it once, before any server starts
     #[command(
         name = "after-restore",
-        after_help = "Examples:\n  tenancy db after-restore --data-dir .tenancy\n  tenancy db after-restore --database postgres://owner@db/tenancy\n\nIt begins a new epoch of the audit log, so that cursors that point behind a lost event are refused, ends the leases\nof jobs, and lists what to look at. On PostgreSQL run it as the owner of the tables."
+        after_help = "Examples:\n  tenancy db after-restore --data-dir .tenancy\n  tenancy db after-restore --database postgres://owner@db/tenancy --purged purged.txt\n\nIt begins a new epoch of the audit log, so that cursors that point behind a lost event are refused, ends the leases\nof jobs, tries the key of each tenant, and lists what to look at. On PostgreSQL run it as the owner of the tables."
     )]
-    AfterRestore(Place),
+    AfterRestore(db_backup::AfterRestore),
+    /// Create a new shared key, and wrap the data keys of all tenants under it that have no key of their own
+    #[command(
+        name = "rotate-keys",
+        after_help = "Examples:\n  tenancy db rotate-keys --database postgres://tenancy@db/tenancy --keys-dir /var/lib/tenancy-keys\n\nServers on PostgreSQL keep running. What is stored stays as it is: a data key does not change when it is wrapped\nagain. The former shared key is kept, because backups from before need it."
+    )]
+    RotateKeys(Place),
     /// Copy everything from a SQLite database to an empty PostgreSQL database
     #[command(
         after_help = "Examples:\n  tenancy db migrate --database postgres://owner@db/tenancy\n  tenancy db copy --from sqlite:.tenancy/tenancy.db --to postgres://owner@db/tenancy\n\nStop the server of the SQLite database first. Keys, versions, jobs and the audit log with its positions are\nkept. If the copy fails, the target stays empty."
@@ -85,6 +92,9 @@ pub struct Place {
     /// Directory of the SQLite database. Default: ./.tenancy
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Directory of the keys that encrypt private data, outside the data directory
+    #[arg(long, value_name = "DIR")]
+    keys_dir: Option<PathBuf>,
     /// Configuration file of the server
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -107,7 +117,8 @@ pub struct Migrate {
 impl Place {
     /// Loads the configuration with these options.
     pub(super) fn config(self) -> Result<Config, Failure> {
-        let flags = Flags { database: self.database, data_dir: self.data_dir, ..Flags::default() };
+        let flags =
+            Flags { database: self.database, data_dir: self.data_dir, keys_dir: self.keys_dir, ..Flags::default() };
         Config::load(self.config.as_deref(), flags).map_err(bad_config)
     }
 
@@ -129,6 +140,7 @@ pub async fn run(given: Db) -> Result<Exit, Failure> {
         Db::ExpireLog(given) => expire_log(given).await,
         Db::Backup(given) => db_backup::backup(given).await,
         Db::AfterRestore(place) => db_backup::after_restore(place).await,
+        Db::RotateKeys(place) => db_rotate_keys::run(place).await,
         Db::Copy(given) => db_copy::run(given).await,
     }
 }
@@ -196,7 +208,7 @@ async fn key(given: Key) -> Result<Exit, Failure> {
         return Err(Failure::refused(message).and(format!("run {} with the same options", command("db migrate"))));
     }
     reached(&database).await?;
-    let store = database.open().await.map_err(of_database)?;
+    let store = vault::open(&config, &database).await?;
     let made = make_key(&store, &config, &given.name, Role::Admin, "db").await;
     store.close().await;
     say(&made?)?;
@@ -208,7 +220,7 @@ async fn expire_log(given: ExpireLog) -> Result<Exit, Failure> {
     let config = given.place.config()?;
     let database = config.database().map_err(bad_config)?;
     reached(&database).await?;
-    let store = database.open().await.map_err(of_database)?;
+    let store = vault::open(&config, &database).await?;
     let tenancy = Tenancy::new(store.clone(), config.declared);
     let request = RequestContext::by_part("db", fresh_correlation_id());
     let expired = tenancy.expire_log(given.before, &request).await;

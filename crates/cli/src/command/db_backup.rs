@@ -6,8 +6,11 @@ use crate::failure::Failure;
 use crate::hosting::{of_database, reached};
 use crate::program::{command, quoted};
 use crate::terminal::{remark, say};
+use crate::vault;
 use clap::Args;
 use std::path::{Path, PathBuf};
+use tenancy_core::ids::TenantId;
+use tenancy_server::operations::log::KeysAfterRestore;
 use tenancy_server::tenancy::{RequestContext, Tenancy, fresh_correlation_id};
 use tenancy_store::database::Database;
 use tenancy_store::upkeep::{Epoch, Restored};
@@ -20,6 +23,16 @@ pub struct Backup {
     /// File to create
     #[arg(value_name = "FILE")]
     file: PathBuf,
+}
+
+/// Arguments of `db after-restore`.
+#[derive(Args, Debug)]
+pub struct AfterRestore {
+    #[command(flatten)]
+    place: Place,
+    /// File with the ids of tenants that were purged after the backup, one on each line: their keys are destroyed again
+    #[arg(long, value_name = "FILE")]
+    purged: Option<PathBuf>,
 }
 
 /// Runs `db backup`.
@@ -44,6 +57,10 @@ pub async fn backup(given: Backup) -> Result<Exit, Failure> {
          copy this file to tenancy.db, and run {}",
         command("db after-restore")
     ));
+    remark(
+        "the keys that encrypt private data are not in this file: back up their directory separately, and keep it apart \
+         from this file",
+    );
     Ok(Exit::Done)
 }
 
@@ -62,7 +79,9 @@ fn for_postgres(file: &Path) -> String {
          \n\
          # The whole cluster, for restoring to any point in time together with archived write-ahead log.\n\
          pg_basebackup --pgdata={directory} --checkpoint=fast --wal-method=stream --dbname=\"$TENANCY_DATABASE\"\n\
-         pg_verifybackup {directory}"
+         pg_verifybackup {directory}\n\
+         \n\
+         # None of these contains the keys that encrypt private data: back up their directory separately."
     )
 }
 
@@ -70,8 +89,9 @@ fn for_postgres(file: &Path) -> String {
 ///
 /// # Errors
 /// Fails if the database reports an error, for example because a server uses it.
-pub async fn after_restore(place: Place) -> Result<Exit, Failure> {
-    let config = place.config()?;
+pub async fn after_restore(given: AfterRestore) -> Result<Exit, Failure> {
+    let purged = given.purged.as_deref().map(tenants_in).transpose()?.unwrap_or_default();
+    let config = given.place.config()?;
     let database = config.database().map_err(crate::hosting::bad_config)?;
     if let Database::Sqlite(path) = &database
         && !path.exists()
@@ -79,16 +99,59 @@ pub async fn after_restore(place: Place) -> Result<Exit, Failure> {
         return Err(Failure::refused(format!("there is no database {}: restore the backup first", path.display())));
     }
     reached(&database).await?;
-    let store = database.open().await.map_err(of_database)?;
+    let store = vault::open(&config, &database).await?;
     let tenancy = Tenancy::new(store.clone(), config.declared);
     let request = RequestContext::by_part("db", fresh_correlation_id());
-    let done = tenancy.after_restore(&request).await;
+    let done = tenancy.after_restore(&purged, &request).await;
     store.close().await;
-    let (epoch, restored) = done.map_err(of_database)?;
-    for line in report(&epoch, &restored) {
+    let (epoch, restored, keys) = done.map_err(of_database)?;
+    for line in report(&epoch, &restored).into_iter().chain(of_keys(&keys)) {
         say(&line)?;
     }
     Ok(Exit::Done)
+}
+
+/// Reads the ids of tenants in a file.
+fn tenants_in(file: &Path) -> Result<Vec<TenantId>, Failure> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("--purged: cannot read {shown}: {error}")))?;
+    let ids = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    ids.map(|id| {
+        TenantId::parse(id).map_err(|_| Failure::usage(format!("--purged: {id:?} in {shown} is no tenant id")))
+    })
+    .collect()
+}
+
+/// Maximum number of tenants that are named.
+const TENANTS_NAMED: usize = 20;
+
+/// Describes what became of the keys that encrypt private data.
+fn of_keys(keys: &KeysAfterRestore) -> Vec<String> {
+    let mut lines = Vec::new();
+    if keys.erased > 0 {
+        lines.push(format!(
+            "- erased {}: the private data of these tenants cannot be read any more; request their purge again",
+            counted(keys.erased, "data key")
+        ));
+    }
+    if !keys.destroyed.is_empty() {
+        let named: Vec<_> = keys.destroyed.iter().take(TENANTS_NAMED).map(String::as_str).collect();
+        let more = keys.destroyed.len().saturating_sub(TENANTS_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        lines.push(format!(
+            "- the keys of {} were destroyed by a purge after the backup, and their private data cannot be read: request \
+             their purge again ({}{more})",
+            counted(keys.destroyed.len(), "tenant"),
+            named.join(", ")
+        ));
+    }
+    lines.push(
+        "- other tenants that were purged after the backup are readable again, because they share a key: name them with \
+         --purged, and request their purge again"
+            .to_owned(),
+    );
+    lines
 }
 
 /// Describes what was done and what to look at.

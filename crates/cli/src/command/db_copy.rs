@@ -40,9 +40,10 @@ pub async fn run(given: Copy) -> Result<Exit, Failure> {
         say(&format!("{:widest$}  {:>9}", table.table, table.rows))?;
     }
     remark("every table has the same number of rows in both databases");
+    remark("its private data is encrypted with the keys of the SQLite database: serve it with the same --keys-dir");
     remark(&format!(
         "serve it with {}; with a role of its own, first run {}",
-        command("serve --database postgres://…"),
+        command("serve --database postgres://… --keys-dir DIR"),
         command("db migrate --serve-role ROLE")
     ));
     Ok(Exit::Done)

@@ -12,7 +12,7 @@ use crate::standing::Standing;
 use crate::table::{Cell, Table, state_colour};
 use crate::terminal::{Colour, colours, write};
 use crate::time::{age, short};
-use crate::wire::{AuditEvent, Environment, Hold, Job, Key, Organization, Received, Tenant};
+use crate::wire::{AuditEvent, Environment, Hold, Job, Key, Organization, Received, Tenant, TenantRow};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -168,6 +168,7 @@ impl Page {
             ("aliases", aliases(&tenant.aliases)),
             ("quotas", pairs(&*t.quotas)),
             ("policies", pairs(&*t.policies)),
+            ("encryption", encryption(t)),
             ("billing", pairs(&*t.billing)),
             ("protected", if t.deletion_protection { "from deletion".to_owned() } else { String::new() }),
             ("version", t.version.to_string()),
@@ -335,6 +336,17 @@ fn hold(h: &Hold, now: Timestamp) -> Vec<Cell> {
     ]
 }
 
+/// Describes how the private data of a tenant is encrypted, and what a purge does about backups.
+fn encryption(tenant: &TenantRow) -> String {
+    let own = tenancy_core::tenant::has_own_key(&tenant.policies);
+    let text = match (tenant.purged_at.is_some(), own) {
+        (true, _) => "its key is destroyed",
+        (false, true) => "own key: a purge destroys it, so private data in backups cannot be read any more",
+        (false, false) => "shared key: after a purge, private data in older backups can still be read",
+    };
+    text.to_owned()
+}
+
 /// Returns an optional text, or an empty one.
 fn text(text: &Option<Cow<'_, str>>) -> String {
     text.as_deref().unwrap_or_default().to_owned()
@@ -379,6 +391,7 @@ profile        mt-standard
 region         eu-west-1
 aliases        host:a.example, host:b.example, stripe:cus_9s6
 quotas         storageGiB=500
+encryption     shared key: after a purge, private data in older backups can still be read
 version        3
 created        3d (2026-11-20T12:00:00Z)
 

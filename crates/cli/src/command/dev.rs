@@ -16,6 +16,7 @@ use crate::output::{Format, Printer};
 use crate::program::{command, quoted};
 use crate::reach::{CLIENT_FILE, DATA_DIRECTORY, DEV_CONTEXT, Server};
 use crate::terminal::{Colour, colours, error_colours, remark, say};
+use crate::vault;
 use crate::waiting::{Patience, Settled};
 use crate::wire::{Received, TenantRow};
 use clap::Args;
@@ -97,8 +98,9 @@ async fn open(
 ) -> Result<Exit, Failure> {
     reached(&database).await?;
     not_served(&database, &config.data_dir).await?;
+    let vault = vault::of_dev(&config, &database).await?;
     let opened = match database.migrate(false).await {
-        Ok(_) => database.open().await,
+        Ok(_) => database.open(vault).await,
         Err(error) => Err(error),
     };
     let store = opened.map_err(|error| not_opened(error, &config.data_dir))?;

@@ -11,6 +11,7 @@ pub mod create;
 pub mod db;
 pub mod db_backup;
 pub mod db_copy;
+pub mod db_rotate_keys;
 pub mod delete;
 pub mod describe;
 pub mod dev;

@@ -8,6 +8,7 @@ use crate::hosting::{
 };
 use crate::program::command;
 use crate::terminal::say;
+use crate::vault;
 use clap::Args;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "\
 Examples:
-  tenancy serve --database postgres://tenancy@db/tenancy
+  tenancy serve --database postgres://tenancy@db/tenancy --keys-dir /var/lib/tenancy-keys
   tenancy serve --config /etc/tenancy.toml
   tenancy serve --print-config > tenancy.toml      Writes the default configuration with comments.
 
@@ -42,6 +43,9 @@ pub struct Serve {
     /// Directory of the SQLite database. Default: ./.tenancy
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Directory of the keys that encrypt private data, outside the data directory; all processes use the same one
+    #[arg(long, value_name = "DIR")]
+    keys_dir: Option<PathBuf>,
     /// Address to listen on; port 0 chooses a free port. Default: 127.0.0.1:7300
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
@@ -78,6 +82,7 @@ pub async fn run(given: Serve) -> Result<Exit, Failure> {
         listen: given.listen,
         data_dir: given.data_dir,
         database: given.database,
+        keys_dir: given.keys_dir,
         tls_cert: given.tls_cert,
         tls_key: given.tls_key,
         behind_tls_proxy: given.behind_tls_proxy,
@@ -93,12 +98,13 @@ async fn serve(config: Config, database: Database, stop: CancellationToken) -> R
     let scheme = if tls.is_some() { "https" } else { "http" };
     tls.map(Certificate::read).transpose().map_err(Failure::refused)?;
     reached(&database).await?;
+    let vault = vault::configured(&config, &database).await?;
     if matches!(database, Database::Sqlite(_)) {
         make_data_directory(&config)?;
         // Only one process can open this file, so no process of an older release uses it: migrate automatically.
         database.migrate(false).await.map_err(of_database)?;
     }
-    let store = database.open().await.map_err(of_database)?;
+    let store = database.open(vault).await.map_err(of_database)?;
     mark_served(&store).await?;
     warn_without_keys(&store, &database).await?;
     for warning in database.warnings().await.map_err(of_database)? {

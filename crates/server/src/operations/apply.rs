@@ -161,7 +161,7 @@ impl Run<'_> {
 
 /// Returns whether an error is unrelated to the document.
 fn is_nobodys(error: &Error) -> bool {
-    matches!(error, Error::Unavailable | Error::Busy | Error::Internal(_))
+    matches!(error, Error::Unavailable | Error::KeysUnavailable | Error::Busy | Error::Internal(_))
 }
 
 /// Returns the stored result.

@@ -6,8 +6,18 @@ use crate::tenancy::{RequestContext, Tenancy};
 use jiff::civil::Date;
 use tenancy_core::Error;
 use tenancy_core::decision_context::DecisionContext;
+use tenancy_core::ids::TenantId;
 use tenancy_core::rules::log::{expire, restored};
 use tenancy_store::upkeep::{Epoch, Expired, Restored};
+
+/// What became of the data keys in a restored database.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeysAfterRestore {
+    /// Number of data keys that were erased, because their tenants were purged after the backup.
+    pub erased: usize,
+    /// Tenants whose wrapping key was destroyed after the backup. Their private data cannot be read.
+    pub destroyed: Vec<String>,
+}
 
 /// Records that events of tenants before a day will be removed.
 #[derive(Debug)]
@@ -43,15 +53,37 @@ impl Command for Restore {
 
 impl Tenancy {
     /// Prepares a database that was restored from a backup for serving. Ends all leases, begins a new epoch of the log,
-    /// and records that. If it stops at any point, it can be run again.
+    /// tries all data keys, and records that. `purged` are tenants that were purged after the backup: their data keys are
+    /// erased, and their wrapping keys destroyed. If it stops at any point, it can be run again.
     ///
     /// # Errors
     /// Errors of the database.
-    pub async fn after_restore(&self, request: &RequestContext) -> Result<(Epoch, Restored), Error> {
+    pub async fn after_restore(
+        &self,
+        purged: &[TenantId],
+        request: &RequestContext,
+    ) -> Result<(Epoch, Restored, KeysAfterRestore), Error> {
         let restored = self.store.end_leases_after_restore().await?;
+        let keys = self.keys_after_restore(purged).await?;
         let epoch = self.store.begin_log_epoch().await?;
         self.decide_and_commit(&Restore { epoch }, request, None).await?;
-        Ok((epoch, restored))
+        Ok((epoch, restored, keys))
+    }
+
+    /// Erases the data keys of tenants that were purged after the backup, and tries all others.
+    async fn keys_after_restore(&self, purged: &[TenantId]) -> Result<KeysAfterRestore, Error> {
+        let erased = self.store.erase_data_keys(purged).await?;
+        // Keys that were to be destroyed when the backup was made.
+        self.store.settle_data_keys().await?;
+        let (mut after, mut destroyed) = (None, Vec::new());
+        loop {
+            let tried = self.store.try_data_keys(after).await?;
+            destroyed.extend(tried.missing);
+            after = tried.next;
+            if after.is_none() {
+                return Ok(KeysAfterRestore { erased, destroyed });
+            }
+        }
     }
 
     /// Removes events of tenants before `first_kept`. First raises the floor of the log, which only the owner of the

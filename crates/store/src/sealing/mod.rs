@@ -11,6 +11,7 @@ mod proof;
 
 pub use keys::unusable;
 pub(crate) use opening::{Keys, Opened};
+pub use proof::MARK;
 
 use crate::Store;
 use tenancy_core::Error;

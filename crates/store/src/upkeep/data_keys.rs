@@ -3,7 +3,7 @@
 
 use crate::Store;
 use crate::list::corrupt;
-use crate::rows::{Field as _, Record as _, Type, Value, take};
+use crate::rows::{Dialect, Field as _, Record as _, Type, Value, take};
 use crate::sealing::unusable;
 use crate::sql::Sql;
 use crate::tables::data_keys::{self, DataKeyRow};
@@ -36,6 +36,8 @@ pub struct Rewrapped {
 struct Due {
     row: DataKeyRow,
     wants_own_key: bool,
+    /// Whether the tenant exists and is not purged.
+    is_kept: bool,
 }
 
 impl Store {
@@ -64,13 +66,14 @@ impl Store {
     fn due_keys(&self) -> Sql {
         let columns: Vec<_> = data_keys::TABLE.columns.iter().map(|column| format!("k.{}", column.name)).collect();
         let policies = match self.dialect() {
-            crate::rows::Dialect::Sqlite => "t.policies",
-            crate::rows::Dialect::Postgres => "t.policies::text",
+            Dialect::Sqlite => "t.policies",
+            Dialect::Postgres => "t.policies::text",
         };
+        let kept = "CASE WHEN t.tenant_id IS NULL OR t.purged_at IS NOT NULL THEN 0 ELSE 1 END";
         Sql::new(
             self.dialect(),
             format!(
-                "SELECT {}, {policies} FROM data_keys k LEFT JOIN tenants t ON t.tenant_id = k.tenant_id",
+                "SELECT {}, {policies}, {kept} FROM data_keys k LEFT JOIN tenants t ON t.tenant_id = k.tenant_id",
                 columns.join(", ")
             ),
         )
@@ -78,13 +81,14 @@ impl Store {
 
     async fn settle_each(&self, sql: Sql) -> Result<usize, Error> {
         let mut types: Vec<_> = data_keys::TABLE.columns.iter().map(|column| column.ty).collect();
-        types.push(Type::Json);
+        types.extend([Type::Json, Type::Int]);
         let mut settled = 0;
         for mut values in self.rows(sql, types).await? {
-            let mut policies = values.split_off(data_keys::TABLE.columns.len()).into_iter();
-            let policies = take::<Option<Object>>(&mut policies, "tenants", "policies").map_err(corrupt)?;
+            let mut tenant = values.split_off(data_keys::TABLE.columns.len()).into_iter();
+            let policies = take::<Option<Object>>(&mut tenant, "tenants", "policies").map_err(corrupt)?;
+            let is_kept = take::<i64>(&mut tenant, "tenants", "purged_at").map_err(corrupt)? == 1;
             let wants_own_key = policies.is_some_and(|policies| has_own_key(&policies));
-            let due = Due { row: DataKeyRow::from_values(values).map_err(corrupt)?, wants_own_key };
+            let due = Due { row: DataKeyRow::from_values(values).map_err(corrupt)?, wants_own_key, is_kept };
             match self.settle_one(&due).await {
                 Ok(()) => settled += 1,
                 Err(error) => {
@@ -104,6 +108,10 @@ impl Store {
         }
         let Some(wrapped) = row.wrapped_key()? else {
             self.destroy_key(&row.wrapping_key).await?;
+            if due.is_kept {
+                // The row says that the key is destroyed until the tenant is purged again.
+                return self.change_key(row, "due_at = NULL", |sql| is_due_at(sql, row.due_at)).await;
+            }
             let mut sql = Sql::new(self.dialect(), "");
             let tenant = text(&mut sql, &row.tenant_id);
             sql.text = format!(
@@ -179,6 +187,50 @@ impl Store {
         let condition = condition(&mut sql);
         sql.text = format!("UPDATE data_keys SET {set} WHERE tenant_id = {tenant} AND {condition} RETURNING tenant_id");
         self.write(sql, vec![Type::Text]).await.map(drop)
+    }
+
+    /// Tries the data keys after a tenant, a portion at a time. Returns the tenants whose key cannot be unwrapped, because
+    /// the wrapping key was destroyed.
+    ///
+    /// # Errors
+    /// Same as [`Store::claim`]; [`Error::KeysUnavailable`].
+    pub async fn try_data_keys(&self, after: Option<String>) -> Result<Rewrapped, Error> {
+        let mut sql = self.select::<DataKeyRow>();
+        sql.and("tenant_id > {}", after).order("tenant_id", MAX_REWRAPPED);
+        let rows = self.all::<DataKeyRow>(sql).await?;
+        let mut tried = Rewrapped::default();
+        tried.next = rows.last().filter(|_| rows.len() == MAX_REWRAPPED).map(|row| row.tenant_id.clone());
+        for row in rows {
+            let Some(wrapped) = row.wrapped_key()? else { continue };
+            match self.vault.open(&wrapped).await {
+                Ok(_) => {}
+                Err(KeyError::Missing(_)) => tried.missing.push(row.tenant_id),
+                Err(error) => return Err(unusable(&error)),
+            }
+        }
+        Ok(tried)
+    }
+
+    /// Erases the data keys of tenants that were purged after the backup of a restored database, and destroys their
+    /// wrapping keys. Returns the number of erased keys.
+    ///
+    /// # Errors
+    /// Same as [`Store::claim`]; [`Error::KeysUnavailable`].
+    pub async fn erase_data_keys(&self, tenants: &[TenantId]) -> Result<usize, Error> {
+        let mut erased = 0;
+        for tenant in tenants {
+            let mut sql = Sql::new(self.dialect(), "");
+            let now = sql.bind(Type::Time, Value::Time(self.now()));
+            let id = text(&mut sql, tenant.as_str());
+            sql.text = format!(
+                "UPDATE data_keys SET wrapped = '', due_at = {now} WHERE tenant_id = {id} AND wrapped <> '' \
+                 RETURNING tenant_id"
+            );
+            erased += self.write(sql, vec![Type::Text]).await?.len();
+            self.vault.forget(tenant.as_str());
+            self.settle_data_keys_of(tenant).await?;
+        }
+        Ok(erased)
     }
 
     /// Creates a new shared key, which wraps the data keys of new tenants from now on. Returns its name.

@@ -180,6 +180,7 @@ fn of_the_record() -> Vec<Row> {
         row(&Error::Unreadable("tenants.labels".to_owned()), has_key),
         row(&Error::Busy, has_key),
         row(&Error::Unavailable, has_key),
+        row(&Error::KeysUnavailable, has_key),
         row(&Error::DatabaseGone, has_key),
         row(&Error::Locked, writes),
         row(&Error::OutcomeUnknown, writes),
