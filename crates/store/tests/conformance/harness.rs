@@ -1,8 +1,8 @@
 //! A fresh database of each kind, and short functions to decide and commit.
 
 use serde_json::{Value, json};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::actor::Actor;
@@ -18,6 +18,7 @@ use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_store::database::Database;
 use tenancy_store::{Receipt, Store};
 use tenancy_testkit::PgBouncer;
+use tenancy_vault::Vault;
 
 /// Fresh database that is removed on drop.
 pub struct Bench {
@@ -96,6 +97,12 @@ impl Bench {
     pub async fn on(database: &Database) -> Self {
         let name = if matches!(database, Database::Sqlite(_)) { "sqlite" } else { "postgres" };
         Self::of(name, database.open_for_test().await.expect("open"))
+    }
+
+    /// Opens a migrated database with these keys.
+    pub async fn with(database: &Database, vault: Arc<Vault>) -> Result<Self, Error> {
+        let name = if matches!(database, Database::Sqlite(_)) { "sqlite" } else { "postgres" };
+        Ok(Self::of(name, database.open(vault).await?))
     }
 
     /// Uses the model.

@@ -12,5 +12,6 @@ mod readable;
 mod record;
 mod restored;
 mod roles;
+mod sealing;
 mod seals;
 mod search;
