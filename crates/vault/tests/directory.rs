@@ -1,4 +1,5 @@
 //! The directory of keys: real files, damaged and torn ones, wrong places, and what a destruction leaves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -356,8 +357,12 @@ async fn must_answer_with_an_error_when_a_stopped_process_holds_the_lock() {
     create(&directory, &KeyName::shared(1)).await;
     let lock = File::open(path.join("lock")).unwrap();
     lock.lock().unwrap();
-    let why = unavailable(directory.create(vec![of_tenant(1)]).await);
-    assert!(why.contains("did not answer within 10 seconds") && why.contains("lock"), "{why}");
+    let (opening, creating) = (path.clone(), vec![of_tenant(1)]);
+    let opening = tokio::task::spawn_blocking(move || Directory::open(&opening));
+    let (opened, created) = tokio::join!(opening, directory.create(creating));
+    for why in [unavailable(opened.unwrap()), unavailable(created)] {
+        assert!(why.contains("did not answer within 10 seconds") && why.contains("lock"), "{why}");
+    }
     wrap(&directory, &KeyName::shared(1)).await;
     drop(lock);
     create(&directory, &of_tenant(2)).await;

@@ -1,4 +1,5 @@
 //! Keys behind a program: the documented example, and programs that misbehave.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
