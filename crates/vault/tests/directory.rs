@@ -318,6 +318,22 @@ async fn must_say_which_file_has_a_damaged_record_and_replace_no_key_by_a_new_on
 }
 
 #[tokio::test]
+async fn must_not_create_new_shared_keys_in_a_directory_that_was_restored_in_part() {
+    let (_place, path) = keys();
+    let directory = Directory::create(&path).unwrap();
+    create(&directory, &KeyName::shared(1)).await;
+    fs::remove_file(path.join("platform.keys")).unwrap();
+    for why in [
+        unavailable(Directory::open(&path)),
+        unavailable(Directory::create(&path)),
+        unavailable(directory.newest_shared().await),
+        unavailable(directory.create(vec![KeyName::shared(2)]).await),
+    ] {
+        assert!(why.contains("platform.keys is missing") && why.contains("Restore"), "{why}");
+    }
+}
+
+#[tokio::test]
 async fn must_say_that_the_directory_is_away_and_never_that_keys_are_missing() {
     let (place, path) = keys();
     let directory = Directory::create(&path).unwrap();

@@ -128,7 +128,12 @@ impl Keys {
         self.check_identity()?;
         let path = shard::path(&self.path, PLATFORM);
         let read = shard::read(&path).map_err(|error| marker::unavailable(&self.path, "read", &error))?;
-        let bytes = read.unwrap_or_else(|| Vec::new().into());
+        let Some(bytes) = read else {
+            return Err(KeyError::Unavailable(format!(
+                "The key file {} is missing: it has the shared keys. Restore it from the backup of the directory of keys.",
+                path.display()
+            )));
+        };
         let mut found = HashMap::new();
         for (_, line) in shard::lines(&bytes) {
             let (name, secret) = match record::parse(line) {

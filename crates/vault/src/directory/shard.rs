@@ -162,16 +162,17 @@ pub(super) fn erase(directory: &Path, shard: u32, names: &HashSet<&[u8]>) -> io:
     }
     // The keys are destroyed when this returns. What follows removes their names, and shortens the file.
     file.sync_data()?;
-    replace(directory, &path, &kept)?;
+    if kept.is_empty() && shard != PLATFORM {
+        fs::remove_file(&path)?;
+        sync_directory(directory)?;
+    } else {
+        replace(directory, &path, &kept)?;
+    }
     overwrite(&mut file, bytes.len())?;
     Ok(true)
 }
 
 fn replace(directory: &Path, path: &Path, kept: &[u8]) -> io::Result<()> {
-    if kept.is_empty() {
-        fs::remove_file(path)?;
-        return sync_directory(directory);
-    }
     let rewritten = directory.join(REWRITTEN);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&rewritten)?;
     file.write_all(kept)?;
