@@ -21,13 +21,12 @@ impl Aead {
         let mut sealed = Vec::with_capacity(NONCE_LEN + plain.len() + TAG_LENGTH_BYTES);
         sealed.resize(NONCE_LEN, 0);
         sealed.extend_from_slice(plain);
-        // reason: aws-lc has its own random number generator and ends the process if the system gives it no entropy, so
-        // this fails for texts of 64 GiB only.
         #[expect(clippy::expect_used, reason = "fails for texts of 64 GiB only")]
         let (nonce, tag) = self
             .0
             .seal_in_place_separate_tag(Aad::from(associated), &mut sealed[NONCE_LEN..])
-            .expect("the text is shorter than 64 GiB"); // reason: see above
+            // reason: the text is shorter than 64 GiB, and aws-lc ends the process itself if the system has no entropy
+            .expect("the text is shorter than 64 GiB");
         sealed[..NONCE_LEN].copy_from_slice(nonce.as_ref());
         sealed.extend_from_slice(tag.as_ref());
         sealed
@@ -39,6 +38,8 @@ impl Aead {
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let length = self.0.open_in_place(nonce, Aad::from(associated), text).ok()?.len();
         sealed.copy_within(NONCE_LEN..NONCE_LEN + length, 0);
+        // The rest of the allocation has a part of the plain text, which may be a key.
+        sealed[length..].fill(0);
         sealed.truncate(length);
         Some(sealed)
     }

@@ -10,6 +10,7 @@ pub mod directory;
 mod erased;
 mod key_name;
 mod key_service;
+pub mod program;
 mod vault;
 
 pub use data_key::{BadSeal, DataKey, is_sealed};

@@ -1,4 +1,5 @@
 //! The directory of keys: real files, damaged and torn ones, wrong places, and what a destruction leaves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -317,6 +318,22 @@ async fn must_say_which_file_has_a_damaged_record_and_replace_no_key_by_a_new_on
 }
 
 #[tokio::test]
+async fn must_not_create_new_shared_keys_in_a_directory_that_was_restored_in_part() {
+    let (_place, path) = keys();
+    let directory = Directory::create(&path).unwrap();
+    create(&directory, &KeyName::shared(1)).await;
+    fs::remove_file(path.join("platform.keys")).unwrap();
+    for why in [
+        unavailable(Directory::open(&path)),
+        unavailable(Directory::create(&path)),
+        unavailable(directory.newest_shared().await),
+        unavailable(directory.create(vec![KeyName::shared(2)]).await),
+    ] {
+        assert!(why.contains("platform.keys is missing") && why.contains("Restore"), "{why}");
+    }
+}
+
+#[tokio::test]
 async fn must_say_that_the_directory_is_away_and_never_that_keys_are_missing() {
     let (place, path) = keys();
     let directory = Directory::create(&path).unwrap();
@@ -356,8 +373,12 @@ async fn must_answer_with_an_error_when_a_stopped_process_holds_the_lock() {
     create(&directory, &KeyName::shared(1)).await;
     let lock = File::open(path.join("lock")).unwrap();
     lock.lock().unwrap();
-    let why = unavailable(directory.create(vec![of_tenant(1)]).await);
-    assert!(why.contains("did not answer within 10 seconds") && why.contains("lock"), "{why}");
+    let (opening, creating) = (path.clone(), vec![of_tenant(1)]);
+    let opening = tokio::task::spawn_blocking(move || Directory::open(&opening));
+    let (opened, created) = tokio::join!(opening, directory.create(creating));
+    for why in [unavailable(opened.unwrap()), unavailable(created)] {
+        assert!(why.contains("did not answer within 10 seconds") && why.contains("lock"), "{why}");
+    }
     wrap(&directory, &KeyName::shared(1)).await;
     drop(lock);
     create(&directory, &of_tenant(2)).await;

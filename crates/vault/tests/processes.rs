@@ -1,6 +1,7 @@
 //! Several processes use one directory of keys; some are killed with SIGKILL in the middle of their work.
 //!
 //! The other processes are this test program itself, started again with [`WORK`] in its environment.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::HashMap;
 use std::fs;

@@ -1,4 +1,5 @@
 //! Data keys: created, opened, re-wrapped and destroyed, with keys in a real directory.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::path::Path;
 use std::sync::Arc;

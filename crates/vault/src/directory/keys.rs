@@ -1,7 +1,8 @@
 //! The keys of a directory: those in memory, and where to find the others.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -35,8 +36,21 @@ struct Platform {
 }
 
 impl Keys {
-    /// Reads the keys that belong to no tenant.
-    pub(super) fn open(path: PathBuf, identity: String) -> Result<Self, KeyError> {
+    /// Proves that the path is a directory of keys, and reads the keys that belong to no tenant.
+    pub(super) fn open(path: &Path, creates: bool) -> Result<Self, KeyError> {
+        if creates {
+            marker::create(path)?;
+        }
+        let path = path.canonicalize().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => KeyError::Refused(format!(
+                "There is no directory of keys {}. Name the directory that the other processes use, mount it, or restore \
+                 it from its own backup. Backups of the database do not contain it.",
+                path.display()
+            )),
+            _ => marker::unavailable(path, "open", &error),
+        })?;
+        let identity = marker::identity(&path)?;
+        marker::check_permissions(&path)?;
         let recent = Cache::new(MAX_RECENT_KEYS);
         let keys = Self { path, identity, platform: RwLock::default(), recent, syncs: AtomicU64::new(0) };
         keys.read_platform(None)?;
@@ -114,7 +128,12 @@ impl Keys {
         self.check_identity()?;
         let path = shard::path(&self.path, PLATFORM);
         let read = shard::read(&path).map_err(|error| marker::unavailable(&self.path, "read", &error))?;
-        let bytes = read.unwrap_or_else(|| Vec::new().into());
+        let Some(bytes) = read else {
+            return Err(KeyError::Unavailable(format!(
+                "The key file {} is missing: it has the shared keys. Restore it from the backup of the directory of keys.",
+                path.display()
+            )));
+        };
         let mut found = HashMap::new();
         for (_, line) in shard::lines(&bytes) {
             let (name, secret) = match record::parse(line) {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use super::shard;
+use super::shard::{self, PLATFORM};
 use crate::KeyError;
 
 const IDENTITY: &str = "identity";
@@ -16,18 +16,21 @@ const TURN: &str = "lock-turn";
 /// First word of the identity file. The number is the version of the format of the directory.
 const FORMAT: &str = "tenancy-keys-1";
 
-/// Makes the directory and its identity, unless it is a directory of keys already.
+/// Makes the directory, its identity, and the file for shared keys, unless it is a directory of keys already.
 pub(super) fn create(path: &Path) -> Result<(), KeyError> {
     let failed = |error: io::Error| unavailable(path, "create", &error);
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
     check_permissions(path)?;
     // Another process may make the directory at this moment.
-    let is_foreign = |name: &std::ffi::OsStr| ![LOCK, TURN, IDENTITY, UNFINISHED].iter().any(|own| name == *own);
+    let platform = shard::path(path, PLATFORM);
+    let is_own = |name: &std::ffi::OsStr| {
+        platform.file_name() == Some(name) || [LOCK, TURN, IDENTITY, UNFINISHED].iter().any(|own| name == *own)
+    };
     let entries = fs::read_dir(path).and_then(|entries| entries.collect::<io::Result<Vec<_>>>()).map_err(failed)?;
     if path.join(IDENTITY).exists() {
         return Ok(());
     }
-    if let Some(foreign) = entries.iter().map(fs::DirEntry::file_name).find(|name| is_foreign(name)) {
+    if let Some(foreign) = entries.iter().map(fs::DirEntry::file_name).find(|name| !is_own(name)) {
         return Err(KeyError::Refused(format!(
             "{} is not empty and is no directory of keys: it contains {}. Name an empty or a new directory.",
             path.display(),
@@ -39,6 +42,10 @@ pub(super) fn create(path: &Path) -> Result<(), KeyError> {
     if path.join(IDENTITY).exists() {
         return Ok(());
     }
+    // It exists from the start: if it is missing later, the directory was restored in part, and the shared keys are lost.
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.open(shard::path(path, PLATFORM)).and_then(|file| file.sync_all()).map_err(failed)?;
     write_identity(path).map_err(failed)
 }
 

@@ -7,7 +7,6 @@ mod shard;
 mod wrapping_key;
 mod writer;
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -43,8 +42,7 @@ impl Directory {
     /// # Errors
     /// If the directory cannot be made, contains other files, or other users can open it.
     pub fn create(path: &Path) -> Result<Self, KeyError> {
-        marker::create(path)?;
-        Self::open(path)
+        Self::start(path, true)
     }
 
     /// Opens a directory of keys that exists.
@@ -52,23 +50,28 @@ impl Directory {
     /// # Errors
     /// If it is missing, is no directory of keys, or other users can open it.
     pub fn open(path: &Path) -> Result<Self, KeyError> {
-        let path = path.canonicalize().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => KeyError::Refused(format!(
-                "There is no directory of keys {}. Name the directory that the other processes use, mount it, or restore \
-                 it from its own backup. Backups of the database do not contain it.",
-                path.display()
-            )),
-            _ => marker::unavailable(path, "open", &error),
-        })?;
-        let identity = marker::identity(&path)?;
-        marker::check_permissions(&path)?;
-        let keys = Arc::new(Keys::open(path, identity)?);
+        Self::start(path, false)
+    }
+
+    /// Starts the thread that changes files. It also opens the directory, so that the caller does not wait for ever if a
+    /// stopped process holds the lock.
+    fn start(path: &Path, creates: bool) -> Result<Self, KeyError> {
         let (commands, waiting) = mpsc::channel(MAX_WAITING);
-        let working = Arc::clone(&keys);
-        std::thread::Builder::new()
-            .name("keys".to_owned())
-            .spawn(move || writer::run(&working, waiting))
+        let (opened, opening) = std::sync::mpsc::channel();
+        let place = path.to_owned();
+        let work = move || {
+            let keys = Keys::open(&place, creates).map(Arc::new);
+            // The caller may have stopped waiting.
+            if opened.send(keys.clone()).is_ok()
+                && let Ok(keys) = keys
+            {
+                writer::run(&keys, waiting);
+            }
+        };
+        let started = std::thread::Builder::new().name("keys".to_owned()).spawn(work);
+        started
             .map_err(|error| KeyError::Unavailable(format!("Cannot start the thread that writes keys: {error}.")))?;
+        let keys = opening.recv_timeout(TIME_LIMIT).map_err(|_| late(path))??;
         Ok(Self { keys, commands })
     }
 
@@ -88,19 +91,10 @@ impl Directory {
     async fn change(&self, change: Change, names: Vec<KeyName>) -> Result<(), KeyError> {
         let (answer, answered) = oneshot::channel();
         let work = async {
-            self.commands.send(Command { change, names, answer }).await.map_err(|_| self.late())?;
-            answered.await.map_err(|_| self.late())?
+            self.commands.send(Command { change, names, answer }).await.map_err(|_| late(&self.keys.path))?;
+            answered.await.map_err(|_| late(&self.keys.path))?
         };
-        tokio::time::timeout(TIME_LIMIT, work).await.map_err(|_| self.late())?
-    }
-
-    fn late(&self) -> KeyError {
-        KeyError::Unavailable(format!(
-            "The directory of keys {} did not answer within {} seconds. Check its disk, and whether a stopped process holds \
-             its lock.",
-            self.keys.path.display(),
-            TIME_LIMIT.as_secs()
-        ))
+        tokio::time::timeout(TIME_LIMIT, work).await.map_err(|_| late(&self.keys.path))?
     }
 
     /// Reads files on a thread where that may block.
@@ -110,7 +104,7 @@ impl Directory {
     ) -> Result<T, KeyError> {
         let keys = Arc::clone(&self.keys);
         let reading = tokio::task::spawn_blocking(move || read(&keys));
-        let done = tokio::time::timeout(TIME_LIMIT, reading).await.map_err(|_| self.late())?;
+        let done = tokio::time::timeout(TIME_LIMIT, reading).await.map_err(|_| late(&self.keys.path))?;
         done.map_err(|error| KeyError::Unavailable(format!("Reading keys was stopped: {error}.")))?
     }
 
@@ -131,6 +125,15 @@ impl Directory {
         let name = name.clone();
         self.blocking(move |keys| keys.find_in(&name, &[shard])).await
     }
+}
+
+fn late(path: &Path) -> KeyError {
+    KeyError::Unavailable(format!(
+        "The directory of keys {} did not answer within {} seconds. Check its disk, and whether a stopped process holds its \
+         lock.",
+        path.display(),
+        TIME_LIMIT.as_secs()
+    ))
 }
 
 impl KeyService for Directory {

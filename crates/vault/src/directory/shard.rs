@@ -106,11 +106,11 @@ pub(super) fn append(directory: &Path, shard: u32, lines: &[Erased]) -> io::Resu
     let path = path(directory, shard);
     let is_new = !path.try_exists()?;
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path)?;
-    let bytes = read_all(&mut file)?;
-    let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    if complete < bytes.len() {
+    let length = file.metadata()?.len();
+    let complete = complete(&mut file, length)?;
+    if complete < length {
         tracing::warn!(path = %path.display(), "removes an incomplete record that a crash left at the end of a key file");
-        file.set_len(complete as u64)?;
+        file.set_len(complete)?;
     }
     let mut text = Erased::from(Vec::with_capacity(lines.iter().map(|line| line.len()).sum()));
     for line in lines {
@@ -118,10 +118,23 @@ pub(super) fn append(directory: &Path, shard: u32, lines: &[Erased]) -> io::Resu
     }
     let written = file.write_all(&text).and_then(|()| file.sync_data());
     if let Err(error) = written {
-        let _ = file.set_len(complete as u64);
+        let _ = file.set_len(complete);
         return Err(error);
     }
     if is_new { sync_directory(directory) } else { Ok(()) }
+}
+
+/// Returns the length of a file up to its last line break.
+fn complete(file: &mut File, length: u64) -> io::Result<u64> {
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.read_exact_at(&mut last, length - 1)?;
+    }
+    if last == [b'\n'] {
+        return Ok(length);
+    }
+    let bytes = read_all(file)?;
+    Ok(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at as u64 + 1))
 }
 
 /// Destroys keys of one file: overwrites their records, then replaces the file by one without them, then overwrites the old
@@ -149,16 +162,17 @@ pub(super) fn erase(directory: &Path, shard: u32, names: &HashSet<&[u8]>) -> io:
     }
     // The keys are destroyed when this returns. What follows removes their names, and shortens the file.
     file.sync_data()?;
-    replace(directory, &path, &kept)?;
+    if kept.is_empty() && shard != PLATFORM {
+        fs::remove_file(&path)?;
+        sync_directory(directory)?;
+    } else {
+        replace(directory, &path, &kept)?;
+    }
     overwrite(&mut file, bytes.len())?;
     Ok(true)
 }
 
 fn replace(directory: &Path, path: &Path, kept: &[u8]) -> io::Result<()> {
-    if kept.is_empty() {
-        fs::remove_file(path)?;
-        return sync_directory(directory);
-    }
     let rewritten = directory.join(REWRITTEN);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&rewritten)?;
     file.write_all(kept)?;
