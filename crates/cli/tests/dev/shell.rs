@@ -44,6 +44,9 @@ impl Shell {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tenancy"));
         command.current_dir(self.home.path()).env_clear();
         command.env("HOME", self.home.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        if !self.path(".tenancy-keys").exists() {
+            command.env("TENANCY_KEYS_DIRECTORY", keys());
+        }
         command
     }
 
@@ -105,6 +108,11 @@ impl Shell {
         }
         dev
     }
+}
+
+/// Keys for private data, shared by the servers of all tests. The keys of a `dev` server are in its home directory.
+fn keys() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("keys")
 }
 
 fn lines_of(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {

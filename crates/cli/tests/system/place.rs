@@ -107,6 +107,9 @@ impl Place {
         if let Some(database) = &self.database {
             command.env("TENANCY_DATABASE", database);
         }
+        if !self.path(".tenancy-keys").exists() {
+            command.env("TENANCY_KEYS_DIRECTORY", keys());
+        }
         command.stdin(Stdio::null());
         command
     }
@@ -167,6 +170,11 @@ impl Place {
 /// therefore written but not synced to disk.
 pub fn cluster() -> Postgres {
     Postgres::start_with(Settings::default().fsync_off().parameter("synchronous_commit", "on"))
+}
+
+/// Keys for private data, shared by the servers of all tests. The keys of a `dev` server are in its home directory.
+fn keys() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("keys")
 }
 
 /// The cluster shared by all tests that do not stop it.

@@ -92,6 +92,8 @@ async fn every_loop_must_be_shown_with_how_it_went() {
         "key-usage",
         "refusals",
         "log-seals",
+        "data-keys",
+        "plain-rows",
         "jobs",
     ];
     assert_eq!(names, expected);
