@@ -8,10 +8,12 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tenancy_server::Config;
 use tenancy_store::Store;
 use tenancy_store::database::Database;
 use tenancy_vault::directory::Directory;
+use tenancy_vault::program::Program;
 use tenancy_vault::{KeyError, Vault};
 
 /// Mark of a database whose private data is encrypted. It names the keys.
@@ -31,6 +33,11 @@ pub async fn open(config: &Config, database: &Database) -> Result<Store, Failure
 /// # Errors
 /// Fails if no keys are configured, or if they cannot be used.
 pub async fn configured(config: &Config, database: &Database) -> Result<Arc<Vault>, Failure> {
+    if !config.keys.program.is_empty() {
+        let limit = Duration::from_secs(config.keys.program_timeout_seconds);
+        let program = Program::new(config.keys.program.clone(), limit).map_err(|error| refused(&error))?;
+        return Ok(Vault::new(Arc::new(program), config.keys.max_cached_keys));
+    }
     let beside = config.keys_beside_data();
     let directory = match config.keys.directory.as_os_str().is_empty() {
         false => config.keys.directory.clone(),

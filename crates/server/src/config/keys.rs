@@ -13,13 +13,15 @@ pub struct KeySettings {
     pub directory: PathBuf,
     /// Program and arguments of a key service. Empty: the directory.
     pub program: Vec<String>,
+    /// Maximum time for an answer of the program, in seconds.
+    pub program_timeout_seconds: u64,
     /// Maximum number of opened data keys in memory.
     pub max_cached_keys: usize,
 }
 
 impl Default for KeySettings {
     fn default() -> Self {
-        Self { directory: PathBuf::new(), program: Vec::new(), max_cached_keys: 20_000 }
+        Self { directory: PathBuf::new(), program: Vec::new(), program_timeout_seconds: 10, max_cached_keys: 20_000 }
     }
 }
 

@@ -21,6 +21,7 @@ impl Config {
             ("limits.header_read_timeout_seconds", limits.header_read_timeout_seconds, 0..=MOST_SECONDS),
             ("limits.body_read_timeout_seconds", limits.body_read_timeout_seconds, 0..=MOST_SECONDS),
             ("limits.drain_timeout_seconds", limits.drain_timeout_seconds, 0..=MOST_SECONDS),
+            ("keys.program_timeout_seconds", self.keys.program_timeout_seconds, 1..=MOST_SECONDS),
             ("keys.max_cached_keys", size(self.keys.max_cached_keys), 1..=MOST),
             ("jobs.max_running", size(jobs.max_running), 1..=MOST),
             ("jobs.lease_seconds", jobs.lease_seconds, 1..=MOST_SECONDS),
