@@ -198,8 +198,8 @@ impl Store {
         let mut sql = self.select::<DataKeyRow>();
         sql.and("tenant_id > {}", after).order("tenant_id", MAX_REWRAPPED);
         let rows = self.all::<DataKeyRow>(sql).await?;
-        let mut tried = Rewrapped::default();
-        tried.next = rows.last().filter(|_| rows.len() == MAX_REWRAPPED).map(|row| row.tenant_id.clone());
+        let next = rows.last().filter(|_| rows.len() == MAX_REWRAPPED).map(|row| row.tenant_id.clone());
+        let mut tried = Rewrapped { next, ..Rewrapped::default() };
         for row in rows {
             let Some(wrapped) = row.wrapped_key()? else { continue };
             match self.vault.open(&wrapped).await {
@@ -250,8 +250,8 @@ impl Store {
         let mut sql = self.select::<DataKeyRow>();
         sql.and("tenant_id > {}", after).order("tenant_id", MAX_REWRAPPED);
         let rows = self.all::<DataKeyRow>(sql).await?;
-        let mut done = Rewrapped::default();
-        done.next = rows.last().filter(|_| rows.len() == MAX_REWRAPPED).map(|row| row.tenant_id.clone());
+        let next = rows.last().filter(|_| rows.len() == MAX_REWRAPPED).map(|row| row.tenant_id.clone());
+        let mut done = Rewrapped { next, ..Rewrapped::default() };
         for row in rows {
             let Some(wrapped) = row.wrapped_key()?.filter(|key| !key.wrapping_key.is_of_a_tenant()) else { continue };
             match self.vault.rewrap(&wrapped).await {
