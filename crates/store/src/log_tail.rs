@@ -30,8 +30,31 @@ pub struct LogTail {
     pub last: i64,
     /// End of the log before the read.
     pub end: LogEnd,
+    /// Whether nothing more could be read.
+    pub is_end: bool,
     /// Size of the rows, in bytes.
     pub bytes: usize,
+}
+
+fn types() -> Vec<Type> {
+    let mut types: Vec<_> = TENANT_AUDIT.columns.iter().map(|column| column.ty).collect();
+    types.extend([Type::Text, Type::Json]);
+    types
+}
+
+impl LogTail {
+    fn nothing(after: i64, end: LogEnd) -> Self {
+        Self { events: Vec::new(), unreadable: Vec::new(), last: after, end, is_end: true, bytes: 0 }
+    }
+
+    async fn of(rows: Vec<Vec<Value>>, after: i64, limit: usize, end: LogEnd) -> Result<Self, Error> {
+        let bytes = rows.iter().map(|row| size(row)).sum();
+        let is_end = rows.len() < limit && bytes < MAX_BYTES;
+        let last = rows.last().and_then(position_of).unwrap_or(after);
+        let last = if is_end { last.max(end.newest) } else { last };
+        let (events, unreadable) = converted(rows, events).await?;
+        Ok(Self { events, unreadable, last, end, is_end, bytes })
+    }
 }
 
 /// Where a reader that presents a cursor continues.
@@ -64,21 +87,35 @@ impl Store {
     /// Same as [`Store::tenants`].
     pub async fn log_after(&self, after: i64) -> Result<LogTail, Error> {
         let end = self.log_end().await?;
-        let mut tail = LogTail { events: Vec::new(), unreadable: Vec::new(), last: after, end, bytes: 0 };
-        if tail.end.newest <= after {
-            return Ok(tail);
+        if end.newest <= after {
+            return Ok(LogTail::nothing(after, end));
         }
         let mut sql = log_sql(self.dialect(), &Scope::All, &AuditFilter::default(), Some(after), MAX_EVENTS);
         sql.most_bytes = MAX_BYTES;
-        let mut types: Vec<_> = TENANT_AUDIT.columns.iter().map(|column| column.ty).collect();
-        types.extend([Type::Text, Type::Json]);
-        let rows = self.rows(sql, types).await?;
-        tail.bytes = rows.iter().map(|row| size(row)).sum();
-        let is_end = rows.len() < MAX_EVENTS && tail.bytes < MAX_BYTES;
-        let last = rows.last().and_then(position_of).unwrap_or(after);
-        tail.last = if is_end { last.max(tail.end.newest) } else { last };
-        (tail.events, tail.unreadable) = converted(rows, events).await?;
-        Ok(tail)
+        let rows = self.rows(sql, types()).await?;
+        LogTail::of(rows, after, MAX_EVENTS, end).await
+    }
+
+    /// Reads those events after a position that match a filter, at most `limit`, as a list.
+    ///
+    /// # Errors
+    /// Same as [`Store::tenants`].
+    pub async fn matching_log_after(
+        &self,
+        scope: &Scope,
+        filter: &AuditFilter,
+        after: i64,
+        limit: usize,
+    ) -> Result<LogTail, Error> {
+        let end = self.log_end().await?;
+        if end.newest <= after {
+            return Ok(LogTail::nothing(after, end));
+        }
+        let filter = AuditFilter { newest_first: false, ..filter.clone() };
+        let mut sql = log_sql(self.dialect(), scope, &filter, Some(after), limit);
+        sql.most_bytes = MAX_BYTES;
+        let rows = self.list_rows(sql, types()).await?;
+        LogTail::of(rows, after, limit, end).await
     }
 
     /// Finds where a reader continues: after the event of the cursor, after the newest event for `end`, or without a
@@ -107,13 +144,23 @@ impl Store {
         Ok((Resumed::After(position), end))
     }
 
-    /// Returns whether everything after a position is still kept.
+    /// Returns whether everything after a position is still kept. Ask after the read of what comes next: events may
+    /// expire during it.
     ///
     /// # Errors
     /// Same as [`Store::tenants`].
-    pub async fn keeps_log_after(&self, position: i64) -> Result<bool, Error> {
+    pub async fn keeps_log_after(&self, position: i64, end: &LogEnd) -> Result<bool, Error> {
+        Ok(position == 0 || position >= self.oldest_kept_position(end.newest).await? - 1)
+    }
+
+    /// Returns the oldest cursor after which everything is kept.
+    ///
+    /// # Errors
+    /// Same as [`Store::tenants`].
+    pub async fn oldest_log_cursor(&self) -> Result<String, Error> {
         let end = self.log_end().await?;
-        Ok(position >= self.oldest_kept_position(end.newest).await? - 1)
+        let oldest = self.oldest_kept_position(end.newest).await?;
+        Ok(end.cursor((oldest - 1).max(0)))
     }
 
     /// Returns the position before which tenants' events may have expired; 0 if none has.

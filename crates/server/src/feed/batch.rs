@@ -96,6 +96,11 @@ impl Batch {
         self.bytes
     }
 
+    /// Whether the batch was rendered for this view already.
+    pub fn is_rendered(&self, view: View) -> bool {
+        self.views.get(view.index()).is_some_and(|cell| cell.get().is_some())
+    }
+
     /// Returns the batch as callers with this view see it. It is rendered once for all followers.
     pub fn rendered(&self, view: View, render: impl FnOnce(&Self) -> Rendered) -> &Rendered {
         match self.views.get(view.index()) {

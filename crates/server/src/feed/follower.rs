@@ -112,12 +112,13 @@ impl Follower {
         let tail = self.feed.store.log_after(self.after).await?;
         let read = tail.events.len() + tail.unreadable.len();
         let is_whole = i64::try_from(read).is_ok_and(|read| read == tail.last - self.after);
+        let end = tail.end.clone();
         let batch = self.feed.batch(self.after, tail).await?;
         if self.epoch.is_some_and(|epoch| epoch != batch.epoch()) {
             return Ok(None);
         }
         // Positions are dense: a gap means that events have expired, unless something else has removed them.
-        if !is_whole && self.after > 0 && !self.feed.store.keeps_log_after(self.after).await? {
+        if !is_whole && !self.feed.store.keeps_log_after(self.after, &end).await? {
             return Ok(None);
         }
         Ok(Some(Arc::new(batch)))

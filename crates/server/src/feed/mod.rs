@@ -90,9 +90,13 @@ impl Feed {
         self.store.log_end().await
     }
 
-    /// Ends all followers with [`Ended::Stopping`], and the reader.
-    pub fn stop(&self) {
-        self.stop.cancel();
+    /// Ends all followers with [`Ended::Stopping`], and the reader, when `stop` is cancelled.
+    pub fn stop_with(&self, stop: CancellationToken) {
+        let own = self.stop.clone();
+        tokio::spawn(async move {
+            stop.cancelled().await;
+            own.cancel();
+        });
     }
 
     /// Number of followers.
