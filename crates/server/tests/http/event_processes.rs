@@ -82,7 +82,7 @@ async fn must_close_the_connection_of_a_client_that_does_not_read_its_stream() {
     let send = async |method: &str, path: &str, body: String| {
         let mut stream = served.connect().await;
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\nif-match: *\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             served.token,
             body.len()
