@@ -80,6 +80,8 @@ enum Command {
     Describe(OnServer<command::describe::Describe>),
     /// Show the audit log
     Audit(OnServer<command::audit::Audit>),
+    /// Show events as they happen
+    Watch(OnServer<command::watch::Watch>),
     /// Print the log of a job, or of a tenant's newest job
     Logs(OnServer<command::logs::Logs>),
     /// Wait until a tenant is in its desired state, or until a job ends
@@ -145,6 +147,29 @@ enum Key {
     Revoke(OnServer<command::key::Revoke>),
 }
 
+impl Key {
+    async fn run(self, before: &Reach) -> Result<Exit, Failure> {
+        match self {
+            Self::Create(given) => {
+                let (client, arguments) = given.open(before)?;
+                command::key::create(&client, arguments).await
+            }
+            Self::List(given) => {
+                let (client, arguments) = given.open(before)?;
+                command::key::list(&client, arguments).await
+            }
+            Self::Rotate(given) => {
+                let (client, arguments) = given.open(before)?;
+                command::key::rotate(&client, arguments).await
+            }
+            Self::Revoke(given) => {
+                let (client, arguments) = given.open(before)?;
+                command::key::revoke(&client, arguments).await
+            }
+        }
+    }
+}
+
 /// Passes the client and the arguments to the module of the command.
 macro_rules! on_server {
     ($module:ident, $given:expr, $before:expr) => {{
@@ -186,6 +211,7 @@ impl Arguments {
             Command::Get(given) => on_server!(get, given, before),
             Command::Describe(given) => on_server!(describe, given, before),
             Command::Audit(given) => on_server!(audit, given, before),
+            Command::Watch(given) => on_server!(watch, given, before),
             Command::Logs(given) => on_server!(logs, given, before),
             Command::Wait(given) => on_server!(wait, given, before),
             Command::Status(given) => on_server!(status, given, before),
@@ -198,22 +224,7 @@ impl Arguments {
                 let (client, arguments) = given.open(before)?;
                 command::job::cancel(&client, arguments).await
             }
-            Command::Key(Key::Create(given)) => {
-                let (client, arguments) = given.open(before)?;
-                command::key::create(&client, arguments).await
-            }
-            Command::Key(Key::List(given)) => {
-                let (client, arguments) = given.open(before)?;
-                command::key::list(&client, arguments).await
-            }
-            Command::Key(Key::Rotate(given)) => {
-                let (client, arguments) = given.open(before)?;
-                command::key::rotate(&client, arguments).await
-            }
-            Command::Key(Key::Revoke(given)) => {
-                let (client, arguments) = given.open(before)?;
-                command::key::revoke(&client, arguments).await
-            }
+            Command::Key(key) => key.run(before).await,
             Command::Context(given) => command::context::run(given).await,
             Command::Example => command::example::run(),
             Command::Explain(given) => command::explain::run(given),

@@ -10,6 +10,7 @@ pub use environment::variables;
 pub use keys::KeySettings;
 
 use crate::connections::limits::ConnectionLimits;
+use crate::feed::EventLimits;
 use crate::key_limits::KeyLimits;
 use crate::network::Network;
 use crate::provisioner::ProvisionerKind;
@@ -56,6 +57,8 @@ pub struct Config {
     pub key_limits: KeyLimits,
     /// The keys that encrypt private data.
     pub keys: KeySettings,
+    /// Limits of the event feed.
+    pub events: EventLimits,
     /// How this process runs jobs.
     pub jobs: Jobs,
     /// Names that manifests may use.
@@ -125,6 +128,7 @@ impl Default for Config {
             limits: Limits::default(),
             key_limits: KeyLimits::default(),
             keys: KeySettings::default(),
+            events: EventLimits::default(),
             jobs: Jobs::default(),
             declared: Declared::default(),
         }

@@ -3,6 +3,7 @@
 use crate::Store;
 use crate::current_rows::{Read, columns};
 use crate::list::{converted, cursor, limit, place, text_of, unread};
+use crate::log_tail::END;
 use crate::page::{Listed, Page, Unreadable};
 use crate::rows::{Column, Corrupt, Dialect, Field, Record, Table, Type, Value, described};
 use crate::sealing::{Keys, Opened, is_sealed_json};
@@ -164,9 +165,6 @@ pub struct LoggedEvent {
     pub tampered: bool,
 }
 
-/// Cursor that starts after the newest event.
-const END: &str = "end";
-
 impl Store {
     /// Lists events in order of their positions, of one tenant or of all tenants within a scope. Scope `All` includes
     /// the events of the platform.
@@ -185,10 +183,8 @@ impl Store {
         types.extend([Type::Text, Type::Json]);
         let (mut rows, more) = self.page(sql, types, page).await?;
         rows.truncate(limit(page));
-        let position = |row: &Vec<Value>| row.get(TENANT_AUDIT.index("position")?).and_then(as_number);
-        let last = rows.last().and_then(position);
-        let keys = self.keys_of(rows.iter().filter_map(|row| owner_of_sealed(row))).await?;
-        let (items, unreadable) = converted(rows, move |rows| events(rows, &keys)).await?;
+        let last = rows.last().and_then(|row| position_of(row));
+        let (items, unreadable) = self.read_events(rows).await?;
         let next = match (more, filter.follow && !filter.newest_first) {
             (true, _) => last,
             (false, true) => last.max(Some(end.newest)),
@@ -196,16 +192,26 @@ impl Store {
         };
         Ok(Listed { items, unreadable, next: next.map(|position| cursor("log", &end.place(position))) })
     }
+
+    /// Converts rows of the log to events, with their private data opened. One that cannot be read does not keep others
+    /// from being read.
+    pub(crate) async fn read_events(
+        &self,
+        rows: Vec<Vec<Value>>,
+    ) -> Result<(Vec<LoggedEvent>, Vec<Unreadable>), Error> {
+        let keys = self.keys_of(rows.iter().filter_map(|row| owner_of_sealed(row))).await?;
+        converted(rows, move |rows| events(rows, &keys)).await
+    }
 }
 
-fn as_number(value: &Value) -> Option<i64> {
-    match value {
+/// Returns the position of a row of the log.
+pub(crate) fn position_of(row: &[Value]) -> Option<i64> {
+    match row.get(TENANT_AUDIT.index("position")?)? {
         Value::Int(number) => Some(*number),
         _ => None,
     }
 }
 
-/// Reads events. One that cannot be read does not keep others from being read.
 fn events(rows: Vec<Vec<Value>>, keys: &Keys) -> (Vec<LoggedEvent>, Vec<Unreadable>) {
     let (mut items, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in rows {
