@@ -36,6 +36,7 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("sqlite/readers.rs", "read: its transaction"),
     ("lib.rs", "read: whether anybody answers"),
     ("job_queue.rs", "read: open jobs, the size of the database"),
+    ("log_tail.rs", "read: the log, to follow it"),
     ("names_in_use.rs", "read: what the configuration declares"),
     ("upkeep.rs", "upkeep"),
     ("upkeep/answers.rs", "upkeep"),
