@@ -1,5 +1,6 @@
 //! HTTP: the machinery; the handlers are in [`routes`].
 
+pub mod access_cache;
 pub mod auth;
 pub mod body;
 pub mod caller;
@@ -22,4 +23,5 @@ pub mod router;
 pub mod routes;
 pub mod server;
 pub mod unread;
+pub mod verdict;
 pub mod write;

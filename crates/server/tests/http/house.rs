@@ -326,6 +326,7 @@ impl House {
             Ok(body) => body,
             Err(_) => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
         };
+        crate::catalogue::check(&body);
         Answered { status: parts.status, headers: parts.headers, bytes, body }
     }
 
