@@ -5,7 +5,7 @@ use super::openapi;
 use super::problem::Problem;
 use super::route::Route;
 use super::routes::{
-    access, apply, audit, docs, environments, event_types, health, jobs, keys, lifecycle, organization_holds,
+    access, apply, audit, docs, environments, event_types, events, health, jobs, keys, lifecycle, organization_holds,
     organizations, tenants, versions,
 };
 use super::server::Server;
@@ -75,6 +75,7 @@ pub fn all() -> Vec<Route> {
         may(ReadAudit, routes!(audit::of_tenant)),
         may(ReadAudit, routes!(audit::list)),
         may(VerifyAudit, routes!(audit::verify)),
+        may(ReadAudit, routes!(events::follow)),
         may(ReadKeys, routes!(keys::list)),
         may(ManageKeys, routes!(keys::create)),
         may(ReadKeys, routes!(keys::get)),

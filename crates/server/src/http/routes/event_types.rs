@@ -17,7 +17,7 @@ use tenancy_core::event::EventType;
 /// A later release can add event types, and fields to payloads. It removes no field and changes no meaning: a new event
 /// type takes the place of the old one.
 #[utoipa::path(
-    get, path = "/v1/event-types", tag = "audit", operation_id = "list_event_types",
+    get, path = "/v1/event-types", tag = "events", operation_id = "list_event_types",
     responses((status = 200, body = List<EventTypeDescription>)),
 )]
 pub async fn list(_: NoQuery) -> Response {
@@ -27,7 +27,7 @@ pub async fn list(_: NoQuery) -> Response {
 
 /// Returns an event type with its JSON Schema and an example.
 #[utoipa::path(
-    get, path = "/v1/event-types/{event_type}", tag = "audit", operation_id = "get_event_type",
+    get, path = "/v1/event-types/{event_type}", tag = "events", operation_id = "get_event_type",
     params(("event_type" = tenancy_api::schema::EventType, Path, description = "Name of the event type.")),
     responses((status = 200, body = EventTypeDescription)),
 )]

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod docs;
 pub mod environments;
 pub mod event_types;
+pub mod events;
 pub mod health;
 pub mod jobs;
 pub mod keys;
