@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn must_describe_the_errors_of_every_operation_by_status() {
         let document = document(super::super::router::all());
-        for route in super::super::router::all() {
+        for route in super::super::router::all().into_iter().filter(|route| !route.gives_verdicts) {
             let responses = &document["paths"][&route.path][route.method.to_lowercase()]["responses"];
             let mut least = Vec::new();
             if route.requirement != Requirement::Nothing {

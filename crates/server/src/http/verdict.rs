@@ -65,3 +65,29 @@ fn marked(mut verdict: Response) -> Response {
     verdict.extensions_mut().insert(Verdict);
     verdict
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::response::IntoResponse;
+    use tenancy_core::Error;
+
+    #[test]
+    fn must_turn_every_problem_into_a_refusal_with_its_code() {
+        for error in
+            [Error::Unavailable, Error::Unauthenticated, Error::Busy, Error::RateLimited { retry_after_seconds: 1 }]
+        {
+            let code = error.code();
+            let verdict = only(Problem::from(error).into_response());
+            assert_eq!(
+                (verdict.status(), &verdict.headers()[REASON_HEADER]),
+                (StatusCode::FORBIDDEN, &code.parse().expect(code))
+            );
+            assert!(verdict.extensions().get::<Problem>().is_none(), "the gate must not write the problem over it");
+        }
+        assert!(
+            only(Response::new(Body::empty())).status() == StatusCode::FORBIDDEN,
+            "what is no verdict permits nothing"
+        );
+    }
+}

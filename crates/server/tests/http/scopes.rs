@@ -241,6 +241,8 @@ fn internal_facts(answer: &Value) -> Vec<String> {
         Value::Array(items) => items.iter().flat_map(internal_facts).collect(),
         Value::Object(fields) => fields
             .iter()
+            // The reason of a refusal is a code that names the kind of the hold, and not the text of the hold.
+            .filter(|(name, _)| name.as_str() != "reason" || !fields.contains_key("access_level"))
             .flat_map(|(name, value)| match value.as_str() {
                 Some(text) if INTERNAL_FACTS.contains(&name.as_str()) => {
                     let shown = ["platform", "user"].contains(&text) || text.starts_with("user:key_");
@@ -261,6 +263,8 @@ async fn a_customer_must_be_shown_nothing_internal(on: On) {
     let paths: Vec<_> = samples()
         .into_iter()
         .filter(|sample| sample.method == "GET" && of(sample).requirement != Requirement::Nothing)
+        // A verdict is no answer of a resource: see `access.rs`.
+        .filter(|sample| !of(sample).gives_verdicts)
         .filter_map(|sample| renamed(&sample, "acme", "acme-eu").or_else(|| Some(sample.path.to_owned())))
         .filter(|path| {
             !path.starts_with("/v1/keys") && !["/v1/status", "/v1/audit/verification"].contains(&path.as_str())
