@@ -82,6 +82,8 @@ enum Command {
     Access(OnServer<command::access::Access>),
     /// Show the audit log
     Audit(OnServer<command::audit::Audit>),
+    /// Show events as they happen
+    Watch(OnServer<command::watch::Watch>),
     /// Print the log of a job, or of a tenant's newest job
     Logs(OnServer<command::logs::Logs>),
     /// Wait until a tenant is in its desired state, or until a job ends
@@ -189,6 +191,7 @@ impl Arguments {
             Command::Describe(given) => on_server!(describe, given, before),
             Command::Access(given) => on_server!(access, given, before),
             Command::Audit(given) => on_server!(audit, given, before),
+            Command::Watch(given) => on_server!(watch, given, before),
             Command::Logs(given) => on_server!(logs, given, before),
             Command::Wait(given) => on_server!(wait, given, before),
             Command::Status(given) => on_server!(status, given, before),

@@ -93,24 +93,6 @@ impl<'a> List<'a> {
         Ok(after.is_some())
     }
 
-    /// Returns the page after a cursor, and the cursor behind it. For lists that can be followed.
-    ///
-    /// # Errors
-    /// Fails if the request fails, or if the server does not return a cursor because it is older.
-    pub async fn follow<T: DeserializeOwned>(
-        &self,
-        client: &Client,
-        after: &str,
-    ) -> Result<(Vec<Received<T>>, String), Failure> {
-        let mut request = client.v1(Method::GET, self.segments).query("limit", PAGE_ITEMS.to_string());
-        for (name, value) in &self.query {
-            request = request.query(name, value.clone());
-        }
-        let page = request.query("follow", "true").query("after", after).receive::<Page<T>>().await?.value;
-        let next = page.next.ok_or_else(|| Failure::refused("the server does not support following: upgrade it"))?;
-        Ok((page.items, next))
-    }
-
     /// Returns all items, up to the limit.
     ///
     /// # Errors

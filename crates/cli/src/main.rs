@@ -24,6 +24,7 @@ mod reach;
 mod selector;
 mod sending;
 mod standing;
+mod stream;
 mod suggest;
 mod table;
 mod terminal;

@@ -7,7 +7,7 @@ use crate::program::command;
 use crate::terminal::remark;
 use crate::wire::Received;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -33,7 +33,7 @@ const LONG_PAUSE: Duration = Duration::from_secs(3);
 
 impl Client {
     /// Says where to set the key if it is missing or refused. The server's sentence is for HTTP clients.
-    fn without_key(&self, failure: Failure) -> Failure {
+    pub(crate) fn without_key(&self, failure: Failure) -> Failure {
         if failure.code.as_deref() != Some("unauthenticated") {
             return failure;
         }
@@ -126,7 +126,7 @@ impl Request<'_> {
         Ok((got.status, serde_json::from_slice(&got.bytes.unwrap_or_default()).unwrap_or_default()))
     }
 
-    fn prepare(&mut self) -> Result<(), Failure> {
+    pub(crate) fn prepare(&mut self) -> Result<(), Failure> {
         if let Some(name) = &self.nameless {
             return Err(Failure::usage(format!("{name:?} is not a valid name")));
         }
@@ -141,7 +141,7 @@ impl Request<'_> {
 
     /// Returns the failure for a missing response. After a write, it must not say that no server was reached, because
     /// the write can have been executed.
-    fn broken(&self, error: &reqwest::Error, broke: bool) -> Failure {
+    pub(crate) fn broken(&self, error: &reqwest::Error, broke: bool) -> Failure {
         if !broke {
             return self.client.unreachable(error);
         }
@@ -158,6 +158,11 @@ impl Request<'_> {
     }
 
     async fn once(&self) -> Result<Got, reqwest::Error> {
+        Self::whole(self.respond().await?).await
+    }
+
+    /// Sends the request once and returns the response before its body has arrived.
+    pub(crate) async fn respond(&self) -> Result<Response, reqwest::Error> {
         let url = format!("{}{}", self.client.url(), self.path);
         let mut request = self.client.http.request(self.method.clone(), url).headers(self.headers.clone());
         if !self.query.is_empty() {
@@ -172,8 +177,13 @@ impl Request<'_> {
         if let Some(timeout) = self.timeout {
             request = request.timeout(timeout);
         }
-        let mut response = request.send().await?;
+        let response = request.send().await?;
         self.client.was_there.store(true, Relaxed);
+        Ok(response)
+    }
+
+    /// Reads the body of a response.
+    pub(crate) async fn whole(mut response: Response) -> Result<Got, reqwest::Error> {
         let headers = std::mem::take(response.headers_mut());
         // An incomplete body is an error.
         let (status, mut bytes) = (response.status(), Vec::new());
@@ -186,7 +196,8 @@ impl Request<'_> {
         Ok(Got { status, headers, bytes: Some(bytes) })
     }
 
-    fn read(&self, got: &Got) -> Read {
+    /// Reads what a response means.
+    pub(crate) fn read(&self, got: &Got) -> Read {
         let header = |name| got.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let pause = header(RETRY_AFTER).and_then(|value| value.trim().parse().ok()).unwrap_or(1);
         let Some(bytes) = &got.bytes else {
@@ -225,20 +236,24 @@ impl Request<'_> {
 }
 
 /// A response.
-struct Got {
+pub(crate) struct Got {
     status: StatusCode,
     headers: HeaderMap,
     /// `None` if there are more than [`MAX_ANSWER_BYTES`].
     bytes: Option<Vec<u8>>,
 }
 
-enum Read {
+/// What a response means.
+pub(crate) enum Read {
+    /// The body of a success.
     Answer(Value),
+    /// A refusal, and whether to repeat the request.
     Failure(Failure, Again),
 }
 
 /// Whether and when to repeat a request that was refused.
-enum Again {
+pub(crate) enum Again {
+    /// It would be refused again.
     No,
     /// The server or its database is busy or not there: a few attempts, each after this pause.
     Busy(Duration),

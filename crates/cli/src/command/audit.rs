@@ -1,5 +1,6 @@
 //! `audit`: shows the audit log.
 
+use super::watch::END;
 use crate::client::Client;
 use crate::events::EVENTS;
 use crate::exit::Exit;
@@ -7,19 +8,15 @@ use crate::failure::Failure;
 use crate::listing::List;
 use crate::naming;
 use crate::output::{Format, Output, Printer};
+use crate::stream::Stream;
 use crate::terminal::remark;
 use crate::time::ago;
 use crate::wire::{AuditEvent, Received};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use std::time::Duration;
 
 /// Default of `--limit`.
 const EVENTS_SHOWN: usize = 50;
-/// Polling interval of `--follow`.
-const FOLLOW_SECONDS: u64 = 1;
-/// Cursor that starts after the newest event.
-const END: &str = "end";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -96,26 +93,29 @@ pub async fn run(client: &Client, given: Audit) -> Result<Exit, Failure> {
         Some(actor) => Some(named_actor(client, actor).await?),
         None => None,
     };
-    let list = |since: Option<Timestamp>, order: &str| {
-        List::of(&segments)
-            .filter("event_type", Some(given.types.join(",")).filter(|types| !types.is_empty()))
-            .filter("correlation_id", given.correlation_id.clone())
-            .filter("organization_id", given.organization.clone())
-            .filter("actor", actor.clone())
-            .filter("since", since.map(|since| since.to_string()))
-            .filter("until", until.map(|until| until.to_string()))
-            .filter("order", Some(order))
-    };
-    // Taken before the newest events are listed, so that none between the two is missed.
-    let mut after = match given.follow {
-        true => List::of(&segments).follow::<AuditEvent>(client, END).await?.1,
-        false => String::new(),
-    };
+    let list = List::of(&segments)
+        .filter("event_type", Some(given.types.join(",")).filter(|types| !types.is_empty()))
+        .filter("correlation_id", given.correlation_id.clone())
+        .filter("organization_id", given.organization.clone())
+        .filter("actor", actor.clone())
+        .filter("since", since.map(|since| since.to_string()))
+        .filter("until", until.map(|until| until.to_string()))
+        .filter("order", Some("desc"));
+    // Opened before the newest events are listed, so that none between the two is missed.
+    let mut stream = Stream::of(client)
+        .filter("tenant_id", tenant)
+        .filter("organization_id", given.organization.clone())
+        .filter("event_type", Some(given.types.join(",")).filter(|types| !types.is_empty()))
+        .filter("correlation_id", given.correlation_id.clone())
+        .filter("actor", actor.clone())
+        .filter("after", Some(END));
+    if given.follow {
+        stream.connect().await?;
+    }
     let mut printer = Printer::new(&EVENTS, given.output.output);
     // Request the newest events, and show them in the order in which they happened.
     let limit = given.limit;
-    let mut newest: Vec<Received<AuditEvent>> =
-        list(since, "desc").at_most(Some(limit.saturating_add(1))).all(client).await?;
+    let mut newest: Vec<Received<AuditEvent>> = list.at_most(Some(limit.saturating_add(1))).all(client).await?;
     let more = newest.len() > limit;
     newest.truncate(limit);
     newest.reverse();
@@ -129,16 +129,11 @@ pub async fn run(client: &Client, given: Audit) -> Result<Exit, Failure> {
     }
     // By position and not by time: times follow the clock, which can be set back.
     let shown = newest.iter().map(|event| event.value.position).max().unwrap_or_default();
-    let list = list(None, "asc");
     printer.flush()?;
     loop {
-        let (mut fresh, next) = list.follow::<AuditEvent>(client, &after).await?;
-        let is_idle = fresh.is_empty();
-        fresh.retain(|event| event.value.position > shown);
-        printer.page(&fresh)?;
-        after = next;
-        if is_idle {
-            tokio::time::sleep(Duration::from_secs(FOLLOW_SECONDS)).await;
+        let event = stream.next().await?;
+        if event.value.position > shown {
+            printer.page(&[event])?;
         }
     }
 }

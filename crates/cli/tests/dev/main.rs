@@ -9,3 +9,4 @@ mod manifests;
 mod second_shell;
 mod shell;
 mod start;
+mod watching;

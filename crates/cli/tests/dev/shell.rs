@@ -81,17 +81,32 @@ impl Shell {
 
     /// Starts `dev` on a free port and waits until it is ready.
     pub fn dev(&self, arguments: &[&str]) -> Dev {
-        self.server("dev", "Ctrl-C", arguments)
+        self.server("dev", "127.0.0.1:0", "Ctrl-C", arguments)
+    }
+
+    /// Starts `dev` again at an address.
+    pub fn dev_at(&self, address: &str) -> Dev {
+        self.server("dev", address, "Ctrl-C", &[])
     }
 
     /// Starts `serve` on a free port and waits until it is ready.
     pub fn serve(&self, arguments: &[&str]) -> Dev {
-        self.server("serve", "tenancy serves", arguments)
+        self.server("serve", "127.0.0.1:0", "tenancy serves", arguments)
     }
 
-    fn server(&self, verb: &str, ready: &str, arguments: &[&str]) -> Dev {
+    /// Starts a client that does not end by itself.
+    pub fn follow(&self, line: &str) -> Dev {
         let mut command = self.command();
-        command.args([verb, "--listen", "127.0.0.1:0"]).args(arguments);
+        command.args(line.split_whitespace()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("started");
+        let lines = lines_of(child.stdout.take().expect("piped"));
+        let errors = lines_of(child.stderr.take().expect("piped"));
+        Dev { child, lines, errors, shown: String::new() }
+    }
+
+    fn server(&self, verb: &str, address: &str, ready: &str, arguments: &[&str]) -> Dev {
+        let mut command = self.command();
+        command.args([verb, "--listen", address]).args(arguments);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
         let lines = lines_of(child.stdout.take().expect("piped"));
@@ -133,6 +148,22 @@ impl Dev {
         let first = self.shown.lines().next().expect("a line");
         let url = first.split([' ', ',']).find(|word| word.starts_with("http://"));
         url.unwrap_or_else(|| panic!("no URL in {first}")).to_owned()
+    }
+
+    /// Returns the next line of its standard output that contains a text.
+    pub fn line_with(&self, text: &str) -> String {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(_) => {}
+                Err(_) => panic!("no line with {text}: {}", self.said()),
+            }
+        }
+    }
+
+    /// Waits until it has ended, and returns the exit code.
+    pub fn ended(&mut self) -> i32 {
+        self.child.wait().expect("waited").code().unwrap_or(-1)
     }
 
     /// Returns the new lines of its standard error.

@@ -28,7 +28,12 @@ impl Drop for Running {
         // Followers that came meanwhile must not wait for a reader that is gone.
         if state.followers > 0 && !self.0.stop.is_cancelled() && tokio::runtime::Handle::try_current().is_ok() {
             state.is_reading = true;
-            tokio::spawn(run(Arc::clone(&self.0)));
+            let (feed, pause) =
+                (Arc::clone(&self.0), if std::thread::panicking() { RETRY_AFTER } else { Duration::ZERO });
+            tokio::spawn(async move {
+                tokio::time::sleep(pause).await;
+                run(feed).await;
+            });
         }
         drop(state);
         self.0.moved.notify_waiters();

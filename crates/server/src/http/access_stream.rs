@@ -1,8 +1,9 @@
 //! The feed of access: the tenants as they are, then each tenant again when something happens to it.
 
 use super::access_pages::{AccessPage, PAGE_TENANTS, held_organizations};
-use super::event_stream::{end, heavy_seat, opened, write};
+use super::event_stream::{end, in_turn, opened, write};
 use super::following::{EndReason, KeyCheck, Step};
+use super::server::Server;
 use crate::authentication::Caller;
 use crate::feed::{Batch, Follower};
 use crate::operations::access;
@@ -119,9 +120,12 @@ impl AccessStream {
 
     async fn of_snapshot(&mut self, after: Option<String>) -> Result<Bytes, Error> {
         let server = self.key.server();
-        let _seat = heavy_seat(server, &self.caller).await?;
-        let page = Page { after, limit: PAGE_TENANTS };
-        let (many, next) = access::page(&server.tenancy, self.caller.scope(), None, &page, self.position).await?;
+        let position = self.position;
+        let read = async move |server: Arc<Server>, caller: Caller| {
+            let page = Page { after, limit: PAGE_TENANTS };
+            access::page(&server.tenancy, caller.scope(), None, &page, position).await
+        };
+        let (many, next) = in_turn(server, &self.caller, read).await?;
         let frame = AccessPage::of(&many, |_| None, None).chosen(&self.caller);
         if next.is_some() {
             self.phase = Phase::Snapshot(next);

@@ -1,6 +1,8 @@
 //! Server-Sent Events (WHATWG HTML, 9.2): a snapshot if one is requested, then what is in the log, then what happens.
 
 use super::following::{EndReason, KeyCheck, Step};
+use super::key_traffic::Seat;
+use super::server::Server;
 use crate::authentication::Caller;
 use crate::feed::{Batch, Follower, Rendered, View};
 use crate::operations::events::{self, EventFilter};
@@ -13,12 +15,14 @@ use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::json;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 use tenancy_api::event::AuditEvent as EventView;
 use tenancy_api::tenant::TenantRow;
-use tenancy_core::{Error, Timestamp};
-use tenancy_store::LogEnd;
+use tenancy_api::viewpoint::Viewpoint;
+use tenancy_core::Error;
 use tenancy_store::page::{LoggedEvent, Page};
+use tenancy_store::{LogEnd, LogTail};
 use tokio::time::Instant;
 
 /// Media type of Server-Sent Events.
@@ -42,7 +46,7 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 pub struct EventStream {
     key: KeyCheck,
     caller: Caller,
-    filter: EventFilter,
+    filter: Arc<EventFilter>,
     phase: Phase,
     /// Position up to which the client has everything, and its cursor.
     position: i64,
@@ -64,7 +68,7 @@ enum Phase {
 
 impl EventStream {
     /// Creates the stream of what comes after a position.
-    pub fn new(key: KeyCheck, caller: Caller, filter: EventFilter, position: i64, end: &LogEnd) -> Self {
+    pub fn new(key: KeyCheck, caller: Caller, filter: Arc<EventFilter>, position: i64, end: &LogEnd) -> Self {
         let (cursor, sent_at) = (end.cursor(position), Instant::now());
         Self { key, caller, filter, phase: Phase::Log, position, cursor, told: -1, sent_at }
     }
@@ -128,10 +132,12 @@ impl EventStream {
     }
 
     async fn tenants(&mut self, after: Option<String>) -> Result<Bytes, Error> {
-        let server = self.key.server();
-        let _seat = heavy_seat(server, &self.caller).await?;
+        let (server, filter) = (self.key.server(), Arc::clone(&self.filter));
         let page = Page { after, limit: PAGE_ITEMS };
-        let listed = events::tenants(&server.tenancy, &self.caller, &self.filter, &page).await?;
+        let read = async move |server: Arc<Server>, caller: Caller| {
+            events::tenants(&server.tenancy, &caller, &filter, &page).await
+        };
+        let listed = in_turn(server, &self.caller, read).await?;
         let viewpoint = self.caller.viewpoint(&server.tenancy);
         let mut frame = Vec::new();
         for tenant in &listed.items {
@@ -153,9 +159,7 @@ impl EventStream {
 
     async fn logged(&mut self) -> Result<Bytes, Error> {
         let server = self.key.server();
-        let seat = heavy_seat(server, &self.caller).await?;
-        let tail = events::page(&server.tenancy, &self.caller, &self.filter, self.position, PAGE_ITEMS).await?;
-        drop(seat);
+        let tail = log_page(server, &self.caller, &self.filter, self.position, PAGE_ITEMS).await?;
         server.tenancy.load_key_names(tail.events.iter().map(|logged| logged.event.actor.as_str())).await?;
         let mut frame = Vec::new();
         for logged in &tail.events {
@@ -254,16 +258,52 @@ where
     response
 }
 
-/// Waits for a turn to read a list.
-pub async fn heavy_seat(server: &super::server::Server, caller: &Caller) -> Result<super::key_traffic::Seat, Error> {
-    let now: Timestamp = server.tenancy.now();
-    match caller.key() {
-        Some(key) => server.key_traffic.heavy_seat(key, now).await,
-        None => Ok(super::key_traffic::Seat::default()),
-    }
+/// Waits for a turn to read a list, then reads. The read goes on and keeps its turn if the client disconnects: a client
+/// that disconnects again and again could otherwise start any number of reads.
+///
+/// # Errors
+/// [`Error::TooManyAtOnce`] if the turn does not come in time; the error of the read.
+pub async fn in_turn<T, R>(
+    server: &Arc<Server>,
+    caller: &Caller,
+    read: impl FnOnce(Arc<Server>, Caller) -> R,
+) -> Result<T, Error>
+where
+    T: Send + 'static,
+    R: Future<Output = Result<T, Error>> + Send + 'static,
+{
+    let seat = match caller.key() {
+        Some(key) => server.key_traffic.heavy_seat(key, server.tenancy.now()).await?,
+        None => Seat::default(),
+    };
+    let read = read(Arc::clone(server), caller.clone());
+    let reading = tokio::spawn(async move {
+        let read = read.await;
+        drop(seat);
+        read
+    });
+    reading.await.unwrap_or_else(|error| Err(Error::Internal(format!("a read was aborted: {error}"))))
 }
 
-fn event(viewpoint: &tenancy_api::viewpoint::Viewpoint<'_>, cursor: &str, logged: &LoggedEvent) -> Vec<u8> {
+/// Reads a page of the log in turn.
+///
+/// # Errors
+/// The same as [`in_turn`] and [`events::page`].
+pub async fn log_page(
+    server: &Arc<Server>,
+    caller: &Caller,
+    filter: &Arc<EventFilter>,
+    after: i64,
+    limit: usize,
+) -> Result<LogTail, Error> {
+    let filter = Arc::clone(filter);
+    let read = async move |server: Arc<Server>, caller: Caller| {
+        events::page(&server.tenancy, &caller, &filter, after, limit).await
+    };
+    in_turn(server, caller, read).await
+}
+
+fn event(viewpoint: &Viewpoint<'_>, cursor: &str, logged: &LoggedEvent) -> Vec<u8> {
     let mut frame = Vec::with_capacity(1024);
     let view = EventView::of(*viewpoint, logged.position, &logged.event, logged.tampered);
     write(&mut frame, Some(cursor), logged.event.event_type.as_str(), &view);

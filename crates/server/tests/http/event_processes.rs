@@ -77,14 +77,17 @@ async fn must_send_each_event_of_three_processes_exactly_once_to_followers_that_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn must_close_the_connection_of_a_client_that_does_not_read_its_stream() {
     let served = Served::with(|config| config.limits.connections.write_timeout_seconds = 1).await;
-    let labels: serde_json::Map<_, _> =
-        (0..60).map(|number| (format!("label-{number}"), json!("x".repeat(60)))).collect();
+    // Each change of these is an event of about 10 KB.
+    let labels = |letter: &str| -> serde_json::Map<_, _> {
+        (0..60).map(|number| (format!("label-{number}"), json!(letter.repeat(60)))).collect()
+    };
     let send = async |method: &str, path: &str, body: String| {
         let mut stream = served.connect().await;
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\nif-match: *\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\n{}\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             served.token,
+            if method == "PATCH" { "if-match: *\r\n" } else { "" },
             body.len()
         );
         stream.write_all(request.as_bytes()).await.expect("sent");
@@ -93,6 +96,9 @@ async fn must_close_the_connection_of_a_client_that_does_not_read_its_stream() {
         answer
     };
     let made = send("POST", "/v1/organizations", json!({"organization_id": "acme"}).to_string()).await;
+    assert!(made.starts_with("HTTP/1.1 201"), "{made}");
+    let manifest = json!({"tenant_id": "acme-eu", "organization_id": "acme", "region": "eu-west-1"});
+    let made = send("POST", "/v1/tenants", manifest.to_string()).await;
     assert!(made.starts_with("HTTP/1.1 201"), "{made}");
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4096).expect("set");
@@ -106,9 +112,9 @@ async fn must_close_the_connection_of_a_client_that_does_not_read_its_stream() {
     let mut number = 0;
     loop {
         // What happens meanwhile fills the buffers of the system.
-        let manifest = json!({"tenant_id": format!("t-{number}"), "organization_id": "acme", "region": "eu-west-1", "labels": labels});
-        let made = send("POST", "/v1/tenants", manifest.to_string()).await;
-        assert!(made.starts_with("HTTP/1.1 201"), "{made}");
+        let letter = if number % 2 == 0 { "x" } else { "y" };
+        let moved = send("PATCH", "/v1/tenants/acme-eu", json!({"labels": labels(letter)}).to_string()).await;
+        assert!(moved.starts_with("HTTP/1.1 200"), "{moved}");
         number += 1;
         let metrics = send("GET", "/metrics", String::new()).await;
         if metrics.contains("tenancy_http_connections_limited_total{limit=\"write_timeout\"}") {

@@ -3,7 +3,7 @@
 use crate::authentication::{Caller, Requirement};
 use crate::http::auth;
 use crate::http::caller::By;
-use crate::http::event_stream::{EVENT_STREAM, EventStream, heavy_seat};
+use crate::http::event_stream::{EVENT_STREAM, EventStream, log_page};
 use crate::http::following::{EndReason, KeyCheck, Step};
 use crate::http::problem::Problem;
 use crate::http::query::Query;
@@ -80,7 +80,7 @@ pub async fn follow(
     mut query: Query,
 ) -> Result<Response, Problem> {
     let wanted = Wanted::read(&headers, &mut query)?;
-    let filter = filter(&server, &caller, &mut query).await?;
+    let filter = Arc::new(filter(&server, &caller, &mut query).await?);
     query.no_others()?;
     let (position, end) = events::resume(&server.tenancy, &caller, wanted.after.as_deref()).await?;
     let seat = server.event_seats.take(caller.key().map(|key| &key.key_id))?;
@@ -183,7 +183,7 @@ fn types(patterns: &[String]) -> Result<Vec<EventType>, Error> {
 async fn page(
     mut key: KeyCheck,
     caller: Caller,
-    filter: EventFilter,
+    filter: Arc<EventFilter>,
     after: i64,
     wanted: &Wanted,
 ) -> Result<Response, Problem> {
@@ -191,9 +191,7 @@ async fn page(
     let server = Arc::clone(key.server());
     let mut position = after;
     let tail = loop {
-        let seat = heavy_seat(&server, &caller).await?;
-        let tail = events::page(&server.tenancy, &caller, &filter, position, wanted.limit).await?;
-        drop(seat);
+        let tail = log_page(&server, &caller, &filter, position, wanted.limit).await?;
         position = tail.last;
         let is_answer = !tail.events.is_empty() || !tail.unreadable.is_empty();
         if is_answer || !arrives(&mut key, &caller, &filter, &mut position, until).await? {
