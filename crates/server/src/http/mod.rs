@@ -1,5 +1,8 @@
 //! HTTP: the machinery; the handlers are in [`routes`].
 
+pub mod access_cache;
+pub mod access_pages;
+pub mod access_stream;
 pub mod auth;
 pub mod body;
 pub mod caller;
@@ -24,4 +27,5 @@ pub mod router;
 pub mod routes;
 pub mod server;
 pub mod unread;
+pub mod verdict;
 pub mod write;

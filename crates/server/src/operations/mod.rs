@@ -3,6 +3,7 @@
 //!
 //! HTTP, `apply` and the job engine call the same operations.
 
+pub mod access;
 pub mod apply;
 pub mod audit;
 pub mod documents;

@@ -1,8 +1,11 @@
 //! Tests of the real router with the real store.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod access;
+mod access_events;
 mod apply;
 mod background;
+mod catalogue;
 mod clock;
 mod connections;
 mod contention;

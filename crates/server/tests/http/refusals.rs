@@ -83,7 +83,11 @@ async fn every_wrong_query_parameter_must_be_answered_with_400(on: On) {
     house.furnish().await;
     let document = document(all());
     let mut sent = 0;
-    for (path, item) in document["paths"].as_object().expect("paths") {
+    // A verdict is 403, whatever is wrong: see `access.rs`.
+    let verdicts: Vec<_> = all().into_iter().filter(|route| route.gives_verdicts).map(|route| route.path).collect();
+    for (path, item) in
+        document["paths"].as_object().expect("paths").iter().filter(|(path, _)| !verdicts.contains(path))
+    {
         let filled = path
             .replace("{tenant_id}", "acme-eu")
             .replace("{organization_id}", "acme")
@@ -120,6 +124,7 @@ fn gated(house: &House, method: &'static str, path: &str, route: MethodRouter) -
         method,
         path: path.to_owned(),
         weight: Weight::Light,
+        gives_verdicts: false,
         metrics: house.server.metrics.route(method, path),
     };
     Router::new().route(path, route).route_layer(from_fn_with_state(Arc::new(before), gate))
