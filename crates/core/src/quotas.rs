@@ -4,6 +4,7 @@ use crate::declared::{Declared, MAX_NAME_BYTES, may_be_declared};
 use crate::document::{Findings, not_text, one_of, shown};
 use crate::json::{Object, Pointer};
 use crate::nearest::nearest;
+use crate::tenant::KMS_PER_TENANT;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -21,9 +22,6 @@ pub const DATA_RESIDENCY: [&str; 3] = ["in-region-only", "in-jurisdiction", "unr
 
 /// Values of `policies.encryption`.
 pub const ENCRYPTION: [&str; 2] = [KMS_PER_TENANT, "platform"];
-
-/// Value of `policies.encryption` with which the tenant's data key is wrapped by a key of its own.
-pub const KMS_PER_TENANT: &str = "kms-per-tenant";
 
 /// Known keys of `policies`.
 pub const POLICIES: [&str; 4] = ["dataResidency", "encryption", "retentionDays", "purgeAfterDays"];

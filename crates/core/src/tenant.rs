@@ -102,9 +102,12 @@ impl Terms {
     }
 }
 
+/// Value of `policies.encryption` with which the tenant's data key is wrapped by a key of its own.
+pub const KMS_PER_TENANT: &str = "kms-per-tenant";
+
 /// Whether these policies ask for a wrapping key of the tenant's own.
 pub fn has_own_key(policies: &Object) -> bool {
-    policies.get("encryption").and_then(serde_json::Value::as_str) == Some(crate::quotas::KMS_PER_TENANT)
+    policies.get("encryption").and_then(serde_json::Value::as_str) == Some(KMS_PER_TENANT)
 }
 
 /// Columns of a tenant that no manifest writes.

@@ -45,8 +45,10 @@ pub use topics::Topic;
 pub mod upkeep;
 mod write_kind;
 
+use batch::Member;
 use clock_watch::ClockWatch;
 use rows::{Dialect, Type, Value};
+use sealing::KeysOfCommit;
 use sql::Sql;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -147,8 +149,12 @@ impl Store {
     /// [`Error::Conflict`] when a guard fails. [`Error::Busy`], [`Error::Unavailable`] and [`Error::TooLarge`] when
     /// nothing has changed. [`Error::KeysUnavailable`] when private data cannot be sealed. [`Error::OutcomeUnknown`] when the commit may have succeeded.
     pub async fn commit(&self, changes: Changes) -> Result<Receipt, Error> {
-        let queues = changes.queued_job().is_some();
         let (member, keys) = self.sealed(changes).await?;
+        self.commit_sealed(member, keys).await
+    }
+
+    async fn commit_sealed(&self, member: Member, keys: KeysOfCommit) -> Result<Receipt, Error> {
+        let queues = member.changes.queued_job().is_some();
         let committed = match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.queue.commit(member).await,
             Engine::Postgres(postgres) => postgres.queue.commit(member).await,

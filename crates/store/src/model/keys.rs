@@ -16,10 +16,11 @@ pub fn vault() -> Arc<Vault> {
     Vault::new(Arc::new(Keys::default()), MAX_CACHED_KEYS)
 }
 
-/// Returns the vault that all stores of a test process use.
+/// Returns a vault on the keys that all stores of a test process share. Each store has its own cache, as separate
+/// processes do: databases can have tenants of the same name.
 pub fn shared() -> Arc<Vault> {
-    static SHARED: LazyLock<Arc<Vault>> = LazyLock::new(vault);
-    Arc::clone(&SHARED)
+    static SHARED: LazyLock<Arc<Keys>> = LazyLock::new(Arc::default);
+    Vault::new(Arc::clone(&SHARED) as Arc<dyn KeyService>, MAX_CACHED_KEYS)
 }
 
 impl Keys {

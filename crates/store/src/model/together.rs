@@ -31,6 +31,11 @@ impl Store {
     /// Commits all changes at once, in one batch up to the size limit of a batch. No batch is taken before all of them
     /// wait.
     pub async fn commit_together(&self, all: Vec<Changes>) -> Vec<Result<Receipt, Error>> {
+        // Sealed first: that may wait for the database.
+        let mut sealed = Vec::with_capacity(all.len());
+        for changes in all {
+            sealed.push(self.sealed(changes).await);
+        }
         let gate = match &self.engine {
             Engine::Sqlite(sqlite) => Some(&sqlite.queue.gate),
             Engine::Postgres(postgres) => Some(&postgres.queue.gate),
@@ -40,7 +45,10 @@ impl Store {
             Some(gate) => Some(gate.lock().await),
             None => None,
         };
-        let commits = join_all(all.into_iter().map(|changes| self.commit(changes)));
+        let commits = join_all(sealed.into_iter().map(|sealed| async {
+            let (member, keys) = sealed?;
+            self.commit_sealed(member, keys).await
+        }));
         // Polled in this order, each once, before anything is awaited.
         futures_util::join!(commits, async move { drop(closed) }).0
     }

@@ -9,6 +9,7 @@ mod keys;
 mod opening;
 mod proof;
 
+pub(crate) use commit::KeysOfCommit;
 pub use keys::unusable;
 pub(crate) use opening::{Keys, Opened};
 pub use proof::MARK;
