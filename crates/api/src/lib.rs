@@ -5,6 +5,7 @@
 //! `#[serde(borrow)]`, because a type that borrows from its input cannot be read from a body that is dropped
 //! afterwards. A client ignores unknown fields and keeps unknown values of enumerations ([`word::Word`]).
 
+pub mod access;
 pub mod applied;
 pub mod document;
 pub mod environment;

@@ -61,6 +61,7 @@ enumerations! {
     Action, words::<tenancy_core::action::Action>(), "Lifecycle action that a job carries out.";
     EventType, words::<tenancy_core::event::EventType>(), "Type of an audit event.";
     LogFaultKind, words::<tenancy_core::log_fault::LogFaultKind>(), "Kind of a fault of the audit log.";
+    AccessLevel, words::<tenancy_core::access::AccessLevel>(), "What a tenant may do.";
     Role, words::<tenancy_core::apikey::Role>(), "Role of an API key: the operations that it permits.";
     Outcome, words::<crate::applied::Outcome>(), "Result of a document.";
     Allow, ALLOWED_BY_NAME.into_iter().chain([LAST_ADMIN_KEY]),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use tenancy_core::access::AccessLevel;
 use tenancy_core::action::Action;
 use tenancy_core::apikey::Role;
 use tenancy_core::environment::IsolationLevel;
@@ -33,7 +34,7 @@ macro_rules! closed {
     };
 }
 
-closed!(Action, DesiredState, EventType, IsolationLevel, JobState, LogFaultKind, Profile, Role, State);
+closed!(AccessLevel, Action, DesiredState, EventType, IsolationLevel, JobState, LogFaultKind, Profile, Role, State);
 
 impl ClosedList for StepState {
     fn words() -> &'static [(&'static str, Self)] {

@@ -4,6 +4,7 @@
 //! returns [`changes::Changes`]: the rows to write, the guards they depend on, and an audit event for each thing that
 //! happened. Time, ids and actor come from a [`decision_context::DecisionContext`].
 
+pub mod access;
 pub mod action;
 pub mod actor;
 pub mod apikey;
