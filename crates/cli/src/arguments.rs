@@ -52,6 +52,8 @@ enum Command {
     Dev(command::dev::Dev),
     /// Start a server
     Serve(command::serve::Serve),
+    /// Answer gateways whether a tenant may be served, from memory
+    Agent(OnServer<command::agent::Agent>),
     /// Migrate, check and maintain the database
     #[command(subcommand)]
     Db(command::db::Db),
@@ -167,6 +169,10 @@ impl Arguments {
         match self.command {
             Command::Dev(given) => command::dev::run(given).await,
             Command::Serve(given) => command::serve::run(given).await,
+            Command::Agent(given) => {
+                let (client, arguments) = given.open(before)?;
+                command::agent::run(&client, arguments).await
+            }
             Command::Db(given) => command::db::run(given).await,
             Command::Plan(given) => on_server!(plan, given, before),
             Command::Apply(given) => on_server!(apply, given, before),

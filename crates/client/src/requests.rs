@@ -151,7 +151,7 @@ impl Client {
     /// Fails as [`crate::client::Request::send`] does.
     pub async fn job(&self, tenant: &str, job_id: &str, wait: Option<Duration>) -> Result<Job<'static>, Error> {
         let request = self.request(Method::GET, &["tenants", tenant, "jobs", job_id]);
-        request.query_if("wait", wait.map(|wait| wait.as_secs().to_string())).send().await
+        request.query_if("wait_seconds", wait.map(|wait| wait.as_secs().to_string())).send().await
     }
 
     async fn act(&self, name: &str, action: &str, body: &impl Serialize) -> Result<Accepted<'static>, Error> {

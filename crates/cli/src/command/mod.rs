@@ -1,6 +1,7 @@
 //! The commands, one per file.
 
 pub mod activate;
+pub mod agent;
 pub mod apply;
 pub mod audit;
 mod audit_verify;

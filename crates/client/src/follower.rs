@@ -1,0 +1,208 @@
+//! Keeps an [`AccessCache`] right: reads the snapshot of all tenants and then every change, and connects again.
+
+use crate::cache::AccessCache;
+use crate::client::{Client, jittered};
+use crate::error::Error;
+use crate::sse::{Event, Frame, Reader};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tenancy_api::access::Access;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Maximum time until the server begins to answer.
+const HEAD: Duration = Duration::from_secs(30);
+/// Maximum time without a byte. The server sends at least a comment every 15 seconds.
+const SILENCE: Duration = Duration::from_secs(45);
+/// Pauses before the next attempt: the first one, and the maximum, up to which they double.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// Pause if the server refuses the key: only a person can change that.
+const REFUSED_PAUSE: Duration = Duration::from_secs(30);
+/// A stream that lasted this long was no failure: the next pause is the first one again.
+const GOOD: Duration = Duration::from_secs(10);
+
+/// Path of the feed, under `/v1`.
+const FEED: [&str; 2] = ["access", "events"];
+
+/// Whether the cache follows the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    /// No connection yet.
+    Connecting,
+    /// The cache is complete and follows every change.
+    Following,
+    /// There is no connection, for this reason. The client tries again.
+    Away(String),
+    /// The server refuses the key, for this reason.
+    Refused(String),
+}
+
+/// The task that keeps a cache right.
+#[derive(Debug)]
+pub struct Follower {
+    client: Client,
+    cache: Arc<AccessCache>,
+    link: watch::Sender<Link>,
+}
+
+/// Data of the event `end`.
+#[derive(Debug, Deserialize)]
+struct End {
+    reason: String,
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error(transparent)]
+    Failed(#[from] Error),
+    #[error("the server ended the stream: {0}")]
+    ByServer(String),
+    #[error("the server sent nothing for {} seconds", .0.as_secs())]
+    Silent(Duration),
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+impl Follower {
+    /// Creates the task for a cache. The cache may have contents of a [`crate::SnapshotFile`].
+    pub fn new(client: Client, cache: Arc<AccessCache>) -> Self {
+        Self { client, cache, link: watch::Sender::new(Link::Connecting) }
+    }
+
+    /// Returns a view of the connection.
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.link.subscribe()
+    }
+
+    /// Follows the server until `stop` is cancelled.
+    pub async fn run(self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.forever()).await;
+    }
+
+    async fn forever(&self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let begun = Instant::now();
+            let ended = match self.follow().await {
+                Ok(never) => match never {},
+                Err(ended) => ended,
+            };
+            let was_following = *self.link.borrow() == Link::Following;
+            self.cache.set_current(false);
+            if was_following && begun.elapsed() >= GOOD {
+                pause = FIRST_PAUSE;
+            }
+            let wait = self.judge(&ended, pause);
+            pause = (pause * 2).min(MAX_PAUSE);
+            // Without random numbers the pause is not random, which is no reason to stop.
+            tokio::time::sleep(jittered(wait).unwrap_or(wait)).await;
+        }
+    }
+
+    /// Decides what the end of a stream means, and returns the pause before the next one.
+    fn judge(&self, ended: &Ended, pause: Duration) -> Duration {
+        let url = self.client.url();
+        let is_of_key = match ended {
+            Ended::Failed(error) => error.is_of_key(),
+            Ended::ByServer(reason) => reason == "key_revoked",
+            _ => false,
+        };
+        if is_of_key {
+            if !matches!(*self.link.borrow(), Link::Refused(_)) {
+                tracing::error!(url, reason = %ended, "the server refuses the key; what is known is kept in memory only");
+                self.cache.discard();
+            }
+            self.link.send_replace(Link::Refused(ended.to_string()));
+            return REFUSED_PAUSE;
+        }
+        if let Ended::Failed(error) = ended
+            && error.status() == Some(410)
+        {
+            tracing::warn!(url, reason = %ended, "the log of the server has changed or was shortened: reading all tenants again");
+            self.cache.discard();
+            self.cache.begin_snapshot();
+            return FIRST_PAUSE;
+        }
+        let was_away = matches!(*self.link.borrow(), Link::Away(_));
+        match was_away {
+            false => tracing::warn!(url, reason = %ended, tenants = self.cache.tenants(), "the feed ended; connecting again"),
+            true => tracing::debug!(url, reason = %ended, "the server is still away"),
+        }
+        self.link.send_replace(Link::Away(ended.to_string()));
+        pause
+    }
+
+    /// Reads one stream to its end.
+    async fn follow(&self) -> Result<std::convert::Infallible, Ended> {
+        let cursor = self.cache.cursor();
+        let opening = tokio::time::timeout(HEAD, self.client.stream(&FEED, cursor.as_deref()));
+        let mut response = opening.await.map_err(|_| Ended::Silent(HEAD))??;
+        if cursor.is_none() {
+            self.cache.begin_snapshot();
+        }
+        let (mut reader, mut is_snapshot) = (Reader::default(), cursor.is_none());
+        loop {
+            let piece = tokio::time::timeout(SILENCE, response.chunk()).await.map_err(|_| Ended::Silent(SILENCE))?;
+            let broken = |error: &reqwest::Error| Ended::Unreadable(crate::error::innermost(error));
+            let Some(piece) = piece.map_err(|error| broken(&error))? else {
+                return Err(Ended::Unreadable("the connection ended".to_owned()));
+            };
+            reader.push(&piece).map_err(|malformed| Ended::Unreadable(malformed.to_string()))?;
+            while let Some(frame) = reader.next() {
+                self.take(&frame, &mut is_snapshot)?;
+            }
+            if self.cache.is_current() {
+                self.cache.hear(Duration::ZERO);
+            }
+        }
+    }
+
+    fn take(&self, frame: &Frame, is_snapshot: &mut bool) -> Result<(), Ended> {
+        let Frame::Event(Event { id, event, data }) = frame else {
+            // The server has nothing else to send, so a cache that continues from a cursor has everything.
+            if !*is_snapshot {
+                self.follows();
+            }
+            return Ok(());
+        };
+        match event.as_str() {
+            "tenant" => {
+                let access: Access = serde_json::from_str(data)
+                    .map_err(|error| Ended::Unreadable(format!("a tenant cannot be read: {error}")))?;
+                self.cache.put(access).map_err(|full| Ended::Unreadable(full.to_string()))?;
+            }
+            "caught-up" => {
+                if std::mem::take(is_snapshot) {
+                    self.cache.complete_snapshot();
+                }
+            }
+            "end" => {
+                let reason = serde_json::from_str(data).map_or_else(|_| "unknown".to_owned(), |end: End| end.reason);
+                return Err(Ended::ByServer(reason));
+            }
+            // `position`, and what a newer server may add.
+            _ => {}
+        }
+        if *is_snapshot {
+            return Ok(());
+        }
+        if let Some(cursor) = id {
+            // After the contents: a copy of them may be newer than its cursor, but never older.
+            self.cache.advance(cursor);
+        }
+        if matches!(event.as_str(), "caught-up" | "position") {
+            self.follows();
+        }
+        Ok(())
+    }
+
+    fn follows(&self) {
+        self.cache.set_current(true);
+        if self.link.send_replace(Link::Following) != Link::Following {
+            tracing::info!(url = self.client.url(), tenants = self.cache.tenants(), "follows all changes of access");
+        }
+    }
+}
