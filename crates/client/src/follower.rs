@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Maximum time until the server begins to answer.
 const HEAD: Duration = Duration::from_secs(30);
-/// Maximum time without a byte. The server sends at least a comment every 15 seconds.
-const SILENCE: Duration = Duration::from_secs(45);
+/// Maximum time without a byte. The server says at least every two seconds how far it has read.
+const SILENCE: Duration = Duration::from_secs(20);
 /// Pauses before the next attempt: the first one, and the maximum, up to which they double.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
@@ -154,20 +154,12 @@ impl Follower {
             while let Some(frame) = reader.next() {
                 self.take(&frame, &mut is_snapshot)?;
             }
-            if self.cache.is_current() {
-                self.cache.hear(Duration::ZERO);
-            }
         }
     }
 
     fn take(&self, frame: &Frame, is_snapshot: &mut bool) -> Result<(), Ended> {
-        let Frame::Event(Event { id, event, data }) = frame else {
-            // The server has nothing else to send, so a cache that continues from a cursor has everything.
-            if !*is_snapshot {
-                self.follows();
-            }
-            return Ok(());
-        };
+        // A comment only keeps the connection open: the server perhaps cannot read its database.
+        let Frame::Event(Event { id, event, data }) = frame else { return Ok(()) };
         match event.as_str() {
             "tenant" => {
                 let access: Access = serde_json::from_str(data)
@@ -179,6 +171,7 @@ impl Follower {
                     self.cache.complete_snapshot();
                 }
             }
+            "unreadable" => tracing::warn!(row = data, "the server cannot read a row"),
             "end" => {
                 let reason = serde_json::from_str(data).map_or_else(|_| "unknown".to_owned(), |end: End| end.reason);
                 return Err(Ended::ByServer(reason));
@@ -186,23 +179,17 @@ impl Follower {
             // `position`, and what a newer server may add.
             _ => {}
         }
-        if *is_snapshot {
-            return Ok(());
-        }
-        if let Some(cursor) = id {
-            // After the contents: a copy of them may be newer than its cursor, but never older.
-            self.cache.advance(cursor);
-        }
-        if matches!(event.as_str(), "caught-up" | "position") {
-            self.follows();
+        let Some(cursor) = id.as_ref().filter(|_| !*is_snapshot) else { return Ok(()) };
+        // After the contents: a copy of them may be newer than its cursor, but never older.
+        self.cache.advance(cursor);
+        if event == "caught-up" {
+            self.cache.set_current(true);
+            if self.link.send_replace(Link::Following) != Link::Following {
+                tracing::info!(url = self.client.url(), tenants = self.cache.tenants(), "follows all changes of access");
+            }
+        } else if self.cache.is_current() {
+            self.cache.hear(Duration::ZERO);
         }
         Ok(())
-    }
-
-    fn follows(&self) {
-        self.cache.set_current(true);
-        if self.link.send_replace(Link::Following) != Link::Following {
-            tracing::info!(url = self.client.url(), tenants = self.cache.tenants(), "follows all changes of access");
-        }
     }
 }

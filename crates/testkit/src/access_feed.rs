@@ -7,8 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Pause after which a stream without events gets a comment; the server's is 15 seconds.
-const COMMENT_EVERY: Duration = Duration::from_millis(200);
+/// Pause after which a stream without events gets the event `position`; the server's is two seconds.
+const POSITION_EVERY: Duration = Duration::from_millis(200);
 
 /// Server of `/v1/access/events` on 127.0.0.1: a snapshot, then every change; `410` for a cursor of another epoch or from
 /// before what is kept.
@@ -33,6 +33,7 @@ struct State {
     forgotten: usize,
     tenants: BTreeMap<String, String>,
     is_down: bool,
+    is_database_away: bool,
     is_key_refused: bool,
     /// Number of the event `end` that all streams get, and its reason.
     ends: (u64, String),
@@ -91,6 +92,11 @@ impl AccessFeed {
     /// Serves again.
     pub fn up(&self) {
         self.change(|state| state.is_down = false);
+    }
+
+    /// Sends only comments, as the server does while it cannot read its database.
+    pub fn lose_database(&self) {
+        self.change(|state| state.is_database_away = true);
     }
 
     /// Closes all connections.
@@ -157,15 +163,14 @@ impl Shared {
         loop {
             let mut state = self.state();
             if state.log.len() == at && state.ends.0 == ends && state.epoch == epoch {
-                (state, _) = self.moved.wait_timeout(state, COMMENT_EVERY).unwrap_or_else(PoisonError::into_inner);
+                (state, _) = self.moved.wait_timeout(state, POSITION_EVERY).unwrap_or_else(PoisonError::into_inner);
             }
             if state.is_down || state.epoch != epoch {
                 return Ok(());
             }
             let mut text = String::new();
             for (index, tenant) in state.log.iter().enumerate().skip(at) {
-                let data = &state.tenants[tenant];
-                text.push_str(&format!("id: {epoch}.{}\nevent: tenant\ndata: {data}\n\n", index + 1));
+                text.push_str(&state.change(index, tenant));
             }
             at = state.log.len();
             if state.ends.0 != ends {
@@ -173,8 +178,14 @@ impl Shared {
                 stream.write_all(text.as_bytes())?;
                 return Ok(());
             }
+            if text.is_empty() {
+                text = match state.is_database_away {
+                    true => ":\n\n".to_owned(),
+                    false => format!("id: {epoch}.{at}\nevent: position\ndata: {{\"position\":{at}}}\n\n"),
+                };
+            }
             drop(state);
-            stream.write_all(if text.is_empty() { b": nothing new\n\n" } else { text.as_bytes() })?;
+            stream.write_all(text.as_bytes())?;
         }
     }
 }
@@ -191,12 +202,23 @@ impl State {
         if let Some(cursor) = cursor {
             let parts = cursor.split_once('.').and_then(|(epoch, at)| Some((epoch.parse().ok()?, at.parse().ok()?)));
             let at = parts.filter(|(epoch, at): &(u64, usize)| *epoch == self.epoch && *at >= self.forgotten);
-            return at.map(|(_, at)| (String::new(), at)).ok_or(("410 Gone", "cursor_expired"));
+            let (_, at) = at.ok_or(("410 Gone", "cursor_expired"))?;
+            let mut text: String = self.log.iter().enumerate().skip(at).map(|(index, tenant)| self.change(index, tenant)).collect();
+            text.push_str(&self.caught_up());
+            return Ok((text, self.log.len()));
         }
         let mut text: String = self.tenants.values().map(|data| format!("event: tenant\ndata: {data}\n\n")).collect();
+        text.push_str(&self.caught_up());
+        Ok((text, self.log.len()))
+    }
+
+    fn change(&self, index: usize, tenant: &str) -> String {
+        format!("id: {}.{}\nevent: tenant\ndata: {}\n\n", self.epoch, index + 1, self.tenants[tenant])
+    }
+
+    fn caught_up(&self) -> String {
         let at = self.log.len();
-        text.push_str(&format!("id: {}.{at}\nevent: caught-up\ndata: {{\"position\":{at}}}\n\n", self.epoch));
-        Ok((text, at))
+        format!("id: {}.{at}\nevent: caught-up\ndata: {{\"position\":{at}}}\n\n", self.epoch)
     }
 }
 

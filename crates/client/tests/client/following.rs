@@ -138,3 +138,18 @@ async fn must_not_serve_a_snapshot_that_is_not_complete() {
     following.until("full", |following| matches!(&*following.link.borrow(), Link::Away(why) if why.contains("maximum"))).await;
     assert!(!following.cache.is_current() && following.cache.tenants() == 2);
 }
+
+#[tokio::test]
+async fn must_not_take_a_connection_for_news() {
+    let feed = AccessFeed::start();
+    feed.set("a", &access("a", 1, &[]));
+    let following = follow_into(&feed, AccessCache::new());
+    following.until("ready", |following| following.cache.is_current()).await;
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert!(following.cache.age().is_some_and(|age| age < Duration::from_millis(700)), "the server says that it is current");
+    feed.lose_database();
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let age = following.cache.age().expect("an age");
+    assert!(age >= Duration::from_millis(900), "only comments arrive, and {age:?} is too young");
+    assert_eq!(following.version("a"), Some(1));
+}
