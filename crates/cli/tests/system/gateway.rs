@@ -1,6 +1,6 @@
 //! `tenancy agent` behind nginx, with the configuration of docs/gateways.md.
 
-use super::http::{Answer, Client, Request};
+use super::http::{Client, Request};
 use super::place::{On, Place, on_both};
 use super::server::{PATIENCE, Server, until};
 use serde_json::json;
@@ -17,6 +17,9 @@ const HOST: &str = "acme.example.com";
 const ROUNDS: usize = 20;
 /// The aim on a quiet machine is 250 ms.
 const MOST_P95: Duration = Duration::from_secs(2);
+
+/// Time within which the agent saves the last change.
+const SAVED_WITHIN: Duration = Duration::from_secs(8);
 
 /// The configuration of the documentation, with the addresses of the test.
 fn nginx_in_front_of(agent: SocketAddr, application: SocketAddr) -> Nginx {
@@ -59,13 +62,8 @@ pub fn application() -> SocketAddr {
     address
 }
 
-/// Starts an agent that follows the server with a key of the role `gateway`.
-fn agent(place: &Place, server: &Server, arguments: &[&str]) -> Server {
-    let made = server.client().post("/v1/keys", json!({"name": "gateway", "role": "gateway"})).ok(201);
-    let token = made.body["token"].as_str().expect("a token").to_owned();
-    start_agent(place, &format!("http://{}", server.address()), &token, arguments)
-}
-
+/// Starts an agent.
+#[track_caller]
 pub fn start_agent(place: &Place, url: &str, token: &str, arguments: &[&str]) -> Server {
     let mut command: Command = place.command(&["agent", "--url", url, "--listen", "127.0.0.1:0"]);
     command.args(arguments).env("TENANCY_TOKEN", token);
@@ -78,11 +76,7 @@ pub fn ready(agent: &Server) {
     until("the agent is ready", PATIENCE, || (client.get("/readyz").status == 200).then_some(()));
 }
 
-fn ask(client: &mut Client, path: &str) -> Answer {
-    client.send(&Request::get(path).header("host", HOST))
-}
-
-/// Asks without the `Host` of the connection.
+/// A client that asks for [`HOST`].
 struct Visitor(SocketAddr);
 
 impl Visitor {
@@ -122,7 +116,9 @@ fn must_refuse_a_suspended_tenant_within_milliseconds_and_work_without_the_serve
     let url = format!("http://{}", server.address());
     let applied = place.command(&["apply", "-f", &file, "--url", &url]).env("TENANCY_TOKEN", place.token()).output();
     assert!(applied.as_ref().is_ok_and(|ran| ran.status.success()), "{applied:?}");
-    let agent = agent(&place, &server, &[]);
+    let made = control.post("/v1/keys", json!({"name": "gateway", "role": "gateway"})).ok(201);
+    let token = made.body["token"].as_str().expect("a token").to_owned();
+    let agent = start_agent(&place, &url, &token, &[]);
     ready(&agent);
     let nginx = nginx_in_front_of(agent.address(), application());
     let visitor = Visitor(nginx.address());
@@ -154,14 +150,22 @@ fn must_refuse_a_suspended_tenant_within_milliseconds_and_work_without_the_serve
         (known.header("age").parse::<u64>().expect("an age") >= 1).then_some(known)
     });
     assert_eq!((&known.body["allowed"], &known.body["plan"]), (&json!(true), &json!("gold")));
-    // So is the agent; it starts again without the server, from its file.
+    // The agent is killed too, and starts again from its file. With another key, nothing is there.
+    let state = place.path(".local/state/tenancy");
+    until("the file is saved", PATIENCE, || std::fs::read_dir(&state).ok()?.next().map(drop));
+    std::thread::sleep(SAVED_WITHIN);
     agent.kill();
     drop(agent);
-    drop(nginx);
-    let url = format!("http://{}", server.address());
-    let wrong = start_agent(&place, &url, "tenancy_another", &["--snapshot", "other.snapshot"]);
-    assert_eq!(ask(&mut Client::new(wrong.address(), None), "/v1/access?tenant=acme-eu").problem(503, "unavailable").header("retry-after"), "1");
-    wrong.stop();
+    let again = start_agent(&place, &url, &token, &[]);
+    let verdict = Request::get("/v1/access/auth").header("x-forwarded-host", HOST);
+    let answer = Client::new(again.address(), None).send(&verdict).ok(200);
+    assert_eq!(answer.header("x-tenant-id"), "acme-eu");
+    again.stop();
+    let other = start_agent(&place, &url, "tenancy_another", &[]);
+    let answer = Client::new(other.address(), None).send(&verdict).ok(403);
+    assert_eq!(answer.header("x-tenant-reason"), "unavailable");
+    assert_eq!(std::fs::read_dir(&state).expect("read").count(), 0, "the file of the other key is removed");
+    other.stop();
     server.assert_no_errors();
 }
 

@@ -63,13 +63,13 @@ impl Keeper {
             (self.discards, self.saved) = (discards, None);
             tracing::info!(file = %self.file.path().display(), "removed the snapshot file");
         }
-        // With a refused key, nothing may be kept. Before the first answer, there is nothing new.
-        if !self.cache.is_current() && !(is_last && matches!(*self.link.borrow(), Link::Following | Link::Away(_))) {
+        if matches!(*self.link.borrow(), Link::Refused(_)) {
             return Ok(());
         }
         let changes = self.cache.changes();
         if self.saved == Some(changes) {
-            return self.file.touch(&self.cache);
+            // While the server is away, there is nothing new to note.
+            return if self.cache.is_current() { self.file.touch(&self.cache) } else { Ok(()) };
         }
         if !is_last && Instant::now() < self.next {
             return Ok(());
