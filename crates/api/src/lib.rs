@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod applied;
+pub mod catalogue;
 pub mod document;
 pub mod environment;
 pub mod event;

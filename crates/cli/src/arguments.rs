@@ -80,6 +80,8 @@ enum Command {
     Get(OnServer<command::get::Get>),
     /// Show one resource in detail
     Describe(OnServer<command::describe::Describe>),
+    /// Show whether a tenant may be served, as gateways see it
+    Access(OnServer<command::access::Access>),
     /// Show the audit log
     Audit(OnServer<command::audit::Audit>),
     /// Print the log of a job, or of a tenant's newest job
@@ -191,6 +193,7 @@ impl Arguments {
             Command::Set(given) => on_server!(set, given, before),
             Command::Get(given) => on_server!(get, given, before),
             Command::Describe(given) => on_server!(describe, given, before),
+            Command::Access(given) => on_server!(access, given, before),
             Command::Audit(given) => on_server!(audit, given, before),
             Command::Logs(given) => on_server!(logs, given, before),
             Command::Wait(given) => on_server!(wait, given, before),

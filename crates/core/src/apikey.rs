@@ -19,6 +19,8 @@ words!(
         /// For staff of a customer. Reads within its scope, and writes display name, labels and webhooks. Requires a
         /// scope.
         Customer = "customer",
+        /// For gateways. Reads whether tenants may be served, and nothing else.
+        Gateway = "gateway",
     }
 );
 

@@ -16,6 +16,8 @@ words!(
         WriteOrganizations = "write organizations",
         /// Read tenants, environments, versions, webhooks, or list them.
         ReadTenants = "read tenants",
+        /// Read whether tenants may be served, and on which terms.
+        ReadAccess = "read access",
         /// See what a manifest would change.
         Plan = "plan changes",
         /// Register tenants.
@@ -52,6 +54,7 @@ words!(
 const READS: &[Operation] = &[
     Operation::ReadOrganizations,
     Operation::ReadTenants,
+    Operation::ReadAccess,
     Operation::Plan,
     Operation::ReadJobs,
     Operation::ReadAudit,
@@ -70,6 +73,7 @@ const WRITES: &[Operation] = &[
 const PROTECTED: &[Operation] =
     &[Operation::ReleaseKeptData, Operation::PurgeEarly, Operation::Unprotect, Operation::ShortenGrace];
 const CHANGES: &[Operation] = &[Operation::WriteTenants];
+const READS_ACCESS: &[Operation] = &[Operation::ReadAccess];
 const READS_KEYS: &[Operation] = &[Operation::ReadKeys];
 const KEYS: &[Operation] = &[Operation::ManageKeys];
 
@@ -80,6 +84,7 @@ pub const TABLE: &[(Role, &[&[Operation]])] = &[
     (Role::Auditor, &[READS, READS_KEYS]),
     (Role::Viewer, &[READS]),
     (Role::Customer, &[READS, CHANGES]),
+    (Role::Gateway, &[READS_ACCESS]),
 ];
 
 /// Operations that require a key without a scope, regardless of its role: they concern the terms on which a customer is
@@ -200,6 +205,12 @@ mod tests {
             let reads = word.starts_with("read") || *operation == Operation::Plan;
             assert_eq!(may(Role::Auditor, *operation), reads, "{operation}");
         }
+    }
+
+    #[test]
+    fn must_let_a_gateway_read_access_and_nothing_else() {
+        let permitted = Operation::WORDS.iter().filter(|(_, operation)| may(Role::Gateway, *operation));
+        assert_eq!(permitted.map(|(_, operation)| *operation).collect::<Vec<_>>(), [Operation::ReadAccess]);
     }
 
     #[test]

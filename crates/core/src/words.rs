@@ -2,10 +2,10 @@
 
 /// Defines an enumeration whose words are the same in the database, in JSON and in Rust.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[doc = $vdoc:literal])+ $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant),+ }
+        pub enum $name { $($(#[doc = $vdoc])+ $variant),+ }
 
         impl $name {
             /// All words with their variants.
@@ -14,6 +14,11 @@ macro_rules! words {
             /// Returns the word of the variant.
             pub fn as_str(self) -> &'static str {
                 match self { $($name::$variant => $word),+ }
+            }
+
+            /// Returns the description of the variant, for people.
+            pub fn description(self) -> &'static str {
+                match self { $($name::$variant => concat!($($vdoc),+).trim_ascii()),+ }
             }
 
             /// Returns the variant of a word.

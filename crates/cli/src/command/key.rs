@@ -22,6 +22,7 @@ const CREATE: &str = "\
 Examples:
   tenancy key create ci --role operator
   tenancy key create grafana --role viewer --expires 90d
+  tenancy key create edge --role gateway
   tenancy key create acme-portal --role customer --organization acme
   TENANCY_TOKEN=$(tenancy key create ci --role operator -o name)   prints only the token";
 
@@ -77,6 +78,8 @@ enum Role {
     /// For staff of a customer: reads the tenants of its scope and changes their display name, labels and webhooks.
     /// Requires --organization or --tenant
     Customer,
+    /// For gateways: reads whether tenants may be served, and nothing else
+    Gateway,
 }
 
 /// Arguments of `key list`.
@@ -129,6 +132,7 @@ pub async fn create(client: &Client, given: Create) -> Result<Exit, Failure> {
         Role::Auditor => "auditor",
         Role::Viewer => "viewer",
         Role::Customer => "customer",
+        Role::Gateway => "gateway",
     };
     let scope = match (&given.organization, &given.tenant) {
         (Some(id), _) => Some(format!("organization:{id}")),

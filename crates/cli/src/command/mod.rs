@@ -1,5 +1,6 @@
 //! The commands, one per file.
 
+pub mod access;
 pub mod activate;
 pub mod agent;
 pub mod apply;

@@ -8,6 +8,7 @@ use super::problem::Problem;
 use super::rate::Rate;
 use super::representation::Wanted;
 use super::server::Server;
+use super::verdict;
 use crate::authentication::{Caller, Denied, Requirement};
 use crate::connections::connection::Connection;
 use crate::connections::response_budget::ResponseBudget;
@@ -29,6 +30,8 @@ use tenancy_core::{Error, Timestamp};
 
 /// Query parameter with which a request waits.
 pub const WAITS: &str = "wait_seconds";
+/// Query parameter with which a request waits for events.
+pub const FOLLOWS: &str = "wait";
 
 /// `Accept-Patch` (RFC 5789, 3.1): media types of the bodies of PATCH.
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
@@ -46,6 +49,8 @@ pub struct Gate {
     pub path: String,
     /// What its requests demand of the server.
     pub weight: Weight,
+    /// Whether every answer is a verdict for a gateway.
+    pub gives_verdicts: bool,
     /// Metrics of the route.
     pub metrics: RouteMetrics,
 }
@@ -71,13 +76,13 @@ pub async fn gate(State(gate): State<Arc<Gate>>, request: Request, next: Next) -
         Problem::from(denied.error).into_response()
     });
     gate.note_refusal(&answered, &visit, peer);
-    let mut response = wanted.form(finished(answered, &correlation_id)).await;
+    let mut response = wanted.form(finished(gate.formed(answered), &correlation_id)).await;
     if gate.method == "PATCH" && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         response.headers_mut().insert(ACCEPT_PATCH, HeaderValue::from_static(PATCHES));
     }
     if let Some(connection) = connection {
         let charged = ResponseBudget::charge(&connection, response, gate.method != "GET");
-        response = charged.unwrap_or_else(|| finished(too_much_unread().into_response(), &correlation_id));
+        response = charged.unwrap_or_else(|| finished(gate.formed(too_much_unread().into_response()), &correlation_id));
     }
     visit.rate.inspect(|rate| rate.tell(response.headers_mut()));
     gate.record(&response, begun, &correlation_id, visit.key_id.as_ref(), peer);
@@ -209,7 +214,8 @@ impl Gate {
 
     /// Returns what a request demands. A route where requests can wait is light for those that do not.
     fn weight(&self, request: &Request) -> Weight {
-        let waits = || request.uri().query().is_some_and(|query| query.contains(WAITS));
+        // Both parameters begin with the same word.
+        let waits = || request.uri().query().is_some_and(|query| query.contains(FOLLOWS));
         if self.weight == Weight::Waiting && !waits() { Weight::Light } else { self.weight }
     }
 
@@ -220,9 +226,15 @@ impl Gate {
         self.server.key_traffic.seat(key, weight, now, &mut visit.rate).await
     }
 
+    /// Returns the answer in the form that the callers of this route understand.
+    fn formed(&self, answer: Response) -> Response {
+        if self.gives_verdicts { verdict::only(answer) } else { answer }
+    }
+
     /// Collects a refused call for the audit log.
     fn note_refusal(&self, answer: &Response, visit: &Visit, peer: Option<Peer>) {
-        if !matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        let is_refused = matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if !is_refused || verdict::is_one(answer) {
             return;
         }
         let tenancy = &self.server.tenancy;

@@ -1,10 +1,13 @@
 //! HTTP: the machinery; the handlers are in [`routes`].
 
+pub mod access_cache;
 pub mod auth;
 pub mod body;
 pub mod caller;
 pub mod connection_service;
 pub mod correlation;
+pub mod event_stream;
+pub mod following;
 pub mod gate;
 pub mod head;
 pub mod key_traffic;
@@ -22,4 +25,5 @@ pub mod router;
 pub mod routes;
 pub mod server;
 pub mod unread;
+pub mod verdict;
 pub mod write;

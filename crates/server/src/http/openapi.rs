@@ -28,15 +28,17 @@ use utoipa_axum::router::OpenApiRouter;
 struct Head;
 
 /// Groups of operations with their descriptions, most used first, those about the server itself last.
-pub const TAGS: [(&str, &str); 11] = [
+pub const TAGS: [(&str, &str); 13] = [
     ("tenants", "Tenants: isolated instances of customers, declared by manifests."),
     ("environments", "Environments of a tenant, such as `dev` and `prod`."),
     ("versions", "Accepted versions of tenants and environments."),
     ("lifecycle", "Lifecycle actions on a tenant. Each requests a job."),
     ("jobs", "Jobs, which carry out lifecycle actions in steps."),
+    ("access", "Whether tenants may be served now. Gateways and services ask it."),
     ("organizations", "Organizations: customers, which own tenants."),
     ("apply", "Files of manifests."),
     ("audit", "The audit log: what happened, in one order."),
+    ("events", "The event feed: what happens, as it happens."),
     ("keys", "API keys with their roles and scopes."),
     ("health", "Health, metrics and background loops of the server."),
     ("docs", "This documentation."),
@@ -53,7 +55,10 @@ pub fn head() -> utoipa::openapi::OpenApi {
 
 /// Returns the complete document of these routes.
 pub fn document(routes: Vec<Route>) -> Value {
-    let needs: Vec<_> = routes.iter().map(|route| (route.path.clone(), route.method, route.requirement)).collect();
+    let needs: Vec<_> = routes
+        .iter()
+        .map(|route| (route.path.clone(), route.method, route.requirement, route.gives_verdicts))
+        .collect();
     let router =
         routes.into_iter().fold(OpenApiRouter::with_openapi(head()), |router, route| router.routes(route.documented()));
     let mut document = serde_json::to_value(router.into_openapi()).unwrap_or_default();
@@ -61,10 +66,10 @@ pub fn document(routes: Vec<Route>) -> Value {
     document["tags"] = TAGS.map(|(name, description)| json!({"name": name, "description": description})).into();
     let kinds: Vec<_> = needs
         .iter()
-        .map(|(path, method, needs)| {
+        .map(|(path, method, needs, gives_verdicts)| {
             let parameters = &document["paths"][path][method.to_lowercase()]["parameters"];
             let takes_allow = parameters.as_array().is_some_and(|all| all.iter().any(|one| one["name"] == "allow"));
-            Kind { path, method, needs: *needs, takes_allow }
+            Kind { path, method, needs: *needs, takes_allow, gives_verdicts: *gives_verdicts }
         })
         .collect();
     schemas::simplify(&mut document);

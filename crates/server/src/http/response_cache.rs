@@ -1,6 +1,7 @@
 //! Response cache for tenants. Each entry has the stamp of the tenant at the time it was rendered, and is served only
 //! if the database reports the same stamp. So no answer is stale, and a cached read costs one query of two rows.
 
+use super::access_cache::{AccessCache, KeptAccess};
 use super::problem::Problem;
 use super::respond::{bytes, text};
 use crate::authentication::Caller;
@@ -48,13 +49,26 @@ impl Weighter<Key, Arc<Answer>> for ByBytes {
 
 /// The response cache.
 #[derive(Debug)]
-pub struct ResponseCache(Cache<Key, Arc<Answer>, ByBytes>);
+pub struct ResponseCache {
+    tenants: Cache<Key, Arc<Answer>, ByBytes>,
+    access: AccessCache,
+}
 
 impl ResponseCache {
     /// Creates a cache with a maximum size in bytes.
     pub fn new(max_bytes: u64) -> Self {
-        let entries = usize::try_from(max_bytes / TYPICAL_BYTES).unwrap_or(usize::MAX);
-        Self(Cache::with_weighter(entries, max_bytes, ByBytes))
+        // Access answers are about half as large as tenants.
+        let (of_access, of_tenants) = (max_bytes / 4, max_bytes - max_bytes / 4);
+        let entries = usize::try_from(of_tenants / TYPICAL_BYTES).unwrap_or(usize::MAX);
+        Self { tenants: Cache::with_weighter(entries, of_tenants, ByBytes), access: AccessCache::new(of_access) }
+    }
+
+    /// Returns whether the tenant with this id or alias may be served.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Unavailable`].
+    pub async fn access(&self, tenancy: &Tenancy, caller: &Caller, name: &str) -> Result<Arc<KeptAccess>, Error> {
+        self.access.of(tenancy, caller, name).await
     }
 
     /// Returns the answer to a read of the tenant with this id or alias.
@@ -64,7 +78,7 @@ impl ResponseCache {
     pub async fn tenant(&self, tenancy: &Tenancy, caller: &Caller, name: &str) -> Result<Response, Problem> {
         let stamp = tenants::reach(tenancy, caller, name).await?;
         let key = (stamp.tenant_id.clone(), caller.scope().clone(), caller.reads_keys(), caller.sees_urls());
-        if let Some(kept) = self.0.get(&key)
+        if let Some(kept) = self.tenants.get(&key)
             && kept.stamp == stamp
         {
             return Ok(kept.response());
@@ -80,7 +94,7 @@ impl ResponseCache {
             stamp,
         });
         if keeps(&snapshot, &answer.stamp) {
-            self.0.insert(key, Arc::clone(&answer));
+            self.tenants.insert(key, Arc::clone(&answer));
         }
         Ok(answer.response())
     }
@@ -88,7 +102,7 @@ impl ResponseCache {
 
 /// Returns whether the rendered snapshot matches the stamp. The snapshot was read after the stamp: if the tenant has
 /// changed in between, the next read renders it again.
-fn keeps(snapshot: &TenantSnapshot, stamp: &Stamp) -> bool {
+pub fn keeps(snapshot: &TenantSnapshot, stamp: &Stamp) -> bool {
     let tenant = &snapshot.tenant;
     (tenant.terms.version, tenant.facts.counter) == (stamp.version, stamp.counter)
 }

@@ -1,10 +1,11 @@
 //! A route: its handler, its OpenAPI description and its requirement, registered together.
 
-use super::gate::{Gate, WAITS, gate};
+use super::gate::{FOLLOWS, Gate, WAITS, gate};
 use super::key_traffic::Weight;
 use super::server::Server;
 use crate::authentication::Requirement;
 use axum::middleware::from_fn_with_state;
+use axum::routing::MethodRouter;
 use std::sync::Arc;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::path::Operation;
@@ -20,6 +21,8 @@ pub struct Route {
     pub path: String,
     /// What its requests demand of the server.
     pub weight: Weight,
+    /// Whether the route answers gateways: see [`super::verdict`]. It then has any method and any suffix of its path.
+    pub gives_verdicts: bool,
     methods: UtoipaMethodRouter<Arc<Server>>,
 }
 
@@ -34,6 +37,10 @@ fn weight(operation: &Operation) -> Weight {
         let mut parameters = operation.parameters.iter().flatten();
         parameters.any(|parameter| matches!(parameter, RefOr::T(parameter) if parameter.name == name))
     };
+    if has(FOLLOWS) {
+        // It takes a seat for lists itself, while it reads one.
+        return Weight::Waiting;
+    }
     match (has("limit"), has(WAITS)) {
         (true, _) => Weight::Heavy,
         (false, true) => Weight::Waiting,
@@ -56,7 +63,18 @@ impl Route {
             let method = methods.iter().find_map(|(method, operation)| Some((*method, operation.as_ref()?)));
             method.map_or_else(nothing, |(method, operation)| (path.clone(), method, weight(operation)))
         });
-        Self { requirement, method, path, weight, methods }
+        Self { requirement, method, path, weight, gives_verdicts: false, methods }
+    }
+
+    /// Creates the route of `routes!(handler)` that answers gateways. `any`: the same handler for any method. The OpenAPI
+    /// document describes only GET on the path itself.
+    pub fn for_gateways(
+        requirement: Requirement,
+        methods: UtoipaMethodRouter<Arc<Server>>,
+        any: MethodRouter<Arc<Server>>,
+    ) -> Self {
+        let (schemas, paths, _) = methods;
+        Self { gives_verdicts: true, ..Self::new(requirement, (schemas, paths, any)) }
     }
 
     /// Returns the registration without the gate, for the OpenAPI document.
@@ -73,8 +91,10 @@ impl Route {
             metrics: server.metrics.route(self.method, &self.path),
             path: self.path,
             weight: self.weight,
+            gives_verdicts: self.gives_verdicts,
         });
         let (schemas, paths, methods) = self.methods;
-        (schemas, paths, methods.route_layer(from_fn_with_state(stands_before, gate)))
+        // A `route_layer` would not stand before a handler of any method.
+        (schemas, paths, methods.layer(from_fn_with_state(stands_before, gate)))
     }
 }

@@ -5,8 +5,8 @@ use super::openapi;
 use super::problem::Problem;
 use super::route::Route;
 use super::routes::{
-    apply, audit, docs, environments, health, jobs, keys, lifecycle, organization_holds, organizations, tenants,
-    versions,
+    access, apply, audit, docs, environments, event_types, events, health, jobs, keys, lifecycle, organization_holds,
+    organizations, tenants, versions,
 };
 use super::server::Server;
 use crate::authentication::Requirement;
@@ -14,11 +14,12 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use axum::routing::any;
 use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::permission::Operation::{
-    ManageKeys, Plan, ReadAudit, ReadJobs, ReadKeys, ReadOrganizations, ReadStatus, ReadTenants, RegisterTenants,
-    RunLifecycle, VerifyAudit, WriteEnvironments, WriteOrganizations, WriteTenants,
+    ManageKeys, Plan, ReadAccess, ReadAudit, ReadJobs, ReadKeys, ReadOrganizations, ReadStatus, ReadTenants,
+    RegisterTenants, RunLifecycle, VerifyAudit, WriteEnvironments, WriteOrganizations, WriteTenants,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -35,6 +36,8 @@ pub fn all() -> Vec<Route> {
         open(routes!(health::healthz)),
         open(routes!(health::readyz)),
         open(routes!(health::metrics)),
+        key(routes!(event_types::list)),
+        key(routes!(event_types::get)),
         key(routes!(keys::whoami)),
         may(ReadStatus, routes!(health::status)),
         may(ReadOrganizations, routes!(organizations::list)),
@@ -55,6 +58,8 @@ pub fn all() -> Vec<Route> {
         may(RunLifecycle, routes!(lifecycle::suspend)),
         may(RunLifecycle, routes!(lifecycle::undelete)),
         may(RunLifecycle, routes!(lifecycle::purge)),
+        may(ReadAccess, routes!(access::get)),
+        Route::for_gateways(Requirement::Permission(ReadAccess), routes!(access::auth), any(access::auth)),
         may(ReadTenants, routes!(versions::of_tenant)),
         may(ReadTenants, routes!(versions::get)),
         may(ReadTenants, routes!(environments::list)),
@@ -70,6 +75,7 @@ pub fn all() -> Vec<Route> {
         may(ReadAudit, routes!(audit::of_tenant)),
         may(ReadAudit, routes!(audit::list)),
         may(VerifyAudit, routes!(audit::verify)),
+        may(ReadAudit, routes!(events::follow)),
         may(ReadKeys, routes!(keys::list)),
         may(ManageKeys, routes!(keys::create)),
         may(ReadKeys, routes!(keys::get)),
@@ -98,11 +104,20 @@ pub fn metrics_router(server: &Arc<Server>) -> Router {
 }
 
 fn router_of(server: &Arc<Server>, has: impl Fn(&str) -> bool) -> Router {
-    let gated = all()
-        .into_iter()
-        .filter(|route| has(&route.path))
-        .fold(OpenApiRouter::with_openapi(openapi::head()), |router, route| router.routes(route.gated(server)));
-    let (router, _) = gated.split_for_parts();
+    let mut gated = OpenApiRouter::with_openapi(openapi::head());
+    let mut with_suffix = Vec::new();
+    for route in all().into_iter().filter(|route| has(&route.path)) {
+        let (path, gives_verdicts) = (route.path.clone(), route.gives_verdicts);
+        let methods = route.gated(server);
+        if gives_verdicts {
+            with_suffix.push((path, methods.2.clone()));
+        }
+        gated = gated.routes(methods);
+    }
+    let (mut router, _) = gated.split_for_parts();
+    for (path, methods) in with_suffix {
+        router = router.route(&format!("{path}/"), methods.clone()).route(&format!("{path}/{{*suffix}}"), methods);
+    }
     router.fallback(no_such_route).method_not_allowed_fallback(no_such_method).with_state(Arc::clone(server))
 }
 

@@ -3,10 +3,12 @@
 //!
 //! HTTP, `apply` and the job engine call the same operations.
 
+pub mod access;
 pub mod apply;
 pub mod audit;
 pub mod documents;
 pub mod environments;
+pub mod events;
 pub mod job_queue;
 pub mod jobs;
 pub mod keys;

@@ -72,6 +72,7 @@ fn slow_list(house: &House, go: &Arc<Semaphore>) -> Router {
         method,
         path: path.to_owned(),
         weight: Weight::Heavy,
+        gives_verdicts: false,
         metrics: house.server.metrics.route(method, path),
     };
     let go = Arc::clone(go);

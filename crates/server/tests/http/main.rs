@@ -1,13 +1,18 @@
 //! Tests of the real router with the real store.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod access;
 mod apply;
 mod background;
+mod catalogue;
 mod clock;
 mod connections;
 mod contention;
 mod declarations;
 mod environments;
+mod event_processes;
+mod event_reader;
+mod events;
 mod every_route;
 mod expiry;
 mod forms;

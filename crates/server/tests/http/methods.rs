@@ -31,7 +31,7 @@ async fn head_must_answer_as_get_without_a_body(on: On) {
 async fn allow_must_name_every_method_of_a_path(on: On) {
     let house = House::new(on).await;
     let mut methods = BTreeMap::<String, BTreeSet<String>>::new();
-    for route in all() {
+    for route in all().into_iter().filter(|route| !route.gives_verdicts) {
         let of_path = methods.entry(route.path).or_default();
         of_path.insert(route.method.to_owned());
         if route.method == "GET" {

@@ -120,6 +120,7 @@ fn gated(house: &House, method: &'static str, path: &str, route: MethodRouter) -
         method,
         path: path.to_owned(),
         weight: Weight::Light,
+        gives_verdicts: false,
         metrics: house.server.metrics.route(method, path),
     };
     Router::new().route(path, route).route_layer(from_fn_with_state(Arc::new(before), gate))

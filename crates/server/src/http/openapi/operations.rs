@@ -16,6 +16,8 @@ pub struct Kind<'a> {
     pub needs: Requirement,
     /// Whether the operation has gated changes.
     pub takes_allow: bool,
+    /// Whether the operation answers only 200 or 403.
+    pub gives_verdicts: bool,
 }
 
 impl Kind<'_> {
@@ -31,7 +33,7 @@ impl Kind<'_> {
 }
 
 /// Headers of answers: name, whether the answers that describe it always have it, description.
-const HEADERS: [(&str, bool, &str); 10] = [
+const HEADERS: [(&str, bool, &str); 11] = [
     ("X-Correlation-Id", true, "Correlation id of the request, sent or generated."),
     ("ETag", true, "Tag of the resource. Send it as `If-Match` of a write, or as `If-None-Match` of a read."),
     ("Location", true, "Path of the new resource, or of the job that carries out the request."),
@@ -45,7 +47,13 @@ const HEADERS: [(&str, bool, &str); 10] = [
     ),
     ("RateLimit", false, "Remaining requests of the key. Omitted if the key has no limit."),
     ("RateLimit-Policy", false, "Rate limit of the key. Omitted if the key has no limit."),
-    ("Cache-Control", true, "Always `no-store`: the answer contains a token."),
+    (
+        "Cache-Control",
+        true,
+        "`no-store` if the answer contains a token or holds for one request; `private, no-cache` if the client can keep \
+         the answer and ask with `If-None-Match` whether it is current.",
+    ),
+    ("X-Tenant-Reason", true, "Why the request must not be served."),
 ];
 
 /// Returns a reference to the description of a header of answers.
@@ -176,7 +184,10 @@ fn request_headers(operation: &mut Value, kind: &Kind<'_>) {
 
 /// Whether a read of this path answers with an ETag.
 fn operation_has_tag(path: &str) -> bool {
-    path.ends_with("{tenant_id}") || path.ends_with("{organization_id}") || path.ends_with("{environment}")
+    path.ends_with("{tenant_id}")
+        || path.ends_with("{organization_id}")
+        || path.ends_with("{environment}")
+        || path == "/v1/access"
 }
 
 /// Adds the headers and descriptions that answers of this kind have.
