@@ -149,6 +149,12 @@ impl Caller {
         self.scope.reaches(tenant, organization)
     }
 
+    /// Returns whether a tenant of an organization can exist for the caller.
+    pub fn concerns(&self, organization: &OrganizationId) -> bool {
+        // A scope of one tenant does not say which organization it belongs to.
+        matches!(self.scope, Scope::Tenant(_)) || self.scope.reaches_organization(organization)
+    }
+
     /// Returns whether an organization exists for the caller.
     pub fn reaches_organization(&self, organization: &OrganizationId) -> bool {
         self.scope.reaches_organization(organization)

@@ -23,10 +23,12 @@ use ring::Ring;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_store::{LogEnd, LogTail, Store};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Maximum number of tenants whose organization is cached.
@@ -48,6 +50,8 @@ pub struct Feed {
 struct State {
     followers: usize,
     is_reading: bool,
+    /// Time of the last read of the log that succeeded.
+    read_at: Option<Instant>,
     /// Newest batches; `None` until the reader knows the end of the log.
     ring: Option<Ring>,
 }
@@ -97,6 +101,11 @@ impl Feed {
             stop.cancelled().await;
             own.cancel();
         });
+    }
+
+    /// Whether the reader has read the log lately: what followers have is then as old as this at most.
+    pub fn was_read_within(&self, time: Duration) -> bool {
+        self.state().read_at.is_some_and(|at| at.elapsed() <= time)
     }
 
     /// Number of followers.

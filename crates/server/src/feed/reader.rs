@@ -49,7 +49,11 @@ async fn read(feed: &Feed) {
         // Taken before the read, so that a hint during the read is not missed.
         let mut hint = pin!(feed.store.notified(Topic::Log));
         hint.as_mut().enable();
-        let pause = match feed.read_on().await {
+        let read = feed.read_on().await;
+        if read.is_ok() {
+            feed.state().read_at = Some(Instant::now());
+        }
+        let pause = match read {
             Ok(true) => continue,
             Ok(false) => POLL,
             Err(error) => {

@@ -8,7 +8,8 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
-use futures_util::stream;
+use futures_util::future::ready;
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::json;
 use std::convert::Infallible;
@@ -76,33 +77,14 @@ impl EventStream {
 
     /// Returns the answer.
     pub fn into_response(self) -> Response {
-        let mut first = Some(self.opening());
-        let frames = stream::unfold(self, move |mut this| {
-            let first = first.take();
-            async move {
-                let frame = match first {
-                    Some(first) => Some(first),
-                    None => this.frame().await,
-                };
-                frame.map(|frame| (Ok::<_, Infallible>(frame), this))
-            }
-        });
-        let mut response = Response::new(Body::from_stream(frames));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
-        response
+        let first = self.opening();
+        opened(first, self, |mut this| async move { this.frame().await.map(|frame| (frame, this)) })
     }
 
     /// Tells the client at once where the stream begins, unless a snapshot comes first: its cursor is valid only at its
     /// end.
     fn opening(&self) -> Bytes {
-        let mut frame = format!("retry: {RECONNECT_MILLISECONDS}\n\n").into_bytes();
-        if matches!(self.phase, Phase::Log) {
-            frame.extend(position(&self.cursor, self.position));
-        }
-        frame.into()
+        if matches!(self.phase, Phase::Log) { position(&self.cursor, self.position).into() } else { Bytes::new() }
     }
 
     /// Returns what to send next; `None` at the end.
@@ -255,6 +237,23 @@ impl EventStream {
     }
 }
 
+/// Returns the answer that sends `first`, and then what `next` returns until its end.
+pub fn opened<S, F>(first: Bytes, stream: S, next: impl Fn(S) -> F + Send + 'static) -> Response
+where
+    S: Send + 'static,
+    F: Future<Output = Option<(Bytes, S)>> + Send + 'static,
+{
+    let retry = Bytes::from(format!("retry: {RECONNECT_MILLISECONDS}\n\n"));
+    let rest = stream::unfold(stream, next);
+    let frames = stream::iter([retry, first]).filter(|frame| ready(!frame.is_empty())).chain(rest);
+    let mut response = Response::new(Body::from_stream(frames.map(Ok::<_, Infallible>)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
 /// Waits for a turn to read a list.
 pub async fn heavy_seat(server: &super::server::Server, caller: &Caller) -> Result<super::key_traffic::Seat, Error> {
     let now: Timestamp = server.tenancy.now();
@@ -277,14 +276,15 @@ fn position(cursor: &str, position: i64) -> Vec<u8> {
     frame
 }
 
-fn end(reason: EndReason, cursor: &str) -> Vec<u8> {
+/// Returns the last event of a stream.
+pub fn end(reason: EndReason, cursor: &str) -> Vec<u8> {
     let mut frame = Vec::new();
     write(&mut frame, None, "end", &json!({"reason": reason.as_str(), "next": cursor}));
     frame
 }
 
-/// Writes one event. JSON without white space has no line ends.
-fn write(frame: &mut Vec<u8>, id: Option<&str>, name: &str, data: &impl Serialize) {
+/// Writes one event of a stream. JSON without white space has no line ends.
+pub fn write(frame: &mut Vec<u8>, id: Option<&str>, name: &str, data: &impl Serialize) {
     if let Some(id) = id {
         frame.extend_from_slice(format!("id: {id}\n").as_bytes());
     }

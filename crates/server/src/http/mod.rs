@@ -1,6 +1,8 @@
 //! HTTP: the machinery; the handlers are in [`routes`].
 
 pub mod access_cache;
+pub mod access_pages;
+pub mod access_stream;
 pub mod auth;
 pub mod body;
 pub mod caller;

@@ -2,6 +2,7 @@
 //! if the database reports the same stamp. So no answer is stale, and a cached read costs one query of two rows.
 
 use super::access_cache::{AccessCache, KeptAccess};
+use super::access_pages::AccessPages;
 use super::problem::Problem;
 use super::respond::{bytes, text};
 use crate::authentication::Caller;
@@ -52,15 +53,26 @@ impl Weighter<Key, Arc<Answer>> for ByBytes {
 pub struct ResponseCache {
     tenants: Cache<Key, Arc<Answer>, ByBytes>,
     access: AccessCache,
+    access_pages: AccessPages,
 }
 
 impl ResponseCache {
     /// Creates a cache with a maximum size in bytes.
     pub fn new(max_bytes: u64) -> Self {
-        // Access answers are about half as large as tenants.
-        let (of_access, of_tenants) = (max_bytes / 4, max_bytes - max_bytes / 4);
+        // Access answers are smaller than tenants, and pages of them are needed for a short time.
+        let (of_access, of_pages) = (max_bytes / 4, max_bytes / 8);
+        let of_tenants = max_bytes - of_access - of_pages;
         let entries = usize::try_from(of_tenants / TYPICAL_BYTES).unwrap_or(usize::MAX);
-        Self { tenants: Cache::with_weighter(entries, of_tenants, ByBytes), access: AccessCache::new(of_access) }
+        Self {
+            tenants: Cache::with_weighter(entries, of_tenants, ByBytes),
+            access: AccessCache::new(of_access),
+            access_pages: AccessPages::new(of_pages),
+        }
+    }
+
+    /// Returns the pages of access that followers share.
+    pub fn access_pages(&self) -> &AccessPages {
+        &self.access_pages
     }
 
     /// Returns whether the tenant with this id or alias may be served.

@@ -59,6 +59,7 @@ pub fn all() -> Vec<Route> {
         may(RunLifecycle, routes!(lifecycle::undelete)),
         may(RunLifecycle, routes!(lifecycle::purge)),
         may(ReadAccess, routes!(access::get)),
+        may(ReadAccess, routes!(access::events)),
         Route::for_gateways(Requirement::Permission(ReadAccess), routes!(access::auth), any(access::auth)),
         may(ReadTenants, routes!(versions::of_tenant)),
         may(ReadTenants, routes!(versions::get)),

@@ -46,7 +46,12 @@ impl Reader {
 
     /// Opens a stream with a token.
     pub async fn open_with(house: &House, token: &str, query: &str, last: Option<&str>) -> Self {
-        let mut request = Request::get(format!("/v1/events?{query}"))
+        Self::open_at(house, token, &format!("/v1/events?{query}"), last).await
+    }
+
+    /// Opens the stream of a path with a token.
+    pub async fn open_at(house: &House, token: &str, path: &str, last: Option<&str>) -> Self {
+        let mut request = Request::get(path)
             .header("authorization", format!("Bearer {token}"))
             .header("accept", "text/event-stream")
             .header("accept-encoding", "gzip");

@@ -97,6 +97,7 @@ pub fn samples() -> Vec<Sample> {
         write("POST", "/v1/tenants/{tenant_id}/undelete", "/v1/tenants/acme-old/undelete", Value::Null, "TENANCY_UNDELETION_REQUESTED"),
         write("POST", "/v1/tenants/{tenant_id}/purge", "/v1/tenants/acme-old/purge", Value::Null, "TENANCY_PURGE_REQUESTED"),
         read("/v1/access", "/v1/access?tenant=acme-eu"),
+        read("/v1/access/events", "/v1/access/events"),
         read("/v1/access/auth", "/v1/access/auth?tenant=acme-eu"),
         read("/v1/tenants/{tenant_id}/versions", "/v1/tenants/acme-eu/versions"),
         read("/v1/tenants/{tenant_id}/versions/{version}", "/v1/tenants/acme-eu/versions/1"),

@@ -3,9 +3,11 @@
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tempfile::TempDir;
 use tenancy_core::apikey::Role;
 use tenancy_core::declared::Declared;
@@ -323,7 +325,9 @@ impl House {
         }
         let request = request.body(Body::from(body.into().0)).expect("a request");
         let (parts, body) = self.router.clone().oneshot(request).await.expect("an answer").into_parts();
-        let bytes = to_bytes(body, usize::MAX).await.expect("a body").to_vec();
+        let is_stream = parts.headers.get("content-type").is_some_and(|media| media == "text/event-stream");
+        let bytes =
+            if is_stream { beginning(body).await } else { to_bytes(body, usize::MAX).await.expect("a body").to_vec() };
         let body = match serde_json::from_slice(&bytes) {
             Ok(body) => body,
             Err(_) => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
@@ -357,6 +361,15 @@ impl House {
         self.post("/v1/tenants", acme_eu()).await.ok(201);
         self.work().await;
     }
+}
+
+/// Returns what a stream sends at first. It does not end by itself.
+async fn beginning(body: Body) -> Vec<u8> {
+    let (mut frames, mut bytes) = (body.into_data_stream(), Vec::new());
+    while let Ok(Some(frame)) = tokio::time::timeout(Duration::from_millis(300), frames.next()).await {
+        bytes.extend_from_slice(&frame.expect("a frame"));
+    }
+    bytes
 }
 
 /// Returns a manifest.

@@ -1,15 +1,22 @@
 //! `/v1/access`: whether a tenant may be served. Gateways and services ask it.
 
+use crate::authentication::Requirement;
+use crate::http::access_stream::AccessStream;
+use crate::http::auth;
 use crate::http::caller::By;
+use crate::http::following::KeyCheck;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::server::Server;
 use crate::http::verdict;
+use crate::operations::access;
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use std::sync::Arc;
 use tenancy_api::access::{Access, Asked, BAD_REQUEST, TENANT_UNKNOWN};
 use tenancy_core::Error;
+use tenancy_core::permission::Operation;
 
 /// Path of [`auth`] without a suffix.
 const AUTH: &str = "/v1/access/auth";
@@ -97,6 +104,55 @@ pub async fn auth(
         Err(Error::NotFound { .. }) => Ok(verdict::refused(TENANT_UNKNOWN)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Follows the access of all tenants that the key reaches, for caches in gateways.
+///
+/// The answer is a stream of Server-Sent Events that does not end by itself. It begins with the current access of each
+/// tenant, as events `tenant` without an id. The event `caught-up` says once that the client knows everything that had
+/// happened when it connected. Afterwards each committed event of a tenant, and each hold on its organization, is
+/// followed by an event `tenant` with the access as it is then. Events `position` say, at least every two seconds, that
+/// nothing else has happened up to now: the server has just read the log. Without them, for example while the database
+/// is away, what the client knows gets older; comments do not change that. `unreadable` names a row that cannot be read,
+/// and `end` the reason why the server ends the stream.
+///
+/// A client that connects again sends the last id as `Last-Event-ID` or `after`, and gets what has happened since then,
+/// without the other tenants. If that is no longer kept, the answer is 410: connect without it.
+#[utoipa::path(
+    get, path = "/v1/access/events", tag = "access", operation_id = "follow_access",
+    params(
+        ("after" = Option<String>, Query, description = "`id` of the last event that was received."),
+        ("Last-Event-ID" = Option<String>, Header,
+            description = "`id` of the last event that was received. It takes the place of `after`."),
+    ),
+    responses((status = 200, description = "A stream of access answers.", content((String = "text/event-stream")))),
+)]
+pub async fn events(
+    State(server): State<Arc<Server>>,
+    By(caller): By,
+    headers: HeaderMap,
+    mut query: Query,
+) -> Result<Response, Problem> {
+    let after = query.text("after")?;
+    query.no_others()?;
+    let last_event_id = match headers.get("last-event-id") {
+        None => None,
+        Some(id) => {
+            let bad = |_| Error::Malformed("header Last-Event-ID is not a cursor".to_owned());
+            Some(id.to_str().map_err(bad)?.to_owned())
+        }
+    };
+    let (after, end) = match last_event_id.or(after) {
+        None => (None, server.tenancy.feed.newest().await?),
+        Some(cursor) => {
+            let (position, end) = access::resume(&server.tenancy, &caller, &cursor).await?;
+            (Some(position), end)
+        }
+    };
+    let seat = server.event_seats.take(caller.key().map(|key| &key.key_id))?;
+    let requirement = Requirement::Permission(Operation::ReadAccess);
+    let key = KeyCheck::new(Arc::clone(&server), auth::shown(&headers)?, requirement, seat);
+    Ok(AccessStream::new(key, caller, after, &end).into_response())
 }
 
 /// Returns what the gateway asks about, or the reason of the refusal.
