@@ -224,6 +224,40 @@ fn must_listen_elsewhere_only_with_a_token_and_tls() {
 }
 
 #[test]
+fn must_serve_tls_to_other_machines() {
+    let feed = AccessFeed::start();
+    set(&feed, "acme-eu", &[]);
+    let place = Place::bare(None);
+    let names = ["localhost".to_owned()];
+    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names).expect("made");
+    std::fs::write(place.path("cert.pem"), cert.pem()).expect("written");
+    std::fs::write(place.path("key.pem"), signing_key.serialize_pem()).expect("written");
+    std::fs::write(place.path("token"), "a-token-of-the-gateway\n").expect("written");
+    let url = feed.url();
+    let mut command = place.command(&["agent", "--url", &url, "--no-snapshot", "--listen", "0.0.0.0:0"]);
+    command.args(["--client-token-file", "token", "--tls-cert", "cert.pem", "--tls-key", "key.pem"]);
+    let out = place.path("tls.out");
+    let mut child = command.stdout(std::fs::File::create(&out).expect("a log")).spawn().expect("started");
+    let port = until("it serves", PATIENCE, || {
+        let said = std::fs::read_to_string(&out).expect("its output");
+        Some(said.trim_end().split_once("https://0.0.0.0:")?.1.parse::<u16>().expect("a port"))
+    });
+    // Another test may have installed it already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let trusted = reqwest::Certificate::from_pem(cert.pem().as_bytes()).expect("a certificate");
+    let client = reqwest::Client::builder().tls_certs_only([trusted]).no_proxy().build().expect("a client");
+    let ask = |token: &str| {
+        let request = client.get(format!("https://localhost:{port}/v1/access/auth?tenant=acme-eu")).bearer_auth(token);
+        runtime.block_on(async { request.send().await.expect("answered").status().as_u16() })
+    };
+    until("it answers", PATIENCE, || (ask("a-token-of-the-gateway") == 200).then_some(()));
+    assert_eq!(ask("another-token-0123456789"), 403);
+    tenancy_testkit::signal(child.id(), tenancy_testkit::Signal::TERM);
+    assert!(until("it stops", PATIENCE, || child.try_wait().expect("waited")).success());
+}
+
+#[test]
 fn must_serve_on_a_unix_socket_and_remove_it() {
     let feed = AccessFeed::start();
     set(&feed, "acme-eu", &[]);

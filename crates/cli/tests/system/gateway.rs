@@ -139,6 +139,8 @@ fn must_refuse_a_suspended_tenant_within_milliseconds_and_work_without_the_serve
     println!("{on:?}: from the answer to the suspension to the first 403: p50 {median:?}, p95 {p95:?}");
     assert!(p95 <= MOST_P95, "{times:?}");
 
+    must_limit(&mut control, &visitor);
+
     // The server is killed: nobody who asks notices.
     server.kill();
     for _ in 0..200 {
@@ -150,6 +152,18 @@ fn must_refuse_a_suspended_tenant_within_milliseconds_and_work_without_the_serve
         (known.header("age").parse::<u64>().expect("an age") >= 1).then_some(known)
     });
     assert_eq!((&known.body["allowed"], &known.body["plan"]), (&json!(true), &json!("gold")));
+    // The server returns, and the agent follows it again.
+    let address = server.address().to_string();
+    server.assert_no_errors();
+    drop(server);
+    let server = place.start(place.command(&["serve", "--listen", &address]));
+    let mut control = server.client();
+    control.post("/v1/tenants/acme-eu/suspend", json!({"hold": "abuse"})).ok(202);
+    visitor.until_status(403);
+    control.post("/v1/tenants/acme-eu/activate", json!({"hold": "abuse"})).ok(202);
+    visitor.until_status(200);
+    server.kill();
+
     // The agent is killed too, and starts again from its file. With another key, nothing is there.
     let state = place.path(".local/state/tenancy");
     until("the file is saved", PATIENCE, || std::fs::read_dir(&state).ok()?.next().map(drop));
@@ -167,6 +181,20 @@ fn must_refuse_a_suspended_tenant_within_milliseconds_and_work_without_the_serve
     assert_eq!(std::fs::read_dir(&state).expect("read").count(), 0, "the file of the other key is removed");
     other.stop();
     server.assert_no_errors();
+}
+
+/// Too many requests are a 429 of nginx, with the time to wait.
+fn must_limit(control: &mut Client, visitor: &Visitor) {
+    let mut set = |rate: i64| {
+        let version = control.get("/v1/tenants/acme-eu").ok(200).body["version"].as_i64().expect("a version");
+        let quotas = json!({"quotas": {"apiRateLimit": rate}});
+        control.send(&Request::patch("/v1/tenants/acme-eu", version, quotas)).ok(200);
+    };
+    set(1);
+    let limited = until("nginx answers 429", PATIENCE, || Some(visitor.get("")).filter(|(status, _)| *status == 429));
+    assert!(limited.1.contains("\r\nretry-after: 1\r\n"), "{}", limited.1);
+    set(1_000_000);
+    visitor.until_status(200);
 }
 
 /// What the application gets is from the agent, whatever the client sends.
