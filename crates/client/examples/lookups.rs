@@ -25,7 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             let seconds = processor_seconds()? - begun;
             assert_eq!(allowed, LOOKUPS);
-            println!("{tenants} tenants, by {what}: {:.1} million lookups a second", f64::from(LOOKUPS) / seconds / 1e6);
+            println!(
+                "{tenants} tenants, by {what}: {:.1} million lookups a second",
+                f64::from(LOOKUPS) / seconds / 1e6
+            );
         }
     }
     Ok(())

@@ -299,7 +299,11 @@ mod tests {
         assert_eq!(version(&cache, "host:two"), Some(("a".to_owned(), 3)));
         assert_eq!((version(&cache, "host:one"), cache.tenants()), (None, 2));
         let mut seen = Vec::new();
-        cache.each(|access| Ok::<_, ()>(seen.push(access.tenant_id.clone()))).expect("seen");
+        let see = |access: &Access| {
+            seen.push(access.tenant_id.clone());
+            Ok::<_, ()>(())
+        };
+        cache.each(see).expect("seen");
         seen.sort();
         assert_eq!(seen, ["a", "b"]);
     }

@@ -1,6 +1,6 @@
 //! Keeps an [`AccessCache`] right: reads the snapshot of all tenants and then every change, and connects again.
 
-use crate::cache::AccessCache;
+use crate::cache::{AccessCache, Full};
 use crate::client::{Client, jittered};
 use crate::error::Error;
 use crate::sse::{Event, Frame, Reader};
@@ -18,7 +18,7 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// Pauses before the next attempt: the first one, and the maximum, up to which they double.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
-/// Pause if the server refuses the key: only a person can change that.
+/// Pause if the server refuses the key, or has too many tenants: only a person can change that.
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 /// A stream that lasted this long was no failure: the next pause is the first one again.
 const GOOD: Duration = Duration::from_secs(10);
@@ -62,6 +62,8 @@ enum Ended {
     ByServer(String),
     #[error("the server sent nothing for {} seconds", .0.as_secs())]
     Silent(Duration),
+    #[error(transparent)]
+    Full(#[from] Full),
     #[error("{0}")]
     Unreadable(String),
 }
@@ -110,8 +112,9 @@ impl Follower {
             Ended::ByServer(reason) => reason == "key_revoked",
             _ => false,
         };
+        let was_refused = matches!(*self.link.borrow(), Link::Refused(_));
         if is_of_key {
-            if !matches!(*self.link.borrow(), Link::Refused(_)) {
+            if !was_refused {
                 tracing::error!(url, reason = %ended, "the server refuses the key; what is known is kept in memory only");
                 self.cache.discard();
             }
@@ -121,18 +124,26 @@ impl Follower {
         if let Ended::Failed(error) = ended
             && error.status() == Some(410)
         {
-            tracing::warn!(url, reason = %ended, "the log of the server has changed or was shortened: reading all tenants again");
+            let message = "the log of the server was restored or shortened: reading all tenants again";
+            tracing::warn!(url, reason = %ended, "{message}");
             self.cache.discard();
             self.cache.begin_snapshot();
+            self.link.send_replace(Link::Connecting);
             return FIRST_PAUSE;
         }
-        let was_away = matches!(*self.link.borrow(), Link::Away(_));
-        match was_away {
-            false => tracing::warn!(url, reason = %ended, tenants = self.cache.tenants(), "the feed ended; connecting again"),
-            true => tracing::debug!(url, reason = %ended, "the server is still away"),
+        if was_refused {
+            // Only a stream shows that the key is valid again. Until then, nothing may be kept in a file.
+            return pause;
+        }
+        match &*self.link.borrow() {
+            Link::Away(_) => tracing::debug!(url, reason = %ended, "the server is still away"),
+            _ => {
+                let tenants = self.cache.tenants();
+                tracing::warn!(url, reason = %ended, tenants, "does not follow the server; connecting again");
+            }
         }
         self.link.send_replace(Link::Away(ended.to_string()));
-        pause
+        if matches!(ended, Ended::Full(_)) { REFUSED_PAUSE } else { pause }
     }
 
     /// Reads one stream to its end.
@@ -151,7 +162,7 @@ impl Follower {
                 return Err(Ended::Unreadable("the connection ended".to_owned()));
             };
             reader.push(&piece).map_err(|malformed| Ended::Unreadable(malformed.to_string()))?;
-            while let Some(frame) = reader.next() {
+            while let Some(frame) = reader.take() {
                 self.take(&frame, &mut is_snapshot)?;
             }
         }
@@ -164,13 +175,9 @@ impl Follower {
             "tenant" => {
                 let access: Access = serde_json::from_str(data)
                     .map_err(|error| Ended::Unreadable(format!("a tenant cannot be read: {error}")))?;
-                self.cache.put(access).map_err(|full| Ended::Unreadable(full.to_string()))?;
+                self.cache.put(access)?;
             }
-            "caught-up" => {
-                if std::mem::take(is_snapshot) {
-                    self.cache.complete_snapshot();
-                }
-            }
+            "caught-up" if std::mem::take(is_snapshot) => self.cache.complete_snapshot(),
             "unreadable" => tracing::warn!(row = data, "the server cannot read a row"),
             "end" => {
                 let reason = serde_json::from_str(data).map_or_else(|_| "unknown".to_owned(), |end: End| end.reason);
@@ -185,11 +192,37 @@ impl Follower {
         if event == "caught-up" {
             self.cache.set_current(true);
             if self.link.send_replace(Link::Following) != Link::Following {
-                tracing::info!(url = self.client.url(), tenants = self.cache.tenants(), "follows all changes of access");
+                tracing::info!(
+                    url = self.client.url(),
+                    tenants = self.cache.tenants(),
+                    "follows all changes of access"
+                );
             }
         } else if self.cache.is_current() {
             self.cache.hear(Duration::ZERO);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn must_forget_a_refused_key_only_when_a_stream_shows_that_it_is_valid() {
+        let client = Client::new("http://127.0.0.1:1", None).expect("a client");
+        let follower = Follower::new(client, AccessCache::new());
+        let link = follower.link();
+        let pause = Duration::from_secs(1);
+        assert_eq!(follower.judge(&Ended::ByServer("key_revoked".to_owned()), pause), REFUSED_PAUSE);
+        assert_eq!(follower.judge(&Ended::Silent(SILENCE), pause), pause);
+        assert!(matches!(*link.borrow(), Link::Refused(_)), "a network that fails says nothing about the key");
+        assert_eq!(follower.cache.discards(), 1);
+        let event = |event: &str| Event { id: Some("1.1".to_owned()), event: event.to_owned(), data: "{}".to_owned() };
+        follower.take(&Frame::Event(event("caught-up")), &mut true).expect("read");
+        assert_eq!(*link.borrow(), Link::Following);
+        assert_eq!(follower.judge(&Ended::Full(Full(1)), pause), REFUSED_PAUSE);
+        assert!(matches!(*link.borrow(), Link::Away(_)));
     }
 }

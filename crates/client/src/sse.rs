@@ -50,18 +50,18 @@ impl Reader {
             let (before, rest) = piece.split_at(end);
             piece = rest.get(1..).unwrap_or_default();
             if self.line.is_empty() {
-                self.take(before)?;
+                self.line(before)?;
             } else {
                 self.extend(before)?;
                 let line = std::mem::take(&mut self.line);
-                self.take(&line)?;
+                self.line(&line)?;
             }
         }
         self.extend(piece)
     }
 
     /// Returns the next complete frame.
-    pub fn next(&mut self) -> Option<Frame> {
+    pub fn take(&mut self) -> Option<Frame> {
         self.ready.pop_front()
     }
 
@@ -73,7 +73,7 @@ impl Reader {
         Ok(())
     }
 
-    fn take(&mut self, line: &[u8]) -> Result<(), Malformed> {
+    fn line(&mut self, line: &[u8]) -> Result<(), Malformed> {
         let line = std::str::from_utf8(line).map_err(|_| Malformed("a line is not UTF-8"))?;
         let line = line.strip_suffix('\r').unwrap_or(line);
         if line.is_empty() {
@@ -121,7 +121,7 @@ mod tests {
         let mut found = Vec::new();
         for piece in pieces {
             reader.push(piece).expect("well-formed");
-            found.extend(std::iter::from_fn(|| reader.next()));
+            found.extend(std::iter::from_fn(|| reader.take()));
         }
         found
     }

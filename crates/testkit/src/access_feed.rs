@@ -203,7 +203,8 @@ impl State {
             let parts = cursor.split_once('.').and_then(|(epoch, at)| Some((epoch.parse().ok()?, at.parse().ok()?)));
             let at = parts.filter(|(epoch, at): &(u64, usize)| *epoch == self.epoch && *at >= self.forgotten);
             let (_, at) = at.ok_or(("410 Gone", "cursor_expired"))?;
-            let mut text: String = self.log.iter().enumerate().skip(at).map(|(index, tenant)| self.change(index, tenant)).collect();
+            let mut text: String =
+                self.log.iter().enumerate().skip(at).map(|(index, tenant)| self.change(index, tenant)).collect();
             text.push_str(&self.caught_up());
             return Ok((text, self.log.len()));
         }

@@ -23,7 +23,8 @@ impl Nginx {
     /// Starts nginx with the contents of its `http` block. `configuration` gets the port to listen on.
     #[must_use]
     pub fn start(configuration: impl Fn(u16) -> String) -> Self {
-        let program = program().expect("nginx is not installed (Debian: apt-get install --no-install-recommends nginx-light)");
+        let program =
+            program().expect("nginx is not installed (Debian: apt-get install --no-install-recommends nginx-light)");
         let mut guard = Guard::new("tenancy-nginx-");
         let home = guard.directory().join("home");
         std::fs::create_dir(&home).expect("make nginx's directory");

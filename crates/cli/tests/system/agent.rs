@@ -47,7 +47,11 @@ fn verdict(client: &mut Client, tenant: &str) -> Answer {
 fn must_answer_as_the_server_does() {
     let feed = AccessFeed::start();
     set(&feed, "acme-eu", &[]);
-    set(&feed, "held", &[("allowed", json!(false)), ("reason", json!("hold_billing")), ("access_level", json!("none"))]);
+    set(
+        &feed,
+        "held",
+        &[("allowed", json!(false)), ("reason", json!("hold_billing")), ("access_level", json!("none"))],
+    );
     let (_place, agent, mut client) = started(&feed, &[]);
     let known = client.get("/v1/access?alias=host:acme-eu.example.com").ok(200);
     assert_eq!(known.body, access("acme-eu"));
@@ -60,7 +64,8 @@ fn must_answer_as_the_server_does() {
     let held = client.get("/v1/access?tenant=held").ok(200);
     assert_eq!(held.body["reason"], "hold_billing");
     client.get("/v1/access?tenant=nobody").problem(404, "not_found");
-    for wrong in ["", "?tenant=a&alias=host:a", "?alias=a", "?tenant=", "?tenant=a&tenant=b", "?tenat=a", "?tenant=%ff"] {
+    for wrong in ["", "?tenant=a&alias=host:a", "?alias=a", "?tenant=", "?tenant=a&tenant=b", "?tenat=a", "?tenant=%ff"]
+    {
         client.get(&format!("/v1/access{wrong}")).problem(400, "malformed");
     }
     client.send(&Request::new("POST", "/v1/access?tenant=acme-eu")).problem(405, "method_not_allowed");
@@ -76,7 +81,11 @@ fn must_answer_as_the_server_does() {
 fn must_answer_a_gateway_with_200_or_403_for_any_method_and_path() {
     let feed = AccessFeed::start();
     set(&feed, "acme-eu", &[]);
-    set(&feed, "held", &[("allowed", json!(false)), ("reason", json!("hold_billing")), ("access_level", json!("none"))]);
+    set(
+        &feed,
+        "held",
+        &[("allowed", json!(false)), ("reason", json!("hold_billing")), ("access_level", json!("none"))],
+    );
     let (_place, agent, mut client) = started(&feed, &[]);
     // As Envoy asks: with the method and the path of its client behind the prefix, and the host of its client.
     for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"] {

@@ -135,7 +135,9 @@ async fn must_not_serve_a_snapshot_that_is_not_complete() {
     for name in ["a", "b", "c"] {
         feed.set(name, &access(name, 1, &[]));
     }
-    following.until("full", |following| matches!(&*following.link.borrow(), Link::Away(why) if why.contains("maximum"))).await;
+    following
+        .until("full", |following| matches!(&*following.link.borrow(), Link::Away(why) if why.contains("maximum")))
+        .await;
     assert!(!following.cache.is_current() && following.cache.tenants() == 2);
 }
 
@@ -146,7 +148,10 @@ async fn must_not_take_a_connection_for_news() {
     let following = follow_into(&feed, AccessCache::new());
     following.until("ready", |following| following.cache.is_current()).await;
     tokio::time::sleep(Duration::from_millis(900)).await;
-    assert!(following.cache.age().is_some_and(|age| age < Duration::from_millis(700)), "the server says that it is current");
+    assert!(
+        following.cache.age().is_some_and(|age| age < Duration::from_millis(700)),
+        "the server says that it is current"
+    );
     feed.lose_database();
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     let age = following.cache.age().expect("an age");

@@ -100,7 +100,8 @@ impl Answers {
             (None, Some(alias)) if alias.contains(':') => alias,
             (None, Some(_)) => return Err(malformed("query parameter alias must have the form kind:value")),
             (Some(_), Some(_)) | (None, None) => {
-                let message = "Name the tenant with query parameter tenant (an id) or alias (kind:value), but not with both.";
+                let message =
+                    "Name the tenant with query parameter tenant (an id) or alias (kind:value), but not with both.";
                 return Err(malformed(message));
             }
         };
@@ -111,9 +112,10 @@ impl Answers {
             };
             (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, detail.to_owned())
         })?;
-        let known = self.cache.get(named).ok_or_else(|| {
-            (StatusCode::NOT_FOUND, "not_found", format!("there is no tenant {named:?}"))
-        })?;
+        let known = self
+            .cache
+            .get(named)
+            .ok_or_else(|| (StatusCode::NOT_FOUND, "not_found", format!("there is no tenant {named:?}")))?;
         let access = &known.access;
         let body = match environment {
             None => serde_json::to_vec(&**access),

@@ -79,7 +79,8 @@ impl Socket {
         match address {
             Address::Tcp(address) => Ok(Self::Tcp(hosting::listen(*address).await?)),
             Address::Unix(path) => {
-                let failed = |error: io::Error| Failure::refused(format!("cannot listen on {}: {error}", path.display()));
+                let failed =
+                    |error: io::Error| Failure::refused(format!("cannot listen on {}: {error}", path.display()));
                 remove_unused(path).await?;
                 let listener = UnixListener::bind(path).map_err(failed)?;
                 std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
@@ -101,7 +102,12 @@ impl Socket {
     }
 
     /// Serves until `stop` is cancelled, then waits for open connections.
-    pub async fn serve(self, answers: Arc<Answers>, tls: Option<Arc<Certificate>>, stop: CancellationToken) -> Result<(), Failure> {
+    pub async fn serve(
+        self,
+        answers: Arc<Answers>,
+        tls: Option<Arc<Certificate>>,
+        stop: CancellationToken,
+    ) -> Result<(), Failure> {
         let acceptor = tls.as_ref().map(Certificate::acceptor).transpose().map_err(Failure::refused)?;
         if let Some(certificate) = tls {
             tokio::spawn(certificate.follow(stop.clone()));
@@ -116,7 +122,9 @@ impl Socket {
             let Some((accepted, seat)) = stop.run_until_cancelled(next).await else { break };
             let (answers, watcher) = (Arc::clone(&answers), open.watcher());
             match (accepted, &acceptor) {
-                (Ok(Accepted::Tcp(stream)), None) => drop(tokio::spawn(watcher.watch(connection(stream, answers, seat)))),
+                (Ok(Accepted::Tcp(stream)), None) => {
+                    drop(tokio::spawn(watcher.watch(connection(stream, answers, seat))))
+                }
                 (Ok(Accepted::Unix(stream)), _) => drop(tokio::spawn(watcher.watch(connection(stream, answers, seat)))),
                 (Ok(Accepted::Tcp(stream)), Some(acceptor)) => {
                     let acceptor = acceptor.clone();

@@ -143,7 +143,8 @@ async fn serve(context: Context, given: Agent, stop: CancellationToken) -> Resul
 fn load(file: &SnapshotFile, cache: &AccessCache) -> Result<bool, Failure> {
     let shown = file.path().display();
     let loaded = file.load(cache).map_err(|error| {
-        Failure::refused(format!("cannot use the snapshot file {shown}: {error}")).and("name another file with --snapshot")
+        Failure::refused(format!("cannot use the snapshot file {shown}: {error}"))
+            .and("name another file with --snapshot")
     })?;
     match &loaded {
         Loaded::Nothing => tracing::info!(file = %shown, "there is no snapshot file yet"),
