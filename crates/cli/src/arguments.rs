@@ -52,6 +52,8 @@ enum Command {
     Dev(command::dev::Dev),
     /// Start a server
     Serve(command::serve::Serve),
+    /// Answer gateways whether a tenant may be served, from memory
+    Agent(OnServer<command::agent::Agent>),
     /// Migrate, check and maintain the database
     #[command(subcommand)]
     Db(command::db::Db),
@@ -194,6 +196,7 @@ impl Arguments {
         match self.command {
             Command::Dev(given) => command::dev::run(given).await,
             Command::Serve(given) => command::serve::run(given).await,
+            Command::Agent(given) => on_server!(agent, given, before),
             Command::Db(given) => command::db::run(given).await,
             Command::Plan(given) => on_server!(plan, given, before),
             Command::Apply(given) => on_server!(apply, given, before),
@@ -233,6 +236,29 @@ impl Arguments {
             Command::Explain(given) => command::explain::run(given),
             Command::Complete(given) => command::complete::run(given).await,
             Command::Completions(given) => command::completions::run(given),
+        }
+    }
+}
+
+impl Key {
+    async fn run(self, before: &Reach) -> Result<Exit, Failure> {
+        match self {
+            Self::Create(given) => {
+                let (client, arguments) = given.open(before)?;
+                command::key::create(&client, arguments).await
+            }
+            Self::List(given) => {
+                let (client, arguments) = given.open(before)?;
+                command::key::list(&client, arguments).await
+            }
+            Self::Rotate(given) => {
+                let (client, arguments) = given.open(before)?;
+                command::key::rotate(&client, arguments).await
+            }
+            Self::Revoke(given) => {
+                let (client, arguments) = given.open(before)?;
+                command::key::revoke(&client, arguments).await
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod activate;
+pub mod agent;
 pub mod apply;
 pub mod audit;
 mod audit_verify;

@@ -3,12 +3,14 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on shall stop")]
 
+mod agent;
 mod agree;
 mod away;
 mod backup;
 mod behind;
 mod copy;
 mod full;
+mod gateway;
 mod gone;
 mod http;
 mod killed;
