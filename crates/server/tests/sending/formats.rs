@@ -22,7 +22,7 @@ async fn must_send_standard_webhooks_with_a_signature_of_each_secret() {
     assert_eq!(of("webhook-id"), "dlv_01");
     assert_eq!(of("webhook-timestamp"), now().as_second().to_string());
     let signed = [b"dlv_01.".to_vec(), format!("{}.", now().as_second()).into_bytes(), body.clone()].concat();
-    let signatures = [[7; 24], [9; 24]].map(|key| {
+    let signatures = [[7; 32], [9; 32]].map(|key| {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), &signed);
         format!("v1,{}", STANDARD.encode(tag.as_ref()))
     });

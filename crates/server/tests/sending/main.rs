@@ -12,7 +12,6 @@ use bytes::Bytes;
 use std::time::Duration;
 use tenancy_core::Timestamp;
 use tenancy_core::webhook::{Format, Secret};
-use tenancy_server::webhooks::sending::standard::secret;
 use tenancy_server::webhooks::sending::{Attempt, Limits, Message, Options, Policy, Sender, Target};
 
 /// Time of an attempt that is expected to use all of it.
@@ -38,7 +37,7 @@ fn now() -> Timestamp {
 }
 
 fn secrets() -> Vec<Secret> {
-    [[7; 24], [9; 24]].map(|bytes| Secret { text: secret(&bytes), created_at: now(), expires_at: None }).to_vec()
+    [[7; 32], [9; 32]].map(|bytes| Secret::from_bytes(&bytes, now())).to_vec()
 }
 
 fn message() -> Message {

@@ -4,22 +4,13 @@ use super::Message;
 use super::fault::{self, Fault};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
-use base64::alphabet;
 use base64::engine::general_purpose::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 use std::fmt::Write as _;
-use tenancy_core::webhook::Secret;
+use std::ops::RangeInclusive;
+use tenancy_core::webhook::{MAX_SECRET_BYTES, MIN_SECRET_BYTES, Secret};
 
-/// What a secret begins with.
-const PREFIX: &str = "whsec_";
-/// Numbers of bytes that a secret may have.
-const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
-/// Secrets come from other programs, too, and some of them omit the padding.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+const SECRET_BYTES: RangeInclusive<usize> = MIN_SECRET_BYTES..=MAX_SECRET_BYTES;
 
 /// Content type of the body.
 pub(super) const CONTENT_TYPE: &str = "application/json";
@@ -47,9 +38,11 @@ pub(super) fn quoted(text: &str) -> String {
 pub fn signature(secrets: &[Secret], id: &str, timestamp_seconds: i64, body: &[u8]) -> Result<String, Fault> {
     let mut all = String::new();
     for secret in secrets {
-        let key = key(&secret.text).ok_or_else(|| {
-            Fault::new(fault::SECRET, "a secret of the endpoint is not whsec_ with 24 to 64 bytes in base64: rotate it")
-        })?;
+        let key = secret.key();
+        if !SECRET_BYTES.contains(&key.len()) {
+            let detail = "a secret of the endpoint is not whsec_ with 24 to 64 bytes in base64: rotate it";
+            return Err(Fault::new(fault::SECRET, detail));
+        }
         let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &key));
         mac.update(format!("{id}.{timestamp_seconds}.").as_bytes());
         mac.update(body);
@@ -61,17 +54,6 @@ pub fn signature(secrets: &[Secret], id: &str, timestamp_seconds: i64, body: &[u
         return Err(Fault::new(fault::SECRET, "the endpoint has no secret, and nothing is sent without a signature"));
     }
     Ok(all)
-}
-
-/// Returns the bytes of a secret.
-pub fn key(secret: &str) -> Option<Vec<u8>> {
-    let bytes = LENIENT.decode(secret.strip_prefix(PREFIX)?).ok()?;
-    SECRET_BYTES.contains(&bytes.len()).then_some(bytes)
-}
-
-/// Returns a secret with these bytes.
-pub fn secret(bytes: &[u8]) -> String {
-    format!("{PREFIX}{}", STANDARD.encode(bytes))
 }
 
 #[cfg(test)]
@@ -103,10 +85,10 @@ mod tests {
             let fault = signature(&[live(bad)], "a", 1, b"").expect_err(bad);
             assert!(fault.code == "secret" && (bad.len() < 10 || !fault.detail.contains(bad)), "{fault:?}");
         }
-        for bytes in [24, 64] {
-            assert_eq!(key(&secret(&vec![7; bytes])).map(|key| key.len()), Some(bytes));
+        for (bytes, is_good) in [(23, false), (24, true), (64, true), (65, false)] {
+            let text = format!("whsec_{}", STANDARD.encode(vec![7; bytes]));
+            assert_eq!(signature(&[live(&text)], "a", 1, b"").is_ok(), is_good, "{bytes}");
         }
-        assert!(key(&secret(&[7; 23])).is_none() && key(&secret(&[7; 65])).is_none());
         let shown = format!("{:?}", live("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"));
         assert!(!shown.contains("MfKQ"), "{shown}");
     }
