@@ -5,6 +5,7 @@ mod addresses;
 mod answers;
 mod dns;
 mod formats;
+mod official;
 mod receiver;
 mod tls;
 
