@@ -12,6 +12,7 @@ pub mod connections;
 pub mod contention;
 pub mod elsewhere;
 pub mod expiry;
+pub mod feed;
 pub mod hold_reconciler;
 pub mod http;
 pub mod idempotency;
