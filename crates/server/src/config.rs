@@ -8,6 +8,7 @@ mod ranges;
 pub use environment::variables;
 
 use crate::connections::limits::ConnectionLimits;
+use crate::feed::EventLimits;
 use crate::key_limits::KeyLimits;
 use crate::network::Network;
 use crate::provisioner::ProvisionerKind;
@@ -52,6 +53,8 @@ pub struct Config {
     pub limits: Limits,
     /// Limits on the requests of each API key.
     pub key_limits: KeyLimits,
+    /// Limits of the event feed.
+    pub events: EventLimits,
     /// How this process runs jobs.
     pub jobs: Jobs,
     /// Names that manifests may use.
@@ -120,6 +123,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             limits: Limits::default(),
             key_limits: KeyLimits::default(),
+            events: EventLimits::default(),
             jobs: Jobs::default(),
             declared: Declared::default(),
         }

@@ -12,6 +12,7 @@ pub mod connections;
 pub mod contention;
 pub mod elsewhere;
 pub mod expiry;
+pub mod feed;
 pub mod hold_reconciler;
 pub mod http;
 pub mod idempotency;
@@ -31,6 +32,7 @@ pub mod serve;
 pub mod tenancy;
 pub mod token;
 pub mod undeclared;
+pub mod webhooks;
 pub mod yaml;
 
 pub use config::{Config, Flags};

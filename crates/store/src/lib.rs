@@ -14,6 +14,7 @@ mod elsewhere;
 pub mod job_queue;
 mod keyed;
 mod list;
+mod log_tail;
 mod migration;
 #[cfg(feature = "model")]
 mod model;
@@ -37,7 +38,9 @@ mod sqlite;
 mod tables;
 mod topics;
 pub use clock_watch::ClockJump;
+pub use log_tail::{LogTail, Resumed};
 pub use seals::{LogVerification, Sealed};
+pub use tables::log_epochs::LogEnd;
 pub use topics::Topic;
 pub mod upkeep;
 mod webhooks;
