@@ -19,6 +19,7 @@ on_both!(
     a_reader_must_see_no_more_than_the_host_of_a_url,
     an_absent_field_must_stay_in_an_apply_and_a_present_one_must_replace,
     a_purge_must_delete_the_webhooks,
+    a_url_that_nothing_is_sent_to_must_be_refused_on_every_path,
 );
 
 const OWNERS: [&str; 3] = ["/tenants/acme-eu", "/organizations/acme", ""];
@@ -470,4 +471,23 @@ async fn a_purge_must_delete_the_webhooks(on: On) {
     assert_eq!(store.webhooks_by_ids(std::slice::from_ref(&id)).await.expect("readable"), []);
     let owner = WebhookOwner::Tenant(TenantId::known("acme-gone"));
     assert!(store.webhook_secrets(&owner, &id).await.expect("readable").is_empty());
+}
+
+async fn a_url_that_nothing_is_sent_to_must_be_refused_on_every_path(on: On) {
+    let house = furnished(on).await;
+    let policy = tenancy_server::webhooks::sending::Policy::default();
+    house.server.tenancy.url_policy.set(policy).expect("unset");
+    for url in ["http://hooks.example", "https://127.0.0.1/x", "https://169.254.169.254/latest", "https://[::1]/"] {
+        let entry = json!({"name": "main", "url": url, "events": ["*"]});
+        for owner in OWNERS {
+            let refused = house.post(&format!("/v1{owner}/webhooks"), &entry).await.ok(422).body;
+            assert_eq!(refused["errors"][0]["pointer"], "/url", "{owner} {url}");
+        }
+        let patch = json!({"webhooks": [entry]});
+        house.send("PATCH", "/v1/tenants/acme-eu", &[("if-match", "*")], &patch).await.ok(422);
+        let file = json!([{"kind": "Tenant", "tenant_id": "acme-eu", "webhooks": [entry]}]);
+        let applied = house.post("/v1/apply", file).await.body;
+        assert_eq!(applied["results"][0]["result"], "refused", "{applied:#}");
+    }
+    house.post("/v1/webhooks", simple("main")).await.ok(201);
 }

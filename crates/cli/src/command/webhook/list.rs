@@ -87,7 +87,8 @@ fn page(owned: &OwnedWebhook<'_>, now: Timestamp) -> String {
         (None, Some(id)) => format!("organization {id}"),
         (None, None) => "the platform".to_owned(),
     };
-    let or = |number: Option<i64>, default: &str| number.map_or_else(|| default.to_owned(), |number| number.to_string());
+    let or =
+        |number: Option<i64>, default: &str| number.map_or_else(|| default.to_owned(), |number| number.to_string());
     let facts = [
         ("webhook", webhook.name.to_string()),
         ("id", webhook.webhook_id.to_string()),

@@ -7,6 +7,7 @@ mod change;
 mod entry;
 mod rotate;
 mod switch;
+pub mod urls;
 
 pub use change::{Change, Create, Remove};
 pub use rotate::Rotate;
