@@ -5,6 +5,7 @@ mod answers;
 mod hold_reconciler;
 mod log;
 mod restored;
+mod webhook_secrets;
 
 pub use crate::tables::log_epochs::Epoch;
 pub use log::Expired;
