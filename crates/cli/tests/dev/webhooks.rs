@@ -9,14 +9,15 @@ fn must_create_list_rotate_switch_and_delete_webhooks_of_each_owner() {
     for (name, list, options) in
         [("acme-eu/cli", "acme-eu", ""), ("cli", "", " --organization acme"), ("cli", "", " --platform")]
     {
-        let create = format!("webhook create {name}{options} --url https://hooks.acme.example/x --event TENANCY_*");
+        let create =
+            format!("webhook create {name}{options} --endpoint https://hooks.acme.example/x --event TENANCY_*");
         let secret = shell.good(&format!("{create} --max-retries 3 -o name"));
         assert!(secret.starts_with("whsec_"), "{secret}");
         let again = shell.bad(&create, 4);
         assert!(again.contains("exists already"), "{again}");
         let wrong =
-            shell.bad(&format!("webhook create {name}-2{options} --url ftp://x --event NONSENSE --jitter 7"), 2);
-        assert!(["--url", "--event", "--jitter"].iter().all(|flag| wrong.contains(flag)), "{wrong}");
+            shell.bad(&format!("webhook create {name}-2{options} --endpoint ftp://x --event NONSENSE --jitter 7"), 2);
+        assert!(["--endpoint", "--event", "--jitter"].iter().all(|flag| wrong.contains(flag)), "{wrong}");
 
         let table = shell.good(&format!("webhook list {list}{options}"));
         assert!(table.starts_with("WEBHOOK ") && table.contains(name) && table.contains("TENANCY_*"), "{table}");
