@@ -86,6 +86,8 @@ enum Command {
     Audit(OnServer<command::audit::Audit>),
     /// Show events as they happen
     Watch(OnServer<command::watch::Watch>),
+    /// Forward events to a program on this machine, as a webhook would send them
+    Listen(OnServer<command::listen::Listen>),
     /// Print the log of a job, or of a tenant's newest job
     Logs(OnServer<command::logs::Logs>),
     /// Wait until a tenant is in its desired state, or until a job ends
@@ -110,6 +112,9 @@ enum Command {
     /// Create, list, rotate and revoke API keys
     #[command(subcommand)]
     Key(Key),
+    /// Create, list, rotate, enable, disable and delete webhooks
+    #[command(subcommand)]
+    Webhook(Webhook),
     /// Manage contexts: servers that the client knows by name
     #[command(subcommand)]
     Context(command::context::ContextCommand),
@@ -174,6 +179,45 @@ impl Key {
     }
 }
 
+#[derive(Subcommand, Debug)]
+enum Webhook {
+    /// Create a webhook; its secret is shown once
+    Create(OnServer<command::webhook::create::Create>),
+    /// List the webhooks of a tenant, of an organization or of the platform
+    List(OnServer<command::webhook::list::List>),
+    /// Show a webhook in detail
+    Describe(OnServer<command::webhook::list::Describe>),
+    /// Give a webhook a new secret; requests are signed with the former ones, too, for a while
+    Rotate(OnServer<command::webhook::rotate::Rotate>),
+    /// Enable a webhook, also one that the server has disabled
+    Enable(OnServer<command::webhook::switch::Switch>),
+    /// Disable a webhook: it receives no events
+    Disable(OnServer<command::webhook::switch::Switch>),
+    /// Delete a webhook
+    Delete(OnServer<command::webhook::delete::Delete>),
+}
+
+impl Webhook {
+    async fn run(self, before: &Reach) -> Result<Exit, Failure> {
+        use command::webhook::{create, delete, list, rotate, switch};
+        macro_rules! with {
+            ($given:expr, $run:expr) => {{
+                let (client, arguments) = $given.open(before)?;
+                $run(&client, arguments).await
+            }};
+        }
+        match self {
+            Self::Create(given) => with!(given, create::run),
+            Self::List(given) => with!(given, list::run),
+            Self::Describe(given) => with!(given, list::describe),
+            Self::Rotate(given) => with!(given, rotate::run),
+            Self::Enable(given) => with!(given, switch::enable),
+            Self::Disable(given) => with!(given, switch::disable),
+            Self::Delete(given) => with!(given, delete::run),
+        }
+    }
+}
+
 /// Passes the client and the arguments to the module of the command.
 macro_rules! on_server {
     ($module:ident, $given:expr, $before:expr) => {{
@@ -218,6 +262,7 @@ impl Arguments {
             Command::Access(given) => on_server!(access, given, before),
             Command::Audit(given) => on_server!(audit, given, before),
             Command::Watch(given) => on_server!(watch, given, before),
+            Command::Listen(given) => on_server!(listen, given, before),
             Command::Logs(given) => on_server!(logs, given, before),
             Command::Wait(given) => on_server!(wait, given, before),
             Command::Status(given) => on_server!(status, given, before),
@@ -231,6 +276,7 @@ impl Arguments {
                 command::job::cancel(&client, arguments).await
             }
             Command::Key(key) => key.run(before).await,
+            Command::Webhook(given) => given.run(before).await,
             Command::Context(given) => command::context::run(given).await,
             Command::Example => command::example::run(),
             Command::Explain(given) => command::explain::run(given),

@@ -9,7 +9,8 @@ use crate::metrics::Commits;
 use crate::operations::apply::one_at_a_time::OneAtATime;
 use crate::refusals::Refusals;
 use crate::undeclared::Undeclared;
-use std::sync::Arc;
+use crate::webhooks::sending::Policy;
+use std::sync::{Arc, OnceLock};
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
 use tenancy_core::ids::CorrelationId;
@@ -43,6 +44,8 @@ pub struct Tenancy {
     pub applies: OneAtATime,
     /// Names in use that are not declared.
     pub undeclared: Undeclared,
+    /// Addresses that webhooks may have. Unset in tools that send nothing: URLs are then checked for their form only.
+    pub url_policy: OnceLock<Policy>,
     /// The event feed.
     pub feed: Arc<Feed>,
     writes: TaskTracker,
@@ -80,6 +83,7 @@ impl Tenancy {
             contention: Contention::default(),
             applies: OneAtATime::default(),
             undeclared: Undeclared::default(),
+            url_policy: OnceLock::new(),
             writes: TaskTracker::new(),
         })
     }

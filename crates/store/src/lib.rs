@@ -43,6 +43,7 @@ pub use seals::{LogVerification, Sealed};
 pub use tables::log_epochs::LogEnd;
 pub use topics::Topic;
 pub mod upkeep;
+mod webhooks;
 mod write_kind;
 
 use batch::Member;

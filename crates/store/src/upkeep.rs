@@ -7,6 +7,7 @@ mod hold_reconciler;
 mod log;
 mod plain_rows;
 mod restored;
+mod webhook_secrets;
 
 pub use crate::tables::log_epochs::Epoch;
 pub use data_keys::Rewrapped;

@@ -5,8 +5,10 @@
 mod alone;
 mod daily;
 mod keys;
+mod listen;
 mod manifests;
 mod second_shell;
 mod shell;
 mod start;
 mod watching;
+mod webhooks;

@@ -108,8 +108,13 @@ impl Shell {
     }
 
     fn server(&self, verb: &str, address: &str, ready: &str, arguments: &[&str]) -> Dev {
+        self.start(&[&[verb, "--listen", address], arguments].concat(), ready)
+    }
+
+    /// Starts a command that runs until it is stopped, and waits until it has written a text.
+    pub fn start(&self, arguments: &[&str], ready: &str) -> Dev {
         let mut command = self.command();
-        command.args([verb, "--listen", address]).args(arguments);
+        command.args(arguments);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
         let lines = lines_of(child.stdout.take().expect("piped"));
@@ -118,7 +123,7 @@ impl Shell {
         while !dev.shown.contains(ready) {
             match dev.lines.recv_timeout(PATIENCE) {
                 Ok(line) => dev.shown.push_str(&format!("{line}\n")),
-                Err(_) => panic!("{verb} did not get ready: {}\n{}", dev.shown, dev.said()),
+                Err(_) => panic!("{arguments:?} did not get ready: {}\n{}", dev.shown, dev.said()),
             }
         }
         dev

@@ -15,6 +15,8 @@ mod redaction;
 pub mod refusals;
 pub mod register;
 pub mod step;
+mod webhook_rows;
+pub mod webhooks;
 
 use crate::changes::Changes;
 use crate::snapshot::TenantSnapshot;

@@ -36,7 +36,8 @@ impl Database {
         let tenant = self.tenants.get(id)?.clone();
         let mut environments: Vec<_> = self.environments.values().filter(|e| &e.tenant_id == id).cloned().collect();
         environments.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut webhooks: Vec<_> = self.webhooks.values().filter(|w| &w.tenant_id == id).cloned().collect();
+        let mut webhooks: Vec<_> =
+            self.webhooks.values().filter(|w| w.owner.tenant_id() == Some(id)).cloned().collect();
         webhooks.sort_by(|a, b| a.name.cmp(&b.name));
         let mut open = self.jobs.values().filter(|job| &job.tenant_id == id && job.is_open());
         let open_job = open.next().cloned();
@@ -170,11 +171,7 @@ impl Database {
             Write::InsertAlias(alias, tenant, _) => insert(&mut self.aliases, alias.clone(), tenant.clone()),
             Write::DeleteAlias(alias) => remove(&mut self.aliases, alias),
             Write::InsertWebhook(row) => insert(&mut self.webhooks, row.webhook_id.clone(), row.clone()),
-            Write::UpdateWebhook(row) => {
-                let now = there(&mut self.webhooks, &row.webhook_id);
-                let (url, events, retry_policy) = (row.url.clone(), row.events.clone(), row.retry_policy.clone());
-                *now = Webhook { url, events, retry_policy, updated_at: row.updated_at, ..now.clone() };
-            }
+            Write::UpdateWebhook(row) => webhook_columns(there(&mut self.webhooks, &row.webhook_id), row),
             Write::DeleteWebhook(id) => remove(&mut self.webhooks, id),
             Write::InsertJob(row) => insert(&mut self.jobs, row.job_id.clone(), row.clone()),
             Write::AdvanceJob(row) => progress_columns(there(&mut self.jobs, &row.job_id), row),
@@ -200,6 +197,20 @@ impl Database {
         }
         self.log.iter_mut().filter(|event| event.tenant_id.as_ref() == Some(id)).for_each(|event| event.private = None);
     }
+}
+
+/// What the manifest says of a webhook; everything else stays.
+fn webhook_columns(now: &mut Webhook, row: &Webhook) {
+    let kept = now.clone();
+    *now = Webhook {
+        webhook_id: kept.webhook_id,
+        owner: kept.owner,
+        name: kept.name,
+        disabled_at: kept.disabled_at,
+        disabled_cause: kept.disabled_cause,
+        created_at: kept.created_at,
+        ..row.clone()
+    };
 }
 
 fn is_delete(write: &Write) -> bool {

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod refusals;
 pub mod tenants;
 pub mod versions;
+pub mod webhooks;
 
 use crate::answer::Answer;
 use crate::authentication::Caller;
@@ -155,6 +156,7 @@ impl Tenancy {
             let Ok(Decided { outcome, changes: Some(mut changes) }) = decided else {
                 return self.uncommitted(decided.map(|decided| decided.outcome), request, keyed).await;
             };
+            webhooks::urls::check(self, &changes)?;
             changes.guards.extend(request.caller.guard());
             if let Some(keyed) = keyed {
                 let answer = (keyed.answer)(self, &request.caller, &outcome);
@@ -247,6 +249,7 @@ fn moved(conflict: &Conflict) -> Option<&str> {
         Conflict::OrganizationMoved { id, .. } => Some(id.as_str()),
         Conflict::ApiKeyMoved(id) => Some(id.as_str()),
         Conflict::LeaseLost(id) => Some(id.as_str()),
+        Conflict::WebhookMoved(id) => Some(id.as_str()),
         _ => None,
     }
 }

@@ -38,3 +38,4 @@ mod scopes;
 mod serving;
 mod tenants;
 mod tls;
+mod webhooks;

@@ -14,8 +14,8 @@ const APPEND_ONLY: &str = "tenant_audit, platform_audit, log_batches, log_seals"
 
 /// Tables that `serve` can change.
 const CHANGEABLE: &str = "organizations, organization_usage, tenants, tenant_labels, tenant_versions, \
-    environments, environment_versions, holds, aliases, tenant_webhooks, tenant_jobs, audit_private, idempotency_records, api_keys, marks, \
-    data_keys";
+    environments, environment_versions, holds, aliases, tenant_webhooks, platform_webhooks, tenant_jobs, audit_private, \
+    idempotency_records, api_keys, marks, data_keys";
 
 /// Tables that only the owner writes, and functions that run as the owner.
 const OWNERS: &str = "schema_migrations, schema_lock, log_head, log_floor, log_epochs";

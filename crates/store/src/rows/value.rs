@@ -217,4 +217,5 @@ word!(
     tenancy_core::action::Action,
     tenancy_core::event::EventType,
     tenancy_core::apikey::Role,
+    tenancy_core::webhook::Format,
 );

@@ -46,6 +46,7 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("upkeep/plain_rows.rs", "upkeep"),
     ("sealing/keys.rs", "upkeep"),
     ("sealing/proof.rs", "upkeep"),
+    ("upkeep/webhook_secrets.rs", "upkeep"),
     ("copy.rs", "copy: to another database"),
     ("postgres/copy.rs", "copy: to another database"),
     ("sqlite/backup.rs", "copy: to another file"),
