@@ -201,27 +201,35 @@ impl Arguments {
                 let (client, arguments) = given.open(before)?;
                 command::job::cancel(&client, arguments).await
             }
-            Command::Key(Key::Create(given)) => {
-                let (client, arguments) = given.open(before)?;
-                command::key::create(&client, arguments).await
-            }
-            Command::Key(Key::List(given)) => {
-                let (client, arguments) = given.open(before)?;
-                command::key::list(&client, arguments).await
-            }
-            Command::Key(Key::Rotate(given)) => {
-                let (client, arguments) = given.open(before)?;
-                command::key::rotate(&client, arguments).await
-            }
-            Command::Key(Key::Revoke(given)) => {
-                let (client, arguments) = given.open(before)?;
-                command::key::revoke(&client, arguments).await
-            }
+            Command::Key(given) => given.run(before).await,
             Command::Context(given) => command::context::run(given).await,
             Command::Example => command::example::run(),
             Command::Explain(given) => command::explain::run(given),
             Command::Complete(given) => command::complete::run(given).await,
             Command::Completions(given) => command::completions::run(given),
+        }
+    }
+}
+
+impl Key {
+    async fn run(self, before: &Reach) -> Result<Exit, Failure> {
+        match self {
+            Self::Create(given) => {
+                let (client, arguments) = given.open(before)?;
+                command::key::create(&client, arguments).await
+            }
+            Self::List(given) => {
+                let (client, arguments) = given.open(before)?;
+                command::key::list(&client, arguments).await
+            }
+            Self::Rotate(given) => {
+                let (client, arguments) = given.open(before)?;
+                command::key::rotate(&client, arguments).await
+            }
+            Self::Revoke(given) => {
+                let (client, arguments) = given.open(before)?;
+                command::key::revoke(&client, arguments).await
+            }
         }
     }
 }
