@@ -11,6 +11,7 @@ pub mod authority;
 pub mod changes;
 pub mod decision_context;
 pub mod declared;
+pub mod delivery;
 pub mod document;
 pub mod environment;
 pub mod error;

@@ -1,0 +1,216 @@
+//! Deliveries: one event for one webhook, and the attempts to send it.
+
+use crate::event::EventType;
+use crate::ids::{AuditId, DeliveryId, TenantId, WebhookId};
+use crate::json::sha256_hex;
+use crate::words::words;
+use jiff::Timestamp;
+
+words!(
+    /// State of a delivery.
+    DeliveryState {
+        /// The receiver has not accepted it yet. It is sent when it is due.
+        Waiting = "waiting",
+        /// The receiver accepted it.
+        Delivered = "delivered",
+        /// The retry policy allows no further attempt. It can be sent again.
+        Failed = "failed",
+    }
+);
+
+words!(
+    /// Result of one attempt.
+    AttemptOutcome {
+        /// The receiver answered with a 2xx status.
+        Delivered = "delivered",
+        /// The receiver did not accept it.
+        Failed = "failed",
+        /// The receiver answered 410: it wants no further deliveries.
+        Gone = "gone",
+    }
+);
+
+/// A row of `webhook_deliveries`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Id, the same in all attempts: the header `webhook-id`. It follows from the event and the webhook.
+    pub delivery_id: DeliveryId,
+    /// Webhook that receives the event.
+    pub webhook_id: WebhookId,
+    /// Tenant of the event; `None` for events outside tenants.
+    pub tenant_id: Option<TenantId>,
+    /// The event.
+    pub audit_id: AuditId,
+    /// Log position of the event.
+    pub position: i64,
+    /// Type of the event.
+    pub event_type: EventType,
+    /// State.
+    pub state: DeliveryState,
+    /// Number of attempts so far.
+    pub attempts: i64,
+    /// Number of attempts since the delivery was created or sent again. The retry policy counts these.
+    pub tries: i64,
+    /// Time of the next attempt while it waits; time of the last change of its state otherwise.
+    pub due_at: Timestamp,
+    /// HTTP status of the last attempt.
+    pub last_status: Option<i64>,
+    /// Code of the last attempt's failure.
+    pub last_error: Option<String>,
+    /// Time of the last attempt.
+    pub last_attempt_at: Option<Timestamp>,
+    /// When the delivery was created.
+    pub created_at: Timestamp,
+}
+
+/// A row of `webhook_attempts`: one HTTP request. It is written once and never changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryAttempt {
+    /// The delivery.
+    pub delivery_id: DeliveryId,
+    /// Number of the attempt, from 1.
+    pub attempt: i64,
+    /// Part of the table: see [`slot`].
+    pub slot: i64,
+    /// Webhook of the delivery.
+    pub webhook_id: WebhookId,
+    /// Tenant of the event. A purge removes its attempts.
+    pub tenant_id: Option<TenantId>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Its result.
+    pub outcome: AttemptOutcome,
+    /// HTTP status, if there was an answer.
+    pub status: Option<i64>,
+    /// Time until the connection was open, in milliseconds, if a new one was opened.
+    pub connect_ms: Option<i64>,
+    /// Time of the whole attempt, in milliseconds.
+    pub total_ms: i64,
+    /// Start of the answer's body.
+    pub answer_start: String,
+    /// Code of the failure.
+    pub error: Option<String>,
+    /// The failure in words.
+    pub detail: Option<String>,
+    /// When the next attempt is due, if there is one.
+    pub next_at: Option<Timestamp>,
+}
+
+/// A row of `webhook_lanes`: the deliveries of one webhook, which one process at a time sends. What limits the requests to
+/// a webhook is therefore in one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lane {
+    /// The webhook.
+    pub webhook_id: WebhookId,
+    /// When a process should take the lane; the end of the lease while one has it. `None`: nothing waits.
+    pub due_at: Option<Timestamp>,
+    /// Number of times that something became due. A process that returns the lane compares it.
+    pub wakes: i64,
+    /// Process that has the lane.
+    pub lease_holder: Option<String>,
+    /// Number of the lease; outcomes are written only under the current one.
+    pub lease_epoch: i64,
+    /// Number of attempts that failed since the last success.
+    pub failures: i64,
+    /// Until when the webhook gets no requests because too many failed.
+    pub open_until: Option<Timestamp>,
+    /// Time of the first failure since the last success.
+    pub failing_since: Option<Timestamp>,
+    /// Last warning about the failures, as a percentage of the time after which the webhook is disabled.
+    pub warned: i64,
+    /// Time of the last success.
+    pub last_success_at: Option<Timestamp>,
+    /// Time of the last failure.
+    pub last_failure_at: Option<Timestamp>,
+    /// The last failure: an HTTP status or a code.
+    pub last_failure: Option<String>,
+    /// Change of the webhook that the counts above belong to. After a later change they start again.
+    pub seen_at: Option<Timestamp>,
+    /// Position up to which events are sent again, if they are.
+    pub replay_position: Option<i64>,
+    /// Last position to send again.
+    pub replay_to: Option<i64>,
+    /// Whether only events are sent again that were not delivered.
+    pub replay_undelivered: bool,
+    /// Whether sending again is paused.
+    pub replay_paused: bool,
+}
+
+/// Prefix of the id of a delivery.
+pub const DELIVERY_PREFIX: &str = "dlv_";
+
+/// Number of digits of an id that identify the webhook.
+const WEBHOOK_DIGITS: usize = 24;
+
+/// Returns the id of the delivery of an event to a webhook: the id of the event, so that ids sort by time, then a digest
+/// of the webhook's id. The same event for the same webhook has the same id whoever computes it, and so exists once.
+pub fn delivery_id(audit_id: &AuditId, webhook_id: &WebhookId) -> DeliveryId {
+    let event = audit_id.as_str().trim_start_matches(crate::decision_context::AUDIT_PREFIX);
+    let digest = sha256_hex(&[webhook_id.as_str().as_bytes()]);
+    DeliveryId::known(format!("{DELIVERY_PREFIX}{event}_{}", &digest[..WEBHOOK_DIGITS]))
+}
+
+/// Returns the least id that a delivery of an event at `time` or later can have.
+pub fn least_delivery_id(time: Timestamp) -> DeliveryId {
+    let millis = time.as_millisecond().max(0);
+    DeliveryId::known(format!("{DELIVERY_PREFIX}{millis:012x}"))
+}
+
+/// Number of parts of the table of attempts. One part holds the attempts of one week; the parts are used in turn.
+pub const SLOTS: i64 = 16;
+
+/// Maximum time for which attempts can be kept: two parts are always empty or being emptied.
+pub const MAX_RETENTION_DAYS: u32 = 98;
+
+const SECONDS_PER_SLOT: i64 = 7 * 24 * 3600;
+
+/// Returns the part of the table for attempts at this time.
+pub fn slot(time: Timestamp) -> i64 {
+    time.as_second().div_euclid(SECONDS_PER_SLOT).rem_euclid(SLOTS)
+}
+
+/// Returns the parts that must be empty: those that hold no attempt of the last `retention_days` days, except for the
+/// next one, which is in use soon.
+pub fn expired_slots(now: Timestamp, retention_days: u32) -> Vec<i64> {
+    let week = now.as_second().div_euclid(SECONDS_PER_SLOT);
+    let oldest = (now.as_second() - i64::from(retention_days) * 24 * 3600).div_euclid(SECONDS_PER_SLOT);
+    let kept: Vec<_> = (oldest..=week).map(|week| week.rem_euclid(SLOTS)).collect();
+    let next = (week + 1).rem_euclid(SLOTS);
+    (0..SLOTS).filter(|slot| !kept.contains(slot) && *slot != next).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    #[test]
+    fn must_give_each_event_one_id_per_webhook_that_sorts_by_time() {
+        let time = at("2026-11-30T00:00:00Z");
+        let event = AuditId::known(format!("aud_{:012x}7abc8def0123456789ab", time.as_millisecond()));
+        let (one, other) = (WebhookId::known("whk_1"), WebhookId::known("whk_2"));
+        let id = delivery_id(&event, &one);
+        assert_eq!(id, delivery_id(&event, &one));
+        assert_ne!(id, delivery_id(&event, &other));
+        assert!(id.as_str().len() <= 64, "{id}");
+        assert!(least_delivery_id(time) <= id && id < least_delivery_id(at("2026-11-30T00:00:00.001Z")));
+    }
+
+    #[test]
+    fn must_keep_the_attempts_of_the_last_days_and_empty_each_part_before_it_is_used_again() {
+        let now = at("2026-11-30T12:00:00Z");
+        for days in [1, 30, MAX_RETENTION_DAYS] {
+            let expired = expired_slots(now, days);
+            for day in 0..=i64::from(days) {
+                let then = now - jiff::SignedDuration::from_hours(24 * day);
+                assert!(!expired.contains(&slot(then)), "{days} {day}");
+            }
+            assert!(!expired.contains(&slot(now + jiff::SignedDuration::from_hours(24 * 7))), "{days}");
+            let beyond = slot(now + jiff::SignedDuration::from_hours(24 * 14));
+            assert!(expired.contains(&beyond) || days == MAX_RETENTION_DAYS, "{days}");
+        }
+    }
+}
