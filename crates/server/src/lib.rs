@@ -31,6 +31,7 @@ pub mod serve;
 pub mod tenancy;
 pub mod token;
 pub mod undeclared;
+pub mod webhooks;
 pub mod yaml;
 
 pub use config::{Config, Flags};

@@ -1,0 +1,3 @@
+//! Webhooks: what is sent to the endpoints of tenants, organizations and the platform.
+
+pub mod sending;
