@@ -1,10 +1,13 @@
 //! Deliveries: one event for one webhook, and the attempts to send it.
 
+use crate::decision_context::cut;
 use crate::event::EventType;
 use crate::ids::{AuditId, DeliveryId, TenantId, WebhookId};
 use crate::json::sha256_hex;
+use crate::webhook::RetryPolicy;
 use crate::words::words;
 use jiff::Timestamp;
+use std::time::Duration;
 
 words!(
     /// State of a delivery.
@@ -96,44 +99,49 @@ pub struct DeliveryAttempt {
     pub next_at: Option<Timestamp>,
 }
 
-/// A row of `webhook_lanes`: the deliveries of one webhook, which one process at a time sends. What limits the requests to
-/// a webhook is therefore in one place.
+/// Longest time for which a receiver can ask for a pause with `Retry-After`.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(6 * 3600);
+
+/// What a receiver answered to one attempt, as far as the next attempt depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lane {
-    /// The webhook.
-    pub webhook_id: WebhookId,
-    /// When a process should take the lane; the end of the lease while one has it. `None`: nothing waits.
-    pub due_at: Option<Timestamp>,
-    /// Number of times that something became due. A process that returns the lane compares it.
-    pub wakes: i64,
-    /// Process that has the lane.
-    pub lease_holder: Option<String>,
-    /// Number of the lease; outcomes are written only under the current one.
-    pub lease_epoch: i64,
-    /// Number of attempts that failed since the last success.
-    pub failures: i64,
-    /// Until when the webhook gets no requests because too many failed.
-    pub open_until: Option<Timestamp>,
-    /// Time of the first failure since the last success.
-    pub failing_since: Option<Timestamp>,
-    /// Last warning about the failures, as a percentage of the time after which the webhook is disabled.
-    pub warned: i64,
-    /// Time of the last success.
-    pub last_success_at: Option<Timestamp>,
-    /// Time of the last failure.
-    pub last_failure_at: Option<Timestamp>,
-    /// The last failure: an HTTP status or a code.
-    pub last_failure: Option<String>,
-    /// Change of the webhook that the counts above belong to. After a later change they start again.
-    pub seen_at: Option<Timestamp>,
-    /// Position up to which events are sent again, if they are.
-    pub replay_position: Option<i64>,
-    /// Last position to send again.
-    pub replay_to: Option<i64>,
-    /// Whether only events are sent again that were not delivered.
-    pub replay_undelivered: bool,
-    /// Whether sending again is paused.
-    pub replay_paused: bool,
+pub struct Answered {
+    /// Result.
+    pub outcome: AttemptOutcome,
+    /// HTTP status.
+    pub status: Option<i64>,
+    /// Code of the failure.
+    pub error: Option<String>,
+    /// Pause that the receiver asked for.
+    pub retry_after: Option<Duration>,
+}
+
+impl Delivery {
+    /// Returns the delivery after an attempt that ended at `now`. `random` is a number from 0 to 1.
+    #[must_use]
+    pub fn after(&self, answered: &Answered, policy: &RetryPolicy, now: Timestamp, random: f64) -> Self {
+        let (attempts, tries) = (self.attempts + 1, self.tries + 1);
+        let pause = match answered.outcome {
+            AttemptOutcome::Delivered | AttemptOutcome::Gone => None,
+            AttemptOutcome::Failed => policy.pause(u32::try_from(tries).unwrap_or(u32::MAX), random),
+        };
+        // A receiver can ask for a longer pause than the policy has, within a limit; never for a shorter one.
+        let pause = pause.map(|pause| answered.retry_after.map_or(pause, |asked| pause.max(asked.min(MAX_RETRY_AFTER))));
+        let state = match (answered.outcome, pause) {
+            (AttemptOutcome::Delivered, _) => DeliveryState::Delivered,
+            (_, Some(_)) => DeliveryState::Waiting,
+            (_, None) => DeliveryState::Failed,
+        };
+        Self {
+            state,
+            attempts,
+            tries,
+            due_at: pause.and_then(|pause| now.checked_add(pause).ok()).map_or(now, cut),
+            last_status: answered.status,
+            last_error: answered.error.clone(),
+            last_attempt_at: Some(now),
+            ..self.clone()
+        }
+    }
 }
 
 /// Prefix of the id of a delivery.

@@ -22,6 +22,7 @@ pub mod ids;
 pub mod job;
 pub mod json;
 pub mod judge;
+pub mod lane;
 pub mod lifecycle;
 pub mod log_fault;
 pub mod manifest;

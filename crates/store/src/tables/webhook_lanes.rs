@@ -4,7 +4,7 @@ use crate::Store;
 use crate::rows::described;
 use jiff::Timestamp;
 use tenancy_core::Error;
-use tenancy_core::delivery::Lane;
+use tenancy_core::lane::Lane;
 use tenancy_core::ids::WebhookId;
 
 described!(

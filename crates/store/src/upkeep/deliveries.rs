@@ -12,9 +12,10 @@ use crate::tables::{webhook_attempts, webhook_lanes};
 use crate::topics::Topic;
 use std::time::Duration;
 use tenancy_core::delivery::{
-    AttemptOutcome, Delivery, DeliveryAttempt, DeliveryState, Lane, expired_slots, least_delivery_id,
+    AttemptOutcome, Delivery, DeliveryAttempt, DeliveryState, expired_slots, least_delivery_id,
 };
 use tenancy_core::ids::{DeliveryId, WebhookId};
+use tenancy_core::lane::Lane;
 use tenancy_core::{Error, Timestamp};
 
 /// How lanes are leased.
