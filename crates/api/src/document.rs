@@ -99,20 +99,36 @@ pub struct EnvironmentManifest {
     pub retention_days: Option<i64>,
 }
 
-/// Declares a webhook in the manifest of a tenant.
+/// Declares a webhook.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"name": "main", "url": "https://hooks.acme.example/tenancy", "events": ["TENANCY_*"]}))]
 pub struct WebhookManifest {
-    /// Name of the webhook, unique within the tenant.
+    /// Name of the webhook, unique within its owner.
     pub name: String,
     /// URL that receives the events: `https` or `http`, without a user.
     pub url: String,
     /// Event types that the webhook receives. An entry may end in `*`.
     pub events: Vec<String>,
-    /// Retry policy: `backoff` (`exponential` or `fixed`) and `max_retries`.
+    /// When a failed delivery is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<crate::schema::RetryPolicy>)]
     pub retry_policy: Option<Value>,
+    /// Maximum number of attempts per second. No limit by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_per_second: Option<i64>,
+    /// Maximum number of attempts at the same time. Defaults to 8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<i64>,
+    /// Time limit of one attempt, in seconds. Defaults to 15.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<i64>,
+    /// Format of the requests: `standard` (Standard Webhooks 1.0), which is the default, or `cloudevents`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::schema::WebhookFormat>)]
+    pub format: Option<String>,
+    /// Whether the webhook receives events. Defaults to `true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
 }
 
 /// Declares the desired configuration of an organization.

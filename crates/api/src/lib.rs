@@ -21,6 +21,7 @@ pub mod tenant;
 pub mod verification;
 pub mod version;
 pub mod viewpoint;
+pub mod webhook;
 pub mod word;
 pub mod written;
 

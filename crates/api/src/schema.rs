@@ -70,7 +70,8 @@ enumerations! {
     DocumentKind, ["Organization", "Tenant"], "Kind of a document.";
     DataResidency, DATA_RESIDENCY, "Regions that are allowed for the data of a tenant.";
     Encryption, ENCRYPTION, "Keys that encrypt the secrets of a tenant.";
-    Backoff, tenancy_core::manifest::BACKOFFS, "How the time between two attempts grows.";
+    Backoff, words::<tenancy_core::webhook::Backoff>(), "How the time between two attempts grows.";
+    WebhookFormat, words::<tenancy_core::webhook::Format>(), "Format of the requests that a webhook receives.";
 }
 
 /// Returns the components of all enumerations.
@@ -115,8 +116,15 @@ pub struct Billing {
 #[allow(dead_code, reason = "describes JSON that is kept as it came")]
 #[schema(example = json!({"backoff": "exponential", "max_retries": 8}))]
 pub struct RetryPolicy {
-    /// How the time between two attempts grows.
+    /// How the pauses grow. With `exponential`, the default, each pause is five times the pause before; with `fixed`, all
+    /// pauses are `base_seconds`.
     pub backoff: Option<Backoff>,
-    /// Maximum number of attempts after the first one.
+    /// First pause, in seconds. Defaults to 5, with `fixed` to 300.
+    pub base_seconds: Option<i64>,
+    /// Maximum pause, in seconds. Defaults to 86400.
+    pub max_seconds: Option<i64>,
+    /// Maximum number of attempts after the first one. Defaults to 9.
     pub max_retries: Option<i64>,
+    /// Share of a pause by which it varies at random. Defaults to 0.2.
+    pub jitter: Option<f64>,
 }

@@ -3,6 +3,7 @@
 use crate::environment::EnvironmentEntry;
 use crate::job::OpenJob;
 use crate::viewpoint::Viewpoint;
+use crate::webhook::Webhook;
 use crate::word::Word;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,7 +16,6 @@ use tenancy_core::lifecycle::waits_for;
 use tenancy_core::manifest::aliases_document;
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::tenant::{self as core, DesiredState, Labels, Profile, State};
-use tenancy_core::webhook;
 use utoipa::ToSchema;
 
 /// A tenant in a list: its row without environments, webhooks, holds and jobs.
@@ -121,24 +121,6 @@ pub struct Tenant<'a> {
     pub waits_for: Option<String>,
 }
 
-/// Webhook of a tenant.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct Webhook<'a> {
-    /// Name of the webhook, unique within the tenant.
-    #[schema(value_type = String)]
-    pub name: Cow<'a, str>,
-    /// URL that receives the events. A key that can only read sees scheme and host; `/***` stands for the rest.
-    #[schema(value_type = String)]
-    pub url: Cow<'a, str>,
-    /// Event types that the webhook receives. An entry may end in `*`.
-    #[schema(value_type = Vec<String>)]
-    pub events: Cow<'a, [String]>,
-    /// Retry policy: `backoff` (`exponential` or `fixed`) and `max_retries`.
-    #[serde(default, skip_serializing_if = "Object::is_empty")]
-    #[schema(value_type = crate::schema::RetryPolicy)]
-    pub retry_policy: Cow<'a, Object>,
-}
-
 /// Hold on a tenant or an organization.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Hold<'a> {
@@ -218,18 +200,6 @@ impl<'a> Tenant<'a> {
             holds: snapshot.all_holds().map(|hold| Hold::of(viewpoint, hold)).collect(),
             open_job: snapshot.open_job.as_ref().map(OpenJob::of),
             waits_for: waits_for(declared, snapshot),
-        }
-    }
-}
-
-impl<'a> Webhook<'a> {
-    /// Builds the response from a row.
-    pub fn of(viewpoint: Viewpoint<'_>, webhook: &'a webhook::Webhook) -> Self {
-        Self {
-            name: webhook.name.as_str().into(),
-            url: viewpoint.url(&webhook.url),
-            events: Cow::Borrowed(&webhook.events),
-            retry_policy: Cow::Borrowed(&webhook.retry_policy),
         }
     }
 }

@@ -9,6 +9,7 @@ use tenancy_core::event::EventType;
 use tenancy_core::job::{JobState, StepState};
 use tenancy_core::log_fault::LogFaultKind;
 use tenancy_core::tenant::{DesiredState, Profile, State};
+use tenancy_core::webhook::{Backoff, Format};
 
 /// An enumeration whose values the server knows completely.
 pub trait ClosedList: Copy + 'static {
@@ -33,7 +34,7 @@ macro_rules! closed {
     };
 }
 
-closed!(Action, DesiredState, EventType, IsolationLevel, JobState, LogFaultKind, Profile, Role, State);
+closed!(Action, Backoff, DesiredState, EventType, Format, IsolationLevel, JobState, LogFaultKind, Profile, Role, State);
 
 impl ClosedList for StepState {
     fn words() -> &'static [(&'static str, Self)] {

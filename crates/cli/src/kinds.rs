@@ -7,7 +7,7 @@ use crate::wire::{Environment, Job, Key, Organization, Tenant, TenantRow, Tenant
 use serde::Deserialize;
 use serde_json::Value;
 use tenancy_api::document::Caps;
-use tenancy_api::tenant::Webhook;
+use tenancy_api::webhook::Webhook;
 use tenancy_api::word::{ClosedList, Word};
 
 /// Formats a field for a line of text: a string without quotes, other values as JSON.

@@ -10,7 +10,7 @@ use crate::json::Pointer;
 use crate::organization::{CapExceeded, Organization, Usage};
 use crate::tenant::{Facts, Tenant, TenantVersion, Terms};
 use crate::violation::Violation;
-use crate::webhook::Webhook;
+use crate::webhook::{Webhook, WebhookOwner};
 use jiff::Timestamp;
 
 /// A row that a decision depends on, and the condition that must hold at the commit.
@@ -36,6 +36,10 @@ pub enum Guard {
     ApiKeyUnused(String),
     /// The API key has this version.
     ApiKeyAt(KeyId, i64),
+    /// No webhook of an organization or of the platform has this full name.
+    WebhookUnused(String),
+    /// The webhook of an organization or of the platform has this version.
+    WebhookAt(WebhookId, i64),
     /// The API key of the caller has this version. Several members of a batch can depend on the same key.
     CallerAt(KeyId, i64),
 }
@@ -83,12 +87,22 @@ pub enum Write {
     InsertAlias(Alias, TenantId, Timestamp),
     /// Deletes the row.
     DeleteAlias(Alias),
-    /// Inserts the row.
+    /// Inserts the row of a tenant's webhook, without secrets.
     InsertWebhook(Webhook),
-    /// Writes all columns except id and name.
+    /// Writes the columns of the manifest, except for the name.
     UpdateWebhook(Webhook),
+    /// Writes when and why the server disabled a tenant's webhook.
+    UpdateWebhookState(Webhook),
     /// Deletes the row.
     DeleteWebhook(WebhookId),
+    /// Inserts the row of a webhook of an organization or of the platform, without secrets.
+    InsertPlatformWebhook(Webhook),
+    /// Writes all columns except id, owner, name and secrets.
+    UpdatePlatformWebhook(Webhook),
+    /// Deletes the row.
+    DeletePlatformWebhook(WebhookId),
+    /// Writes the encrypted secrets of a webhook.
+    SetWebhookSecrets(WebhookOwner, WebhookId, String),
     /// Inserts the row.
     InsertJob(Job),
     /// Writes steps, progress and log of a running job.
@@ -273,6 +287,12 @@ pub enum Conflict {
     /// The key has changed since the decision.
     #[error("key {0} has changed: read it again")]
     ApiKeyMoved(KeyId),
+    /// The owner has a webhook of this name.
+    #[error("a webhook named {0:?} exists already: choose another name, or change that webhook")]
+    WebhookExists(String),
+    /// The webhook has changed since the decision, or was deleted.
+    #[error("webhook {0} has changed: read it again")]
+    WebhookMoved(WebhookId),
     /// Several conflicts with fields of the document. None of them is [`Conflict::Several`] itself.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Several(Vec<Conflict>),
@@ -294,6 +314,8 @@ impl Conflict {
             Self::LeaseLost(_) => "lease_lost",
             Self::ApiKeyExists(_) => "key_exists",
             Self::ApiKeyMoved(_) => "key_moved",
+            Self::WebhookExists(_) => "webhook_exists",
+            Self::WebhookMoved(_) => "webhook_moved",
             Self::Several(conflicts) => conflicts.first().map_or("conflict", Self::code),
         }
     }
@@ -320,7 +342,7 @@ impl Conflict {
             Self::CapsExceeded { exceeded, .. } => exceeded.iter().map(CapExceeded::field).collect(),
             Self::TenantExists(_) => this(at("tenant_id")),
             Self::AliasTaken(alias) => this(at("aliases").key(alias.kind())),
-            Self::ApiKeyExists(_) => this(at("name")),
+            Self::ApiKeyExists(_) | Self::WebhookExists(_) => this(at("name")),
             Self::Several(conflicts) => conflicts.iter().flat_map(Self::fields).collect(),
             _ => Vec::new(),
         }

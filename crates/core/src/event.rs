@@ -141,7 +141,9 @@ impl EventType {
             }
             Self::EnvironmentProvisioned => &[("env_id", Text), ("name", Text), ("job_id", Text)],
             Self::EnvironmentDeleted => &[("env_id", Text), ("name", Text)],
-            Self::WebhookUpdated => &[("webhook_id", Text), ("name", Text), ("change", Text)],
+            Self::WebhookUpdated => {
+                &[("webhook_id", Text), ("name", Text), ("change", Text), ("organization_id?", Text)]
+            }
             Self::CreationRequested
             | Self::ActivationRequested
             | Self::SuspensionRequested

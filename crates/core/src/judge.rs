@@ -1,7 +1,7 @@
 //! The judge: decides which members of a batch commit. One pure function serves both databases and the in-memory model.
 
 use crate::changes::{Changes, Conflict, Guard, IdempotencyRecord, Write};
-use crate::ids::{Alias, AuditId, JobId, KeyId, OrganizationId, TenantId};
+use crate::ids::{Alias, AuditId, JobId, KeyId, OrganizationId, TenantId, WebhookId};
 use crate::organization::{Caps, Usage};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -38,6 +38,10 @@ pub struct CurrentRows {
     pub api_keys: HashMap<KeyId, i64>,
     /// Names of active API keys.
     pub api_key_names: HashSet<String>,
+    /// Versions of webhooks of organizations and of the platform.
+    pub webhooks: HashMap<WebhookId, i64>,
+    /// Full names of webhooks of organizations and of the platform.
+    pub webhook_names: HashSet<String>,
     /// Stored responses, by digest.
     pub answers: HashMap<String, IdempotencyRecord>,
     /// Receipts that the log contains. They are read only when a batch is retried.
@@ -76,6 +80,8 @@ enum Row<'a> {
     Job(&'a JobId),
     ApiKey(&'a KeyId),
     ApiKeyName(&'a str),
+    Webhook(&'a WebhookId),
+    WebhookName(&'a str),
 }
 
 /// Judges the members in order. The accepted members affect disjoint rows, except for the usage of organizations, which
@@ -130,6 +136,8 @@ fn depends_on(guard: &Guard) -> Option<Row<'_>> {
         Guard::Lease(id, _) => Row::Job(id),
         Guard::ApiKeyUnused(name) => Row::ApiKeyName(name),
         Guard::ApiKeyAt(id, _) | Guard::CallerAt(id, _) => Row::ApiKey(id),
+        Guard::WebhookUnused(name) => Row::WebhookName(name),
+        Guard::WebhookAt(id, _) => Row::Webhook(id),
     })
 }
 
@@ -180,6 +188,13 @@ fn fails(guard: &Guard, found: &CurrentRows, usages: &BTreeMap<OrganizationId, (
         Guard::AliasUnused(alias) => found.aliases.contains(alias).then(|| Conflict::AliasTaken(alias.clone())),
         Guard::Lease(id, epoch) => (found.jobs.get(id) != Some(epoch)).then(|| Conflict::LeaseLost(id.clone())),
         Guard::ApiKeyUnused(name) => found.api_key_names.contains(name).then(|| Conflict::ApiKeyExists(name.clone())),
+        Guard::WebhookUnused(name) => found.webhook_names.contains(name).then(|| {
+            // The name without the organization that the full name begins with.
+            Conflict::WebhookExists(name.rsplit('/').next().unwrap_or_default().to_owned())
+        }),
+        Guard::WebhookAt(id, version) => {
+            (found.webhooks.get(id) != Some(version)).then(|| Conflict::WebhookMoved(id.clone()))
+        }
         Guard::ApiKeyAt(id, version) | Guard::CallerAt(id, version) => {
             (found.api_keys.get(id) != Some(version)).then(|| Conflict::ApiKeyMoved(id.clone()))
         }

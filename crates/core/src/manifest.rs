@@ -11,4 +11,4 @@ pub use document::{
     MAX_MEMBERS_BYTES, MAX_NESTING, MAX_WEBHOOKS, Manifest, WebhookManifest, aliases_document,
 };
 pub use read::{LABEL_KEY_PATTERN, LABEL_KEY_RULE, MAX_LABEL_VALUE_BYTES, is_label_key, read_labels};
-pub use webhook::{BACKOFFS, MAX_EVENTS, MAX_RETRIES};
+pub use webhook::{MAX_EVENTS, parse as parse_webhook};

@@ -76,6 +76,10 @@ pub struct ReadSet<'a> {
     pub callers_differ: bool,
     /// Names of API keys.
     pub api_key_names: BTreeSet<&'a str>,
+    /// Webhooks of organizations and of the platform.
+    pub webhooks: BTreeSet<&'a str>,
+    /// Their full names.
+    pub webhook_names: BTreeSet<&'a str>,
     /// Digests of stored answers.
     pub answers: BTreeSet<&'a str>,
     /// Receipts.
@@ -116,6 +120,8 @@ impl<'a> ReadSet<'a> {
             Guard::Lease(id, _) => self.jobs.insert(id.as_str()),
             Guard::ApiKeyUnused(name) => self.api_key_names.insert(name),
             Guard::ApiKeyAt(id, _) => self.api_keys.insert(id.as_str()),
+            Guard::WebhookUnused(name) => self.webhook_names.insert(name),
+            Guard::WebhookAt(id, _) => self.webhooks.insert(id.as_str()),
             Guard::CallerAt(id, version) => {
                 let said = *self.caller_versions.entry(id.as_str()).or_insert(*version);
                 self.callers_differ |= said != *version;

@@ -6,7 +6,7 @@ use crate::postgres::{CopyTarget, Target};
 use crate::rows::{Column, Dialect, Field as _, Table, Type, Value};
 use crate::sql::Sql;
 use crate::sqlite::CopySource;
-use crate::tables::{TABLES, log_batches, log_epochs, webhook_dispatch, webhooks};
+use crate::tables::{TABLES, log_batches, log_epochs, platform_webhooks, webhook_dispatch, webhooks};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
@@ -30,7 +30,12 @@ const MARKS: &Table = &Table {
 };
 
 /// Columns that no description contains, because they are never read back.
-const NEVER_READ: &[(&str, Column)] = &[(webhooks::TABLE.name, Column { name: "secret", ty: Type::Text })];
+const NEVER_READ: &[(&str, Column)] = &[
+    (webhooks::TABLE.name, Column { name: "secret", ty: Type::Text }),
+    (webhooks::TABLE.name, Column { name: "from_position", ty: Type::Int }),
+    (platform_webhooks::TABLE.name, Column { name: "secret", ty: Type::Text }),
+    (platform_webhooks::TABLE.name, Column { name: "from_position", ty: Type::Int }),
+];
 
 /// A copied table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,9 @@
 
 use crate::batch::ReadSet;
 use crate::rows::{Corrupt, Type, Value};
-use crate::tables::{aliases, api_keys, audit, idempotency_records, jobs, organization_usage, organizations, tenants};
+use crate::tables::{
+    aliases, api_keys, audit, idempotency_records, jobs, organization_usage, organizations, platform_webhooks, tenants,
+};
 use std::collections::BTreeSet;
 use tenancy_core::judge::CurrentRows;
 
@@ -96,6 +98,8 @@ pub const READS: &[Read] = &[
     api_keys::CURRENT,
     api_keys::CURRENT_CALLERS,
     api_keys::CURRENT_NAMES,
+    platform_webhooks::CURRENT,
+    platform_webhooks::CURRENT_NAMES,
     aliases::CURRENT,
     idempotency_records::CURRENT,
     audit::CURRENT_TENANT_RECEIPTS,

@@ -28,6 +28,7 @@ mod postgres;
 mod queue;
 pub mod read;
 mod rows;
+mod sealing;
 mod seals;
 mod search;
 #[cfg(test)]

@@ -90,6 +90,13 @@ pub const MIGRATIONS: &[Migration] = &[
         passes: &[],
     },
     Migration {
+        name: "0011_webhook_endpoints",
+        oldest_release: "0.1.0",
+        sqlite: include_str!("../migrations/0011_webhook_endpoints.sqlite.sql"),
+        postgres: include_str!("../migrations/0011_webhook_endpoints.postgres.sql"),
+        passes: &[],
+    },
+    Migration {
         name: "0012_deliveries",
         oldest_release: "0.1.0",
         sqlite: include_str!("../migrations/0012_deliveries.sqlite.sql"),

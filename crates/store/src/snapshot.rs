@@ -44,7 +44,12 @@ pub const PARTS: &[Part] = &[
     },
     Part {
         by: webhooks::OF_TENANT,
-        add: |snapshots, row| push(&mut snapshots.webhooks, row, |row: &Webhook| row.tenant_id.clone()),
+        add: |snapshots, row| {
+            let webhook = Webhook::from_values(row)?;
+            let Some(id) = webhook.owner.tenant_id().cloned() else { return Ok(()) };
+            snapshots.webhooks.entry(id).or_default().push(webhook);
+            Ok(())
+        },
     },
     Part { by: holds::OF_TENANT, add: TenantSnapshots::add_hold },
     Part { by: holds::OF_TENANTS_ORGANIZATION, add: TenantSnapshots::add_hold },

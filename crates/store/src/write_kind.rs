@@ -2,9 +2,11 @@
 
 use crate::rows::{Field, Part, Record, Value, WriteShape};
 use crate::tables::aliases::AliasRow;
+use crate::tables::platform_webhooks::PlatformWebhook;
 use crate::tables::{
     aliases, api_keys, audit_private, environment_versions, environments, holds, idempotency_records, jobs,
-    organization_usage, organizations, tenant_labels, tenant_versions, tenants, webhook_attempts, webhooks,
+    organization_usage, organizations, platform_webhooks, tenant_labels, tenant_versions, tenants, webhook_attempts,
+    webhooks,
 };
 use jiff::Timestamp;
 use tenancy_core::changes::{Changes, ERASED, Write};
@@ -52,6 +54,12 @@ write_kinds! {
     DeleteWebhook: webhooks::DELETE,
     InsertWebhook: webhooks::INSERT,
     UpdateWebhook: webhooks::UPDATE,
+    UpdateWebhookState: webhooks::UPDATE_STATE,
+    SetWebhookSecrets: webhooks::SET_SECRETS,
+    DeletePlatformWebhook: platform_webhooks::DELETE,
+    InsertPlatformWebhook: platform_webhooks::INSERT,
+    UpdatePlatformWebhook: platform_webhooks::UPDATE,
+    SetPlatformWebhookSecrets: platform_webhooks::SET_SECRETS,
     AdvanceJob: jobs::ADVANCE,
     FinishJob: jobs::FINISH,
     CancelJob: jobs::CANCEL,
@@ -158,7 +166,15 @@ fn row(write: &Write, tenant: Option<&TenantId>) -> (WriteKind, Vec<Value>) {
         Write::DeleteAlias(alias) => deleted(WriteKind::DeleteAlias, alias.put()),
         Write::InsertWebhook(row) => of(WriteKind::InsertWebhook, row),
         Write::UpdateWebhook(row) => of(WriteKind::UpdateWebhook, row),
+        Write::UpdateWebhookState(row) => of(WriteKind::UpdateWebhookState, row),
         Write::DeleteWebhook(id) => deleted(WriteKind::DeleteWebhook, id.put()),
+        Write::InsertPlatformWebhook(row) => of(WriteKind::InsertPlatformWebhook, &PlatformWebhook(row.clone())),
+        Write::UpdatePlatformWebhook(row) => of(WriteKind::UpdatePlatformWebhook, &PlatformWebhook(row.clone())),
+        Write::DeletePlatformWebhook(id) => (WriteKind::DeletePlatformWebhook, vec![id.put()]),
+        Write::SetWebhookSecrets(owner, id, secrets) => match owner.tenant_id() {
+            Some(tenant) => (WriteKind::SetWebhookSecrets, vec![id.put(), tenant.put(), secrets.put()]),
+            None => (WriteKind::SetPlatformWebhookSecrets, vec![id.put(), secrets.put()]),
+        },
         Write::InsertJob(row) => of(WriteKind::InsertJob, row),
         Write::AdvanceJob(row) => of(WriteKind::AdvanceJob, row),
         Write::FinishJob(row) => of(WriteKind::FinishJob, row),

@@ -5,6 +5,7 @@ use crate::ids::{Alias, OrganizationId, TenantId, WebhookName};
 use crate::json::Object;
 use crate::snapshot::TenantSnapshot;
 use crate::tenant::{DesiredState, Labels, Profile, Terms};
+use crate::webhook::{Format, Webhook};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,8 +55,18 @@ pub struct WebhookManifest {
     pub url: String,
     /// Event types. An entry may end in `*`.
     pub events: Vec<String>,
-    /// `backoff` and `max_retries`.
+    /// Retry policy, as far as it is given.
     pub retry_policy: Object,
+    /// Maximum number of attempts per second; `None` for no limit.
+    pub max_per_second: Option<i64>,
+    /// Maximum number of attempts at the same time.
+    pub max_in_flight: Option<i64>,
+    /// Time limit of one attempt, in seconds.
+    pub timeout_seconds: Option<i64>,
+    /// Format of the requests. Defaults to `standard`.
+    pub format: Format,
+    /// Whether the webhook receives events. Defaults to `true`.
+    pub enabled: bool,
 }
 
 /// Manifest of a tenant.
@@ -104,12 +115,7 @@ impl Manifest {
             quotas: e.quotas.clone(),
             retention_days: e.retention_days,
         });
-        let webhooks = snapshot.webhooks.iter().map(|w| WebhookManifest {
-            name: w.name.clone(),
-            url: w.url.clone(),
-            events: w.events.clone(),
-            retry_policy: w.retry_policy.clone(),
-        });
+        let webhooks = snapshot.webhooks.iter().map(WebhookManifest::of);
         Self {
             tenant_id: Some(tenant.tenant_id.clone()),
             organization_id: tenant.organization_id.clone(),
@@ -199,11 +205,42 @@ impl EnvironmentManifest {
 }
 
 impl WebhookManifest {
-    /// Returns the entry as it appears in a manifest.
+    /// Returns the current manifest entry of a webhook.
+    pub fn of(webhook: &Webhook) -> Self {
+        Self {
+            name: webhook.name.clone(),
+            url: webhook.url.clone(),
+            events: webhook.events.clone(),
+            retry_policy: webhook.retry_policy.clone(),
+            max_per_second: webhook.max_per_second,
+            max_in_flight: webhook.max_in_flight,
+            timeout_seconds: webhook.timeout_seconds,
+            format: webhook.format,
+            enabled: webhook.enabled,
+        }
+    }
+
+    /// Returns the entry as it appears in a manifest, without fields that have their default.
     pub fn document(&self) -> Value {
         let mut document = json!({"name": self.name, "url": self.url, "events": self.events});
         if !self.retry_policy.is_empty() {
             document["retry_policy"] = Value::Object(self.retry_policy.clone());
+        }
+        let numbers = [
+            ("max_per_second", self.max_per_second),
+            ("max_in_flight", self.max_in_flight),
+            ("timeout_seconds", self.timeout_seconds),
+        ];
+        for (name, number) in numbers {
+            if let Some(number) = number {
+                document[name] = json!(number);
+            }
+        }
+        if self.format != Format::Standard {
+            document["format"] = json!(self.format);
+        }
+        if !self.enabled {
+            document["enabled"] = json!(false);
         }
         document
     }

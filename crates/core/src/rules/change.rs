@@ -2,7 +2,7 @@
 
 use super::change_builder::ChangeBuilder;
 use super::gates::gates;
-use super::{Decision, protections, redaction};
+use super::{Decision, protections, redaction, webhooks};
 use crate::changes::{Guard, Write};
 use crate::decision_context::DecisionContext;
 use crate::declared::Declared;
@@ -17,7 +17,7 @@ use crate::quotas::counted_usage;
 use crate::snapshot::TenantSnapshot;
 use crate::tenant::{State, TenantVersion};
 use crate::violation::Violation;
-use crate::webhook::Webhook;
+use crate::webhook::{Webhook, WebhookOwner};
 use serde_json::{Value, json};
 
 /// Changes a tenant to `manifest`. Gated changes are refused unless `allow` names each kind.
@@ -62,7 +62,7 @@ pub fn change(
     usage(&mut builder, &before, manifest);
     environments(&mut builder, manifest);
     aliases(&mut builder, manifest);
-    webhooks(&mut builder, manifest);
+    tenant_webhooks(&mut builder, manifest);
     let version = tenant_version(&builder.snapshot, builder.context);
     builder.writes.push(Write::InsertTenantVersion(version));
     builder.finish(warnings)
@@ -201,11 +201,11 @@ fn aliases(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
     }
 }
 
-fn webhooks(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
+fn tenant_webhooks(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
     let before = std::mem::take(&mut builder.snapshot.webhooks);
     let event = |builder: &mut ChangeBuilder<'_>, webhook: &Webhook, change: &str| {
-        let payload = json!({"webhook_id": webhook.webhook_id, "name": webhook.name, "change": change});
-        builder.event(EventType::WebhookUpdated, payload, Value::Null);
+        let event = webhooks::event(webhook, change, builder.context);
+        builder.events.push(event);
     };
     for gone in before.iter().filter(|w| !manifest.webhooks.iter().any(|entry| entry.name == w.name)) {
         event(builder, gone, "removed");
@@ -213,16 +213,15 @@ fn webhooks(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
     }
     for entry in &manifest.webhooks {
         let webhook = match before.iter().find(|w| w.name == entry.name) {
-            Some(known) if &webhook_entry(known) == entry => known.clone(),
+            Some(known) if &WebhookManifest::of(known) == entry => known.clone(),
             Some(known) => {
-                let new = new_webhook(&builder.tenant_id(), entry, builder.context);
-                let webhook = Webhook { webhook_id: known.webhook_id.clone(), created_at: known.created_at, ..new };
+                let webhook = webhooks::changed(known, entry, builder.context);
                 event(builder, &webhook, "changed");
                 builder.writes.push(Write::UpdateWebhook(webhook.clone()));
                 webhook
             }
             None => {
-                let webhook = new_webhook(&builder.tenant_id(), entry, builder.context);
+                let webhook = webhooks::new(WebhookOwner::Tenant(builder.tenant_id()), entry, builder.context);
                 event(builder, &webhook, "added");
                 builder.writes.push(Write::InsertWebhook(webhook.clone()));
                 webhook
@@ -241,16 +240,6 @@ pub fn environment_entry(environment: &Environment) -> EnvironmentManifest {
         isolation_level: environment.isolation_level,
         quotas: environment.quotas.clone(),
         retention_days: environment.retention_days,
-    }
-}
-
-/// Returns the manifest entry of a webhook.
-pub fn webhook_entry(webhook: &Webhook) -> WebhookManifest {
-    WebhookManifest {
-        name: webhook.name.clone(),
-        url: webhook.url.clone(),
-        events: webhook.events.clone(),
-        retry_policy: webhook.retry_policy.clone(),
     }
 }
 
@@ -299,20 +288,6 @@ pub(super) fn new_environment(
         version: tenant_version,
         state: State::Draft,
         provisioned_at: None,
-        created_at: context.now,
-        updated_at: context.now,
-    }
-}
-
-/// Builds a new webhook.
-pub(super) fn new_webhook(tenant_id: &TenantId, entry: &WebhookManifest, context: &mut DecisionContext) -> Webhook {
-    Webhook {
-        webhook_id: context.webhook_id(),
-        tenant_id: tenant_id.clone(),
-        name: entry.name.clone(),
-        url: entry.url.clone(),
-        events: entry.events.clone(),
-        retry_policy: entry.retry_policy.clone(),
         created_at: context.now,
         updated_at: context.now,
     }

@@ -1,7 +1,7 @@
 //! Registration: creates a tenant from a manifest, as a Draft with a queued `create` job.
 
 use super::change_builder::{changes, new_job};
-use super::{Decision, change};
+use super::{Decision, change, webhooks};
 use crate::action::Action;
 use crate::changes::{Guard, Write};
 use crate::decision_context::DecisionContext;
@@ -13,6 +13,7 @@ use crate::organization::Usage;
 use crate::snapshot::TenantSnapshot;
 use crate::tenant::{Facts, Tenant};
 use crate::violation::Violation;
+use crate::webhook::WebhookOwner;
 use serde_json::json;
 
 /// Registers a tenant. It needs no rows: all its conditions are guards. The holds of the organization do not matter
@@ -44,7 +45,10 @@ pub fn register(
     for alias in &snapshot.aliases {
         writes.push(Write::InsertAlias(alias.clone(), snapshot.tenant.tenant_id.clone(), context.now));
     }
-    writes.extend(snapshot.webhooks.iter().cloned().map(Write::InsertWebhook));
+    for webhook in &snapshot.webhooks {
+        events.push(webhooks::event(webhook, "added", context));
+        writes.push(Write::InsertWebhook(webhook.clone()));
+    }
     writes.push(Write::InsertJob(job.clone()));
     snapshot.open_job = Some(job);
     let changes = changes(events, guards, writes)?;
@@ -80,7 +84,8 @@ fn draft(manifest: &Manifest, context: &mut DecisionContext) -> TenantSnapshot {
     let environments = manifest.environments.iter();
     let environments =
         environments.map(|entry| change::new_environment(&tenant_id, FIRST_VERSION, entry, context)).collect();
-    let webhooks = manifest.webhooks.iter().map(|entry| change::new_webhook(&tenant_id, entry, context)).collect();
+    let owner = WebhookOwner::Tenant(tenant_id.clone());
+    let webhooks = manifest.webhooks.iter().map(|entry| webhooks::new(owner.clone(), entry, context)).collect();
     let now = context.now;
     let tenant = Tenant {
         tenant_id,

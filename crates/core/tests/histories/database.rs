@@ -36,7 +36,8 @@ impl Database {
         let tenant = self.tenants.get(id)?.clone();
         let mut environments: Vec<_> = self.environments.values().filter(|e| &e.tenant_id == id).cloned().collect();
         environments.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut webhooks: Vec<_> = self.webhooks.values().filter(|w| &w.tenant_id == id).cloned().collect();
+        let mut webhooks: Vec<_> =
+            self.webhooks.values().filter(|w| w.owner.tenant_id() == Some(id)).cloned().collect();
         webhooks.sort_by(|a, b| a.name.cmp(&b.name));
         let mut open = self.jobs.values().filter(|job| &job.tenant_id == id && job.is_open());
         let open_job = open.next().cloned();
@@ -172,8 +173,16 @@ impl Database {
             Write::InsertWebhook(row) => insert(&mut self.webhooks, row.webhook_id.clone(), row.clone()),
             Write::UpdateWebhook(row) => {
                 let now = there(&mut self.webhooks, &row.webhook_id);
-                let (url, events, retry_policy) = (row.url.clone(), row.events.clone(), row.retry_policy.clone());
-                *now = Webhook { url, events, retry_policy, updated_at: row.updated_at, ..now.clone() };
+                let kept = now.clone();
+                *now = Webhook {
+                    webhook_id: kept.webhook_id,
+                    owner: kept.owner,
+                    name: kept.name,
+                    disabled_at: kept.disabled_at,
+                    disabled_cause: kept.disabled_cause,
+                    created_at: kept.created_at,
+                    ..row.clone()
+                };
             }
             Write::DeleteWebhook(id) => remove(&mut self.webhooks, id),
             Write::InsertJob(row) => insert(&mut self.jobs, row.job_id.clone(), row.clone()),

@@ -105,11 +105,13 @@ impl OrganizationCache {
                 Guard::ApiKeyAt(id, version) | Guard::CallerAt(id, version) => {
                     found.api_keys.entry(id.clone()).or_insert(*version);
                 }
+                Guard::WebhookAt(id, version) => drop(found.webhooks.entry(id.clone()).or_insert(*version)),
                 Guard::IdempotencyKeyUnused(_)
                 | Guard::OrganizationUnused(_)
                 | Guard::TenantUnused(_)
                 | Guard::AliasUnused(_)
-                | Guard::ApiKeyUnused(_) => {}
+                | Guard::ApiKeyUnused(_)
+                | Guard::WebhookUnused(_) => {}
             }
         }
         Some(found)

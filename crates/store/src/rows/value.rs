@@ -220,4 +220,5 @@ word!(
     tenancy_core::apikey::Role,
     tenancy_core::delivery::DeliveryState,
     tenancy_core::delivery::AttemptOutcome,
+    tenancy_core::webhook::Format,
 );

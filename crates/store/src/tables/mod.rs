@@ -16,6 +16,7 @@ pub mod log_epochs;
 pub mod log_seals;
 pub mod organization_usage;
 pub mod organizations;
+pub mod platform_webhooks;
 pub mod tenant_labels;
 pub mod tenant_versions;
 pub mod tenants;
@@ -38,6 +39,7 @@ pub const TABLES: &[&crate::rows::Table] = &[
     holds::TABLE,
     aliases::TABLE,
     webhooks::TABLE,
+    platform_webhooks::TABLE,
     jobs::TABLE,
     idempotency_records::TABLE,
     api_keys::TABLE,

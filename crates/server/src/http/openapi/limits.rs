@@ -13,11 +13,14 @@ use tenancy_core::hold::MAX_REASON_LENGTH_BYTES;
 use tenancy_core::ids::{Alias, MAX_ID_LENGTH_BYTES, NAME_PATTERN};
 use tenancy_core::manifest::{
     LABEL_KEY_PATTERN, MAX_ALIASES, MAX_DISPLAY_NAME_BYTES, MAX_ENVIRONMENTS, MAX_EVENTS, MAX_LABEL_VALUE_BYTES,
-    MAX_LABELS, MAX_MEMBERS, MAX_RETRIES, MAX_WEBHOOKS,
+    MAX_LABELS, MAX_MEMBERS, MAX_WEBHOOKS,
 };
 use tenancy_core::quotas::{MAX_BILLING_BYTES, MAX_QUOTA, MAX_RETENTION_DAYS};
 use tenancy_core::rules::keys::{DEFAULT_OVERLAP_SECONDS, MAX_NAME_LENGTH_BYTES, MAX_OVERLAP_SECONDS};
-use tenancy_core::webhook::MAX_URL_LENGTH_BYTES;
+use tenancy_core::webhook::{
+    MAX_BASE_SECONDS, MAX_IN_FLIGHT, MAX_PAUSE_SECONDS, MAX_PER_SECOND, MAX_RETRIES, MAX_TIMEOUT_SECONDS,
+    MAX_URL_LENGTH_BYTES,
+};
 use tenancy_store::page::{DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS};
 
 /// Text without control characters (ECMA 262).
@@ -64,6 +67,12 @@ fn everywhere() -> Vec<(&'static str, Value)> {
         ("environments", json!({"maxItems": MAX_ENVIRONMENTS})),
         ("webhooks", json!({"maxItems": MAX_WEBHOOKS})),
         ("max_retries", range(0, MAX_RETRIES)),
+        ("base_seconds", range(1, MAX_BASE_SECONDS)),
+        ("max_seconds", range(1, MAX_PAUSE_SECONDS)),
+        ("jitter", range(0, 1)),
+        ("max_per_second", range(1, MAX_PER_SECOND)),
+        ("max_in_flight", range(1, MAX_IN_FLIGHT)),
+        ("timeout_seconds", range(1, MAX_TIMEOUT_SECONDS)),
     ]
 }
 

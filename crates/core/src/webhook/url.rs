@@ -1,64 +1,9 @@
-//! Webhooks as a manifest declares them. Secrets and deliveries are not implemented yet.
+//! URLs of webhooks.
 
-use crate::ids::{TenantId, WebhookId, WebhookName};
-use crate::json::Object;
-use jiff::Timestamp;
 use url::{ParseError, Url};
 
 /// Maximum length of a URL, in bytes.
 pub const MAX_URL_LENGTH_BYTES: usize = 2048;
-
-/// A row of `tenant_webhooks`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Webhook {
-    /// Id, unique across all tenants.
-    pub webhook_id: WebhookId,
-    /// Tenant that owns this webhook.
-    pub tenant_id: TenantId,
-    /// Name, unique within the tenant.
-    pub name: WebhookName,
-    /// URL that receives the events.
-    pub url: String,
-    /// Event types. An entry may end in `*`.
-    pub events: Vec<String>,
-    /// `backoff` and `max_retries`.
-    pub retry_policy: Object,
-    /// Time of creation.
-    pub created_at: Timestamp,
-    /// Time of the last change.
-    pub updated_at: Timestamp,
-}
-
-/// Format of the body that a webhook receives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
-    /// Standard Webhooks 1.0: `type`, `timestamp` and `data`.
-    #[default]
-    Standard,
-    /// CloudEvents 1.0 in structured mode.
-    CloudEvents,
-}
-
-/// A secret that signs what a webhook receives.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret {
-    /// `whsec_`, then 24 to 64 bytes in base64.
-    pub text: String,
-    /// Time of creation.
-    pub created_at: Timestamp,
-    /// Time from which the secret no longer signs. `None` for the newest secret.
-    pub expires_at: Option<Timestamp>,
-}
-
-impl std::fmt::Debug for Secret {
-    // A secret must not appear in a log or in an error.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Secret")
-            .field("created_at", &self.created_at)
-            .field("expires_at", &self.expires_at)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Path that stands for the path and the query of a masked URL.
 const MASK: &str = "/***";
