@@ -125,7 +125,8 @@ impl Delivery {
             AttemptOutcome::Failed => policy.pause(u32::try_from(tries).unwrap_or(u32::MAX), random),
         };
         // A receiver can ask for a longer pause than the policy has, within a limit; never for a shorter one.
-        let pause = pause.map(|pause| answered.retry_after.map_or(pause, |asked| pause.max(asked.min(MAX_RETRY_AFTER))));
+        let pause =
+            pause.map(|pause| answered.retry_after.map_or(pause, |asked| pause.max(asked.min(MAX_RETRY_AFTER))));
         let state = match (answered.outcome, pause) {
             (AttemptOutcome::Delivered, _) => DeliveryState::Delivered,
             (_, Some(_)) => DeliveryState::Waiting,

@@ -4,8 +4,10 @@
 mod addresses;
 mod environment;
 mod ranges;
+mod webhooks;
 
 pub use environment::variables;
+pub use webhooks::Webhooks;
 
 use crate::connections::limits::ConnectionLimits;
 use crate::key_limits::KeyLimits;
@@ -54,6 +56,8 @@ pub struct Config {
     pub key_limits: KeyLimits,
     /// How this process runs jobs.
     pub jobs: Jobs,
+    /// How this process delivers events to webhooks.
+    pub webhooks: Webhooks,
     /// Names that manifests may use.
     pub declared: Declared,
 }
@@ -121,6 +125,7 @@ impl Default for Config {
             limits: Limits::default(),
             key_limits: KeyLimits::default(),
             jobs: Jobs::default(),
+            webhooks: Webhooks::default(),
             declared: Declared::default(),
         }
     }
@@ -257,6 +262,9 @@ impl Config {
             return refuse(
                 "jobs.lease_seconds must be at least twice jobs.heartbeat_seconds, which must not be 0".to_owned(),
             );
+        }
+        if self.webhooks.lease_seconds / 2 < self.webhooks.heartbeat_seconds {
+            return refuse("webhooks.lease_seconds must be at least twice webhooks.heartbeat_seconds".to_owned());
         }
         let problems = self.declared.problems();
         if !problems.is_empty() {

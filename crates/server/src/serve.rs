@@ -2,7 +2,7 @@
 
 use crate::authentication::Authentication;
 use crate::background::{Background, Loop};
-use crate::config::{Config, Jobs};
+use crate::config::{Config, Jobs, Webhooks};
 use crate::connections::accept::Front;
 use crate::connections::tls::Certificate;
 use crate::expiry;
@@ -18,6 +18,9 @@ use crate::metrics::Metrics;
 use crate::refusals;
 use crate::tenancy::Tenancy;
 use crate::undeclared;
+use crate::webhooks::deliverer::Deliverer;
+use crate::webhooks::dispatcher;
+use crate::webhooks::sending::Sender;
 use std::sync::Arc;
 use std::time::Duration;
 use tenancy_core::Error;
@@ -51,7 +54,7 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     if let Err(error) = tenancy.store.compare_clock_with_log().await {
         tracing::warn!(%error, "could not compare the clock with the audit log");
     }
-    let background = background(&tenancy, &metrics, &config.jobs, drain, &stop, &tasks);
+    let background = background(&tenancy, &metrics, (&config.jobs, &config.webhooks), drain, &stop, &tasks)?;
     tokio::spawn(stop_if_gone(Arc::clone(&tenancy), stop.clone()));
     tasks.spawn(undeclared::run(Arc::clone(&tenancy), stop.clone()));
     let server = Arc::new(Server {
@@ -82,6 +85,9 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     }
     tenancy.drain().await;
     tasks.wait().await;
+    if let Err(error) = tenancy.dispatcher.release(&tenancy).await {
+        tracing::debug!(%error, "the lease of the dispatcher was not given back");
+    }
     if let Err(error) = refusals::run_once(&tenancy).await {
         tracing::warn!(%error, "the last refused calls are not in the audit log");
     }
@@ -107,7 +113,13 @@ async fn stop_if_gone(tenancy: Arc<Tenancy>, stop: CancellationToken) {
 /// Returns the loops that every process runs.
 pub fn loops(jobs: &Jobs) -> Vec<Loop> {
     let every = Duration::from_secs(jobs.expiry_seconds);
-    let others = [hold_reconciler::as_loop(every), key_usage::as_loop(), refusals::as_loop(), log_sealer::as_loop()];
+    let others = [
+        hold_reconciler::as_loop(every),
+        key_usage::as_loop(),
+        refusals::as_loop(),
+        log_sealer::as_loop(),
+        dispatcher::as_loop(),
+    ];
     expiry::loops(every).into_iter().chain(others).collect()
 }
 
@@ -115,11 +127,11 @@ pub fn loops(jobs: &Jobs) -> Vec<Loop> {
 fn background(
     tenancy: &Arc<Tenancy>,
     metrics: &Arc<Metrics>,
-    jobs: &Jobs,
+    (jobs, webhooks): (&Jobs, &Webhooks),
     drain: Duration,
     stop: &CancellationToken,
     tasks: &TaskTracker,
-) -> Arc<Background> {
+) -> Result<Arc<Background>, Error> {
     let mut background = Background::new(Arc::clone(tenancy), Arc::clone(metrics), loops(jobs), stop.clone());
     if jobs.enabled {
         let (tenancy, metrics, stop) = (Arc::clone(tenancy), Arc::clone(metrics), stop.clone());
@@ -127,8 +139,15 @@ fn background(
         background = background.showing(runner.status());
         tasks.spawn(runner.run(drain));
     }
+    if webhooks.send {
+        let sender = Arc::new(Sender::new(webhooks.policy())?);
+        let (tenancy, metrics) = (Arc::clone(tenancy), Arc::clone(metrics));
+        let deliverer = Deliverer::new(tenancy, sender, metrics, webhooks.clone(), stop.clone());
+        background = background.showing(deliverer.status());
+        tasks.spawn(deliverer.run(drain));
+    }
     let background = Arc::new(background);
     background.start(tasks);
     tasks.close();
-    background
+    Ok(background)
 }

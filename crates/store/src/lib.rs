@@ -11,6 +11,7 @@ mod copy;
 mod current_rows;
 pub mod database;
 mod elsewhere;
+pub mod endpoints;
 pub mod job_queue;
 mod keyed;
 mod list;

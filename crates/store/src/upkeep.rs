@@ -7,6 +7,7 @@ mod dispatch;
 mod hold_reconciler;
 mod leases;
 mod log;
+mod replay;
 mod restored;
 
 pub use crate::tables::log_epochs::Epoch;

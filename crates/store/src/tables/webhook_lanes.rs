@@ -4,8 +4,8 @@ use crate::Store;
 use crate::rows::described;
 use jiff::Timestamp;
 use tenancy_core::Error;
-use tenancy_core::lane::Lane;
 use tenancy_core::ids::WebhookId;
+use tenancy_core::lane::Lane;
 
 described!(
     /// Lanes.

@@ -64,6 +64,14 @@ pub struct LaneReturn {
     pub is_idle: bool,
 }
 
+impl LaneReturn {
+    /// A lane whose work was aborted: it is due at once.
+    pub fn at_once(lease: LaneLease) -> Self {
+        // No lane has this number of wakes.
+        Self { lease, wakes: -1, not_before: None, is_idle: false }
+    }
+}
+
 /// A request to send events again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplayRequest {
