@@ -42,6 +42,7 @@ pub use clock_watch::ClockJump;
 pub use seals::{LogVerification, Sealed};
 pub use topics::Topic;
 pub mod upkeep;
+mod webhooks;
 mod write_kind;
 
 use clock_watch::ClockWatch;

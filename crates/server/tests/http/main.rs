@@ -32,3 +32,4 @@ mod scopes;
 mod serving;
 mod tenants;
 mod tls;
+mod webhooks;
