@@ -10,7 +10,7 @@ use tenancy_core::{Error, Violation};
 use utoipa::ToSchema;
 
 /// Every `code` of a problem.
-pub const CODES: [&str; 41] = [
+pub const CODES: [&str; 42] = [
     "malformed",
     "invalid",
     "not_allowed_by_name",
@@ -20,6 +20,7 @@ pub const CODES: [&str; 41] = [
     "version_required",
     "idempotency_key_reused",
     "answer_erased",
+    "cursor_expired",
     "unauthenticated",
     "forbidden",
     "fields_forbidden",
@@ -78,6 +79,9 @@ pub struct Problem {
     /// Current version, if the request named a different version or none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_version: Option<i64>,
+    /// Oldest cursor behind which all events are still kept, if the cursor of the request has expired.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<String>,
     /// Results of all documents of a request to `apply` as they would be, if it was refused as a whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<crate::applied::AppliedDocument>, no_recursion)]
@@ -165,9 +169,14 @@ impl Problem {
             }
             _ => None,
         };
+        let oldest = match error {
+            Error::CursorExpired { oldest, .. } => Some(oldest.clone()),
+            _ => None,
+        };
         Self {
             errors,
             current_version,
+            oldest,
             ..Self::plain(status, title(status), error.code(), error.to_string(), correlation_id)
         }
     }
@@ -182,6 +191,7 @@ impl Problem {
             detail,
             errors: Vec::new(),
             current_version: None,
+            oldest: None,
             results: Vec::new(),
             correlation_id: correlation_id.to_owned(),
         }
@@ -196,6 +206,7 @@ fn title(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         409 => "Conflict",
+        410 => "Gone",
         412 => "Precondition Failed",
         413 => "Payload Too Large",
         429 => "Too Many Requests",

@@ -80,6 +80,8 @@ enum Command {
     Describe(OnServer<command::describe::Describe>),
     /// Show the audit log
     Audit(OnServer<command::audit::Audit>),
+    /// Forward events to a program on this machine, as a webhook would send them
+    Listen(OnServer<command::listen::Listen>),
     /// Print the log of a job, or of a tenant's newest job
     Logs(OnServer<command::logs::Logs>),
     /// Wait until a tenant is in its desired state, or until a job ends
@@ -186,6 +188,7 @@ impl Arguments {
             Command::Get(given) => on_server!(get, given, before),
             Command::Describe(given) => on_server!(describe, given, before),
             Command::Audit(given) => on_server!(audit, given, before),
+            Command::Listen(given) => on_server!(listen, given, before),
             Command::Logs(given) => on_server!(logs, given, before),
             Command::Wait(given) => on_server!(wait, given, before),
             Command::Status(given) => on_server!(status, given, before),

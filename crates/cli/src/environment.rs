@@ -8,11 +8,12 @@ use tracing_subscriber::filter::LevelFilter;
 
 const PREFIX: &str = "TENANCY_";
 /// Variables that are no settings of the server's configuration. The last three are for tests of this project.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
     "TENANCY_URL",
     "TENANCY_TOKEN",
     "TENANCY_CONFIG",
     "TENANCY_LOG",
+    "TENANCY_WEBHOOK_SECRET",
     "TENANCY_SEED",
     "TENANCY_PG_BINDIR",
     "TENANCY_WRITE_OPENAPI",

@@ -65,6 +65,14 @@ pub enum Error {
     /// The request was carried out before, and a purge of its tenant has erased the stored response.
     #[error("this request was carried out before; its response was erased when the tenant was purged")]
     AnswerErased,
+    /// Events behind the cursor are no longer kept, or the cursor belongs to a part of the log that a restore has lost.
+    #[error("{}", expired_cursor(.oldest, *.is_lost))]
+    CursorExpired {
+        /// Oldest cursor behind which everything is kept.
+        oldest: String,
+        /// Whether the database was restored to a time before the cursor.
+        is_lost: bool,
+    },
     /// The request has no credential.
     #[error("an API key is required: send Authorization: Bearer <token>")]
     Unauthenticated,
@@ -143,6 +151,16 @@ fn stale(expected: Option<i64>, current: i64) -> String {
     }
 }
 
+fn expired_cursor(oldest: &str, is_lost: bool) -> String {
+    let why = match is_lost {
+        true => {
+            "the cursor points behind an event that is not in this log: the database was restored to an earlier time"
+        }
+        false => "events behind this cursor are no longer kept",
+    };
+    format!("{why}; read the current tenants again (snapshot=true), or continue after the oldest cursor, {oldest}")
+}
+
 fn seconds(n: u64) -> String {
     if n == 1 { "a second".to_owned() } else { format!("{n} seconds") }
 }
@@ -173,6 +191,7 @@ impl Error {
             Self::Conflict(conflict) => conflict.code(),
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::AnswerErased => "answer_erased",
+            Self::CursorExpired { .. } => "cursor_expired",
             Self::Unauthenticated | Self::InvalidToken => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
             Self::FieldsForbidden(_) => "fields_forbidden",
@@ -199,7 +218,7 @@ impl Error {
             Self::StaleVersion { .. } | Self::StaleState { .. } => 412,
             Self::VersionRequired { .. } => 428,
             Self::Conflict(conflict) => conflict.status(),
-            Self::AnswerErased => 410,
+            Self::AnswerErased | Self::CursorExpired { .. } => 410,
             Self::Unauthenticated | Self::InvalidToken => 401,
             Self::Forbidden(_) | Self::FieldsForbidden(_) => 403,
             Self::TooLarge(_) => 413,

@@ -10,6 +10,7 @@ pub use environment::variables;
 pub use webhooks::Webhooks;
 
 use crate::connections::limits::ConnectionLimits;
+use crate::feed::EventLimits;
 use crate::key_limits::KeyLimits;
 use crate::network::Network;
 use crate::provisioner::ProvisionerKind;
@@ -54,6 +55,8 @@ pub struct Config {
     pub limits: Limits,
     /// Limits on the requests of each API key.
     pub key_limits: KeyLimits,
+    /// Limits of the event feed.
+    pub events: EventLimits,
     /// How this process runs jobs.
     pub jobs: Jobs,
     /// How this process delivers events to webhooks.
@@ -124,6 +127,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             limits: Limits::default(),
             key_limits: KeyLimits::default(),
+            events: EventLimits::default(),
             jobs: Jobs::default(),
             webhooks: Webhooks::default(),
             declared: Declared::default(),

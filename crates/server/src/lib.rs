@@ -13,6 +13,7 @@ pub mod contention;
 pub mod elsewhere;
 pub mod engine;
 pub mod expiry;
+pub mod feed;
 pub mod hold_reconciler;
 pub mod http;
 pub mod idempotency;

@@ -6,6 +6,7 @@ use crate::config::{Config, Jobs, Webhooks};
 use crate::connections::accept::Front;
 use crate::connections::tls::Certificate;
 use crate::expiry;
+use crate::feed::Seats;
 use crate::hold_reconciler;
 use crate::http::key_traffic::KeyTraffic;
 use crate::http::response_cache::ResponseCache;
@@ -48,6 +49,8 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
         }
     };
     let tenancy = Tenancy::new(store, config.declared);
+    tenancy.feed.set_max_buffer_bytes(config.events.max_buffer_bytes);
+    tenancy.feed.stop_with(stop.clone());
     let metrics = Arc::new(Metrics::new(&tenancy.commits));
     let drain = Duration::from_secs(config.limits.drain_timeout_seconds);
     let tasks = TaskTracker::new();
@@ -64,6 +67,7 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
         response_cache: ResponseCache::new(config.limits.max_response_cache_bytes),
         authentication: Authentication::default(),
         key_traffic: KeyTraffic::new(config.key_limits),
+        event_seats: Seats::new(config.events),
         background,
         stop: stop.clone(),
     });

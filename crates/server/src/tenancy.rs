@@ -2,6 +2,7 @@
 
 use crate::authentication::Caller;
 use crate::contention::Contention;
+use crate::feed::Feed;
 use crate::key_names::KeyNames;
 use crate::key_usage::KeyUsage;
 use crate::metrics::Commits;
@@ -45,6 +46,8 @@ pub struct Tenancy {
     pub undeclared: Undeclared,
     /// Makes deliveries of events.
     pub dispatcher: Dispatcher,
+    /// The event feed.
+    pub feed: Arc<Feed>,
     writes: TaskTracker,
 }
 
@@ -68,6 +71,7 @@ impl Tenancy {
     /// Creates the state on an open store.
     pub fn new(store: Store, declared: Declared) -> Arc<Self> {
         Arc::new(Self {
+            feed: Feed::new(store.clone()),
             store,
             declared,
             job_ended: Notify::new(),

@@ -11,7 +11,7 @@ use crate::tables::webhooks;
 use std::collections::BTreeSet;
 use tenancy_core::Error;
 use tenancy_core::ids::{OrganizationId, TenantId, WebhookId};
-use tenancy_core::webhook::{Secrets, Webhook, secret_row};
+use tenancy_core::webhook::{Secrets, Webhook};
 
 /// A webhook, and the position after which it receives events.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,26 +72,8 @@ impl Store {
     /// # Errors
     /// Same as [`Store::tenants`]; [`Error::Unreadable`] if the key of the secrets was destroyed.
     pub async fn endpoint(&self, id: &WebhookId) -> Result<Option<Endpoint>, Error> {
-        let by_id = |table: &'static Table| {
-            let mut sql = Sql::new(self.dialect(), self.select_with(table, "secret"));
-            sql.and("webhook_id = {}", Some(id.clone()));
-            sql
-        };
-        let of_platform = |row| PlatformWebhook::from_values(row).map(|row| row.0);
-        let mut found =
-            self.read_with(by_id(webhooks::TABLE), webhooks::TABLE, Type::Text, Webhook::from_values).await?;
-        if found.is_empty() {
-            let table = platform_webhooks::TABLE;
-            found = self.read_with(by_id(table), table, Type::Text, of_platform).await?;
-        }
-        let Some((webhook, secret)) = found.pop() else { return Ok(None) };
-        let secrets = match <Option<String> as Field>::take(secret).map_err(corrupt)? {
-            None => Secrets::default(),
-            Some(sealed) => {
-                let row = secret_row(&webhook.webhook_id);
-                Secrets::parse(&self.open_for(webhook.owner.key_owner(), &row, &sealed).await?)?
-            }
-        };
+        let Some(webhook) = self.webhooks_by_ids(std::slice::from_ref(id)).await?.pop() else { return Ok(None) };
+        let secrets = self.webhook_secrets(&webhook.owner, id).await?;
         Ok(Some(Endpoint { webhook, secrets }))
     }
 

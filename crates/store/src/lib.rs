@@ -16,6 +16,7 @@ pub mod job_queue;
 mod keyed;
 mod list;
 mod many_rows;
+mod log_tail;
 mod migration;
 #[cfg(feature = "model")]
 mod model;
@@ -39,7 +40,9 @@ mod sqlite;
 mod tables;
 mod topics;
 pub use clock_watch::ClockJump;
+pub use log_tail::{LogTail, Resumed};
 pub use seals::{LogVerification, Sealed};
+pub use tables::log_epochs::LogEnd;
 pub use topics::Topic;
 pub mod upkeep;
 mod webhooks;

@@ -23,6 +23,7 @@ pub mod get;
 pub mod job;
 pub mod key;
 pub mod lifecycle;
+pub mod listen;
 pub mod logs;
 pub mod plan;
 pub mod purge;

@@ -5,6 +5,7 @@
 mod alone;
 mod daily;
 mod keys;
+mod listen;
 mod manifests;
 mod second_shell;
 mod shell;

@@ -90,8 +90,13 @@ impl Shell {
     }
 
     fn server(&self, verb: &str, ready: &str, arguments: &[&str]) -> Dev {
+        self.start(&[&[verb, "--listen", "127.0.0.1:0"], arguments].concat(), ready)
+    }
+
+    /// Starts a command that runs until it is stopped, and waits until it has written a text.
+    pub fn start(&self, arguments: &[&str], ready: &str) -> Dev {
         let mut command = self.command();
-        command.args([verb, "--listen", "127.0.0.1:0"]).args(arguments);
+        command.args(arguments);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
         let lines = lines_of(child.stdout.take().expect("piped"));
@@ -100,7 +105,7 @@ impl Shell {
         while !dev.shown.contains(ready) {
             match dev.lines.recv_timeout(PATIENCE) {
                 Ok(line) => dev.shown.push_str(&format!("{line}\n")),
-                Err(_) => panic!("{verb} did not get ready: {}\n{}", dev.shown, dev.said()),
+                Err(_) => panic!("{arguments:?} did not get ready: {}\n{}", dev.shown, dev.said()),
             }
         }
         dev
@@ -133,6 +138,17 @@ impl Dev {
         let first = self.shown.lines().next().expect("a line");
         let url = first.split([' ', ',']).find(|word| word.starts_with("http://"));
         url.unwrap_or_else(|| panic!("no URL in {first}")).to_owned()
+    }
+
+    /// Waits for a line of its standard output that contains a text.
+    pub fn line(&self, part: &str) -> String {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(part) => return line,
+                Ok(_) => {}
+                Err(_) => panic!("it did not write {part:?}: {}", self.said()),
+            }
+        }
     }
 
     /// Returns the new lines of its standard error.

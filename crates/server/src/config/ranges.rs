@@ -29,7 +29,7 @@ impl Config {
             ("jobs.expiry_seconds", jobs.expiry_seconds, 1..=MOST_SECONDS),
         ];
         let numbers = numbers.into_iter().chain(limits.connections.numbers()).chain(self.key_limits.numbers());
-        numbers.chain(self.webhooks.numbers()).collect()
+        numbers.chain(self.webhooks.numbers()).chain(self.events.numbers()).collect()
     }
 
     /// Returns a sentence for each number that is not in its range.

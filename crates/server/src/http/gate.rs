@@ -29,6 +29,8 @@ use tenancy_core::{Error, Timestamp};
 
 /// Query parameter with which a request waits.
 pub const WAITS: &str = "wait_seconds";
+/// Query parameter with which a request waits for events.
+pub const FOLLOWS: &str = "wait";
 
 /// `Accept-Patch` (RFC 5789, 3.1): media types of the bodies of PATCH.
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
@@ -209,7 +211,8 @@ impl Gate {
 
     /// Returns what a request demands. A route where requests can wait is light for those that do not.
     fn weight(&self, request: &Request) -> Weight {
-        let waits = || request.uri().query().is_some_and(|query| query.contains(WAITS));
+        // Both parameters begin with the same word.
+        let waits = || request.uri().query().is_some_and(|query| query.contains(FOLLOWS));
         if self.weight == Weight::Waiting && !waits() { Weight::Light } else { self.weight }
     }
 

@@ -5,6 +5,8 @@ pub mod body;
 pub mod caller;
 pub mod connection_service;
 pub mod correlation;
+pub mod event_stream;
+pub mod following;
 pub mod gate;
 pub mod head;
 pub mod key_traffic;

@@ -1,6 +1,6 @@
 //! A route: its handler, its OpenAPI description and its requirement, registered together.
 
-use super::gate::{Gate, WAITS, gate};
+use super::gate::{FOLLOWS, Gate, WAITS, gate};
 use super::key_traffic::Weight;
 use super::server::Server;
 use crate::authentication::Requirement;
@@ -34,6 +34,10 @@ fn weight(operation: &Operation) -> Weight {
         let mut parameters = operation.parameters.iter().flatten();
         parameters.any(|parameter| matches!(parameter, RefOr::T(parameter) if parameter.name == name))
     };
+    if has(FOLLOWS) {
+        // It takes a seat for lists itself, while it reads one.
+        return Weight::Waiting;
+    }
     match (has("limit"), has(WAITS)) {
         (true, _) => Weight::Heavy,
         (false, true) => Weight::Waiting,

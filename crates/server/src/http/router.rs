@@ -5,8 +5,8 @@ use super::openapi;
 use super::problem::Problem;
 use super::route::Route;
 use super::routes::{
-    apply, audit, docs, environments, health, jobs, keys, lifecycle, organization_holds, organizations, tenants,
-    versions, webhooks,
+    apply, audit, docs, environments, events, health, jobs, keys, lifecycle, organization_holds, organizations,
+    tenants, versions, webhooks,
 };
 use super::server::Server;
 use crate::authentication::Requirement;
@@ -71,6 +71,7 @@ pub fn all() -> Vec<Route> {
         may(ReadAudit, routes!(audit::of_tenant)),
         may(ReadAudit, routes!(audit::list)),
         may(VerifyAudit, routes!(audit::verify)),
+        may(ReadAudit, routes!(events::follow)),
         may(ReadKeys, routes!(keys::list)),
         may(ManageKeys, routes!(keys::create)),
         may(ReadKeys, routes!(keys::get)),

@@ -5,6 +5,7 @@ use super::response_cache::ResponseCache;
 use crate::authentication::Authentication;
 use crate::background::Background;
 use crate::config::Limits;
+use crate::feed::Seats;
 use crate::metrics::Metrics;
 use crate::tenancy::Tenancy;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct Server {
     pub authentication: Authentication,
     /// Limits on the requests of each key.
     pub key_traffic: KeyTraffic,
+    /// Limits on requests that follow events.
+    pub event_seats: Arc<Seats>,
     /// Status of the background loops.
     pub background: Arc<Background>,
     /// Cancelled when the server stops. Requests that wait then answer at once.

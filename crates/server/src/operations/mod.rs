@@ -7,6 +7,7 @@ pub mod apply;
 pub mod audit;
 pub mod documents;
 pub mod environments;
+pub mod events;
 pub mod job_queue;
 pub mod jobs;
 pub mod keys;

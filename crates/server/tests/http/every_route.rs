@@ -113,6 +113,7 @@ pub fn samples() -> Vec<Sample> {
         read("/v1/tenants/{tenant_id}/audit", "/v1/tenants/acme-eu/audit"),
         read("/v1/audit", "/v1/audit"),
         read("/v1/audit/verification", "/v1/audit/verification"),
+        read("/v1/events", "/v1/events"),
         read("/v1/keys", "/v1/keys"),
         write("POST", "/v1/keys", "/v1/keys", json!({"name": "one more", "role": "viewer"}), "KEY_CREATED"),
         read("/v1/keys/{key_id}", "/v1/keys/{key}"),

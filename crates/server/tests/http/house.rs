@@ -12,6 +12,7 @@ use tenancy_core::declared::Declared;
 use tenancy_server::authentication::Authentication;
 use tenancy_server::background::Background;
 use tenancy_server::config::{Jobs, Limits};
+use tenancy_server::feed::{EventLimits, Seats};
 use tenancy_server::http::key_traffic::KeyTraffic;
 use tenancy_server::http::response_cache::ResponseCache;
 use tenancy_server::http::router::router;
@@ -259,6 +260,7 @@ impl House {
             response_cache: ResponseCache::new(1 << 20),
             authentication: Authentication::default(),
             key_traffic: KeyTraffic::new(limits),
+            event_seats: Seats::new(EventLimits::default()),
             stop,
         });
         Self {

@@ -97,15 +97,6 @@ impl Store {
         Ok((seal, faults))
     }
 
-    /// Returns the position before which tenants' events may have expired; 0 if none has.
-    async fn oldest_kept_position(&self, head: i64) -> Result<i64, Error> {
-        let sql = "SELECT CASE WHEN f.audit_id = '' THEN 0 ELSE (SELECT min(position) FROM tenant_audit \
-             WHERE audit_id >= f.audit_id) END FROM log_floor f";
-        let rows = self.rows(Sql::new(self.dialect(), sql), vec![Type::Int]).await?;
-        let found = take::<Option<i64>>(&mut rows.into_iter().flatten(), "tenant_audit", "position");
-        Ok(found.map_err(corrupt)?.unwrap_or(head + 1))
-    }
-
     /// Appends a seal unless its range is sealed already. Returns whether it was appended.
     async fn append_seal(&self, seal: &SealRow) -> Result<bool, Error> {
         let table = log_seals::TABLE;

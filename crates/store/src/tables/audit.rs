@@ -3,6 +3,7 @@
 use crate::Store;
 use crate::current_rows::{Read, columns};
 use crate::list::{converted, cursor, limit, place, text_of, unread};
+use crate::log_tail::END;
 use crate::page::{Listed, Page, Unreadable};
 use crate::rows::{Column, Corrupt, Dialect, Field, Record, Table, Type, Value, described};
 use crate::seals::event_columns;
@@ -163,9 +164,6 @@ pub struct LoggedEvent {
     pub tampered: bool,
 }
 
-/// Cursor that starts after the newest event.
-const END: &str = "end";
-
 impl Store {
     /// Lists events in order of their positions, of one tenant or of all tenants within a scope. Scope `All` includes
     /// the events of the platform.
@@ -184,8 +182,7 @@ impl Store {
         types.extend([Type::Text, Type::Json]);
         let (mut rows, more) = self.page(sql, types, page).await?;
         rows.truncate(limit(page));
-        let position = |row: &Vec<Value>| row.get(TENANT_AUDIT.index("position")?).and_then(as_number);
-        let last = rows.last().and_then(position);
+        let last = rows.last().and_then(position_of);
         let (items, unreadable) = converted(rows, events).await?;
         let next = match (more, filter.follow && !filter.newest_first) {
             (true, _) => last,
@@ -216,15 +213,16 @@ impl Store {
     }
 }
 
-fn as_number(value: &Value) -> Option<i64> {
-    match value {
+/// Returns the position of a row of the log.
+pub(crate) fn position_of(row: &Vec<Value>) -> Option<i64> {
+    match row.get(TENANT_AUDIT.index("position")?)? {
         Value::Int(number) => Some(*number),
         _ => None,
     }
 }
 
 /// Reads events. One that cannot be read does not keep others from being read.
-fn events(rows: Vec<Vec<Value>>) -> (Vec<LoggedEvent>, Vec<Unreadable>) {
+pub(crate) fn events(rows: Vec<Vec<Value>>) -> (Vec<LoggedEvent>, Vec<Unreadable>) {
     let (mut items, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in rows {
         let id = TENANT_AUDIT.index("audit_id").and_then(|place| text_of(row.get(place)?)).unwrap_or_default();

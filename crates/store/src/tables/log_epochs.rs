@@ -36,10 +36,24 @@ pub struct LogEnd {
     pub newest: i64,
 }
 
+/// What a place of a cursor is in this log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// This position.
+    At(i64),
+    /// Its event is not in this log, because the database was restored to an earlier time.
+    Lost,
+}
+
 impl LogEnd {
     /// Returns the place of a position in a cursor.
     pub fn place(&self, position: i64) -> String {
-        format!("{}:{position}", self.epochs.last().map_or(1, |epoch| epoch.epoch))
+        format!("{}:{position}", self.epoch())
+    }
+
+    /// Number of the current epoch.
+    pub fn epoch(&self) -> i64 {
+        self.epochs.last().map_or(1, |epoch| epoch.epoch)
     }
 
     /// Reads a place. It is valid in its own epoch, and in later epochs if it is before them.
@@ -47,19 +61,28 @@ impl LogEnd {
     /// # Errors
     /// A bad cursor if its event is not in this log.
     pub fn position(&self, place: &str) -> Result<i64, Error> {
+        match self.find(place)? {
+            Place::At(position) => Ok(position),
+            Place::Lost => Err(bad_cursor(
+                "points behind an event that is not in this log: the database was restored to an earlier time; read \
+                 the log again from the last event that you know to exist, or without a cursor",
+            )),
+        }
+    }
+
+    /// Finds a place in this log.
+    ///
+    /// # Errors
+    /// A bad cursor if the text is not a place.
+    pub fn find(&self, place: &str) -> Result<Place, Error> {
         let numbers =
             place.split_once(':').and_then(|(epoch, position)| Some((epoch.parse().ok()?, position.parse().ok()?)));
         let (epoch, position): (i64, i64) =
             numbers.ok_or_else(|| bad_cursor("is not a cursor: pass `next` of the previous page unchanged"))?;
         let known = epoch == 1 || self.epochs.iter().any(|known| known.epoch == epoch);
         let lost = self.epochs.iter().any(|later| later.epoch > epoch && position >= later.first_position);
-        if !known || lost || position > self.newest {
-            return Err(bad_cursor(
-                "points behind an event that is not in this log: the database was restored to an earlier time; read \
-                 the log again from the last event that you know to exist, or without a cursor",
-            ));
-        }
-        Ok(position)
+        let is_lost = !known || lost || position > self.newest;
+        Ok(if is_lost { Place::Lost } else { Place::At(position) })
     }
 }
 

@@ -186,6 +186,9 @@ fn of_the_record() -> Vec<Row> {
             writes,
         ),
         row(&Error::AnswerErased, |kind| writes(kind) && (kind.path.starts_with("/v1/tenants") || applies_file(kind))),
+        row(&Error::CursorExpired { oldest: "6c6f673a313a343037".to_owned(), is_lost: false }, |kind| {
+            kind.path == "/v1/events"
+        }),
         row(&Error::StaleVersion { expected: Some(6), current: 7 }, compares),
         row(&Error::VersionRequired { current: 7 }, |kind| {
             kind.has_versions() && matches!(kind.method, "PUT" | "PATCH" | "DELETE")

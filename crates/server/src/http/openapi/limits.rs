@@ -165,7 +165,9 @@ fn parameter(parameter: &mut Value) {
         (Some("query"), Some("limit")) => {
             json!({"minimum": 1, "maximum": MAX_PAGE_ITEMS, "default": DEFAULT_PAGE_ITEMS})
         }
-        (Some("query"), Some("wait_seconds")) => json!({"minimum": 0, "maximum": MAX_WAIT_SECONDS, "default": 0}),
+        (Some("query"), Some("wait_seconds" | "wait")) => {
+            json!({"minimum": 0, "maximum": MAX_WAIT_SECONDS, "default": 0})
+        }
         (Some("query"), Some("since" | "until" | "created_from" | "created_before")) => json!({"format": "date-time"}),
         (Some("query"), Some("label")) => json!({"maxItems": MAX_LABELS}),
         (Some("query"), Some("purged" | "follow" | "dry_run" | "partial")) => json!({"default": false}),

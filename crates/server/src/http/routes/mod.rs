@@ -4,6 +4,7 @@ pub mod apply;
 pub mod audit;
 pub mod docs;
 pub mod environments;
+pub mod events;
 pub mod health;
 pub mod jobs;
 pub mod keys;

@@ -4,9 +4,22 @@
 //! nothing follows a redirect or a proxy, and time and memory of an attempt are bounded.
 
 pub mod address;
+mod answer;
+mod attempt;
+mod cloudevents;
+mod connector;
+pub mod fault;
+mod pool;
+pub mod resolver;
+pub mod standard;
 
 use crate::network::Network;
 use bytes::Bytes;
+use connector::Connector;
+use pool::Pool;
+use resolver::Lookup;
+use rustls::pki_types::CertificateDer;
+use std::sync::Arc;
 use std::time::Duration;
 use tenancy_core::Timestamp;
 use tenancy_core::error::Error;
@@ -24,9 +37,60 @@ pub struct Policy {
 }
 
 /// Sends webhooks. One for each process: connections to receivers are kept for the next message.
-#[derive(Debug)]
 pub struct Sender {
-    policy: Policy,
+    connector: Connector,
+    pool: Arc<Pool>,
+    limits: Limits,
+}
+
+/// Limits of every attempt, whatever its endpoint asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Maximum time for resolving the name, connecting and the TLS handshake together.
+    pub connect: Duration,
+    /// Maximum size of an answer's body that is read, in bytes. The rest is not waited for.
+    pub answer_bytes: usize,
+    /// Time after which an idle connection is closed. Below the 5 seconds after which common receivers close it, since a
+    /// message that is sent at that moment is lost.
+    pub idle: Duration,
+    /// Maximum number of idle connections.
+    pub max_idle: usize,
+    /// Maximum number of idle connections to one receiver.
+    pub max_idle_per_receiver: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            answer_bytes: 16 * 1024,
+            idle: Duration::from_secs(4),
+            max_idle: 512,
+            max_idle_per_receiver: 64,
+        }
+    }
+}
+
+/// What a sender works with. The default is that of the product.
+pub struct Options {
+    /// Limits of every attempt.
+    pub limits: Limits,
+    /// Looks up the addresses of host names.
+    pub lookup: Arc<dyn Lookup>,
+    /// Root certificates beside those of the operating system.
+    pub roots: Vec<CertificateDer<'static>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { limits: Limits::default(), lookup: Arc::new(resolver::System::default()), roots: Vec::new() }
+    }
+}
+
+impl std::fmt::Debug for Sender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sender").field("policy", self.policy()).field("limits", &self.limits).finish_non_exhaustive()
+    }
 }
 
 /// The endpoint that a message is sent to.
@@ -103,29 +167,27 @@ pub enum Outcome {
 }
 
 impl Sender {
-    /// Creates a sender.
+    /// Creates a sender with the limits of the product and the resolver of the operating system.
     ///
     /// # Errors
     /// Fails if the cryptography library supports no version of TLS.
     pub fn new(policy: Policy) -> Result<Self, Error> {
-        Ok(Self { policy })
+        Self::with(policy, Options::default())
     }
 
-    /// Sends a message once. `now` is the time that the receiver sees as `webhook-timestamp`.
-    pub async fn send(&self, target: &Target<'_>, message: &Message, now: Timestamp) -> Attempt {
-        let _ = (message, now);
-        let checked = check_url(target.url, target.is_platform, &self.policy);
-        Attempt {
-            outcome: Outcome::Failed,
-            status: None,
-            connect_ms: None,
-            total_ms: 0,
-            answer_start: String::new(),
-            retry_after: None,
-            error: Some("address_refused"),
-            detail: checked.err(),
-            request: Exchange::default(),
-        }
+    /// Creates a sender with other limits, another resolver, or more root certificates.
+    ///
+    /// # Errors
+    /// Fails if the cryptography library supports no version of TLS.
+    pub fn with(policy: Policy, options: Options) -> Result<Self, Error> {
+        let Options { limits, lookup, roots } = options;
+        let connector = Connector::new(policy, limits, lookup, roots)?;
+        Ok(Self { connector, pool: Pool::new(limits), limits })
+    }
+
+    /// Which addresses may be connected to.
+    pub fn policy(&self) -> &Policy {
+        &self.connector.policy
     }
 }
 
