@@ -57,7 +57,8 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     if let Err(error) = tenancy.store.compare_clock_with_log().await {
         tracing::warn!(%error, "could not compare the clock with the audit log");
     }
-    let background = background(&tenancy, &metrics, (&config.jobs, &config.webhooks), drain, &stop, &tasks)?;
+    let deliverer = deliverer(&tenancy, &metrics, &config.webhooks, &stop)?;
+    let background = background(&tenancy, &metrics, (&config.jobs, &deliverer), drain, &stop, &tasks);
     tokio::spawn(stop_if_gone(Arc::clone(&tenancy), stop.clone()));
     tasks.spawn(undeclared::run(Arc::clone(&tenancy), stop.clone()));
     let server = Arc::new(Server {
@@ -68,6 +69,7 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
         authentication: Authentication::default(),
         key_traffic: KeyTraffic::new(config.key_limits),
         event_seats: Seats::new(config.events),
+        deliverer,
         background,
         stop: stop.clone(),
     });
@@ -131,11 +133,11 @@ pub fn loops(jobs: &Jobs) -> Vec<Loop> {
 fn background(
     tenancy: &Arc<Tenancy>,
     metrics: &Arc<Metrics>,
-    (jobs, webhooks): (&Jobs, &Webhooks),
+    (jobs, deliverer): (&Jobs, &Arc<Deliverer>),
     drain: Duration,
     stop: &CancellationToken,
     tasks: &TaskTracker,
-) -> Result<Arc<Background>, Error> {
+) -> Arc<Background> {
     let mut background = Background::new(Arc::clone(tenancy), Arc::clone(metrics), loops(jobs), stop.clone());
     if jobs.enabled {
         let (tenancy, metrics, stop) = (Arc::clone(tenancy), Arc::clone(metrics), stop.clone());
@@ -143,15 +145,23 @@ fn background(
         background = background.showing(runner.status());
         tasks.spawn(runner.run(drain));
     }
-    if webhooks.send {
-        let sender = Arc::new(Sender::new(webhooks.policy())?);
-        let (tenancy, metrics) = (Arc::clone(tenancy), Arc::clone(metrics));
-        let deliverer = Deliverer::new(tenancy, sender, metrics, webhooks.clone(), stop.clone());
+    if deliverer.sends() {
         background = background.showing(deliverer.status());
-        tasks.spawn(deliverer.run(drain));
+        tasks.spawn(Arc::clone(deliverer).run(drain));
     }
     let background = Arc::new(background);
     background.start(tasks);
     tasks.close();
-    Ok(background)
+    background
+}
+
+fn deliverer(
+    tenancy: &Arc<Tenancy>,
+    metrics: &Arc<Metrics>,
+    webhooks: &Webhooks,
+    stop: &CancellationToken,
+) -> Result<Arc<Deliverer>, Error> {
+    let sender = Arc::new(Sender::new(webhooks.policy())?);
+    let (tenancy, metrics) = (Arc::clone(tenancy), Arc::clone(metrics));
+    Ok(Deliverer::new(tenancy, sender, metrics, webhooks.clone(), stop.clone()))
 }

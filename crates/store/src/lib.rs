@@ -15,8 +15,8 @@ pub mod endpoints;
 pub mod job_queue;
 mod keyed;
 mod list;
-mod many_rows;
 mod log_tail;
+mod many_rows;
 mod migration;
 #[cfg(feature = "model")]
 mod model;

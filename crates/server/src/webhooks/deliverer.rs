@@ -61,6 +61,11 @@ impl Deliverer {
         Arc::clone(&self.engine.status)
     }
 
+    /// Whether this process sends deliveries.
+    pub fn sends(&self) -> bool {
+        self.settings.send
+    }
+
     /// Sends deliveries until `stop` is cancelled. Requests in progress then have `drain` to end.
     pub async fn run(self: Arc<Self>, drain: Duration) {
         self.lingers.store(true, Ordering::Relaxed);
