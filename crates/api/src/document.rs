@@ -131,6 +131,32 @@ pub struct WebhookManifest {
     pub enabled: Option<bool>,
 }
 
+/// Declares a webhook to create.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "main", "url": "https://hooks.acme.example/tenancy", "events": ["TENANCY_*"]}))]
+pub struct WebhookRequest {
+    /// The webhook.
+    #[serde(flatten)]
+    #[schema(inline)]
+    pub webhook: WebhookManifest,
+    /// Secret with which requests are signed: `whsec_` and base64 of 24 to 64 random bytes. By default, the server makes one
+    /// and returns it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
+/// Gives a webhook a new secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"overlap_seconds": 3600}))]
+pub struct WebhookRotation {
+    /// New secret: `whsec_` and base64 of 24 to 64 random bytes. By default, the server makes one and returns it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// Time during which requests are also signed with the former secrets, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlap_seconds: Option<i64>,
+}
+
 /// Declares the desired configuration of an organization.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"organization_id": "acme", "display_name": "Acme Corp", "caps": {"tenants": 10}}))]

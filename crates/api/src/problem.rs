@@ -10,7 +10,7 @@ use tenancy_core::{Error, Violation};
 use utoipa::ToSchema;
 
 /// Every `code` of a problem.
-pub const CODES: [&str; 40] = [
+pub const CODES: [&str; 42] = [
     "malformed",
     "invalid",
     "not_allowed_by_name",
@@ -45,6 +45,8 @@ pub const CODES: [&str; 40] = [
     "lease_lost",
     "key_exists",
     "key_moved",
+    "webhook_exists",
+    "webhook_moved",
     "conflict",
     "method_not_allowed",
     "timeout",

@@ -39,6 +39,8 @@ impl Exit {
             | "alias_taken"
             | "key_exists"
             | "key_moved"
+            | "webhook_exists"
+            | "webhook_moved"
             | "lease_lost"
             | "idempotency_key_used"
             | "idempotency_key_reused" => Self::Conflict,

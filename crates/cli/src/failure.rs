@@ -170,7 +170,7 @@ pub fn confirmed_by(errors: &[ProblemError]) -> Option<String> {
 
 fn next_of(code: &str, errors: &[ProblemError]) -> Option<String> {
     match code {
-        "stale_version" | "key_moved" => {
+        "stale_version" | "key_moved" | "webhook_moved" => {
             Some("another request changed it in the meantime: run the same command again".to_owned())
         }
         "not_allowed_by_name" => confirmed_by(errors),

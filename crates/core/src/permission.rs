@@ -16,6 +16,12 @@ words!(
         WriteOrganizations = "write organizations",
         /// Read tenants, environments, versions, webhooks, or list them.
         ReadTenants = "read tenants",
+        /// Add, change and remove webhooks of organizations.
+        WriteOrganizationWebhooks = "write webhooks of organizations",
+        /// Read the webhooks of the platform.
+        ReadPlatformWebhooks = "read webhooks of the platform",
+        /// Add, change and remove webhooks of the platform, which receive all events.
+        WritePlatformWebhooks = "write webhooks of the platform",
         /// See what a manifest would change.
         Plan = "plan changes",
         /// Register tenants.
@@ -57,6 +63,7 @@ const READS: &[Operation] = &[
     Operation::ReadAudit,
     Operation::VerifyAudit,
     Operation::ReadStatus,
+    Operation::ReadPlatformWebhooks,
 ];
 const WRITES: &[Operation] = &[
     Operation::WriteOrganizations,
@@ -64,12 +71,14 @@ const WRITES: &[Operation] = &[
     Operation::WriteTenants,
     Operation::WriteEnvironments,
     Operation::RunLifecycle,
+    Operation::WriteOrganizationWebhooks,
+    Operation::WritePlatformWebhooks,
 ];
 /// Operations that remove a protection of data. The rules check them, because they depend on the document and on the
 /// current rows.
 const PROTECTED: &[Operation] =
     &[Operation::ReleaseKeptData, Operation::PurgeEarly, Operation::Unprotect, Operation::ShortenGrace];
-const CHANGES: &[Operation] = &[Operation::WriteTenants];
+const CHANGES: &[Operation] = &[Operation::WriteTenants, Operation::WriteOrganizationWebhooks];
 const READS_KEYS: &[Operation] = &[Operation::ReadKeys];
 const KEYS: &[Operation] = &[Operation::ManageKeys];
 
@@ -95,6 +104,8 @@ pub const UNSCOPED_ONLY: &[Operation] = &[
     Operation::Unprotect,
     Operation::ShortenGrace,
     Operation::ReadStatus,
+    Operation::ReadPlatformWebhooks,
+    Operation::WritePlatformWebhooks,
 ];
 
 /// Whether `role` may do `operation`.

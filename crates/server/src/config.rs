@@ -4,8 +4,10 @@
 mod addresses;
 mod environment;
 mod ranges;
+mod webhooks;
 
 pub use environment::variables;
+pub use webhooks::Webhooks;
 
 use crate::connections::limits::ConnectionLimits;
 use crate::feed::EventLimits;
@@ -57,6 +59,8 @@ pub struct Config {
     pub events: EventLimits,
     /// How this process runs jobs.
     pub jobs: Jobs,
+    /// How this process delivers events to webhooks.
+    pub webhooks: Webhooks,
     /// Names that manifests may use.
     pub declared: Declared,
 }
@@ -125,6 +129,7 @@ impl Default for Config {
             key_limits: KeyLimits::default(),
             events: EventLimits::default(),
             jobs: Jobs::default(),
+            webhooks: Webhooks::default(),
             declared: Declared::default(),
         }
     }
@@ -261,6 +266,9 @@ impl Config {
             return refuse(
                 "jobs.lease_seconds must be at least twice jobs.heartbeat_seconds, which must not be 0".to_owned(),
             );
+        }
+        if self.webhooks.lease_seconds / 2 < self.webhooks.heartbeat_seconds {
+            return refuse("webhooks.lease_seconds must be at least twice webhooks.heartbeat_seconds".to_owned());
         }
         let problems = self.declared.problems();
         if !problems.is_empty() {

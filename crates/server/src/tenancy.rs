@@ -9,6 +9,7 @@ use crate::metrics::Commits;
 use crate::operations::apply::one_at_a_time::OneAtATime;
 use crate::refusals::Refusals;
 use crate::undeclared::Undeclared;
+use crate::webhooks::dispatcher::Dispatcher;
 use std::sync::Arc;
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
@@ -43,6 +44,8 @@ pub struct Tenancy {
     pub applies: OneAtATime,
     /// Names in use that are not declared.
     pub undeclared: Undeclared,
+    /// Makes deliveries of events.
+    pub dispatcher: Dispatcher,
     /// The event feed.
     pub feed: Arc<Feed>,
     writes: TaskTracker,
@@ -80,6 +83,7 @@ impl Tenancy {
             contention: Contention::default(),
             applies: OneAtATime::default(),
             undeclared: Undeclared::default(),
+            dispatcher: Dispatcher::default(),
             writes: TaskTracker::new(),
         })
     }

@@ -5,7 +5,8 @@ use crate::tables::aliases::AliasRow;
 use crate::tables::platform_webhooks::PlatformWebhook;
 use crate::tables::{
     aliases, api_keys, audit_private, environment_versions, environments, holds, idempotency_records, jobs,
-    organization_usage, organizations, platform_webhooks, tenant_labels, tenant_versions, tenants, webhooks,
+    organization_usage, organizations, platform_webhooks, tenant_labels, tenant_versions, tenants, webhook_attempts,
+    webhooks,
 };
 use jiff::Timestamp;
 use tenancy_core::changes::{Changes, ERASED, Write};
@@ -74,6 +75,7 @@ write_kinds! {
     EmptyJobs: jobs::EMPTY_OF_TENANT,
     EraseAnswers: idempotency_records::ERASE_OF_TENANT,
     DeletePrivate: audit_private::DELETE_OF_TENANT,
+    DeleteAttempts: webhook_attempts::DELETE_OF_TENANT,
 }
 
 impl WriteKind {
@@ -125,6 +127,7 @@ fn erased(id: &TenantId, tenant: (WriteKind, Vec<Value>)) -> Vec<(WriteKind, Vec
         (WriteKind::EmptyJobs, vec![id(), String::new().put(), steps, Value::Null, Value::Null]),
         (WriteKind::EraseAnswers, vec![id(), ERASED.put(), manifest(), String::new().put()]),
         (WriteKind::DeletePrivate, vec![id()]),
+        (WriteKind::DeleteAttempts, vec![id()]),
     ]
 }
 

@@ -15,6 +15,7 @@ mod redaction;
 pub mod refusals;
 pub mod register;
 pub mod step;
+pub mod webhook_failures;
 pub mod webhooks;
 
 use crate::changes::Changes;

@@ -6,7 +6,7 @@ use super::problem::Problem;
 use super::route::Route;
 use super::routes::{
     apply, audit, docs, environments, events, health, jobs, keys, lifecycle, organization_holds, organizations,
-    tenants, versions,
+    tenants, versions, webhooks,
 };
 use super::server::Server;
 use crate::authentication::Requirement;
@@ -17,8 +17,9 @@ use axum::response::Response;
 use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::permission::Operation::{
-    ManageKeys, Plan, ReadAudit, ReadJobs, ReadKeys, ReadOrganizations, ReadStatus, ReadTenants, RegisterTenants,
-    RunLifecycle, VerifyAudit, WriteEnvironments, WriteOrganizations, WriteTenants,
+    ManageKeys, Plan, ReadAudit, ReadJobs, ReadKeys, ReadOrganizations, ReadPlatformWebhooks, ReadStatus, ReadTenants,
+    RegisterTenants, RunLifecycle, VerifyAudit, WriteEnvironments, WriteOrganizationWebhooks, WriteOrganizations,
+    WritePlatformWebhooks, WriteTenants,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -76,6 +77,33 @@ pub fn all() -> Vec<Route> {
         may(ReadKeys, routes!(keys::get)),
         may(ManageKeys, routes!(keys::rotate)),
         may(ManageKeys, routes!(keys::revoke)),
+        may(ReadTenants, routes!(webhooks::tenant::list)),
+        may(WriteTenants, routes!(webhooks::tenant::create)),
+        may(ReadTenants, routes!(webhooks::tenant::get)),
+        may(WriteTenants, routes!(webhooks::tenant::put)),
+        may(WriteTenants, routes!(webhooks::tenant::patch)),
+        may(WriteTenants, routes!(webhooks::tenant::remove)),
+        may(WriteTenants, routes!(webhooks::tenant::rotate)),
+        may(WriteTenants, routes!(webhooks::tenant::enable)),
+        may(WriteTenants, routes!(webhooks::tenant::disable)),
+        may(ReadOrganizations, routes!(webhooks::organization::list)),
+        may(WriteOrganizationWebhooks, routes!(webhooks::organization::create)),
+        may(ReadOrganizations, routes!(webhooks::organization::get)),
+        may(WriteOrganizationWebhooks, routes!(webhooks::organization::put)),
+        may(WriteOrganizationWebhooks, routes!(webhooks::organization::patch)),
+        may(WriteOrganizationWebhooks, routes!(webhooks::organization::remove)),
+        may(WriteOrganizationWebhooks, routes!(webhooks::organization::rotate)),
+        may(WriteOrganizationWebhooks, routes!(webhooks::organization::enable)),
+        may(WriteOrganizationWebhooks, routes!(webhooks::organization::disable)),
+        may(ReadPlatformWebhooks, routes!(webhooks::platform::list)),
+        may(WritePlatformWebhooks, routes!(webhooks::platform::create)),
+        may(ReadPlatformWebhooks, routes!(webhooks::platform::get)),
+        may(WritePlatformWebhooks, routes!(webhooks::platform::put)),
+        may(WritePlatformWebhooks, routes!(webhooks::platform::patch)),
+        may(WritePlatformWebhooks, routes!(webhooks::platform::remove)),
+        may(WritePlatformWebhooks, routes!(webhooks::platform::rotate)),
+        may(WritePlatformWebhooks, routes!(webhooks::platform::enable)),
+        may(WritePlatformWebhooks, routes!(webhooks::platform::disable)),
         may(Plan, routes!(apply::apply)),
     ]
 }

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod refusals;
 pub mod tenants;
 pub mod versions;
+pub mod webhooks;
 
 use crate::answer::Answer;
 use crate::authentication::Caller;
@@ -246,6 +247,7 @@ fn moved(conflict: &Conflict) -> Option<&str> {
         Conflict::OrganizationMoved { id, .. } => Some(id.as_str()),
         Conflict::ApiKeyMoved(id) => Some(id.as_str()),
         Conflict::LeaseLost(id) => Some(id.as_str()),
+        Conflict::WebhookMoved(id) => Some(id.as_str()),
         _ => None,
     }
 }

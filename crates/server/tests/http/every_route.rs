@@ -63,6 +63,10 @@ const ORGANIZATION: &str = "/v1/organizations/{organization_id}";
 pub const TENANT: &str = "/v1/tenants/{tenant_id}";
 const ENVIRONMENT: &str = "/v1/tenants/{tenant_id}/environments/{environment}";
 
+fn webhook(name: &str) -> Value {
+    json!({"name": name, "url": "https://hooks.example/x", "events": ["TENANCY_*"], "retry_policy": {"max_retries": 3}})
+}
+
 #[rustfmt::skip]
 pub fn samples() -> Vec<Sample> {
     let mut moved = acme_eu();
@@ -115,6 +119,33 @@ pub fn samples() -> Vec<Sample> {
         read("/v1/keys/{key_id}", "/v1/keys/{key}"),
         write("POST", "/v1/keys/{key_id}/rotate", "/v1/keys/{key}/rotate", json!({"overlap_seconds": 60}), "KEY_ROTATED"),
         write("DELETE", "/v1/keys/{key_id}", "/v1/keys/{key}", Value::Null, "KEY_REVOKED"),
+        read("/v1/tenants/{tenant_id}/webhooks", "/v1/tenants/acme-eu/webhooks"),
+        write("POST", "/v1/tenants/{tenant_id}/webhooks", "/v1/tenants/acme-eu/webhooks", webhook("extra"), "WEBHOOK_UPDATED"),
+        read("/v1/tenants/{tenant_id}/webhooks/{webhook}", "/v1/tenants/acme-eu/webhooks/main"),
+        versioned("PUT", "/v1/tenants/{tenant_id}/webhooks/{webhook}", "/v1/tenants/acme-eu/webhooks/main", webhook("main"), "WEBHOOK_UPDATED"),
+        versioned("PATCH", "/v1/tenants/{tenant_id}/webhooks/{webhook}", "/v1/tenants/acme-eu/webhooks/main", json!({"max_per_second": 5}), "WEBHOOK_UPDATED"),
+        versioned("DELETE", "/v1/tenants/{tenant_id}/webhooks/{webhook}", "/v1/tenants/acme-eu/webhooks/main", Value::Null, "WEBHOOK_UPDATED"),
+        write("POST", "/v1/tenants/{tenant_id}/webhooks/{webhook}/rotate", "/v1/tenants/acme-eu/webhooks/main/rotate", json!({"overlap_seconds": 60}), "WEBHOOK_UPDATED"),
+        write("POST", "/v1/tenants/{tenant_id}/webhooks/{webhook}/enable", "/v1/tenants/acme-eu/webhooks/off/enable", Value::Null, "WEBHOOK_UPDATED"),
+        write("POST", "/v1/tenants/{tenant_id}/webhooks/{webhook}/disable", "/v1/tenants/acme-eu/webhooks/main/disable", Value::Null, "WEBHOOK_UPDATED"),
+        read("/v1/organizations/{organization_id}/webhooks", "/v1/organizations/acme/webhooks"),
+        write("POST", "/v1/organizations/{organization_id}/webhooks", "/v1/organizations/acme/webhooks", webhook("extra"), "WEBHOOK_UPDATED"),
+        read("/v1/organizations/{organization_id}/webhooks/{webhook}", "/v1/organizations/acme/webhooks/main"),
+        versioned("PUT", "/v1/organizations/{organization_id}/webhooks/{webhook}", "/v1/organizations/acme/webhooks/main", webhook("main"), "WEBHOOK_UPDATED"),
+        versioned("PATCH", "/v1/organizations/{organization_id}/webhooks/{webhook}", "/v1/organizations/acme/webhooks/main", json!({"max_per_second": 5}), "WEBHOOK_UPDATED"),
+        versioned("DELETE", "/v1/organizations/{organization_id}/webhooks/{webhook}", "/v1/organizations/acme/webhooks/main", Value::Null, "WEBHOOK_UPDATED"),
+        write("POST", "/v1/organizations/{organization_id}/webhooks/{webhook}/rotate", "/v1/organizations/acme/webhooks/main/rotate", json!({"overlap_seconds": 60}), "WEBHOOK_UPDATED"),
+        write("POST", "/v1/organizations/{organization_id}/webhooks/{webhook}/enable", "/v1/organizations/acme/webhooks/off/enable", Value::Null, "WEBHOOK_UPDATED"),
+        write("POST", "/v1/organizations/{organization_id}/webhooks/{webhook}/disable", "/v1/organizations/acme/webhooks/main/disable", Value::Null, "WEBHOOK_UPDATED"),
+        read("/v1/webhooks", "/v1/webhooks"),
+        write("POST", "/v1/webhooks", "/v1/webhooks", webhook("extra"), "WEBHOOK_UPDATED"),
+        read("/v1/webhooks/{webhook}", "/v1/webhooks/main"),
+        versioned("PUT", "/v1/webhooks/{webhook}", "/v1/webhooks/main", webhook("main"), "WEBHOOK_UPDATED"),
+        versioned("PATCH", "/v1/webhooks/{webhook}", "/v1/webhooks/main", json!({"max_per_second": 5}), "WEBHOOK_UPDATED"),
+        versioned("DELETE", "/v1/webhooks/{webhook}", "/v1/webhooks/main", Value::Null, "WEBHOOK_UPDATED"),
+        write("POST", "/v1/webhooks/{webhook}/rotate", "/v1/webhooks/main/rotate", json!({"overlap_seconds": 60}), "WEBHOOK_UPDATED"),
+        write("POST", "/v1/webhooks/{webhook}/enable", "/v1/webhooks/off/enable", Value::Null, "WEBHOOK_UPDATED"),
+        write("POST", "/v1/webhooks/{webhook}/disable", "/v1/webhooks/main/disable", Value::Null, "WEBHOOK_UPDATED"),
         write("POST", "/v1/apply", "/v1/apply", json!({"kind": "Organization", "organization_id": "delta"}), "ORGANIZATION_CREATED"),
     ]
 }
@@ -145,6 +176,13 @@ pub async fn furnish(house: &House) {
     house.send("DELETE", "/v1/tenants/acme-old", &[("if-match", "*")], ()).await.ok(202);
     house.work().await;
     house.post("/v1/keys", json!({"name": "victim", "role": "viewer"})).await.ok(201);
+    for owner in ["/tenants/acme-eu", "/organizations/acme", ""] {
+        for name in ["main", "off"] {
+            let document =
+                json!({"name": name, "url": "https://hooks.example", "events": ["*"], "enabled": name == "main"});
+            house.post(&format!("/v1{owner}/webhooks"), document).await.ok(201);
+        }
+    }
     // The create job stays queued.
     let manifest = json!({"tenant_id": "acme-new", "organization_id": "acme", "region": "eu-west-1"});
     house.post("/v1/tenants", manifest).await.ok(201);
@@ -237,8 +275,11 @@ async fn no_route_but_open_ones_must_answer_without_a_key_that_may(on: On) {
 pub fn is_for(sample: &Sample, role: Role, is_scoped: bool) -> bool {
     let keys = sample.route.starts_with("/v1/keys");
     let reads = sample.method == "GET";
-    let is_of_the_server = ["/v1/status", "/v1/audit/verification"].contains(&sample.route);
-    let writes_own = sample.method != "GET" && sample.route == TENANT && sample.method != "DELETE";
+    let is_of_the_platform = sample.route.starts_with("/v1/webhooks");
+    let is_of_the_server = ["/v1/status", "/v1/audit/verification"].contains(&sample.route) || is_of_the_platform;
+    let is_of_webhooks = sample.route.contains("/webhooks") && !is_of_the_platform;
+    let writes_tenant = sample.route == TENANT && sample.method != "DELETE";
+    let writes_own = sample.method != "GET" && (writes_tenant || is_of_webhooks);
     let by_role = match role {
         Role::Admin => true,
         Role::Operator => !keys,
@@ -341,10 +382,16 @@ async fn every_write_must_have_one_effect_and_one_answer_under_one_idempotency_k
         let second = send(&house, &sample, &path, &headers).await;
         assert_eq!(second.status, first.status, "{} {path}: {:#}", sample.method, second.body);
         let mut shown = first.body.clone();
-        if let (Some(shown), "/v1/keys" | "/v1/keys/{key_id}/rotate") = (shown.as_object_mut(), sample.route) {
-            assert!(shown.remove("token").is_some());
+        let shows_secret = sample.method == "POST"
+            && ["/webhooks", "/webhooks/{webhook}/rotate"].iter().any(|end| sample.route.ends_with(end));
+        let secret = match sample.route {
+            "/v1/keys" | "/v1/keys/{key_id}/rotate" => Some("token"),
+            _ => shows_secret.then_some("secret"),
+        };
+        if let (Some(shown), Some(secret)) = (shown.as_object_mut(), secret) {
+            assert!(shown.remove(secret).is_some(), "{path}");
         }
-        let is_secret = first.body.get("token").is_some();
+        let is_secret = ["token", "secret"].iter().any(|name| first.body.get(name).is_some());
         assert_eq!(is_secret, first.header("cache-control").contains("no-store"), "{} {path}", sample.method);
         assert_eq!(second.body, shown, "{} {path}", sample.method);
         assert_eq!(

@@ -26,6 +26,10 @@ impl Rows {
     /// them.
     pub fn write(&mut self, kind: WriteShape, row: &[Value]) -> Result<(), String> {
         let (table, columns) = (kind.table(), kind.columns());
+        // The secrets of webhooks, which are no part of the rows that are read.
+        if !TABLES.contains(&table) {
+            return Ok(());
+        }
         if let WriteShape::UpdateAll { by, .. } | WriteShape::DeleteAll { by, .. } = kind {
             let rows = self.0.entry(table.name).or_default();
             let found = |old: &Vec<Value>| old[at(table.columns, by)] == row[0];

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use tenancy_api::problem::Problem;
 use tenancy_core::changes::Conflict;
 use tenancy_core::gated_change::GatedChange;
-use tenancy_core::ids::{Alias, KeyId, OrganizationId, TenantId};
+use tenancy_core::ids::{Alias, KeyId, OrganizationId, TenantId, WebhookId};
 use tenancy_core::{Error, Violation};
 
 /// An error with the operations that answer it.
@@ -48,16 +48,24 @@ fn applies_file(kind: &Kind<'_>) -> bool {
 
 /// Whether the body of the operation is a manifest, or a file of manifests.
 fn declares(kind: &Kind<'_>) -> bool {
-    let creates = kind.method == "POST" && !kind.path.contains('{') && kind.path != "/v1/keys";
+    let creates = kind.method == "POST" && !kind.path.contains('{') && kind.path != "/v1/keys" || adds_webhook(kind);
     creates || matches!(kind.method, "PUT" | "PATCH")
 }
 
+fn is_of_webhooks(kind: &Kind<'_>) -> bool {
+    kind.path.contains("/webhooks")
+}
+
+fn adds_webhook(kind: &Kind<'_>) -> bool {
+    kind.method == "POST" && kind.path.ends_with("/webhooks")
+}
+
 fn declares_tenant(kind: &Kind<'_>) -> bool {
-    declares(kind) && !kind.path.starts_with("/v1/organizations")
+    declares(kind) && !kind.path.starts_with("/v1/organizations") && !is_of_webhooks(kind)
 }
 
 fn declares_organization(kind: &Kind<'_>) -> bool {
-    declares(kind) && !kind.path.starts_with("/v1/tenants")
+    declares(kind) && !kind.path.starts_with("/v1/tenants") && !is_of_webhooks(kind)
 }
 
 fn names_one(kind: &Kind<'_>) -> bool {
@@ -164,6 +172,12 @@ fn of_the_record() -> Vec<Row> {
         row(&Error::Conflict(Conflict::ApiKeyExists("ci".to_owned())), |kind| kind.path == "/v1/keys" && writes(kind)),
         row(&Error::Conflict(Conflict::ApiKeyMoved(KeyId::known("key_7q2m"))), |kind| {
             kind.path.starts_with("/v1/keys/") && writes(kind)
+        }),
+        row(&Error::Conflict(Conflict::WebhookExists("main".to_owned())), |kind| {
+            adds_webhook(kind) || is_of_webhooks(kind) && kind.method == "PUT"
+        }),
+        row(&Error::Conflict(Conflict::WebhookMoved(WebhookId::known("whk_7q2m"))), |kind| {
+            is_of_webhooks(kind) && writes(kind) && !kind.path.starts_with("/v1/tenants")
         }),
         http(
             StatusCode::CONFLICT,

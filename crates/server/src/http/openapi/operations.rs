@@ -21,7 +21,7 @@ pub struct Kind<'a> {
 impl Kind<'_> {
     /// Whether the path leads to one resource with versions.
     pub fn has_versions(&self) -> bool {
-        self.path.contains('{') && !self.path.starts_with("/v1/keys/")
+        self.path.contains('{') && !self.path.starts_with("/v1/keys/") && !self.path.ends_with("/webhooks")
     }
 
     /// Whether a write compares version and counter, and not only the version.
@@ -45,7 +45,7 @@ const HEADERS: [(&str, bool, &str); 10] = [
     ),
     ("RateLimit", false, "Remaining requests of the key. Omitted if the key has no limit."),
     ("RateLimit-Policy", false, "Rate limit of the key. Omitted if the key has no limit."),
-    ("Cache-Control", true, "Always `no-store`: the answer contains a token."),
+    ("Cache-Control", true, "Always `no-store`: the answer contains a token or a secret."),
 ];
 
 /// Returns a reference to the description of a header of answers.
@@ -133,6 +133,7 @@ fn request_headers(operation: &mut Value, kind: &Kind<'_>) {
         let but = match path {
             "/v1/apply" => " Documents that were refused or unchanged are processed again.",
             "/v1/keys" => " Only the first answer contains the token.",
+            path if path.contains("/webhooks") => " Only the first answer contains a secret.",
             _ => "",
         };
         let same = "Makes the request safe to repeat for 24 hours. A repetition with the same key has no effect and \
@@ -176,7 +177,7 @@ fn request_headers(operation: &mut Value, kind: &Kind<'_>) {
 
 /// Whether a read of this path answers with an ETag.
 fn operation_has_tag(path: &str) -> bool {
-    path.ends_with("{tenant_id}") || path.ends_with("{organization_id}") || path.ends_with("{environment}")
+    ["{tenant_id}", "{organization_id}", "{environment}", "{webhook}"].iter().any(|end| path.ends_with(end))
 }
 
 /// Adds the headers and descriptions that answers of this kind have.
@@ -204,7 +205,8 @@ fn responses(operation: &mut Value, kind: &Kind<'_>) {
         if matches!(status.as_str(), "201" | "202" | "307") {
             names.push("Location".to_owned());
         }
-        if kind.path == "/v1/keys" && kind.method == "POST" || kind.path.ends_with("/rotate") {
+        let makes_webhook = kind.path.contains("/webhooks") && status == "201";
+        if kind.path == "/v1/keys" && kind.method == "POST" || kind.path.ends_with("/rotate") || makes_webhook {
             names.push("Cache-Control".to_owned());
         }
         response["headers"] = names.into_iter().map(|name| (name.clone(), header(&name))).collect();

@@ -13,3 +13,4 @@ pub mod organization_holds;
 pub mod organizations;
 pub mod tenants;
 pub mod versions;
+pub mod webhooks;

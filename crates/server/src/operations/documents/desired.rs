@@ -1,6 +1,6 @@
 //! Builds the complete manifest that a caller's document declares.
 
-use super::facts::{ENVIRONMENT, TENANT, take_followed_region, take_kind, take_version};
+use super::facts::{ENVIRONMENT, TENANT, WEBHOOK, take_followed_region, take_kind, take_version};
 use super::pointers::in_sent;
 use serde_json::Value;
 use tenancy_api::Viewpoint;
@@ -128,7 +128,7 @@ pub(crate) fn with<T>(mut violations: Vec<Violation>, read: Result<T, Error>) ->
     }
 }
 
-/// Removes the facts from a tenant's document and from the entries of its environments.
+/// Removes the facts from a tenant's document and from the entries of its environments and webhooks.
 fn drop_facts(
     declared: &Declared,
     viewpoint: Viewpoint<'_>,
@@ -138,8 +138,11 @@ fn drop_facts(
     let in_entry = |entry: &Value| {
         entry.as_object().is_some_and(|entry| entry.contains_key("version") || ENVIRONMENT.any_in(entry))
     };
-    let entries = document.get("environments").and_then(Value::as_array);
-    if !TENANT.any_in(document) && !entries.is_some_and(|entries| entries.iter().any(in_entry)) {
+    let in_webhook = |entry: &Value| entry.as_object().is_some_and(|entry| WEBHOOK.any_in(entry));
+    let any = |list: &str, has: &dyn Fn(&Value) -> bool| {
+        document.get(list).and_then(Value::as_array).is_some_and(|entries| entries.iter().any(has))
+    };
+    if !TENANT.any_in(document) && !any("environments", &in_entry) && !any("webhooks", &in_webhook) {
         return Vec::new();
     }
     let Ok(current) = serde_json::to_value(TenantView::of(declared, viewpoint, snapshot)) else { return Vec::new() };
@@ -155,6 +158,14 @@ fn drop_facts(
             // The version of an entry is treated like its facts. Only the tenant's version is a precondition.
             entry.remove("version");
             violations.extend(ENVIRONMENT.drop(entry, known.unwrap_or(&Value::Null), same_moment, &at));
+        }
+    }
+    if let Some(Value::Array(entries)) = document.get_mut("webhooks") {
+        for (index, entry) in entries.iter_mut().enumerate() {
+            let Value::Object(entry) = entry else { continue };
+            let known = entry.get("name").and_then(|name| named(&current["webhooks"], name)).unwrap_or(&Value::Null);
+            let at = Pointer::root().key("webhooks").index(index);
+            violations.extend(WEBHOOK.drop(entry, known, same_moment, &at));
         }
     }
     violations

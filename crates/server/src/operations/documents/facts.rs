@@ -41,6 +41,12 @@ pub const ENVIRONMENT: Facts = Facts {
     moving: &["warnings"],
 };
 
+/// Facts of a webhook. In a tenant's document, a webhook does not have the last two.
+pub const WEBHOOK: Facts = Facts {
+    fixed: &["webhook_id", "disabled_at", "disabled_cause", "created_at", "updated_at", "tenant_id", "organization_id"],
+    moving: &[],
+};
+
 /// Facts of an organization.
 pub const ORGANIZATION: Facts =
     Facts { fixed: &["created_at", "updated_at", "closed_at", "holds"], moving: &["counter", "usage", "warnings"] };
