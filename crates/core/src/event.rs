@@ -46,6 +46,10 @@ words!(
         EnvironmentDeleted = "ENVIRONMENT_DELETED",
         /// A webhook was added, changed or removed.
         WebhookUpdated = "WEBHOOK_UPDATED",
+        /// A webhook has failed for a large part of the time after which it is disabled.
+        WebhookFailing = "WEBHOOK_FAILING",
+        /// The server disabled a webhook.
+        WebhookDisabled = "WEBHOOK_DISABLED",
         /// A hold was placed, or its reason or end changed.
         HoldPlaced = "TENANCY_HOLD_PLACED",
         /// A hold was released.
@@ -143,6 +147,12 @@ impl EventType {
             Self::EnvironmentDeleted => &[("env_id", Text), ("name", Text)],
             Self::WebhookUpdated => {
                 &[("webhook_id", Text), ("name", Text), ("change", Text), ("organization_id?", Text)]
+            }
+            Self::WebhookFailing => {
+                &[("webhook_id", Text), ("name", Text), ("percent", Integer), ("organization_id?", Text)]
+            }
+            Self::WebhookDisabled => {
+                &[("webhook_id", Text), ("name", Text), ("cause", Text), ("organization_id?", Text)]
             }
             Self::CreationRequested
             | Self::ActivationRequested

@@ -112,6 +112,10 @@ id!(
     HoldId
 );
 id!(
+    /// Id of a delivery: the header `webhook-id` of its requests.
+    DeliveryId
+);
+id!(
     /// Connects a request with its audit events, jobs, deliveries and log lines.
     CorrelationId
 );

@@ -5,9 +5,11 @@ mod addresses;
 mod environment;
 mod keys;
 mod ranges;
+mod webhooks;
 
 pub use environment::variables;
 pub use keys::KeySettings;
+pub use webhooks::Webhooks;
 
 use crate::connections::limits::ConnectionLimits;
 use crate::feed::EventLimits;
@@ -61,6 +63,8 @@ pub struct Config {
     pub events: EventLimits,
     /// How this process runs jobs.
     pub jobs: Jobs,
+    /// How this process delivers events to webhooks.
+    pub webhooks: Webhooks,
     /// Names that manifests may use.
     pub declared: Declared,
 }
@@ -130,6 +134,7 @@ impl Default for Config {
             keys: KeySettings::default(),
             events: EventLimits::default(),
             jobs: Jobs::default(),
+            webhooks: Webhooks::default(),
             declared: Declared::default(),
         }
     }
@@ -273,6 +278,9 @@ impl Config {
             return refuse(
                 "jobs.lease_seconds must be at least twice jobs.heartbeat_seconds, which must not be 0".to_owned(),
             );
+        }
+        if self.webhooks.lease_seconds / 2 < self.webhooks.heartbeat_seconds {
+            return refuse("webhooks.lease_seconds must be at least twice webhooks.heartbeat_seconds".to_owned());
         }
         let problems = self.declared.problems();
         if !problems.is_empty() {

@@ -11,6 +11,7 @@ pub mod config;
 pub mod connections;
 pub mod contention;
 pub mod elsewhere;
+pub mod engine;
 pub mod expiry;
 pub mod feed;
 pub mod hold_reconciler;

@@ -100,6 +100,12 @@ pub struct CommitLabels {
     pub outcome: &'static str,
 }
 
+/// Label of the outcome of an attempt to deliver an event.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    outcome: &'static str,
+}
+
 /// Counter of commits by outcome, including conflicts and failures.
 #[derive(Debug, Clone, Default)]
 pub struct Commits(Family<CommitLabels, Counter>);
@@ -118,6 +124,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     jobs_ended: Family<JobLabels, Counter>,
+    delivery_attempts: Family<AttemptLabels, Counter>,
     connections_limited: Family<LimitLabels, Counter>,
     background_runs: Family<RunLabels, Counter>,
     background_last_success: Family<LoopLabels, Gauge>,
@@ -148,6 +155,7 @@ impl Metrics {
             requests: Family::default(),
             seconds: Family::new_with_constructor(seconds),
             jobs_ended: Family::default(),
+            delivery_attempts: Family::default(),
             connections_limited: Family::default(),
             background_runs: Family::default(),
             background_last_success: Family::default(),
@@ -159,6 +167,8 @@ impl Metrics {
         registry.register("http_requests", "Requests by route and status", metrics.requests.clone());
         registry.register("http_request_seconds", "Duration of requests by route", metrics.seconds.clone());
         registry.register("jobs_ended", "Jobs by action and outcome", metrics.jobs_ended.clone());
+        let attempts = metrics.delivery_attempts.clone();
+        registry.register("webhook_attempts", "Attempts to deliver events to webhooks by outcome", attempts);
         let (runs, success) = (metrics.background_runs.clone(), metrics.background_last_success.clone());
         registry.register("background_runs", "Runs of background loops by outcome", runs);
         let when = "Unix time of the last successful run of a background loop";
@@ -189,6 +199,11 @@ impl Metrics {
     /// Counts a job that ended.
     pub fn job_ended(&self, action: &'static str, outcome: &'static str) {
         self.jobs_ended.get_or_create(&JobLabels { action, outcome }).inc();
+    }
+
+    /// Counts an attempt to deliver an event to a webhook.
+    pub fn delivery_attempted(&self, outcome: &'static str) {
+        self.delivery_attempts.get_or_create(&AttemptLabels { outcome }).inc();
     }
 
     /// Counts a connection or a response that a limit closed or refused.

@@ -2,7 +2,7 @@
 
 use crate::authentication::Authentication;
 use crate::background::{Background, Loop};
-use crate::config::{Config, Jobs};
+use crate::config::{Config, Jobs, Webhooks};
 use crate::connections::accept::Front;
 use crate::connections::tls::Certificate;
 use crate::expiry;
@@ -20,6 +20,9 @@ use crate::private_data;
 use crate::refusals;
 use crate::tenancy::Tenancy;
 use crate::undeclared;
+use crate::webhooks::deliverer::Deliverer;
+use crate::webhooks::dispatcher;
+use crate::webhooks::sending::Sender;
 use std::sync::Arc;
 use std::time::Duration;
 use tenancy_core::Error;
@@ -55,7 +58,8 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     if let Err(error) = tenancy.store.compare_clock_with_log().await {
         tracing::warn!(%error, "could not compare the clock with the audit log");
     }
-    let background = background(&tenancy, &metrics, &config.jobs, drain, &stop, &tasks);
+    let deliverer = deliverer(&tenancy, &metrics, &config.webhooks, &stop)?;
+    let background = background(&tenancy, &metrics, (&config.jobs, &deliverer), drain, &stop, &tasks);
     tokio::spawn(stop_if_gone(Arc::clone(&tenancy), stop.clone()));
     tasks.spawn(undeclared::run(Arc::clone(&tenancy), stop.clone()));
     let server = Arc::new(Server {
@@ -66,6 +70,7 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
         authentication: Authentication::default(),
         key_traffic: KeyTraffic::new(config.key_limits),
         event_seats: Seats::new(config.events),
+        deliverer,
         background,
         stop: stop.clone(),
     });
@@ -87,6 +92,9 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     }
     tenancy.drain().await;
     tasks.wait().await;
+    if let Err(error) = tenancy.dispatcher.release(&tenancy).await {
+        tracing::debug!(%error, "the lease of the dispatcher was not given back");
+    }
     if let Err(error) = refusals::run_once(&tenancy).await {
         tracing::warn!(%error, "the last refused calls are not in the audit log");
     }
@@ -112,7 +120,13 @@ async fn stop_if_gone(tenancy: Arc<Tenancy>, stop: CancellationToken) {
 /// Returns the loops that every process runs.
 pub fn loops(jobs: &Jobs) -> Vec<Loop> {
     let every = Duration::from_secs(jobs.expiry_seconds);
-    let others = [hold_reconciler::as_loop(every), key_usage::as_loop(), refusals::as_loop(), log_sealer::as_loop()];
+    let others = [
+        hold_reconciler::as_loop(every),
+        key_usage::as_loop(),
+        refusals::as_loop(),
+        log_sealer::as_loop(),
+        dispatcher::as_loop(),
+    ];
     expiry::loops(every).into_iter().chain(others).chain(private_data::loops()).collect()
 }
 
@@ -120,7 +134,7 @@ pub fn loops(jobs: &Jobs) -> Vec<Loop> {
 fn background(
     tenancy: &Arc<Tenancy>,
     metrics: &Arc<Metrics>,
-    jobs: &Jobs,
+    (jobs, deliverer): (&Jobs, &Arc<Deliverer>),
     drain: Duration,
     stop: &CancellationToken,
     tasks: &TaskTracker,
@@ -132,8 +146,23 @@ fn background(
         background = background.showing(runner.status());
         tasks.spawn(runner.run(drain));
     }
+    if deliverer.sends() {
+        background = background.showing(deliverer.status());
+        tasks.spawn(Arc::clone(deliverer).run(drain));
+    }
     let background = Arc::new(background);
     background.start(tasks);
     tasks.close();
     background
+}
+
+fn deliverer(
+    tenancy: &Arc<Tenancy>,
+    metrics: &Arc<Metrics>,
+    webhooks: &Webhooks,
+    stop: &CancellationToken,
+) -> Result<Arc<Deliverer>, Error> {
+    let sender = Arc::new(Sender::new(webhooks.policy())?);
+    let (tenancy, metrics) = (Arc::clone(tenancy), Arc::clone(metrics));
+    Ok(Deliverer::new(tenancy, sender, metrics, webhooks.clone(), stop.clone()))
 }

@@ -9,6 +9,7 @@ use crate::metrics::Commits;
 use crate::operations::apply::one_at_a_time::OneAtATime;
 use crate::refusals::Refusals;
 use crate::undeclared::Undeclared;
+use crate::webhooks::dispatcher::Dispatcher;
 use crate::webhooks::sending::Policy;
 use std::sync::{Arc, OnceLock};
 use tenancy_core::decision_context::DecisionContext;
@@ -46,6 +47,8 @@ pub struct Tenancy {
     pub undeclared: Undeclared,
     /// Addresses that webhooks may have. Unset in tools that send nothing: URLs are then checked for their form only.
     pub url_policy: OnceLock<Policy>,
+    /// Makes deliveries of events.
+    pub dispatcher: Dispatcher,
     /// The event feed.
     pub feed: Arc<Feed>,
     writes: TaskTracker,
@@ -84,6 +87,7 @@ impl Tenancy {
             applies: OneAtATime::default(),
             undeclared: Undeclared::default(),
             url_policy: OnceLock::new(),
+            dispatcher: Dispatcher::default(),
             writes: TaskTracker::new(),
         })
     }

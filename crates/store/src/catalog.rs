@@ -5,6 +5,7 @@ use crate::rows::Type;
 use crate::tables::TABLES;
 use crate::write_kind::WRITES;
 use std::collections::{BTreeMap, BTreeSet};
+use tenancy_core::delivery::DeliveryState;
 use tenancy_core::environment::IsolationLevel;
 use tenancy_core::job::JobState;
 use tenancy_core::tenant::{DesiredState, Profile, State};
@@ -336,6 +337,7 @@ async fn must_check_lengths_lists_and_json_on_sqlite() {
         ("environments.state", list(State::WORDS)),
         ("environments.isolation_level", list(IsolationLevel::WORDS)),
         ("tenant_jobs.state", list(JobState::WORDS)),
+        ("webhook_deliveries.state", list(DeliveryState::WORDS)),
         ("tenant_webhooks.format", list(Format::WORDS)),
         ("platform_webhooks.format", list(Format::WORDS)),
     ];

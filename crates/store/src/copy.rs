@@ -6,7 +6,7 @@ use crate::postgres::{CopyTarget, Target};
 use crate::rows::{Column, Dialect, Field as _, Table, Type, Value};
 use crate::sql::Sql;
 use crate::sqlite::CopySource;
-use crate::tables::{TABLES, log_batches, log_epochs, platform_webhooks, webhooks};
+use crate::tables::{TABLES, log_batches, log_epochs, platform_webhooks, webhook_dispatch, webhooks};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
@@ -82,6 +82,10 @@ pub async fn copy(source: &CopySource, target: &Target, mut told: impl FnMut(&Co
     for floor in floor.into_iter().flatten() {
         target.raise_floor(&String::take(floor).map_err(corrupt)?).await?;
     }
+    let dispatched = source.rows(&Sql::new(Dialect::Sqlite, "SELECT position FROM webhook_dispatch"), &[Type::Int])?;
+    for position in dispatched.into_iter().flatten() {
+        target.set_dispatched(i64::take(position).map_err(corrupt)?).await?;
+    }
     target.commit().await?;
     Ok(all)
 }
@@ -93,6 +97,7 @@ async fn must_be_empty(target: &CopyTarget) -> Result<(), Error> {
         let but = match table.name {
             name if name == log_batches::TABLE.name => " WHERE last_position > 0",
             name if name == log_epochs::TABLE.name => " WHERE epoch > 1",
+            name if name == webhook_dispatch::TABLE.name => " WHERE position > 0",
             _ => "",
         };
         let sql = Sql::new(Dialect::Postgres, format!("SELECT 1::bigint FROM {}{but} LIMIT 1", table.name));

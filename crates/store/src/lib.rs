@@ -11,10 +11,12 @@ mod copy;
 mod current_rows;
 pub mod database;
 mod elsewhere;
+pub mod endpoints;
 pub mod job_queue;
 mod keyed;
 mod list;
 mod log_tail;
+mod many_rows;
 mod migration;
 #[cfg(feature = "model")]
 mod model;
@@ -171,13 +173,19 @@ impl Store {
             Err(_) => {}
         }
         let receipt = committed?;
-        for topic in Topic::ALL.into_iter().filter(|topic| queues || *topic != Topic::Jobs) {
-            self.topics.tell(topic);
-            if let Engine::Postgres(postgres) = &self.engine {
-                postgres.tell(topic);
-            }
+        if queues {
+            self.tell(Topic::Jobs);
         }
+        self.tell(Topic::Log);
         Ok(receipt)
+    }
+
+    /// Sends a hint to this process, and to others if the database passes it on.
+    fn tell(&self, topic: Topic) {
+        self.topics.tell(topic);
+        if let Engine::Postgres(postgres) = &self.engine {
+            postgres.tell(topic);
+        }
     }
 
     /// Waits until everything that can be read now also survives a failover to a synchronous standby. What was committed while

@@ -103,6 +103,13 @@ pub const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../migrations/0011_webhook_endpoints.postgres.sql"),
         passes: &[],
     },
+    Migration {
+        name: "0012_deliveries",
+        oldest_release: "0.1.0",
+        sqlite: include_str!("../migrations/0012_deliveries.sqlite.sql"),
+        postgres: include_str!("../migrations/0012_deliveries.postgres.sql"),
+        passes: &[],
+    },
 ];
 
 /// Migration as recorded in `schema_migrations`.

@@ -5,6 +5,7 @@ pub use crate::tables::audit::{AuditFilter, LoggedEvent};
 pub use crate::tables::jobs::JobFilter;
 pub use crate::tables::organizations::OrganizationFilter;
 pub use crate::tables::tenants::TenantFilter;
+pub use crate::tables::webhook_deliveries::DeliveryFilter;
 
 /// Maximum number of items on one page.
 pub const MAX_PAGE_ITEMS: usize = 500;

@@ -9,18 +9,21 @@ use tokio::sync::futures::Notified;
 pub enum Topic {
     /// A job may be due. One waiting task is woken. A hint without a waiting task is kept for the next one.
     Jobs,
+    /// A delivery may be due. One waiting task is woken. A hint without a waiting task is kept for the next one.
+    Deliveries,
     /// The log has grown. All waiting tasks are woken; no hint is kept.
     Log,
 }
 
 impl Topic {
     /// All topics.
-    pub const ALL: [Self; 2] = [Self::Jobs, Self::Log];
+    pub const ALL: [Self; 3] = [Self::Jobs, Self::Deliveries, Self::Log];
 
     /// Returns the name of the topic in messages between processes.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Jobs => "jobs",
+            Self::Deliveries => "deliveries",
             Self::Log => "log",
         }
     }
@@ -35,6 +38,7 @@ impl Topic {
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     jobs: Notify,
+    deliveries: Notify,
     log: Notify,
 }
 
@@ -43,6 +47,7 @@ impl Topics {
     pub fn tell(&self, topic: Topic) {
         match topic {
             Topic::Jobs => self.jobs.notify_one(),
+            Topic::Deliveries => self.deliveries.notify_one(),
             Topic::Log => self.log.notify_waiters(),
         }
     }
@@ -51,6 +56,7 @@ impl Topics {
     pub fn notified(&self, topic: Topic) -> Notified<'_> {
         match topic {
             Topic::Jobs => self.jobs.notified(),
+            Topic::Deliveries => self.deliveries.notified(),
             Topic::Log => self.log.notified(),
         }
     }

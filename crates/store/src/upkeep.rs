@@ -3,23 +3,29 @@
 
 mod answers;
 mod data_keys;
+mod deliveries;
+mod dispatch;
 mod hold_reconciler;
+mod leases;
 mod log;
 mod plain_rows;
+mod replay;
 mod restored;
 mod webhook_secrets;
 
 pub use crate::tables::log_epochs::Epoch;
 pub use data_keys::Rewrapped;
+pub use deliveries::{LaneLease, LaneReturn, Outcome, Recorded, ReplayRequest};
+pub use dispatch::{DispatchLease, Dispatched, EventHead, Wake};
 pub use log::Expired;
 pub use restored::Restored;
 
-use crate::list::{corrupt, readable};
 use crate::rows::{Dialect, Field, Record, Type, Value};
 use crate::sql::Sql;
 use crate::tables::jobs;
 use crate::{Engine, Store};
 use jiff::SignedDuration;
+use leases::{Leased, read_lease};
 use std::time::Duration;
 use tenancy_core::decision_context::cut;
 use tenancy_core::hold::Hold;
@@ -42,6 +48,17 @@ pub struct Progress {
 /// Held lease: the job and the lease epoch.
 pub type Lease = (JobId, i64);
 
+/// How jobs are leased. After the clock was set back, a queued job is due if it was due when it was queued; if it waits,
+/// since its wait began in the future.
+const LEASED_JOBS: Leased = Leased {
+    table: jobs::TABLE,
+    key: "job_id",
+    open: "finished_at IS NULL",
+    held: "state = 'running'",
+    due_in_the_past: "waiting_for IS NULL OR updated_at > {}",
+    claim: ", state = 'running', attempt = {}attempt + 1, waiting_for = NULL",
+};
+
 /// Returns a lease. The new epoch rejects all later writes under the old lease, even before another process claims the
 /// job.
 const GIVEN_BACK: &str = "state = 'queued', lease_holder = NULL, lease_epoch = lease_epoch + 1";
@@ -63,51 +80,7 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] when the database cannot be reached. The same applies to all upkeep.
     pub async fn claim(&self, holder: &str, limit: usize, lease: Duration) -> Result<Vec<Job>, Error> {
-        let now = self.now();
-        let mut sql = Sql::new(self.dialect(), "");
-        let time = sql.bind(Type::Time, Value::Time(now));
-        let until = sql.bind(Type::Time, Value::Time(after(now, lease)));
-        let holder = sql.bind(Type::Text, Value::Text(holder.to_owned()));
-        let limit = sql.bind(Type::Int, Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)));
-        // Not `job_id IN (SELECT … LIMIT … FOR UPDATE SKIP LOCKED)`: that can claim more than the limit.
-        let (skip, columns) = match self.dialect() {
-            Dialect::Sqlite => ("", columns("", Dialect::Sqlite)),
-            Dialect::Postgres => (" FOR UPDATE SKIP LOCKED", columns("j.", Dialect::Postgres)),
-        };
-        let caution = self.caution();
-        let leases_hold = caution.since_jump.is_some_and(|since| since < lease);
-        let mut due = format!("due_at <= {time}");
-        if caution.was_set_back {
-            let latest = sql.bind(Type::Time, Value::Time(after(now, 2 * lease + MAX_CLOCK_OFFSET)));
-            due = format!(
-                "(due_at <= {time} OR CASE state WHEN 'queued' THEN waiting_for IS NULL OR updated_at > {time} \
-                 ELSE due_at > {latest} END)"
-            );
-        }
-        if leases_hold {
-            due.push_str(" AND state = 'queued'");
-        }
-        let due = format!(
-            "SELECT job_id FROM tenant_jobs WHERE finished_at IS NULL AND {due} ORDER BY due_at LIMIT {limit}{skip}"
-        );
-        let set = format!(
-            "state = 'running', due_at = {until}, lease_holder = {holder}, attempt = attempt + 1, \
-             lease_epoch = lease_epoch + 1, waiting_for = NULL"
-        );
-        sql.text = match self.dialect() {
-            Dialect::Sqlite => {
-                format!("UPDATE tenant_jobs SET {set} WHERE job_id IN ({due}) RETURNING {columns}")
-            }
-            Dialect::Postgres => format!(
-                "WITH due AS MATERIALIZED ({due}) UPDATE tenant_jobs j SET {} FROM due WHERE j.job_id = due.job_id \
-                 RETURNING {columns}",
-                set.replace("attempt = attempt", "attempt = j.attempt")
-                    .replace("lease_epoch = lease_epoch", "lease_epoch = j.lease_epoch")
-            ),
-        };
-        let types = jobs::TABLE.columns.iter().map(|column| column.ty).collect();
-        // A job that cannot be read keeps its lease until it ends, and does not keep others from being claimed.
-        Ok(readable(self.write(sql, types).await?).0)
+        self.claim_rows(&LEASED_JOBS, holder, limit, lease).await
     }
 
     /// Extends leases. Returns the leases that are still held. It does not wait for locks: a job whose row is locked,
@@ -117,38 +90,7 @@ impl Store {
     /// # Errors
     /// Same as [`Store::claim`].
     pub async fn heartbeat(&self, leases: &[Lease], lease: Duration, within: Duration) -> Result<Vec<Lease>, Error> {
-        if leases.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut sql = Sql::new(self.dialect(), "");
-        let until = sql.bind(Type::Time, Value::Time(after(self.now(), lease)));
-        // One statement for all leases: on a slow database, separate statements could take longer than the lease.
-        let pair = |(id, epoch): &Lease| {
-            format!("({}, {})", sql.bind(Type::Text, id.put()), sql.bind(Type::Int, Value::Int(*epoch)))
-        };
-        let pairs = leases.iter().map(pair).collect::<Vec<_>>().join(", ");
-        let ours = format!("(job_id, lease_epoch) IN (VALUES {pairs}) AND state = 'running'");
-        let types = vec![Type::Text, Type::Int];
-        let rows = match &self.engine {
-            Engine::Postgres(postgres) => {
-                sql.text = format!(
-                    "WITH free AS MATERIALIZED (SELECT job_id FROM tenant_jobs WHERE {ours} \
-                     FOR NO KEY UPDATE SKIP LOCKED), \
-                     prolonged AS (UPDATE tenant_jobs j SET due_at = {until} FROM free WHERE j.job_id = free.job_id) \
-                     SELECT job_id, lease_epoch FROM tenant_jobs WHERE {ours}"
-                );
-                postgres.shared.beat(&sql, &types, within).await?
-            }
-            Engine::Sqlite(sqlite) => {
-                sql.text =
-                    format!("UPDATE tenant_jobs SET due_at = {until} WHERE {ours} RETURNING job_id, lease_epoch");
-                let beat = sqlite.write_first(sql, types);
-                tokio::time::timeout(within, beat).await.map_err(|_| Error::Unavailable)??
-            }
-            #[cfg(feature = "model")]
-            Engine::Model(_) => return Err(Error::Internal("the model does not support upkeep".to_owned())),
-        };
-        rows.into_iter().map(read_lease).collect()
+        self.extend_leases(&LEASED_JOBS, leases, lease, within).await
     }
 
     /// Gives leases back. Their jobs are queued again and due now.
@@ -328,6 +270,16 @@ impl Store {
         self.write(sql, vec![Type::Text]).await.map(drop)
     }
 
+    /// Runs upkeep statements in one transaction. Returns the rows of each that are a number.
+    pub(crate) async fn write_all(&self, statements: Vec<Sql>) -> Result<Vec<Vec<Vec<Value>>>, Error> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.write_all(statements).await,
+            Engine::Postgres(postgres) => postgres.shared.write_all(&statements).await,
+            #[cfg(feature = "model")]
+            Engine::Model(_) => Err(Error::Internal("the model does not support upkeep".to_owned())),
+        }
+    }
+
     /// Runs an upkeep statement.
     pub(crate) async fn write(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
         match &self.engine {
@@ -339,20 +291,6 @@ impl Store {
     }
 }
 
-fn read_lease(row: Vec<Value>) -> Result<Lease, Error> {
-    let [id, epoch] = <[Value; 2]>::try_from(row)
-        .map_err(|row| Error::Internal(format!("expected two columns, found {}", row.len())))?;
-    Ok((JobId::take(id).map_err(corrupt)?, i64::take(epoch).map_err(corrupt)?))
-}
-
 fn after(now: Timestamp, lease: Duration) -> Timestamp {
     now.checked_add(lease).unwrap_or(Timestamp::MAX)
-}
-
-fn columns(prefix: &str, dialect: Dialect) -> String {
-    let read = |column: &crate::rows::Column| match (dialect, column.ty) {
-        (Dialect::Postgres, Type::Json) => format!("{prefix}{}::text", column.name),
-        _ => format!("{prefix}{}", column.name),
-    };
-    jobs::TABLE.columns.iter().map(read).collect::<Vec<_>>().join(", ")
 }

@@ -5,7 +5,8 @@ use crate::tables::aliases::AliasRow;
 use crate::tables::platform_webhooks::PlatformWebhook;
 use crate::tables::{
     aliases, api_keys, audit_private, data_keys, environment_versions, environments, holds, idempotency_records, jobs,
-    organization_usage, organizations, platform_webhooks, tenant_labels, tenant_versions, tenants, webhooks,
+    organization_usage, organizations, platform_webhooks, tenant_labels, tenant_versions, tenants, webhook_attempts,
+    webhooks,
 };
 use jiff::Timestamp;
 use tenancy_core::changes::{Changes, ERASED, Write};
@@ -77,6 +78,7 @@ write_kinds! {
     DeletePrivate: audit_private::DELETE_OF_TENANT,
     WrapDataKey: data_keys::DUE,
     EraseDataKey: data_keys::ERASE,
+    DeleteAttempts: webhook_attempts::DELETE_OF_TENANT,
 }
 
 impl WriteKind {
@@ -129,6 +131,7 @@ fn erased(id: &TenantId, at: Timestamp, tenant: (WriteKind, Vec<Value>)) -> Vec<
         (WriteKind::EraseAnswers, vec![id(), ERASED.put(), manifest(), String::new().put()]),
         (WriteKind::DeletePrivate, vec![id()]),
         (WriteKind::EraseDataKey, vec![id(), String::new().put(), at.put()]),
+        (WriteKind::DeleteAttempts, vec![id()]),
     ]
 }
 

@@ -83,7 +83,9 @@ pub async fn run(given: Dev) -> Result<Exit, Failure> {
     let flags =
         Flags { listen: given.listen, data_dir: Some(given.data_dir), database: given.database, ..Flags::default() };
     // The environment is ignored: variables that are set for a server must not select the database of `dev`.
-    let config = Config::from_sources("the flags", "", |_| None, flags).map_err(bad_config)?;
+    let mut config = Config::from_sources("the flags", "", |_| None, flags).map_err(bad_config)?;
+    // The receivers of a developer run on the same machine, and have no certificate.
+    (config.webhooks.allow_http, config.webhooks.allow_loopback) = (true, true);
     let database = config.database().map_err(bad_config)?;
     make_data_directory(&config)?;
     on_threads_for(&database.clone(), open(config, database, documents, stop)).await
@@ -258,7 +260,8 @@ async fn present(client: &Client, documents: Option<Documents>, directory: &Path
     for line in next_commands(first.as_deref(), &flag) {
         say(&format!("  {line}"))?;
     }
-    say("\nCtrl-C stops the server; the data is kept.")?;
+    say("\nWebhooks may use http:// and addresses of this machine here; `tenancy serve` refuses both.")?;
+    say("Ctrl-C stops the server; the data is kept.")?;
     Ok(Exit::Done)
 }
 

@@ -45,7 +45,8 @@ fn value<'a>(head: &'a str, name: &str) -> &'a str {
 #[test]
 fn must_forward_signed_events_to_a_program_on_this_machine() {
     let shell = Shell::new();
-    let _dev = shell.dev(&["--apply", EXAMPLE]);
+    let dev = shell.dev(&["--apply", EXAMPLE]);
+    assert!(dev.shown.contains("\nWebhooks may use http:// and addresses of this machine here"), "{}", dev.shown);
     let (url, received) = program();
     let listen = shell
         .start(&["listen", "--forward-to", &url, "--tenant", "acme-eu", "--type", "TENANCY_*", "--verbose"], "Ctrl-C");

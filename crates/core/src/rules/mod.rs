@@ -16,6 +16,7 @@ pub mod refusals;
 pub mod register;
 pub mod step;
 mod webhook_rows;
+pub mod webhook_failures;
 pub mod webhooks;
 
 use crate::changes::Changes;

@@ -30,12 +30,8 @@ impl Config {
             ("jobs.give_up_hours", u64::from(jobs.give_up_hours), 0..=u64::from(u32::MAX)),
             ("jobs.expiry_seconds", jobs.expiry_seconds, 1..=MOST_SECONDS),
         ];
-        numbers
-            .into_iter()
-            .chain(limits.connections.numbers())
-            .chain(self.key_limits.numbers())
-            .chain(self.events.numbers())
-            .collect()
+        let numbers = numbers.into_iter().chain(limits.connections.numbers()).chain(self.key_limits.numbers());
+        numbers.chain(self.webhooks.numbers()).chain(self.events.numbers()).collect()
     }
 
     /// Returns a sentence for each number that is not in its range.

@@ -8,6 +8,7 @@ use crate::config::Limits;
 use crate::feed::Seats;
 use crate::metrics::Metrics;
 use crate::tenancy::Tenancy;
+use crate::webhooks::deliverer::Deliverer;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,8 @@ pub struct Server {
     pub key_traffic: KeyTraffic,
     /// Limits on requests that follow events.
     pub event_seats: Arc<Seats>,
+    /// Sends events to webhooks.
+    pub deliverer: Arc<Deliverer>,
     /// Status of the background loops.
     pub background: Arc<Background>,
     /// Cancelled when the server stops. Requests that wait then answer at once.

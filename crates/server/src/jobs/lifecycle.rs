@@ -1,9 +1,9 @@
 //! Runs the steps of one lifecycle job.
 
 use super::engine::Runner;
-use super::leases::LeaseWatch;
 use super::under_way::Ended;
 use crate::authentication::Caller;
+use crate::engine::LeaseWatch;
 use crate::operations::outcomes::{End, Outcome, StepDone, Written};
 use crate::operations::{Command, Done};
 use crate::provisioner::{StepEnd, StepFailed, Work};
@@ -58,7 +58,7 @@ enum Came {
 
 impl Runner {
     /// Runs a job whose lease this process holds.
-    pub(super) async fn work(&self, mut job: Job, hold: LeaseWatch) -> Ended {
+    pub(super) async fn carry_out(&self, mut job: Job, hold: LeaseWatch) -> Ended {
         let (lease, correlation_id) = ((job.job_id.clone(), job.lease_epoch), job.correlation_id.clone());
         let outcome = match self.steps(&mut job, &lease, &hold).await {
             Ok(()) => Ok(Outcome::Completed),
@@ -89,7 +89,7 @@ impl Runner {
             if job.steps[index].state == StepState::Done || job.steps[index].verb == Verb::Record {
                 continue;
             }
-            if self.stop.is_cancelled() {
+            if self.engine.stop.is_cancelled() {
                 return Err(Stopped::GivenBack);
             }
             let snapshot = self.newest(job, newest.take()).await?;
@@ -122,12 +122,12 @@ impl Runner {
     async fn newest(&self, job: &Job, known: Option<TenantSnapshot>) -> Result<TenantSnapshot, Stopped> {
         let snapshot = match known {
             Some(snapshot) => snapshot,
-            None => self.tenancy.store.snapshot(&job.tenant_id).await?.ok_or(Stopped::Lost)?,
+            None => self.engine.tenancy.store.snapshot(&job.tenant_id).await?.ok_or(Stopped::Lost)?,
         };
         if snapshot.open_job.as_ref().is_none_or(|open| open.job_id != job.job_id) {
             return Err(Stopped::Lost);
         }
-        match ready(&self.tenancy.declared, &snapshot, job) {
+        match ready(&self.engine.tenancy.declared, &snapshot, job) {
             Ok(_) => Ok(snapshot),
             Err(failure) => Err(Stopped::Failed(failure)),
         }
@@ -135,7 +135,7 @@ impl Runner {
 
     /// Returns the result of a step, and a line for the job's log.
     fn came_to(&self, job: &mut Job, index: usize, result: Result<StepEnd, StepFailed>) -> (String, Came) {
-        let (step, now) = (&mut job.steps[index], self.tenancy.store.now());
+        let (step, now) = (&mut job.steps[index], self.engine.tenancy.store.now());
         let name = step.to_string();
         // A provisioner's texts come from outside the product, so they are cleaned and shortened.
         match result {
@@ -165,14 +165,14 @@ impl Runner {
         what: &str,
         until: Timestamp,
     ) -> Result<Stopped, Error> {
-        let store = &self.tenancy.store;
+        let store = &self.engine.tenancy.store;
         loop {
             let Some(snapshot) = store.snapshot(&job.tenant_id).await? else { return Ok(Stopped::Lost) };
             let is_ours = |open: &Job| (&open.job_id, open.lease_epoch) == (&lease.0, lease.1);
             if !snapshot.open_job.as_ref().is_some_and(is_ours) {
                 return Ok(Stopped::Lost);
             }
-            if is_in_the_way(&self.tenancy.declared, &snapshot) {
+            if is_in_the_way(&self.engine.tenancy.declared, &snapshot) {
                 return Ok(Stopped::Failed(makes_way(&job.steps[index])));
             }
             if store.put_aside(lease, &snapshot.tenant, what, until).await? {
@@ -184,7 +184,7 @@ impl Runner {
 
     /// Lets a job wait up to the time limit, after which it fails. Without a limit it could wait forever unnoticed.
     fn waits(&self, job: &Job, index: usize, what: String, until: Timestamp) -> Came {
-        let now = self.tenancy.store.now();
+        let now = self.engine.tenancy.store.now();
         let hours = self.jobs.give_up_hours;
         let give_up = job.created_at.checked_add(SignedDuration::from_hours(hours.into())).unwrap_or(Timestamp::MAX);
         if now >= give_up {
@@ -213,14 +213,14 @@ impl Runner {
         tokio::select! {
             result = asked => Ok(result.unwrap_or_else(|_| Err(panicked(step)))),
             () = hold.lost() => Err(Stopped::Lost),
-            () = self.late.cancelled() => Err(Stopped::GivenBack),
+            () = self.engine.late.cancelled() => Err(Stopped::GivenBack),
         }
     }
 
     /// Stores the job's progress, if the step has no other result to store.
     async fn write_down(&self, job: &Job, lease: &Lease, line: String) -> Result<(), Stopped> {
         let progress = Progress { progress: job.progress, steps: job.steps.clone(), log: line };
-        if self.tenancy.store.progress(lease, progress).await? { Ok(()) } else { Err(Stopped::Lost) }
+        if self.engine.tenancy.store.progress(lease, progress).await? { Ok(()) } else { Err(Stopped::Lost) }
     }
 
     /// Commits the result of a step together with its end.
@@ -246,11 +246,13 @@ impl Runner {
 
     /// Commits a command of this job. Retries as long as the lease holds, until the process stops.
     async fn committed<C: Command>(&self, command: &C, job: &Job, hold: &LeaseWatch) -> Result<C::Outcome, Stopped> {
-        let asked =
-            RequestContext { caller: Caller::controller(&self.holder), correlation_id: job.correlation_id.clone() };
+        let asked = RequestContext {
+            caller: Caller::controller(&self.engine.holder),
+            correlation_id: job.correlation_id.clone(),
+        };
         let mut wait = Duration::from_millis(50);
         loop {
-            match self.tenancy.decide_and_commit(command, &asked, None).await {
+            match self.engine.tenancy.decide_and_commit(command, &asked, None).await {
                 Ok(Done::Now(outcome)) => return Ok(outcome),
                 Ok(Done::Before(_)) | Err(Error::Conflict(Conflict::LeaseLost(_))) => return Err(Stopped::Lost),
                 Err(error) => tracing::warn!(
@@ -264,13 +266,13 @@ impl Runner {
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait = (2 * wait).min(MAX_WAIT),
                 () = hold.lost() => return Err(Stopped::Lost),
-                () = self.stop.cancelled() => return Err(Stopped::GivenBack),
+                () = self.engine.stop.cancelled() => return Err(Stopped::GivenBack),
             }
         }
     }
 
     async fn give_back(&self, lease: &Lease, correlation_id: &CorrelationId) -> Ended {
-        if let Err(error) = self.tenancy.store.release(std::slice::from_ref(lease)).await {
+        if let Err(error) = self.engine.tenancy.store.release(std::slice::from_ref(lease)).await {
             let (job_id, correlation_id) = (lease.0.as_str(), correlation_id.as_str());
             tracing::warn!(job_id, correlation_id, %error, "could not release a lease; it ends by itself");
         }

@@ -75,7 +75,7 @@ impl UnderWay {
             correlation_id = job.correlation_id.as_str(),
             "job started"
         );
-        runner.metrics.jobs_running.inc();
+        runner.engine.metrics.jobs_running.inc();
         Self {
             runner: Arc::clone(runner),
             lease: (job.job_id.clone(), job.lease_epoch),
@@ -95,7 +95,7 @@ impl UnderWay {
             return;
         }
         // While the lease has this epoch, no other process can have ended the job.
-        if let Ok(Some(job)) = self.runner.tenancy.store.job(&self.tenant_id, &self.lease.0).await
+        if let Ok(Some(job)) = self.runner.engine.tenancy.store.job(&self.tenant_id, &self.lease.0).await
             && job.lease_epoch == self.lease.1
         {
             self.ended = Ended::of(&job).unwrap_or(Ended::Lost);
@@ -129,9 +129,9 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.runner.leases.drop(&self.lease);
-        self.runner.metrics.jobs_running.dec();
-        self.runner.metrics.job_ended(self.action.as_str(), self.ended.word());
+        self.runner.engine.leases.drop(&self.lease);
+        self.runner.engine.metrics.jobs_running.dec();
+        self.runner.engine.metrics.job_ended(self.action.as_str(), self.ended.word());
         self.say();
     }
 }

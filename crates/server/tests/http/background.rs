@@ -92,6 +92,7 @@ async fn every_loop_must_be_shown_with_how_it_went() {
         "key-usage",
         "refusals",
         "log-seals",
+        "webhook-dispatch",
         "data-keys",
         "plain-rows",
         "jobs",

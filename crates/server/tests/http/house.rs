@@ -13,7 +13,7 @@ use tenancy_core::apikey::Role;
 use tenancy_core::declared::Declared;
 use tenancy_server::authentication::Authentication;
 use tenancy_server::background::Background;
-use tenancy_server::config::{Jobs, Limits};
+use tenancy_server::config::{Jobs, Limits, Webhooks};
 use tenancy_server::feed::{EventLimits, Seats};
 use tenancy_server::http::key_traffic::KeyTraffic;
 use tenancy_server::http::response_cache::ResponseCache;
@@ -26,6 +26,8 @@ use tenancy_server::operations::keys::make_first;
 use tenancy_server::provisioner::{Provisioner, Recorder};
 use tenancy_server::serve::loops;
 use tenancy_server::tenancy::Tenancy;
+use tenancy_server::webhooks::deliverer::Deliverer;
+use tenancy_server::webhooks::sending::Sender;
 use tenancy_store::Store;
 use tenancy_store::database::Database;
 use tenancy_testkit::Postgres;
@@ -256,6 +258,9 @@ impl House {
             Runner::new(Arc::clone(&tenancy), provisioner, Arc::clone(&metrics), Jobs::default(), stop.clone());
         let background =
             Background::new(Arc::clone(&tenancy), Arc::clone(&metrics), loops(&Jobs::default()), stop.clone());
+        let webhooks = Webhooks { allow_http: true, allow_loopback: true, ..Webhooks::default() };
+        let sender = Arc::new(Sender::new(webhooks.policy()).expect("a sender"));
+        let deliverer = Deliverer::new(Arc::clone(&tenancy), sender, Arc::clone(&metrics), webhooks, stop.clone());
         let server = Arc::new(Server {
             tenancy,
             background: Arc::new(background.showing(runner.status())),
@@ -264,6 +269,7 @@ impl House {
             response_cache: ResponseCache::new(1 << 20),
             authentication: Authentication::default(),
             key_traffic: KeyTraffic::new(limits),
+            deliverer,
             event_seats: Seats::new(EventLimits::default()),
             stop,
         });
@@ -349,6 +355,13 @@ impl House {
     /// Runs all jobs, including follow-up jobs.
     pub async fn work(&self) {
         while self.runner.run_once().await.expect("jobs") > 0 {}
+    }
+
+    /// Makes deliveries of all events, and sends those that are due.
+    pub async fn deliver(&self) {
+        let tenancy = &self.server.tenancy;
+        tenancy.dispatcher.run_once(tenancy).await.expect("dispatched");
+        while self.server.deliverer.run_once().await.expect("delivered") > 0 {}
     }
 
     /// Returns the events of the log, oldest first, as `type actor-kind`.

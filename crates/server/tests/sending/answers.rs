@@ -1,10 +1,10 @@
 //! What a receiver may answer, and what it must not be able to do with it.
 
 use crate::receiver::{Receiver, hang, read, repeat};
-use crate::{LONG, SHORT, send, sender};
+use crate::{LONG, SHORT, here, send, sender};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tenancy_server::webhooks::sending::Outcome;
+use tenancy_server::webhooks::sending::{Limits, Options, Outcome, Sender};
 use tokio::io::AsyncWriteExt as _;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -165,5 +165,32 @@ async fn must_use_a_connection_again_and_survive_that_it_was_closed() {
     for _ in 0..3 {
         let attempt = send(&sender, &receiver.url, LONG).await;
         assert_eq!(attempt.outcome, Outcome::Delivered, "{attempt:?}");
+    }
+}
+
+#[tokio::test]
+async fn must_keep_few_idle_connections_and_close_them_in_time() {
+    let idle = Duration::from_millis(400);
+    let limits = Limits { idle, max_idle: 3, max_idle_per_receiver: 2, ..Limits::default() };
+    let sender = Sender::with(here(), Options { limits, ..Options::default() }).expect("a sender");
+    let receivers = [Receiver::answering(OK).await, Receiver::answering(OK).await];
+    for receiver in &receivers {
+        let attempts = futures_util::future::join_all((0..4).map(|_| send(&sender, &receiver.url, LONG))).await;
+        assert!(attempts.iter().all(|attempt| attempt.outcome == Outcome::Delivered), "{attempts:?}");
+        assert_eq!(receiver.seen.connections(), 4);
+    }
+    // Two of the first receiver and one of the second are kept.
+    until_closed(&receivers, [2, 3]).await;
+    let begun = Instant::now();
+    until_closed(&receivers, [4, 4]).await;
+    assert!(begun.elapsed() < idle * 5, "{:?}", begun.elapsed());
+}
+
+async fn until_closed(receivers: &[Receiver; 2], expected: [usize; 2]) {
+    let begun = Instant::now();
+    let closed = || [0, 1].map(|index: usize| receivers[index].seen.closed.load(Ordering::SeqCst));
+    while closed() != expected {
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?} closed, not {expected:?}", closed());
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

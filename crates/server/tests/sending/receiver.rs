@@ -12,6 +12,8 @@ pub struct Seen {
     pub connections: AtomicUsize,
     /// Head and body of each request.
     pub requests: Mutex<Vec<(String, Vec<u8>)>>,
+    /// Connections that the sender has closed, of a receiver that answers every request.
+    pub closed: AtomicUsize,
     /// Bytes that the receiver could write.
     pub written: AtomicUsize,
 }
@@ -96,9 +98,10 @@ impl Receiver {
 pub async fn answer_all<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, seen: Arc<Seen>, answer: String) {
     while read(&mut stream, &seen).await {
         if stream.write_all(answer.as_bytes()).await.is_err() {
-            return;
+            break;
         }
     }
+    seen.closed.fetch_add(1, Ordering::SeqCst);
 }
 
 /// Reads one request. Returns whether there was one.

@@ -220,6 +220,22 @@ impl Connection {
         Ok(rows)
     }
 
+    /// Runs statements that return numbers in one transaction. They are sent together. Transactions of several callers run one
+    /// after the other.
+    pub async fn run_all(&self, statements: &[Sql]) -> Result<Vec<Vec<Vec<Value>>>, Error> {
+        let _turn = self.turn.lock().await;
+        let mut sent: Vec<Sent<'_, Vec<Vec<Value>>>> =
+            vec![Box::pin(async { self.begin(" READ WRITE").await.map(|()| Vec::new()) })];
+        for sql in statements {
+            sent.push(Box::pin(self.run(sql, &[Type::Int])));
+        }
+        sent.push(Box::pin(async { self.execute("COMMIT").await.map(|()| Vec::new()) }));
+        let mut answers = together(sent).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        // The answers to BEGIN and COMMIT.
+        answers.pop();
+        Ok(answers.into_iter().skip(1).collect())
+    }
+
     /// Runs a statement that was built from conditions; it is not kept prepared.
     pub async fn run(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
         let params: Vec<_> = sql.params.iter().map(scalar).collect();

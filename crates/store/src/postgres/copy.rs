@@ -88,6 +88,14 @@ impl CopyTarget {
         self.number(&sql).await.map(drop)
     }
 
+    /// Sets the position up to which events have become deliveries.
+    pub async fn set_dispatched(&self, position: i64) -> Result<(), Error> {
+        let mut sql = Sql::new(Dialect::Postgres, "");
+        let position = sql.bind(Type::Int, Value::Int(position));
+        sql.text = format!("UPDATE webhook_dispatch SET position = {position} RETURNING 1::bigint");
+        self.number(&sql).await.map(drop)
+    }
+
     /// Commits, and lets the planner look at the rows.
     pub async fn commit(&self) -> Result<(), Error> {
         self.connection.execute("COMMIT").await.map_err(|error| failed(&error))?;

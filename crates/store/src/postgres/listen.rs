@@ -23,6 +23,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub struct Hints {
     jobs: AtomicBool,
+    deliveries: AtomicBool,
     log: AtomicBool,
     added: Notify,
 }
@@ -43,6 +44,7 @@ impl Hints {
     fn waiting(&self, topic: Topic) -> &AtomicBool {
         match topic {
             Topic::Jobs => &self.jobs,
+            Topic::Deliveries => &self.deliveries,
             Topic::Log => &self.log,
         }
     }

@@ -8,6 +8,7 @@ use super::target::Target;
 use crate::rows::{Dialect, Field, Type, Value};
 use crate::sql::Sql;
 use tenancy_core::Error;
+use tenancy_core::delivery::SLOTS;
 
 /// Tables that `serve` can only read and append to.
 const APPEND_ONLY: &str = "tenant_audit, platform_audit, log_batches, log_seals";
@@ -15,7 +16,7 @@ const APPEND_ONLY: &str = "tenant_audit, platform_audit, log_batches, log_seals"
 /// Tables that `serve` can change.
 const CHANGEABLE: &str = "organizations, organization_usage, tenants, tenant_labels, tenant_versions, \
     environments, environment_versions, holds, aliases, tenant_webhooks, platform_webhooks, tenant_jobs, audit_private, \
-    idempotency_records, api_keys, marks, data_keys";
+    idempotency_records, api_keys, marks, data_keys, webhook_dispatch, webhook_deliveries, webhook_lanes, webhook_attempts";
 
 /// Tables that only the owner writes, and functions that run as the owner.
 const OWNERS: &str = "schema_migrations, schema_lock, log_head, log_floor, log_epochs";
@@ -165,15 +166,18 @@ pub async fn warnings(target: &Target) -> Result<Vec<String>, Error> {
 /// others.
 fn rights(role: &str, partitions: &[String]) -> String {
     let role = quoted(role);
+    let parts: Vec<_> = (0..SLOTS).map(|slot| format!("webhook_attempts_{slot:02}")).collect();
+    let parts = parts.join(", ");
     let partitions: String = partitions.iter().map(|name| format!(", {}", quoted(name))).collect();
     format!(
-        "REVOKE ALL ON {APPEND_ONLY}, {CHANGEABLE}, {OWNERS}{partitions} FROM {role} CASCADE; \
+        "REVOKE ALL ON {APPEND_ONLY}, {CHANGEABLE}, {OWNERS}, {parts}{partitions} FROM {role} CASCADE; \
          REVOKE ALL ON FUNCTION {FUNCTIONS} FROM {role} CASCADE; \
          GRANT SELECT ON schema_migrations, log_floor, log_epochs TO {role}; \
          GRANT SELECT, INSERT ON {APPEND_ONLY} TO {role}; \
          GRANT SELECT, INSERT, UPDATE, DELETE ON {CHANGEABLE} TO {role}; \
          -- Locking the row of the head needs the right to update it. No statement updates it.\n\
          GRANT SELECT, UPDATE ON log_head TO {role}; \
+         GRANT SELECT, TRUNCATE ON {parts} TO {role}; \
          GRANT EXECUTE ON FUNCTION log_add_partition TO {role}"
     )
 }

@@ -31,6 +31,8 @@ pub struct Shared {
     /// Separate connection for heartbeats and the clock, so that they never wait behind other upkeep, which may wait
     /// for a lock.
     heartbeats: Slot,
+    /// Separate connection for upkeep in transactions of several statements.
+    transactions: Slot,
 }
 
 type Slot = AsyncMutex<Option<Arc<Connection>>>;
@@ -66,6 +68,7 @@ impl Shared {
             turns: Semaphore::new(MAX_LISTS_AT_ONCE),
             upkeep: Slot::default(),
             heartbeats: Slot::default(),
+            transactions: Slot::default(),
         }
     }
 
@@ -95,6 +98,23 @@ impl Shared {
         self.run(&self.upkeep, sql, types).await
     }
 
+    /// Runs upkeep statements in one transaction, which travel together. Each returns numbers.
+    pub async fn write_all(&self, statements: &[Sql]) -> Result<Vec<Vec<Vec<Value>>>, Error> {
+        let connection = self.connection(&self.transactions).await?;
+        let done = answered(connection.run_all(statements)).await;
+        match done {
+            Some(Ok(rows)) if !connection.is_unconfirmed() => Ok(rows),
+            failure => {
+                // The connection may be in a transaction that has failed.
+                let mut slot = self.transactions.lock().await;
+                if slot.as_ref().is_some_and(|now| Arc::ptr_eq(now, &connection)) {
+                    *slot = None;
+                }
+                Err(failure.and_then(Result::err).map_or(Error::Unavailable, |error| failed(&error)))
+            }
+        }
+    }
+
     /// Runs a heartbeat once. Without an answer `within` this time, it gives the heartbeat and its connection up. The
     /// general limit for a connection is longer than a lease.
     pub async fn beat(&self, sql: &Sql, types: &[Type], within: Duration) -> Result<Vec<Vec<Value>>, Error> {
@@ -116,7 +136,7 @@ impl Shared {
 
     /// Closes the connections. Later queries open them again.
     pub async fn close(&self) {
-        for slot in self.slots.iter().chain(&self.lists).chain([&self.upkeep, &self.heartbeats]) {
+        for slot in self.slots.iter().chain(&self.lists).chain([&self.upkeep, &self.heartbeats, &self.transactions]) {
             slot.lock().await.take();
         }
     }

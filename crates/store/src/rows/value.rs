@@ -183,6 +183,7 @@ known!(
     tenancy_core::ids::AuditId,
     tenancy_core::ids::JobId,
     tenancy_core::ids::WebhookId,
+    tenancy_core::ids::DeliveryId,
     tenancy_core::ids::KeyId,
     tenancy_core::ids::HoldId,
     tenancy_core::ids::CorrelationId,
@@ -217,5 +218,7 @@ word!(
     tenancy_core::action::Action,
     tenancy_core::event::EventType,
     tenancy_core::apikey::Role,
+    tenancy_core::delivery::DeliveryState,
+    tenancy_core::delivery::AttemptOutcome,
     tenancy_core::webhook::Format,
 );

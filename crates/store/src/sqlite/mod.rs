@@ -130,6 +130,15 @@ impl Sqlite {
         self.upkeep.run(move |connection| connection::rows(connection, &sql.text, &sql.params, &types)).await
     }
 
+    /// Runs upkeep statements in one transaction. Each returns numbers.
+    pub async fn write_all(&self, statements: Vec<Sql>) -> Result<Vec<Vec<Vec<Value>>>, Error> {
+        let all = move |connection: &rusqlite::Connection| {
+            let one = |sql: &Sql| connection::rows(connection, &sql.text, &sql.params, &[Type::Int]);
+            statements.iter().map(one).collect::<rusqlite::Result<Vec<_>>>()
+        };
+        self.upkeep.run(all).await
+    }
+
     /// Same as [`Sqlite::write`], but runs before all waiting work and does not wait for the disk.
     pub async fn write_first(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
         self.upkeep.run_first(move |connection| connection::rows(connection, &sql.text, &sql.params, &types)).await

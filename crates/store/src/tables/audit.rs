@@ -204,6 +204,26 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Returns the events with these ids, with their private data if they are still kept. Those that expired are missing.
+    ///
+    /// # Errors
+    /// Same as [`Store::tenants`].
+    pub async fn logged_events(&self, ids: &[AuditId]) -> Result<Vec<LoggedEvent>, Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut sql = Sql::new(self.dialect(), "");
+        let bound: Vec<_> = ids.iter().map(|id| sql.bind(Type::Text, id.put())).collect();
+        let which = format!("WHERE l.audit_id IN ({})", bound.join(", "));
+        let [tenants, platform] = [false, true].map(|platform| log_select(self.dialect(), platform));
+        sql.text = format!("{tenants} {which} UNION ALL {platform} {which}");
+        let mut types: Vec<_> = TENANT_AUDIT.columns.iter().map(|column| column.ty).collect();
+        types.extend([Type::Text, Type::Json]);
+        Ok(events(self.rows(sql, types).await?).0)
+    }
+}
+
 /// Returns the position of a row of the log.
 pub(crate) fn position_of(row: &[Value]) -> Option<i64> {
     match row.get(TENANT_AUDIT.index("position")?)? {

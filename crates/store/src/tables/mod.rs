@@ -21,6 +21,10 @@ pub mod platform_webhooks;
 pub mod tenant_labels;
 pub mod tenant_versions;
 pub mod tenants;
+pub mod webhook_attempts;
+pub mod webhook_deliveries;
+pub mod webhook_dispatch;
+pub mod webhook_lanes;
 pub mod webhooks;
 
 /// Every table, in an order in which their rows can be inserted: no row refers to a later table. For copies of a
@@ -47,4 +51,8 @@ pub const TABLES: &[&crate::rows::Table] = &[
     log_batches::TABLE,
     log_epochs::TABLE,
     log_seals::TABLE,
+    webhook_dispatch::TABLE,
+    webhook_deliveries::TABLE,
+    webhook_lanes::TABLE,
+    webhook_attempts::TABLE,
 ];

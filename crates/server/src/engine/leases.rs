@@ -1,25 +1,31 @@
 //! The leases that this process holds.
 //!
-//! A lease is lost in two ways: another process has claimed the job or the job is no longer running, which a heartbeat
+//! A lease is lost in two ways: another process has claimed the row or nobody works on it any more, which a heartbeat
 //! reports; or the lease has ended as far as this process knows, since no heartbeat was answered in time. In both cases
-//! work on the job stops here before another process can take the job over.
+//! work on the row stops here before another process can take it over.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tenancy_core::ids::JobId;
-use tenancy_core::job::Job;
-use tenancy_store::upkeep::Lease;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// Leases by job, each with its epoch and the time until which it holds.
-#[derive(Default)]
-pub(super) struct Leases {
-    held: Mutex<HashMap<JobId, (i64, watch::Sender<Instant>)>>,
+/// Lease of a row: its key and the number of the lease.
+pub type Lease<K> = (K, i64);
+
+/// Leases by key, each with its number and the time until which it holds.
+pub struct Leases<K> {
+    held: Mutex<HashMap<K, (i64, watch::Sender<Instant>)>>,
 }
 
-/// View of a job's lease for the code that runs the job.
-pub(super) struct LeaseWatch {
+impl<K> Default for Leases<K> {
+    fn default() -> Self {
+        Self { held: Mutex::default() }
+    }
+}
+
+/// View of a lease for the code that works on its row.
+pub struct LeaseWatch {
     /// Closed when the lease is lost.
     until: watch::Receiver<Instant>,
 }
@@ -38,17 +44,17 @@ impl LeaseWatch {
     }
 }
 
-impl Leases {
-    /// Stores the lease of a claimed job. A former lease of the same job in this process is lost, since otherwise two
-    /// tasks would run the job at the same time.
-    pub fn hold(&self, job: &Job, until: Instant) -> LeaseWatch {
+impl<K: Clone + Eq + Hash> Leases<K> {
+    /// Stores the lease of a claimed row. A former lease of the same row in this process is lost, since otherwise two
+    /// tasks would work on it at the same time.
+    pub fn hold(&self, (key, epoch): Lease<K>, until: Instant) -> LeaseWatch {
         let (sender, receiver) = watch::channel(until);
-        self.held().insert(job.job_id.clone(), (job.lease_epoch, sender));
+        self.held().insert(key, (epoch, sender));
         LeaseWatch { until: receiver }
     }
 
     /// Removes a lease that was released, if it has this epoch.
-    pub fn drop(&self, lease: &Lease) {
+    pub fn drop(&self, lease: &Lease<K>) {
         let mut held = self.held();
         if held.get(&lease.0).is_some_and(|(epoch, _)| *epoch == lease.1) {
             held.remove(&lease.0);
@@ -56,12 +62,12 @@ impl Leases {
     }
 
     /// Returns all leases.
-    pub fn all(&self) -> Vec<Lease> {
-        self.held().iter().map(|(job, (epoch, _))| (job.clone(), *epoch)).collect()
+    pub fn all(&self) -> Vec<Lease<K>> {
+        self.held().iter().map(|(key, (epoch, _))| (key.clone(), *epoch)).collect()
     }
 
-    /// Extends those of the `asked` leases that are still `held`, and notifies the jobs of the others.
-    pub fn keep(&self, asked: &[Lease], held: &[Lease], until: Instant) {
+    /// Extends those of the `asked` leases that are still `held`, and notifies the work on the others.
+    pub fn keep(&self, asked: &[Lease<K>], held: &[Lease<K>], until: Instant) {
         let mut mine = self.held();
         for lease in asked {
             let Some((_, prolong)) = mine.get(&lease.0).filter(|(epoch, _)| *epoch == lease.1) else { continue };
@@ -73,7 +79,7 @@ impl Leases {
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<JobId, (i64, watch::Sender<Instant>)>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<K, (i64, watch::Sender<Instant>)>> {
         // After a panic the map is still valid: each operation changes one entry as a whole.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,51 +90,24 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
     use std::time::Duration;
-    use tenancy_core::Timestamp;
-    use tenancy_core::action::Action;
-    use tenancy_core::ids::{CorrelationId, TenantId};
-    use tenancy_core::job::JobState;
+    use tenancy_core::ids::JobId;
 
     const LEASE: Duration = Duration::from_secs(3600);
-
-    fn job(lease_epoch: i64) -> Job {
-        Job {
-            job_id: JobId::known("job_1"),
-            tenant_id: TenantId::known("acme-eu"),
-            action: Action::Create,
-            state: JobState::Running,
-            progress: 0.0,
-            logs: String::new(),
-            steps: Vec::new(),
-            waiting_for: None,
-            due_at: Timestamp::UNIX_EPOCH,
-            attempt: 1,
-            lease_holder: None,
-            lease_epoch,
-            error_code: None,
-            error: None,
-            correlation_id: CorrelationId::known("c"),
-            requested_by: String::new(),
-            created_at: Timestamp::UNIX_EPOCH,
-            updated_at: Timestamp::UNIX_EPOCH,
-            finished_at: None,
-        }
-    }
 
     fn is_lost(hold: &LeaseWatch) -> bool {
         hold.lost().now_or_never().is_some()
     }
 
-    fn lease(epoch: i64) -> Lease {
+    fn lease(epoch: i64) -> Lease<JobId> {
         (JobId::known("job_1"), epoch)
     }
 
     #[tokio::test]
     async fn must_end_the_former_lease_when_the_same_process_claims_a_job_again() {
         let (leases, until) = (Leases::default(), Instant::now() + LEASE);
-        let first = leases.hold(&job(1), until);
+        let first = leases.hold(lease(1), until);
         assert!(!is_lost(&first));
-        let second = leases.hold(&job(2), until);
+        let second = leases.hold(lease(2), until);
         assert_eq!((is_lost(&first), is_lost(&second)), (true, false));
         leases.drop(&lease(1));
         assert!(!is_lost(&second), "what the first one gives up is not the second one's");
@@ -137,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn must_notify_jobs_whose_leases_are_lost_and_no_others() {
         let (leases, until) = (Leases::default(), Instant::now() + LEASE);
-        let hold = leases.hold(&job(2), until);
+        let hold = leases.hold(lease(2), until);
         leases.keep(&[lease(1)], &[], until);
         leases.keep(&[lease(2)], &[lease(2)], until);
         assert!(!is_lost(&hold));
@@ -149,7 +128,7 @@ mod tests {
     #[tokio::test]
     async fn must_lose_a_lease_at_its_end_without_a_notification() {
         let (leases, others, soon) = (Leases::default(), Leases::default(), Instant::now() + Duration::from_millis(1));
-        let (prolonged, over) = (leases.hold(&job(1), soon), others.hold(&job(1), soon));
+        let (prolonged, over) = (leases.hold(lease(1), soon), others.hold(lease(1), soon));
         leases.keep(&[lease(1)], &[lease(1)], soon + LEASE);
         over.lost().await;
         assert!(!is_lost(&prolonged));

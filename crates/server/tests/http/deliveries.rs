@@ -1,0 +1,156 @@
+//! Deliveries: what happens to a tenant reaches a real receiver, on both databases.
+
+use crate::house::{House, On, on_both};
+use crate::receiver::Receiver;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tenancy_core::delivery::{AttemptOutcome, Delivery, DeliveryState};
+use tenancy_core::ids::WebhookId;
+use tenancy_store::page::{DeliveryFilter, Page};
+
+on_both!(
+    a_change_must_reach_the_webhooks_that_may_hear_of_it_once_each_and_signed,
+    a_delivery_that_fails_must_be_sent_again_with_the_same_id_until_it_is_accepted,
+    a_receiver_that_is_gone_must_be_disabled_at_once_and_get_what_is_new_after_it_is_enabled,
+    deliveries_must_go_with_their_webhook,
+);
+
+async fn add(house: &House, path: &str, name: &str, receiver: &Receiver, more: Value) -> WebhookId {
+    let mut body = json!({"name": name, "url": receiver.url, "events": ["TENANCY_*"]});
+    body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    let made = house.post(path, &body).await.ok(201);
+    house.deliver().await;
+    WebhookId::known(made.body["webhook_id"].as_str().expect("an id"))
+}
+
+async fn rename(house: &House, tenant: &str, name: &str) {
+    let path = format!("/v1/tenants/{tenant}");
+    house.send("PATCH", &path, &[("if-match", "*")], json!({"display_name": name})).await.ok(200);
+}
+
+async fn deliveries(house: &House, webhook: &WebhookId) -> Vec<Delivery> {
+    let (filter, page) = (DeliveryFilter::default(), Page::default());
+    house.server.tenancy.store.deliveries(webhook, &filter, &page).await.expect("listed").items
+}
+
+async fn a_change_must_reach_the_webhooks_that_may_hear_of_it_once_each_and_signed(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    house.post("/v1/organizations", json!({"organization_id": "other"})).await.ok(201);
+    let receivers =
+        [Receiver::start().await, Receiver::start().await, Receiver::start().await, Receiver::start().await];
+    let everything = json!({"events": ["*"]});
+    add(&house, "/v1/tenants/acme-eu/webhooks", "own", &receivers[0], json!({})).await;
+    add(&house, "/v1/organizations/acme/webhooks", "ours", &receivers[1], json!({})).await;
+    add(&house, "/v1/webhooks", "all", &receivers[2], json!({})).await;
+    add(&house, "/v1/organizations/other/webhooks", "others", &receivers[3], everything).await;
+    for receiver in &receivers {
+        assert_eq!(receiver.take().len(), 0, "nothing from before it was added");
+    }
+    rename(&house, "acme-eu", "Renamed").await;
+    house.deliver().await;
+    house.deliver().await;
+    let ids: Vec<_> = receivers[..3]
+        .iter()
+        .map(|receiver| {
+            let got = receiver.take();
+            assert_eq!(got.len(), 1, "{got:#?}");
+            assert_eq!(got[0].body["type"], "TENANCY_UPDATED");
+            assert_eq!(got[0].body["data"]["tenant_id"], "acme-eu");
+            assert!(got[0].header("webhook-signature").starts_with("v1,"), "{got:#?}");
+            (got[0].header("webhook-id").to_owned(), got[0].body["data"].clone())
+        })
+        .collect();
+    assert!(ids[0].0 != ids[1].0 && ids[1].0 != ids[2].0, "{ids:?}");
+    assert_eq!(receivers[3].take().len(), 0, "of another organization");
+    assert!(ids[0].1.get("private").is_none() && ids[2].1.get("private").is_some(), "{ids:#?}");
+    assert_eq!(ids[0].1["actor"], "platform");
+}
+
+async fn a_delivery_that_fails_must_be_sent_again_with_the_same_id_until_it_is_accepted(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let receiver = Receiver::start().await;
+    let webhook = add(&house, "/v1/tenants/acme-eu/webhooks", "own", &receiver, json!({})).await;
+    receiver.answer([(500, ""), (503, "300"), (301, "")]);
+    rename(&house, "acme-eu", "Renamed").await;
+    let store = &house.server.tenancy.store;
+    let mut ids = Vec::new();
+    for (minutes, is_sent) in [(0, true), (0, false), (1, true), (1, false), (5, true), (5, true), (60, false)] {
+        store.shift_clock(Duration::from_secs(60 * minutes));
+        house.deliver().await;
+        let got = receiver.take();
+        assert_eq!(got.len(), usize::from(is_sent), "after {minutes} more minutes: {got:?}");
+        ids.extend(got.iter().map(|got| got.header("webhook-id").to_owned()));
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    let sent = deliveries(&house, &webhook).await;
+    assert_eq!((sent.len(), sent[0].state, sent[0].attempts), (1, DeliveryState::Delivered, 4), "{sent:?}");
+    let attempts = store.delivery_attempts(&sent[0].delivery_id).await.expect("read");
+    let statuses: Vec<_> = attempts.iter().rev().map(|attempt| attempt.status).collect();
+    assert_eq!(statuses, [Some(500), Some(503), Some(301), Some(204)]);
+    assert_eq!(attempts[3].answer_start, "said by the receiver");
+    assert!(attempts[3].next_at.is_some() && attempts[0].next_at.is_none(), "{attempts:?}");
+    let asked = attempts[2].next_at.expect("a time").duration_since(attempts[2].started_at);
+    assert!((290..=310).contains(&asked.as_secs()), "the receiver asked for 300 seconds: {asked}");
+    assert!(store.resend(&webhook, &sent[0].delivery_id).await.expect("known"));
+    house.deliver().await;
+    assert_eq!(receiver.take()[0].header("webhook-id"), ids[0]);
+    let lane = store.lane(&webhook).await.expect("read").expect("there");
+    assert_eq!((lane.failures, lane.lease_holder, lane.due_at), (0, None, None));
+}
+
+async fn a_receiver_that_is_gone_must_be_disabled_at_once_and_get_what_is_new_after_it_is_enabled(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let receiver = Receiver::start().await;
+    for (path, name) in [("/v1/tenants/acme-eu/webhooks", "own"), ("/v1/webhooks", "all")] {
+        let webhook = add(&house, path, name, &receiver, json!({})).await;
+        receiver.answer([(410, "")]);
+        rename(&house, "acme-eu", name).await;
+        house.deliver().await;
+        assert_eq!(receiver.take().len(), 1);
+        let shown = house.get(&format!("{path}/{name}")).await.ok(200).body;
+        assert!(shown["disabled_at"].is_string() && shown["disabled_cause"] == "gone", "{shown:#}");
+        let told = house.events("event_type=WEBHOOK_DISABLED").await;
+        assert_eq!(told.last().expect("an event")["payload"]["webhook_id"], webhook.as_str());
+        rename(&house, "acme-eu", "not heard").await;
+        house.deliver().await;
+        assert_eq!(receiver.take().len(), 0);
+        let attempts = store_attempts(&house, &webhook).await;
+        assert_eq!(attempts, [AttemptOutcome::Gone]);
+        house.send("POST", &format!("{path}/{name}/enable"), &[("if-match", "*")], ()).await.ok(200);
+        house.deliver().await;
+        rename(&house, "acme-eu", "heard").await;
+        house.deliver().await;
+        assert_eq!(receiver.take().len(), 1, "{path}");
+        house.send("DELETE", &format!("{path}/{name}"), &[("if-match", "*")], ()).await.ok(204);
+    }
+}
+
+async fn store_attempts(house: &House, webhook: &WebhookId) -> Vec<AttemptOutcome> {
+    let mut outcomes = Vec::new();
+    for delivery in deliveries(house, webhook).await {
+        let attempts = house.server.tenancy.store.delivery_attempts(&delivery.delivery_id).await.expect("read");
+        outcomes.extend(attempts.iter().map(|attempt| attempt.outcome));
+    }
+    outcomes
+}
+
+async fn deliveries_must_go_with_their_webhook(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let receiver = Receiver::start().await;
+    let webhook = add(&house, "/v1/tenants/acme-eu/webhooks", "own", &receiver, json!({})).await;
+    rename(&house, "acme-eu", "Renamed").await;
+    house.deliver().await;
+    let sent = deliveries(&house, &webhook).await;
+    assert_eq!(sent.len(), 1);
+    house.send("DELETE", "/v1/tenants/acme-eu/webhooks/own", &[("if-match", "*")], ()).await.ok(204);
+    house.deliver().await;
+    let store = &house.server.tenancy.store;
+    assert_eq!(deliveries(&house, &webhook).await, []);
+    assert_eq!(store.delivery_attempts(&sent[0].delivery_id).await.expect("read"), []);
+    assert_eq!(store.lane(&webhook).await.expect("read"), None);
+}

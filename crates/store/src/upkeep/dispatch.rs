@@ -1,0 +1,268 @@
+//! Upkeep of the dispatcher, which makes deliveries of events. The position up to which it has done so is written in the
+//! transaction of the deliveries, so that a crash at any time neither loses an event nor makes a delivery twice.
+
+use super::{MAX_CLOCK_OFFSET, after};
+use crate::Store;
+use crate::list::corrupt;
+use crate::many_rows::{Named, bind_rows};
+use crate::rows::{Corrupt, Dialect, Field, Record, Type, Value, take};
+use crate::sql::Sql;
+use crate::tables::webhook_deliveries;
+use crate::topics::Topic;
+use serde_json::Value as Json;
+use std::time::Duration;
+use tenancy_core::delivery::Delivery;
+use tenancy_core::event::EventType;
+use tenancy_core::ids::{AuditId, OrganizationId, TenantId, WebhookId};
+use tenancy_core::json::Object;
+use tenancy_core::{Error, Timestamp};
+
+/// The right of one process to make deliveries, until a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DispatchLease {
+    /// Number of the lease.
+    pub epoch: i64,
+    /// Position up to which events have become deliveries.
+    pub position: i64,
+}
+
+/// What the dispatcher needs of an event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventHead {
+    /// Log position.
+    pub position: i64,
+    /// Id of the event.
+    pub audit_id: AuditId,
+    /// Tenant of the event; `None` for events outside tenants.
+    pub tenant_id: Option<TenantId>,
+    /// Organization of the tenant.
+    pub organization_id: Option<OrganizationId>,
+    /// Type of the event.
+    pub event_type: EventType,
+    /// Payload of events about webhooks.
+    pub payload: Option<Object>,
+}
+
+/// A change of a webhook in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wake {
+    /// The webhook.
+    pub webhook_id: WebhookId,
+    /// Whether it is due now, whatever failed before.
+    pub now: bool,
+}
+
+/// What a part of the log becomes. It is written as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dispatched {
+    /// Deliveries to make. Those that exist stay as they are.
+    pub deliveries: Vec<Delivery>,
+    /// Webhooks that receive events from a position on, because the log says there that they were added.
+    pub begun: Vec<(WebhookId, i64)>,
+    /// Lanes that have something to do.
+    pub wakes: Vec<Wake>,
+}
+
+const HEAD: [Type; 6] = [Type::Int, Type::Text, Type::Text, Type::Text, Type::Text, Type::Json];
+
+impl Store {
+    /// Takes or extends the lease of the dispatcher. `None` while another process has it.
+    ///
+    /// # Errors
+    /// Same as [`Store::claim`].
+    pub async fn lease_dispatch(&self, holder: &str, lease: Duration) -> Result<Option<DispatchLease>, Error> {
+        let now = self.now();
+        let mut sql = Sql::new(self.dialect(), "");
+        let holder = sql.bind(Type::Text, Value::Text(holder.to_owned()));
+        let until = sql.bind(Type::Time, Value::Time(after(now, lease)));
+        let time = sql.bind(Type::Time, Value::Time(now));
+        // After the clock was set back, the end of a lease may lie further in the future than any lease does.
+        let latest = sql.bind(Type::Time, Value::Time(after(now, 2 * lease + MAX_CLOCK_OFFSET)));
+        sql.text = format!(
+            "UPDATE webhook_dispatch SET lease_until = {until}, lease_holder = {holder}, \
+             lease_epoch = lease_epoch + CASE WHEN lease_holder = {holder} THEN 0 ELSE 1 END \
+             WHERE lease_holder IS NULL OR lease_holder = {holder} OR lease_until <= {time} OR lease_until > {latest} \
+             RETURNING lease_epoch, position"
+        );
+        let Some(row) = self.write(sql, vec![Type::Int, Type::Int]).await?.pop() else { return Ok(None) };
+        let mut values = row.into_iter();
+        let mut number = |column| take::<i64>(&mut values, "webhook_dispatch", column).map_err(corrupt);
+        Ok(Some(DispatchLease { epoch: number("lease_epoch")?, position: number("position")? }))
+    }
+
+    /// Gives the lease of the dispatcher back.
+    ///
+    /// # Errors
+    /// Same as [`Store::claim`].
+    pub async fn release_dispatch(&self, epoch: i64) -> Result<(), Error> {
+        let mut sql = Sql::new(self.dialect(), "");
+        let epoch = sql.bind(Type::Int, Value::Int(epoch));
+        sql.text = format!(
+            "UPDATE webhook_dispatch SET lease_holder = NULL, lease_until = NULL, lease_epoch = lease_epoch + 1 \
+             WHERE lease_epoch = {epoch} RETURNING 1"
+        );
+        self.write(sql, vec![Type::Int]).await.map(drop)
+    }
+
+    /// Returns the next events after a position, in order, up to `limit`; and the position up to which all of them were
+    /// read.
+    ///
+    /// # Errors
+    /// Same as [`Store::tenants`].
+    pub async fn event_heads(&self, after: i64, limit: usize) -> Result<(Vec<EventHead>, i64), Error> {
+        // Read first: every event up to the newest position is committed.
+        let newest = self.newest_position().await?;
+        if newest <= after {
+            return Ok((Vec::new(), after));
+        }
+        let sql = heads_sql(self.dialect(), after, newest, limit);
+        let rows = self.rows(sql, HEAD.to_vec()).await?;
+        let is_all = rows.len() < limit;
+        let heads = rows.into_iter().map(head).collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
+        let last = if is_all { newest } else { heads.last().map_or(newest, |head| head.position) };
+        Ok((heads, last))
+    }
+
+    async fn newest_position(&self) -> Result<i64, Error> {
+        let text = "SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1";
+        let row = self.rows(Sql::new(self.dialect(), text), vec![Type::Int]).await?.pop();
+        row.into_iter().flatten().next().map(i64::take).transpose().map_err(corrupt).map(Option::unwrap_or_default)
+    }
+
+    /// Writes what the events up to a position become, and the position, as a whole. Returns `false` if the lease is
+    /// lost; nothing is written then.
+    ///
+    /// # Errors
+    /// Same as [`Store::claim`].
+    pub async fn dispatch(&self, epoch: i64, position: i64, made: &Dispatched) -> Result<bool, Error> {
+        let dialect = self.dialect();
+        let mut statements = vec![moved(dialect, epoch, position)];
+        if !made.begun.is_empty() {
+            statements.push(begun(dialect, epoch, "tenant_webhooks", &made.begun));
+            statements.push(begun(dialect, epoch, "platform_webhooks", &made.begun));
+        }
+        if !made.deliveries.is_empty() {
+            statements.push(inserted(dialect, epoch, &made.deliveries));
+        }
+        if !made.wakes.is_empty() {
+            statements.push(woken(dialect, Some(epoch), self.now(), &made.wakes));
+        }
+        let is_held = self.write_all(statements).await?.first().is_some_and(|rows| !rows.is_empty());
+        if is_held && !made.wakes.is_empty() {
+            self.tell(Topic::Deliveries);
+        }
+        Ok(is_held)
+    }
+}
+
+/// Reads both tables of the log.
+fn heads_sql(dialect: Dialect, after: i64, newest: i64, limit: usize) -> Sql {
+    let mut sql = Sql::new(dialect, "");
+    let [after, newest] = [after, newest].map(|position| sql.bind(Type::Int, Value::Int(position)));
+    let limit = sql.bind(Type::Int, Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)));
+    let text = if dialect == Dialect::Sqlite { "" } else { "::text" };
+    let about = format!("CASE WHEN l.event_type = 'WEBHOOK_UPDATED' THEN l.payload{text} END AS payload");
+    let range = format!("l.position > {after} AND l.position <= {newest}");
+    sql.text = format!(
+        "SELECT * FROM (SELECT l.position, l.audit_id, l.tenant_id, t.organization_id, l.event_type, {about} \
+         FROM tenant_audit l LEFT JOIN tenants t ON t.tenant_id = l.tenant_id WHERE {range} \
+         UNION ALL SELECT l.position, l.audit_id, NULL, NULL, l.event_type, {about} FROM platform_audit l WHERE {range}) \
+         AS heads ORDER BY position LIMIT {limit}"
+    );
+    sql
+}
+
+fn head(row: Vec<Value>) -> Result<EventHead, Corrupt> {
+    let mut values = row.into_iter();
+    let values = &mut values;
+    Ok(EventHead {
+        position: take(values, "tenant_audit", "position")?,
+        audit_id: take(values, "tenant_audit", "audit_id")?,
+        tenant_id: take(values, "tenant_audit", "tenant_id")?,
+        organization_id: take(values, "tenants", "organization_id")?,
+        event_type: take(values, "tenant_audit", "event_type")?,
+        payload: take::<Option<Object>>(values, "tenant_audit", "payload")?,
+    })
+}
+
+impl EventHead {
+    /// Returns the webhook that the event is about, and what happened to it.
+    pub fn webhook(&self) -> Option<(WebhookId, &str)> {
+        let payload = self.payload.as_ref()?;
+        let text = |name: &str| payload.get(name).and_then(Json::as_str);
+        Some((WebhookId::known(text("webhook_id")?), text("change")?))
+    }
+}
+
+/// Moves the position, if the lease is held.
+fn moved(dialect: Dialect, epoch: i64, position: i64) -> Sql {
+    let mut sql = Sql::new(dialect, "");
+    let [epoch, position] = [epoch, position].map(|number| sql.bind(Type::Int, Value::Int(number)));
+    sql.text = format!("UPDATE webhook_dispatch SET position = {position} WHERE lease_epoch = {epoch} RETURNING 1");
+    sql
+}
+
+/// The condition of the other statements: the row is locked by [`moved`], so it cannot change before the commit.
+fn held(sql: &mut Sql, epoch: i64) -> String {
+    let epoch = sql.bind(Type::Int, Value::Int(epoch));
+    format!("EXISTS (SELECT 1 FROM webhook_dispatch WHERE lease_epoch = {epoch})")
+}
+
+fn begun(dialect: Dialect, epoch: i64, table: &str, webhooks: &[(WebhookId, i64)]) -> Sql {
+    let mut sql = Sql::new(dialect, "");
+    let rows: Vec<_> = webhooks.iter().map(|(id, position)| vec![id.put(), Value::Int(*position)]).collect();
+    let from = bind_rows(&mut sql, &[("webhook_id", Type::Text), ("position", Type::Int)], &rows);
+    let held = held(&mut sql, epoch);
+    sql.text = format!(
+        "UPDATE {table} AS w SET from_position = u.position FROM {from} \
+         WHERE w.webhook_id = u.webhook_id AND w.from_position IS NULL AND {held} RETURNING 1"
+    );
+    sql
+}
+
+/// Columns of a delivery, for [`bind_rows`].
+pub(super) fn delivery_columns() -> Vec<Named> {
+    webhook_deliveries::TABLE.columns.iter().map(|column| (column.name, column.ty)).collect()
+}
+
+fn inserted(dialect: Dialect, epoch: i64, deliveries: &[Delivery]) -> Sql {
+    let mut sql = Sql::new(dialect, "");
+    let rows: Vec<_> = deliveries.iter().map(Record::values).collect();
+    let columns = delivery_columns();
+    let from = bind_rows(&mut sql, &columns, &rows);
+    let held = held(&mut sql, epoch);
+    let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
+    sql.text = format!(
+        "INSERT INTO webhook_deliveries ({}) SELECT u.{} FROM {from} WHERE {held} \
+         ON CONFLICT (delivery_id) DO NOTHING RETURNING 1",
+        names.join(", "),
+        names.join(", u.")
+    );
+    sql
+}
+
+/// Makes lanes due, if no process has them; a process that has one is told by the count of wakes. With `epoch`, only
+/// under that lease of the dispatcher.
+pub(super) fn woken(dialect: Dialect, epoch: Option<i64>, now: Timestamp, wakes: &[Wake]) -> Sql {
+    let mut sql = Sql::new(dialect, "");
+    let mut rows: Vec<(&WebhookId, bool)> = wakes.iter().map(|wake| (&wake.webhook_id, wake.now)).collect();
+    // Once each, and in the order in which all processes lock them.
+    rows.sort_by_key(|(id, now)| (*id, !now));
+    rows.dedup_by_key(|(id, _)| *id);
+    let rows: Vec<_> = rows.into_iter().map(|(id, now)| vec![id.put(), Value::Bool(now)]).collect();
+    let from = bind_rows(&mut sql, &[("webhook_id", Type::Text), ("now", Type::Bool)], &rows);
+    let held = epoch.map_or_else(|| "true".to_owned(), |epoch| held(&mut sql, epoch));
+    let now = sql.bind(Type::Time, Value::Time(now));
+    // A lane that fails is not due before its pause is over. `excluded.due_at` is empty if it is due whatever failed.
+    let greater = if dialect == Dialect::Sqlite { "max" } else { "greatest" };
+    sql.text = format!(
+        "INSERT INTO webhook_lanes AS l (webhook_id, due_at, wakes, lease_epoch, failures, warned, replay_undelivered, \
+         replay_paused) SELECT u.webhook_id, {now}, CASE WHEN u.now THEN 2 ELSE 1 END, 0, 0, 0, false, false \
+         FROM {from} WHERE {held} ORDER BY u.webhook_id \
+         ON CONFLICT (webhook_id) DO UPDATE SET wakes = l.wakes + excluded.wakes, \
+         due_at = CASE WHEN l.lease_holder IS NOT NULL THEN l.due_at \
+         WHEN excluded.wakes = 2 THEN excluded.due_at \
+         ELSE {greater}(coalesce(l.open_until, {now}), {now}) END RETURNING 1"
+    );
+    sql
+}
