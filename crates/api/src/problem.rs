@@ -10,7 +10,7 @@ use tenancy_core::{Error, Violation};
 use utoipa::ToSchema;
 
 /// Every `code` of a problem.
-pub const CODES: [&str; 42] = [
+pub const CODES: [&str; 43] = [
     "malformed",
     "invalid",
     "not_allowed_by_name",

@@ -286,29 +286,6 @@ impl Arguments {
     }
 }
 
-impl Key {
-    async fn run(self, before: &Reach) -> Result<Exit, Failure> {
-        match self {
-            Self::Create(given) => {
-                let (client, arguments) = given.open(before)?;
-                command::key::create(&client, arguments).await
-            }
-            Self::List(given) => {
-                let (client, arguments) = given.open(before)?;
-                command::key::list(&client, arguments).await
-            }
-            Self::Rotate(given) => {
-                let (client, arguments) = given.open(before)?;
-                command::key::rotate(&client, arguments).await
-            }
-            Self::Revoke(given) => {
-                let (client, arguments) = given.open(before)?;
-                command::key::revoke(&client, arguments).await
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

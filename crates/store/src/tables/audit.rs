@@ -220,7 +220,8 @@ impl Store {
         sql.text = format!("{tenants} {which} UNION ALL {platform} {which}");
         let mut types: Vec<_> = TENANT_AUDIT.columns.iter().map(|column| column.ty).collect();
         types.extend([Type::Text, Type::Json]);
-        Ok(events(self.rows(sql, types).await?).0)
+        let rows = self.rows(sql, types).await?;
+        Ok(self.read_events(rows).await?.0)
     }
 }
 
