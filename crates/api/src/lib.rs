@@ -6,6 +6,7 @@
 //! afterwards. A client ignores unknown fields and keeps unknown values of enumerations ([`word::Word`]).
 
 pub mod applied;
+pub mod delivery;
 pub mod document;
 pub mod environment;
 pub mod event;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use tenancy_core::action::Action;
 use tenancy_core::apikey::Role;
+use tenancy_core::delivery::{AttemptOutcome, DeliveryState};
 use tenancy_core::environment::IsolationLevel;
 use tenancy_core::event::EventType;
 use tenancy_core::job::{JobState, StepState};
@@ -34,7 +35,21 @@ macro_rules! closed {
     };
 }
 
-closed!(Action, Backoff, DesiredState, EventType, Format, IsolationLevel, JobState, LogFaultKind, Profile, Role, State);
+closed!(
+    Action,
+    AttemptOutcome,
+    Backoff,
+    DeliveryState,
+    DesiredState,
+    EventType,
+    Format,
+    IsolationLevel,
+    JobState,
+    LogFaultKind,
+    Profile,
+    Role,
+    State
+);
 
 impl ClosedList for StepState {
     fn words() -> &'static [(&'static str, Self)] {

@@ -11,8 +11,8 @@ mod replay;
 mod restored;
 
 pub use crate::tables::log_epochs::Epoch;
-pub use deliveries::{LaneLease, LaneReturn, Outcome, Recorded, ReplayRequest};
-pub use dispatch::{DispatchLease, Dispatched, EventHead, Wake};
+pub use deliveries::{LaneLease, LaneReturn, Outcome, Recorded};
+pub use dispatch::{DispatchLease, Dispatched, EventHead, Replay, Wake};
 pub use log::Expired;
 pub use restored::Restored;
 

@@ -16,6 +16,7 @@ pub mod refusals;
 pub mod register;
 pub mod step;
 pub mod webhook_failures;
+pub mod webhook_requests;
 pub mod webhooks;
 
 use crate::changes::Changes;

@@ -12,4 +12,4 @@ mod rendering;
 pub mod replay;
 pub mod sending;
 pub mod transport;
-mod visit;
+pub(crate) mod visit;
