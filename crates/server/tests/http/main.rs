@@ -35,6 +35,7 @@ mod representations;
 mod runner;
 mod scopes;
 mod serving;
+mod simulated_deliveries;
 mod tenants;
 mod tls;
 mod webhooks;
