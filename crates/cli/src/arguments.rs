@@ -106,6 +106,9 @@ enum Command {
     /// Create, list, rotate and revoke API keys
     #[command(subcommand)]
     Key(Key),
+    /// Create, list, rotate, enable, disable and delete webhooks
+    #[command(subcommand)]
+    Webhook(Webhook),
     /// Manage contexts: servers that the client knows by name
     #[command(subcommand)]
     Context(command::context::ContextCommand),
@@ -145,6 +148,60 @@ enum Key {
     Rotate(OnServer<command::key::Rotate>),
     /// Revoke a key
     Revoke(OnServer<command::key::Revoke>),
+}
+
+#[derive(Subcommand, Debug)]
+enum Webhook {
+    /// Create a webhook; its secret is shown once
+    Create(OnServer<command::webhook::create::Create>),
+    /// List the webhooks of a tenant, of an organization or of the platform
+    List(OnServer<command::webhook::list::List>),
+    /// Show a webhook in detail
+    Describe(OnServer<command::webhook::list::Describe>),
+    /// Give a webhook a new secret; requests are signed with the former ones, too, for a while
+    Rotate(OnServer<command::webhook::rotate::Rotate>),
+    /// Enable a webhook, also one that the server has disabled
+    Enable(OnServer<command::webhook::switch::Switch>),
+    /// Disable a webhook: it receives no events
+    Disable(OnServer<command::webhook::switch::Switch>),
+    /// Delete a webhook
+    Delete(OnServer<command::webhook::delete::Delete>),
+    /// Send a test message now, and show the request and the answer
+    Test(OnServer<command::webhook::test::Test>),
+    /// Show how deliveries go: the last success, the last failure, what waits
+    Status(OnServer<command::webhook::deliveries::Status>),
+    /// List the deliveries of a webhook, or show the attempts of one
+    Deliveries(OnServer<command::webhook::deliveries::Deliveries>),
+    /// Send a delivery again
+    Resend(OnServer<command::webhook::resend::Resend>),
+    /// Send the events since a time again, or pause or continue that
+    Replay(OnServer<command::webhook::replay::Replay>),
+}
+
+impl Webhook {
+    async fn run(self, before: &Reach) -> Result<Exit, Failure> {
+        use command::webhook::{create, delete, deliveries, list, replay, resend, rotate, switch, test};
+        macro_rules! with {
+            ($given:expr, $run:expr) => {{
+                let (client, arguments) = $given.open(before)?;
+                $run(&client, arguments).await
+            }};
+        }
+        match self {
+            Self::Create(given) => with!(given, create::run),
+            Self::List(given) => with!(given, list::run),
+            Self::Describe(given) => with!(given, list::describe),
+            Self::Rotate(given) => with!(given, rotate::run),
+            Self::Enable(given) => with!(given, switch::enable),
+            Self::Disable(given) => with!(given, switch::disable),
+            Self::Delete(given) => with!(given, delete::run),
+            Self::Test(given) => with!(given, test::run),
+            Self::Status(given) => with!(given, deliveries::status),
+            Self::Deliveries(given) => with!(given, deliveries::run),
+            Self::Resend(given) => with!(given, resend::run),
+            Self::Replay(given) => with!(given, replay::run),
+        }
+    }
 }
 
 /// Passes the client and the arguments to the module of the command.
@@ -217,6 +274,7 @@ impl Arguments {
                 let (client, arguments) = given.open(before)?;
                 command::key::revoke(&client, arguments).await
             }
+            Command::Webhook(given) => given.run(before).await,
             Command::Context(given) => command::context::run(given).await,
             Command::Example => command::example::run(),
             Command::Explain(given) => command::explain::run(given),

@@ -41,7 +41,7 @@ fn is_alias(text: &str) -> bool {
 }
 
 /// Splits the name of something that a tenant has, such as `acme-eu/job_1`, `acme-eu/main` or `github:acme/web/main`.
-fn part(text: &str) -> Option<(&str, &str)> {
+pub fn part(text: &str) -> Option<(&str, &str)> {
     let (tenant, part) = text.rsplit_once('/')?;
     (!part.is_empty() && (is_alias(text) || is_name(tenant))).then_some((tenant, part))
 }

@@ -33,6 +33,11 @@ const ORDER: &[&str] = &[
     "url",
     "events",
     "retry_policy",
+    "max_per_second",
+    "max_in_flight",
+    "timeout_seconds",
+    "format",
+    "enabled",
     "environments",
     "webhooks",
 ];

@@ -21,6 +21,7 @@ use crate::tenancy::Tenancy;
 use crate::undeclared;
 use crate::webhooks::deliverer::Deliverer;
 use crate::webhooks::dispatcher;
+use crate::webhooks::retention;
 use crate::webhooks::sending::Sender;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +58,9 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     if let Err(error) = tenancy.store.compare_clock_with_log().await {
         tracing::warn!(%error, "could not compare the clock with the audit log");
     }
+    // Nothing has set them before.
+    let _ = tenancy.url_policy.set(config.webhooks.policy());
+    let _ = tenancy.delivery_retention_days.set(config.webhooks.retention_days);
     let deliverer = deliverer(&tenancy, &metrics, &config.webhooks, &stop)?;
     let background = background(&tenancy, &metrics, (&config.jobs, &deliverer), drain, &stop, &tasks);
     tokio::spawn(stop_if_gone(Arc::clone(&tenancy), stop.clone()));
@@ -125,6 +129,7 @@ pub fn loops(jobs: &Jobs) -> Vec<Loop> {
         refusals::as_loop(),
         log_sealer::as_loop(),
         dispatcher::as_loop(),
+        retention::as_loop(),
     ];
     expiry::loops(every).into_iter().chain(others).collect()
 }

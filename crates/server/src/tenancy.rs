@@ -10,7 +10,8 @@ use crate::operations::apply::one_at_a_time::OneAtATime;
 use crate::refusals::Refusals;
 use crate::undeclared::Undeclared;
 use crate::webhooks::dispatcher::Dispatcher;
-use std::sync::Arc;
+use crate::webhooks::sending::Policy;
+use std::sync::{Arc, OnceLock};
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
 use tenancy_core::ids::CorrelationId;
@@ -46,6 +47,10 @@ pub struct Tenancy {
     pub undeclared: Undeclared,
     /// Makes deliveries of events.
     pub dispatcher: Dispatcher,
+    /// For how many days deliveries are kept. Unset in tools: nothing is removed then.
+    pub delivery_retention_days: OnceLock<u32>,
+    /// Addresses that webhooks may have. Unset in tools that send nothing: URLs are then checked for their form only.
+    pub url_policy: OnceLock<Policy>,
     /// The event feed.
     pub feed: Arc<Feed>,
     writes: TaskTracker,
@@ -84,6 +89,8 @@ impl Tenancy {
             applies: OneAtATime::default(),
             undeclared: Undeclared::default(),
             dispatcher: Dispatcher::default(),
+            delivery_retention_days: OnceLock::new(),
+            url_policy: OnceLock::new(),
             writes: TaskTracker::new(),
         })
     }

@@ -286,6 +286,12 @@ impl Page {
             ("url", w.webhook.url.to_string()),
             ("events", joined(&*w.webhook.events)),
             ("retries", pairs(&*w.webhook.retry_policy)),
+            ("per second", w.webhook.max_per_second.map(|most| most.to_string()).unwrap_or_default()),
+            ("in flight", w.webhook.max_in_flight.map(|most| most.to_string()).unwrap_or_default()),
+            ("timeout", w.webhook.timeout_seconds.map(|seconds| format!("{seconds}s")).unwrap_or_default()),
+            ("format", w.webhook.format.to_string()),
+            ("enabled", crate::command::webhook::standing(&w.webhook)),
+            ("created", self.ages(Some(w.webhook.created_at))),
         ]);
     }
 

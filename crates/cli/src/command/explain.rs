@@ -133,11 +133,24 @@ const FIELDS: &[(&str, &str, &str)] = &[
         "number",
         "Days that data is kept. Default and maximum: policies.retentionDays. If neither is set, data is kept indefinitely.",
     ),
-    ("tenant.webhooks", "list", "Webhooks by name. Stored only: no webhook is sent yet."),
+    ("tenant.webhooks", "list", "Webhooks by name. `tenancy webhook rotate` shows a new secret of one."),
     ("tenant.webhooks.name", "name", "Required. Unique in the tenant."),
     ("tenant.webhooks.url", "URL", "Required. URL that receives the events."),
     ("tenant.webhooks.events", "list", "Required. Event types, such as TENANCY_SUSPENDED or TENANCY_*."),
-    ("tenant.webhooks.retry_policy", "object", "backoff (exponential or fixed) and max_retries (0 to 100)."),
+    (
+        "tenant.webhooks.retry_policy",
+        "object",
+        "backoff (exponential or fixed), base_seconds, max_seconds, max_retries (0 to 100) and jitter (0 to 1).",
+    ),
+    (
+        "tenant.webhooks.max_per_second",
+        "integer",
+        "Maximum number of attempts per second, 1 to 1000. No limit by default.",
+    ),
+    ("tenant.webhooks.max_in_flight", "integer", "Maximum number of attempts at the same time, 1 to 64. Default: 8."),
+    ("tenant.webhooks.timeout_seconds", "integer", "Time limit of one attempt, 1 to 30. Default: 15."),
+    ("tenant.webhooks.format", "word", "standard (Standard Webhooks 1.0), the default, or cloudevents."),
+    ("tenant.webhooks.enabled", "true or false", "Whether the webhook receives events. Default: true."),
 ];
 
 /// Runs the command.

@@ -49,7 +49,17 @@ const FOLLOWS: &str = "region_follows_tenant";
 const REGION: &str = "region";
 const ENVIRONMENT: &[&str] = &["name", REGION, "isolation_level", "quotas", "retention_days"];
 /// Fields of a webhook in a manifest.
-const WEBHOOK: &[&str] = &["name", "url", "events", "retry_policy"];
+const WEBHOOK: &[&str] = &[
+    "name",
+    "url",
+    "events",
+    "retry_policy",
+    "max_per_second",
+    "max_in_flight",
+    "timeout_seconds",
+    "format",
+    "enabled",
+];
 
 /// Arguments of `export`.
 #[derive(Args, Debug)]

@@ -34,3 +34,4 @@ pub mod status;
 pub mod suspend;
 pub mod undelete;
 pub mod wait;
+pub mod webhook;

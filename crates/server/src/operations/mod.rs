@@ -155,6 +155,7 @@ impl Tenancy {
             let Ok(Decided { outcome, changes: Some(mut changes) }) = decided else {
                 return self.uncommitted(decided.map(|decided| decided.outcome), request, keyed).await;
             };
+            webhooks::urls::check(self, &changes)?;
             changes.guards.extend(request.caller.guard());
             if let Some(keyed) = keyed {
                 let answer = (keyed.answer)(self, &request.caller, &outcome);

@@ -16,6 +16,7 @@ on_both!(
     events_since_a_time_must_be_sent_again_with_the_same_ids_unless_that_is_paused,
     a_test_message_must_be_sent_now_and_the_whole_exchange_be_shown_without_secrets,
     a_webhook_that_only_fails_must_be_paused_warned_of_and_disabled_and_delay_no_other,
+    deliveries_and_attempts_must_be_removed_when_they_are_older_than_they_are_kept_for,
     a_crash_of_the_dispatcher_or_of_the_deliverer_must_lose_nothing_and_make_nothing_twice,
 );
 
@@ -170,7 +171,7 @@ async fn events_since_a_time_must_be_sent_again_with_the_same_ids_unless_that_is
     let house = House::new(on).await;
     house.furnish().await;
     let receiver = Receiver::start().await;
-    let webhook = add(&house, "/v1/tenants/acme-eu/webhooks", "own", &receiver, json!({})).await;
+    let webhook = add(&house, "/v1/tenants/acme-eu/webhooks", "own", &receiver, json!({"max_in_flight": 1})).await;
     let store = &house.server.tenancy.store;
     let mut sent = Vec::new();
     let mut since = Value::Null;
@@ -275,4 +276,24 @@ async fn a_crash_of_the_dispatcher_or_of_the_deliverer_must_lose_nothing_and_mak
     house.deliver().await;
     assert_eq!(receiver.take().len(), 1);
     assert_eq!(deliveries(&house, &webhook).await[0].state, DeliveryState::Delivered);
+}
+
+async fn deliveries_and_attempts_must_be_removed_when_they_are_older_than_they_are_kept_for(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let receiver = Receiver::start().await;
+    let webhook = add(&house, "/v1/tenants/acme-eu/webhooks", "own", &receiver, json!({})).await;
+    let tenancy = &house.server.tenancy;
+    tenancy.delivery_retention_days.set(30).expect("unset");
+    let stop = tokio_util::sync::CancellationToken::new();
+    rename(&house, "acme-eu", "Old").await;
+    house.deliver().await;
+    let old = deliveries(&house, &webhook).await.pop().expect("a delivery").delivery_id;
+    for (days, kept) in [(29, 1), (9, 0)] {
+        tenancy.store.shift_clock(Duration::from_secs(days * 24 * 3600));
+        tenancy_server::webhooks::retention::run_once(tenancy, &stop).await.expect("removed");
+        assert_eq!(deliveries(&house, &webhook).await.len(), kept, "{days}");
+        let attempts = tenancy.store.delivery_attempts(&old).await.expect("read").len();
+        assert_eq!(attempts, kept, "the week of the attempt is over, too");
+    }
 }

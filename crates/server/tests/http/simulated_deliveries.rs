@@ -100,11 +100,8 @@ async fn must_deliver_all_that_is_accepted_whatever_dies_and_repeat_only_what_wa
         let made = house.post("/v1/webhooks", &body).await.ok(201);
         webhooks.push(WebhookId::known(made.body["webhook_id"].as_str().expect("an id")));
     }
-    let receivers = Arc::new(Receivers {
-        random: Random(AtomicU64::new(seed)),
-        seen: Mutex::default(),
-        dies: Notify::new(),
-    });
+    let receivers =
+        Arc::new(Receivers { random: Random(AtomicU64::new(seed)), seen: Mutex::default(), dies: Notify::new() });
     let tenancy = &house.server.tenancy;
     let process = || {
         let transport: Arc<dyn Transport> = Arc::clone(&receivers) as _;

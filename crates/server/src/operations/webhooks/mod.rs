@@ -8,6 +8,7 @@ pub mod deliveries;
 mod entry;
 mod rotate;
 mod switch;
+pub mod urls;
 
 pub use change::{Change, Create, Remove};
 pub use rotate::Rotate;
