@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tenancy_core::delivery::{AttemptOutcome, Delivery, DeliveryState};
 use tenancy_core::ids::WebhookId;
+use tenancy_core::lane::Lane;
 use tenancy_store::page::{DeliveryFilter, Page};
+use tenancy_store::upkeep::Recorded;
 
 on_both!(
     a_change_must_reach_the_webhooks_that_may_hear_of_it_once_each_and_signed,
@@ -276,6 +278,13 @@ async fn a_crash_of_the_dispatcher_or_of_the_deliverer_must_lose_nothing_and_mak
     house.deliver().await;
     assert_eq!(receiver.take().len(), 1);
     assert_eq!(deliveries(&house, &webhook).await[0].state, DeliveryState::Delivered);
+    // What is recorded under a lease that is lost changes nothing, and the process is told.
+    let lane = tenancy.store.lane(&webhook).await.expect("read").expect("there");
+    let stale = Lane { lease_epoch: lane.lease_epoch - 1, failures: 99, ..lane.clone() };
+    let lease = (webhook.clone(), stale.lease_epoch);
+    let recorded = Recorded { outcomes: Vec::new(), lanes: vec![stale] };
+    assert_eq!(tenancy.store.record_outcomes(&recorded).await, Ok(vec![lease]));
+    assert_eq!(tenancy.store.lane(&webhook).await, Ok(Some(lane)));
 }
 
 async fn deliveries_and_attempts_must_be_removed_when_they_are_older_than_they_are_kept_for(on: On) {

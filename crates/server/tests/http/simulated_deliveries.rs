@@ -1,4 +1,4 @@
-//! A simulation of the whole schedule: thousands of deliveries over 80 hours, with receivers that fail, and processes that
+//! A simulation of the whole schedule: thousands of deliveries over 110 hours (ten tries with the longest pauses), with receivers that fail, and processes that
 //! die while they send. It is seeded: `TENANCY_SEED` repeats a run.
 
 use crate::house::{House, On};
@@ -110,7 +110,7 @@ async fn must_deliver_all_that_is_accepted_whatever_dies_and_repeat_only_what_wa
         (Dispatcher::default(), deliverer)
     };
     let (mut now, mut deaths) = (process(), 0);
-    let steps = 80 * 12;
+    let steps = 110 * 12;
     for step in 0..steps {
         // The events come in the first hours.
         for number in 0..(if step < 50 { EVENTS / 50 } else { 0 }) {

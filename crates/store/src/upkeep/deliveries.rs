@@ -149,25 +149,15 @@ impl Store {
     /// # Errors
     /// Same as [`Store::tenants`].
     pub async fn lane_wakes(&self, lanes: &[WebhookId]) -> Result<Vec<(WebhookId, i64)>, Error> {
-        if lanes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut sql = Sql::new(self.dialect(), "SELECT webhook_id, wakes FROM webhook_lanes");
-        sql.one_of("webhook_id", lanes);
-        let rows = self.rows(sql, vec![Type::Text, Type::Int]).await?;
-        let read = |row: Vec<Value>| {
-            let mut values = row.into_iter();
-            Ok((take(&mut values, "webhook_lanes", "webhook_id")?, take(&mut values, "webhook_lanes", "wakes")?))
-        };
-        rows.into_iter().map(read).collect::<Result<_, _>>().map_err(corrupt)
+        self.lane_numbers("wakes", lanes).await
     }
 
     /// Writes the results of attempts, those under leases that are still held. A delivery that no longer waits, because it
-    /// was delivered under another lease, stays as it is.
+    /// was delivered under another lease, stays as it is. Returns the leases that are lost.
     ///
     /// # Errors
     /// Same as [`Store::claim`].
-    pub async fn record_outcomes(&self, recorded: &Recorded) -> Result<(), Error> {
+    pub async fn record_outcomes(&self, recorded: &Recorded) -> Result<Vec<LaneLease>, Error> {
         let mut statements = Vec::new();
         if !recorded.lanes.is_empty() {
             statements.push(lanes_counted(self.dialect(), &recorded.lanes));
@@ -176,7 +166,35 @@ impl Store {
             statements.push(deliveries_attempted(self.dialect(), &recorded.outcomes));
             statements.push(attempts_inserted(self.dialect(), &recorded.outcomes));
         }
-        self.write_all(statements).await.map(drop)
+        let done = self.write_all(statements).await?;
+        if done.first().is_none_or(|held| held.len() == recorded.lanes.len()) {
+            return Ok(Vec::new());
+        }
+        let ours = |lane: &Lane| (lane.webhook_id.clone(), lane.lease_epoch);
+        let leases: Vec<_> = recorded.lanes.iter().map(ours).collect();
+        let ids: Vec<_> = leases.iter().map(|(id, _)| id.clone()).collect();
+        let held = self.lane_epochs(&ids).await?;
+        Ok(leases.into_iter().filter(|lease| !held.contains(lease)).collect())
+    }
+
+    /// Returns the numbers of the leases of lanes.
+    async fn lane_epochs(&self, lanes: &[WebhookId]) -> Result<Vec<LaneLease>, Error> {
+        self.lane_numbers("lease_epoch", lanes).await
+    }
+
+    /// Returns a number of each lane.
+    async fn lane_numbers(&self, column: &str, lanes: &[WebhookId]) -> Result<Vec<(WebhookId, i64)>, Error> {
+        if lanes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut sql = Sql::new(self.dialect(), format!("SELECT webhook_id, {column} FROM webhook_lanes"));
+        sql.one_of("webhook_id", lanes);
+        let rows = self.rows(sql, vec![Type::Text, Type::Int]).await?;
+        let read = |row: Vec<Value>| {
+            let mut values = row.into_iter();
+            Ok((take(&mut values, "webhook_lanes", "webhook_id")?, take(&mut values, "webhook_lanes", column)?))
+        };
+        rows.into_iter().map(read).collect::<Result<_, _>>().map_err(corrupt)
     }
 
     /// Removes up to [`MAX_REMOVED`] deliveries of a webhook that no longer exists, with their attempts; and the lane when
