@@ -151,6 +151,44 @@ impl EventType {
             }
             Self::EnvironmentProvisioned => &[("env_id", Text), ("name", Text), ("job_id", Text)],
             Self::EnvironmentDeleted => &[("env_id", Text), ("name", Text)],
+            Self::WebhookUpdated
+            | Self::WebhookFailing
+            | Self::WebhookDisabled
+            | Self::WebhookResend
+            | Self::WebhookReplay
+            | Self::WebhookTested => self.webhook_fields(),
+            Self::CreationRequested
+            | Self::ActivationRequested
+            | Self::SuspensionRequested
+            | Self::DeletionRequested
+            | Self::UndeletionRequested
+            | Self::PurgeRequested
+            | Self::TenancyUpdateRequested => &[("job_id", Text), ("cause", Text)],
+            Self::TenancyCreated
+            | Self::TenancyProvisioned
+            | Self::Activated
+            | Self::Suspended
+            | Self::Deleted
+            | Self::Undeleted
+            | Self::Purged => &[("job_id", Text), ("from", Text), ("to", Text)],
+            Self::JobFailed => {
+                &[("job_id", Text), ("action", Text), ("code", Text), ("step?", Text), ("attempt", Integer)]
+            }
+            Self::JobRetried => &[("job_id", Text), ("action", Text)],
+            Self::JobCancelled => &[("job_id", Text), ("action", Text), PRIVATE],
+            Self::KeyCreated => &[("key_id", Text), ("role", Text), ("scope?", Text), ("created_by?", Text), PRIVATE],
+            Self::KeyRotated => &[("key_id", Text), ("overlap_until?", Text)],
+            Self::KeyRevoked => &[("key_id", Text)],
+            Self::AccessRefused => REFUSED_CALLS,
+            Self::LogExpired => &[("before", Text)],
+            Self::LogRestored => &[("epoch", Integer), ("first_position", Integer)],
+        }
+    }
+
+    /// Returns the fields of an event about a webhook.
+    fn webhook_fields(self) -> &'static [Field] {
+        use FieldType::{Integer, Text};
+        match self {
             Self::WebhookUpdated => {
                 &[("webhook_id", Text), ("name", Text), ("change", Text), ("organization_id?", Text)]
             }
@@ -179,31 +217,7 @@ impl EventType {
             Self::WebhookDisabled => {
                 &[("webhook_id", Text), ("name", Text), ("cause", Text), ("organization_id?", Text)]
             }
-            Self::CreationRequested
-            | Self::ActivationRequested
-            | Self::SuspensionRequested
-            | Self::DeletionRequested
-            | Self::UndeletionRequested
-            | Self::PurgeRequested
-            | Self::TenancyUpdateRequested => &[("job_id", Text), ("cause", Text)],
-            Self::TenancyCreated
-            | Self::TenancyProvisioned
-            | Self::Activated
-            | Self::Suspended
-            | Self::Deleted
-            | Self::Undeleted
-            | Self::Purged => &[("job_id", Text), ("from", Text), ("to", Text)],
-            Self::JobFailed => {
-                &[("job_id", Text), ("action", Text), ("code", Text), ("step?", Text), ("attempt", Integer)]
-            }
-            Self::JobRetried => &[("job_id", Text), ("action", Text)],
-            Self::JobCancelled => &[("job_id", Text), ("action", Text), PRIVATE],
-            Self::KeyCreated => &[("key_id", Text), ("role", Text), ("scope?", Text), ("created_by?", Text), PRIVATE],
-            Self::KeyRotated => &[("key_id", Text), ("overlap_until?", Text)],
-            Self::KeyRevoked => &[("key_id", Text)],
-            Self::AccessRefused => REFUSED_CALLS,
-            Self::LogExpired => &[("before", Text)],
-            Self::LogRestored => &[("epoch", Integer), ("first_position", Integer)],
+            _ => &[],
         }
     }
 

@@ -50,7 +50,7 @@ impl LogTail {
     async fn of(rows: Vec<Vec<Value>>, after: i64, limit: usize, end: LogEnd) -> Result<Self, Error> {
         let bytes = rows.iter().map(|row| size(row)).sum();
         let is_end = rows.len() < limit && bytes < MAX_BYTES;
-        let last = rows.last().and_then(position_of).unwrap_or(after);
+        let last = rows.last().and_then(|row| position_of(row)).unwrap_or(after);
         let last = if is_end { last.max(end.newest) } else { last };
         let (events, unreadable) = converted(rows, events).await?;
         Ok(Self { events, unreadable, last, end, is_end, bytes })

@@ -9,6 +9,7 @@ mod leases;
 mod log;
 mod replay;
 mod restored;
+mod webhook_secrets;
 
 pub use crate::tables::log_epochs::Epoch;
 pub use deliveries::{LaneLease, LaneReturn, Outcome, Recorded};

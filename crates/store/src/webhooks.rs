@@ -1,15 +1,15 @@
 //! Reads of webhooks of all owners. Those of a tenant are also a part of its snapshot.
 
 use crate::Store;
-use crate::list::{corrupt, limit, place};
+use crate::list::{limit, place};
 use crate::page::{Listed, Page};
-use crate::rows::{Field, Table, Type, Value};
+use crate::rows::{Table, Type, Value};
 use crate::sql::Sql;
 use crate::tables::platform_webhooks::{self, PlatformWebhook};
 use crate::tables::webhooks;
 use tenancy_core::Error;
 use tenancy_core::ids::WebhookId;
-use tenancy_core::webhook::{Secret, Secrets, Webhook, WebhookOwner, secret_row};
+use tenancy_core::webhook::{Webhook, WebhookOwner};
 
 /// Maximum number of ids in one statement. SQLite limits the number of parameters.
 const MAX_IDS: usize = 500;
@@ -71,46 +71,6 @@ impl Store {
         Ok(found)
     }
 
-    /// Returns the secrets of a webhook. A webhook that has none yet gets its first one: it comes from a manifest, or from
-    /// an earlier release. A webhook that does not exist has none.
-    ///
-    /// # Errors
-    /// Same as [`Store::open_for`].
-    pub async fn webhook_secrets(&self, owner: &WebhookOwner, id: &WebhookId) -> Result<Secrets, Error> {
-        if let Some(secrets) = self.stored_secrets(owner, id).await? {
-            return Ok(secrets);
-        }
-        self.give_first_secret(owner, id).await?;
-        Ok(self.stored_secrets(owner, id).await?.unwrap_or_default())
-    }
-
-    async fn stored_secrets(&self, owner: &WebhookOwner, id: &WebhookId) -> Result<Option<Secrets>, Error> {
-        let mut sql = Sql::new(self.dialect(), format!("SELECT secret FROM {}", table(owner).name));
-        sql.and("webhook_id = {}", Some(id.clone()));
-        sql.and("tenant_id = {}", owner.tenant_id().cloned());
-        let row = self.rows(sql, vec![Type::Text]).await?.into_iter().flatten().next().unwrap_or(Value::Null);
-        let Some(sealed) = <Option<String> as Field>::take(row).map_err(corrupt)? else { return Ok(None) };
-        let text = self.open_for(owner.key_owner(), &secret_row(id), &sealed).await?;
-        Secrets::parse(&text).map(Some)
-    }
-
-    /// Writes a first secret, unless another process has written one.
-    async fn give_first_secret(&self, owner: &WebhookOwner, id: &WebhookId) -> Result<(), Error> {
-        let mut random = [0; 32];
-        getrandom::fill(&mut random)
-            .map_err(|error| Error::Internal(format!("the system's random number generator failed: {error}")))?;
-        let secrets = Secrets::new(Secret::from_bytes(&random, self.now()));
-        let sealed = self.seal_for(owner.key_owner(), &secret_row(id), &secrets.to_text()).await?;
-        let mut sql = Sql::new(self.dialect(), "");
-        let sealed = sql.bind(Type::Text, Value::Text(sealed));
-        let key = sql.bind(Type::Text, id.put());
-        sql.text = format!(
-            "UPDATE {} SET secret = {sealed} WHERE webhook_id = {key} AND secret IS NULL RETURNING webhook_id",
-            table(owner).name
-        );
-        self.write(sql, vec![Type::Text]).await.map(drop)
-    }
-
     /// Begins a query of the webhooks of an owner.
     fn of_owner(&self, owner: &WebhookOwner) -> Sql {
         let mut sql = Sql::new(self.dialect(), table(owner).select(self.dialect()));
@@ -130,7 +90,8 @@ impl Store {
     }
 }
 
-fn table(owner: &WebhookOwner) -> &'static Table {
+/// Returns the table with the webhooks of an owner.
+pub(crate) fn table(owner: &WebhookOwner) -> &'static Table {
     match owner {
         WebhookOwner::Tenant(_) => webhooks::TABLE,
         WebhookOwner::Platform | WebhookOwner::Organization(_) => platform_webhooks::TABLE,

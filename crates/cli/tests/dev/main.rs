@@ -10,3 +10,4 @@ mod manifests;
 mod second_shell;
 mod shell;
 mod start;
+mod webhooks;

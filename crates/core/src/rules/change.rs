@@ -2,7 +2,7 @@
 
 use super::change_builder::ChangeBuilder;
 use super::gates::gates;
-use super::{Decision, protections, redaction, webhooks};
+use super::{Decision, protections, redaction, webhook_rows};
 use crate::changes::{Guard, Write};
 use crate::decision_context::DecisionContext;
 use crate::declared::Declared;
@@ -204,7 +204,7 @@ fn aliases(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
 fn tenant_webhooks(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
     let before = std::mem::take(&mut builder.snapshot.webhooks);
     let event = |builder: &mut ChangeBuilder<'_>, webhook: &Webhook, change: &str| {
-        let event = webhooks::event(webhook, change, builder.context);
+        let event = webhook_rows::event(webhook, change, builder.context);
         builder.events.push(event);
     };
     for gone in before.iter().filter(|w| !manifest.webhooks.iter().any(|entry| entry.name == w.name)) {
@@ -215,13 +215,13 @@ fn tenant_webhooks(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
         let webhook = match before.iter().find(|w| w.name == entry.name) {
             Some(known) if &WebhookManifest::of(known) == entry => known.clone(),
             Some(known) => {
-                let webhook = webhooks::changed(known, entry, builder.context);
+                let webhook = webhook_rows::changed(known, entry, builder.context);
                 event(builder, &webhook, "changed");
                 builder.writes.push(Write::UpdateWebhook(webhook.clone()));
                 webhook
             }
             None => {
-                let webhook = webhooks::new(WebhookOwner::Tenant(builder.tenant_id()), entry, builder.context);
+                let webhook = webhook_rows::new(WebhookOwner::Tenant(builder.tenant_id()), entry, builder.context);
                 event(builder, &webhook, "added");
                 builder.writes.push(Write::InsertWebhook(webhook.clone()));
                 webhook

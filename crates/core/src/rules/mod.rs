@@ -17,6 +17,7 @@ pub mod register;
 pub mod step;
 pub mod webhook_failures;
 pub mod webhook_requests;
+mod webhook_rows;
 pub mod webhooks;
 
 use crate::changes::Changes;

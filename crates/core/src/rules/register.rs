@@ -1,7 +1,7 @@
 //! Registration: creates a tenant from a manifest, as a Draft with a queued `create` job.
 
 use super::change_builder::{changes, new_job};
-use super::{Decision, change, webhooks};
+use super::{Decision, change, webhook_rows};
 use crate::action::Action;
 use crate::changes::{Guard, Write};
 use crate::decision_context::DecisionContext;
@@ -46,7 +46,7 @@ pub fn register(
         writes.push(Write::InsertAlias(alias.clone(), snapshot.tenant.tenant_id.clone(), context.now));
     }
     for webhook in &snapshot.webhooks {
-        events.push(webhooks::event(webhook, "added", context));
+        events.push(webhook_rows::event(webhook, "added", context));
         writes.push(Write::InsertWebhook(webhook.clone()));
     }
     writes.push(Write::InsertJob(job.clone()));
@@ -85,7 +85,7 @@ fn draft(manifest: &Manifest, context: &mut DecisionContext) -> TenantSnapshot {
     let environments =
         environments.map(|entry| change::new_environment(&tenant_id, FIRST_VERSION, entry, context)).collect();
     let owner = WebhookOwner::Tenant(tenant_id.clone());
-    let webhooks = manifest.webhooks.iter().map(|entry| webhooks::new(owner.clone(), entry, context)).collect();
+    let webhooks = manifest.webhooks.iter().map(|entry| webhook_rows::new(owner.clone(), entry, context)).collect();
     let now = context.now;
     let tenant = Tenant {
         tenant_id,

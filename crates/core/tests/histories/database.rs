@@ -171,19 +171,7 @@ impl Database {
             Write::InsertAlias(alias, tenant, _) => insert(&mut self.aliases, alias.clone(), tenant.clone()),
             Write::DeleteAlias(alias) => remove(&mut self.aliases, alias),
             Write::InsertWebhook(row) => insert(&mut self.webhooks, row.webhook_id.clone(), row.clone()),
-            Write::UpdateWebhook(row) => {
-                let now = there(&mut self.webhooks, &row.webhook_id);
-                let kept = now.clone();
-                *now = Webhook {
-                    webhook_id: kept.webhook_id,
-                    owner: kept.owner,
-                    name: kept.name,
-                    disabled_at: kept.disabled_at,
-                    disabled_cause: kept.disabled_cause,
-                    created_at: kept.created_at,
-                    ..row.clone()
-                };
-            }
+            Write::UpdateWebhook(row) => webhook_columns(there(&mut self.webhooks, &row.webhook_id), row),
             Write::DeleteWebhook(id) => remove(&mut self.webhooks, id),
             Write::InsertJob(row) => insert(&mut self.jobs, row.job_id.clone(), row.clone()),
             Write::AdvanceJob(row) => progress_columns(there(&mut self.jobs, &row.job_id), row),
@@ -209,6 +197,20 @@ impl Database {
         }
         self.log.iter_mut().filter(|event| event.tenant_id.as_ref() == Some(id)).for_each(|event| event.private = None);
     }
+}
+
+/// What the manifest says of a webhook; everything else stays.
+fn webhook_columns(now: &mut Webhook, row: &Webhook) {
+    let kept = now.clone();
+    *now = Webhook {
+        webhook_id: kept.webhook_id,
+        owner: kept.owner,
+        name: kept.name,
+        disabled_at: kept.disabled_at,
+        disabled_cause: kept.disabled_cause,
+        created_at: kept.created_at,
+        ..row.clone()
+    };
 }
 
 fn is_delete(write: &Write) -> bool {

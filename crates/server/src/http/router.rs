@@ -29,7 +29,7 @@ pub fn all() -> Vec<Route> {
     let open = |methods| Route::new(Requirement::Nothing, methods);
     let key = |methods| Route::new(Requirement::Key, methods);
     let may = |operation, methods| Route::new(Requirement::Permission(operation), methods);
-    vec![
+    let mut routes = vec![
         open(routes!(docs::root)),
         open(routes!(docs::docs)),
         open(routes!(docs::openapi)),
@@ -77,6 +77,16 @@ pub fn all() -> Vec<Route> {
         may(ReadKeys, routes!(keys::get)),
         may(ManageKeys, routes!(keys::rotate)),
         may(ManageKeys, routes!(keys::revoke)),
+        may(Plan, routes!(apply::apply)),
+    ];
+    routes.extend(of_webhooks());
+    routes
+}
+
+/// Returns the routes of webhooks, for each kind of owner.
+fn of_webhooks() -> Vec<Route> {
+    let may = |operation, methods| Route::new(Requirement::Permission(operation), methods);
+    vec![
         may(ReadTenants, routes!(webhooks::tenant::list)),
         may(WriteTenants, routes!(webhooks::tenant::create)),
         may(ReadTenants, routes!(webhooks::tenant::get)),
@@ -122,7 +132,6 @@ pub fn all() -> Vec<Route> {
         may(WritePlatformWebhooks, routes!(webhooks::deliveries::platform::replay)),
         may(WritePlatformWebhooks, routes!(webhooks::deliveries::platform::test)),
         may(ReadPlatformWebhooks, routes!(webhooks::deliveries::platform::status)),
-        may(Plan, routes!(apply::apply)),
     ]
 }
 

@@ -182,7 +182,7 @@ impl Store {
         types.extend([Type::Text, Type::Json]);
         let (mut rows, more) = self.page(sql, types, page).await?;
         rows.truncate(limit(page));
-        let last = rows.last().and_then(position_of);
+        let last = rows.last().and_then(|row| position_of(row));
         let (items, unreadable) = converted(rows, events).await?;
         let next = match (more, filter.follow && !filter.newest_first) {
             (true, _) => last,
@@ -214,7 +214,7 @@ impl Store {
 }
 
 /// Returns the position of a row of the log.
-pub(crate) fn position_of(row: &Vec<Value>) -> Option<i64> {
+pub(crate) fn position_of(row: &[Value]) -> Option<i64> {
     match row.get(TENANT_AUDIT.index("position")?)? {
         Value::Int(number) => Some(*number),
         _ => None,

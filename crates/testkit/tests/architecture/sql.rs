@@ -41,6 +41,7 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("upkeep/answers.rs", "upkeep"),
     ("upkeep/log.rs", "upkeep"),
     ("upkeep/restored.rs", "upkeep"),
+    ("upkeep/webhook_secrets.rs", "upkeep"),
     ("copy.rs", "copy: to another database"),
     ("postgres/copy.rs", "copy: to another database"),
     ("sqlite/backup.rs", "copy: to another file"),

@@ -15,10 +15,10 @@ use tenancy_api::webhook::NewWebhook;
 
 const EXAMPLES: &str = "\
 Examples:
-  tenancy webhook create acme-eu/main --url https://hooks.acme.example/x --event 'TENANCY_*'
-  tenancy webhook create main --organization acme --url https://hooks.acme.example/x --event '*'
-  tenancy webhook create audit --platform --url https://siem.example/x --event '*' --format cloudevents
-  SECRET=$(tenancy webhook create acme-eu/main --url … --event '*' -o name)   prints only the secret";
+  tenancy webhook create acme-eu/main --endpoint https://hooks.acme.example/x --event 'TENANCY_*'
+  tenancy webhook create main --organization acme --endpoint https://hooks.acme.example/x --event '*'
+  tenancy webhook create audit --platform --endpoint https://siem.example/x --event '*' --format cloudevents
+  SECRET=$(tenancy webhook create acme-eu/main --endpoint … --event '*' -o name)   prints only the secret";
 
 /// Arguments of `webhook create`.
 #[derive(Args, Debug)]
@@ -29,9 +29,9 @@ pub struct Create {
     name: String,
     #[command(flatten)]
     owner: Owner,
-    /// URL that receives the events
-    #[arg(long)]
-    url: String,
+    /// URL that receives the events. (--url names the server.)
+    #[arg(long, value_name = "URL")]
+    endpoint: String,
     /// Event types, such as TENANCY_SUSPENDED or 'TENANCY_*'; can be repeated
     #[arg(long = "event", value_name = "TYPE", required = true, value_delimiter = ',')]
     events: Vec<String>,
@@ -113,7 +113,7 @@ pub async fn run(client: &Client, given: Create) -> Result<Exit, Failure> {
     });
     let webhook = WebhookManifest {
         name: name.to_owned(),
-        url: given.url.clone(),
+        url: given.endpoint.clone(),
         events: given.events.clone(),
         retry_policy: given.retry_policy(),
         max_per_second: given.max_per_second,
@@ -126,7 +126,7 @@ pub async fn run(client: &Client, given: Create) -> Result<Exit, Failure> {
     let made = client.v1(Method::POST, &list).json(&body).receive::<NewWebhook<'static>>().await;
     let flags = [
         ("/name", "WEBHOOK"),
-        ("/url", "--url"),
+        ("/url", "--endpoint"),
         ("/events", "--event"),
         ("/retry_policy/base_seconds", "--base-seconds"),
         ("/retry_policy/max_seconds", "--max-seconds"),

@@ -95,7 +95,7 @@ async fn next(
     now: Timestamp,
 ) -> Result<String, Error> {
     let secrets = tenancy.store.webhook_secrets(&webhook.owner, &webhook.webhook_id).await?;
-    sealed(tenancy, webhook, &secrets.rotate(new, overlap, now)?).await
+    sealed(tenancy, webhook, &secrets.rotate(new, overlap, now).map_err(Error::NotNow)?).await
 }
 
 /// Makes a secret.
