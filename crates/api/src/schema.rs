@@ -57,6 +57,8 @@ enumerations! {
     IsolationLevel, words::<tenancy_core::environment::IsolationLevel>(),
         "Isolation of an environment from other tenants.";
     JobState, words::<tenancy_core::job::JobState>(), "State of a job.";
+    DeliveryState, words::<tenancy_core::delivery::DeliveryState>(), "State of a delivery.";
+    AttemptOutcome, words::<tenancy_core::delivery::AttemptOutcome>(), "Result of an attempt to send a delivery.";
     StepState, words::<tenancy_core::job::StepState>(), "State of a step of a job.";
     Action, words::<tenancy_core::action::Action>(), "Lifecycle action that a job carries out.";
     EventType, words::<tenancy_core::event::EventType>(), "Type of an audit event.";

@@ -5,6 +5,7 @@ use std::fmt;
 use tenancy_core::access::AccessLevel;
 use tenancy_core::action::Action;
 use tenancy_core::apikey::Role;
+use tenancy_core::delivery::{AttemptOutcome, DeliveryState};
 use tenancy_core::environment::IsolationLevel;
 use tenancy_core::event::EventType;
 use tenancy_core::job::{JobState, StepState};
@@ -36,7 +37,20 @@ macro_rules! closed {
 }
 
 closed!(
-    AccessLevel, Action, Backoff, DesiredState, EventType, Format, IsolationLevel, JobState, LogFaultKind, Profile, Role, State,
+    AccessLevel,
+    Action,
+    AttemptOutcome,
+    Backoff,
+    DeliveryState,
+    DesiredState,
+    EventType,
+    Format,
+    IsolationLevel,
+    JobState,
+    LogFaultKind,
+    Profile,
+    Role,
+    State,
 );
 
 impl ClosedList for StepState {

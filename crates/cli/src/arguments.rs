@@ -195,11 +195,21 @@ enum Webhook {
     Disable(OnServer<command::webhook::switch::Switch>),
     /// Delete a webhook
     Delete(OnServer<command::webhook::delete::Delete>),
+    /// Send a test message now, and show the request and the answer
+    Test(OnServer<command::webhook::test::Test>),
+    /// Show how deliveries go: the last success, the last failure, what waits
+    Status(OnServer<command::webhook::deliveries::Status>),
+    /// List the deliveries of a webhook, or show the attempts of one
+    Deliveries(OnServer<command::webhook::deliveries::Deliveries>),
+    /// Send a delivery again
+    Resend(OnServer<command::webhook::resend::Resend>),
+    /// Send the events since a time again, or pause or continue that
+    Replay(OnServer<command::webhook::replay::Replay>),
 }
 
 impl Webhook {
     async fn run(self, before: &Reach) -> Result<Exit, Failure> {
-        use command::webhook::{create, delete, list, rotate, switch};
+        use command::webhook::{create, delete, deliveries, list, replay, resend, rotate, switch, test};
         macro_rules! with {
             ($given:expr, $run:expr) => {{
                 let (client, arguments) = $given.open(before)?;
@@ -214,6 +224,11 @@ impl Webhook {
             Self::Enable(given) => with!(given, switch::enable),
             Self::Disable(given) => with!(given, switch::disable),
             Self::Delete(given) => with!(given, delete::run),
+            Self::Test(given) => with!(given, test::run),
+            Self::Status(given) => with!(given, deliveries::status),
+            Self::Deliveries(given) => with!(given, deliveries::run),
+            Self::Resend(given) => with!(given, resend::run),
+            Self::Replay(given) => with!(given, replay::run),
         }
     }
 }

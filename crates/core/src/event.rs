@@ -50,6 +50,12 @@ words!(
         WebhookFailing = "WEBHOOK_FAILING",
         /// The server disabled a webhook.
         WebhookDisabled = "WEBHOOK_DISABLED",
+        /// A caller asked for a delivery to be sent again. The server sends it when it reads this event.
+        WebhookResend = "WEBHOOK_RESEND_REQUESTED",
+        /// A caller asked for events to be sent again, or paused or continued that.
+        WebhookReplay = "WEBHOOK_REPLAY_REQUESTED",
+        /// A caller sent a test message to a webhook.
+        WebhookTested = "WEBHOOK_TESTED",
         /// A hold was placed, or its reason or end changed.
         HoldPlaced = "TENANCY_HOLD_PLACED",
         /// A hold was released.
@@ -145,15 +151,12 @@ impl EventType {
             }
             Self::EnvironmentProvisioned => &[("env_id", Text), ("name", Text), ("job_id", Text)],
             Self::EnvironmentDeleted => &[("env_id", Text), ("name", Text)],
-            Self::WebhookUpdated => {
-                &[("webhook_id", Text), ("name", Text), ("change", Text), ("organization_id?", Text)]
-            }
-            Self::WebhookFailing => {
-                &[("webhook_id", Text), ("name", Text), ("percent", Integer), ("organization_id?", Text)]
-            }
-            Self::WebhookDisabled => {
-                &[("webhook_id", Text), ("name", Text), ("cause", Text), ("organization_id?", Text)]
-            }
+            Self::WebhookUpdated
+            | Self::WebhookFailing
+            | Self::WebhookDisabled
+            | Self::WebhookResend
+            | Self::WebhookReplay
+            | Self::WebhookTested => self.webhook_fields(),
             Self::CreationRequested
             | Self::ActivationRequested
             | Self::SuspensionRequested
@@ -179,6 +182,42 @@ impl EventType {
             Self::AccessRefused => REFUSED_CALLS,
             Self::LogExpired => &[("before", Text)],
             Self::LogRestored => &[("epoch", Integer), ("first_position", Integer)],
+        }
+    }
+
+    /// Returns the fields of an event about a webhook.
+    fn webhook_fields(self) -> &'static [Field] {
+        use FieldType::{Integer, Text};
+        match self {
+            Self::WebhookUpdated => {
+                &[("webhook_id", Text), ("name", Text), ("change", Text), ("organization_id?", Text)]
+            }
+            Self::WebhookResend => {
+                &[("webhook_id", Text), ("name", Text), ("delivery_id", Text), ("organization_id?", Text)]
+            }
+            Self::WebhookReplay => &[
+                ("webhook_id", Text),
+                ("name", Text),
+                ("change", Text),
+                ("since?", Text),
+                ("which?", Text),
+                ("organization_id?", Text),
+            ],
+            Self::WebhookTested => &[
+                ("webhook_id", Text),
+                ("name", Text),
+                ("outcome", Text),
+                ("status?", Integer),
+                ("error?", Text),
+                ("organization_id?", Text),
+            ],
+            Self::WebhookFailing => {
+                &[("webhook_id", Text), ("name", Text), ("percent", Integer), ("organization_id?", Text)]
+            }
+            Self::WebhookDisabled => {
+                &[("webhook_id", Text), ("name", Text), ("cause", Text), ("organization_id?", Text)]
+            }
+            _ => &[],
         }
     }
 

@@ -22,6 +22,7 @@ use crate::tenancy::Tenancy;
 use crate::undeclared;
 use crate::webhooks::deliverer::Deliverer;
 use crate::webhooks::dispatcher;
+use crate::webhooks::retention;
 use crate::webhooks::sending::Sender;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,13 +43,7 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     let certificate =
         config.tls().map_err(|error| broken(error.0))?.map(Certificate::read).transpose().map_err(broken)?;
     let tls = certificate.as_ref().map(Certificate::acceptor).transpose().map_err(broken)?;
-    let metrics_listener = match config.metrics_address().map_err(|error| broken(error.0))? {
-        None => None,
-        Some(address) => {
-            let refused = |error| broken(format!("cannot serve metrics on {address}: {error}"));
-            Some(TcpListener::bind(address).await.map_err(refused)?)
-        }
-    };
+    let metrics_listener = metrics_listener(&config).await?;
     let tenancy = Tenancy::new(store, config.declared);
     tenancy.feed.set_max_buffer_bytes(config.events.max_buffer_bytes);
     tenancy.feed.stop_with(stop.clone());
@@ -102,6 +97,13 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     if tenancy.store.is_gone() { Err(Error::DatabaseGone) } else { Ok(()) }
 }
 
+/// Opens the address on which metrics are served, if there is one.
+async fn metrics_listener(config: &Config) -> Result<Option<TcpListener>, Error> {
+    let Some(address) = config.metrics_address().map_err(|error| Error::Internal(error.0))? else { return Ok(None) };
+    let refused = |error| Error::Internal(format!("cannot serve metrics on {address}: {error}"));
+    TcpListener::bind(address).await.map(Some).map_err(refused)
+}
+
 /// How often the server checks that its SQLite file is still there, also if nothing is written.
 const FILE_CHECK_EVERY: Duration = Duration::from_millis(500);
 
@@ -126,6 +128,7 @@ pub fn loops(jobs: &Jobs) -> Vec<Loop> {
         refusals::as_loop(),
         log_sealer::as_loop(),
         dispatcher::as_loop(),
+        retention::as_loop(),
     ];
     expiry::loops(every).into_iter().chain(others).chain(private_data::loops()).collect()
 }
@@ -162,6 +165,9 @@ fn deliverer(
     webhooks: &Webhooks,
     stop: &CancellationToken,
 ) -> Result<Arc<Deliverer>, Error> {
+    // Nothing has set them before.
+    let _ = tenancy.url_policy.set(webhooks.policy());
+    let _ = tenancy.delivery_retention_days.set(webhooks.retention_days);
     let sender = Arc::new(Sender::new(webhooks.policy())?);
     let (tenancy, metrics) = (Arc::clone(tenancy), Arc::clone(metrics));
     Ok(Deliverer::new(tenancy, sender, metrics, webhooks.clone(), stop.clone()))

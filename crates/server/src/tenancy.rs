@@ -45,10 +45,12 @@ pub struct Tenancy {
     pub applies: OneAtATime,
     /// Names in use that are not declared.
     pub undeclared: Undeclared,
-    /// Addresses that webhooks may have. Unset in tools that send nothing: URLs are then checked for their form only.
-    pub url_policy: OnceLock<Policy>,
     /// Makes deliveries of events.
     pub dispatcher: Dispatcher,
+    /// For how many days deliveries are kept. Unset in tools: nothing is removed then.
+    pub delivery_retention_days: OnceLock<u32>,
+    /// Addresses that webhooks may have. Unset in tools that send nothing: URLs are then checked for their form only.
+    pub url_policy: OnceLock<Policy>,
     /// The event feed.
     pub feed: Arc<Feed>,
     writes: TaskTracker,
@@ -86,8 +88,9 @@ impl Tenancy {
             contention: Contention::default(),
             applies: OneAtATime::default(),
             undeclared: Undeclared::default(),
-            url_policy: OnceLock::new(),
             dispatcher: Dispatcher::default(),
+            delivery_retention_days: OnceLock::new(),
+            url_policy: OnceLock::new(),
             writes: TaskTracker::new(),
         })
     }

@@ -15,8 +15,9 @@ mod redaction;
 pub mod refusals;
 pub mod register;
 pub mod step;
-mod webhook_rows;
 pub mod webhook_failures;
+pub mod webhook_requests;
+mod webhook_rows;
 pub mod webhooks;
 
 use crate::changes::Changes;

@@ -66,6 +66,11 @@ impl Deliverer {
         self.settings.send
     }
 
+    /// Returns for how many days deliveries are kept.
+    pub fn retention_days(&self) -> u32 {
+        self.settings.retention_days
+    }
+
     /// Sends deliveries until `stop` is cancelled. Requests in progress then have `drain` to end.
     pub async fn run(self: Arc<Self>, drain: Duration) {
         self.lingers.store(true, Ordering::Relaxed);

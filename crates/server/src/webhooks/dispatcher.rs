@@ -8,9 +8,10 @@ use crate::tenancy::Tenancy;
 use futures_util::FutureExt;
 use jiff::SignedDuration;
 use std::time::Duration;
+use tenancy_core::ids::WebhookId;
 use tenancy_core::{Error, Timestamp};
 use tenancy_store::Topic;
-use tenancy_store::upkeep::{Dispatched, EventHead};
+use tenancy_store::upkeep::{Dispatched, EventHead, Replay};
 use tokio::sync::Mutex;
 
 /// Maximum number of events that become deliveries in one transaction.
@@ -126,13 +127,33 @@ impl Dispatcher {
         let subscribers = Subscribers::new(tenancy.store.subscribers(&tenants, &organizations).await?);
         let (mut some, mut last) = (events, last);
         loop {
-            let made = dispatched(some, &subscribers, tenancy.now());
+            let mut made = dispatched(some, &subscribers, tenancy.now());
+            for (id, replay) in &mut made.replays {
+                if let Replay::Begin { after, to, .. } = replay {
+                    *after = replayed_after(tenancy, some, id, *to).await?;
+                }
+            }
             if made.deliveries.len() <= MAX_DELIVERIES || some.len() == 1 {
                 return Ok((made, last));
             }
             some = &some[..some.len() / 2];
             last = some.last().map_or(last, |event| event.position);
         }
+    }
+}
+
+/// Returns the position after which the replay begins that the event at a position asks for.
+async fn replayed_after(
+    tenancy: &Tenancy,
+    events: &[EventHead],
+    webhook: &WebhookId,
+    position: i64,
+) -> Result<i64, Error> {
+    let asks = |event: &&EventHead| event.position == position && event.webhook().as_ref() == Some(webhook);
+    let since = events.iter().find(asks).and_then(|event| event.text("since")?.parse().ok());
+    match since {
+        Some(since) => tenancy.store.position_before(since).await,
+        None => Ok(position),
     }
 }
 

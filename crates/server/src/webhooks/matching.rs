@@ -5,10 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 use tenancy_core::Timestamp;
 use tenancy_core::delivery::{Delivery, DeliveryState, delivery_id};
 use tenancy_core::event::EventType;
-use tenancy_core::ids::{OrganizationId, TenantId, WebhookId};
+use tenancy_core::ids::{DeliveryId, OrganizationId, TenantId, WebhookId};
+use tenancy_core::rules::webhook_requests::{ReplayChange, Which};
 use tenancy_core::webhook::{Webhook, WebhookOwner};
 use tenancy_store::endpoints::Subscriber;
-use tenancy_store::upkeep::{Dispatched, EventHead, Wake};
+use tenancy_store::upkeep::{Dispatched, EventHead, Replay, Wake};
 
 /// Word of a change that adds a webhook.
 const ADDED: &str = "added";
@@ -52,14 +53,11 @@ pub fn dispatched(events: &[EventHead], subscribers: &Subscribers, now: Timestam
     let mut made = Dispatched::default();
     let mut added: HashMap<WebhookId, i64> = HashMap::new();
     for event in events {
-        if event.event_type == EventType::WebhookUpdated
-            && let Some((id, change)) = event.webhook()
-        {
-            if change == ADDED {
+        if let Some(id) = event.webhook() {
+            if event.event_type == EventType::WebhookUpdated && event.text("change") == Some(ADDED) {
                 added.insert(id, event.position);
             } else {
-                // It may be enabled again, or have another URL; or it is gone, and its deliveries with it.
-                made.wakes.push(Wake { webhook_id: id, now: true });
+                about(event, id, &mut made);
             }
         }
         for subscriber in subscribers.readers(event) {
@@ -76,6 +74,38 @@ pub fn dispatched(events: &[EventHead], subscribers: &Subscribers, now: Timestam
     made.wakes.extend(woken.into_iter().map(|webhook_id| Wake { webhook_id, now: false }));
     made.begun = added.into_iter().collect();
     made
+}
+
+/// Does what an event about a webhook asks for.
+fn about(event: &EventHead, id: WebhookId, made: &mut Dispatched) {
+    let wake = Wake { webhook_id: id.clone(), now: true };
+    match event.event_type {
+        // It may be enabled again, or have another URL; or it is gone, and its deliveries with it.
+        EventType::WebhookUpdated => made.wakes.push(wake),
+        EventType::WebhookResend => {
+            if let Some(delivery) = event.text("delivery_id") {
+                made.resends.push((id, DeliveryId::known(delivery)));
+                made.wakes.push(wake);
+            }
+        }
+        EventType::WebhookReplay => {
+            let replay = match event.text("change").and_then(ReplayChange::parse) {
+                Some(ReplayChange::Paused) => Replay::Pause,
+                Some(ReplayChange::Continued) => Replay::Continue,
+                Some(ReplayChange::Begun) => Replay::Begin {
+                    // The dispatcher looks the position up.
+                    after: event.position,
+                    to: event.position,
+                    only_undelivered: event.text("which") == Some(Which::Undelivered.as_str()),
+                },
+                None => return,
+            };
+            // The lane must exist.
+            made.wakes.push(Wake { now: false, ..wake });
+            made.replays.push((id, replay));
+        }
+        _ => {}
+    }
 }
 
 /// Returns a new delivery, due now.

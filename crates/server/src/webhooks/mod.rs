@@ -10,6 +10,7 @@ mod matching;
 mod recorder;
 mod rendering;
 pub mod replay;
+pub mod retention;
 pub mod sending;
 pub mod transport;
-mod visit;
+pub(crate) mod visit;

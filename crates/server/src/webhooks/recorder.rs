@@ -32,7 +32,7 @@ impl Recorder {
     /// Writes a result, and resolves when it is committed.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]: the delivery is then sent again.
+    /// [`Error::Unavailable`], also if the lease is lost: the delivery is then sent again, by the process that has the lease.
     pub async fn record(&self, tenancy: &Arc<Tenancy>, outcome: Outcome, lane: Lane) -> Result<(), Error> {
         let (told, mut done) = oneshot::channel();
         self.waiting().push(Waiting { outcome, lane, told });
@@ -59,6 +59,7 @@ async fn commit(tenancy: &Tenancy, batch: Vec<Waiting>) -> Result<(), Error> {
     let mut recorded = Recorded::default();
     let mut told = Vec::with_capacity(batch.len());
     for waiting in batch {
+        let lease = (waiting.lane.webhook_id.clone(), waiting.lane.lease_epoch);
         recorded.outcomes.push(waiting.outcome);
         // The last state of each lane.
         let ours = |lane: &&mut Lane| {
@@ -68,7 +69,7 @@ async fn commit(tenancy: &Tenancy, batch: Vec<Waiting>) -> Result<(), Error> {
             Some(lane) => *lane = waiting.lane,
             None => recorded.lanes.push(waiting.lane),
         }
-        told.push(waiting.told);
+        told.push((waiting.told, lease));
     }
     let mut tries = 0;
     let done = loop {
@@ -81,9 +82,15 @@ async fn commit(tenancy: &Tenancy, batch: Vec<Waiting>) -> Result<(), Error> {
             done => break done,
         }
     };
-    for told in told {
+    for (told, lease) in told {
+        let done = match &done {
+            // Not written. To go on would send it again and again.
+            Ok(lost) if lost.contains(&lease) => Err(Error::Unavailable),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.clone()),
+        };
         // A webhook whose lease is lost no longer waits.
-        let _ = told.send(done.clone());
+        let _ = told.send(done);
     }
     Ok(())
 }

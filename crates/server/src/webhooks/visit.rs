@@ -160,7 +160,7 @@ impl Deliverer {
     }
 
     /// Sends a message once. Returns when it was sent.
-    pub(super) async fn attempt(&self, endpoint: &Endpoint, message: Option<&Message>) -> (Timestamp, Attempt) {
+    async fn attempt(&self, endpoint: &Endpoint, message: Option<&Message>) -> (Timestamp, Attempt) {
         let _permit = self.requests.acquire().await;
         let now = self.engine.tenancy.now();
         let Some(message) = message else { return (now, expired()) };
@@ -351,7 +351,7 @@ async fn changed(woken: &mut watch::Receiver<i64>) {
 }
 
 /// Sends a message to a webhook once.
-pub(super) async fn exchange(deliverer: &Deliverer, endpoint: &Endpoint, message: &Message, now: Timestamp) -> Attempt {
+pub(crate) async fn exchange(deliverer: &Deliverer, endpoint: &Endpoint, message: &Message, now: Timestamp) -> Attempt {
     let webhook = &endpoint.webhook;
     let secrets: Vec<Secret> = endpoint.secrets.live(now).cloned().collect();
     let target = Target {

@@ -93,6 +93,7 @@ async fn every_loop_must_be_shown_with_how_it_went() {
         "refusals",
         "log-seals",
         "webhook-dispatch",
+        "webhook-retention",
         "data-keys",
         "plain-rows",
         "jobs",

@@ -6,13 +6,20 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tenancy_core::delivery::{AttemptOutcome, Delivery, DeliveryState};
 use tenancy_core::ids::WebhookId;
+use tenancy_core::lane::Lane;
 use tenancy_store::page::{DeliveryFilter, Page};
+use tenancy_store::upkeep::Recorded;
 
 on_both!(
     a_change_must_reach_the_webhooks_that_may_hear_of_it_once_each_and_signed,
     a_delivery_that_fails_must_be_sent_again_with_the_same_id_until_it_is_accepted,
     a_receiver_that_is_gone_must_be_disabled_at_once_and_get_what_is_new_after_it_is_enabled,
     deliveries_must_go_with_their_webhook,
+    events_since_a_time_must_be_sent_again_with_the_same_ids_unless_that_is_paused,
+    a_test_message_must_be_sent_now_and_the_whole_exchange_be_shown_without_secrets,
+    a_webhook_that_only_fails_must_be_paused_warned_of_and_disabled_and_delay_no_other,
+    deliveries_and_attempts_must_be_removed_when_they_are_older_than_they_are_kept_for,
+    a_crash_of_the_dispatcher_or_of_the_deliverer_must_lose_nothing_and_make_nothing_twice,
 );
 
 async fn add(house: &House, path: &str, name: &str, receiver: &Receiver, more: Value) -> WebhookId {
@@ -94,9 +101,16 @@ async fn a_delivery_that_fails_must_be_sent_again_with_the_same_id_until_it_is_a
     assert!(attempts[3].next_at.is_some() && attempts[0].next_at.is_none(), "{attempts:?}");
     let asked = attempts[2].next_at.expect("a time").duration_since(attempts[2].started_at);
     assert!((290..=310).contains(&asked.as_secs()), "the receiver asked for 300 seconds: {asked}");
-    assert!(store.resend(&webhook, &sent[0].delivery_id).await.expect("known"));
+    let path = format!("/v1/tenants/acme-eu/webhooks/own/deliveries/{}", sent[0].delivery_id);
+    house.post(&format!("{path}/resend"), ()).await.ok(202);
     house.deliver().await;
     assert_eq!(receiver.take()[0].header("webhook-id"), ids[0]);
+    let shown = house.get(&path).await.ok(200).body;
+    assert_eq!((&shown["attempts"], shown["log"].as_array().map(Vec::len)), (&json!(5), Some(5)), "{shown:#}");
+    let listed = house.get("/v1/tenants/acme-eu/webhooks/own/deliveries?state=delivered").await.ok(200).body;
+    assert_eq!(listed["items"][0]["delivery_id"], ids[0]);
+    let none = house.get("/v1/tenants/acme-eu/webhooks/own/deliveries?state=waiting,failed").await.ok(200).body;
+    assert_eq!(none["items"], json!([]));
     let lane = store.lane(&webhook).await.expect("read").expect("there");
     assert_eq!((lane.failures, lane.lease_holder, lane.due_at), (0, None, None));
 }
@@ -153,4 +167,142 @@ async fn deliveries_must_go_with_their_webhook(on: On) {
     assert_eq!(deliveries(&house, &webhook).await, []);
     assert_eq!(store.delivery_attempts(&sent[0].delivery_id).await.expect("read"), []);
     assert_eq!(store.lane(&webhook).await.expect("read"), None);
+}
+
+async fn events_since_a_time_must_be_sent_again_with_the_same_ids_unless_that_is_paused(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let receiver = Receiver::start().await;
+    let webhook = add(&house, "/v1/tenants/acme-eu/webhooks", "own", &receiver, json!({"max_in_flight": 1})).await;
+    let store = &house.server.tenancy.store;
+    let mut sent = Vec::new();
+    let mut since = Value::Null;
+    for hour in 0..4 {
+        store.shift_clock(Duration::from_secs(3600));
+        if hour == 2 {
+            since = json!(store.now());
+        }
+        rename(&house, "acme-eu", &format!("Name {hour}")).await;
+        house.deliver().await;
+        sent.extend(receiver.take().iter().map(|got| got.header("webhook-id").to_owned()));
+    }
+    assert_eq!(sent.len(), 4);
+    let path = "/v1/tenants/acme-eu/webhooks/own/replay";
+    for bad in [json!({}), json!({"since": since, "paused": true}), json!({"since": "2020-01-01T00:00:00Z"})] {
+        house.post(path, &bad).await.ok(422);
+    }
+    house.post(path, json!({"paused": true})).await.ok(409);
+    let again = async |body: Value| {
+        house.post(path, &body).await.ok(202);
+        house.replay().await;
+        receiver.take().iter().map(|got| got.header("webhook-id").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(again(json!({"since": since})).await, sent[2..]);
+    assert_eq!(again(json!({"since": since, "only_undelivered": true})).await, Vec::<String>::new());
+    // It was asked for and is paused before the server has come to it.
+    house.post(path, json!({"since": since})).await.ok(202);
+    let tenancy = &house.server.tenancy;
+    tenancy.dispatcher.run_once(tenancy).await.expect("dispatched");
+    assert_eq!(again(json!({"paused": true})).await, Vec::<String>::new());
+    let status = house.get("/v1/tenants/acme-eu/webhooks/own/status").await.ok(200).body;
+    assert_eq!(status["replay"]["paused"], true, "{status:#}");
+    assert_eq!(again(json!({"paused": false})).await, sent[2..]);
+    let lane = store.lane(&webhook).await.expect("read").expect("there");
+    assert_eq!((lane.replay_position, lane.replay_to), (None, None));
+}
+
+async fn a_test_message_must_be_sent_now_and_the_whole_exchange_be_shown_without_secrets(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let receiver = Receiver::start().await;
+    add(&house, "/v1/tenants/acme-eu/webhooks", "own", &receiver, json!({})).await;
+    receiver.answer([(418, "")]);
+    let path = "/v1/tenants/acme-eu/webhooks/own/test";
+    let shown = house.send("POST", path, &[("idempotency-key", "once")], ()).await.ok(200).body;
+    assert_eq!((&shown["outcome"], &shown["status"]), (&json!("failed"), &json!(418)), "{shown:#}");
+    assert_eq!(shown["answer_start"], "said by the receiver");
+    let got = receiver.take();
+    assert_eq!((got.len(), &got[0].body["type"]), (1, &json!("WEBHOOK_TEST")));
+    assert!(!shown.to_string().contains("whsec_"), "{shown:#}");
+    house.send("POST", path, &[("idempotency-key", "once")], ()).await.ok(200);
+    assert_eq!(receiver.take().len(), 0, "a repeated request sends nothing");
+    assert_eq!(house.events("event_type=WEBHOOK_TESTED").await.len(), 1);
+}
+
+async fn a_webhook_that_only_fails_must_be_paused_warned_of_and_disabled_and_delay_no_other(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let (bad, good) = (Receiver::start().await, Receiver::start().await);
+    add(&house, "/v1/tenants/acme-eu/webhooks", "bad", &bad, json!({"events": ["TENANCY_UPDATED"]})).await;
+    add(&house, "/v1/tenants/acme-eu/webhooks", "good", &good, json!({"events": ["TENANCY_UPDATED"]})).await;
+    bad.answer(std::iter::repeat_n((500, ""), 10_000));
+    let store = &house.server.tenancy.store;
+    for hour in 0..=121 {
+        rename(&house, "acme-eu", &format!("Name {hour}")).await;
+        house.deliver().await;
+        assert_eq!(good.take().len(), 1, "hour {hour}");
+        store.shift_clock(Duration::from_secs(3600));
+    }
+    let warned: Vec<_> = house.events("event_type=WEBHOOK_FAILING").await;
+    let percents: Vec<_> = warned.iter().map(|event| event["payload"]["percent"].clone()).collect();
+    assert_eq!(percents, [json!(50), json!(70), json!(90)]);
+    let shown = house.get("/v1/tenants/acme-eu/webhooks/bad").await.ok(200).body;
+    assert_eq!(shown["disabled_cause"], "failed_for_long", "{shown:#}");
+    let attempts = bad.take().len();
+    assert!(attempts < 400, "the pauses between failures limit the attempts: {attempts}");
+    let status = house.get("/v1/tenants/acme-eu/webhooks/bad/status").await.ok(200).body;
+    assert!(status["waiting"].as_i64() > Some(0) && status["failing_since"].is_string(), "{status:#}");
+}
+
+async fn a_crash_of_the_dispatcher_or_of_the_deliverer_must_lose_nothing_and_make_nothing_twice(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let receiver = Receiver::start().await;
+    let webhook = add(&house, "/v1/tenants/acme-eu/webhooks", "own", &receiver, json!({})).await;
+    let tenancy = &house.server.tenancy;
+    rename(&house, "acme-eu", "One").await;
+    // Another process dispatches the same events from an older position, after the first one's lease is over.
+    tenancy.dispatcher.run_once(tenancy).await.expect("dispatched");
+    let other = tenancy_server::webhooks::dispatcher::Dispatcher::default();
+    assert_eq!(other.run_once(tenancy).await, Ok(0), "one at a time");
+    tenancy.store.shift_clock(Duration::from_secs(60));
+    other.run_once(tenancy).await.expect("dispatched");
+    assert_eq!(tenancy.dispatcher.run_once(tenancy).await, Ok(0), "its lease is over");
+    assert_eq!(deliveries(&house, &webhook).await.len(), 1);
+    // A process claims the webhook and dies.
+    let claimed = tenancy.store.claim_lanes("dead", 10, Duration::from_secs(30)).await.expect("claimed");
+    assert_eq!(claimed.len(), 1);
+    house.deliver().await;
+    assert_eq!(receiver.take().len(), 0, "its lease holds");
+    tenancy.store.shift_clock(Duration::from_secs(60));
+    house.deliver().await;
+    assert_eq!(receiver.take().len(), 1);
+    assert_eq!(deliveries(&house, &webhook).await[0].state, DeliveryState::Delivered);
+    // What is recorded under a lease that is lost changes nothing, and the process is told.
+    let lane = tenancy.store.lane(&webhook).await.expect("read").expect("there");
+    let stale = Lane { lease_epoch: lane.lease_epoch - 1, failures: 99, ..lane.clone() };
+    let lease = (webhook.clone(), stale.lease_epoch);
+    let recorded = Recorded { outcomes: Vec::new(), lanes: vec![stale] };
+    assert_eq!(tenancy.store.record_outcomes(&recorded).await, Ok(vec![lease]));
+    assert_eq!(tenancy.store.lane(&webhook).await, Ok(Some(lane)));
+}
+
+async fn deliveries_and_attempts_must_be_removed_when_they_are_older_than_they_are_kept_for(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let receiver = Receiver::start().await;
+    let webhook = add(&house, "/v1/tenants/acme-eu/webhooks", "own", &receiver, json!({})).await;
+    let tenancy = &house.server.tenancy;
+    tenancy.delivery_retention_days.set(30).expect("unset");
+    let stop = tokio_util::sync::CancellationToken::new();
+    rename(&house, "acme-eu", "Old").await;
+    house.deliver().await;
+    let old = deliveries(&house, &webhook).await.pop().expect("a delivery").delivery_id;
+    for (days, kept) in [(29, 1), (9, 0)] {
+        tenancy.store.shift_clock(Duration::from_secs(days * 24 * 3600));
+        tenancy_server::webhooks::retention::run_once(tenancy, &stop).await.expect("removed");
+        assert_eq!(deliveries(&house, &webhook).await.len(), kept, "{days}");
+        let attempts = tenancy.store.delivery_attempts(&old).await.expect("read").len();
+        assert_eq!(attempts, kept, "the week of the attempt is over, too");
+    }
 }

@@ -63,6 +63,11 @@ const ORGANIZATION: &str = "/v1/organizations/{organization_id}";
 pub const TENANT: &str = "/v1/tenants/{tenant_id}";
 const ENVIRONMENT: &str = "/v1/tenants/{tenant_id}/environments/{environment}";
 
+/// A replay since a time that is never too long ago.
+fn since() -> Value {
+    json!({"since": tenancy_core::Timestamp::now() - jiff::SignedDuration::from_hours(24)})
+}
+
 fn webhook(name: &str) -> Value {
     json!({"name": name, "url": "https://hooks.example/x", "events": ["TENANCY_*"], "retry_policy": {"max_retries": 3}})
 }
@@ -151,6 +156,24 @@ pub fn samples() -> Vec<Sample> {
         write("POST", "/v1/webhooks/{webhook}/rotate", "/v1/webhooks/main/rotate", json!({"overlap_seconds": 60}), "WEBHOOK_UPDATED"),
         write("POST", "/v1/webhooks/{webhook}/enable", "/v1/webhooks/off/enable", Value::Null, "WEBHOOK_UPDATED"),
         write("POST", "/v1/webhooks/{webhook}/disable", "/v1/webhooks/main/disable", Value::Null, "WEBHOOK_UPDATED"),
+        read("/v1/tenants/{tenant_id}/webhooks/{webhook}/deliveries", "/v1/tenants/acme-eu/webhooks/main/deliveries"),
+        read("/v1/tenants/{tenant_id}/webhooks/{webhook}/deliveries/{delivery_id}", "/v1/tenants/acme-eu/webhooks/main/deliveries/{delivery}"),
+        write("POST", "/v1/tenants/{tenant_id}/webhooks/{webhook}/deliveries/{delivery_id}/resend", "/v1/tenants/acme-eu/webhooks/main/deliveries/{delivery}/resend", Value::Null, "WEBHOOK_RESEND_REQUESTED"),
+        write("POST", "/v1/tenants/{tenant_id}/webhooks/{webhook}/replay", "/v1/tenants/acme-eu/webhooks/main/replay", since(), "WEBHOOK_REPLAY_REQUESTED"),
+        write("POST", "/v1/tenants/{tenant_id}/webhooks/{webhook}/test", "/v1/tenants/acme-eu/webhooks/main/test", Value::Null, "WEBHOOK_TESTED"),
+        read("/v1/tenants/{tenant_id}/webhooks/{webhook}/status", "/v1/tenants/acme-eu/webhooks/main/status"),
+        read("/v1/organizations/{organization_id}/webhooks/{webhook}/deliveries", "/v1/organizations/acme/webhooks/main/deliveries"),
+        read("/v1/organizations/{organization_id}/webhooks/{webhook}/deliveries/{delivery_id}", "/v1/organizations/acme/webhooks/main/deliveries/{delivery}"),
+        write("POST", "/v1/organizations/{organization_id}/webhooks/{webhook}/deliveries/{delivery_id}/resend", "/v1/organizations/acme/webhooks/main/deliveries/{delivery}/resend", Value::Null, "WEBHOOK_RESEND_REQUESTED"),
+        write("POST", "/v1/organizations/{organization_id}/webhooks/{webhook}/replay", "/v1/organizations/acme/webhooks/main/replay", since(), "WEBHOOK_REPLAY_REQUESTED"),
+        write("POST", "/v1/organizations/{organization_id}/webhooks/{webhook}/test", "/v1/organizations/acme/webhooks/main/test", Value::Null, "WEBHOOK_TESTED"),
+        read("/v1/organizations/{organization_id}/webhooks/{webhook}/status", "/v1/organizations/acme/webhooks/main/status"),
+        read("/v1/webhooks/{webhook}/deliveries", "/v1/webhooks/main/deliveries"),
+        read("/v1/webhooks/{webhook}/deliveries/{delivery_id}", "/v1/webhooks/main/deliveries/{delivery}"),
+        write("POST", "/v1/webhooks/{webhook}/deliveries/{delivery_id}/resend", "/v1/webhooks/main/deliveries/{delivery}/resend", Value::Null, "WEBHOOK_RESEND_REQUESTED"),
+        write("POST", "/v1/webhooks/{webhook}/replay", "/v1/webhooks/main/replay", since(), "WEBHOOK_REPLAY_REQUESTED"),
+        write("POST", "/v1/webhooks/{webhook}/test", "/v1/webhooks/main/test", Value::Null, "WEBHOOK_TESTED"),
+        read("/v1/webhooks/{webhook}/status", "/v1/webhooks/main/status"),
         write("POST", "/v1/apply", "/v1/apply", json!({"kind": "Organization", "organization_id": "delta"}), "ORGANIZATION_CREATED"),
     ]
 }
@@ -188,6 +211,12 @@ pub async fn furnish(house: &House) {
             house.post(&format!("/v1{owner}/webhooks"), document).await.ok(201);
         }
     }
+    // A delivery of each webhook that is on. Nothing is sent.
+    let renamed = json!({"display_name": "Acme in Europe"});
+    let tenancy = &house.server.tenancy;
+    tenancy.dispatcher.run_once(tenancy).await.expect("dispatched");
+    house.send("PATCH", "/v1/tenants/acme-eu", &[("if-match", "*")], renamed).await.ok(200);
+    tenancy.dispatcher.run_once(tenancy).await.expect("dispatched");
     // The create job stays queued.
     let manifest = json!({"tenant_id": "acme-new", "organization_id": "acme", "region": "eu-west-1"});
     house.post("/v1/tenants", manifest).await.ok(201);
@@ -202,6 +231,10 @@ pub async fn path(house: &House, path: &str) -> String {
         path if path.contains("{job}") => {
             let (jobs, _) = path.split_once("/{job}").expect("a job of a tenant");
             path.replace("{job}", &last(jobs, "job_id").await)
+        }
+        path if path.contains("{delivery}") => {
+            let (deliveries, _) = path.split_once("/{delivery}").expect("a delivery of a webhook");
+            path.replace("{delivery}", &last(deliveries, "delivery_id").await)
         }
         path if path.contains("{key}") => path.replace("{key}", &last("/v1/keys", "key_id").await),
         path => path.to_owned(),

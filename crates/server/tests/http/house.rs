@@ -364,6 +364,14 @@ impl House {
         while self.server.deliverer.run_once().await.expect("delivered") > 0 {}
     }
 
+    /// Continues replays, and sends what they make due.
+    pub async fn replay(&self) {
+        let tenancy = &self.server.tenancy;
+        tenancy.dispatcher.run_once(tenancy).await.expect("dispatched");
+        while tenancy_server::webhooks::replay::run_once(tenancy).await.expect("replayed") > 0 {}
+        self.deliver().await;
+    }
+
     /// Returns the events of the log, oldest first, as `type actor-kind`.
     pub async fn events(&self, query: &str) -> Vec<Value> {
         let page = self.get(&format!("/v1/audit?limit=500&{query}")).await.ok(200);

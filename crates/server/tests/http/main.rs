@@ -38,6 +38,7 @@ mod representations;
 mod runner;
 mod scopes;
 mod serving;
+mod simulated_deliveries;
 mod tenants;
 mod tls;
 mod webhooks;

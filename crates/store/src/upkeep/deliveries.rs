@@ -1,7 +1,6 @@
 //! Upkeep of deliveries: the leases of lanes, the outcomes of attempts, what is sent again, and what has expired.
 
 use super::MAX_REMOVED;
-use super::dispatch::{Wake, woken};
 use super::leases::Leased;
 use crate::Store;
 use crate::list::corrupt;
@@ -9,12 +8,11 @@ use crate::many_rows::{Named, bind_rows};
 use crate::rows::{Dialect, Field, Record, Type, Value, take};
 use crate::sql::Sql;
 use crate::tables::{webhook_attempts, webhook_lanes};
-use crate::topics::Topic;
 use std::time::Duration;
 use tenancy_core::delivery::{
     AttemptOutcome, Delivery, DeliveryAttempt, DeliveryState, expired_slots, least_delivery_id,
 };
-use tenancy_core::ids::{DeliveryId, WebhookId};
+use tenancy_core::ids::WebhookId;
 use tenancy_core::lane::Lane;
 use tenancy_core::{Error, Timestamp};
 
@@ -70,17 +68,6 @@ impl LaneReturn {
         // No lane has this number of wakes.
         Self { lease, wakes: -1, not_before: None, is_idle: false }
     }
-}
-
-/// A request to send events again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReplayRequest {
-    /// Position after which it begins.
-    pub after: i64,
-    /// Last position.
-    pub to: i64,
-    /// Whether only events are sent that were not delivered.
-    pub only_undelivered: bool,
 }
 
 /// Columns of the lease of a lane.
@@ -162,25 +149,15 @@ impl Store {
     /// # Errors
     /// Same as [`Store::tenants`].
     pub async fn lane_wakes(&self, lanes: &[WebhookId]) -> Result<Vec<(WebhookId, i64)>, Error> {
-        if lanes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut sql = Sql::new(self.dialect(), "SELECT webhook_id, wakes FROM webhook_lanes");
-        sql.one_of("webhook_id", lanes);
-        let rows = self.rows(sql, vec![Type::Text, Type::Int]).await?;
-        let read = |row: Vec<Value>| {
-            let mut values = row.into_iter();
-            Ok((take(&mut values, "webhook_lanes", "webhook_id")?, take(&mut values, "webhook_lanes", "wakes")?))
-        };
-        rows.into_iter().map(read).collect::<Result<_, _>>().map_err(corrupt)
+        self.lane_numbers("wakes", lanes).await
     }
 
     /// Writes the results of attempts, those under leases that are still held. A delivery that no longer waits, because it
-    /// was delivered under another lease, stays as it is.
+    /// was delivered under another lease, stays as it is. Returns the leases that are lost.
     ///
     /// # Errors
     /// Same as [`Store::claim`].
-    pub async fn record_outcomes(&self, recorded: &Recorded) -> Result<(), Error> {
+    pub async fn record_outcomes(&self, recorded: &Recorded) -> Result<Vec<LaneLease>, Error> {
         let mut statements = Vec::new();
         if !recorded.lanes.is_empty() {
             statements.push(lanes_counted(self.dialect(), &recorded.lanes));
@@ -189,27 +166,35 @@ impl Store {
             statements.push(deliveries_attempted(self.dialect(), &recorded.outcomes));
             statements.push(attempts_inserted(self.dialect(), &recorded.outcomes));
         }
-        self.write_all(statements).await.map(drop)
+        let done = self.write_all(statements).await?;
+        if done.first().is_none_or(|held| held.len() == recorded.lanes.len()) {
+            return Ok(Vec::new());
+        }
+        let ours = |lane: &Lane| (lane.webhook_id.clone(), lane.lease_epoch);
+        let leases: Vec<_> = recorded.lanes.iter().map(ours).collect();
+        let ids: Vec<_> = leases.iter().map(|(id, _)| id.clone()).collect();
+        let held = self.lane_epochs(&ids).await?;
+        Ok(leases.into_iter().filter(|lease| !held.contains(lease)).collect())
     }
 
-    /// Makes a delivery due now, whatever its state, with its whole retry policy before it. Returns `false` if it does not
-    /// exist.
-    ///
-    /// # Errors
-    /// Same as [`Store::claim`].
-    pub async fn resend(&self, webhook: &WebhookId, id: &DeliveryId) -> Result<bool, Error> {
-        let mut sql = Sql::new(self.dialect(), "");
-        let now = sql.bind(Type::Time, Value::Time(self.now()));
-        let id = sql.bind(Type::Text, id.put());
-        let of = sql.bind(Type::Text, webhook.put());
-        sql.text = format!(
-            "UPDATE webhook_deliveries SET state = 'waiting', tries = 0, due_at = {now} \
-             WHERE delivery_id = {id} AND webhook_id = {of} RETURNING 1"
-        );
-        let wake = woken(self.dialect(), None, self.now(), &[Wake { webhook_id: webhook.clone(), now: true }]);
-        let found = self.write_all(vec![sql, wake]).await?.first().is_some_and(|rows| !rows.is_empty());
-        self.tell(Topic::Deliveries);
-        Ok(found)
+    /// Returns the numbers of the leases of lanes.
+    async fn lane_epochs(&self, lanes: &[WebhookId]) -> Result<Vec<LaneLease>, Error> {
+        self.lane_numbers("lease_epoch", lanes).await
+    }
+
+    /// Returns a number of each lane.
+    async fn lane_numbers(&self, column: &str, lanes: &[WebhookId]) -> Result<Vec<(WebhookId, i64)>, Error> {
+        if lanes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut sql = Sql::new(self.dialect(), format!("SELECT webhook_id, {column} FROM webhook_lanes"));
+        sql.one_of("webhook_id", lanes);
+        let rows = self.rows(sql, vec![Type::Text, Type::Int]).await?;
+        let read = |row: Vec<Value>| {
+            let mut values = row.into_iter();
+            Ok((take(&mut values, "webhook_lanes", "webhook_id")?, take(&mut values, "webhook_lanes", column)?))
+        };
+        rows.into_iter().map(read).collect::<Result<_, _>>().map_err(corrupt)
     }
 
     /// Removes up to [`MAX_REMOVED`] deliveries of a webhook that no longer exists, with their attempts; and the lane when
@@ -223,11 +208,10 @@ impl Store {
             let mut sql = Sql::new(dialect, "");
             let id = sql.bind(Type::Text, lease.0.put());
             let epoch = sql.bind(Type::Int, Value::Int(lease.1));
-            let most = sql.bind(Type::Int, Value::Int(i64::from(MAX_REMOVED)));
             let some = format!(
                 "SELECT delivery_id FROM webhook_deliveries WHERE webhook_id = {id} \
                  AND EXISTS (SELECT 1 FROM webhook_lanes WHERE webhook_id = {id} AND lease_epoch = {epoch}) \
-                 ORDER BY state, delivery_id LIMIT {most}"
+                 ORDER BY state, delivery_id LIMIT {MAX_REMOVED}"
             );
             let slots = (0..tenancy_core::delivery::SLOTS).map(|slot| slot.to_string()).collect::<Vec<_>>().join(", ");
             sql.text = text

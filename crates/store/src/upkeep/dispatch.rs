@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use std::time::Duration;
 use tenancy_core::delivery::Delivery;
 use tenancy_core::event::EventType;
-use tenancy_core::ids::{AuditId, OrganizationId, TenantId, WebhookId};
+use tenancy_core::ids::{AuditId, DeliveryId, OrganizationId, TenantId, WebhookId};
 use tenancy_core::json::Object;
 use tenancy_core::{Error, Timestamp};
 
@@ -61,6 +61,28 @@ pub struct Dispatched {
     pub begun: Vec<(WebhookId, i64)>,
     /// Lanes that have something to do.
     pub wakes: Vec<Wake>,
+    /// Deliveries that are due again, whatever their state.
+    pub resends: Vec<(WebhookId, DeliveryId)>,
+    /// Replays that begin, are paused, or continue, in order.
+    pub replays: Vec<(WebhookId, Replay)>,
+}
+
+/// A change of the replay of a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// Sends the events between two positions again. It replaces a replay that is in progress.
+    Begin {
+        /// Position after which it begins.
+        after: i64,
+        /// Last position.
+        to: i64,
+        /// Whether only events are sent that were not delivered.
+        only_undelivered: bool,
+    },
+    /// Makes no further deliveries until it continues.
+    Pause,
+    /// Continues.
+    Continue,
 }
 
 const HEAD: [Type; 6] = [Type::Int, Type::Text, Type::Text, Type::Text, Type::Text, Type::Json];
@@ -144,9 +166,13 @@ impl Store {
         if !made.deliveries.is_empty() {
             statements.push(inserted(dialect, epoch, &made.deliveries));
         }
+        if !made.resends.is_empty() {
+            statements.push(resent(dialect, epoch, self.now(), &made.resends));
+        }
         if !made.wakes.is_empty() {
             statements.push(woken(dialect, Some(epoch), self.now(), &made.wakes));
         }
+        statements.extend(made.replays.iter().map(|(id, replay)| replayed(dialect, epoch, id, replay)));
         let is_held = self.write_all(statements).await?.first().is_some_and(|rows| !rows.is_empty());
         if is_held && !made.wakes.is_empty() {
             self.tell(Topic::Deliveries);
@@ -161,7 +187,7 @@ fn heads_sql(dialect: Dialect, after: i64, newest: i64, limit: usize) -> Sql {
     let [after, newest] = [after, newest].map(|position| sql.bind(Type::Int, Value::Int(position)));
     let limit = sql.bind(Type::Int, Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)));
     let text = if dialect == Dialect::Sqlite { "" } else { "::text" };
-    let about = format!("CASE WHEN l.event_type = 'WEBHOOK_UPDATED' THEN l.payload{text} END AS payload");
+    let about = format!("CASE WHEN l.event_type LIKE 'WEBHOOK%' THEN l.payload{text} END AS payload");
     let range = format!("l.position > {after} AND l.position <= {newest}");
     sql.text = format!(
         "SELECT * FROM (SELECT l.position, l.audit_id, l.tenant_id, t.organization_id, l.event_type, {about} \
@@ -186,11 +212,14 @@ fn head(row: Vec<Value>) -> Result<EventHead, Corrupt> {
 }
 
 impl EventHead {
-    /// Returns the webhook that the event is about, and what happened to it.
-    pub fn webhook(&self) -> Option<(WebhookId, &str)> {
-        let payload = self.payload.as_ref()?;
-        let text = |name: &str| payload.get(name).and_then(Json::as_str);
-        Some((WebhookId::known(text("webhook_id")?), text("change")?))
+    /// Returns the webhook that the event is about.
+    pub fn webhook(&self) -> Option<WebhookId> {
+        self.text("webhook_id").map(WebhookId::known)
+    }
+
+    /// Returns a text in the payload of an event about a webhook.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.payload.as_ref()?.get(name).and_then(Json::as_str)
     }
 }
 
@@ -238,6 +267,38 @@ fn inserted(dialect: Dialect, epoch: i64, deliveries: &[Delivery]) -> Sql {
         names.join(", "),
         names.join(", u.")
     );
+    sql
+}
+
+/// Makes deliveries due now, each with its whole retry policy before it.
+fn resent(dialect: Dialect, epoch: i64, now: Timestamp, resends: &[(WebhookId, DeliveryId)]) -> Sql {
+    let mut sql = Sql::new(dialect, "");
+    let rows: Vec<_> = resends.iter().map(|(webhook, delivery)| vec![webhook.put(), delivery.put()]).collect();
+    let from = bind_rows(&mut sql, &[("webhook_id", Type::Text), ("delivery_id", Type::Text)], &rows);
+    let held = held(&mut sql, epoch);
+    let now = sql.bind(Type::Time, Value::Time(now));
+    sql.text = format!(
+        "UPDATE webhook_deliveries AS d SET state = 'waiting', tries = 0, due_at = {now} FROM {from} \
+         WHERE d.delivery_id = u.delivery_id AND d.webhook_id = u.webhook_id AND {held} RETURNING 1"
+    );
+    sql
+}
+
+/// Changes the replay of a webhook. Its lane was woken before, so that it exists.
+fn replayed(dialect: Dialect, epoch: i64, webhook: &WebhookId, replay: &Replay) -> Sql {
+    let mut sql = Sql::new(dialect, "");
+    let set = match replay {
+        Replay::Begin { after, to, only_undelivered } => {
+            let [after, to] = [after, to].map(|position| sql.bind(Type::Int, Value::Int(*position)));
+            let only = sql.bind(Type::Bool, Value::Bool(*only_undelivered));
+            format!("replay_position = {after}, replay_to = {to}, replay_undelivered = {only}, replay_paused = false")
+        }
+        Replay::Pause => "replay_paused = true".to_owned(),
+        Replay::Continue => "replay_paused = false".to_owned(),
+    };
+    let id = sql.bind(Type::Text, webhook.put());
+    let held = held(&mut sql, epoch);
+    sql.text = format!("UPDATE webhook_lanes SET {set} WHERE webhook_id = {id} AND {held} RETURNING 1");
     sql
 }
 

@@ -1,6 +1,5 @@
 //! Upkeep of replays: events that are sent again.
 
-use super::ReplayRequest;
 use super::dispatch::{Wake, delivery_columns, woken};
 use crate::Store;
 use crate::list::corrupt;
@@ -10,7 +9,6 @@ use crate::sql::Sql;
 use crate::tables::webhook_lanes;
 use crate::topics::Topic;
 use tenancy_core::delivery::Delivery;
-use tenancy_core::ids::WebhookId;
 use tenancy_core::lane::Lane;
 use tenancy_core::{Error, Timestamp};
 
@@ -35,43 +33,6 @@ impl Store {
             }
         }
         Ok(before)
-    }
-
-    /// Begins a replay. A replay of the webhook that is in progress is replaced.
-    ///
-    /// # Errors
-    /// Same as [`Store::claim`].
-    pub async fn begin_replay(&self, webhook: &WebhookId, request: ReplayRequest) -> Result<(), Error> {
-        let wake = woken(self.dialect(), None, self.now(), &[Wake { webhook_id: webhook.clone(), now: false }]);
-        let mut sql = Sql::new(self.dialect(), "");
-        let id = sql.bind(Type::Text, webhook.put());
-        let [after, to] = [request.after, request.to].map(|position| sql.bind(Type::Int, Value::Int(position)));
-        let only = sql.bind(Type::Bool, Value::Bool(request.only_undelivered));
-        sql.text = format!(
-            "UPDATE webhook_lanes SET replay_position = {after}, replay_to = {to}, replay_undelivered = {only}, \
-             replay_paused = false WHERE webhook_id = {id} RETURNING 1"
-        );
-        self.write_all(vec![wake, sql]).await?;
-        // The dispatcher continues it.
-        self.tell(Topic::Log);
-        Ok(())
-    }
-
-    /// Pauses a replay, or continues it. Returns `false` if there is none.
-    ///
-    /// # Errors
-    /// Same as [`Store::claim`].
-    pub async fn pause_replay(&self, webhook: &WebhookId, is_paused: bool) -> Result<bool, Error> {
-        let mut sql = Sql::new(self.dialect(), "");
-        let id = sql.bind(Type::Text, webhook.put());
-        let paused = sql.bind(Type::Bool, Value::Bool(is_paused));
-        sql.text = format!(
-            "UPDATE webhook_lanes SET replay_paused = {paused} WHERE webhook_id = {id} AND replay_position IS NOT NULL \
-             RETURNING 1"
-        );
-        let found = !self.write(sql, vec![Type::Int]).await?.is_empty();
-        self.tell(Topic::Log);
-        Ok(found)
     }
 
     /// Returns replays that are not paused.

@@ -2,10 +2,14 @@
 
 pub mod create;
 pub mod delete;
+pub mod deliveries;
 pub mod list;
 pub mod owner;
+pub mod replay;
+pub mod resend;
 pub mod rotate;
 pub mod switch;
+pub mod test;
 
 use crate::exit::Exit;
 use crate::failure::Failure;

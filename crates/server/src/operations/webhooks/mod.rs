@@ -4,6 +4,7 @@
 //! webhooks are rows with a version of their own.
 
 mod change;
+pub mod deliveries;
 mod entry;
 mod rotate;
 mod switch;

@@ -1,6 +1,8 @@
 //! Webhooks of tenants, of organizations and of the platform. The routes of all owners are the same, below different
 //! paths.
 
+pub mod deliveries;
+
 use crate::answer::Answer;
 use crate::authentication::Caller;
 use crate::http::problem::Problem;
