@@ -5,6 +5,7 @@ use crate::word::ClosedList;
 use serde_json::{Value, json};
 use tenancy_core::action::Action;
 use tenancy_core::apikey::Role;
+use tenancy_core::delivery::AttemptOutcome;
 use tenancy_core::event::{EventType, Field, FieldType};
 use tenancy_core::job::FailureCode;
 use tenancy_core::tenant::{Profile, State};
@@ -20,25 +21,6 @@ fn row(name: &str) -> Option<Row> {
     Some(match name {
         "organization_id" => text("Id of the organization.", "acme"),
         "version" => number("Version after the change.", 2),
-        "caps" => ("Caps of the organization.", json!({}), json!({"tenants": 10, "quotas": {"storageGiB": 5000}})),
-        "changes" => (
-            "Changed fields. `from` and `to` are omitted if a value is private; they are `null` if the field has no value.",
-            json!({"items": {
-                "type": "object",
-                "properties": {
-                    "pointer": {"type": "string", "description": "Place of the field in the manifest (RFC 6901)."},
-                    "from": {"description": "Value before the change."},
-                    "to": {"description": "Value after the change."},
-                },
-                "required": ["pointer"],
-            }}),
-            json!([{"pointer": "/quotas/storageGiB", "from": 400, "to": 500}]),
-        ),
-        "private_digest" => (
-            "SHA-256 of the salted private part of the event, in hexadecimal.",
-            json!({"pattern": "^[0-9a-f]{64}$"}),
-            json!("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
-        ),
         "hold" => text("Kind of the hold.", "billing"),
         "until" => time("Time at which the server releases the hold. Omitted if the hold has no end."),
         "profile" => ("Profile of the tenant.", words::<Profile>(), json!(Profile::Standard)),
@@ -46,15 +28,10 @@ fn row(name: &str) -> Option<Row> {
         "job_id" => text("Id of the job.", "job_0198f2a46c1e7d3a"),
         "env_id" => text("Id of the environment.", "env_0198f2a46c1e7d3a"),
         "name" => text("Name of the environment or webhook.", "prod"),
-        "manifest" => (
-            "Entry of the environment in the manifest, without private values.",
-            json!({}),
-            json!({"name": "prod", "region": "eu-west-1", "isolation_level": "strict"}),
-        ),
         "webhook_id" => text("Id of the webhook.", "whk_0198f2a46c1e7d3a"),
-        "change" => text("What happened to the webhook, such as `added`, `changed` or `removed`.", "added"),
         "cause" => text(
-            "What caused the job: `request`, `manifest`, `hold`, `organization hold` or the end of another `job`.",
+            "What caused the job: `request`, `manifest`, `hold`, `organization hold` or the end of another `job`. Of a \
+             disabled webhook: `gone` or `failed_for_long`.",
             "request",
         ),
         "from" => ("State before the job.", words::<State>(), json!(State::Suspended)),
@@ -76,6 +53,63 @@ fn row(name: &str) -> Option<Row> {
         "before" => time("Events of tenants before this time are removed."),
         "epoch" => number("Number of the new epoch of the log.", 1_772_366_400_000),
         "first_position" => number("Position of the first event after the restore.", 4712),
+        _ => return of_webhook(name).or_else(|| composite(name)),
+    })
+}
+
+/// Returns the row of a field of events about webhooks.
+fn of_webhook(name: &str) -> Option<Row> {
+    let text = |description, example: &str| (description, json!({}), json!(example));
+    Some(match name {
+        "change" => {
+            text("What happened to the webhook or to its replay, such as `added`, `changed` or `removed`.", "added")
+        }
+        "delivery_id" => text("Id of the delivery that is sent again.", "dlv_0198f2a46c1e7d3a"),
+        "since" => (
+            "Time of the first event that is sent again.",
+            json!({"format": "date-time"}),
+            json!("2026-03-01T12:00:00Z"),
+        ),
+        "which" => text("Which events are sent again: `all` or `undelivered`.", "undelivered"),
+        "outcome" => ("Outcome of the attempt.", words::<AttemptOutcome>(), json!(AttemptOutcome::Delivered)),
+        "status" => ("HTTP status of the answer.", json!({"minimum": 100, "maximum": 599}), json!(204)),
+        "error" => text("Code of the error of the attempt.", "timeout"),
+        "percent" => (
+            "How much of the time after which a webhook that only fails is disabled has passed, in percent.",
+            json!({"minimum": 0, "maximum": 100}),
+            json!(50),
+        ),
+        _ => return None,
+    })
+}
+
+/// Returns the row of a field that is an object or a list, or whose text has a pattern.
+fn composite(name: &str) -> Option<Row> {
+    Some(match name {
+        "caps" => ("Caps of the organization.", json!({}), json!({"tenants": 10, "quotas": {"storageGiB": 5000}})),
+        "changes" => (
+            "Changed fields. `from` and `to` are omitted if a value is private; they are `null` if the field has no value.",
+            json!({"items": {
+                "type": "object",
+                "properties": {
+                    "pointer": {"type": "string", "description": "Place of the field in the manifest (RFC 6901)."},
+                    "from": {"description": "Value before the change."},
+                    "to": {"description": "Value after the change."},
+                },
+                "required": ["pointer"],
+            }}),
+            json!([{"pointer": "/quotas/storageGiB", "from": 400, "to": 500}]),
+        ),
+        "private_digest" => (
+            "SHA-256 of the salted private part of the event, in hexadecimal.",
+            json!({"pattern": "^[0-9a-f]{64}$"}),
+            json!("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
+        ),
+        "manifest" => (
+            "Entry of the environment in the manifest, without private values.",
+            json!({}),
+            json!({"name": "prod", "region": "eu-west-1", "isolation_level": "strict"}),
+        ),
         _ => return None,
     })
 }
@@ -105,7 +139,17 @@ pub fn schema(field: &Field) -> Value {
 /// Returns a value of a field.
 pub fn example(event_type: EventType, field: &Field) -> Value {
     match (event_type, name(field)) {
-        (EventType::WebhookUpdated, "name") => json!("main"),
+        (
+            EventType::WebhookUpdated
+            | EventType::WebhookFailing
+            | EventType::WebhookDisabled
+            | EventType::WebhookResend
+            | EventType::WebhookReplay
+            | EventType::WebhookTested,
+            "name",
+        ) => json!("main"),
+        (EventType::WebhookDisabled, "cause") => json!("failed_for_long"),
+        (EventType::WebhookReplay, "change") => json!("begun"),
         (EventType::TenancyRegistered | EventType::OrganizationCreated, "version") => json!(1),
         (EventType::TenancyCreated | EventType::TenancyProvisioned, "from" | "to") => json!(State::Draft),
         (EventType::Suspended, "from") => json!(State::Active),

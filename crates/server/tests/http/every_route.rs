@@ -72,8 +72,48 @@ fn webhook(name: &str) -> Value {
     json!({"name": name, "url": "https://hooks.example/x", "events": ["TENANCY_*"], "retry_policy": {"max_retries": 3}})
 }
 
-#[rustfmt::skip]
+/// Samples of all routes.
 pub fn samples() -> Vec<Sample> {
+    let owners =
+        [("/v1/tenants/{tenant_id}", "/v1/tenants/acme-eu"), (ORGANIZATION, "/v1/organizations/acme"), ("/v1", "/v1")];
+    let of_webhooks = owners.into_iter().flat_map(|(route, path)| webhook_samples(route, path));
+    other_samples().into_iter().chain(of_webhooks).collect()
+}
+
+/// Samples of the routes of the webhooks of one owner.
+fn webhook_samples(route: &str, path: &str) -> Vec<Sample> {
+    let at = |end: &str| -> (&'static str, &'static str) {
+        let place = end.replace("{webhook}", if end.ends_with("/enable") { "off" } else { "main" });
+        let place = place.replace("{delivery_id}", "{delivery}");
+        (format!("{route}/webhooks{end}").leak(), format!("{path}/webhooks{place}").leak())
+    };
+    let reads = |end: &str| read(at(end).0, at(end).1);
+    let posts = |end: &str, body: Value, event| write("POST", at(end).0, at(end).1, body, event);
+    let changes = |method, body: Value| {
+        let (route, path) = at("/{webhook}");
+        versioned(method, route, path, body, "WEBHOOK_UPDATED")
+    };
+    vec![
+        reads(""),
+        posts("", webhook("extra"), "WEBHOOK_UPDATED"),
+        reads("/{webhook}"),
+        changes("PUT", webhook("main")),
+        changes("PATCH", json!({"max_per_second": 5})),
+        changes("DELETE", Value::Null),
+        posts("/{webhook}/rotate", json!({"overlap_seconds": 60}), "WEBHOOK_UPDATED"),
+        posts("/{webhook}/enable", Value::Null, "WEBHOOK_UPDATED"),
+        posts("/{webhook}/disable", Value::Null, "WEBHOOK_UPDATED"),
+        reads("/{webhook}/deliveries"),
+        reads("/{webhook}/deliveries/{delivery_id}"),
+        posts("/{webhook}/deliveries/{delivery_id}/resend", Value::Null, "WEBHOOK_RESEND_REQUESTED"),
+        posts("/{webhook}/replay", since(), "WEBHOOK_REPLAY_REQUESTED"),
+        posts("/{webhook}/test", Value::Null, "WEBHOOK_TESTED"),
+        reads("/{webhook}/status"),
+    ]
+}
+
+#[rustfmt::skip]
+fn other_samples() -> Vec<Sample> {
     let mut moved = acme_eu();
     moved["display_name"] = json!("Acme EU");
     vec![
@@ -129,51 +169,6 @@ pub fn samples() -> Vec<Sample> {
         read("/v1/keys/{key_id}", "/v1/keys/{key}"),
         write("POST", "/v1/keys/{key_id}/rotate", "/v1/keys/{key}/rotate", json!({"overlap_seconds": 60}), "KEY_ROTATED"),
         write("DELETE", "/v1/keys/{key_id}", "/v1/keys/{key}", Value::Null, "KEY_REVOKED"),
-        read("/v1/tenants/{tenant_id}/webhooks", "/v1/tenants/acme-eu/webhooks"),
-        write("POST", "/v1/tenants/{tenant_id}/webhooks", "/v1/tenants/acme-eu/webhooks", webhook("extra"), "WEBHOOK_UPDATED"),
-        read("/v1/tenants/{tenant_id}/webhooks/{webhook}", "/v1/tenants/acme-eu/webhooks/main"),
-        versioned("PUT", "/v1/tenants/{tenant_id}/webhooks/{webhook}", "/v1/tenants/acme-eu/webhooks/main", webhook("main"), "WEBHOOK_UPDATED"),
-        versioned("PATCH", "/v1/tenants/{tenant_id}/webhooks/{webhook}", "/v1/tenants/acme-eu/webhooks/main", json!({"max_per_second": 5}), "WEBHOOK_UPDATED"),
-        versioned("DELETE", "/v1/tenants/{tenant_id}/webhooks/{webhook}", "/v1/tenants/acme-eu/webhooks/main", Value::Null, "WEBHOOK_UPDATED"),
-        write("POST", "/v1/tenants/{tenant_id}/webhooks/{webhook}/rotate", "/v1/tenants/acme-eu/webhooks/main/rotate", json!({"overlap_seconds": 60}), "WEBHOOK_UPDATED"),
-        write("POST", "/v1/tenants/{tenant_id}/webhooks/{webhook}/enable", "/v1/tenants/acme-eu/webhooks/off/enable", Value::Null, "WEBHOOK_UPDATED"),
-        write("POST", "/v1/tenants/{tenant_id}/webhooks/{webhook}/disable", "/v1/tenants/acme-eu/webhooks/main/disable", Value::Null, "WEBHOOK_UPDATED"),
-        read("/v1/organizations/{organization_id}/webhooks", "/v1/organizations/acme/webhooks"),
-        write("POST", "/v1/organizations/{organization_id}/webhooks", "/v1/organizations/acme/webhooks", webhook("extra"), "WEBHOOK_UPDATED"),
-        read("/v1/organizations/{organization_id}/webhooks/{webhook}", "/v1/organizations/acme/webhooks/main"),
-        versioned("PUT", "/v1/organizations/{organization_id}/webhooks/{webhook}", "/v1/organizations/acme/webhooks/main", webhook("main"), "WEBHOOK_UPDATED"),
-        versioned("PATCH", "/v1/organizations/{organization_id}/webhooks/{webhook}", "/v1/organizations/acme/webhooks/main", json!({"max_per_second": 5}), "WEBHOOK_UPDATED"),
-        versioned("DELETE", "/v1/organizations/{organization_id}/webhooks/{webhook}", "/v1/organizations/acme/webhooks/main", Value::Null, "WEBHOOK_UPDATED"),
-        write("POST", "/v1/organizations/{organization_id}/webhooks/{webhook}/rotate", "/v1/organizations/acme/webhooks/main/rotate", json!({"overlap_seconds": 60}), "WEBHOOK_UPDATED"),
-        write("POST", "/v1/organizations/{organization_id}/webhooks/{webhook}/enable", "/v1/organizations/acme/webhooks/off/enable", Value::Null, "WEBHOOK_UPDATED"),
-        write("POST", "/v1/organizations/{organization_id}/webhooks/{webhook}/disable", "/v1/organizations/acme/webhooks/main/disable", Value::Null, "WEBHOOK_UPDATED"),
-        read("/v1/webhooks", "/v1/webhooks"),
-        write("POST", "/v1/webhooks", "/v1/webhooks", webhook("extra"), "WEBHOOK_UPDATED"),
-        read("/v1/webhooks/{webhook}", "/v1/webhooks/main"),
-        versioned("PUT", "/v1/webhooks/{webhook}", "/v1/webhooks/main", webhook("main"), "WEBHOOK_UPDATED"),
-        versioned("PATCH", "/v1/webhooks/{webhook}", "/v1/webhooks/main", json!({"max_per_second": 5}), "WEBHOOK_UPDATED"),
-        versioned("DELETE", "/v1/webhooks/{webhook}", "/v1/webhooks/main", Value::Null, "WEBHOOK_UPDATED"),
-        write("POST", "/v1/webhooks/{webhook}/rotate", "/v1/webhooks/main/rotate", json!({"overlap_seconds": 60}), "WEBHOOK_UPDATED"),
-        write("POST", "/v1/webhooks/{webhook}/enable", "/v1/webhooks/off/enable", Value::Null, "WEBHOOK_UPDATED"),
-        write("POST", "/v1/webhooks/{webhook}/disable", "/v1/webhooks/main/disable", Value::Null, "WEBHOOK_UPDATED"),
-        read("/v1/tenants/{tenant_id}/webhooks/{webhook}/deliveries", "/v1/tenants/acme-eu/webhooks/main/deliveries"),
-        read("/v1/tenants/{tenant_id}/webhooks/{webhook}/deliveries/{delivery_id}", "/v1/tenants/acme-eu/webhooks/main/deliveries/{delivery}"),
-        write("POST", "/v1/tenants/{tenant_id}/webhooks/{webhook}/deliveries/{delivery_id}/resend", "/v1/tenants/acme-eu/webhooks/main/deliveries/{delivery}/resend", Value::Null, "WEBHOOK_RESEND_REQUESTED"),
-        write("POST", "/v1/tenants/{tenant_id}/webhooks/{webhook}/replay", "/v1/tenants/acme-eu/webhooks/main/replay", since(), "WEBHOOK_REPLAY_REQUESTED"),
-        write("POST", "/v1/tenants/{tenant_id}/webhooks/{webhook}/test", "/v1/tenants/acme-eu/webhooks/main/test", Value::Null, "WEBHOOK_TESTED"),
-        read("/v1/tenants/{tenant_id}/webhooks/{webhook}/status", "/v1/tenants/acme-eu/webhooks/main/status"),
-        read("/v1/organizations/{organization_id}/webhooks/{webhook}/deliveries", "/v1/organizations/acme/webhooks/main/deliveries"),
-        read("/v1/organizations/{organization_id}/webhooks/{webhook}/deliveries/{delivery_id}", "/v1/organizations/acme/webhooks/main/deliveries/{delivery}"),
-        write("POST", "/v1/organizations/{organization_id}/webhooks/{webhook}/deliveries/{delivery_id}/resend", "/v1/organizations/acme/webhooks/main/deliveries/{delivery}/resend", Value::Null, "WEBHOOK_RESEND_REQUESTED"),
-        write("POST", "/v1/organizations/{organization_id}/webhooks/{webhook}/replay", "/v1/organizations/acme/webhooks/main/replay", since(), "WEBHOOK_REPLAY_REQUESTED"),
-        write("POST", "/v1/organizations/{organization_id}/webhooks/{webhook}/test", "/v1/organizations/acme/webhooks/main/test", Value::Null, "WEBHOOK_TESTED"),
-        read("/v1/organizations/{organization_id}/webhooks/{webhook}/status", "/v1/organizations/acme/webhooks/main/status"),
-        read("/v1/webhooks/{webhook}/deliveries", "/v1/webhooks/main/deliveries"),
-        read("/v1/webhooks/{webhook}/deliveries/{delivery_id}", "/v1/webhooks/main/deliveries/{delivery}"),
-        write("POST", "/v1/webhooks/{webhook}/deliveries/{delivery_id}/resend", "/v1/webhooks/main/deliveries/{delivery}/resend", Value::Null, "WEBHOOK_RESEND_REQUESTED"),
-        write("POST", "/v1/webhooks/{webhook}/replay", "/v1/webhooks/main/replay", since(), "WEBHOOK_REPLAY_REQUESTED"),
-        write("POST", "/v1/webhooks/{webhook}/test", "/v1/webhooks/main/test", Value::Null, "WEBHOOK_TESTED"),
-        read("/v1/webhooks/{webhook}/status", "/v1/webhooks/main/status"),
         write("POST", "/v1/apply", "/v1/apply", json!({"kind": "Organization", "organization_id": "delta"}), "ORGANIZATION_CREATED"),
     ]
 }

@@ -84,13 +84,16 @@ impl Transport for Receivers {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn must_deliver_all_that_is_accepted_whatever_dies_and_repeat_only_what_was_under_way() {
+/// Returns the seed, and prints it.
+fn seed() -> u64 {
     let seed = std::env::var("TENANCY_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| getrandom::u64().expect("random"));
     println!("TENANCY_SEED={seed}");
-    let house = House::new(On::Sqlite).await;
-    house.furnish().await;
+    seed
+}
+
+/// Creates the webhooks.
+async fn webhooks_of(house: &House) -> Vec<WebhookId> {
     let mut webhooks = Vec::new();
     for number in 0..WEBHOOKS {
         let body = json!({
@@ -100,6 +103,15 @@ async fn must_deliver_all_that_is_accepted_whatever_dies_and_repeat_only_what_wa
         let made = house.post("/v1/webhooks", &body).await.ok(201);
         webhooks.push(WebhookId::known(made.body["webhook_id"].as_str().expect("an id")));
     }
+    webhooks
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn must_deliver_all_that_is_accepted_whatever_dies_and_repeat_only_what_was_under_way() {
+    let seed = seed();
+    let house = House::new(On::Sqlite).await;
+    house.furnish().await;
+    let webhooks = webhooks_of(&house).await;
     let receivers =
         Arc::new(Receivers { random: Random(AtomicU64::new(seed)), seen: Mutex::default(), dies: Notify::new() });
     let tenancy = &house.server.tenancy;

@@ -193,6 +193,12 @@ fn of_the_record() -> Vec<Row> {
         row(&Error::VersionRequired { current: 7 }, |kind| {
             kind.has_versions() && matches!(kind.method, "PUT" | "PATCH" | "DELETE")
         }),
+    ]
+}
+
+/// Errors of the server and of the database.
+fn of_the_server() -> Vec<Row> {
+    vec![
         row(&Error::Internal(String::new()), has_key),
         row(&Error::Unreadable("tenants.labels".to_owned()), has_key),
         row(&Error::Busy, has_key),
@@ -204,9 +210,13 @@ fn of_the_record() -> Vec<Row> {
     ]
 }
 
+fn all() -> Vec<Row> {
+    of_requests().into_iter().chain(of_the_record()).chain(of_the_server()).collect()
+}
+
 /// Adds the errors of each operation, by status, and the examples that they share.
 pub fn describe(document: &mut Value, kinds: &[Kind<'_>]) {
-    let rows: Vec<_> = of_requests().into_iter().chain(of_the_record()).collect();
+    let rows = all();
     for Row { example, .. } in &rows {
         document["components"]["examples"][&*example.code] = json!({"summary": example.title, "value": example});
     }
@@ -283,8 +293,7 @@ mod tests {
 
     #[test]
     fn must_have_an_example_of_every_code_that_an_operation_answers() {
-        let rows = of_requests().into_iter().chain(of_the_record());
-        let shown: BTreeSet<_> = rows.map(|row| row.example.code.into_owned()).collect();
+        let shown: BTreeSet<_> = all().into_iter().map(|row| row.example.code.into_owned()).collect();
         // 405 belongs to no operation; the other two codes never leave the server.
         let others = ["method_not_allowed", "lease_lost", "conflict"].map(str::to_owned);
         let described: BTreeSet<_> = shown.into_iter().chain(others).collect();
