@@ -267,7 +267,7 @@ mod tests {
             database.migrate(false).await.expect("migrated");
             not_served().await.expect("not used yet");
             let keys = tempfile::tempdir().expect("a directory");
-            let service = tenancy_vault::directory::Directory::create(keys.path()).expect("keys");
+            let service = tenancy_vault::directory::Directory::create(&keys.path().join("keys")).expect("keys");
             let vault = tenancy_vault::Vault::new(std::sync::Arc::new(service), 10);
             let store = database.open(vault).await.expect("open");
             mark_served(&store).await.expect("marked");

@@ -146,6 +146,11 @@ impl Place {
     /// Starts `dev`, which creates its own key.
     #[track_caller]
     pub fn dev(&self, arguments: &[&str]) -> Server {
+        // `dev` uses the keys beside its data directory only: they must be those that the database was made with.
+        let own = self.path(".tenancy-keys");
+        if !own.exists() && keys().exists() {
+            std::os::unix::fs::symlink(keys(), &own).expect("linked");
+        }
         let mut command = self.command(&["dev", "--listen", "127.0.0.1:0"]);
         if let Some(database) = &self.database {
             command.args(["--database", database]);

@@ -16,7 +16,8 @@ static SCHEMAS: LazyLock<BTreeMap<String, Value>> =
 pub fn check(answer: &Value) {
     match answer {
         Value::Object(object)
-            if object.contains_key("audit_id") && object.get("event_type").is_some_and(Value::is_string) =>
+            if ["audit_id", "payload"].iter().all(|key| object.contains_key(*key))
+                && object.get("event_type").is_some_and(Value::is_string) =>
         {
             let event_type = object["event_type"].as_str().expect("a type");
             let schema = SCHEMAS.get(event_type).unwrap_or_else(|| panic!("{event_type} is not in the catalogue"));
@@ -44,6 +45,7 @@ fn fits(value: &Value, schema: &Value, at: &str) -> Result<(), String> {
             "const" => value == rule,
             "enum" => rule.as_array().is_some_and(|words| words.contains(value)),
             "minimum" => value.as_i64() >= rule.as_i64(),
+            "maximum" => value.as_i64() <= rule.as_i64(),
             "maxProperties" => {
                 value.as_object().is_some_and(|object| object.len() as u64 <= rule.as_u64().unwrap_or(0))
             }

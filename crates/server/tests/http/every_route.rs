@@ -1,6 +1,7 @@
 //! Promises of every route. A route without a sample below fails these tests.
 
 use crate::house::{Answered, House, On, Original, acme_eu, on_both};
+use crate::webhook_samples;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tenancy_core::apikey::{ApiKey, Role};
@@ -41,15 +42,21 @@ pub struct Sample {
     event: &'static str,
 }
 
-fn read(route: &'static str, path: &'static str) -> Sample {
+pub fn read(route: &'static str, path: &'static str) -> Sample {
     Sample { method: "GET", route, path, body: Value::Null, versioned: false, event: "" }
 }
 
-fn write(method: &'static str, route: &'static str, path: &'static str, body: Value, event: &'static str) -> Sample {
+pub fn write(
+    method: &'static str,
+    route: &'static str,
+    path: &'static str,
+    body: Value,
+    event: &'static str,
+) -> Sample {
     Sample { method, route, path, body, versioned: false, event }
 }
 
-fn versioned(
+pub fn versioned(
     method: &'static str,
     route: &'static str,
     path: &'static str,
@@ -63,53 +70,12 @@ const ORGANIZATION: &str = "/v1/organizations/{organization_id}";
 pub const TENANT: &str = "/v1/tenants/{tenant_id}";
 const ENVIRONMENT: &str = "/v1/tenants/{tenant_id}/environments/{environment}";
 
-/// A replay since a time that is never too long ago.
-fn since() -> Value {
-    json!({"since": tenancy_core::Timestamp::now() - jiff::SignedDuration::from_hours(24)})
-}
-
-fn webhook(name: &str) -> Value {
-    json!({"name": name, "url": "https://hooks.example/x", "events": ["TENANCY_*"], "retry_policy": {"max_retries": 3}})
-}
-
 /// Samples of all routes.
 pub fn samples() -> Vec<Sample> {
     let owners =
         [("/v1/tenants/{tenant_id}", "/v1/tenants/acme-eu"), (ORGANIZATION, "/v1/organizations/acme"), ("/v1", "/v1")];
-    let of_webhooks = owners.into_iter().flat_map(|(route, path)| webhook_samples(route, path));
+    let of_webhooks = owners.into_iter().flat_map(|(route, path)| webhook_samples::of_owner(route, path));
     other_samples().into_iter().chain(of_webhooks).collect()
-}
-
-/// Samples of the routes of the webhooks of one owner.
-fn webhook_samples(route: &str, path: &str) -> Vec<Sample> {
-    let at = |end: &str| -> (&'static str, &'static str) {
-        let place = end.replace("{webhook}", if end.ends_with("/enable") { "off" } else { "main" });
-        let place = place.replace("{delivery_id}", "{delivery}");
-        (format!("{route}/webhooks{end}").leak(), format!("{path}/webhooks{place}").leak())
-    };
-    let reads = |end: &str| read(at(end).0, at(end).1);
-    let posts = |end: &str, body: Value, event| write("POST", at(end).0, at(end).1, body, event);
-    let changes = |method, body: Value| {
-        let (route, path) = at("/{webhook}");
-        versioned(method, route, path, body, "WEBHOOK_UPDATED")
-    };
-    vec![
-        reads(""),
-        posts("", webhook("extra"), "WEBHOOK_UPDATED"),
-        reads("/{webhook}"),
-        changes("PUT", webhook("main")),
-        changes("PATCH", json!({"max_per_second": 5})),
-        changes("DELETE", Value::Null),
-        posts("/{webhook}/rotate", json!({"overlap_seconds": 60}), "WEBHOOK_UPDATED"),
-        posts("/{webhook}/enable", Value::Null, "WEBHOOK_UPDATED"),
-        posts("/{webhook}/disable", Value::Null, "WEBHOOK_UPDATED"),
-        reads("/{webhook}/deliveries"),
-        reads("/{webhook}/deliveries/{delivery_id}"),
-        posts("/{webhook}/deliveries/{delivery_id}/resend", Value::Null, "WEBHOOK_RESEND_REQUESTED"),
-        posts("/{webhook}/replay", since(), "WEBHOOK_REPLAY_REQUESTED"),
-        posts("/{webhook}/test", Value::Null, "WEBHOOK_TESTED"),
-        reads("/{webhook}/status"),
-    ]
 }
 
 #[rustfmt::skip]

@@ -41,4 +41,5 @@ mod serving;
 mod simulated_deliveries;
 mod tenants;
 mod tls;
+mod webhook_samples;
 mod webhooks;

@@ -81,6 +81,10 @@ fn wrong(document: &Value, parameter: &Value) -> Option<&'static str> {
 async fn every_wrong_query_parameter_must_be_answered_with_400(on: On) {
     let house = House::new(on).await;
     house.furnish().await;
+    let webhook = json!({"name": "main", "url": "https://hooks.example/x", "events": ["*"]});
+    for owner in ["/v1/webhooks", "/v1/organizations/acme/webhooks", "/v1/tenants/acme-eu/webhooks"] {
+        house.post(owner, &webhook).await;
+    }
     let document = document(all());
     let mut sent = 0;
     // A verdict is 403, whatever is wrong: see `access.rs`.
@@ -94,6 +98,8 @@ async fn every_wrong_query_parameter_must_be_answered_with_400(on: On) {
             .replace("{environment}", "prod")
             .replace("{key_id}", "key_none")
             .replace("{job_id}", "job_none")
+            .replace("{webhook}", "main")
+            .replace("{delivery_id}", "dlv_none")
             .replace("{version}", "1");
         for (method, operation) in item.as_object().expect("operations").iter() {
             let parameters = operation["parameters"].as_array().into_iter().flatten();

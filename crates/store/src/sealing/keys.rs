@@ -6,9 +6,15 @@ use crate::sql::Sql;
 use crate::tables::data_keys::{self, DataKeyRow};
 use crate::{Engine, Store};
 use std::sync::Arc;
+use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::tenant::Tenant;
 use tenancy_vault::{DataKey, KeyError, KeyName, WrappedKey};
+
+/// How often the read of a data key is repeated after it lost its connection.
+const MAX_LOST_CONNECTIONS: u32 = 8;
+/// Pause before the read is repeated.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Converts an error of the key service. Its cause is logged: it may name keys.
 pub fn unusable(error: &KeyError) -> Error {
@@ -49,6 +55,19 @@ impl Store {
         if let Some(key) = self.vault.cached(owner) {
             return Ok(Some(key));
         }
+        // A change that needs the key must survive a lost connection, as its commit does.
+        for _ in 0..MAX_LOST_CONNECTIONS {
+            match self.read_data_key(owner).await {
+                Err(Error::Unavailable) if matches!(self.engine, Engine::Postgres(_)) => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                done => return done,
+            }
+        }
+        self.read_data_key(owner).await
+    }
+
+    async fn read_data_key(&self, owner: &str) -> Result<Option<Arc<DataKey>>, Error> {
         let row = match self.by_key::<DataKeyRow>(KeyedRead::DataKey, owner).await? {
             Some(row) => row,
             None => match self.create_data_key(owner).await? {

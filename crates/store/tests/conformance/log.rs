@@ -65,8 +65,8 @@ async fn must_filter_the_log(bench: Bench) {
         let listed = bench.store.audit(&Scope::All, &filter, &Page::default()).await.unwrap();
         listed.items.into_iter().map(|row| row.position).collect::<Vec<_>>()
     };
-    assert_eq!(found(AuditFilter { newest_first: true, ..AuditFilter::default() }).await, [5, 4, 3, 2, 1]);
-    assert_eq!(found(AuditFilter { since: Some(between), ..AuditFilter::default() }).await, [3, 4, 5]);
+    assert_eq!(found(AuditFilter { newest_first: true, ..AuditFilter::default() }).await, [6, 5, 4, 3, 2, 1]);
+    assert_eq!(found(AuditFilter { since: Some(between), ..AuditFilter::default() }).await, [3, 4, 5, 6]);
     assert_eq!(found(AuditFilter { until: Some(between), ..AuditFilter::default() }).await, [1, 2]);
     let types = vec![EventType::EnvironmentCreated, EventType::OrganizationCreated];
     assert_eq!(found(AuditFilter { event_types: types, ..AuditFilter::default() }).await, [1, 4, 5]);
