@@ -69,7 +69,7 @@ fn declares_organization(kind: &Kind<'_>) -> bool {
 }
 
 fn names_one(kind: &Kind<'_>) -> bool {
-    kind.path.contains('{') || kind.path == "/v1/access"
+    kind.path.contains('{') || matches!(kind.path, "/v1/access" | "/v1/events")
 }
 
 fn compares(kind: &Kind<'_>) -> bool {
