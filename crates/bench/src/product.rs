@@ -82,7 +82,7 @@ impl Product {
         let runtime = Builder::new_multi_thread().worker_threads(database.request_threads(cores)).enable_all().build();
         let (runtime, database) = (runtime.expect("threads"), database.clone());
         let keys = tempfile::tempdir().expect("a directory");
-        let service = Directory::create(keys.path()).expect("keys");
+        let service = Directory::create(&keys.path().join("keys")).expect("keys");
         let vault = Vault::new(Arc::new(service), 20_000);
         let opening = async move { database.open(vault).await.expect("open") };
         let store = runtime.spawn(opening).await.expect("opened");
