@@ -181,20 +181,24 @@ impl Store {
     }
 }
 
-/// Reads both tables of the log.
+/// Reads both tables of the log, each up to the limit: an event is read once, however much of the log follows it. The
+/// organization is looked up for each of these rows, since a join could be planned as a scan of all tenants.
 fn heads_sql(dialect: Dialect, after: i64, newest: i64, limit: usize) -> Sql {
     let mut sql = Sql::new(dialect, "");
     let [after, newest] = [after, newest].map(|position| sql.bind(Type::Int, Value::Int(position)));
     let limit = sql.bind(Type::Int, Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)));
     let text = if dialect == Dialect::Sqlite { "" } else { "::text" };
     let about = format!("CASE WHEN l.event_type LIKE 'WEBHOOK%' THEN l.payload{text} END AS payload");
-    let range = format!("l.position > {after} AND l.position <= {newest}");
-    sql.text = format!(
-        "SELECT * FROM (SELECT l.position, l.audit_id, l.tenant_id, t.organization_id, l.event_type, {about} \
-         FROM tenant_audit l LEFT JOIN tenants t ON t.tenant_id = l.tenant_id WHERE {range} \
-         UNION ALL SELECT l.position, l.audit_id, NULL, NULL, l.event_type, {about} FROM platform_audit l WHERE {range}) \
-         AS heads ORDER BY position LIMIT {limit}"
-    );
+    let part = |columns: &str, table: &str| {
+        format!(
+            "SELECT * FROM (SELECT l.position, l.audit_id, {columns}, l.event_type, {about} FROM {table} l \
+             WHERE l.position > {after} AND l.position <= {newest} ORDER BY l.position LIMIT {limit}) AS {table}"
+        )
+    };
+    let organization = "(SELECT t.organization_id FROM tenants t WHERE t.tenant_id = l.tenant_id) AS organization_id";
+    let of_tenants = part(&format!("l.tenant_id, {organization}"), "tenant_audit");
+    let of_platform = part("NULL AS tenant_id, NULL AS organization_id", "platform_audit");
+    sql.text = format!("SELECT * FROM ({of_tenants} UNION ALL {of_platform}) AS heads ORDER BY position LIMIT {limit}");
     sql
 }
 
