@@ -2,8 +2,9 @@
 //! secrets.
 
 use crate::Store;
-use crate::list::corrupt;
+use crate::list::text_of;
 use crate::many_rows::bind_rows;
+use crate::page::Unreadable;
 use crate::rows::{Corrupt, Field, Record, Table, Type, Value};
 use crate::sql::Sql;
 use crate::tables::platform_webhooks::{self, PlatformWebhook};
@@ -22,6 +23,15 @@ pub struct Subscriber {
     pub from_position: Option<i64>,
 }
 
+/// Webhooks that may receive events.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Subscribed {
+    /// The webhooks.
+    pub subscribers: Vec<Subscriber>,
+    /// Webhooks whose rows cannot be read. They do not keep others from being read.
+    pub unreadable: Vec<Unreadable>,
+}
+
 /// A webhook with its secrets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Endpoint {
@@ -32,7 +42,17 @@ pub struct Endpoint {
 }
 
 impl Store {
-    /// Returns the webhooks of these tenants, of these organizations, and of the platform.
+    /// Returns the webhooks of the platform.
+    ///
+    /// # Errors
+    /// Same as [`Store::tenants`].
+    pub async fn platform_subscribers(&self) -> Result<Subscribed, Error> {
+        let mut sql = Sql::new(self.dialect(), self.select_with(platform_webhooks::TABLE, "from_position"));
+        sql.also("organization_id IS NULL");
+        self.subscribed(sql, platform_webhooks::TABLE, of_platform).await
+    }
+
+    /// Returns the webhooks of these tenants and of these organizations.
     ///
     /// # Errors
     /// Same as [`Store::tenants`].
@@ -40,31 +60,26 @@ impl Store {
         &self,
         tenants: &BTreeSet<TenantId>,
         organizations: &BTreeSet<OrganizationId>,
-    ) -> Result<Vec<Subscriber>, Error> {
-        let mut found = Vec::new();
-        if !tenants.is_empty() {
+    ) -> Result<Subscribed, Error> {
+        let among = |table: &Table, owner: &str, ids: Vec<Vec<Value>>| {
             let mut sql = Sql::new(self.dialect(), "");
-            let ids: Vec<_> = tenants.iter().map(|id| vec![id.put()]).collect();
             let from = bind_rows(&mut sql, &[("id", Type::Text)], &ids);
-            sql.text = format!(
-                "{} WHERE tenant_id IN (SELECT u.id FROM {from})",
-                self.select_with(webhooks::TABLE, "from_position")
-            );
-            found.extend(self.read_with(sql, webhooks::TABLE, Type::Int, Webhook::from_values).await?);
-        }
-        let mut sql = Sql::new(self.dialect(), "");
-        let ids: Vec<_> = organizations.iter().map(|id| vec![id.put()]).collect();
-        let from = bind_rows(&mut sql, &[("id", Type::Text)], &ids);
-        sql.text = format!(
-            "{} WHERE organization_id IS NULL OR organization_id IN (SELECT u.id FROM {from})",
-            self.select_with(platform_webhooks::TABLE, "from_position")
-        );
-        let of_platform = |row| PlatformWebhook::from_values(row).map(|row| row.0);
-        found.extend(self.read_with(sql, platform_webhooks::TABLE, Type::Int, of_platform).await?);
-        let read = |(webhook, from): (Webhook, Value)| {
-            Ok(Subscriber { webhook, from_position: <Option<i64> as Field>::take(from)? })
+            let select = self.select_with(table, "from_position");
+            sql.text = format!("{select} WHERE {owner} IN (SELECT u.id FROM {from})");
+            sql
         };
-        found.into_iter().map(read).collect::<Result<_, _>>().map_err(corrupt)
+        let mut found = Subscribed::default();
+        if !tenants.is_empty() {
+            let ids = tenants.iter().map(|id| vec![id.put()]).collect();
+            let sql = among(webhooks::TABLE, "tenant_id", ids);
+            found.extend(self.subscribed(sql, webhooks::TABLE, Webhook::from_values).await?);
+        }
+        if !organizations.is_empty() {
+            let ids = organizations.iter().map(|id| vec![id.put()]).collect();
+            let sql = among(platform_webhooks::TABLE, "organization_id", ids);
+            found.extend(self.subscribed(sql, platform_webhooks::TABLE, of_platform).await?);
+        }
+        Ok(found)
     }
 
     /// Returns a webhook with its secrets, whoever owns it.
@@ -83,20 +98,38 @@ impl Store {
         format!("SELECT {}, {column} FROM {}", columns.join(", "), table.name)
     }
 
-    async fn read_with(
+    async fn subscribed(
         &self,
         sql: Sql,
         table: &Table,
-        more: Type,
-        read: impl Fn(Vec<Value>) -> Result<Webhook, Corrupt>,
-    ) -> Result<Vec<(Webhook, Value)>, Error> {
+        read: fn(Vec<Value>) -> Result<Webhook, Corrupt>,
+    ) -> Result<Subscribed, Error> {
         let mut types: Vec<_> = table.columns.iter().map(|column| column.ty).collect();
-        types.push(more);
-        let rows = self.rows(sql, types).await?;
-        let one = |mut row: Vec<Value>| {
-            let more = row.pop().unwrap_or(Value::Null);
-            read(row).map(|webhook| (webhook, more))
-        };
-        rows.into_iter().map(one).collect::<Result<_, _>>().map_err(corrupt)
+        types.push(Type::Int);
+        let mut found = Subscribed::default();
+        for mut row in self.rows(sql, types).await? {
+            let from_position = row.pop().unwrap_or(Value::Null);
+            let id = row.first().and_then(text_of).unwrap_or_default();
+            let subscriber = read(row).and_then(|webhook| {
+                Ok(Subscriber { webhook, from_position: <Option<i64> as Field>::take(from_position)? })
+            });
+            match subscriber {
+                Ok(subscriber) => found.subscribers.push(subscriber),
+                Err(error) => found.unreadable.push(Unreadable { id, place: error.place().to_owned() }),
+            }
+        }
+        Ok(found)
     }
+}
+
+impl Subscribed {
+    /// Adds others.
+    pub fn extend(&mut self, others: Self) {
+        self.subscribers.extend(others.subscribers);
+        self.unreadable.extend(others.unreadable);
+    }
+}
+
+fn of_platform(row: Vec<Value>) -> Result<Webhook, Corrupt> {
+    PlatformWebhook::from_values(row).map(|row| row.0)
 }

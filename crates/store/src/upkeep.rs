@@ -16,7 +16,7 @@ mod webhook_secrets;
 pub use crate::tables::log_epochs::Epoch;
 pub use data_keys::Rewrapped;
 pub use deliveries::{LaneLease, LaneReturn, Outcome, Recorded};
-pub use dispatch::{DispatchLease, Dispatched, EventHead, Replay, Wake};
+pub use dispatch::{DispatchLease, Dispatched, EventHead, EventHeads, Replay, Wake};
 pub use log::Expired;
 pub use restored::Restored;
 

@@ -43,7 +43,8 @@ impl Subscribers {
 
 /// Returns the owners whose webhooks may receive these events.
 pub fn owners(events: &[EventHead]) -> (BTreeSet<TenantId>, BTreeSet<OrganizationId>) {
-    let tenants = events.iter().filter_map(|event| event.tenant_id.clone()).collect();
+    let own = events.iter().filter(|event| event.tenant_has_webhooks);
+    let tenants = own.filter_map(|event| event.tenant_id.clone()).collect();
     let organizations = events.iter().filter_map(|event| event.organization_id.clone()).collect();
     (tenants, organizations)
 }

@@ -35,12 +35,29 @@ pub struct EventHead {
     pub audit_id: AuditId,
     /// Tenant of the event; `None` for events outside tenants.
     pub tenant_id: Option<TenantId>,
-    /// Organization of the tenant.
+    /// Organization of the tenant, if it has webhooks.
     pub organization_id: Option<OrganizationId>,
+    /// Whether the tenant has webhooks.
+    pub tenant_has_webhooks: bool,
     /// Type of the event.
     pub event_type: EventType,
     /// Payload of events about webhooks.
     pub payload: Option<Object>,
+}
+
+/// The events that come next after a position.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventHeads {
+    /// The events, in the order of the log.
+    pub events: Vec<EventHead>,
+    /// Position up to which all events are among them.
+    pub last: i64,
+    /// Whether there was nothing more to read.
+    pub is_end: bool,
+    /// Newest position of the log.
+    pub newest: i64,
+    /// Type of the event after [`EventHeads::last`], if this release does not know it: a newer release wrote it.
+    pub unknown: Option<String>,
 }
 
 /// A change of a webhook in the log.
@@ -85,7 +102,7 @@ pub enum Replay {
     Continue,
 }
 
-const HEAD: [Type; 6] = [Type::Int, Type::Text, Type::Text, Type::Text, Type::Text, Type::Json];
+const HEAD: [Type; 7] = [Type::Int, Type::Text, Type::Text, Type::Text, Type::Bool, Type::Text, Type::Json];
 
 impl Store {
     /// Takes or extends the lease of the dispatcher. `None` while another process has it.
@@ -126,29 +143,20 @@ impl Store {
         self.write(sql, vec![Type::Int]).await.map(drop)
     }
 
-    /// Returns the next events after a position, in order, up to `limit`; and the position up to which all of them were
-    /// read.
+    /// Returns the next events after a position, at most `limit`; with `to`, none after that position; with a tenant, only
+    /// its own. An event whose type this release does not know ends them.
     ///
     /// # Errors
     /// Same as [`Store::tenants`].
-    pub async fn event_heads(&self, after: i64, limit: usize) -> Result<(Vec<EventHead>, i64), Error> {
-        // Read first: every event up to the newest position is committed.
-        let newest = self.newest_position().await?;
-        if newest <= after {
-            return Ok((Vec::new(), after));
-        }
-        let sql = heads_sql(self.dialect(), after, newest, limit);
-        let rows = self.rows(sql, HEAD.to_vec()).await?;
-        let is_all = rows.len() < limit;
-        let heads = rows.into_iter().map(head).collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
-        let last = if is_all { newest } else { heads.last().map_or(newest, |head| head.position) };
-        Ok((heads, last))
-    }
-
-    async fn newest_position(&self) -> Result<i64, Error> {
-        let text = "SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1";
-        let row = self.rows(Sql::new(self.dialect(), text), vec![Type::Int]).await?.pop();
-        row.into_iter().flatten().next().map(i64::take).transpose().map_err(corrupt).map(Option::unwrap_or_default)
+    pub async fn event_heads(
+        &self,
+        after: i64,
+        to: Option<i64>,
+        tenant: Option<&TenantId>,
+        limit: usize,
+    ) -> Result<EventHeads, Error> {
+        let rows = self.rows(heads_sql(self.dialect(), after, to, tenant, limit), HEAD.to_vec()).await?;
+        read_heads(rows, after, to, limit).map_err(corrupt)
     }
 
     /// Writes what the events up to a position become, and the position, as a whole. Returns `false` if the lease is
@@ -170,7 +178,7 @@ impl Store {
             statements.push(resent(dialect, epoch, self.now(), &made.resends));
         }
         if !made.wakes.is_empty() {
-            statements.push(woken(dialect, Some(epoch), self.now(), &made.wakes));
+            statements.push(woken(dialect, epoch, self.now(), &made.wakes));
         }
         statements.extend(made.replays.iter().map(|(id, replay)| replayed(dialect, epoch, id, replay)));
         let is_held = self.write_all(statements).await?.first().is_some_and(|rows| !rows.is_empty());
@@ -182,37 +190,84 @@ impl Store {
 }
 
 /// Reads both tables of the log, each up to the limit: an event is read once, however much of the log follows it. The
-/// organization is looked up for each of these rows, since a join could be planned as a scan of all tenants.
-fn heads_sql(dialect: Dialect, after: i64, newest: i64, limit: usize) -> Sql {
+/// newest position is one more row, without an event: it belongs to the same snapshot, so every event up to it is visible.
+/// The organization is looked up for each of these rows, since a join could be planned as a scan of all tenants; LIMIT keeps
+/// the database from reading all webhooks instead of looking one up.
+fn heads_sql(dialect: Dialect, after: i64, to: Option<i64>, tenant: Option<&TenantId>, limit: usize) -> Sql {
     let mut sql = Sql::new(dialect, "");
-    let [after, newest] = [after, newest].map(|position| sql.bind(Type::Int, Value::Int(position)));
+    let after = sql.bind(Type::Int, Value::Int(after));
     let limit = sql.bind(Type::Int, Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)));
+    let mut range = format!("l.position > {after}");
+    if let Some(to) = to {
+        range.push_str(&format!(" AND l.position <= {}", sql.bind(Type::Int, Value::Int(to))));
+    }
+    let of_tenant = tenant.map(|id| format!(" AND l.tenant_id = {}", sql.bind(Type::Text, id.put())));
     let text = if dialect == Dialect::Sqlite { "" } else { "::text" };
     let about = format!("CASE WHEN l.event_type LIKE 'WEBHOOK%' THEN l.payload{text} END AS payload");
-    let part = |columns: &str, table: &str| {
+    let part = |columns: &str, table: &str, more: &str| {
         format!(
             "SELECT * FROM (SELECT l.position, l.audit_id, {columns}, l.event_type, {about} FROM {table} l \
-             WHERE l.position > {after} AND l.position <= {newest} ORDER BY l.position LIMIT {limit}) AS {table}"
+             WHERE {range}{more} ORDER BY l.position LIMIT {limit}) AS {table}"
         )
     };
-    let organization = "(SELECT t.organization_id FROM tenants t WHERE t.tenant_id = l.tenant_id) AS organization_id";
-    let of_tenants = part(&format!("l.tenant_id, {organization}"), "tenant_audit");
-    let of_platform = part("NULL AS tenant_id, NULL AS organization_id", "platform_audit");
-    sql.text = format!("SELECT * FROM ({of_tenants} UNION ALL {of_platform}) AS heads ORDER BY position LIMIT {limit}");
+    let organization = "(SELECT t.organization_id FROM tenants t WHERE t.tenant_id = l.tenant_id AND (SELECT true \
+                        FROM platform_webhooks w WHERE w.organization_id = t.organization_id LIMIT 1)) AS organization_id";
+    let own = "coalesce((SELECT true FROM tenant_webhooks w WHERE w.tenant_id = l.tenant_id LIMIT 1), false) AS own";
+    let mut parts =
+        part(&format!("l.tenant_id, {organization}, {own}"), "tenant_audit", of_tenant.as_deref().unwrap_or(""));
+    if tenant.is_none() {
+        let of_platform = part("NULL AS tenant_id, NULL AS organization_id, false AS own", "platform_audit", "");
+        parts = format!("SELECT * FROM ({parts} UNION ALL {of_platform}) AS heads ORDER BY position LIMIT {limit}");
+    }
+    sql.text = format!(
+        "SELECT * FROM ({parts}) AS some UNION ALL SELECT n.last_position, NULL, NULL, NULL, false, NULL, NULL FROM \
+         (SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1) AS n"
+    );
     sql
 }
 
-fn head(row: Vec<Value>) -> Result<EventHead, Corrupt> {
+fn read_heads(rows: Vec<Vec<Value>>, after: i64, to: Option<i64>, limit: usize) -> Result<EventHeads, Corrupt> {
+    // The row without an event is the newest position.
+    let (mut rows, newest): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.get(1) != Some(&Value::Null));
+    let newest = newest.into_iter().flatten().next().map_or(Ok(0), i64::take)?;
+    rows.sort_by_key(|row| if let Some(Value::Int(position)) = row.first() { *position } else { 0 });
+    let is_end = rows.len() < limit;
+    let mut read = EventHeads { events: Vec::with_capacity(rows.len()), last: after, is_end, newest, unknown: None };
+    for row in rows {
+        match head(row)? {
+            Ok(event) => {
+                read.last = event.position;
+                read.events.push(event);
+            }
+            Err((position, event_type)) => {
+                (read.last, read.is_end, read.unknown) = (position - 1, false, Some(event_type));
+                return Ok(read);
+            }
+        }
+    }
+    if is_end {
+        read.last = read.last.max(to.map_or(newest, |to| to.min(newest)));
+    }
+    Ok(read)
+}
+
+/// Reads an event; if this release does not know its type, its position and type.
+fn head(row: Vec<Value>) -> Result<Result<EventHead, (i64, String)>, Corrupt> {
     let mut values = row.into_iter();
     let values = &mut values;
-    Ok(EventHead {
-        position: take(values, "tenant_audit", "position")?,
-        audit_id: take(values, "tenant_audit", "audit_id")?,
-        tenant_id: take(values, "tenant_audit", "tenant_id")?,
-        organization_id: take(values, "tenants", "organization_id")?,
-        event_type: take(values, "tenant_audit", "event_type")?,
-        payload: take::<Option<Object>>(values, "tenant_audit", "payload")?,
-    })
+    let position = take(values, "tenant_audit", "position")?;
+    let audit_id = take(values, "tenant_audit", "audit_id")?;
+    let tenant_id = take(values, "tenant_audit", "tenant_id")?;
+    let organization_id = take(values, "tenants", "organization_id")?;
+    let tenant_has_webhooks = take(values, "tenant_webhooks", "tenant_id")?;
+    let event_type: String = take(values, "tenant_audit", "event_type")?;
+    let Some(event_type) = EventType::parse(&event_type) else { return Ok(Err((position, event_type))) };
+    // An event whose payload something else has broken asks for nothing; others are not kept back by it.
+    let payload = take::<Option<Object>>(values, "tenant_audit", "payload").inspect_err(|error| {
+        tracing::error!(position, %error, "the payload of an event cannot be read");
+    });
+    let payload = payload.unwrap_or_default();
+    Ok(Ok(EventHead { position, audit_id, tenant_id, organization_id, tenant_has_webhooks, event_type, payload }))
 }
 
 impl EventHead {
@@ -235,10 +290,18 @@ fn moved(dialect: Dialect, epoch: i64, position: i64) -> Sql {
     sql
 }
 
-/// The condition of the other statements: the row is locked by [`moved`], so it cannot change before the commit.
-fn held(sql: &mut Sql, epoch: i64) -> String {
+/// The condition of the other statements: the row is locked by the first one, so it cannot change before the commit.
+pub(super) fn held(sql: &mut Sql, epoch: i64) -> String {
     let epoch = sql.bind(Type::Int, Value::Int(epoch));
     format!("EXISTS (SELECT 1 FROM webhook_dispatch WHERE lease_epoch = {epoch})")
+}
+
+/// Locks the lease, if it is held, and writes nothing.
+pub(super) fn locked(dialect: Dialect, epoch: i64) -> Sql {
+    let mut sql = Sql::new(dialect, "");
+    let epoch = sql.bind(Type::Int, Value::Int(epoch));
+    sql.text = format!("UPDATE webhook_dispatch SET lease_epoch = lease_epoch WHERE lease_epoch = {epoch} RETURNING 1");
+    sql
 }
 
 fn begun(dialect: Dialect, epoch: i64, table: &str, webhooks: &[(WebhookId, i64)]) -> Sql {
@@ -306,9 +369,8 @@ fn replayed(dialect: Dialect, epoch: i64, webhook: &WebhookId, replay: &Replay) 
     sql
 }
 
-/// Makes lanes due, if no process has them; a process that has one is told by the count of wakes. With `epoch`, only
-/// under that lease of the dispatcher.
-pub(super) fn woken(dialect: Dialect, epoch: Option<i64>, now: Timestamp, wakes: &[Wake]) -> Sql {
+/// Makes lanes due, if no process has them; a process that has one is told by the count of wakes.
+fn woken(dialect: Dialect, epoch: i64, now: Timestamp, wakes: &[Wake]) -> Sql {
     let mut sql = Sql::new(dialect, "");
     let mut rows: Vec<(&WebhookId, bool)> = wakes.iter().map(|wake| (&wake.webhook_id, wake.now)).collect();
     // Once each, and in the order in which all processes lock them.
@@ -316,7 +378,7 @@ pub(super) fn woken(dialect: Dialect, epoch: Option<i64>, now: Timestamp, wakes:
     rows.dedup_by_key(|(id, _)| *id);
     let rows: Vec<_> = rows.into_iter().map(|(id, now)| vec![id.put(), Value::Bool(now)]).collect();
     let from = bind_rows(&mut sql, &[("webhook_id", Type::Text), ("now", Type::Bool)], &rows);
-    let held = epoch.map_or_else(|| "true".to_owned(), |epoch| held(&mut sql, epoch));
+    let held = held(&mut sql, epoch);
     let now = sql.bind(Type::Time, Value::Time(now));
     // A lane that fails is not due before its pause is over. `excluded.due_at` is empty if it is due whatever failed.
     let greater = if dialect == Dialect::Sqlite { "max" } else { "greatest" };

@@ -47,6 +47,9 @@ const COUNTS: [&str; 8] = [
     "SELECT count(*) FROM idempotency_records WHERE expires_at <= {}",
 ];
 
+/// More than the number of leases that a row gets between a backup and its restore.
+const EPOCHS_AFTER_RESTORE: i64 = 1 << 32;
+
 impl Store {
     /// Begins a new epoch of the log's order, so that positions of lost events are refused.
     ///
@@ -59,8 +62,8 @@ impl Store {
         Epoch::from_values(begun).map_err(corrupt)
     }
 
-    /// Ends all leases, which processes before the backup held, and counts what is open. Before it, nothing may have
-    /// been written to the restored database.
+    /// Ends all leases, which processes before the backup held: those of jobs, of the dispatcher of webhooks and of webhooks.
+    /// Counts what is open. Before it, nothing may have been written to the restored database.
     ///
     /// # Errors
     /// Same as [`Store::claim`].
@@ -75,6 +78,7 @@ impl Store {
         let now = sql.bind(Type::Time, Value::Time(self.now()));
         sql.text = format!("UPDATE tenant_jobs SET {GIVEN_BACK}, due_at = {now} WHERE state = 'running' RETURNING 1");
         let ended_leases = self.write(sql, vec![Type::Int]).await?.len();
+        self.end_webhook_leases().await?;
         let mut counts = [0; COUNTS.len()];
         for (count, text) in counts.iter_mut().zip(COUNTS) {
             let mut sql = Sql::new(self.dialect(), text);
@@ -99,5 +103,21 @@ impl Store {
             answers,
             expired_answers,
         })
+    }
+    /// Ends the leases of the dispatcher and of all webhooks. A process that took leases after the backup may still run. The
+    /// numbers go so far up that no lease gets a number which such a process has.
+    async fn end_webhook_leases(&self) -> Result<(), Error> {
+        let sql = format!(
+            "UPDATE webhook_dispatch SET lease_holder = NULL, lease_until = NULL, \
+             lease_epoch = lease_epoch + {EPOCHS_AFTER_RESTORE} RETURNING 1"
+        );
+        self.write(Sql::new(self.dialect(), sql), vec![Type::Int]).await?;
+        let mut sql = Sql::new(self.dialect(), "");
+        let now = sql.bind(Type::Time, Value::Time(self.now()));
+        sql.text = format!(
+            "UPDATE webhook_lanes SET due_at = CASE WHEN lease_holder IS NULL THEN due_at ELSE {now} END, \
+             lease_holder = NULL, lease_epoch = lease_epoch + {EPOCHS_AFTER_RESTORE} RETURNING 1"
+        );
+        self.write(sql, vec![Type::Int]).await.map(drop)
     }
 }
