@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use tenancy_core::delivery::DeliveryState;
 use tenancy_core::ids::WebhookId;
 use tenancy_core::lane::Lane;
-use tenancy_core::webhook::WebhookOwner;
+use tenancy_core::webhook::{Webhook, WebhookOwner};
 use tenancy_core::{Error, Timestamp};
 use tenancy_store::upkeep::EventHead;
 
@@ -18,8 +18,8 @@ const MAX_LANES: usize = 16;
 const MAX_EVENTS: usize = 500;
 /// A replay waits while so many deliveries of its webhook wait.
 const MAX_WAITING: usize = 2000;
-/// How long replays rest during a busy time when none of them could go on.
-const RESTS_FOR: SignedDuration = SignedDuration::from_secs(1);
+/// How long replays rest during a busy time when none of those that were looked at could go on.
+const RESTS_FOR: SignedDuration = SignedDuration::from_millis(100);
 
 /// How much replays may do at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,10 +99,14 @@ pub(super) async fn share(tenancy: &Tenancy, epoch: i64, share: Share) -> Result
     let (mut is_first, mut parts_before) = (replays.last.is_some(), 0);
     while parts < share.parts() && looked < share.looks() {
         let lanes = tenancy.store.replays(replays.last.as_ref(), MAX_LANES).await?;
+        let ids: Vec<_> = lanes.iter().map(|lane| lane.webhook_id.clone()).collect();
+        let webhooks = tenancy.store.webhooks_by_ids(&ids).await?;
         for lane in &lanes {
             replays.last = Some(lane.webhook_id.clone());
             looked += 1;
-            if let Some(deliveries) = turn(tenancy, epoch, lane).await? {
+            let webhook = webhooks.iter().find(|webhook| webhook.webhook_id == lane.webhook_id && webhook.is_on());
+            let Some(webhook) = webhook else { continue };
+            if let Some(deliveries) = turn(tenancy, epoch, lane, webhook).await? {
                 (made, parts) = (made + deliveries, parts + 1);
             }
             if parts == share.parts() {
@@ -125,8 +129,8 @@ pub(super) async fn share(tenancy: &Tenancy, epoch: i64, share: Share) -> Result
 }
 
 /// Gives a replay its turn. Its error ends no other replay, unless the database cannot be reached.
-async fn turn(tenancy: &Tenancy, epoch: i64, lane: &Lane) -> Result<Option<usize>, Error> {
-    match part(tenancy, epoch, lane).await {
+async fn turn(tenancy: &Tenancy, epoch: i64, lane: &Lane, webhook: &Webhook) -> Result<Option<usize>, Error> {
+    match part(tenancy, epoch, lane, webhook).await {
         Err(Error::Unavailable) => Err(Error::Unavailable),
         Err(error) => {
             tracing::warn!(webhook_id = %lane.webhook_id, %error, "the replay of a webhook cannot go on");
@@ -137,11 +141,9 @@ async fn turn(tenancy: &Tenancy, epoch: i64, lane: &Lane) -> Result<Option<usize
 }
 
 /// Does one part of a replay. Returns the number of deliveries; `None` if the replay cannot go on now.
-async fn part(tenancy: &Tenancy, epoch: i64, lane: &Lane) -> Result<Option<usize>, Error> {
+async fn part(tenancy: &Tenancy, epoch: i64, lane: &Lane, webhook: &Webhook) -> Result<Option<usize>, Error> {
     let store = &tenancy.store;
     let (Some(position), Some(to)) = (lane.replay_position, lane.replay_to) else { return Ok(None) };
-    let webhook = store.webhooks_by_ids(std::slice::from_ref(&lane.webhook_id)).await?.pop();
-    let Some(webhook) = webhook.filter(tenancy_core::webhook::Webhook::is_on) else { return Ok(None) };
     let waiting = store.count_deliveries(&lane.webhook_id, DeliveryState::Waiting, MAX_WAITING).await?;
     if usize::try_from(waiting).is_ok_and(|waiting| waiting >= MAX_WAITING) {
         return Ok(None);
@@ -162,7 +164,7 @@ async fn part(tenancy: &Tenancy, epoch: i64, lane: &Lane) -> Result<Option<usize
     };
     let now = tenancy.now();
     let events = heads.events.iter().filter(receives);
-    let deliveries: Vec<_> = events.map(|event| delivery(event, &webhook, now)).collect();
+    let deliveries: Vec<_> = events.map(|event| delivery(event, webhook, now)).collect();
     let next = (!heads.is_end && heads.last < to).then_some(heads.last);
     let is_moved = store.replay_part(epoch, lane, &deliveries, next).await?;
     Ok(is_moved.then_some(deliveries.len()))

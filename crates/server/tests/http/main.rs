@@ -11,6 +11,7 @@ mod connections;
 mod contention;
 mod declarations;
 mod deliveries;
+mod dispatching;
 mod environments;
 mod event_processes;
 mod event_reader;

@@ -220,7 +220,7 @@ fn heads_sql(dialect: Dialect, after: i64, to: Option<i64>, tenant: Option<&Tena
         parts = format!("SELECT * FROM ({parts} UNION ALL {of_platform}) AS heads ORDER BY position LIMIT {limit}");
     }
     sql.text = format!(
-        "SELECT * FROM ({parts}) AS some UNION ALL SELECT n.last_position, NULL, NULL, NULL, false, NULL, NULL FROM \
+        "SELECT * FROM ({parts}) AS found UNION ALL SELECT n.last_position, NULL, NULL, NULL, false, NULL, NULL FROM \
          (SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1) AS n"
     );
     sql

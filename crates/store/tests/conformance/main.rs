@@ -3,6 +3,7 @@
 
 mod clock;
 mod copy;
+mod dispatch;
 mod erasure;
 mod harness;
 mod hold_reconciler;
