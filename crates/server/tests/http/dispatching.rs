@@ -221,3 +221,22 @@ async fn a_webhook_that_cannot_be_read_must_keep_nothing_from_others() {
     assert_eq!(dispatch(&house).await, 1);
     assert_eq!((deliveries(&house, &good).await, tenancy.dispatcher.unreadable()), (before + 1, 2));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_whose_secrets_cannot_be_read_must_keep_no_other_from_its_replay() {
+    let house = House::new(On::Postgres).await;
+    house.furnish().await;
+    let since = json!(house.server.tenancy.now());
+    let webhooks = [add(&house, "/v1/webhooks", "one").await, add(&house, "/v1/webhooks", "two").await];
+    rename(&house, "One").await;
+    for name in ["one", "two"] {
+        house.post(&format!("/v1/webhooks/{name}/replay"), &json!({"since": since})).await.ok(202);
+    }
+    dispatch(&house).await;
+    let first = webhooks.iter().min().expect("two");
+    tamper(&house, &format!("UPDATE platform_webhooks SET secret = 'broken' WHERE webhook_id = '{first}'"));
+    house.server.background.run_once("webhook-dispatch").await;
+    for webhook in &webhooks {
+        assert_eq!(replayed(&house, webhook).await, None, "the deliverer reads secrets, the replay does not");
+    }
+}
