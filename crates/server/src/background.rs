@@ -18,6 +18,10 @@ use tokio_util::task::TaskTracker;
 /// Pause after a failed run, if the loop's period is longer.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
+/// Minimum time between the end of a run and a run that a hint starts. Under load, one run then does the work of many hints,
+/// and does not compete with each change for the database.
+const HINT_PAUSE: Duration = Duration::from_millis(5);
+
 /// One run of a loop. It may return early when the process stops.
 pub type Run = fn(Arc<Tenancy>, CancellationToken) -> BoxFuture<'static, Result<(), Error>>;
 
@@ -190,6 +194,7 @@ impl Background {
                 }
             };
             let pause = if is_good { one.period } else { one.period.min(RETRY_AFTER) };
+            tokio::time::sleep(HINT_PAUSE).await;
             tokio::select! {
                 () = woken, if !is_woken => {}
                 () = tokio::time::sleep(if is_woken { Duration::ZERO } else { pause }) => {}
