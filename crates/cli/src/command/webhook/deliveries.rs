@@ -1,6 +1,7 @@
 //! `webhook deliveries` and `webhook status`
 
 use super::owner::Owner;
+use super::{ago, counted, facts};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -14,6 +15,9 @@ use crate::wire::Received;
 use clap::Args;
 use jiff::Timestamp;
 use tenancy_api::delivery::{Attempt, Delivery, DeliveryWithAttempts, WebhookStatus};
+
+/// Number up to which the server counts the deliveries that wait.
+const MAX_COUNTED: i64 = 10_000;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -142,21 +146,25 @@ const STATUS: Kind<WebhookStatus<'static>> =
     Kind { plural: "statuses", name: |status| status.waiting.to_string(), columns: &[] };
 
 fn page(status: &WebhookStatus<'_>, now: Timestamp) -> String {
-    let ago = |time: Option<Timestamp>| time.map(|time| format!("{} ago", age(time, now))).unwrap_or_default();
     let replay = status.replay.as_ref().map(|replay| {
         let paused = if replay.paused { ", paused" } else { "" };
         format!("at position {} of {}{paused}", replay.position, replay.to)
     });
-    let facts = [
-        ("waiting", status.waiting.to_string()),
-        ("last success", ago(status.last_success_at)),
-        ("last failure", ago(status.last_failure_at)),
-        ("answer", status.last_failure.as_deref().unwrap_or_default().to_owned()),
+    facts([
+        ("waiting", counted(status.waiting, MAX_COUNTED)),
+        ("last success", ago(status.last_success_at, now)),
+        ("last failure", failure(status, now)),
         ("failing since", status.failing_since.map(short).unwrap_or_default()),
         ("paused until", status.paused_until.map(short).unwrap_or_default()),
         ("replay", replay.unwrap_or_default()),
-    ];
-    let facts = facts.into_iter().filter(|(_, value)| !value.is_empty());
-    let rows: Vec<_> = facts.map(|(name, value)| vec![Cell::new(format!("{name}:")), Cell::new(value)]).collect();
-    Table::new(["", ""], colours()).render(&rows)
+    ])
+}
+
+/// Formats the last failure with its cause, such as `5m ago: 503`.
+pub fn failure(status: &WebhookStatus<'_>, now: Timestamp) -> String {
+    let when = ago(status.last_failure_at, now);
+    match status.last_failure.as_deref() {
+        Some(what) if !when.is_empty() => format!("{when}: {what}"),
+        _ => when,
+    }
 }

@@ -1,16 +1,14 @@
 //! `webhook list` and `webhook describe`
 
 use super::owner::Owner;
-use super::{OWNED, standing};
+use super::{OWNED, ago, facts, standing};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::kinds::{joined, pairs};
 use crate::listing;
 use crate::output::{Format, Output, Printer, one};
-use crate::table::{Cell, Table};
-use crate::terminal::{colours, write};
-use crate::time::age;
+use crate::terminal::write;
 use crate::wire::Received;
 use clap::Args;
 use jiff::Timestamp;
@@ -89,7 +87,7 @@ fn page(owned: &OwnedWebhook<'_>, now: Timestamp) -> String {
     };
     let or =
         |number: Option<i64>, default: &str| number.map_or_else(|| default.to_owned(), |number| number.to_string());
-    let facts = [
+    facts([
         ("webhook", webhook.name.to_string()),
         ("id", webhook.webhook_id.to_string()),
         ("owner", owner),
@@ -102,10 +100,7 @@ fn page(owned: &OwnedWebhook<'_>, now: Timestamp) -> String {
         ("tries at once", or(webhook.max_in_flight, "8")),
         ("time limit", format!("{}s", or(webhook.timeout_seconds, "15"))),
         ("version", owned.version.to_string()),
-        ("created", format!("{} ago", age(webhook.created_at, now))),
-        ("changed", format!("{} ago", age(webhook.updated_at, now))),
-    ];
-    let facts = facts.into_iter().filter(|(_, value)| !value.is_empty());
-    let rows: Vec<_> = facts.map(|(name, value)| vec![Cell::new(format!("{name}:")), Cell::new(value)]).collect();
-    Table::new(["", ""], colours()).render(&rows)
+        ("created", ago(Some(webhook.created_at), now)),
+        ("changed", ago(Some(webhook.updated_at), now)),
+    ])
 }
