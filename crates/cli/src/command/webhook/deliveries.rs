@@ -13,8 +13,10 @@ use crate::terminal::{colours, write};
 use crate::time::{age, short};
 use crate::wire::Received;
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use jiff::Timestamp;
 use tenancy_api::delivery::{Attempt, Delivery, DeliveryWithAttempts, WebhookStatus};
+use tenancy_core::delivery::DeliveryState;
 
 /// Number up to which the server counts the deliveries that wait.
 const MAX_COUNTED: i64 = 10_000;
@@ -31,15 +33,23 @@ Examples:
 pub struct Deliveries {
     /// TENANT/WEBHOOK; or the name of the webhook, with --organization or --platform
     #[arg(value_name = "WEBHOOK")]
-    name: String,
+    pub name: String,
     /// Only deliveries in one of these states: waiting, delivered, failed
-    #[arg(long, value_name = "STATES", conflicts_with = "delivery")]
-    state: Option<String>,
+    #[arg(
+        long,
+        value_name = "STATES",
+        conflicts_with = "delivery",
+        value_delimiter = ',',
+        hide_possible_values = true
+    )]
+    #[arg(value_parser = PossibleValuesParser::new(DeliveryState::WORDS.iter().map(|(word, _)| *word)))]
+    state: Vec<String>,
     /// Shows this delivery with its attempts
     #[arg(long, value_name = "DELIVERY")]
     delivery: Option<String>,
+    /// Owner that is no tenant.
     #[command(flatten)]
-    owner: Owner,
+    pub owner: Owner,
     #[command(flatten)]
     output: Output,
 }
@@ -49,9 +59,10 @@ pub struct Deliveries {
 pub struct Status {
     /// TENANT/WEBHOOK; or the name of the webhook, with --organization or --platform
     #[arg(value_name = "WEBHOOK")]
-    name: String,
+    pub name: String,
+    /// Owner that is no tenant.
     #[command(flatten)]
-    owner: Owner,
+    pub owner: Owner,
     #[command(flatten)]
     output: Output,
 }
@@ -86,10 +97,8 @@ pub async fn run(client: &Client, given: Deliveries) -> Result<Exit, Failure> {
     let (mut segments, name) = given.owner.one(&given.name)?;
     segments.extend([name, "deliveries"]);
     let Some(delivery) = &given.delivery else {
-        let mut list = listing::List::of(&segments);
-        if let Some(state) = &given.state {
-            list = list.filter("state", Some(state));
-        }
+        let states = (!given.state.is_empty()).then(|| given.state.join(","));
+        let list = listing::List::of(&segments).filter("state", states);
         let mut printer = Printer::new(&DELIVERY, given.output.output);
         list.pages(client, |items| printer.page(&items).map(|()| true)).await?;
         printer.finish()?;

@@ -31,8 +31,9 @@ Examples:
 pub struct List {
     /// Tenant that owns the webhooks
     tenant: Option<String>,
+    /// Owner that is no tenant.
     #[command(flatten)]
-    owner: Owner,
+    pub owner: Owner,
     #[command(flatten)]
     output: Output,
 }
@@ -43,9 +44,10 @@ pub struct List {
 pub struct Describe {
     /// TENANT/WEBHOOK; or the name of the webhook, with --organization or --platform
     #[arg(value_name = "WEBHOOK")]
-    name: String,
+    pub name: String,
+    /// Owner that is no tenant.
     #[command(flatten)]
-    owner: Owner,
+    pub owner: Owner,
     #[command(flatten)]
     output: Output,
 }
