@@ -141,7 +141,7 @@ pub struct DeliveryWithAttempts<'a> {
 /// How deliveries to a webhook go.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct WebhookStatus<'a> {
-    /// Number of deliveries that wait, counted up to 10000.
+    /// Number of deliveries that wait, counted up to 10000, in a list of webhooks up to 1000.
     pub waiting: i64,
     /// Time of the last success.
     #[serde(default, skip_serializing_if = "Option::is_none")]

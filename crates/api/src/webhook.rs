@@ -1,5 +1,6 @@
 //! Webhooks.
 
+use crate::delivery::WebhookStatus;
 use crate::{Viewpoint, Word};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -75,6 +76,18 @@ pub struct OwnedWebhook<'a> {
     pub webhook: Webhook<'a>,
     /// Version that a change names. A webhook of a tenant has the version of its tenant.
     pub version: i64,
+}
+
+/// Webhook in a list.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ListedWebhook<'a> {
+    /// The webhook.
+    #[serde(flatten)]
+    #[schema(inline)]
+    pub webhook: OwnedWebhook<'a>,
+    /// How deliveries to the webhook go. Omitted unless the request asks for it with `status=true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<WebhookStatus<'a>>,
 }
 
 /// Webhook after a write that may have made a secret.

@@ -213,12 +213,22 @@ impl Webhook {
         macro_rules! with {
             ($given:expr, $run:expr) => {{
                 let (client, arguments) = $given.open(before)?;
-                $run(&client, arguments).await
+                let named = arguments.owner.named(&arguments.name);
+                match $run(&client, arguments).await {
+                    Err(failure) => Err(suggest(&client, named.next_of(failure)).await),
+                    done => done,
+                }
             }};
         }
         match self {
             Self::Create(given) => with!(given, create::run),
-            Self::List(given) => with!(given, list::run),
+            Self::List(given) => {
+                let (client, arguments) = given.open(before)?;
+                match list::run(&client, arguments).await {
+                    Err(failure) => Err(suggest(&client, failure).await),
+                    done => done,
+                }
+            }
             Self::Describe(given) => with!(given, list::describe),
             Self::Rotate(given) => with!(given, rotate::run),
             Self::Enable(given) => with!(given, switch::enable),

@@ -14,6 +14,7 @@ const ORDER: &[&str] = &[
     "env_id",
     "job_id",
     "key_id",
+    "webhook_id",
     "name",
     "display_name",
     "profile",

@@ -1,6 +1,7 @@
 //! `describe`: shows one resource in detail.
 
 use crate::client::Client;
+use crate::command::webhook;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::kinds::{self, ENVIRONMENTS, JOBS, KEYS, ORGANIZATIONS, TENANTS, TenantWebhook, WEBHOOKS};
@@ -19,9 +20,14 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use tenancy_api::Word;
+use tenancy_api::webhook::ListedWebhook;
+use tenancy_core::manifest::MAX_WEBHOOKS;
 
 /// Number of newest events shown with a tenant.
 const EVENTS_SHOWN: usize = 5;
+
+/// Number up to which the server counts the deliveries that wait for each webhook of a list.
+const MAX_COUNTED: i64 = 1_000;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -84,6 +90,11 @@ pub async fn run(client: &Client, given: Describe) -> Result<Exit, Failure> {
             let newest = List::of(&segments).filter("order", Some("desc")).at_most(Some(EVENTS_SHOWN));
             let mut page = Page::new(now, colours());
             page.tenant(&tenant.value);
+            if !tenant.value.webhooks.is_empty() {
+                let segments = ["tenants", &*tenant.value.row.tenant_id, "webhooks"];
+                let webhooks = List::of(&segments).filter("status", Some("true")).at_most(Some(MAX_WEBHOOKS));
+                page.webhooks(&webhooks.all(client).await?);
+            }
             if let Some(open) = &tenant.value.open_job {
                 let job: Received<Job> =
                     client.get(&["tenants", &*tenant.value.row.tenant_id, "jobs", &open.job_id]).await?;
@@ -175,7 +186,6 @@ impl Page {
             ("created", self.ages(Some(t.created_at))),
             ("purge after", self.ages(t.purge_after.filter(|_| t.purged_at.is_none()))),
             ("purged", self.ages(t.purged_at)),
-            ("webhooks", joined(tenant.webhooks.iter().map(|webhook| &webhook.name))),
         ]);
         let titles = &["NAME", "STATE", "ISOLATION", "REGION", "RETENTION", "QUOTAS"];
         self.list("Environments", &tenant.environments, titles, |e, _| {
@@ -214,6 +224,20 @@ impl Page {
             self.title(title);
             self.text.push_str(&Table::new(titles.iter().copied(), self.colours).render(&rows));
         }
+    }
+
+    fn webhooks(&mut self, webhooks: &[Received<ListedWebhook<'static>>]) {
+        let titles = &["NAME", "ENABLED", "WAITING", "LAST SUCCESS", "LAST FAILURE"];
+        self.list("Webhooks", webhooks, titles, |Received { value: listed, .. }, now| {
+            let status = listed.status.as_ref();
+            vec![
+                Cell::new(&*listed.webhook.webhook.name),
+                Cell::new(webhook::standing(&listed.webhook.webhook)),
+                Cell::maybe(status.map(|status| webhook::counted(status.waiting, MAX_COUNTED))),
+                Cell::maybe(status.map(|status| webhook::ago(status.last_success_at, now))),
+                Cell::maybe(status.map(|status| webhook::deliveries::failure(status, now))),
+            ]
+        });
     }
 
     fn events(&mut self, events: &[Received<AuditEvent>]) {
@@ -291,7 +315,7 @@ impl Page {
             ("in flight", w.webhook.max_in_flight.map(|most| most.to_string()).unwrap_or_default()),
             ("timeout", w.webhook.timeout_seconds.map(|seconds| format!("{seconds}s")).unwrap_or_default()),
             ("format", w.webhook.format.to_string()),
-            ("enabled", crate::command::webhook::standing(&w.webhook)),
+            ("enabled", webhook::standing(&w.webhook)),
             ("created", self.ages(Some(w.webhook.created_at))),
         ]);
     }

@@ -9,12 +9,13 @@ use tenancy_core::Timestamp;
 use tenancy_core::webhook::Secret;
 use tenancy_server::webhooks::sending::standard::signature;
 
-/// Starts a program that answers with 204, and passes on head and body of each request.
-fn program() -> (String, Receiver<(String, Vec<u8>)>) {
+/// Starts a program that gives these answers, then 204, and passes on head and body of each request.
+pub fn program(answers: &'static [&'static str]) -> (String, Receiver<(String, Vec<u8>)>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://localhost:{}/hooks", listener.local_addr().expect("an address").port());
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
+        let mut answers = answers.iter();
         for stream in listener.incoming() {
             let mut stream = stream.expect("a connection");
             let mut got = Vec::new();
@@ -31,13 +32,14 @@ fn program() -> (String, Receiver<(String, Vec<u8>)>) {
                 let length = stream.read(&mut piece).expect("read");
                 got.extend_from_slice(&piece[..length]);
             }
-            stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").expect("written");
+            let answer = answers.next().map_or("204 No Content\r\n\r\n", |answer| answer);
+            write!(stream, "HTTP/1.1 {}", answer.replacen("\r\n", "\r\nConnection: close\r\n", 1)).expect("written");
         }
     });
     (url, receiver)
 }
 
-fn value<'a>(head: &'a str, name: &str) -> &'a str {
+pub fn value<'a>(head: &'a str, name: &str) -> &'a str {
     let lines = head.lines().filter_map(|line| line.split_once(": "));
     lines.into_iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|found| found.1).unwrap_or_default()
 }
@@ -47,7 +49,7 @@ fn must_forward_signed_events_to_a_program_on_this_machine() {
     let shell = Shell::new();
     let dev = shell.dev(&["--apply", EXAMPLE]);
     assert!(dev.shown.contains("\nWebhooks may use http:// and addresses of this machine here"), "{}", dev.shown);
-    let (url, received) = program();
+    let (url, received) = program(&[]);
     let listen = shell
         .start(&["listen", "--forward-to", &url, "--tenant", "acme-eu", "--type", "TENANCY_*", "--verbose"], "Ctrl-C");
     let secret = listen.shown.lines().find_map(|line| line.strip_prefix("Signing secret of this session: "));

@@ -1,6 +1,26 @@
 //! Webhooks, from the creation to the deletion, for each kind of owner.
 
+use super::listen::{program, value};
 use super::shell::{EXAMPLE, Shell};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// Runs a command until its output contains a text.
+fn until(shell: &Shell, line: &str, text: &str) -> String {
+    let begun = Instant::now();
+    loop {
+        let shown = shell.good(line);
+        if shown.contains(text) {
+            return shown;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "no {text:?} in the output of {line}:\n{shown}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
 
 #[test]
 fn must_create_list_rotate_switch_and_delete_webhooks_of_each_owner() {
@@ -36,6 +56,7 @@ fn must_create_list_rotate_switch_and_delete_webhooks_of_each_owner() {
         shell.good(&format!("webhook delete {name}{options} --yes"));
         let gone = shell.bad(&format!("webhook describe {name}{options}"), 3);
         assert!(gone.contains("no webhook"), "{gone}");
+        assert!(gone.contains(format!("webhook list {list}{options}\n").replace("  ", " ").as_str()), "{gone}");
     }
     assert!(shell.bad("webhook list", 2).contains("--platform"));
     assert!(shell.bad("webhook rotate cli", 2).contains("TENANT/WEBHOOK"));
@@ -53,4 +74,117 @@ fn must_create_list_rotate_switch_and_delete_webhooks_of_each_owner() {
     );
     let exported = shell.write("exported.yaml", &exported).display().to_string();
     assert!(shell.good(&format!("plan -f {exported}")).contains("unchanged"), "an export changes nothing");
+}
+
+#[test]
+fn must_show_what_was_sent_to_a_webhook_what_it_answered_and_what_waits() {
+    let shell = Shell::new();
+    let _dev = shell.dev(&["--apply", EXAMPLE]);
+    let (url, received) = program(&[
+        "500 Oops\r\ncontent-length: 9\r\n\r\nno \x1b[31mway",
+        "200 OK\r\ncontent-length: 4\r\n\r\nfine",
+        "503 Busy\r\n\r\n",
+    ]);
+    let created = shell.run(&format!(
+        "webhook create acme-eu/hook --endpoint {url} --event TENANCY_* --backoff fixed --base-seconds 1 --jitter 0"
+    ));
+    let secret = created.out.lines().find(|line| line.starts_with("whsec_")).expect("a secret").to_owned();
+    assert!(created.code == 0 && created.err.contains("shown only once"), "{created:?}");
+
+    // Test messages: the whole exchange, and its result as the exit code.
+    let failed = shell.run("webhook test acme-eu/hook");
+    assert_eq!(failed.code, 1, "{failed:?}");
+    for part in ["> POST\n", "> webhook-signature: v1,", "\n< 500 after ", "the receiver answered with 500\nfailed\n"] {
+        assert!(failed.out.contains(part), "{part}\n{}", failed.out);
+    }
+    assert!(
+        !failed.out.contains('\x1b'),
+        "what a receiver answers does not reach the terminal as it is: {}",
+        failed.out
+    );
+    let test = json(&shell.good("webhook test acme-eu/hook -o json"));
+    assert_eq!(
+        (&test["outcome"], &test["status"], &test["answer_start"]),
+        (&"delivered".into(), &200.into(), &"fine".into())
+    );
+
+    // A delivery that fails once.
+    let status = until(&shell, "webhook status acme-eu/hook", "waiting");
+    assert_eq!(status, "waiting  0\n");
+    shell.good("set acme-eu labels.a=b");
+    let status = until(&shell, "webhook status acme-eu/hook", "last success");
+    assert!(status.starts_with("waiting       0\nlast success  ") && status.contains("ago: 503\n"), "{status}");
+    let page = shell.good("describe tenant acme-eu");
+    let row = page.lines().find(|line| line.starts_with("hook ")).expect("a row");
+    assert!(row.starts_with("hook  yes      0        ") && row.ends_with("ago: 503"), "{page}");
+    let table = shell.good("webhook deliveries acme-eu/hook --state waiting,delivered");
+    assert!(table.starts_with("DELIVERY ") && table.lines().count() == 2 && table.contains("delivered  2"), "{table}");
+    let id = shell.good("webhook deliveries acme-eu/hook -o name").trim().to_owned();
+    let log = shell.good(&format!("webhook deliveries acme-eu/hook --delivery {id}"));
+    assert!(log.starts_with("ATTEMPT ") && log.lines().count() == 3 && log.contains("answered with 503"), "{log}");
+    let log = json(&shell.good(&format!("webhook deliveries acme-eu/hook --delivery {id} -o json")));
+    assert_eq!(log["log"].as_array().map(Vec::len), Some(2), "{log}");
+
+    // Sent again: one delivery, and the events since a time.
+    let ids = |received: &std::sync::mpsc::Receiver<(String, Vec<u8>)>| {
+        let (head, _) = received.recv_timeout(Duration::from_secs(60)).expect("a request");
+        value(&head, "webhook-id").to_owned()
+    };
+    let sent: Vec<_> = (0..4).map(|_| ids(&received)).collect();
+    assert_eq!(sent[2..], [id.clone(), id.clone()], "two tests, and two attempts");
+    assert_eq!(shell.good(&format!("webhook resend acme-eu/hook {id}")), format!("{id} is sent again\n"));
+    assert_eq!(ids(&received), id);
+    let replayed = shell.run("webhook replay acme-eu/hook --since 1h");
+    assert!(replayed.code == 0 && replayed.out.starts_with("acme-eu/hook: the events since "), "{replayed:?}");
+    assert!(replayed.err.ends_with("webhook status acme-eu/hook\n"), "{replayed:?}");
+    // Before it come the events of the tenant's creation.
+    while ids(&received) != id {}
+    for line in ["webhook list acme-eu -o json", "webhook describe acme-eu/hook", "webhook status acme-eu/hook -o json"]
+    {
+        assert!(!shell.good(line).contains(&secret), "{line}");
+    }
+}
+
+#[test]
+fn must_name_the_next_command_when_a_command_about_a_webhook_fails() {
+    let shell = Shell::new();
+    let _dev = shell.dev(&["--apply", EXAMPLE]);
+    let commands =
+        ["describe", "test", "status", "deliveries", "rotate", "enable", "disable", "delete --yes", "replay --pause"];
+    for command in commands {
+        let said = shell.bad(&format!("webhook {command} acme-eu/mian"), 3);
+        assert!(said.contains("no webhook \"acme-eu/mian\"; did you mean \"main\"?"), "{command}: {said}");
+        assert!(said.ends_with("webhook list acme-eu\n") && said.contains("\nnext: "), "{command}: {said}");
+    }
+    for (line, code, message, next) in [
+        ("webhook list acme-ue", 3, "did you mean \"acme-eu\"?", "get tenants"),
+        ("webhook status acme-ue/main", 3, "did you mean \"acme-eu\"?", "get tenants"),
+        ("webhook list --organization acem", 3, "did you mean \"acme\"?", "get organizations"),
+        ("webhook status x --organization acme", 3, "no webhook \"acme/x\"", "webhook list --organization acme"),
+        ("webhook status x --platform", 3, "no webhook \"x\"", "webhook list --platform"),
+        ("webhook resend acme-eu/main dlv_1", 3, "no delivery \"dlv_1\"", "webhook deliveries acme-eu/main"),
+        ("webhook deliveries acme-eu/main --delivery dlv_1", 3, "no delivery", "webhook deliveries acme-eu/main"),
+        ("webhook replay acme-eu/main --pause", 1, "has no replay in progress", "webhook status acme-eu/main"),
+        (
+            "webhook create acme-eu/main --endpoint https://hooks.acme.example/x --event *",
+            4,
+            "error: a webhook acme-eu/main exists already: choose another name\n",
+            "webhook describe acme-eu/main",
+        ),
+    ] {
+        let said = shell.bad(line, code);
+        assert!(said.contains(message) && said.ends_with(&format!("{next}\n")), "{line}: {said}");
+    }
+    for (line, message) in [
+        ("webhook deliveries acme-eu/main --state faild", "'failed'"),
+        ("webhook replay acme-eu/main --since soon", "\"soon\" is not a time"),
+        ("webhook replay acme-eu/main --since 2020-01-01T00:00:00Z", "--since: lies too far back"),
+        ("webhook replay acme-eu/main", "--since"),
+    ] {
+        let said = shell.bad(line, 2);
+        assert!(said.contains(message), "{line}: {said}");
+    }
+    shell.good("webhook disable acme-eu/main");
+    let said = shell.bad("webhook replay acme-eu/main --since 1h", 1);
+    assert!(said.ends_with("webhook enable acme-eu/main\n"), "{said}");
 }

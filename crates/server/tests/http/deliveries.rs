@@ -13,6 +13,7 @@ use tenancy_store::upkeep::Recorded;
 on_both!(
     a_change_must_reach_the_webhooks_that_may_hear_of_it_once_each_and_signed,
     a_delivery_that_fails_must_be_sent_again_with_the_same_id_until_it_is_accepted,
+    a_list_must_show_on_request_how_the_deliveries_of_each_webhook_go,
     a_receiver_that_is_gone_must_be_disabled_at_once_and_get_what_is_new_after_it_is_enabled,
     deliveries_must_go_with_their_webhook,
     events_since_a_time_must_be_sent_again_with_the_same_ids_unless_that_is_paused,
@@ -113,6 +114,40 @@ async fn a_delivery_that_fails_must_be_sent_again_with_the_same_id_until_it_is_a
     assert_eq!(none["items"], json!([]));
     let lane = store.lane(&webhook).await.expect("read").expect("there");
     assert_eq!((lane.failures, lane.lease_holder, lane.due_at), (0, None, None));
+}
+
+async fn a_list_must_show_on_request_how_the_deliveries_of_each_webhook_go(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    let (good, bad) = (Receiver::start().await, Receiver::start().await);
+    add(&house, "/v1/tenants/acme-eu/webhooks", "bad", &bad, json!({})).await;
+    add(&house, "/v1/tenants/acme-eu/webhooks", "good", &good, json!({})).await;
+    add(&house, "/v1/tenants/acme-eu/webhooks", "idle", &good, json!({"events": ["JOB_FAILED"]})).await;
+    bad.answer([(500, ""), (500, "")]);
+    rename(&house, "acme-eu", "Renamed").await;
+    rename(&house, "acme-eu", "Renamed again").await;
+    house.deliver().await;
+    let list = "/v1/tenants/acme-eu/webhooks";
+    let items = |answer: &Value| -> Vec<Value> {
+        let items = answer["items"].as_array().expect("items").iter();
+        items
+            .filter(|item| ["bad", "good", "idle"].contains(&item["name"].as_str().unwrap_or_default()))
+            .cloned()
+            .collect()
+    };
+    let shown = items(&house.get(&format!("{list}?status=true")).await.ok(200).body);
+    let statuses: Vec<_> = shown.iter().map(|item| &item["status"]).collect();
+    assert_eq!((&statuses[0]["waiting"], &statuses[0]["last_failure"]), (&json!(2), &json!("500")), "{shown:#?}");
+    assert!(statuses[0]["last_failure_at"].is_string(), "{shown:#?}");
+    assert_eq!(statuses[1]["waiting"], 0);
+    assert!(statuses[1]["last_success_at"].is_string() && statuses[1]["last_failure_at"].is_null(), "{shown:#?}");
+    assert_eq!(*statuses[2], json!({"waiting": 0}), "it never had a delivery");
+    for status in ["bad", "good", "idle"].iter().zip(&statuses) {
+        let alone = house.get(&format!("{list}/{}/status", status.0)).await.ok(200).body;
+        assert_eq!(alone, **status.1);
+    }
+    let bare = items(&house.get(list).await.ok(200).body);
+    assert!(bare.len() == 3 && bare.iter().all(|item| item.get("status").is_none()), "{bare:#?}");
 }
 
 async fn a_receiver_that_is_gone_must_be_disabled_at_once_and_get_what_is_new_after_it_is_enabled(on: On) {

@@ -3,9 +3,10 @@
 use crate::Store;
 use crate::list::{limit, place};
 use crate::page::{Listed, Page};
-use crate::rows::{Record, Type, described};
+use crate::rows::{Record, Type, Value, described, take};
 use crate::sql::Sql;
 use jiff::Timestamp;
+use std::collections::HashMap;
 use tenancy_core::Error;
 use tenancy_core::delivery::{Delivery, DeliveryState};
 use tenancy_core::event::EventType;
@@ -107,5 +108,32 @@ impl Store {
         let rows = self.rows(sql, vec![Type::Int]).await?;
         let count = rows.into_iter().flatten().next().map(crate::rows::Field::take).transpose();
         count.map_err(crate::list::corrupt).map(Option::unwrap_or_default)
+    }
+
+    /// Returns for each of these webhooks that had deliveries how many wait, each counted up to `most`.
+    ///
+    /// # Errors
+    /// Same as [`Store::tenants`].
+    pub async fn waiting_deliveries(
+        &self,
+        webhooks: &[WebhookId],
+        most: usize,
+    ) -> Result<HashMap<WebhookId, i64>, Error> {
+        if webhooks.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut sql = Sql::new(self.dialect(), "");
+        let most = sql.bind(Type::Int, Value::Int(i64::try_from(most).unwrap_or(i64::MAX)));
+        sql.text = format!(
+            "SELECT l.webhook_id, (SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries d \
+             WHERE d.webhook_id = l.webhook_id AND d.state = 'waiting' LIMIT {most}) AS counted) FROM webhook_lanes l"
+        );
+        sql.one_of("l.webhook_id", webhooks);
+        let rows = self.rows(sql, vec![Type::Text, Type::Int]).await?;
+        let read = |row: Vec<Value>| {
+            let mut values = row.into_iter();
+            Ok((take(&mut values, "webhook_lanes", "webhook_id")?, take(&mut values, "webhook_deliveries", "count")?))
+        };
+        rows.into_iter().map(read).collect::<Result<_, _>>().map_err(crate::list::corrupt)
     }
 }

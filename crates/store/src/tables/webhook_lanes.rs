@@ -40,4 +40,17 @@ impl Store {
         sql.and("webhook_id = {}", Some(webhook.clone()));
         self.one(sql).await
     }
+
+    /// Returns the lanes of webhooks, of those that had deliveries.
+    ///
+    /// # Errors
+    /// Same as [`Store::tenants`].
+    pub async fn lanes(&self, webhooks: &[WebhookId]) -> Result<Vec<Lane>, Error> {
+        if webhooks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut sql = self.select::<Lane>();
+        sql.one_of("webhook_id", webhooks);
+        self.all(sql).await
+    }
 }

@@ -26,9 +26,10 @@ Examples:
 pub struct Create {
     /// TENANT/WEBHOOK; or the name of the webhook, with --organization or --platform
     #[arg(value_name = "WEBHOOK")]
-    name: String,
+    pub name: String,
+    /// Owner that is no tenant.
     #[command(flatten)]
-    owner: Owner,
+    pub owner: Owner,
     /// URL that receives the events. (--url names the server.)
     #[arg(long, value_name = "URL")]
     endpoint: String,
@@ -136,7 +137,15 @@ pub async fn run(client: &Client, given: Create) -> Result<Exit, Failure> {
         ("/max_in_flight", "--max-in-flight"),
         ("/timeout_seconds", "--timeout-seconds"),
     ];
-    let made = made.map_err(|failure| failure.of_flags(&flags))?;
+    let made = made.map_err(|failure| {
+        let failure = failure.of_flags(&flags);
+        if failure.code.as_deref() != Some("webhook_exists") {
+            return failure;
+        }
+        let message = format!("a webhook {} exists already: choose another name", given.name);
+        let next = format!("webhook describe {}{}", quoted(&given.name), given.owner.options());
+        Failure { message, details: Vec::new(), ..failure }.and_type(&next)
+    })?;
     show(&made, given.output.output, || {
         let failure = Failure::refused(format!(
             "{} was created, but its secret was lost with the first response: rotate it",

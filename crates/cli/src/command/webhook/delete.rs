@@ -21,9 +21,10 @@ Examples:
 pub struct Delete {
     /// TENANT/WEBHOOK; or the name of the webhook, with --organization or --platform
     #[arg(value_name = "WEBHOOK")]
-    name: String,
+    pub name: String,
+    /// Owner that is no tenant.
     #[command(flatten)]
-    owner: Owner,
+    pub owner: Owner,
     /// Skip the confirmation prompt; required without a terminal
     #[arg(short, long)]
     yes: bool,

@@ -1,6 +1,7 @@
 //! `webhook deliveries` and `webhook status`
 
 use super::owner::Owner;
+use super::{ago, counted, facts};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -12,8 +13,13 @@ use crate::terminal::{colours, write};
 use crate::time::{age, short};
 use crate::wire::Received;
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use jiff::Timestamp;
 use tenancy_api::delivery::{Attempt, Delivery, DeliveryWithAttempts, WebhookStatus};
+use tenancy_core::delivery::DeliveryState;
+
+/// Number up to which the server counts the deliveries that wait.
+const MAX_COUNTED: i64 = 10_000;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,15 +33,23 @@ Examples:
 pub struct Deliveries {
     /// TENANT/WEBHOOK; or the name of the webhook, with --organization or --platform
     #[arg(value_name = "WEBHOOK")]
-    name: String,
+    pub name: String,
     /// Only deliveries in one of these states: waiting, delivered, failed
-    #[arg(long, value_name = "STATES", conflicts_with = "delivery")]
-    state: Option<String>,
+    #[arg(
+        long,
+        value_name = "STATES",
+        conflicts_with = "delivery",
+        value_delimiter = ',',
+        hide_possible_values = true
+    )]
+    #[arg(value_parser = PossibleValuesParser::new(DeliveryState::WORDS.iter().map(|(word, _)| *word)))]
+    state: Vec<String>,
     /// Shows this delivery with its attempts
     #[arg(long, value_name = "DELIVERY")]
     delivery: Option<String>,
+    /// Owner that is no tenant.
     #[command(flatten)]
-    owner: Owner,
+    pub owner: Owner,
     #[command(flatten)]
     output: Output,
 }
@@ -45,9 +59,10 @@ pub struct Deliveries {
 pub struct Status {
     /// TENANT/WEBHOOK; or the name of the webhook, with --organization or --platform
     #[arg(value_name = "WEBHOOK")]
-    name: String,
+    pub name: String,
+    /// Owner that is no tenant.
     #[command(flatten)]
-    owner: Owner,
+    pub owner: Owner,
     #[command(flatten)]
     output: Output,
 }
@@ -82,10 +97,8 @@ pub async fn run(client: &Client, given: Deliveries) -> Result<Exit, Failure> {
     let (mut segments, name) = given.owner.one(&given.name)?;
     segments.extend([name, "deliveries"]);
     let Some(delivery) = &given.delivery else {
-        let mut list = listing::List::of(&segments);
-        if let Some(state) = &given.state {
-            list = list.filter("state", Some(state));
-        }
+        let states = (!given.state.is_empty()).then(|| given.state.join(","));
+        let list = listing::List::of(&segments).filter("state", states);
         let mut printer = Printer::new(&DELIVERY, given.output.output);
         list.pages(client, |items| printer.page(&items).map(|()| true)).await?;
         printer.finish()?;
@@ -142,21 +155,25 @@ const STATUS: Kind<WebhookStatus<'static>> =
     Kind { plural: "statuses", name: |status| status.waiting.to_string(), columns: &[] };
 
 fn page(status: &WebhookStatus<'_>, now: Timestamp) -> String {
-    let ago = |time: Option<Timestamp>| time.map(|time| format!("{} ago", age(time, now))).unwrap_or_default();
     let replay = status.replay.as_ref().map(|replay| {
         let paused = if replay.paused { ", paused" } else { "" };
         format!("at position {} of {}{paused}", replay.position, replay.to)
     });
-    let facts = [
-        ("waiting", status.waiting.to_string()),
-        ("last success", ago(status.last_success_at)),
-        ("last failure", ago(status.last_failure_at)),
-        ("answer", status.last_failure.as_deref().unwrap_or_default().to_owned()),
+    facts([
+        ("waiting", counted(status.waiting, MAX_COUNTED)),
+        ("last success", ago(status.last_success_at, now)),
+        ("last failure", failure(status, now)),
         ("failing since", status.failing_since.map(short).unwrap_or_default()),
         ("paused until", status.paused_until.map(short).unwrap_or_default()),
         ("replay", replay.unwrap_or_default()),
-    ];
-    let facts = facts.into_iter().filter(|(_, value)| !value.is_empty());
-    let rows: Vec<_> = facts.map(|(name, value)| vec![Cell::new(format!("{name}:")), Cell::new(value)]).collect();
-    Table::new(["", ""], colours()).render(&rows)
+    ])
+}
+
+/// Formats the last failure with its cause, such as `5m ago: 503`.
+pub fn failure(status: &WebhookStatus<'_>, now: Timestamp) -> String {
+    let when = ago(status.last_failure_at, now);
+    match status.last_failure.as_deref() {
+        Some(what) if !when.is_empty() => format!("{when}: {what}"),
+        _ => when,
+    }
 }

@@ -1,16 +1,14 @@
 //! `webhook list` and `webhook describe`
 
 use super::owner::Owner;
-use super::{OWNED, standing};
+use super::{OWNED, ago, facts, standing};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::kinds::{joined, pairs};
 use crate::listing;
 use crate::output::{Format, Output, Printer, one};
-use crate::table::{Cell, Table};
-use crate::terminal::{colours, write};
-use crate::time::age;
+use crate::terminal::write;
 use crate::wire::Received;
 use clap::Args;
 use jiff::Timestamp;
@@ -33,8 +31,9 @@ Examples:
 pub struct List {
     /// Tenant that owns the webhooks
     tenant: Option<String>,
+    /// Owner that is no tenant.
     #[command(flatten)]
-    owner: Owner,
+    pub owner: Owner,
     #[command(flatten)]
     output: Output,
 }
@@ -45,9 +44,10 @@ pub struct List {
 pub struct Describe {
     /// TENANT/WEBHOOK; or the name of the webhook, with --organization or --platform
     #[arg(value_name = "WEBHOOK")]
-    name: String,
+    pub name: String,
+    /// Owner that is no tenant.
     #[command(flatten)]
-    owner: Owner,
+    pub owner: Owner,
     #[command(flatten)]
     output: Output,
 }
@@ -89,7 +89,7 @@ fn page(owned: &OwnedWebhook<'_>, now: Timestamp) -> String {
     };
     let or =
         |number: Option<i64>, default: &str| number.map_or_else(|| default.to_owned(), |number| number.to_string());
-    let facts = [
+    facts([
         ("webhook", webhook.name.to_string()),
         ("id", webhook.webhook_id.to_string()),
         ("owner", owner),
@@ -102,10 +102,7 @@ fn page(owned: &OwnedWebhook<'_>, now: Timestamp) -> String {
         ("tries at once", or(webhook.max_in_flight, "8")),
         ("time limit", format!("{}s", or(webhook.timeout_seconds, "15"))),
         ("version", owned.version.to_string()),
-        ("created", format!("{} ago", age(webhook.created_at, now))),
-        ("changed", format!("{} ago", age(webhook.updated_at, now))),
-    ];
-    let facts = facts.into_iter().filter(|(_, value)| !value.is_empty());
-    let rows: Vec<_> = facts.map(|(name, value)| vec![Cell::new(format!("{name}:")), Cell::new(value)]).collect();
-    Table::new(["", ""], colours()).render(&rows)
+        ("created", ago(Some(webhook.created_at), now)),
+        ("changed", ago(Some(webhook.updated_at), now)),
+    ])
 }

@@ -15,11 +15,12 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::kinds::{column, joined, pairs};
 use crate::output::{Format, Kind, one_of};
-use crate::table::Cell;
-use crate::terminal::{remark, say, write_data};
+use crate::table::{Cell, Table};
+use crate::terminal::{colours, remark, say, write_data};
 use crate::time::{age, short};
 use crate::wire::Received;
 use crate::yaml;
+use jiff::Timestamp;
 use tenancy_api::webhook::{NewWebhook, OwnedWebhook, Webhook};
 
 /// Webhooks of all owners.
@@ -52,6 +53,23 @@ pub fn standing(webhook: &Webhook<'_>) -> String {
             format!("no: disabled by the server at {}: {cause}", short(at))
         }
     }
+}
+
+/// Renders names and values. Empty values are omitted.
+fn facts(facts: impl IntoIterator<Item = (&'static str, String)>) -> String {
+    let facts = facts.into_iter().filter(|(_, value)| !value.is_empty());
+    let rows: Vec<_> = facts.map(|(name, value)| vec![Cell::new(name), Cell::new(value)]).collect();
+    Table::untitled(2, colours()).render(&rows)
+}
+
+/// Formats how long ago something was; empty if it never was.
+pub fn ago(time: Option<Timestamp>, now: Timestamp) -> String {
+    time.map(|time| format!("{} ago", age(time, now))).unwrap_or_default()
+}
+
+/// Formats a number of deliveries that was counted up to `most`.
+pub fn counted(number: i64, most: i64) -> String {
+    if number < most { number.to_string() } else { format!("{most} or more") }
 }
 
 /// Prints a webhook with its secret. The secret is missing if the response is a replay after a lost one.

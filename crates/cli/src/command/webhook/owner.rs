@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::naming::part;
+use crate::program::quoted;
 use clap::Args;
 
 /// Owner of a webhook that is no tenant.
@@ -49,10 +50,46 @@ impl Owner {
     /// Returns the options, for a command that is suggested.
     pub fn options(&self) -> String {
         match (&self.organization, self.platform) {
-            (Some(id), _) => format!(" --organization {}", crate::program::quoted(id)),
+            (Some(id), _) => format!(" --organization {}", quoted(id)),
             (None, true) => " --platform".to_owned(),
             (None, false) => String::new(),
         }
+    }
+}
+
+/// Commands to suggest after a failure of a command about a webhook.
+#[derive(Debug)]
+pub struct Named {
+    list: String,
+    /// Name and options.
+    webhook: String,
+}
+
+impl Owner {
+    /// Returns the commands to suggest about a webhook.
+    pub fn named(&self, name: &str) -> Named {
+        let options = self.options();
+        let list = match part(name).filter(|_| options.is_empty()) {
+            Some((tenant, _)) => format!("webhook list {}", quoted(tenant)),
+            None => format!("webhook list{options}"),
+        };
+        Named { list, webhook: format!("{}{options}", quoted(name)) }
+    }
+}
+
+impl Named {
+    /// Adds the next command to a failure that has none.
+    pub fn next_of(&self, failure: Failure) -> Failure {
+        let says = |text: &str| failure.message.contains(text);
+        let next = match () {
+            () if failure.next.is_some() => return failure,
+            () if says("there is no webhook ") => self.list.clone(),
+            () if says("there is no delivery ") => format!("webhook deliveries {}", self.webhook),
+            () if says(" is disabled: enable it first") => format!("webhook enable {}", self.webhook),
+            () if says(" has no replay in progress") => format!("webhook status {}", self.webhook),
+            () => return failure,
+        };
+        failure.and_type(&next)
     }
 }
 

@@ -14,12 +14,13 @@ use tenancy_api::delivery::Delivery;
 pub struct Resend {
     /// TENANT/WEBHOOK; or the name of the webhook, with --organization or --platform
     #[arg(value_name = "WEBHOOK")]
-    name: String,
+    pub name: String,
     /// Id of the delivery, from `tenancy webhook deliveries`
     #[arg(value_name = "DELIVERY")]
     delivery: String,
+    /// Owner that is no tenant.
     #[command(flatten)]
-    owner: Owner,
+    pub owner: Owner,
 }
 
 /// Sends a delivery again.

@@ -29,9 +29,10 @@ A webhook that a manifest declares gets its secret from the server. This shows a
 pub struct Rotate {
     /// TENANT/WEBHOOK; or the name of the webhook, with --organization or --platform
     #[arg(value_name = "WEBHOOK")]
-    name: String,
+    pub name: String,
+    /// Owner that is no tenant.
     #[command(flatten)]
-    owner: Owner,
+    pub owner: Owner,
     /// Time during which requests are also signed with the former secrets, from 0s to 7d
     #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = duration)]
     overlap: Duration,

@@ -16,9 +16,10 @@ use tenancy_core::delivery::AttemptOutcome;
 pub struct Test {
     /// TENANT/WEBHOOK; or the name of the webhook, with --organization or --platform
     #[arg(value_name = "WEBHOOK")]
-    name: String,
+    pub name: String,
+    /// Owner that is no tenant.
     #[command(flatten)]
-    owner: Owner,
+    pub owner: Owner,
     #[command(flatten)]
     output: Output,
 }

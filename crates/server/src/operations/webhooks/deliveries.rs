@@ -1,6 +1,6 @@
 //! Deliveries of a webhook: read them, send one or many again, send a test message.
 
-use super::{Of, get};
+use super::{Found, Of, get};
 use crate::authentication::Caller;
 use crate::operations::{Command, Decided};
 use crate::tenancy::Tenancy;
@@ -10,10 +10,11 @@ use crate::webhooks::visit::exchange;
 use bytes::Bytes;
 use jiff::SignedDuration;
 use serde_json::json;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::delivery::{AttemptOutcome, Delivery, DeliveryAttempt, DeliveryState, delivery_id};
-use tenancy_core::ids::DeliveryId;
+use tenancy_core::ids::{DeliveryId, WebhookId};
 use tenancy_core::json::Pointer;
 use tenancy_core::lane::Lane;
 use tenancy_core::rules::webhook_requests::{Which, begin_replay, pause_replay, resend, tested};
@@ -26,6 +27,8 @@ pub const PING: &str = "WEBHOOK_TEST";
 
 /// Number up to which waiting deliveries are counted.
 const MAX_COUNTED: usize = 10_000;
+/// The same for each webhook of a list.
+const MAX_COUNTED_OF_EACH: usize = 1_000;
 
 /// Returns a page of the deliveries of a webhook, those of the newest events first.
 ///
@@ -73,6 +76,22 @@ pub async fn status(
     let id = &found.webhook.webhook_id;
     let waiting = tenancy.store.count_deliveries(id, DeliveryState::Waiting, MAX_COUNTED).await?;
     Ok((tenancy.store.lane(id).await?, waiting))
+}
+
+/// Returns the lanes of webhooks that were found, of those that had deliveries, each with the number of deliveries that
+/// wait. Two queries, however many webhooks there are.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn statuses(tenancy: &Tenancy, webhooks: &[Found]) -> Result<HashMap<WebhookId, (Lane, i64)>, Error> {
+    let ids: Vec<_> = webhooks.iter().map(|found| found.webhook.webhook_id.clone()).collect();
+    let waiting = tenancy.store.waiting_deliveries(&ids, MAX_COUNTED_OF_EACH).await?;
+    let lanes = tenancy.store.lanes(&ids).await?.into_iter();
+    let counted = lanes.map(|lane| {
+        let waiting = waiting.get(&lane.webhook_id).copied().unwrap_or_default();
+        (lane.webhook_id.clone(), (lane, waiting))
+    });
+    Ok(counted.collect())
 }
 
 /// Sends a delivery again, whatever its state.

@@ -11,12 +11,14 @@ use crate::http::respond::{self, digested, text, versioned};
 use crate::http::server::Server;
 use crate::http::write::WriteRequest;
 use crate::operations::documents::desired::How;
+use crate::operations::webhooks::deliveries::statuses;
 use crate::operations::webhooks::{self, Change, Create, Found, Of, Remove, Rotate, Switch, Written};
 use crate::tenancy::Tenancy;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use tenancy_api::webhook::{NewWebhook, OwnedWebhook};
+use tenancy_api::delivery::WebhookStatus;
+use tenancy_api::webhook::{ListedWebhook, NewWebhook, OwnedWebhook};
 use tenancy_core::webhook::{Webhook, WebhookOwner};
 
 /// Defines the module with the routes of one kind of owner. `$path` is the path of the list, `$one` that of one webhook.
@@ -43,7 +45,7 @@ macro_rules! routes_of {
             use std::sync::Arc;
             use tenancy_api::document::{DecidedOn, WebhookManifest, WebhookRequest, WebhookRotation};
             use tenancy_api::list::List;
-            use tenancy_api::webhook::{NewWebhook, OwnedWebhook};
+            use tenancy_api::webhook::{ListedWebhook, NewWebhook, OwnedWebhook};
 
             fn of(named: $named) -> Of {
                 ($of)(named)
@@ -58,11 +60,13 @@ macro_rules! routes_of {
                 get, path = $list, tag = "webhooks", operation_id = $list_id,
                 params(
                     $($owner)*
+                    ("status" = Option<bool>, Query,
+                        description = "With `true`, each webhook contains how its deliveries go."),
                     ("limit" = Option<u64>, Query,
                         description = "Maximum number of items in a page, 1 to 500. Defaults to 50."),
                     ("after" = Option<String>, Query, description = "Value of `next` from the previous page."),
                 ),
-                responses((status = 200, body = List<OwnedWebhook>)),
+                responses((status = 200, body = List<ListedWebhook>)),
             )]
             pub async fn list(
                 State(server): State<Arc<Server>>,
@@ -280,11 +284,18 @@ routes_of!(
 );
 
 async fn list(server: &Server, caller: &Caller, of: Of, mut query: Query) -> Result<Response, Problem> {
-    let wanted = query.page()?;
+    let (wanted, with_status) = (query.page()?, query.flag("status")?);
     query.no_others()?;
     let listed = webhooks::list(&server.tenancy, caller, &of, &wanted).await?;
-    let viewpoint = caller.viewpoint(&server.tenancy);
-    respond::page(&listed, |found: &Found| OwnedWebhook::of(viewpoint, &found.webhook, found.version))
+    let found = if with_status { listed.items.as_slice() } else { &[] };
+    let statuses = statuses(&server.tenancy, found).await?;
+    let (viewpoint, now) = (caller.viewpoint(&server.tenancy), server.tenancy.now());
+    respond::page(&listed, |found: &Found| {
+        let webhook = OwnedWebhook::of(viewpoint, &found.webhook, found.version);
+        let lane = statuses.get(&found.webhook.webhook_id);
+        let status = || WebhookStatus::of(lane.map(|(lane, _)| lane), lane.map_or(0, |(_, waiting)| *waiting), now);
+        ListedWebhook { webhook, status: with_status.then(status) }
+    })
 }
 
 async fn get(server: &Server, caller: &Caller, (of, webhook): (Of, String)) -> Result<Response, Problem> {
