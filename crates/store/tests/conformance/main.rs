@@ -8,6 +8,7 @@ mod harness;
 mod hold_reconciler;
 mod lifecycle;
 mod log;
+mod missing_keys;
 mod readable;
 mod record;
 mod restored;
