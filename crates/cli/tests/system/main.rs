@@ -13,6 +13,8 @@ mod full;
 mod gateway;
 mod gone;
 mod http;
+mod key_program;
+mod keys_away;
 mod killed;
 mod load;
 mod peers;

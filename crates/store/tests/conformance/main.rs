@@ -16,3 +16,4 @@ mod roles;
 mod sealing;
 mod seals;
 mod search;
+mod statements;
