@@ -237,7 +237,6 @@ async fn line(from: &mut (impl AsyncBufRead + Unpin), limit: usize) -> std::io::
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
