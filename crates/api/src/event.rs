@@ -46,7 +46,8 @@ pub struct AuditEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub private: Option<Cow<'a, Value>>,
-    /// `true` if the personal data was changed after the event was recorded. It is then omitted. Omitted otherwise.
+    /// `true` if the personal data was changed after the event was recorded, or if the key that decrypts it is missing. It
+    /// is then omitted. Omitted otherwise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     pub tampered: bool,

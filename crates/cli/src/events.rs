@@ -43,7 +43,8 @@ fn what(event: &AuditEvent) -> String {
             _ => format!("{key}={}", shown(value)),
         }
     });
-    let warning = event.tampered.then(|| "PRIVATE DATA WAS CHANGED, run `tenancy audit verify`".to_owned());
+    let warning =
+        event.tampered.then(|| "PRIVATE DATA WAS CHANGED OR ITS KEY IS MISSING, run `tenancy audit verify`".to_owned());
     joined(parts.filter(|part| !part.is_empty()).chain(warning))
 }
 

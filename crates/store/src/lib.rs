@@ -68,6 +68,8 @@ pub struct Store {
     topics: Arc<Topics>,
     /// Whether the last change could not be written because of the database, and not because of the change.
     refuses: Arc<AtomicBool>,
+    /// Whether the last change with private data could not be sealed, because its data key could not be used.
+    lacks_key: Arc<AtomicBool>,
     clock_watch: Arc<ClockWatch>,
     /// Encrypts and decrypts private data.
     vault: Arc<Vault>,
@@ -124,6 +126,7 @@ impl Store {
             engine,
             topics,
             refuses: Arc::default(),
+            lacks_key: Arc::default(),
             clock_watch: Arc::default(),
             vault,
             #[cfg(feature = "model")]
@@ -235,6 +238,12 @@ impl Store {
         // find out that they succeed again.
         if self.refuses.load(Ordering::Relaxed) {
             let what = "the last change could not be written: see the server's log for the reason, such as a full disk";
+            health.warnings.push(what.to_owned());
+        }
+        // Only a warning, too: reads go on, and so do changes whose data keys are in memory.
+        if self.lacks_key.load(Ordering::Relaxed) {
+            let what = "the key that encrypts the private data of the last change could not be used: see the server's log \
+                        for the reason";
             health.warnings.push(what.to_owned());
         }
         health.warnings.extend(self.clock_jump().map(|jump| jump.to_string()));

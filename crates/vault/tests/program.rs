@@ -206,6 +206,33 @@ async fn must_stop_a_program_that_breaks_the_protocol_and_never_show_what_it_wro
 }
 
 #[tokio::test]
+async fn must_read_all_of_an_endless_error_output_and_keep_little_of_it() {
+    // A program that is not read stops. Bytes that are no text must not end the reading.
+    let program = python(
+        "sys.stderr.buffer.write(b'\\xff no text\\n'); sys.stderr.flush()\n\
+         for request in requests():\n  \
+           for _ in range(64): sys.stderr.write('x' * (1 << 20))\n  \
+           sys.stderr.flush()\n  \
+           if request['op'] == 'sign': sys.exit(3)\n  \
+           answer(id=request['id'], identity='here')",
+        TIME_LIMIT,
+    );
+    let before = memory();
+    assert_eq!(program.identity().await.unwrap(), "here");
+    let grown = memory().saturating_sub(before);
+    assert!(grown < 32 << 20, "{grown} bytes more in memory after a line of 64 MiB");
+    let why = unavailable(program.sign(&KeyName::shared(1), Vec::new()).await);
+    assert!(why.contains("exit status: 3") && why.contains(&"x".repeat(500)) && why.len() < 1000, "{}", why.len());
+}
+
+/// Returns the most memory that this process has used.
+fn memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}
+
+#[tokio::test]
 async fn must_name_the_field_that_an_answer_lacks() {
     for (fields, is_good) in [
         ("", false),

@@ -126,6 +126,15 @@ fn tenants_in(file: &Path) -> Result<Vec<TenantId>, Failure> {
 /// Maximum number of tenants that are named.
 const TENANTS_NAMED: usize = 20;
 
+/// Names the first of some tenants.
+pub fn named(tenants: &[String]) -> String {
+    let first: Vec<_> = tenants.iter().take(TENANTS_NAMED).map(String::as_str).collect();
+    match tenants.len().saturating_sub(TENANTS_NAMED) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
 /// Describes what became of the keys that encrypt private data.
 fn of_keys(keys: &KeysAfterRestore) -> Vec<String> {
     let mut lines = Vec::new();
@@ -135,15 +144,13 @@ fn of_keys(keys: &KeysAfterRestore) -> Vec<String> {
             counted(keys.erased, "data key")
         ));
     }
-    if !keys.destroyed.is_empty() {
-        let named: Vec<_> = keys.destroyed.iter().take(TENANTS_NAMED).map(String::as_str).collect();
-        let more = keys.destroyed.len().saturating_sub(TENANTS_NAMED);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    if !keys.missing.is_empty() {
         lines.push(format!(
-            "- the keys of {} were destroyed by a purge after the backup, and their private data cannot be read: request \
-             their purge again ({}{more})",
-            counted(keys.destroyed.len(), "tenant"),
-            named.join(", ")
+            "- the wrapping keys of {} are missing, and their private data cannot be read or changed ({}): if they were \
+             purged after the backup, run this again with their ids in --purged, and request their purge again; otherwise \
+             restore the backup of the keys",
+            counted(keys.missing.len(), "tenant"),
+            named(&keys.missing)
         ));
     }
     lines.push(

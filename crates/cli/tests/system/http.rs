@@ -179,11 +179,20 @@ pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 
 /// Reads one response. Every response of the server has a Content-Length.
 pub fn read(stream: &mut impl BufRead) -> io::Result<Answer> {
-    let broken = |what: &str| io::Error::new(io::ErrorKind::UnexpectedEof, what.to_owned());
-    let mut line = String::new();
-    stream.read_line(&mut line)?;
+    let (line, headers, text) = message(stream)?;
     let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| broken("no status line"))?;
+    Ok(Answer { status, headers, body: serde_json::from_str(&text).unwrap_or_default(), text })
+}
+
+fn broken(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, what.to_owned())
+}
+
+/// Reads one request or response with a Content-Length: its first line, its headers, and its body.
+pub fn message(stream: &mut impl BufRead) -> io::Result<(String, Vec<(String, String)>, String)> {
+    let mut first = String::new();
+    stream.read_line(&mut first)?;
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();
@@ -197,6 +206,5 @@ pub fn read(stream: &mut impl BufRead) -> io::Result<Answer> {
     let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body)?;
-    let text = String::from_utf8_lossy(&body).into_owned();
-    Ok(Answer { status, headers, body: serde_json::from_str(&text).unwrap_or_default(), text })
+    Ok((first, headers, String::from_utf8_lossy(&body).into_owned()))
 }

@@ -14,6 +14,8 @@ mod gateway;
 mod gone;
 mod heard;
 mod http;
+mod key_program;
+mod keys_away;
 mod killed;
 mod load;
 mod peers;

@@ -34,6 +34,8 @@ pub struct Place {
     home: tempfile::TempDir,
     /// URL of the database. Without it, the file in the data directory is used.
     database: Option<String>,
+    /// Variable that says where the keys for private data are. Without it, they are those of all tests.
+    keys: Option<(&'static str, String)>,
     token: String,
     started: AtomicUsize,
 }
@@ -66,7 +68,14 @@ impl Place {
     /// Without migrations and without a key.
     pub fn bare(database: Option<String>) -> Self {
         let home = tempfile::tempdir().expect("a directory");
-        Self { home, database, token: String::new(), started: AtomicUsize::new(0) }
+        Self { home, database, keys: None, token: String::new(), started: AtomicUsize::new(0) }
+    }
+
+    /// With keys of its own, which a variable names. Paths in it are relative to the home directory.
+    pub fn with_keys(database: Option<&Database>, variable: &'static str, value: &str) -> Self {
+        let place = Self { keys: Some((variable, value.to_owned())), ..Self::bare(database.map(Database::url)) };
+        place.good(&["db", "migrate"]);
+        place.keyed()
     }
 
     fn furnished(database: Option<String>) -> Self {
@@ -107,7 +116,9 @@ impl Place {
         if let Some(database) = &self.database {
             command.env("TENANCY_DATABASE", database);
         }
-        if !self.path(".tenancy-keys").exists() {
+        if let Some((variable, value)) = &self.keys {
+            command.env(variable, value);
+        } else if !self.path(".tenancy-keys").exists() {
             command.env("TENANCY_KEYS_DIRECTORY", keys());
         }
         command.stdin(Stdio::null());

@@ -15,8 +15,8 @@ use tenancy_store::upkeep::{Epoch, Expired, Restored};
 pub struct KeysAfterRestore {
     /// Number of data keys that were erased, because their tenants were purged after the backup.
     pub erased: usize,
-    /// Tenants whose wrapping key was destroyed after the backup. Their private data cannot be read.
-    pub destroyed: Vec<String>,
+    /// Tenants whose data key cannot be unwrapped, because the wrapping key is missing. Their private data cannot be read.
+    pub missing: Vec<String>,
 }
 
 /// Records that events of tenants before a day will be removed.
@@ -75,13 +75,13 @@ impl Tenancy {
         let erased = self.store.erase_data_keys(purged).await?;
         // Keys that were to be destroyed when the backup was made.
         self.store.settle_data_keys().await?;
-        let (mut after, mut destroyed) = (None, Vec::new());
+        let (mut after, mut missing) = (None, Vec::new());
         loop {
             let tried = self.store.try_data_keys(after).await?;
-            destroyed.extend(tried.missing);
+            missing.extend(tried.missing);
             after = tried.next;
             if after.is_none() {
-                return Ok(KeysAfterRestore { erased, destroyed });
+                return Ok(KeysAfterRestore { erased, missing });
             }
         }
     }

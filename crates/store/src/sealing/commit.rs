@@ -1,12 +1,13 @@
 //! Seals the rows of a commit, and keeps the data keys of tenants in step with it.
 
-use super::{columns, is_sealed, sealed_json, unusable};
+use super::{columns, is_sealed, no_key, sealed_json, unusable};
 use crate::batch::Member;
 use crate::rows::{Record as _, Value};
 use crate::tables::data_keys::DataKeyRow;
 use crate::write_kind::WriteKind;
 use crate::{Receipt, Store};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tenancy_core::Error;
 use tenancy_core::changes::{Changes, Write};
 use tenancy_core::ids::TenantId;
@@ -17,11 +18,23 @@ use tenancy_vault::{DataKey, WrappedKey};
 pub struct KeysOfCommit {
     created: Option<(WrappedKey, Arc<DataKey>)>,
     erased: Option<TenantId>,
+    /// Whether the rows were sealed with a data key.
+    were_used: bool,
 }
 
 impl Store {
     /// Makes the rows of changes, and seals them. A tenant that is registered gets its data key here.
     pub(crate) async fn sealed(&self, changes: Changes) -> Result<(Member, KeysOfCommit), Error> {
+        let sealed = self.sealed_with_key(changes).await;
+        match &sealed {
+            Ok((_, keys)) if keys.were_used => self.lacks_key.store(false, Ordering::Relaxed),
+            Err(Error::KeysUnavailable) => self.lacks_key.store(true, Ordering::Relaxed),
+            _ => {}
+        }
+        sealed
+    }
+
+    async fn sealed_with_key(&self, changes: Changes) -> Result<(Member, KeysOfCommit), Error> {
         let mut member = Member::new(changes);
         let owner = member.changes.tenant_id.as_ref().map(TenantId::to_string).unwrap_or_default();
         let mut keys = KeysOfCommit::default();
@@ -39,12 +52,16 @@ impl Store {
             member.rows.push((WriteKind::InsertDataKey, row));
             seal(&mut member, &key);
             keys.created = Some((wrapped, key));
+            keys.were_used = true;
         } else if keys.erased.is_some() {
             // The purge deletes it in the same commit.
             drop_private(&mut member);
         } else if member.rows.iter().any(|(kind, row)| is_to_seal(*kind, row)) {
             match self.data_key(&owner).await? {
-                Some(key) => seal(&mut member, &key),
+                Some(key) => {
+                    seal(&mut member, &key);
+                    keys.were_used = true;
+                }
                 None => {
                     drop_private(&mut member);
                     nothing_left_to_seal(&member, &owner)?;
@@ -97,11 +114,5 @@ fn drop_private(member: &mut Member) {
 
 /// Fails if a row would be stored that cannot be sealed.
 fn nothing_left_to_seal(member: &Member, owner: &str) -> Result<(), Error> {
-    if !member.rows.iter().any(|(kind, row)| is_to_seal(*kind, row)) {
-        return Ok(());
-    }
-    Err(Error::NotNow(format!(
-        "the key that encrypts the private data of tenant {owner} was destroyed by a purge: the database was restored to \
-         a time before it; purge the tenant again"
-    )))
+    if member.rows.iter().any(|(kind, row)| is_to_seal(*kind, row)) { Err(no_key(owner)) } else { Ok(()) }
 }

@@ -16,6 +16,22 @@ const MAX_LOST_CONNECTIONS: u32 = 8;
 /// Pause before the read is repeated.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How often a data key is opened when its wrapping key is replaced meanwhile.
+const MAX_REPLACED: u32 = 4;
+
+/// The data key of an owner, as far as it can be used.
+#[derive(Debug, Clone)]
+pub enum Held {
+    /// It is unwrapped.
+    Open(Arc<DataKey>),
+    /// A purge has erased it from the database, or the tenant is not registered.
+    Erased,
+    /// The database contains it, but the key service does not have its wrapping key.
+    Missing,
+    /// The key service refuses to unwrap it.
+    Refused,
+}
+
 /// Converts an error of the key service. Its cause is logged: it may name keys.
 pub fn unusable(error: &KeyError) -> Error {
     tracing::error!(%error, "a data key cannot be used");
@@ -49,11 +65,28 @@ impl DataKeyRow {
 }
 
 impl Store {
-    /// Returns the data key of a tenant, or of the platform. `None` if the tenant is not registered, is purged, or was
-    /// purged before its database was restored.
+    /// Returns the data key of a tenant, or of the platform. `None` if the tenant is not registered, or if a purge has erased
+    /// its data key from the database: then nothing of it is to be stored.
+    ///
+    /// # Errors
+    /// [`Error::KeysUnavailable`] also if the key service does not have the wrapping key: it may come back, for example with
+    /// a restored directory of keys.
     pub(crate) async fn data_key(&self, owner: &str) -> Result<Option<Arc<DataKey>>, Error> {
+        match self.held_key(owner).await? {
+            Held::Open(key) => Ok(Some(key)),
+            Held::Erased => Ok(None),
+            Held::Missing | Held::Refused => Err(Error::KeysUnavailable),
+        }
+    }
+
+    /// Returns the data key of a tenant, or of the platform, also one that cannot be used. A tenant from before tenants had
+    /// keys gets one.
+    ///
+    /// # Errors
+    /// [`Error::KeysUnavailable`] if the key service does not answer; [`Error::Unavailable`].
+    pub(crate) async fn held_key(&self, owner: &str) -> Result<Held, Error> {
         if let Some(key) = self.vault.cached(owner) {
-            return Ok(Some(key));
+            return Ok(Held::Open(key));
         }
         // A change that needs the key must survive a lost connection, as its commit does.
         for _ in 0..MAX_LOST_CONNECTIONS {
@@ -67,20 +100,46 @@ impl Store {
         self.read_data_key(owner).await
     }
 
-    async fn read_data_key(&self, owner: &str) -> Result<Option<Arc<DataKey>>, Error> {
+    async fn read_data_key(&self, owner: &str) -> Result<Held, Error> {
         let row = match self.by_key::<DataKeyRow>(KeyedRead::DataKey, owner).await? {
-            Some(row) => row,
-            None => match self.create_data_key(owner).await? {
-                Some(row) => row,
-                None => return Ok(None),
-            },
+            Some(row) => Some(row),
+            None => self.create_data_key(owner).await?,
         };
-        let Some(wrapped) = row.wrapped_key()? else { return Ok(None) };
-        match self.vault.open(&wrapped).await {
-            Ok(key) => Ok(Some(key)),
-            Err(KeyError::Missing(_)) => Ok(None),
-            Err(error) => Err(unusable(&error)),
+        match row {
+            Some(row) => self.open_row(row).await,
+            None => Ok(Held::Erased),
         }
+    }
+
+    /// Unwraps a stored data key. A missing wrapping key is believed only if the row still names it: it is destroyed after
+    /// the data key was wrapped by another one, and after a purge.
+    ///
+    /// # Errors
+    /// [`Error::KeysUnavailable`] if the key service does not answer; [`Error::Unavailable`].
+    pub(crate) async fn open_row(&self, mut row: DataKeyRow) -> Result<Held, Error> {
+        for _ in 0..MAX_REPLACED {
+            let Some(wrapped) = row.wrapped_key()? else { return Ok(Held::Erased) };
+            let (missing, error) = match self.vault.open(&wrapped).await {
+                Ok(key) => return Ok(Held::Open(key)),
+                Err(error @ KeyError::Missing(_)) => (true, error),
+                Err(error @ KeyError::Refused(_)) => (false, error),
+                Err(error) => return Err(unusable(&error)),
+            };
+            match self.by_key::<DataKeyRow>(KeyedRead::DataKey, &wrapped.tenant_id).await? {
+                None => return Ok(Held::Erased),
+                Some(now) if now.wrapped == wrapped.wrapped => {
+                    tracing::error!(
+                        tenant_id = wrapped.tenant_id,
+                        %error,
+                        "a data key cannot be used: restore its wrapping key from the backup of the keys; if the tenant was \
+                         purged after this database was backed up, name it to `db after-restore --purged`"
+                    );
+                    return Ok(if missing { Held::Missing } else { Held::Refused });
+                }
+                Some(now) => row = now,
+            }
+        }
+        Err(Error::KeysUnavailable)
     }
 
     /// Creates the key of the platform, or of a tenant from before tenants had keys.

@@ -10,6 +10,7 @@ mod opening;
 mod proof;
 
 pub(crate) use commit::KeysOfCommit;
+pub(crate) use keys::Held;
 pub use keys::unusable;
 pub(crate) use opening::{Keys, Opened};
 pub use proof::MARK;
@@ -21,21 +22,21 @@ use tenancy_vault::{DataKey, is_sealed};
 impl Store {
     /// Seals a text under the data key of a tenant, or of the platform if `tenant_id` is empty. `row` names the row and
     /// the column that the text is stored in, such as `webhook/whk_1/secret`; only [`Store::open_for`] with the same two
-    /// names opens it. A tenant that is not registered yet has no data key: its text is returned unchanged, and the
-    /// commit that registers the tenant seals it.
+    /// names opens it.
     ///
     /// # Errors
-    /// [`Error::KeysUnavailable`] if the key service does not answer; [`Error::Unavailable`].
+    /// [`Error::NotNow`] if the tenant has no data key, because it is not registered or was purged: the text must not be
+    /// stored. [`Error::KeysUnavailable`] if the data key cannot be used now; [`Error::Unavailable`].
     pub async fn seal_for(&self, tenant_id: &str, row: &str, plain: &str) -> Result<String, Error> {
-        let key = self.data_key(tenant_id).await?;
-        Ok(key.map_or_else(|| plain.to_owned(), |key| key.seal(row, plain.as_bytes())))
+        let key = self.data_key(tenant_id).await?.ok_or_else(|| no_key(tenant_id))?;
+        Ok(key.seal(row, plain.as_bytes()))
     }
 
     /// Opens a text that [`Store::seal_for`] has sealed. A text that is not sealed is returned unchanged.
     ///
     /// # Errors
-    /// Same as [`Store::seal_for`]; [`Error::Unreadable`] if the key was destroyed, or if the text was sealed for another
-    /// row.
+    /// Same as [`Store::seal_for`]; [`Error::Unreadable`] if the key was destroyed or is missing, or if the text was sealed
+    /// for another row.
     pub async fn open_for(&self, tenant_id: &str, row: &str, sealed: &str) -> Result<String, Error> {
         if !is_sealed(sealed) {
             return Ok(sealed.to_owned());
@@ -44,9 +45,18 @@ impl Store {
         match keys.open(tenant_id, row, sealed) {
             Opened::Text(text) => Ok(text),
             Opened::Gone => Err(Error::Unreadable(format!("{row}, whose key was destroyed"))),
+            Opened::NoKey => Err(Error::Unreadable(format!("{row}, whose key is missing"))),
             Opened::Broken => Err(Error::Unreadable(row.to_owned())),
         }
     }
+}
+
+/// Returns the error for private data of a tenant without a data key.
+pub(crate) fn no_key(tenant_id: &str) -> Error {
+    Error::NotNow(format!(
+        "tenant {tenant_id} has no key that encrypts its private data: a purge destroyed it; if the database was restored \
+         to a time before the purge, purge the tenant again"
+    ))
 }
 
 /// Seals the text of a JSON value. The result is a JSON string.

@@ -1,16 +1,16 @@
 //! Opens sealed columns of rows that were read. The data keys of a page are read together.
 
 use super::columns::Place;
-use super::{sealed_in_json, unusable};
+use super::keys::Held;
+use super::sealed_in_json;
 use crate::Store;
 use crate::list::readable;
 use crate::page::Unreadable;
-use crate::rows::{Record, Table, Value};
+use crate::rows::{Field, Record, Table, Value};
+use crate::tables::data_keys::DataKeyRow;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 use tenancy_core::Error;
-use tenancy_vault::{DataKey, KeyError};
 
 /// Maximum number of data keys that are unwrapped at once.
 const AT_ONCE: usize = 16;
@@ -19,26 +19,31 @@ const AT_ONCE: usize = 16;
 #[derive(Debug, Default)]
 pub struct Keys(HashMap<String, Held>);
 
-#[derive(Debug)]
-enum Held {
-    Open(Arc<DataKey>),
-    /// The key service refuses to unwrap it.
-    Refused,
-}
-
 /// A stored text, opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opened {
     /// The text. A text that was not sealed is returned unchanged.
     Text(String),
-    /// Its key was destroyed.
+    /// A purge has destroyed its key.
     Gone,
+    /// The key service does not have its key.
+    NoKey,
     /// It was changed, or its key cannot be used.
     Broken,
 }
 
+impl Opened {
+    /// Returns the text as JSON, if it could be opened.
+    pub fn json(self) -> Option<serde_json::Value> {
+        match self {
+            Self::Text(text) => <serde_json::Value as Field>::take(Value::Text(text)).ok(),
+            Self::Gone | Self::NoKey | Self::Broken => None,
+        }
+    }
+}
+
 impl Store {
-    /// Returns the data keys of these owners that can be used.
+    /// Returns the data keys of these owners.
     ///
     /// # Errors
     /// [`Error::KeysUnavailable`] if the key service does not answer.
@@ -55,24 +60,13 @@ impl Store {
         if unknown.is_empty() {
             return Ok(Keys(keys));
         }
-        let mut wrapped = Vec::new();
-        for row in self.data_key_rows(&unknown).await? {
-            wrapped.extend(row.wrapped_key()?);
-        }
-        let open = |key| async move {
-            let opened = self.vault.open(&key).await;
-            match opened {
-                Ok(opened) => Ok(Some((key.tenant_id, Held::Open(opened)))),
-                Err(KeyError::Missing(_)) => Ok(None),
-                Err(KeyError::Refused(cause)) => {
-                    tracing::error!(tenant_id = key.tenant_id, cause, "the key service refuses to unwrap a data key");
-                    Ok(Some((key.tenant_id, Held::Refused)))
-                }
-                Err(error) => Err(unusable(&error)),
-            }
+        let open = |row: DataKeyRow| async move {
+            let owner = row.tenant_id.clone();
+            self.open_row(row).await.map(|held| (owner, held))
         };
-        let opened: Vec<_> = stream::iter(wrapped).map(open).buffer_unordered(AT_ONCE).try_collect().await?;
-        keys.extend(opened.into_iter().flatten());
+        let rows = self.data_key_rows(&unknown).await?;
+        let opened: Vec<_> = stream::iter(rows).map(open).buffer_unordered(AT_ONCE).try_collect().await?;
+        keys.extend(opened);
         Ok(Keys(keys))
     }
 
@@ -104,8 +98,9 @@ impl Keys {
                 Some(text) => Opened::Text(text),
                 None => Opened::Broken,
             },
+            Some(Held::Missing) => Opened::NoKey,
             Some(Held::Refused) => Opened::Broken,
-            None => Opened::Gone,
+            Some(Held::Erased) | None => Opened::Gone,
         }
     }
 
@@ -134,6 +129,7 @@ impl Keys {
                     continue;
                 }
                 Opened::Gone => format!("{}.{}, whose key was destroyed", place.table, place.name),
+                Opened::NoKey => format!("{}.{}, whose key is missing", place.table, place.name),
                 Opened::Broken => format!("{}.{}", place.table, place.name),
             };
             tracing::error!(row = name, place = why, "a row cannot be opened");

@@ -4,7 +4,7 @@ use super::{TABLES, event_columns, event_digest};
 use crate::Store;
 use crate::list::corrupt;
 use crate::rows::{Dialect, Field, Type, Value, size};
-use crate::sealing::Keys;
+use crate::sealing::{Keys, Opened};
 use crate::sql::Sql;
 use crate::tables::audit::{TENANT_AUDIT, opened_private};
 use serde_json::Value as Json;
@@ -133,15 +133,16 @@ fn owner(row: &[Value]) -> Option<&str> {
 }
 
 /// Compares the digest in an event with what is stored beside it: salt, content, whether the tenant is purged. Content
-/// whose key was destroyed counts as removed.
+/// whose key was destroyed or is missing counts as removed.
 fn compared(row: &[Value], more: &[Value], keys: &Keys) -> Beside {
     let value = |name| TENANT_AUDIT.index(name).and_then(|at| row.get(at)).unwrap_or(&Value::Null);
     let Ok(payload) = <Object as Field>::take(value("payload").clone()) else { return Beside::Changed };
     let digest = payload.get("private_digest").and_then(Json::as_str);
     let opened = more.get(1).and_then(|content| opened_private(keys, value("tenant_id"), value("audit_id"), content));
+    let opened = opened.filter(|opened| !matches!(opened, Opened::Gone | Opened::NoKey));
     match (digest, more, opened) {
         (digest, [Value::Text(salt), ..], Some(content)) => {
-            let private = content.map(|content| Private { salt: salt.clone(), content });
+            let private = content.json().map(|content| Private { salt: salt.clone(), content });
             let fits = private.is_some_and(|private| digest == Some(private.digest().as_str()));
             if fits { Beside::Fits } else { Beside::Changed }
         }

@@ -298,7 +298,7 @@ impl Checker<'_> {
             Beside::Removed if !expired => fault(
                 LogFaultKind::Removed,
                 first,
-                "has lost the data that is stored beside it, and no purge removed it",
+                "has lost the data that is stored beside it, or their key, and no purge removed it",
             ),
             Beside::Fits | Beside::Purged | Beside::Removed => None,
         })

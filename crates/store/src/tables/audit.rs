@@ -161,7 +161,8 @@ pub struct LoggedEvent {
     pub position: i64,
     /// The event, with its private data if they are still kept.
     pub event: Event,
-    /// Whether the private data do not have the digest in the event: they were changed later. They are then left out.
+    /// Whether the private data do not have the digest in the event, because they were changed later, or whether their key
+    /// is missing. They are then left out.
     pub tampered: bool,
 }
 
@@ -324,17 +325,12 @@ fn owner_of_sealed(row: &[Value]) -> Option<&str> {
     }
 }
 
-/// Opens the private data of an event: `None` if there are none, or if their key was destroyed; `Some(None)` if they
-/// cannot be read, because they were changed.
-pub(crate) fn opened_private(keys: &Keys, tenant: &Value, audit_id: &Value, content: &Value) -> Option<Option<Json>> {
+/// Opens the private data of an event; `None` if there are none.
+pub(crate) fn opened_private(keys: &Keys, tenant: &Value, audit_id: &Value, content: &Value) -> Option<Opened> {
     let Value::Text(content) = content else { return None };
     let tenant = if let Value::Text(tenant) = tenant { tenant.as_str() } else { "" };
     let id = if let Value::Text(id) = audit_id { id.as_str() } else { "" };
-    match keys.open_json(tenant, &format!("audit_private/{id}"), content) {
-        Opened::Text(text) => Some(<Json as Field>::take(Value::Text(text)).ok()),
-        Opened::Gone => None,
-        Opened::Broken => Some(None),
-    }
+    Some(keys.open_json(tenant, &format!("audit_private/{id}"), content))
 }
 
 fn logged(mut row: Vec<Value>, keys: &Keys) -> Result<LoggedEvent, Corrupt> {
@@ -345,8 +341,10 @@ fn logged(mut row: Vec<Value>, keys: &Keys) -> Result<LoggedEvent, Corrupt> {
     let row = AuditRow::from_values(row)?;
     let position = row.position;
     let mut event = row.into_event();
-    let is_there = content.is_some();
-    let private = salt.zip(content.flatten()).map(|(salt, content)| Private { salt, content });
+    // After a purge there is nothing. What cannot be opened is there.
+    let is_there = !matches!(content, None | Some(Opened::Gone));
+    let content = content.and_then(Opened::json);
+    let private = salt.zip(content).map(|(salt, content)| Private { salt, content });
     let digest = event.payload.get("private_digest").and_then(Json::as_str);
     event.private = private.filter(|private| digest == Some(private.digest().as_str()));
     let tampered = is_there && event.private.is_none();

@@ -26,7 +26,7 @@ const MAX_REWRAPPED: usize = 500;
 pub struct Rewrapped {
     /// Number of data keys that were wrapped again.
     pub rewrapped: usize,
-    /// Tenants whose data key could not be wrapped again, because its wrapping key does not exist.
+    /// Tenants whose data key could not be unwrapped, because its wrapping key does not exist.
     pub missing: Vec<String>,
     /// Where the next portion begins; `None` at the end.
     pub next: Option<String>,
@@ -189,8 +189,8 @@ impl Store {
         self.write(sql, vec![Type::Text]).await.map(drop)
     }
 
-    /// Tries the data keys after a tenant, a portion at a time. Returns the tenants whose key cannot be unwrapped, because
-    /// the wrapping key was destroyed.
+    /// Tries the data keys after a tenant, a portion at a time. Returns the tenants whose key cannot be unwrapped, for
+    /// example because the wrapping key was destroyed.
     ///
     /// # Errors
     /// Same as [`Store::claim`]; [`Error::KeysUnavailable`].
@@ -204,7 +204,10 @@ impl Store {
             let Some(wrapped) = row.wrapped_key()? else { continue };
             match self.vault.open(&wrapped).await {
                 Ok(_) => {}
-                Err(KeyError::Missing(_)) => tried.missing.push(row.tenant_id),
+                Err(error @ (KeyError::Missing(_) | KeyError::Refused(_))) => {
+                    tracing::warn!(tenant_id = row.tenant_id, %error, "a data key cannot be unwrapped");
+                    tried.missing.push(row.tenant_id);
+                }
                 Err(error) => return Err(unusable(&error)),
             }
         }

@@ -4,6 +4,7 @@
 use crate::Store;
 use crate::list::corrupt;
 use crate::rows::{Field as _, Table, Type, Value};
+use crate::sealing::Held;
 use crate::sealing::columns::{JSON, Place};
 use crate::sql::Sql;
 use std::collections::HashMap;
@@ -68,9 +69,10 @@ impl Store {
         for row in &rows {
             let owner = place.owner(row);
             if !keys.contains_key(owner) {
-                keys.insert(owner.to_owned(), self.data_key(owner).await?);
+                // The rows of a tenant whose key cannot be used are left for later; others go on.
+                keys.insert(owner.to_owned(), self.held_key(owner).await?);
             }
-            let (Some(Some(key)), Some(plain)) = (keys.get(owner), place.value(row)) else { continue };
+            let (Some(Held::Open(key)), Some(plain)) = (keys.get(owner), place.value(row)) else { continue };
             let sealed = crate::sealing::sealed_json(key, &place.row_name(row), plain);
             let mut values: Vec<_> = table
                 .key

@@ -14,7 +14,7 @@ impl Store {
     /// an earlier release. A webhook that does not exist has none.
     ///
     /// # Errors
-    /// Same as [`Store::open_for`].
+    /// Same as [`Store::open_for`] and [`Store::seal_for`].
     pub async fn webhook_secrets(&self, owner: &WebhookOwner, id: &WebhookId) -> Result<Secrets, Error> {
         if let Some(secrets) = self.stored_secrets(owner, id).await? {
             return Ok(secrets);

@@ -14,8 +14,10 @@ use crate::erased::Erased;
 
 /// A longer answer ends the program.
 const MAX_ANSWER_LENGTH_BYTES: usize = 256 << 10;
-/// What is logged of one line of its standard error.
-const MAX_LOGGED_LENGTH_BYTES: usize = 500;
+/// What is read of one line of its standard error. The rest of the line is skipped.
+const MAX_COMPLAINT_LENGTH_BYTES: usize = 4 << 10;
+/// What is logged of one line of its standard error, in characters.
+const MAX_LOGGED_LENGTH: usize = 500;
 /// Requests that wait until the program reads them.
 const MAX_UNREAD: usize = 64;
 
@@ -182,12 +184,34 @@ async fn read(mut child: Child, stdout: ChildStdout, state: Arc<State>) {
     state.waiting().clear();
 }
 
+/// Logs what the program writes to its standard error, until it closes it. A program whose standard error is not read would
+/// stop at some time, or be killed.
 async fn log(stderr: ChildStderr, state: Arc<State>) {
-    let mut stderr = BufReader::new(stderr).lines();
-    while let Ok(Some(line)) = stderr.next_line().await {
-        let line: String = line.chars().take(MAX_LOGGED_LENGTH_BYTES).collect();
+    let mut stderr = BufReader::new(stderr);
+    while let Ok(Some(line)) = cut_line(&mut stderr, MAX_COMPLAINT_LENGTH_BYTES).await {
+        let line: String = String::from_utf8_lossy(&line).chars().take(MAX_LOGGED_LENGTH).collect();
         tracing::warn!(line, "the key program wrote to its standard error");
         *state.complaint() = Some(line);
+    }
+}
+
+/// Reads one line, and skips what is longer than the limit; `None` at the end.
+async fn cut_line(from: &mut (impl AsyncBufRead + Unpin), limit: usize) -> std::io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let mut is_begun = false;
+    loop {
+        let found = from.fill_buf().await?;
+        if found.is_empty() {
+            return Ok(is_begun.then_some(line));
+        }
+        is_begun = true;
+        let ends = found.iter().position(|byte| *byte == b'\n');
+        let length = ends.unwrap_or(found.len());
+        line.extend_from_slice(&found[..length.min(limit - line.len())]);
+        from.consume(ends.map_or(length, |at| at + 1));
+        if ends.is_some() {
+            return Ok(Some(line));
+        }
     }
 }
 
@@ -209,5 +233,22 @@ async fn line(from: &mut (impl AsyncBufRead + Unpin), limit: usize) -> std::io::
         if ends.is_some() {
             return Ok(Some(line));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn must_keep_no_more_of_a_line_than_the_limit() {
+        let text = [&b"short\n\n"[..], &[b'x'; 1 << 20], b"\n\xff no UTF-8\n", &[b'y'; 1 << 20]].concat();
+        let mut from = BufReader::new(text.as_slice());
+        let mut lines = Vec::new();
+        while let Some(line) = cut_line(&mut from, 10).await.unwrap() {
+            assert!(line.capacity() <= 64, "{}", line.capacity());
+            lines.push(line);
+        }
+        assert_eq!(lines, [&b"short"[..], b"", &[b'x'; 10], b"\xff no UTF-8"[..10].into(), &[b'y'; 10]]);
     }
 }
