@@ -1,6 +1,7 @@
 //! The deliverer sends deliveries. It claims webhooks, not deliveries: one process at a time has a webhook, so its limits
 //! are in one place, and 100,000 deliveries that wait for a dead receiver cost nobody else anything.
 
+use super::places::Places;
 use super::recorder::Recorder;
 use super::transport::Transport;
 use crate::background::LoopStatus;
@@ -17,7 +18,7 @@ use tenancy_core::ids::WebhookId;
 use tenancy_core::lane::Lane;
 use tenancy_store::Topic;
 use tenancy_store::upkeep::LaneReturn;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Sends deliveries in one process.
@@ -27,7 +28,7 @@ pub struct Deliverer {
     pub(super) settings: Webhooks,
     pub(super) recorder: Recorder,
     /// Requests in progress to all webhooks.
-    pub(super) requests: Semaphore,
+    pub(crate) places: Arc<Places>,
     /// Whether a webhook without due deliveries is kept for a moment. A test drains instead.
     pub(super) lingers: AtomicBool,
     /// Numbers of wakes of the webhooks that this process has.
@@ -51,9 +52,9 @@ impl Deliverer {
         };
         let names = ("deliverer", "webhook-deliveries");
         let engine = Engine::new((tenancy, metrics), names, Topic::Deliveries, numbers, stop);
-        let (requests, wakes) = (Semaphore::new(settings.max_requests), Mutex::default());
+        let (places, wakes) = (Places::new(settings.max_requests), Mutex::default());
         let (recorder, lingers) = (Recorder::default(), AtomicBool::new(false));
-        Arc::new(Self { engine, transport, settings, recorder, requests, lingers, wakes })
+        Arc::new(Self { engine, transport, settings, recorder, places, lingers, wakes })
     }
 
     /// Returns the status of claiming.
@@ -131,7 +132,7 @@ impl Queue for Deliverer {
             visited = self.visit(lane) => visited,
         };
         let returned = match visited {
-            Ok(Some(returned)) => self.engine.tenancy.store.return_lanes(&[returned]).await,
+            Ok(Some(returned)) => self.engine.tenancy.store.return_lane(&returned).await,
             // The lease is lost, or the webhook is gone.
             Ok(None) => Ok(()),
             Err(error) => Err(error),

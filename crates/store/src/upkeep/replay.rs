@@ -61,6 +61,9 @@ impl Store {
         };
         let mut statements = Vec::new();
         if !deliveries.is_empty() {
+            // The lane is locked before its deliveries, as by those who record results.
+            let wake = Wake { webhook_id: lane.webhook_id.clone(), now: false };
+            statements.push(woken(dialect, None, self.now(), &[wake]));
             let mut sql = Sql::new(dialect, "");
             let rows: Vec<_> = deliveries.iter().map(Record::values).collect();
             let columns = delivery_columns();
@@ -77,8 +80,6 @@ impl Store {
                 names.join(", u.")
             );
             statements.push(sql);
-            let wake = Wake { webhook_id: lane.webhook_id.clone(), now: false };
-            statements.push(woken(dialect, None, self.now(), &[wake]));
         }
         let mut sql = Sql::new(dialect, "");
         let next = sql.bind(Type::Int, next.put());

@@ -8,6 +8,7 @@ mod harness;
 mod hold_reconciler;
 mod lifecycle;
 mod log;
+mod outcomes;
 mod readable;
 mod record;
 mod restored;
