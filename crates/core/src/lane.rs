@@ -172,6 +172,11 @@ impl Bucket {
         Self { per_second: per_second.max(1), credit: SECOND, at: now }
     }
 
+    /// Whether it is full at this time, like a new one.
+    pub fn is_full(&self, now: Timestamp) -> bool {
+        self.credit.saturating_add(now.as_microsecond().saturating_sub(self.at.as_microsecond())) >= SECOND
+    }
+
     /// Sets another rate.
     pub fn set_rate(&mut self, per_second: i64) {
         self.per_second = per_second.max(1);

@@ -13,9 +13,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tenancy_core::Error;
 use tenancy_core::ids::WebhookId;
-use tenancy_core::lane::Lane;
+use tenancy_core::lane::{Bucket, Lane};
+use tenancy_core::webhook::Webhook;
+use tenancy_core::{Error, Timestamp};
 use tenancy_store::Topic;
 use tenancy_store::upkeep::LaneReturn;
 use tokio::sync::watch;
@@ -33,6 +34,8 @@ pub struct Deliverer {
     pub(super) lingers: AtomicBool,
     /// Numbers of wakes of the webhooks that this process has.
     wakes: Mutex<HashMap<WebhookId, watch::Sender<i64>>>,
+    /// Buckets of webhooks that were returned and are not full yet: a webhook that is claimed again has the same rate.
+    buckets: Mutex<HashMap<WebhookId, Bucket>>,
 }
 
 impl Deliverer {
@@ -54,7 +57,8 @@ impl Deliverer {
         let engine = Engine::new((tenancy, metrics), names, Topic::Deliveries, numbers, stop);
         let (places, wakes) = (Places::new(settings.max_requests), Mutex::default());
         let (recorder, lingers) = (Recorder::default(), AtomicBool::new(false));
-        Arc::new(Self { engine, transport, settings, recorder, places, lingers, wakes })
+        let buckets = Mutex::default();
+        Arc::new(Self { engine, transport, settings, recorder, places, lingers, wakes, buckets })
     }
 
     /// Returns the status of claiming.
@@ -92,6 +96,27 @@ impl Deliverer {
         let (sender, receiver) = watch::channel(lane.wakes);
         self.wakes().insert(lane.webhook_id.clone(), sender);
         receiver
+    }
+
+    /// Returns the bucket of a webhook that is claimed, if it has a limit on its rate.
+    pub(super) fn bucket(&self, webhook: &Webhook, now: Timestamp) -> Option<Bucket> {
+        let kept = self.buckets().remove(&webhook.webhook_id);
+        let rate = webhook.max_per_second?;
+        let mut bucket = kept.unwrap_or_else(|| Bucket::new(rate, now));
+        bucket.set_rate(rate);
+        Some(bucket)
+    }
+
+    /// Keeps the bucket of a webhook that is returned.
+    pub(super) fn keep_bucket(&self, id: &WebhookId, bucket: Option<Bucket>, now: Timestamp) {
+        let mut buckets = self.buckets();
+        buckets.retain(|_, bucket| !bucket.is_full(now));
+        buckets.extend(bucket.map(|bucket| (id.clone(), bucket)));
+    }
+
+    fn buckets(&self) -> MutexGuard<'_, HashMap<WebhookId, Bucket>> {
+        // After a panic the map is still valid, too.
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wakes(&self) -> MutexGuard<'_, HashMap<WebhookId, watch::Sender<i64>>> {

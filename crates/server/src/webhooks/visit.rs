@@ -117,6 +117,7 @@ impl Deliverer {
             let done = self.ended(&mut visit, ended, &mut running).await;
             recorded = recorded.and(done);
         }
+        self.keep_bucket(&id, visit.bucket.take(), self.engine.tenancy.now());
         let end = end?;
         recorded?;
         match end {
@@ -316,7 +317,8 @@ impl Deliverer {
     async fn take_measure(&self, visit: &mut Visit, measure: Measure) -> Result<(), Error> {
         consequences::carry_out(&self.engine.tenancy, &visit.endpoint.webhook, measure).await?;
         visit.is_stale = true;
-        if let Some(endpoint) = self.engine.tenancy.store.endpoint(&visit.lane.webhook_id).await? {
+        // If it cannot be read, it is read before more is sent.
+        if let Ok(Some(endpoint)) = self.engine.tenancy.store.endpoint(&visit.lane.webhook_id).await {
             visit.lane.seen_at = Some(endpoint.webhook.updated_at);
             visit.endpoint = Arc::new(endpoint);
         }
@@ -335,7 +337,7 @@ impl Visit {
             is_stale: false,
             party: Party::of(webhook),
             policy: RetryPolicy::of(&webhook.retry_policy),
-            bucket: webhook.max_per_second.map(|rate| Bucket::new(rate, now)),
+            bucket: deliverer.bucket(webhook, now),
             limit: deliverer.places.of_webhook(webhook),
             endpoint: Arc::new(endpoint),
             queue: VecDeque::new(),

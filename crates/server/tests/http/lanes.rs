@@ -7,15 +7,18 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tenancy_core::Timestamp;
 use tenancy_core::delivery::DeliveryState;
-use tenancy_core::ids::WebhookId;
+use tenancy_core::ids::{CorrelationId, WebhookId};
+use tenancy_core::{Error, Timestamp};
 use tenancy_server::config::Webhooks;
+use tenancy_server::operations::webhooks::Of;
+use tenancy_server::operations::webhooks::deliveries::Ping;
+use tenancy_server::tenancy::RequestContext;
 use tenancy_server::webhooks::deliverer::Deliverer;
 use tenancy_server::webhooks::sending::{Attempt, Exchange, Message, Outcome, Target};
 use tenancy_server::webhooks::transport::Transport;
 use tenancy_store::page::{DeliveryFilter, Page};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 on_both!(
@@ -26,6 +29,8 @@ on_both!(
     a_busy_webhook_must_make_way_for_one_that_waits,
     a_delivery_that_is_resent_while_it_is_sent_must_be_sent_once_more,
     a_purge_must_leave_no_lane_and_no_delivery_of_its_webhooks,
+    a_webhook_that_is_claimed_again_must_keep_its_rate,
+    a_test_message_must_count_as_a_request_of_its_owner,
 );
 
 /// A message that a receiver got: the URL, the id, and the number of signatures.
@@ -310,6 +315,50 @@ async fn a_purge_must_leave_no_lane_and_no_delivery_of_its_webhooks(on: On) {
     assert_eq!(store.lane(&webhook).await, Ok(None));
     let (filter, page) = (DeliveryFilter::default(), Page::default());
     assert_eq!(store.deliveries(&webhook, &filter, &page).await.expect("listed").items, []);
+}
+
+async fn a_webhook_that_is_claimed_again_must_keep_its_rate(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    add(&house, OWN, "own", json!({"max_per_second": 2})).await;
+    dispatch(&house).await;
+    rename(&house, "acme-eu", 20).await;
+    let receivers = Arc::new(Receivers::holding("nothing", 0));
+    let (deliverer, _) = deliverer(&house, &receivers, Webhooks::default());
+    let store = &house.server.tenancy.store;
+    let began = store.now();
+    for _ in 0..8 {
+        while deliverer.run_once().await.expect("delivered") > 0 {}
+        let (sent, passed) = (receivers.got("own").len(), store.now().duration_since(began));
+        // At first as many as in a second.
+        let allowed = 2.0 + 2.0 * passed.as_secs_f64();
+        assert!(sent >= 2 && f64::from(u32::try_from(sent).expect("few")) <= allowed, "{sent} after {passed:?}");
+        store.shift_clock(Duration::from_millis(501));
+    }
+}
+
+async fn a_test_message_must_count_as_a_request_of_its_owner(on: On) {
+    let house = House::new(on).await;
+    house.furnish().await;
+    add(&house, OWN, "own", json!({})).await;
+    dispatch(&house).await;
+    rename(&house, "acme-eu", 1).await;
+    let receivers = Arc::new(Receivers::holding("own", 0));
+    let (deliverer, _) = deliverer(&house, &receivers, Webhooks { max_requests: 4, ..Webhooks::default() });
+    let delivers = Arc::clone(&deliverer);
+    let running = tokio::spawn(async move { while delivers.run_once().await.expect("delivered") > 0 {} });
+    receivers.reached("own", 1).await;
+    let tenancy = &house.server.tenancy;
+    let request = RequestContext::by_part("test", CorrelationId::known("corr-1"));
+    let test = async || {
+        let (of, webhook) = (Of::Tenant("acme-eu".to_owned()), "own".to_owned());
+        let command = Ping { of, webhook, deliverer: Arc::clone(&deliverer), sent: OnceCell::new() };
+        tenancy.decide_and_commit(&command, &request, None).await.map(|_| receivers.got("own").len())
+    };
+    assert_eq!(test().await, Err(Error::Busy), "a quarter of four is in progress");
+    receivers.release();
+    running.await.expect("it ends");
+    assert_eq!(test().await, Ok(2));
 }
 
 mod postgres_only {
