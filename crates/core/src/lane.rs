@@ -14,6 +14,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// Shares of the time after which a webhook is disabled at which a warning is due, as percentages.
 pub const WARNINGS: [i64; 3] = [50, 70, 90];
 
+/// What a change of the webhook, or a request about it, adds to the number of wakes; a new delivery adds 1. A process that
+/// has the lane thereby knows that it has to read the webhook again.
+pub const CHANGE: i64 = 1 << 32;
+
 /// A row of `webhook_lanes`: the deliveries of one webhook, which one process at a time sends. What limits the requests to
 /// a webhook is therefore in one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +26,8 @@ pub struct Lane {
     pub webhook_id: WebhookId,
     /// When a process should take the lane; the end of the lease while one has it. `None`: nothing waits.
     pub due_at: Option<Timestamp>,
-    /// Number of times that something became due. A process that returns the lane compares it.
+    /// Number of times that something became due, and [`CHANGE`] for each change. A process that returns the lane compares
+    /// it.
     pub wakes: i64,
     /// Process that has the lane.
     pub lease_holder: Option<String>,
@@ -165,6 +170,11 @@ impl Bucket {
     /// Creates a full bucket.
     pub fn new(per_second: i64, now: Timestamp) -> Self {
         Self { per_second: per_second.max(1), credit: SECOND, at: now }
+    }
+
+    /// Whether it is full at this time, like a new one.
+    pub fn is_full(&self, now: Timestamp) -> bool {
+        self.credit.saturating_add(now.as_microsecond().saturating_sub(self.at.as_microsecond())) >= SECOND
     }
 
     /// Sets another rate.

@@ -8,6 +8,7 @@ mod dispatch;
 mod hold_reconciler;
 mod leases;
 mod log;
+mod outcomes;
 mod plain_rows;
 mod replay;
 mod restored;
@@ -15,9 +16,10 @@ mod webhook_secrets;
 
 pub use crate::tables::log_epochs::Epoch;
 pub use data_keys::Rewrapped;
-pub use deliveries::{LaneLease, LaneReturn, Outcome, Recorded};
+pub use deliveries::{LaneLease, LaneReturn};
 pub use dispatch::{DispatchLease, Dispatched, EventHead, EventHeads, Replay, Wake};
 pub use log::Expired;
+pub use outcomes::{Outcome, Recorded};
 pub use restored::Restored;
 
 use crate::rows::{Dialect, Field, Record, Type, Value};

@@ -3,6 +3,7 @@
 use super::Decision;
 use super::change_builder::ChangeBuilder;
 use super::step::{is_as_old_as, ready};
+use super::webhook_rows;
 use crate::action::Action;
 use crate::changes::{Guard, Write};
 use crate::decision_context::{DecisionContext, cut};
@@ -216,7 +217,11 @@ fn empty(builder: &mut ChangeBuilder<'_>) {
         .extend(snapshot.environments.drain(..).map(|environment| Write::DeleteEnvironment(environment.env_id)));
     builder.writes.extend(snapshot.holds.drain(..).map(|hold| Write::DeleteHold(hold.hold_id)));
     builder.writes.extend(snapshot.aliases.drain(..).map(Write::DeleteAlias));
-    builder.writes.extend(snapshot.webhooks.drain(..).map(|webhook| Write::DeleteWebhook(webhook.webhook_id)));
+    for webhook in std::mem::take(&mut snapshot.webhooks) {
+        // Deliveries and the lane of the webhook are removed when the dispatcher reads this.
+        builder.events.push(webhook_rows::event(&webhook, "removed", builder.context));
+        builder.writes.push(Write::DeleteWebhook(webhook.webhook_id));
+    }
     let tenant = &snapshot.tenant;
     builder.guards.push(Guard::OrganizationRoom(tenant.organization_id.clone(), used.until(&Usage::default())));
     let tenant = &mut snapshot.tenant;

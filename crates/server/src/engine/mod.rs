@@ -17,6 +17,7 @@ use std::time::Duration;
 use tenancy_core::Error;
 use tenancy_core::json::hex;
 use tenancy_store::Topic;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +54,8 @@ pub struct Engine<K> {
     /// Numbers.
     pub numbers: Numbers,
     topic: Topic,
+    /// Whether this process works on as many rows as it may, so that others that are due may wait for it.
+    full: watch::Sender<bool>,
 }
 
 /// A table of rows that are leased, and the work on one of them.
@@ -93,8 +96,26 @@ impl<K> Engine<K> {
         stop: CancellationToken,
     ) -> Self {
         let status = LoopStatus::new(name, numbers.poll);
-        let (leases, late) = (Leases::default(), CancellationToken::new());
-        Self { tenancy, metrics, status, holder: holder(kind), leases, stop, late, numbers, topic }
+        let (leases, late, full) = (Leases::default(), CancellationToken::new(), watch::Sender::new(false));
+        Self { tenancy, metrics, status, holder: holder(kind), leases, stop, late, numbers, topic, full }
+    }
+
+    /// Whether this process works on as many rows as it may.
+    pub fn is_full(&self) -> bool {
+        *self.full.borrow()
+    }
+
+    /// Resolves when this process works on as many rows as it may.
+    pub async fn full(&self) {
+        // It does not fail: the sender is there.
+        let _ = self.full.subscribe().wait_for(|is_full| *is_full).await;
+    }
+
+    /// Notes how many rows this process works on. Returns whether it may not work on more.
+    fn note(&self, running: usize) -> bool {
+        let is_full = running >= self.numbers.max_running;
+        self.full.send_if_modified(|known| std::mem::replace(known, is_full) != is_full);
+        is_full
     }
 
     /// Returns the time until which a lease that is claimed now can be relied on. It is a little shorter than the
@@ -125,11 +146,12 @@ pub async fn run<Q: Queue>(queue: Arc<Q>, drain: Duration) {
     let beats = tokio::spawn(beat(Arc::clone(&queue)));
     let (mut working, engine) = (JoinSet::new(), queue.engine());
     while !engine.stop.is_cancelled() {
+        while working.try_join_next().is_some() {}
         // Starts listening before the look, so that a notification during it is not missed.
         let hinted = engine.tenancy.store.notified(engine.topic);
         let took = take(&queue, &mut working).await;
         queue.looked().await;
-        let full = working.len() >= engine.numbers.max_running;
+        let full = engine.note(working.len());
         if took > 0 && !full {
             continue;
         }
@@ -159,6 +181,7 @@ pub async fn run_once<Q: Queue>(queue: &Arc<Q>) -> Result<usize, Error> {
     let until = queue.engine().until();
     let rows = queue.claim(queue.engine().numbers.max_running).await?;
     let (count, mut working) = (rows.len(), JoinSet::new());
+    queue.engine().note(count);
     start(queue, rows, until, &mut working);
     while working.join_next().await.is_some() {}
     Ok(count)

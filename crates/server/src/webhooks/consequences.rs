@@ -3,14 +3,29 @@
 use crate::authentication::Caller;
 use crate::operations::{Command, Decided};
 use crate::tenancy::{RequestContext, Tenancy, fresh_correlation_id};
-use tenancy_core::Error;
+use std::time::Duration;
 use tenancy_core::decision_context::DecisionContext;
+use tenancy_core::delivery::AttemptOutcome;
+use tenancy_core::lane::{Consequence, Lane};
 pub use tenancy_core::rules::webhook_failures::Measure;
-use tenancy_core::rules::webhook_failures::{of_platform, of_tenant};
+use tenancy_core::rules::webhook_failures::{FAILED_FOR_LONG, GONE, of_platform, of_tenant};
 use tenancy_core::webhook::Webhook;
+use tenancy_core::{Error, Timestamp};
 
 /// Name of the actor in the audit log.
 pub const ACTOR: &str = "webhooks";
+
+/// Returns what follows from an attempt, with those before it. A warning is returned once.
+pub fn due(lane: &mut Lane, outcome: AttemptOutcome, now: Timestamp, disabled_after: Duration) -> Option<Measure> {
+    match outcome {
+        AttemptOutcome::Gone => Some(Measure::Disable(GONE)),
+        AttemptOutcome::Failed => lane.consequence(now, disabled_after).map(|what| match what {
+            Consequence::Warn(percent) => Measure::Warn(percent),
+            Consequence::Disable => Measure::Disable(FAILED_FOR_LONG),
+        }),
+        AttemptOutcome::Delivered => None,
+    }
+}
 
 /// Warns, or disables the webhook.
 ///

@@ -1,6 +1,7 @@
 //! The deliverer sends deliveries. It claims webhooks, not deliveries: one process at a time has a webhook, so its limits
 //! are in one place, and 100,000 deliveries that wait for a dead receiver cost nobody else anything.
 
+use super::places::Places;
 use super::recorder::Recorder;
 use super::transport::Transport;
 use crate::background::LoopStatus;
@@ -12,12 +13,13 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tenancy_core::Error;
 use tenancy_core::ids::WebhookId;
-use tenancy_core::lane::Lane;
+use tenancy_core::lane::{Bucket, Lane};
+use tenancy_core::webhook::Webhook;
+use tenancy_core::{Error, Timestamp};
 use tenancy_store::Topic;
 use tenancy_store::upkeep::LaneReturn;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Sends deliveries in one process.
@@ -27,11 +29,13 @@ pub struct Deliverer {
     pub(super) settings: Webhooks,
     pub(super) recorder: Recorder,
     /// Requests in progress to all webhooks.
-    pub(super) requests: Semaphore,
+    pub(crate) places: Arc<Places>,
     /// Whether a webhook without due deliveries is kept for a moment. A test drains instead.
     pub(super) lingers: AtomicBool,
     /// Numbers of wakes of the webhooks that this process has.
     wakes: Mutex<HashMap<WebhookId, watch::Sender<i64>>>,
+    /// Buckets of webhooks that were returned and are not full yet: a webhook that is claimed again has the same rate.
+    buckets: Mutex<HashMap<WebhookId, Bucket>>,
 }
 
 impl Deliverer {
@@ -51,9 +55,10 @@ impl Deliverer {
         };
         let names = ("deliverer", "webhook-deliveries");
         let engine = Engine::new((tenancy, metrics), names, Topic::Deliveries, numbers, stop);
-        let (requests, wakes) = (Semaphore::new(settings.max_requests), Mutex::default());
+        let (places, wakes) = (Places::new(settings.max_requests), Mutex::default());
         let (recorder, lingers) = (Recorder::default(), AtomicBool::new(false));
-        Arc::new(Self { engine, transport, settings, recorder, requests, lingers, wakes })
+        let buckets = Mutex::default();
+        Arc::new(Self { engine, transport, settings, recorder, places, lingers, wakes, buckets })
     }
 
     /// Returns the status of claiming.
@@ -91,6 +96,27 @@ impl Deliverer {
         let (sender, receiver) = watch::channel(lane.wakes);
         self.wakes().insert(lane.webhook_id.clone(), sender);
         receiver
+    }
+
+    /// Returns the bucket of a webhook that is claimed, if it has a limit on its rate.
+    pub(super) fn bucket(&self, webhook: &Webhook, now: Timestamp) -> Option<Bucket> {
+        let kept = self.buckets().remove(&webhook.webhook_id);
+        let rate = webhook.max_per_second?;
+        let mut bucket = kept.unwrap_or_else(|| Bucket::new(rate, now));
+        bucket.set_rate(rate);
+        Some(bucket)
+    }
+
+    /// Keeps the bucket of a webhook that is returned.
+    pub(super) fn keep_bucket(&self, id: &WebhookId, bucket: Option<Bucket>, now: Timestamp) {
+        let mut buckets = self.buckets();
+        buckets.retain(|_, bucket| !bucket.is_full(now));
+        buckets.extend(bucket.map(|bucket| (id.clone(), bucket)));
+    }
+
+    fn buckets(&self) -> MutexGuard<'_, HashMap<WebhookId, Bucket>> {
+        // After a panic the map is still valid, too.
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wakes(&self) -> MutexGuard<'_, HashMap<WebhookId, watch::Sender<i64>>> {
@@ -131,7 +157,7 @@ impl Queue for Deliverer {
             visited = self.visit(lane) => visited,
         };
         let returned = match visited {
-            Ok(Some(returned)) => self.engine.tenancy.store.return_lanes(&[returned]).await,
+            Ok(Some(returned)) => self.engine.tenancy.store.return_lane(&returned).await,
             // The lease is lost, or the webhook is gone.
             Ok(None) => Ok(()),
             Err(error) => Err(error),

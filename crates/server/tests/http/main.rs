@@ -25,6 +25,7 @@ mod job_queue;
 mod jobs;
 mod key_limits;
 mod keys;
+mod lanes;
 mod life;
 mod methods;
 mod organization_holds;

@@ -1,17 +1,16 @@
-//! Upkeep of deliveries: the leases of lanes, the outcomes of attempts, what is sent again, and what has expired.
+//! Upkeep of deliveries: the leases of lanes, and the removal of what has expired or belongs to a webhook that is gone.
 
 use super::MAX_REMOVED;
 use super::leases::Leased;
+use super::outcomes::lanes_locked;
 use crate::Store;
 use crate::list::corrupt;
 use crate::many_rows::{Named, bind_rows};
-use crate::rows::{Dialect, Field, Record, Type, Value, take};
+use crate::rows::{Dialect, Field, Type, Value, take};
 use crate::sql::Sql;
 use crate::tables::{webhook_attempts, webhook_lanes};
 use std::time::Duration;
-use tenancy_core::delivery::{
-    AttemptOutcome, Delivery, DeliveryAttempt, DeliveryState, expired_slots, least_delivery_id,
-};
+use tenancy_core::delivery::{expired_slots, least_delivery_id};
 use tenancy_core::ids::WebhookId;
 use tenancy_core::lane::Lane;
 use tenancy_core::{Error, Timestamp};
@@ -28,26 +27,6 @@ const LEASED_LANES: Leased = Leased {
 
 /// Held lease of a lane.
 pub type LaneLease = (WebhookId, i64);
-
-/// Result of one attempt: the delivery after it, and the row of the attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    /// Lease under which it was sent.
-    pub lease_epoch: i64,
-    /// The delivery after the attempt.
-    pub delivery: Delivery,
-    /// The attempt.
-    pub attempt: DeliveryAttempt,
-}
-
-/// Results of attempts, and their lanes after them. They are written in one transaction.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recorded {
-    /// Results.
-    pub outcomes: Vec<Outcome>,
-    /// Lanes, each under its lease.
-    pub lanes: Vec<Lane>,
-}
 
 /// A lane that its process returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,31 +50,7 @@ impl LaneReturn {
 }
 
 /// Columns of the lease of a lane.
-const LEASE: [Named; 2] = [("webhook_id", Type::Text), ("lease_epoch", Type::Int)];
-
-/// Columns of a delivery that an attempt changes.
-const ATTEMPTED: [Named; 8] = [
-    ("delivery_id", Type::Text),
-    ("state", Type::Text),
-    ("attempts", Type::Int),
-    ("tries", Type::Int),
-    ("due_at", Type::Time),
-    ("last_status", Type::Int),
-    ("last_error", Type::Text),
-    ("last_attempt_at", Type::Time),
-];
-
-/// Columns of a lane that attempts change.
-const COUNTED: [Named; 8] = [
-    ("failures", Type::Int),
-    ("open_until", Type::Time),
-    ("failing_since", Type::Time),
-    ("warned", Type::Int),
-    ("last_success_at", Type::Time),
-    ("last_failure_at", Type::Time),
-    ("last_failure", Type::Text),
-    ("seen_at", Type::Time),
-];
+pub(super) const LEASE: [Named; 2] = [("webhook_id", Type::Text), ("lease_epoch", Type::Int)];
 
 impl Store {
     /// Claims up to `limit` due lanes.
@@ -119,18 +74,14 @@ impl Store {
         self.extend_leases(&LEASED_LANES, leases, lease, within).await
     }
 
-    /// Returns lanes. Each is due when its next delivery is, but not before its own time; and at once if it was woken
-    /// since.
+    /// Returns a lane. It is due when its next delivery is, but not before its own time; and at once if it was woken since.
     ///
     /// # Errors
     /// Same as [`Store::claim`].
-    pub async fn return_lanes(&self, lanes: &[LaneReturn]) -> Result<(), Error> {
+    pub async fn return_lane(&self, lane: &LaneReturn) -> Result<(), Error> {
         let mut sql = Sql::new(self.dialect(), "");
-        let row = |lane: &LaneReturn| {
-            let (id, epoch) = &lane.lease;
-            vec![id.put(), epoch.put(), lane.wakes.put(), lane.not_before.put(), lane.is_idle.put()]
-        };
-        let rows: Vec<_> = lanes.iter().map(row).collect();
+        let (id, epoch) = &lane.lease;
+        let rows = [vec![id.put(), epoch.put(), lane.wakes.put(), lane.not_before.put(), lane.is_idle.put()]];
         let columns = [LEASE[0], LEASE[1], ("wakes", Type::Int), ("not_before", Type::Time), ("is_idle", Type::Bool)];
         let from = bind_rows(&mut sql, &columns, &rows);
         let now = sql.bind(Type::Time, Value::Time(self.now()));
@@ -152,33 +103,8 @@ impl Store {
         self.lane_numbers("wakes", lanes).await
     }
 
-    /// Writes the results of attempts, those under leases that are still held. A delivery that no longer waits, because it
-    /// was delivered under another lease, stays as it is. Returns the leases that are lost.
-    ///
-    /// # Errors
-    /// Same as [`Store::claim`].
-    pub async fn record_outcomes(&self, recorded: &Recorded) -> Result<Vec<LaneLease>, Error> {
-        let mut statements = Vec::new();
-        if !recorded.lanes.is_empty() {
-            statements.push(lanes_counted(self.dialect(), &recorded.lanes));
-        }
-        if !recorded.outcomes.is_empty() {
-            statements.push(deliveries_attempted(self.dialect(), &recorded.outcomes));
-            statements.push(attempts_inserted(self.dialect(), &recorded.outcomes));
-        }
-        let done = self.write_all(statements).await?;
-        if done.first().is_none_or(|held| held.len() == recorded.lanes.len()) {
-            return Ok(Vec::new());
-        }
-        let ours = |lane: &Lane| (lane.webhook_id.clone(), lane.lease_epoch);
-        let leases: Vec<_> = recorded.lanes.iter().map(ours).collect();
-        let ids: Vec<_> = leases.iter().map(|(id, _)| id.clone()).collect();
-        let held = self.lane_epochs(&ids).await?;
-        Ok(leases.into_iter().filter(|lease| !held.contains(lease)).collect())
-    }
-
     /// Returns the numbers of the leases of lanes.
-    async fn lane_epochs(&self, lanes: &[WebhookId]) -> Result<Vec<LaneLease>, Error> {
+    pub(super) async fn lane_epochs(&self, lanes: &[WebhookId]) -> Result<Vec<LaneLease>, Error> {
         self.lane_numbers("lease_epoch", lanes).await
     }
 
@@ -221,6 +147,13 @@ impl Store {
                 .replace("{epoch}", &epoch);
             sql
         };
+        // What is recorded at the same time about these deliveries is recorded before its removal or not at all: the rows are
+        // locked first, the lane before its deliveries, as everywhere.
+        let mut statements = Vec::new();
+        if dialect == Dialect::Postgres {
+            statements.push(lanes_locked(dialect, std::slice::from_ref(lease)));
+            statements.push(statement("SELECT 1 FROM webhook_deliveries WHERE delivery_id IN ({some}) FOR UPDATE"));
+        }
         let attempts =
             statement("DELETE FROM webhook_attempts WHERE slot IN ({slots}) AND delivery_id IN ({some}) RETURNING 1");
         let deliveries = statement("DELETE FROM webhook_deliveries WHERE delivery_id IN ({some}) RETURNING 1");
@@ -228,8 +161,10 @@ impl Store {
             "DELETE FROM webhook_lanes WHERE webhook_id = {id} AND lease_epoch = {epoch} \
              AND NOT EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.webhook_id = {id}) RETURNING 1",
         );
-        let done = self.write_all(vec![attempts, deliveries, lane]).await?;
-        Ok(done.get(1).map_or(0, Vec::len))
+        let removed = statements.len() + 1;
+        statements.extend([attempts, deliveries, lane]);
+        let done = self.write_all(statements).await?;
+        Ok(done.get(removed).map_or(0, Vec::len))
     }
 
     /// Removes deliveries and attempts that are older than `retention_days`. Returns the number of deliveries. On
@@ -274,77 +209,5 @@ impl Store {
             }
             self.write(sql, vec![Type::Int]).await?;
         }
-    }
-}
-
-/// Joins rows with the lanes whose lease they name.
-const UNDER_LEASE: &str = "l.webhook_id = u.webhook_id AND l.lease_epoch = u.lease_epoch";
-
-fn lanes_counted(dialect: Dialect, lanes: &[Lane]) -> Sql {
-    let mut sql = Sql::new(dialect, "");
-    let row = |lane: &Lane| {
-        let mut row = vec![lane.webhook_id.put(), lane.lease_epoch.put(), lane.failures.put(), lane.open_until.put()];
-        row.extend([lane.failing_since.put(), lane.warned.put(), lane.last_success_at.put()]);
-        row.extend([lane.last_failure_at.put(), lane.last_failure.put(), lane.seen_at.put()]);
-        row
-    };
-    let rows: Vec<_> = lanes.iter().map(row).collect();
-    let columns: Vec<_> = LEASE.into_iter().chain(COUNTED).collect();
-    let from = bind_rows(&mut sql, &columns, &rows);
-    let set: Vec<_> = COUNTED.iter().map(|(name, _)| format!("{name} = u.{name}")).collect();
-    sql.text = format!("UPDATE webhook_lanes AS l SET {} FROM {from} WHERE {UNDER_LEASE} RETURNING 1", set.join(", "));
-    sql
-}
-
-fn deliveries_attempted(dialect: Dialect, outcomes: &[Outcome]) -> Sql {
-    let mut sql = Sql::new(dialect, "");
-    let row = |outcome: &Outcome| {
-        let delivery = &outcome.delivery;
-        let mut row = vec![delivery.webhook_id.put(), outcome.lease_epoch.put(), delivery.delivery_id.put()];
-        row.extend([delivery.state.put(), delivery.attempts.put(), delivery.tries.put(), delivery.due_at.put()]);
-        row.extend([delivery.last_status.put(), delivery.last_error.put(), delivery.last_attempt_at.put()]);
-        row
-    };
-    let rows: Vec<_> = outcomes.iter().map(row).collect();
-    let columns: Vec<_> = LEASE.into_iter().chain(ATTEMPTED).collect();
-    let from = bind_rows(&mut sql, &columns, &rows);
-    let set: Vec<_> = ATTEMPTED.iter().skip(1).map(|(name, _)| format!("{name} = u.{name}")).collect();
-    sql.text = format!(
-        "UPDATE webhook_deliveries AS d SET {} FROM {from}, webhook_lanes AS l \
-         WHERE d.delivery_id = u.delivery_id AND d.state = 'waiting' AND {UNDER_LEASE} RETURNING 1",
-        set.join(", ")
-    );
-    sql
-}
-
-/// Attempts are recorded also if the lease was lost: the request was sent. Those of a purged tenant keep nothing of the
-/// answer.
-fn attempts_inserted(dialect: Dialect, outcomes: &[Outcome]) -> Sql {
-    let mut sql = Sql::new(dialect, "");
-    let table = webhook_attempts::TABLE;
-    let rows: Vec<_> = outcomes.iter().map(|outcome| outcome.attempt.values()).collect();
-    let columns: Vec<Named> = table.columns.iter().map(|column| (column.name, column.ty)).collect();
-    let from = bind_rows(&mut sql, &columns, &rows);
-    let purged = "EXISTS (SELECT 1 FROM tenants t WHERE t.tenant_id = u.tenant_id AND t.purged_at IS NOT NULL)";
-    let value = |(name, _): &Named| match *name {
-        "answer_start" => format!("CASE WHEN {purged} THEN '' ELSE u.answer_start END"),
-        "detail" => format!("CASE WHEN {purged} THEN NULL ELSE u.detail END"),
-        name => format!("u.{name}"),
-    };
-    let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
-    let values: Vec<_> = columns.iter().map(value).collect();
-    sql.text = format!(
-        "INSERT INTO webhook_attempts ({}) SELECT {} FROM {from} WHERE true \
-         ON CONFLICT (slot, delivery_id, attempt) DO NOTHING RETURNING 1",
-        names.join(", "),
-        values.join(", ")
-    );
-    sql
-}
-
-impl Outcome {
-    /// Whether the receiver accepted the delivery.
-    pub fn is_delivered(&self) -> bool {
-        self.attempt.outcome == AttemptOutcome::Delivered && self.delivery.state == DeliveryState::Delivered
     }
 }

@@ -15,6 +15,7 @@ use tenancy_core::delivery::Delivery;
 use tenancy_core::event::EventType;
 use tenancy_core::ids::{AuditId, DeliveryId, OrganizationId, TenantId, WebhookId};
 use tenancy_core::json::Object;
+use tenancy_core::lane::CHANGE;
 use tenancy_core::{Error, Timestamp};
 
 /// The right of one process to make deliveries, until a time.
@@ -171,14 +172,15 @@ impl Store {
             statements.push(begun(dialect, epoch, "tenant_webhooks", &made.begun));
             statements.push(begun(dialect, epoch, "platform_webhooks", &made.begun));
         }
+        // Lanes are locked before deliveries, as by those who record results; otherwise two could wait for each other.
+        if !made.wakes.is_empty() {
+            statements.push(woken(dialect, epoch, self.now(), &made.wakes));
+        }
         if !made.deliveries.is_empty() {
             statements.push(inserted(dialect, epoch, &made.deliveries));
         }
         if !made.resends.is_empty() {
             statements.push(resent(dialect, epoch, self.now(), &made.resends));
-        }
-        if !made.wakes.is_empty() {
-            statements.push(woken(dialect, epoch, self.now(), &made.wakes));
         }
         statements.extend(made.replays.iter().map(|(id, replay)| replayed(dialect, epoch, id, replay)));
         let is_held = self.write_all(statements).await?.first().is_some_and(|rows| !rows.is_empty());
@@ -380,15 +382,16 @@ fn woken(dialect: Dialect, epoch: i64, now: Timestamp, wakes: &[Wake]) -> Sql {
     let from = bind_rows(&mut sql, &[("webhook_id", Type::Text), ("now", Type::Bool)], &rows);
     let held = held(&mut sql, epoch);
     let now = sql.bind(Type::Time, Value::Time(now));
-    // A lane that fails is not due before its pause is over. `excluded.due_at` is empty if it is due whatever failed.
+    // A lane that fails is not due before its pause is over, unless it is due whatever failed. One that is due already keeps
+    // its place before those that became due later.
     let greater = if dialect == Dialect::Sqlite { "max" } else { "greatest" };
     sql.text = format!(
         "INSERT INTO webhook_lanes AS l (webhook_id, due_at, wakes, lease_epoch, failures, warned, replay_undelivered, \
-         replay_paused) SELECT u.webhook_id, {now}, CASE WHEN u.now THEN 2 ELSE 1 END, 0, 0, 0, false, false \
+         replay_paused) SELECT u.webhook_id, {now}, CASE WHEN u.now THEN {CHANGE} ELSE 1 END, 0, 0, 0, false, false \
          FROM {from} WHERE {held} ORDER BY u.webhook_id \
          ON CONFLICT (webhook_id) DO UPDATE SET wakes = l.wakes + excluded.wakes, \
-         due_at = CASE WHEN l.lease_holder IS NOT NULL THEN l.due_at \
-         WHEN excluded.wakes = 2 THEN excluded.due_at \
+         due_at = CASE WHEN l.lease_holder IS NOT NULL OR l.due_at <= {now} THEN l.due_at \
+         WHEN excluded.wakes = {CHANGE} THEN excluded.due_at \
          ELSE {greater}(coalesce(l.open_until, {now}), {now}) END RETURNING 1"
     );
     sql

@@ -123,7 +123,7 @@ fn advanced(dialect: Dialect, epoch: i64, lane: &Lane, next: Option<i64>, due: O
         let now = sql.bind(Type::Time, Value::Time(now));
         let greater = if dialect == Dialect::Sqlite { "max" } else { "greatest" };
         format!(
-            ", wakes = wakes + 1, due_at = CASE WHEN lease_holder IS NOT NULL THEN due_at \
+            ", wakes = wakes + 1, due_at = CASE WHEN lease_holder IS NOT NULL OR due_at <= {now} THEN due_at \
              ELSE {greater}(coalesce(open_until, {now}), {now}) END"
         )
     });

@@ -286,7 +286,7 @@ async fn lead_a_life(bench: &Bench) {
 /// Every event is at its position with its content. The digest is kept; its source is gone.
 fn the_log_stays(before: &[LoggedEvent], after: &[LoggedEvent]) {
     assert!(after.iter().zip(1..).all(|(event, position)| event.position == position), "one order without gaps");
-    assert_eq!(after.len(), before.len() + 2, "requested and completed");
+    assert_eq!(after.len(), before.len() + 3, "requested and completed, and the webhook is removed");
     let mut emptied = 0;
     for (was, is) in before.iter().zip(after) {
         let mut expected = was.clone();

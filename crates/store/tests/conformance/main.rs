@@ -10,6 +10,7 @@ mod hold_reconciler;
 mod lifecycle;
 mod log;
 mod missing_keys;
+mod outcomes;
 mod readable;
 mod record;
 mod restored;

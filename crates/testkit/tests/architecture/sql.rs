@@ -49,6 +49,7 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("upkeep/webhook_secrets.rs", "upkeep"),
     ("upkeep/deliveries.rs", "upkeep"),
     ("upkeep/dispatch.rs", "upkeep"),
+    ("upkeep/outcomes.rs", "upkeep"),
     ("upkeep/leases.rs", "upkeep"),
     ("upkeep/replay.rs", "upkeep"),
     ("tables/webhook_deliveries.rs", "read: lists"),

@@ -4,14 +4,16 @@ use super::{Found, Of, get};
 use crate::authentication::Caller;
 use crate::operations::{Command, Decided};
 use crate::tenancy::Tenancy;
+use crate::webhooks::attempts::exchange;
 use crate::webhooks::deliverer::Deliverer;
+use crate::webhooks::places::Party;
 use crate::webhooks::sending::{Attempt, Message, Outcome};
-use crate::webhooks::visit::exchange;
 use bytes::Bytes;
 use jiff::SignedDuration;
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::delivery::{AttemptOutcome, Delivery, DeliveryAttempt, DeliveryState, delivery_id};
 use tenancy_core::ids::{DeliveryId, WebhookId};
@@ -24,6 +26,9 @@ use tokio::sync::OnceCell;
 
 /// Type of a test message.
 pub const PING: &str = "WEBHOOK_TEST";
+
+/// Time within which a test message must get a place among the requests of its owner; otherwise the caller tries again.
+const PLACE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Number up to which waiting deliveries are counted.
 const MAX_COUNTED: usize = 10_000;
@@ -222,8 +227,15 @@ impl Command for Ping {
             data: Bytes::from(data.to_string()),
             source: "/v1".to_owned(),
         };
-        let attempt =
-            self.sent.get_or_init(|| exchange(&self.deliverer, &endpoint, &message, context.now)).await.clone();
+        let send = async || {
+            // A test message counts as a request of its owner.
+            let place = self.deliverer.places.ask(&Party::of(&endpoint.webhook));
+            let place = tokio::time::timeout(PLACE_WITHIN, place).await.ok().and_then(Result::ok).ok_or(Error::Busy)?;
+            let attempt = exchange(&self.deliverer, &endpoint, &message, context.now).await;
+            drop(place);
+            Ok::<_, Error>(attempt)
+        };
+        let attempt = self.sent.get_or_try_init(send).await?.clone();
         let outcome = outcome(&attempt);
         let changes = tested(&webhook, (outcome, attempt.status, attempt.error), context);
         Ok(Decided { outcome: attempt, changes: Some(changes) })
