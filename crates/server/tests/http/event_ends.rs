@@ -87,7 +87,7 @@ async fn must_end_the_streams_of_a_key_that_expires(on: On) {
     }
     let refused = tokio::time::timeout(SOON, waiting).await.expect("in time").expect("no panic").ok(401);
     assert_eq!(refused.code(), "unauthenticated");
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     registered(&house, "acme-us", "acme").await;
     while other.next_of_interest().await.expect("it goes on").data["tenant_id"] != "acme-us" {}
 }
