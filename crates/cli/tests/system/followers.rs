@@ -13,7 +13,7 @@ use tenancy_testkit::Chance;
 
 /// A registration is one event, and one for each of its webhooks.
 const WEBHOOKS: usize = 64;
-const FOLLOWERS: usize = 4;
+const FOLLOWERS: usize = 3;
 /// Number of events after which a follower disconnects at the latest.
 const MOST_READ: u64 = 6_000;
 /// Time without a byte after which a stream is stuck. The server sends a comment every 15 seconds.
