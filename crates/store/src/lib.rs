@@ -40,7 +40,7 @@ mod sqlite;
 mod tables;
 mod topics;
 pub use clock_watch::ClockJump;
-pub use log_tail::{LogTail, Resumed};
+pub use log_tail::{LogTail, Resumed, UnreadableEvent};
 pub use seals::{LogVerification, Sealed};
 pub use tables::log_epochs::LogEnd;
 pub use topics::Topic;

@@ -19,13 +19,24 @@ const MAX_BYTES: usize = 128 * 1024;
 /// Cursor that starts after the newest event.
 pub(crate) const END: &str = "end";
 
+/// A row of the log that cannot be read, and what is known of its event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableEvent {
+    /// The row.
+    pub row: Unreadable,
+    /// Tenant of the event; `None` for events without a tenant.
+    pub tenant_id: Option<TenantId>,
+    /// Log position.
+    pub position: Option<i64>,
+}
+
 /// The events that come next after a position.
 #[derive(Debug, Clone)]
 pub struct LogTail {
     /// All events up to [`LogTail::last`], in the order of the log.
     pub events: Vec<LoggedEvent>,
     /// Rows among them that cannot be read.
-    pub unreadable: Vec<Unreadable>,
+    pub unreadable: Vec<UnreadableEvent>,
     /// Position up to which everything was read.
     pub last: i64,
     /// End of the log before the read.

@@ -12,6 +12,7 @@ fn must_watch_and_go_on_over_a_restart_of_the_server() {
     let lines = shell.follow("watch -o json --tenant acme-eu --type TENANCY_* --since 1h");
     let table = shell.follow("watch --organization acme --since 1h");
     let followed = shell.follow("audit --follow --limit 1 --tenant acme-eu");
+    let whole = shell.follow("audit --follow --limit 10000 --tenant acme-eu");
     assert!(lines.line_with("TENANCY_REGISTERED").contains("acme-eu"), "what was before");
     // Each shows what was before when it already follows.
     table.line_with("TENANCY_REGISTERED");
@@ -22,20 +23,32 @@ fn must_watch_and_go_on_over_a_restart_of_the_server() {
     }
     assert_eq!(dev.stop(), 0);
 
-    let _dev = shell.dev_at(&address);
+    let dev = shell.dev_at(&address);
     shell.good("set acme-eu display_name=Later");
+    // Killed: nobody is told.
+    drop(dev);
+    let _dev = shell.dev_at(&address);
+    shell.good("set acme-eu display_name=Last");
     let log: Value = serde_json::from_str(&shell.good("audit --tenant acme-eu --limit 10000 -o json")).expect("JSON");
-    let wanted: Vec<_> = log.as_array().expect("events").iter().collect();
-    let wanted: Vec<_> =
-        wanted.into_iter().filter(|e| e["event_type"].as_str().is_some_and(|t| t.starts_with("TENANCY_"))).collect();
+    let log = log.as_array().expect("events");
+    let is_of_tenancy = |event: &&Value| event["event_type"].as_str().is_some_and(|t| t.starts_with("TENANCY_"));
     // The first one was read above.
     let mut shown = BTreeSet::new();
-    for expected in &wanted[1..] {
+    for expected in log.iter().filter(is_of_tenancy).skip(1) {
         let line: Value = serde_json::from_str(&lines.line_with("{")).expect("one event in each line");
-        assert_eq!(&&line, expected);
+        assert_eq!(&line, expected);
         assert!(shown.insert(line["position"].as_i64()));
     }
-    assert_eq!(wanted.last().expect("an event")["event_type"], "TENANCY_UPDATED");
+    for expected in log {
+        let (line, event_type) = (whole.line_with("acme-eu"), expected["event_type"].as_str().expect("a type"));
+        assert!(line.split_whitespace().any(|word| word == event_type), "{event_type} is not the next line: {line}");
+    }
+    for follower in [&table, &followed] {
+        for _ in 0..2 {
+            assert!(follower.line_with("TENANCY_UPDATED").contains("acme-eu"));
+        }
+    }
+    assert_eq!(log.last().expect("an event")["event_type"], "TENANCY_UPDATED");
 }
 
 #[test]

@@ -117,6 +117,10 @@ fn must_limit_each_tenant_to_its_rate() {
     set(&feed, "other", &[("quotas", json!({"apiRateLimit": 5}))]);
     set(&feed, "none", &[("quotas", json!({"apiRateLimit": 0}))]);
     set(&feed, "free", &[]);
+    let fast_dev = json!([
+        {"name": "dev", "region": "eu-west-1", "quotas": {"apiRateLimit": 1000}, "state": "Active", "provisioned": true},
+    ]);
+    set(&feed, "small", &[("quotas", json!({"apiRateLimit": 1})), ("environments", fast_dev)]);
     let (place, agent, mut client) = started(&feed, &[]);
     let begun = Instant::now();
     let mut allowed = 0;
@@ -141,6 +145,9 @@ fn must_limit_each_tenant_to_its_rate() {
     let dev = Request::get("/v1/access/auth?tenant=free&environment=dev");
     let statuses: Vec<_> = (0..4).map(|_| client.send(&dev).status).collect();
     assert!(statuses.contains(&429) && statuses[..2] == [200, 200], "the rate of the environment: {statuses:?}");
+    let dev = Request::get("/v1/access/auth?tenant=small&environment=dev");
+    let statuses: Vec<_> = (0..4).map(|_| client.send(&dev).status).collect();
+    assert!(statuses[0] == 200 && statuses.contains(&429), "the rate of the tenant counts, too: {statuses:?}");
     // A new limit counts at once.
     set(&feed, "none", &[("quotas", json!({"apiRateLimit": 1000}))]);
     until("the new limit", PATIENCE, || (verdict(&mut client, "none").status == 200).then_some(()));

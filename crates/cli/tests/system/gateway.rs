@@ -22,7 +22,7 @@ const MOST_P95: Duration = Duration::from_secs(2);
 const SAVED_WITHIN: Duration = Duration::from_secs(8);
 
 /// The configuration of the documentation, with the addresses of the test.
-fn nginx_in_front_of(agent: SocketAddr, application: SocketAddr) -> Nginx {
+pub fn nginx_in_front_of(agent: SocketAddr, application: SocketAddr) -> Nginx {
     let page = include_str!("../../../../docs/gateways.md");
     let block = page.split("```nginx\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the configuration");
     let replaced = |text: &str, from: &str, to: String| {
@@ -77,10 +77,14 @@ pub fn ready(agent: &Server) {
 }
 
 /// A client that asks for [`HOST`].
-struct Visitor(SocketAddr);
+pub struct Visitor(SocketAddr);
 
 impl Visitor {
-    fn get(&self, headers: &str) -> (u16, String) {
+    pub fn of(nginx: &Nginx) -> Self {
+        Self(nginx.address())
+    }
+
+    pub fn get(&self, headers: &str) -> (u16, String) {
         let mut stream = std::net::TcpStream::connect(self.0).expect("connected");
         let text = format!("GET /orders?tenant=acme-us HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n{headers}\r\n");
         stream.write_all(text.as_bytes()).expect("written");
@@ -90,7 +94,7 @@ impl Visitor {
         (status, answer.to_ascii_lowercase())
     }
 
-    fn until_status(&self, wanted: u16) -> Duration {
+    pub fn until_status(&self, wanted: u16) -> Duration {
         let begun = Instant::now();
         until(&format!("nginx answers {wanted}"), PATIENCE, || (self.get("").0 == wanted).then_some(()));
         begun.elapsed()
@@ -121,7 +125,7 @@ fn must_refuse_a_suspended_tenant_within_milliseconds_and_work_without_the_serve
     let agent = start_agent(&place, &url, &token, &[]);
     ready(&agent);
     let nginx = nginx_in_front_of(agent.address(), application());
-    let visitor = Visitor(nginx.address());
+    let visitor = Visitor::of(&nginx);
     visitor.until_status(200);
     must_strip_and_describe(&visitor);
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::scope::Scope;
-use tenancy_store::page::{LoggedEvent, Unreadable};
-use tenancy_store::{LogEnd, LogTail};
+use tenancy_store::page::LoggedEvent;
+use tenancy_store::{LogEnd, LogTail, UnreadableEvent};
 
 /// An event with the organization of its tenant.
 #[derive(Debug, Clone)]
@@ -20,11 +20,31 @@ pub struct FeedEvent {
 impl FeedEvent {
     /// Whether the event lies within a scope. Events without a tenant lie only within `all`, as in the audit log.
     pub fn is_within(&self, scope: &Scope) -> bool {
-        match (scope, &self.logged.event.tenant_id, &self.organization_id) {
-            (Scope::All, ..) => true,
-            (scope, Some(tenant), Some(organization)) => scope.reaches(tenant, organization),
-            _ => false,
-        }
+        reaches(scope, self.logged.event.tenant_id.as_ref(), self.organization_id.as_ref())
+    }
+}
+
+/// An event that cannot be read, with the organization of its tenant.
+#[derive(Debug, Clone)]
+pub struct FeedUnreadable {
+    /// What is known of the event.
+    pub event: UnreadableEvent,
+    /// Organization of the tenant; `None` for events without a tenant.
+    pub organization_id: Option<OrganizationId>,
+}
+
+impl FeedUnreadable {
+    /// Whether the event lies within a scope.
+    pub fn is_within(&self, scope: &Scope) -> bool {
+        reaches(scope, self.event.tenant_id.as_ref(), self.organization_id.as_ref())
+    }
+}
+
+fn reaches(scope: &Scope, tenant: Option<&TenantId>, organization: Option<&OrganizationId>) -> bool {
+    match (scope, tenant, organization) {
+        (Scope::All, ..) => true,
+        (scope, Some(tenant), Some(organization)) => scope.reaches(tenant, organization),
+        _ => false,
     }
 }
 
@@ -37,8 +57,8 @@ pub struct Batch {
     pub last: i64,
     /// The events, in the order of the log.
     pub events: Vec<Arc<FeedEvent>>,
-    /// Rows that cannot be read.
-    pub unreadable: Vec<Unreadable>,
+    /// Events that cannot be read.
+    pub unreadable: Vec<FeedUnreadable>,
     end: LogEnd,
     bytes: usize,
     views: [OnceLock<Rendered>; VIEWS],
@@ -52,15 +72,20 @@ const EVENT_BYTES: usize = 1024;
 impl Batch {
     pub(super) fn new(after: i64, tail: LogTail, owners: &BTreeMap<TenantId, OrganizationId>) -> Self {
         let bytes = tail.bytes * FACTOR + tail.events.len() * EVENT_BYTES;
+        let owner = |tenant: Option<&TenantId>| tenant.and_then(|tenant| owners.get(tenant).cloned());
         let owned = |logged: LoggedEvent| {
-            let organization_id = logged.event.tenant_id.as_ref().and_then(|tenant| owners.get(tenant).cloned());
+            let organization_id = owner(logged.event.tenant_id.as_ref());
             Arc::new(FeedEvent { logged, organization_id })
+        };
+        let unread = |event: UnreadableEvent| {
+            let organization_id = owner(event.tenant_id.as_ref());
+            FeedUnreadable { event, organization_id }
         };
         Self {
             after,
             last: tail.last,
             events: tail.events.into_iter().map(owned).collect(),
-            unreadable: tail.unreadable,
+            unreadable: tail.unreadable.into_iter().map(unread).collect(),
             end: tail.end,
             bytes,
             views: Default::default(),
@@ -70,11 +95,12 @@ impl Batch {
     /// Returns the part of the batch after a position inside it.
     pub(super) fn rest(&self, after: i64) -> Self {
         let events = self.events.iter().filter(|event| event.logged.position > after).cloned().collect();
+        let is_later = |unread: &&FeedUnreadable| unread.event.position.is_none_or(|position| position > after);
         Self {
             after,
             last: self.last,
             events,
-            unreadable: self.unreadable.clone(),
+            unreadable: self.unreadable.iter().filter(is_later).cloned().collect(),
             end: self.end.clone(),
             bytes: self.bytes,
             views: Default::default(),

@@ -45,6 +45,14 @@ impl Follower {
         Self { feed, after, epoch: None, is_live: false }
     }
 
+    /// Ends the follower if the log is in another epoch: positions then mean other events. Without it, the epoch is that
+    /// in which the follower gets its first events.
+    #[must_use]
+    pub fn within(mut self, epoch: i64) -> Self {
+        self.epoch = Some(epoch);
+        self
+    }
+
     /// Position up to which the follower has everything.
     pub fn position(&self) -> i64 {
         self.after

@@ -12,7 +12,7 @@ mod rendered;
 mod ring;
 mod seats;
 
-pub use batch::{Batch, FeedEvent};
+pub use batch::{Batch, FeedEvent, FeedUnreadable};
 pub use follower::{Ended, Follower};
 pub use limits::EventLimits;
 pub use rendered::{Rendered, View};
@@ -119,7 +119,8 @@ impl Feed {
 
     /// Builds a batch of what was read after a position.
     async fn batch(&self, after: i64, tail: LogTail) -> Result<Batch, Error> {
-        let tenants = tail.events.iter().filter_map(|logged| logged.event.tenant_id.as_ref());
+        let unread = tail.unreadable.iter().filter_map(|event| event.tenant_id.as_ref());
+        let tenants = tail.events.iter().filter_map(|logged| logged.event.tenant_id.as_ref()).chain(unread);
         let mut owners = BTreeMap::new();
         let mut unknown = BTreeSet::new();
         for tenant in tenants {

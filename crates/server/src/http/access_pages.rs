@@ -104,12 +104,18 @@ impl AccessPages {
     }
 }
 
-/// Returns the tenants of a batch with the position of the last event of each.
+/// Returns the tenants of a batch with the position of the last event of each. An event that cannot be read counts, too:
+/// the tenant is read as it is, whatever the event says.
 fn last_events(batch: &Batch) -> BTreeMap<&TenantId, i64> {
-    let of =
-        batch.events.iter().filter_map(|event| Some((event.logged.event.tenant_id.as_ref()?, event.logged.position)));
-    // The events are in the order of their positions.
-    of.collect()
+    let events = batch.events.iter().map(|event| (event.logged.event.tenant_id.as_ref(), event.logged.position));
+    let unread =
+        batch.unreadable.iter().map(|of| (of.event.tenant_id.as_ref(), of.event.position.unwrap_or(batch.last)));
+    let mut last = BTreeMap::new();
+    for (tenant, position) in events.chain(unread).filter_map(|(tenant, position)| Some((tenant?, position))) {
+        let known = last.entry(tenant).or_insert(position);
+        *known = position.max(*known);
+    }
+    last
 }
 
 /// Returns the organizations whose holds changed in a batch. That concerns all their tenants at once, long before each

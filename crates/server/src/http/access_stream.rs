@@ -53,7 +53,7 @@ impl AccessStream {
     pub fn new(key: KeyCheck, caller: Caller, after: Option<i64>, log: &LogEnd) -> Self {
         let position = after.unwrap_or(log.newest);
         // Follows from here at once, so that the events during the snapshot are kept as long as possible.
-        let follower = key.server().tenancy.feed.follow(position);
+        let follower = key.server().tenancy.feed.follow(position).within(log.epoch());
         Self {
             key,
             caller,

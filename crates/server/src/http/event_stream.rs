@@ -22,7 +22,7 @@ use tenancy_api::tenant::TenantRow;
 use tenancy_api::viewpoint::Viewpoint;
 use tenancy_core::Error;
 use tenancy_store::page::{LoggedEvent, Page};
-use tenancy_store::{LogEnd, LogTail};
+use tenancy_store::{LogEnd, LogTail, UnreadableEvent};
 use tokio::time::Instant;
 
 /// Media type of Server-Sent Events.
@@ -51,6 +51,8 @@ pub struct EventStream {
     /// Position up to which the client has everything, and its cursor.
     position: i64,
     cursor: String,
+    /// Epoch of the log to which the position belongs.
+    epoch: i64,
     /// Position that the client was last told, and when.
     told: i64,
     sent_at: Instant,
@@ -69,8 +71,8 @@ enum Phase {
 impl EventStream {
     /// Creates the stream of what comes after a position.
     pub fn new(key: KeyCheck, caller: Caller, filter: Arc<EventFilter>, position: i64, end: &LogEnd) -> Self {
-        let (cursor, sent_at) = (end.cursor(position), Instant::now());
-        Self { key, caller, filter, phase: Phase::Log, position, cursor, told: -1, sent_at }
+        let (cursor, epoch, sent_at) = (end.cursor(position), end.epoch(), Instant::now());
+        Self { key, caller, filter, phase: Phase::Log, position, cursor, epoch, told: -1, sent_at }
     }
 
     /// Sends the current tenants first.
@@ -160,21 +162,22 @@ impl EventStream {
     async fn logged(&mut self) -> Result<Bytes, Error> {
         let server = self.key.server();
         let tail = log_page(server, &self.caller, &self.filter, self.position, PAGE_ITEMS).await?;
+        if tail.end.epoch() != self.epoch {
+            // The database was restored meanwhile: the position is that of another event.
+            return Err(Error::CursorExpired { oldest: tail.end.cursor(0), is_lost: true });
+        }
         server.tenancy.load_key_names(tail.events.iter().map(|logged| logged.event.actor.as_str())).await?;
-        let mut frame = Vec::new();
+        let mut frame = unreadable(tail.unreadable.iter());
         for logged in &tail.events {
             let cursor = tail.end.cursor(logged.position);
             frame.extend(event(&self.caller.viewpoint(&server.tenancy), &cursor, logged));
-        }
-        for row in &tail.unreadable {
-            write(&mut frame, None, "unreadable", &json!({"id": row.id, "place": row.place}));
         }
         if let Some(last) = tail.events.last() {
             self.told = last.position;
         }
         self.move_to(tail.last, tail.end.cursor(tail.last));
         if tail.is_end {
-            self.phase = Phase::Live(self.key.server().tenancy.feed.follow(self.position));
+            self.phase = Phase::Live(self.key.server().tenancy.feed.follow(self.position).within(self.epoch));
         }
         Ok(self.or_position(frame.into()))
     }
@@ -217,14 +220,9 @@ impl EventStream {
             let told = batch.events.iter().zip(&takes).rev().find(|(_, is_taken)| **is_taken);
             self.told = told.map_or(self.told, |(event, _)| event.logged.position);
         }
-        if batch.unreadable.is_empty() || !self.caller.scope().is_all() {
-            return frame;
-        }
-        let mut more = frame.to_vec();
-        for row in &batch.unreadable {
-            write(&mut more, None, "unreadable", &json!({"id": row.id, "place": row.place}));
-        }
-        more.into()
+        let unread = batch.unreadable.iter().filter(|one| self.filter.takes_unreadable(&self.caller, one));
+        let first = unreadable(unread.map(|one| &one.event));
+        if first.is_empty() { frame } else { [first.as_slice(), &frame].concat().into() }
     }
 
     fn move_to(&mut self, position: i64, cursor: String) {
@@ -308,6 +306,16 @@ fn event(viewpoint: &Viewpoint<'_>, cursor: &str, logged: &LoggedEvent) -> Vec<u
     let view = EventView::of(*viewpoint, logged.position, &logged.event, logged.tampered);
     write(&mut frame, Some(cursor), logged.event.event_type.as_str(), &view);
     frame
+}
+
+/// Returns the frames of events that cannot be read. They come before the other events of a page: a client that is cut off
+/// between them gets them again, because the ids come after them.
+fn unreadable<'e>(events: impl Iterator<Item = &'e UnreadableEvent>) -> Vec<u8> {
+    let mut frames = Vec::new();
+    for event in events {
+        write(&mut frames, None, "unreadable", &json!({"id": event.row.id, "place": event.row.place}));
+    }
+    frames
 }
 
 fn position(cursor: &str, position: i64) -> Vec<u8> {

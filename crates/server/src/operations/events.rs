@@ -2,7 +2,7 @@
 
 use super::tenants;
 use crate::authentication::Caller;
-use crate::feed::FeedEvent;
+use crate::feed::{FeedEvent, FeedUnreadable};
 use crate::tenancy::Tenancy;
 use tenancy_core::event::EventType;
 use tenancy_core::ids::{CorrelationId, OrganizationId, TenantId};
@@ -40,6 +40,14 @@ impl EventFilter {
             && self.correlation_id.as_ref().is_none_or(|id| of.correlation_id == *id)
             && self.actor.as_ref().is_none_or(|actor| of.actor == *actor)
             && self.since.is_none_or(|since| of.occurred_at >= since)
+    }
+
+    /// Returns whether a caller is told of an event that cannot be read. Its type, actor and time may be what cannot be
+    /// read, so they exclude nothing: it may be an event that the caller waits for.
+    pub fn takes_unreadable(&self, caller: &Caller, unread: &FeedUnreadable) -> bool {
+        unread.is_within(caller.scope())
+            && self.tenant_id.as_ref().is_none_or(|id| unread.event.tenant_id.as_ref() == Some(id))
+            && self.organization_id.as_ref().is_none_or(|id| unread.organization_id.as_ref() == Some(id))
     }
 
     fn of_log(&self) -> AuditFilter {

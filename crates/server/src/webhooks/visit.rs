@@ -1,4 +1,4 @@
-//! One visit to a webhook, from the claim until it is returned: sends what is due, in order, within the webhook's limits.
+//! One visit to a webhook, from the claim until it is returned: begins what is due in order, within the webhook's limits.
 
 use super::attempts::{exchange, expired, judge};
 use super::consequences::{self, Measure};

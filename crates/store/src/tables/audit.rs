@@ -3,7 +3,7 @@
 use crate::Store;
 use crate::current_rows::{Read, columns};
 use crate::list::{converted, cursor, limit, place, text_of, unread};
-use crate::log_tail::END;
+use crate::log_tail::{END, UnreadableEvent};
 use crate::page::{Listed, Page, Unreadable};
 use crate::rows::{Column, Corrupt, Dialect, Field, Record, Table, Type, Value, described};
 use crate::sealing::{Keys, Opened, is_sealed_json};
@@ -186,6 +186,7 @@ impl Store {
         rows.truncate(limit(page));
         let last = rows.last().and_then(|row| position_of(row));
         let (items, unreadable) = self.read_events(rows).await?;
+        let unreadable: Vec<Unreadable> = unreadable.into_iter().map(|event| event.row).collect();
         let next = match (more, filter.follow && !filter.newest_first) {
             (true, _) => last,
             (false, true) => last.max(Some(end.newest)),
@@ -199,7 +200,7 @@ impl Store {
     pub(crate) async fn read_events(
         &self,
         rows: Vec<Vec<Value>>,
-    ) -> Result<(Vec<LoggedEvent>, Vec<Unreadable>), Error> {
+    ) -> Result<(Vec<LoggedEvent>, Vec<UnreadableEvent>), Error> {
         let keys = self.keys_of(rows.iter().filter_map(|row| owner_of_sealed(row))).await?;
         converted(rows, move |rows| events(rows, &keys)).await
     }
@@ -234,13 +235,17 @@ pub(crate) fn position_of(row: &[Value]) -> Option<i64> {
     }
 }
 
-fn events(rows: Vec<Vec<Value>>, keys: &Keys) -> (Vec<LoggedEvent>, Vec<Unreadable>) {
+fn events(rows: Vec<Vec<Value>>, keys: &Keys) -> (Vec<LoggedEvent>, Vec<UnreadableEvent>) {
     let (mut items, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in rows {
-        let id = TENANT_AUDIT.index("audit_id").and_then(|place| text_of(row.get(place)?)).unwrap_or_default();
+        let text = |name| TENANT_AUDIT.index(name).and_then(|place| text_of(row.get(place)?));
+        let (id, tenant, position) = (text("audit_id"), text("tenant_id"), position_of(&row));
         match logged(row, keys) {
             Ok(event) => items.push(event),
-            Err(error) => unreadable.push(unread(id, &error)),
+            Err(error) => {
+                let (row, tenant_id) = (unread(id.unwrap_or_default(), &error), tenant.map(TenantId::known));
+                unreadable.push(UnreadableEvent { row, tenant_id, position });
+            }
         }
     }
     (items, unreadable)

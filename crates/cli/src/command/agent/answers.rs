@@ -156,18 +156,18 @@ impl Answers {
         let is_stale = self.check_age()?;
         let known = self.cache.get(&asked.tenant).ok_or(TENANT_UNKNOWN)?;
         let mut response = match asked.environment.as_deref() {
-            None => self.on(&known.access, limited),
-            Some(name) => self.on(&known.access.in_environment(name), limited),
+            None => self.on(&known.access, None, limited),
+            Some(name) => self.on(&known.access.in_environment(name), Some(&known.access), limited),
         };
         put_age(response.headers_mut(), &known, is_stale);
         Ok(response)
     }
 
-    /// Answers for a tenant, and counts the request against its limit.
-    fn on(&self, access: &Access, limited: StatusCode) -> Response<Body> {
+    /// Answers for a tenant, or for an environment of `tenant`, and counts the request against its limits.
+    fn on(&self, access: &Access, tenant: Option<&Access>, limited: StatusCode) -> Response<Body> {
         let mut response = match &access.reason {
             Some(reason) => refused(&reason.to_string()),
-            None => match self.take(access) {
+            None => match self.take(access, tenant) {
                 Ok(()) => status(StatusCode::OK, Body::empty()),
                 Err(wait) => {
                     let mut response = refused(RATE_LIMITED);
@@ -186,15 +186,11 @@ impl Answers {
         response
     }
 
-    fn take(&self, access: &Access) -> Result<(), Duration> {
-        let limit = access.quotas.get(RATE).and_then(tenancy_core::quotas::counted);
-        let (Some(limiter), Some(limit)) = (&self.limiter, limit) else { return Ok(()) };
-        let per_second = u64::try_from(limit).unwrap_or(0);
-        match &access.environment {
-            None => limiter.take(&access.tenant_id, per_second),
-            // An id contains no slash.
-            Some(environment) => limiter.take(&format!("{}/{environment}", access.tenant_id), per_second),
-        }
+    fn take(&self, access: &Access, tenant: Option<&Access>) -> Result<(), Duration> {
+        // An environment without the quota belongs to a tenant without it: the tenant would pass its own on.
+        let (Some(limiter), Some(own)) = (&self.limiter, rate(access)) else { return Ok(()) };
+        let environment = access.environment.as_deref().map(|name| (name, own));
+        limiter.take(&access.tenant_id, tenant.and_then(rate).unwrap_or(own), environment)
     }
 
     /// Returns whether what the agent knows is older than the maximum age.
@@ -229,6 +225,12 @@ impl Answers {
         }
         response
     }
+}
+
+/// Returns the quota [`RATE`], if there is one.
+fn rate(access: &Access) -> Option<u64> {
+    let limit = access.quotas.get(RATE).and_then(tenancy_core::quotas::counted)?;
+    Some(u64::try_from(limit).unwrap_or(0))
 }
 
 /// Reads what the gateway asks about, and the status for a tenant that sends too many requests.

@@ -203,7 +203,8 @@ async fn page(
     }
     server.tenancy.load_key_names(tail.events.iter().map(|logged| logged.event.actor.as_str())).await?;
     let next = Some(tail.end.cursor(position));
-    let listed = Listed { items: tail.events, unreadable: tail.unreadable, next };
+    let unreadable = tail.unreadable.into_iter().map(|unread| unread.row).collect();
+    let listed = Listed { items: tail.events, unreadable, next };
     let count = listed.items.len();
     let render = move || {
         let viewpoint = caller.viewpoint(&server.tenancy);
@@ -228,6 +229,9 @@ async fn arrives(
     loop {
         match key.next(&mut follower, until).await {
             Step::Batch(batch) if batch.events.iter().any(|event| filter.takes(caller, event)) => return Ok(true),
+            Step::Batch(batch) if batch.unreadable.iter().any(|one| filter.takes_unreadable(caller, one)) => {
+                return Ok(true);
+            }
             Step::Batch(batch) => *position = batch.last,
             Step::Quiet | Step::Ended(EndReason::Stopping) => return Ok(false),
             Step::Ended(EndReason::KeyRevoked) => return Err(Error::InvalidToken),
