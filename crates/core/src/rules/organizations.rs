@@ -205,7 +205,8 @@ pub fn immutable(before: &Organization, document: &Value) -> Option<Violation> {
 /// decrease, and a warning names the cap.
 ///
 /// # Errors
-/// [`Error::Invalid`] for another id, [`Error::TooLarge`] if the audit event exceeds its limit.
+/// [`Error::Invalid`] for another id, [`Error::NotNow`] for new or changed webhooks of a closed organization,
+/// [`Error::TooLarge`] if the audit event exceeds its limit.
 pub fn change(
     before: &Organization,
     webhooks: &[Webhook],
@@ -239,6 +240,10 @@ pub fn change(
     let event = updated(&organization, said, private, context);
     let owner = WebhookOwner::Organization(organization.organization_id.clone());
     let (webhooks, mut parts) = to_entries(&owner, webhooks, &manifest.webhooks, context);
+    // What remains of a closed organization can still be removed.
+    if parts.writes.iter().any(|write| !matches!(write, Write::DeletePlatformWebhook(_))) {
+        takes_manifest(before)?;
+    }
     parts.events.insert(0, event);
     parts.guards.insert(0, at(before));
     parts.writes.insert(0, Write::UpdateOrganizationManifest(organization.clone()));

@@ -291,6 +291,9 @@ fn drop_facts(viewpoint: Viewpoint<'_>, known: &OrganizationRecord, document: &m
     let current = serde_json::to_value(view).unwrap_or_default();
     let same_moment = document.get("counter").is_none_or(|counter| *counter == organization.counter);
     let mut violations = ORGANIZATION.drop(document, &current, same_moment, &Pointer::root());
-    violations.extend(drop_webhook_facts(document, &current, same_moment));
+    // The counter of the organization stays when the server disables a webhook.
+    let same_webhook =
+        |entry: &Object, known: &Value| entry.get("updated_at").is_none_or(|at| *at == known["updated_at"]);
+    violations.extend(drop_webhook_facts(document, &current, |entry, known| same_moment && same_webhook(entry, known)));
     violations
 }

@@ -27,6 +27,7 @@ mod keys;
 mod life;
 mod methods;
 mod organization_holds;
+mod organization_manifests;
 mod paging;
 mod preconditions;
 mod protections;

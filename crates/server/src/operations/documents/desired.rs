@@ -158,7 +158,7 @@ fn drop_facts(
             violations.extend(ENVIRONMENT.drop(entry, known.unwrap_or(&Value::Null), same_moment, &at));
         }
     }
-    violations.extend(drop_webhook_facts(document, &current, same_moment));
+    violations.extend(drop_webhook_facts(document, &current, |_, _| same_moment));
     violations
 }
 
@@ -168,16 +168,20 @@ pub(crate) fn has_webhook_facts(document: &Object) -> bool {
     entries.into_iter().flatten().filter_map(Value::as_object).any(|entry| WEBHOOK.any_in(entry))
 }
 
-/// Removes the facts from the entries of `webhooks`. `current` is what a read of the owner returns now. An entry that was
-/// read before its webhook changed has facts of another moment.
-pub(crate) fn drop_webhook_facts(document: &mut Object, current: &Value, same_moment: bool) -> Vec<Violation> {
+/// Removes the facts from the entries of `webhooks`. `current` is what a read of the owner returns now. `same_moment` says
+/// of an entry and of the current one whether the entry was read from the current state, as far as is known.
+pub(crate) fn drop_webhook_facts(
+    document: &mut Object,
+    current: &Value,
+    same_moment: impl Fn(&Object, &Value) -> bool,
+) -> Vec<Violation> {
     let mut violations = Vec::new();
     let Some(Value::Array(entries)) = document.get_mut("webhooks") else { return violations };
     for (index, entry) in entries.iter_mut().enumerate() {
         let Value::Object(entry) = entry else { continue };
         let known = entry.get("name").and_then(|name| named(&current["webhooks"], name)).unwrap_or(&Value::Null);
-        let same_moment = same_moment && entry.get("updated_at").is_none_or(|at| *at == known["updated_at"]);
         let at = Pointer::root().key("webhooks").index(index);
+        let same_moment = same_moment(entry, known);
         violations.extend(WEBHOOK.drop(entry, known, same_moment, &at));
     }
     violations
