@@ -95,7 +95,7 @@ fn must_raise_the_version_with_each_change_of_what_the_manifest_says() {
     let (organization, before) = (&made.organization, &made.webhooks[0]);
     let raised = |decision, before| {
         let decision = with_webhook(organization, before, decision, &mut context(4)).expect("decided");
-        let Some(changes) = decision.changes else { return None };
+        let changes = decision.changes?;
         let at = Guard::OrganizationAt(organization.organization_id.clone(), 1, 1);
         let is_raised = changes.guards.contains(&at);
         let writes = changes.writes.iter().filter(|write| matches!(write, Write::UpdateOrganizationManifest(_)));

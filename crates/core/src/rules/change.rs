@@ -217,7 +217,7 @@ fn tenant_webhooks(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
                 let write = Write::DeleteWebhook(webhook.webhook_id.clone());
                 (webhook, "removed", write)
             }
-            Step::Changed(_, webhook) => (webhook.clone(), "changed", Write::UpdateWebhook(webhook)),
+            Step::Changed(webhook) => (webhook.clone(), "changed", Write::UpdateWebhook(webhook)),
             Step::Added(webhook) => (webhook.clone(), "added", Write::InsertWebhook(webhook)),
         };
         builder.events.push(webhook_rows::event(&webhook, change, builder.context));

@@ -10,8 +10,8 @@ use serde_json::json;
 pub(super) enum Step {
     /// It is new.
     Added(Webhook),
-    /// Its entry differs: the webhook before and after.
-    Changed(Webhook, Webhook),
+    /// Its entry differs: the webhook after the change, still with the version from before.
+    Changed(Webhook),
     /// The manifest has no entry of its name.
     Removed(Webhook),
 }
@@ -32,7 +32,7 @@ pub(super) fn matched(
             Some(known) if &WebhookManifest::of(known) == entry => known.clone(),
             Some(known) => {
                 let webhook = changed(known, entry, context);
-                steps.push(Step::Changed(known.clone(), webhook.clone()));
+                steps.push(Step::Changed(webhook.clone()));
                 webhook
             }
             None => {

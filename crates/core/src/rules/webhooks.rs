@@ -68,9 +68,9 @@ pub(super) fn to_entries(
                 parts.writes.push(Write::DeletePlatformWebhook(webhook.webhook_id.clone()));
                 (webhook, "removed")
             }
-            Step::Changed(known, webhook) => {
-                let webhook = Webhook { version: known.version + 1, ..webhook };
+            Step::Changed(known) => {
                 parts.guards.push(at(&known));
+                let webhook = Webhook { version: known.version + 1, ..known };
                 parts.writes.push(Write::UpdatePlatformWebhook(webhook.clone()));
                 put(&mut after, &webhook);
                 (webhook, "changed")
