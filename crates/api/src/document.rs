@@ -157,7 +157,7 @@ pub struct WebhookRotation {
     pub overlap_seconds: Option<i64>,
 }
 
-/// Declares the desired configuration of an organization.
+/// Declares the desired configuration of an organization, with its webhooks.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"organization_id": "acme", "display_name": "Acme Corp", "caps": {"tenants": 10}}))]
 pub struct OrganizationManifest {
@@ -172,6 +172,9 @@ pub struct OrganizationManifest {
     /// Caps on the tenants of the organization.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caps: Option<Caps>,
+    /// Webhooks of the organization.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<Vec<WebhookManifest>>,
 }
 
 /// Caps of an organization. If a cap is omitted, there is no limit.

@@ -3,6 +3,7 @@
 use crate::document::Caps;
 use crate::tenant::Hold;
 use crate::viewpoint::Viewpoint;
+use crate::webhook::Webhook;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use tenancy_core::Timestamp;
 use tenancy_core::hold;
 use tenancy_core::organization as core;
 use tenancy_core::tenant::Labels;
+use tenancy_core::webhook;
 use utoipa::ToSchema;
 
 /// Usage of an organization: number of tenants and sums of their quotas.
@@ -44,6 +46,9 @@ pub struct Organization<'a> {
     /// Holds on the organization; they apply to all its tenants. Omitted in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holds: Option<Vec<Hold<'a>>>,
+    /// Webhooks of the organization, by name. Omitted in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub webhooks: Vec<Webhook<'a>>,
     /// Version of the manifest. It increases by one with each accepted change.
     pub version: i64,
     /// Counter of all other changes, such as holds and closing.
@@ -61,16 +66,18 @@ pub struct Organization<'a> {
 }
 
 impl<'a> Organization<'a> {
-    /// Builds the response from a row, its usage and its holds.
+    /// Builds the response from a row, its usage, its holds and its webhooks.
     pub fn whole(
         viewpoint: Viewpoint<'_>,
         organization: &'a core::Organization,
         usage: &'a core::Usage,
         holds: &'a [hold::Hold],
+        webhooks: &'a [webhook::Webhook],
     ) -> Self {
         Self {
             usage: Some(Usage { tenants: usage.tenants, quotas: Cow::Borrowed(&usage.quotas) }),
             holds: Some(holds.iter().map(|hold| Hold::of(viewpoint, hold)).collect()),
+            webhooks: webhooks.iter().map(|webhook| Webhook::of(viewpoint, webhook)).collect(),
             ..Self::of(viewpoint, organization)
         }
     }
@@ -86,6 +93,7 @@ impl<'a> Organization<'a> {
             caps: (caps != Caps::default()).then_some(caps),
             usage: None,
             holds: None,
+            webhooks: Vec::new(),
             version: organization.version,
             counter: organization.counter,
             created_at: organization.created_at,

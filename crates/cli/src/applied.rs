@@ -15,7 +15,7 @@ use crate::wire::Received;
 use crate::yaml;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tenancy_api::applied::{Applied as Answer, AppliedDocument, Outcome};
+use tenancy_api::applied::{Applied as Answer, AppliedDocument, Difference, Outcome};
 use tenancy_api::problem::{Problem, ProblemError};
 use tenancy_api::word::Word;
 
@@ -91,6 +91,22 @@ impl Applied {
             return Ok(BTreeMap::new());
         }
         settle_all(client, &self.tenants(), patience.deadline()).await
+    }
+
+    /// Returns the commands that show a secret of each webhook that is new. An answer contains no secret.
+    pub fn secrets(&self) -> Vec<String> {
+        let documents = self.documents.body();
+        let written = self.results().filter(|result| !self.dry_run && result.is_written());
+        let commands = written.flat_map(|result| {
+            let (name, options) = match is_tenant(result) {
+                true => (format!("{}/", result.id), String::new()),
+                false => (String::new(), format!(" --organization {}", quoted(&result.id))),
+            };
+            let webhooks = new_webhooks(result, documents.get(result.index).copied()).into_iter();
+            webhooks
+                .map(move |webhook| command(&format!("webhook rotate {}{options}", quoted(&(name.clone() + &webhook)))))
+        });
+        commands.collect()
     }
 
     /// Checks that no document was refused.
@@ -242,6 +258,26 @@ fn stale_sentence(detail: &str) -> Option<String> {
     let (said, rest) = detail.strip_prefix("the version has changed from ")?.split_once(" to ")?;
     let current = rest.split(':').next()?;
     Some(format!("the document is based on version {said}, but the current version is {current}"))
+}
+
+/// Returns the names of the webhooks that a document added. The changes of a created document are not listed.
+fn new_webhooks(result: &AppliedDocument, document: Option<&Value>) -> Vec<String> {
+    let names = |list: &Value| {
+        let entries = list.as_array().into_iter().flatten();
+        entries.filter_map(|entry| Some(entry.get("name")?.as_str()?.to_owned())).collect::<Vec<_>>()
+    };
+    if result.result == Outcome::Created {
+        return document.and_then(|document| document.get("webhooks")).map(names).unwrap_or_default();
+    }
+    let added = result.changes.iter().filter(|change| change.from.is_null());
+    let of_change = |change: &Difference| match change.pointer.strip_prefix("/webhooks") {
+        Some("") => names(&change.to),
+        Some(rest) => {
+            rest.strip_prefix('/').filter(|name| !name.contains('/')).map(str::to_owned).into_iter().collect()
+        }
+        None => Vec::new(),
+    };
+    added.flat_map(of_change).collect()
 }
 
 fn is_tenant(result: &AppliedDocument) -> bool {

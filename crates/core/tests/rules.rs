@@ -398,13 +398,14 @@ fn must_keep_an_organizations_name_out_of_the_log() {
     let made = organizations::create(&first, &mut context(0)).expect("made");
     let more = json!({"organization_id": "acme", "display_name": "zz-personal too", "caps": {"tenants": 1},
                       "labels": {"a": "zz-personal too", "zz-personal": "b"}});
-    let changed = organizations::change(&made.organization, &Usage::default(), &read(more.clone()), &mut context(1))
-        .expect("changed");
-    let same = organizations::change(&changed.organization, &Usage::default(), &read(more), &mut context(2))
+    let changed =
+        organizations::change(&made.organization, &[], &Usage::default(), &read(more.clone()), &mut context(1))
+            .expect("changed");
+    let same = organizations::change(&changed.organization, &[], &Usage::default(), &read(more), &mut context(2))
         .expect("unchanged");
     assert!(same.changes.is_none());
-    let closed = organizations::close(&changed.organization, &mut context(3)).expect("closed");
-    assert!(organizations::close(&closed.organization, &mut context(4)).expect("unchanged").changes.is_none());
+    let closed = organizations::close(&changed.organization, &[], &mut context(3)).expect("closed");
+    assert!(organizations::close(&closed.organization, &[], &mut context(4)).expect("unchanged").changes.is_none());
     assert_eq!((closed.organization.version, closed.organization.counter), (2, 2));
     for decision in [made, changed, closed] {
         for event in decision.changes.expect("changes").events() {

@@ -123,3 +123,33 @@ fn must_say_what_to_do_about_a_document_that_is_refused_alone() {
     assert_eq!((failure.exit, refused.tenants()), (Exit::Conflict, Vec::<String>::new()));
     assert!(failure.next.is_some_and(|next| next.contains("run the same command again")));
 }
+
+#[test]
+fn must_name_the_command_for_the_secret_of_each_webhook_that_is_new() {
+    let temp = tempfile::tempdir().expect("a directory");
+    let path = temp.path().join("a.yaml");
+    let text = "kind: Organization\norganization_id: acme\n---\nkind: Tenant\n---\n\
+                kind: Tenant\nwebhooks: [{name: main}, {name: aux}]\n";
+    std::fs::write(&path, text).expect("written");
+    let lines = json!([
+        {"kind": "Organization", "id": "acme", "result": "changed",
+         "changes": [{"pointer": "/webhooks", "from": null, "to": [{"name": "audit"}]}]},
+        {"id": "acme-eu", "result": "changed",
+         "changes": [{"pointer": "/webhooks/new", "from": null, "to": {"name": "new"}},
+                     {"pointer": "/webhooks/old/max_per_second", "from": null, "to": 5},
+                     {"pointer": "/webhooks/gone", "from": {"name": "gone"}, "to": null}]},
+        {"id": "acme-us", "result": "created"},
+    ]);
+    let commands = |dry_run: bool| {
+        let answer = Received::of(json!({"results": whole(lines.clone()), "dry_run": dry_run})).expect("an answer");
+        let documents = Documents::read(std::slice::from_ref(&path)).expect("read");
+        Applied::of(answer, documents).expect("lines").secrets()
+    };
+    let ends = ["audit --organization acme", "acme-eu/new", "acme-us/main", "acme-us/aux"];
+    let found = commands(false);
+    assert!(
+        found.iter().zip(ends).all(|(command, end)| command.ends_with(&format!("webhook rotate {end}"))),
+        "{found:?}"
+    );
+    assert_eq!((found.len(), commands(true)), (4, Vec::new()), "a plan makes no secret");
+}

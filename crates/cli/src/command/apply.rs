@@ -28,6 +28,9 @@ is given. It is safe to run the command again, also after a partial failure.";
 /// Maximum time for the answer: a file of 20,000 documents takes a while.
 const APPLY_SECONDS: u64 = 900;
 
+/// Maximum number of new webhooks that are named.
+const MAX_SECRETS: usize = 10;
+
 /// Arguments of `apply`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -57,11 +60,25 @@ pub async fn run(client: &Client, given: Apply) -> Result<Exit, Failure> {
     let how = How { allow: &given.allow.allow, dry_run: false, partial: given.partial };
     let applied = send(client, documents, how).await?;
     applied.print(given.output.output, given.verbose)?;
+    if matches!(given.output.output, Format::Table | Format::Wide) {
+        remark_secrets(&applied.secrets());
+    }
     let settled = if given.patience.no_wait { BTreeMap::new() } else { applied.settle(client, given.patience).await? };
     let quiet = !matches!(given.output.output, Format::Table | Format::Wide);
     let outcome = conclude(&settled, given.patience, |id| !quiet && !applied.is_unchanged(id));
     applied.refusal()?;
     outcome.map(|()| Exit::Done)
+}
+
+/// Says how to get a secret of each new webhook.
+fn remark_secrets(commands: &[String]) {
+    let Some((first, others)) = commands.split_first() else { return };
+    let webhooks = if others.is_empty() { "the new webhook has" } else { "new webhooks have" };
+    remark(&plain(&format!("{webhooks} a secret that no answer shows; to get a new one: {first}")));
+    others.iter().take(MAX_SECRETS - 1).for_each(|command| remark(&plain(&format!("and: {command}"))));
+    if let Some(more) = others.len().checked_sub(MAX_SECRETS - 1).filter(|more| *more > 0) {
+        remark(&format!("and {more} more"));
+    }
 }
 
 /// How the documents are sent.

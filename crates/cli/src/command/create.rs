@@ -112,6 +112,7 @@ pub async fn organization(client: &Client, given: CreateOrganization) -> Result<
         display_name: given.display_name,
         labels: labels(&given.labels)?,
         caps: (!given.caps.is_empty()).then_some(caps),
+        webhooks: None,
     };
     let flags = [
         ("/organization_id", "ORGANIZATION"),

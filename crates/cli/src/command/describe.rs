@@ -287,6 +287,7 @@ impl Page {
             ("version", o.version.to_string()),
             ("created", self.ages(Some(o.created_at))),
             ("closed", self.ages(o.closed_at)),
+            ("webhooks", joined(o.webhooks.iter().map(|webhook| &webhook.name))),
         ]);
         let none = BTreeMap::new();
         let (used, usage) = o.usage.as_ref().map_or((0, &none), |usage| (usage.tenants, &*usage.quotas));

@@ -35,7 +35,8 @@ const FIELDS: &[(&str, &str, &str)] = &[
         "organization",
         "document",
         "Customer that owns tenants. Its caps limit the total of its tenants. A field that the manifest omits is left \
-         alone. A field that is present is the whole field: a key that is missing in labels or caps is removed.",
+         alone. A field that is present is the whole field: a key that is missing in labels or caps is removed. \
+         Webhooks are matched by name.",
     ),
     ("organization.kind", "Organization", "Required. Kind of this document."),
     (
@@ -222,6 +223,13 @@ fn all() -> Vec<(String, String, String)> {
         .iter()
         .map(|(path, takes, means)| ((*path).to_owned(), (*takes).to_owned(), (*means).to_owned()))
         .collect();
+    // The webhooks of an organization have the fields of those of a tenant.
+    let webhooks = fields.iter().filter(|(path, ..)| path.starts_with("tenant.webhooks"));
+    let of_organization = |(path, takes, means): &(String, String, String)| {
+        let path = path.replacen("tenant.", "organization.", 1);
+        (path, takes.clone(), means.replace("in the tenant", "in the organization"))
+    };
+    fields.extend(webhooks.map(of_organization).collect::<Vec<_>>());
     for place in ["organization.caps.quotas", "tenant.quotas", "tenant.environments.quotas"] {
         for (name, key) in &declared.quotas {
             let sums = if key.sums { " The total of the environments counts." } else { "" };
@@ -261,17 +269,21 @@ mod tests {
         let declared = Declared::default();
         let unknown =
             serde_json::json!({"nonsense": 1, "environments": [{"nonsense": 1}], "webhooks": [{"nonsense": 1}]});
-        let Err(tenancy_core::Error::Invalid(violations)) =
-            tenancy_core::manifest::Manifest::parse(&declared, &unknown)
-        else {
-            unreachable!("it has unknown fields");
-        };
+        explains("tenant", tenancy_core::manifest::Manifest::parse(&declared, &unknown).map(drop));
+        let unknown = serde_json::json!({"nonsense": 1, "caps": {"nonsense": 1}, "webhooks": [{"nonsense": 1}]});
+        let read = tenancy_core::rules::organizations::OrganizationManifest::parse(&declared, &unknown);
+        explains("organization", read.map(drop));
+    }
+
+    /// Checks that each field is explained that a manifest with unknown fields is told of.
+    fn explains(kind: &str, read: Result<(), tenancy_core::Error>) {
+        let Err(tenancy_core::Error::Invalid(violations)) = read else { unreachable!("it has unknown fields") };
         let fields = all();
         for violation in violations.iter().filter(|violation| violation.code == "unknown_field") {
             let (_, known) = violation.message.split_once("; known fields: ").expect("the list of fields");
             let place =
                 violation.pointer.split('/').filter(|part| part.parse::<usize>().is_err() && *part != "nonsense");
-            let place: Vec<_> = std::iter::once("tenant").chain(place.filter(|part| !part.is_empty())).collect();
+            let place: Vec<_> = std::iter::once(kind).chain(place.filter(|part| !part.is_empty())).collect();
             for field in known.split(", ") {
                 let path = format!("{}.{field}", place.join("."));
                 assert!(fields.iter().any(|(known, ..)| *known == path), "{path} is not explained");

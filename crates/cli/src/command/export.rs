@@ -25,7 +25,7 @@ Applying an unmodified export changes nothing. Holds, archived tenants and close
 out and named on standard error. The key must read every field in full.";
 
 /// Fields of an organization's manifest.
-const ORGANIZATION: &[&str] = &["organization_id", "display_name", "labels", "caps"];
+const ORGANIZATION: &[&str] = &["organization_id", "display_name", "labels", "caps", "webhooks"];
 /// Fields of a tenant's manifest.
 const TENANT: &[&str] = &[
     "tenant_id",
@@ -273,7 +273,11 @@ impl Writer {
 
 /// Returns the manifest of an organization.
 pub fn organization(organization: &Value) -> Value {
-    manifest("Organization", only(organization, ORGANIZATION))
+    let mut document = only(organization, ORGANIZATION);
+    for webhook in document.get_mut("webhooks").and_then(Value::as_array_mut).into_iter().flatten() {
+        *webhook = Value::Object(only(webhook, WEBHOOK));
+    }
+    manifest("Organization", document)
 }
 
 /// Returns the manifest of a tenant: the declared fields without state and other facts.
@@ -354,6 +358,26 @@ mod tests {
                 ],
             })
         );
+    }
+
+    #[test]
+    fn must_know_every_field_of_an_organizations_manifest() {
+        use tenancy_core::declared::Declared;
+        use tenancy_core::rules::organizations::OrganizationManifest;
+        let document = json!({
+            "organization_id": "acme", "display_name": "Acme", "labels": {"tier": "gold"}, "caps": {"tenants": 10},
+            "webhooks": [{
+                "name": "main", "url": "https://hooks.acme.example/x", "events": ["*"], "retry_policy": {"max_retries": 3},
+                "max_per_second": 5, "max_in_flight": 2, "timeout_seconds": 3, "format": "cloudevents", "enabled": false,
+            }],
+        });
+        let (manifest, _) = OrganizationManifest::parse(&Declared::default(), &document).expect("good");
+        let mut answer = manifest.document();
+        answer["counter"] = json!(1);
+        answer["webhooks"][0]["webhook_id"] = json!("whk_1");
+        let mut exported = organization(&answer);
+        exported.as_object_mut().expect("an object").remove("kind");
+        assert_eq!(exported, document);
     }
 
     #[test]

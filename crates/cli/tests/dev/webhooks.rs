@@ -188,3 +188,38 @@ fn must_name_the_next_command_when_a_command_about_a_webhook_fails() {
     let said = shell.bad("webhook replay acme-eu/main --since 1h", 1);
     assert!(said.ends_with("webhook enable acme-eu/main\n"), "{said}");
 }
+
+#[test]
+fn must_apply_and_export_the_webhooks_of_an_organization() {
+    let shell = Shell::new();
+    let _dev = shell.dev(&["--apply", EXAMPLE]);
+    let manifest = "kind: Organization\norganization_id: acme\nwebhooks:\n\
+                    - {name: main, url: 'https://hooks.acme.example/x', events: ['*'], max_per_second: 5}\n";
+    let file = shell.write("organization.yaml", manifest).display().to_string();
+    let planned = shell.good(&format!("plan -f {file}"));
+    assert!(planned.contains("organization  acme  to be changed") && planned.contains("+ webhooks"), "{planned}");
+    assert!(shell.bad("webhook describe main --organization acme", 3).contains("no webhook"), "a plan writes nothing");
+    let applied = shell.run(&format!("apply -f {file}"));
+    assert_eq!(applied.code, 0, "{applied:?}");
+    assert!(applied.err.contains("webhook rotate main --organization acme"), "{applied:?}");
+    assert!(!applied.out.contains("whsec_") && !applied.err.contains("whsec_"), "{applied:?}");
+    assert!(shell.good("describe organization acme").contains("webhooks"));
+
+    let exported = shell.good("export --organization acme");
+    assert!(exported.contains("max_per_second: 5") && !exported.contains("webhook_id"), "{exported}");
+    let exported = shell.write("exported.yaml", &exported).display().to_string();
+    assert_eq!(shell.run(&format!("plan -f {exported} --exit-code")).code, 0, "an export changes nothing");
+
+    // What a document leaves out stays; what is not in the list is removed.
+    let named = shell.write("named.yaml", "kind: Organization\norganization_id: acme\ndisplay_name: Acme\n");
+    shell.good(&format!("apply -f {}", named.display()));
+    assert!(shell.good("webhook list --organization acme").contains("main"));
+    let ran = shell.run(&format!("plan -f {exported}"));
+    shell.good("webhook disable main --organization acme");
+    let back = shell.good(&format!("plan -f {file}"));
+    assert!(back.contains("unchanged") && ran.code == 0, "a file that does not say `enabled` leaves it alone: {back}");
+    let off = shell.write("off.yaml", "kind: Organization\norganization_id: acme\nwebhooks: []\n");
+    assert!(shell.good(&format!("apply -f {}", off.display())).contains("- webhooks"));
+    assert!(!shell.good("webhook list --organization acme").contains("main"));
+    assert!(shell.good("explain organization.webhooks").contains("max_in_flight"));
+}

@@ -3,7 +3,7 @@
 use super::check::consistency;
 use super::document::{
     EnvironmentManifest, MAX_ALIASES, MAX_DISPLAY_NAME_BYTES, MAX_ENVIRONMENTS, MAX_LABELS, MAX_MEMBERS,
-    MAX_MEMBERS_BYTES, MAX_NESTING, MAX_WEBHOOKS, Manifest,
+    MAX_MEMBERS_BYTES, MAX_NESTING, MAX_WEBHOOKS, Manifest, WebhookManifest,
 };
 use super::webhook::webhook;
 use crate::declared::Declared;
@@ -80,8 +80,7 @@ fn tenant(
         environment(declared, value, at, (region.as_deref(), before), findings)
     });
     let environments = by_name(&sent, |entry| &entry.name, &fields.at("environments"), findings);
-    let webhooks = entries(&mut fields, "webhooks", MAX_WEBHOOKS, findings, webhook);
-    let webhooks = by_name(&webhooks, |entry| entry.name.as_str(), &fields.at("webhooks"), findings);
+    let webhooks = read_webhooks(&mut fields, findings);
     let manifest = Manifest {
         tenant_id,
         organization_id: organization_id.unwrap_or_else(|| OrganizationId::known("")),
@@ -186,6 +185,12 @@ fn entries<T>(
     let at = fields.at(list);
     let items = fields.list(list, max, findings).iter().enumerate();
     items.filter_map(|(index, value)| Some((index, read(value, at.index(index), findings)?))).collect()
+}
+
+/// Reads the field `webhooks`: entries of different names, sorted by name.
+pub(crate) fn read_webhooks(fields: &mut Fields<'_>, findings: &mut Findings) -> Vec<WebhookManifest> {
+    let sent = entries(fields, "webhooks", MAX_WEBHOOKS, findings, webhook);
+    by_name(&sent, |entry| entry.name.as_str(), &fields.at("webhooks"), findings)
 }
 
 /// Sorts the entries by name. Names must be unique.

@@ -2,6 +2,7 @@
 
 use super::change_builder::ChangeBuilder;
 use super::gates::gates;
+use super::webhook_rows::Step;
 use super::{Decision, protections, redaction, webhook_rows};
 use crate::changes::{Guard, Write};
 use crate::decision_context::DecisionContext;
@@ -11,13 +12,13 @@ use crate::error::Error;
 use crate::event::{Event, EventType};
 use crate::ids::TenantId;
 use crate::json::{Difference, Pointer};
-use crate::manifest::{EnvironmentManifest, Manifest, WebhookManifest};
+use crate::manifest::{EnvironmentManifest, Manifest};
 use crate::organization::Usage;
 use crate::quotas::counted_usage;
 use crate::snapshot::TenantSnapshot;
 use crate::tenant::{State, TenantVersion};
 use crate::violation::Violation;
-use crate::webhook::{Webhook, WebhookOwner};
+use crate::webhook::WebhookOwner;
 use serde_json::{Value, json};
 
 /// Changes a tenant to `manifest`. Gated changes are refused unless `allow` names each kind.
@@ -207,31 +208,20 @@ fn aliases(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
 
 fn tenant_webhooks(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
     let before = std::mem::take(&mut builder.snapshot.webhooks);
-    let event = |builder: &mut ChangeBuilder<'_>, webhook: &Webhook, change: &str| {
-        let event = webhook_rows::event(webhook, change, builder.context);
-        builder.events.push(event);
-    };
-    for gone in before.iter().filter(|w| !manifest.webhooks.iter().any(|entry| entry.name == w.name)) {
-        event(builder, gone, "removed");
-        builder.writes.push(Write::DeleteWebhook(gone.webhook_id.clone()));
-    }
-    for entry in &manifest.webhooks {
-        let webhook = match before.iter().find(|w| w.name == entry.name) {
-            Some(known) if &WebhookManifest::of(known) == entry => known.clone(),
-            Some(known) => {
-                let webhook = webhook_rows::changed(known, entry, builder.context);
-                event(builder, &webhook, "changed");
-                builder.writes.push(Write::UpdateWebhook(webhook.clone()));
-                webhook
+    let owner = WebhookOwner::Tenant(builder.tenant_id());
+    let (after, steps) = webhook_rows::matched(&owner, &before, &manifest.webhooks, builder.context);
+    builder.snapshot.webhooks = after;
+    for step in steps {
+        let (webhook, change, write) = match step {
+            Step::Removed(webhook) => {
+                let write = Write::DeleteWebhook(webhook.webhook_id.clone());
+                (webhook, "removed", write)
             }
-            None => {
-                let webhook = webhook_rows::new(WebhookOwner::Tenant(builder.tenant_id()), entry, builder.context);
-                event(builder, &webhook, "added");
-                builder.writes.push(Write::InsertWebhook(webhook.clone()));
-                webhook
-            }
+            Step::Changed(webhook) => (webhook.clone(), "changed", Write::UpdateWebhook(webhook)),
+            Step::Added(webhook) => (webhook.clone(), "added", Write::InsertWebhook(webhook)),
         };
-        builder.snapshot.webhooks.push(webhook);
+        builder.events.push(webhook_rows::event(&webhook, change, builder.context));
+        builder.writes.push(write);
     }
 }
 

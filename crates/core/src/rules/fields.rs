@@ -41,6 +41,17 @@ pub fn changed(audience: Audience, differences: &[Difference]) -> Vec<Violation>
     names.iter().map(|name| forbidden(&Pointer::root().key(name))).collect()
 }
 
+/// Returns a violation for each changed field of an organization that a customer may not write: all but its webhooks.
+pub fn changed_of_organization(audience: Audience, differences: &[Difference]) -> Vec<Violation> {
+    if audience == Audience::Staff {
+        return Vec::new();
+    }
+    let mut names: Vec<_> = differences.iter().filter_map(|difference| difference.pointer.split('/').nth(1)).collect();
+    names.retain(|name| *name != "webhooks");
+    names.dedup();
+    names.into_iter().map(|name| forbidden(&Pointer::root().key(name))).collect()
+}
+
 /// Refuses the fields that must not be written, if there are any.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 use super::change_builder::changes;
 use super::redaction;
+use super::webhooks::{WebhookDecision, to_entries};
 use crate::changes::{Changes, Guard, Write};
 use crate::decision_context::DecisionContext;
 use crate::declared::Declared;
@@ -10,16 +11,17 @@ use crate::error::Error;
 use crate::event::{Event, EventType};
 use crate::ids::OrganizationId;
 use crate::json::{Object, Pointer, differences, without_nulls};
-use crate::manifest::{MAX_DISPLAY_NAME_BYTES, read_labels};
+use crate::manifest::{MAX_DISPLAY_NAME_BYTES, WebhookManifest, read_labels, read_webhooks};
 use crate::organization::{Caps, Organization, Usage};
 use crate::quotas::{check_quotas, counted_values};
 use crate::tenant::Labels;
 use crate::violation::Violation;
+use crate::webhook::{Webhook, WebhookOwner};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Manifest of an organization.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OrganizationManifest {
     /// Id, chosen by the client.
     pub organization_id: OrganizationId,
@@ -29,6 +31,8 @@ pub struct OrganizationManifest {
     pub labels: Labels,
     /// Caps on all tenants together.
     pub caps: Caps,
+    /// Webhooks, sorted by name.
+    pub webhooks: Vec<WebhookManifest>,
 }
 
 impl OrganizationManifest {
@@ -57,13 +61,14 @@ impl OrganizationManifest {
         findings.finish(manifest)
     }
 
-    /// Returns the current manifest of an organization.
-    pub fn of(organization: &Organization) -> Self {
+    /// Returns the current manifest of an organization with these webhooks.
+    pub fn of(organization: &Organization, webhooks: &[Webhook]) -> Self {
         Self {
             organization_id: organization.organization_id.clone(),
             display_name: organization.display_name.clone(),
             labels: organization.labels.clone(),
             caps: organization.caps.clone(),
+            webhooks: webhooks.iter().map(WebhookManifest::of).collect(),
         }
     }
 
@@ -78,6 +83,9 @@ impl OrganizationManifest {
         }
         if self.caps != Caps::default() {
             document["caps"] = caps_document(&self.caps);
+        }
+        if !self.webhooks.is_empty() {
+            document["webhooks"] = self.webhooks.iter().map(WebhookManifest::document).collect();
         }
         document
     }
@@ -112,8 +120,9 @@ fn read(declared: &Declared, document: &Value, before: &Caps, findings: &mut Fin
         }
         fields.no_others(findings);
     }
+    let webhooks = read_webhooks(&mut fields, findings);
     fields.no_others(findings);
-    Some(OrganizationManifest { organization_id: organization_id?, display_name, labels, caps })
+    Some(OrganizationManifest { organization_id: organization_id?, display_name, labels, caps, webhooks })
 }
 
 /// Reads caps on quotas. Unlike an undeclared quota, a cap on an undeclared quota is refused, because it has no effect.
@@ -142,13 +151,15 @@ fn read_quota_caps(
 pub struct OrganizationDecision {
     /// The organization after the change.
     pub organization: Organization,
+    /// Its webhooks after the change, sorted by name.
+    pub webhooks: Vec<Webhook>,
     /// Changes to commit; `None` if nothing changes.
     pub changes: Option<Changes>,
     /// Caps that are lower than the usage.
     pub warnings: Vec<Violation>,
 }
 
-/// Creates an organization.
+/// Creates an organization, with its webhooks.
 ///
 /// # Errors
 /// [`Error::TooLarge`] if the audit event exceeds its limit.
@@ -172,9 +183,13 @@ pub fn create(manifest: &OrganizationManifest, context: &mut DecisionContext) ->
         json!({"display_name": organization.display_name}),
         context,
     );
-    let guards = vec![Guard::OrganizationUnused(organization.organization_id.clone())];
-    let changes = changes(vec![event], guards, vec![Write::InsertOrganization(organization.clone())])?;
-    Ok(OrganizationDecision { organization, changes, warnings: Vec::new() })
+    let owner = WebhookOwner::Organization(organization.organization_id.clone());
+    let (webhooks, mut parts) = to_entries(&owner, &[], &manifest.webhooks, context);
+    parts.events.insert(0, event);
+    parts.guards.insert(0, Guard::OrganizationUnused(organization.organization_id.clone()));
+    parts.writes.insert(0, Write::InsertOrganization(organization.clone()));
+    let changes = changes(parts.events, parts.guards, parts.writes)?;
+    Ok(OrganizationDecision { organization, webhooks, changes, warnings: Vec::new() })
 }
 
 /// Returns a violation if a document has another organization id, which can never change. Callers use it to report this
@@ -186,13 +201,15 @@ pub fn immutable(before: &Organization, document: &Value) -> Option<Violation> {
     (said != before.organization_id.as_str()).then(|| Violation::at(&at, "immutable", message))
 }
 
-/// Changes an organization with this usage to `manifest`. A cap can be lower than the usage: then the usage can only
+/// Changes an organization with these webhooks and this usage to `manifest`. A cap can be lower than the usage: then the usage can only
 /// decrease, and a warning names the cap.
 ///
 /// # Errors
-/// [`Error::Invalid`] for another id, [`Error::TooLarge`] if the audit event exceeds its limit.
+/// [`Error::Invalid`] for another id, [`Error::NotNow`] for new or changed webhooks of a closed organization,
+/// [`Error::TooLarge`] if the audit event exceeds its limit.
 pub fn change(
     before: &Organization,
+    webhooks: &[Webhook],
     usage: &Usage,
     manifest: &OrganizationManifest,
     context: &mut DecisionContext,
@@ -200,31 +217,74 @@ pub fn change(
     if let Some(fixed) = immutable(before, &manifest.document()) {
         return Err(Error::Invalid(vec![fixed]));
     }
-    let differences = differences(&OrganizationManifest::of(before).document(), &manifest.document());
+    let mut differences = differences(&OrganizationManifest::of(before, webhooks).document(), &manifest.document());
     let warnings = manifest.caps.below(usage);
     if differences.is_empty() {
-        return Ok(OrganizationDecision { organization: before.clone(), changes: None, warnings });
+        return Ok(OrganizationDecision {
+            organization: before.clone(),
+            webhooks: webhooks.to_vec(),
+            changes: None,
+            warnings,
+        });
     }
     let organization = Organization {
         display_name: manifest.display_name.clone(),
         labels: manifest.labels.clone(),
         caps: manifest.caps.clone(),
-        version: before.version + 1,
-        updated_at: context.now,
-        ..before.clone()
+        ..next_version(before, context)
     };
+    // Webhooks have their own events.
+    differences.retain(|difference| difference.pointer.split('/').nth(1) != Some("webhooks"));
     // An organization has no quotas, only caps, and their names are declared.
     let (said, private) = redaction::changes(&BTreeMap::new(), &differences);
-    let event = event(
-        EventType::OrganizationUpdated,
-        &organization.organization_id,
-        json!({"version": organization.version, "changes": said}),
-        private,
-        context,
-    );
-    let changes =
-        changes(vec![event], vec![at(before)], vec![Write::UpdateOrganizationManifest(organization.clone())])?;
-    Ok(OrganizationDecision { organization, changes, warnings })
+    let event = updated(&organization, said, private, context);
+    let owner = WebhookOwner::Organization(organization.organization_id.clone());
+    let (webhooks, mut parts) = to_entries(&owner, webhooks, &manifest.webhooks, context);
+    // What remains of a closed organization can still be removed.
+    if parts.writes.iter().any(|write| !matches!(write, Write::DeletePlatformWebhook(_))) {
+        takes_manifest(before)?;
+    }
+    parts.events.insert(0, event);
+    parts.guards.insert(0, at(before));
+    parts.writes.insert(0, Write::UpdateOrganizationManifest(organization.clone()));
+    let changes = changes(parts.events, parts.guards, parts.writes)?;
+    Ok(OrganizationDecision { organization, webhooks, changes, warnings })
+}
+
+/// Returns the decision on a webhook of an organization with what it changes about the organization: its webhooks are a part
+/// of its manifest, so that it gets a new version. `before` is the webhook before the decision, if it existed. A decision
+/// that leaves the manifest as it is, such as a new secret, is returned unchanged.
+///
+/// # Errors
+/// [`Error::TooLarge`] if an event exceeds its limit.
+pub fn with_webhook(
+    organization: &Organization,
+    before: Option<&Webhook>,
+    decision: WebhookDecision,
+    context: &mut DecisionContext,
+) -> Result<WebhookDecision, Error> {
+    let WebhookDecision { webhook, changes: Some(decided) } = decision else { return Ok(decision) };
+    let is_removed = decided.writes.iter().any(|write| matches!(write, Write::DeletePlatformWebhook(_)));
+    if !is_removed && before.is_some_and(|before| WebhookManifest::of(before) == WebhookManifest::of(&webhook)) {
+        return Ok(WebhookDecision { webhook, changes: Some(decided) });
+    }
+    let after = next_version(organization, context);
+    let mut events = vec![updated(&after, Vec::new(), Value::Null, context)];
+    events.extend_from_slice(decided.events());
+    let guards = std::iter::once(at(organization)).chain(decided.guards).collect();
+    let writes = std::iter::once(Write::UpdateOrganizationManifest(after)).chain(decided.writes).collect();
+    Ok(WebhookDecision { webhook, changes: changes(events, guards, writes)? })
+}
+
+/// Returns the organization with its next version.
+fn next_version(before: &Organization, context: &DecisionContext) -> Organization {
+    Organization { version: before.version + 1, updated_at: context.now, ..before.clone() }
+}
+
+/// Builds the event of a new version.
+fn updated(after: &Organization, said: Vec<Value>, private: Value, context: &mut DecisionContext) -> Event {
+    let payload = json!({"version": after.version, "changes": said});
+    event(EventType::OrganizationUpdated, &after.organization_id, payload, private, context)
 }
 
 /// Checks that the organization takes a manifest from a file: it is not closed. A closed organization that a file declares
@@ -244,9 +304,18 @@ pub fn takes_manifest(organization: &Organization) -> Result<(), Error> {
 ///
 /// # Errors
 /// None today.
-pub fn close(before: &Organization, context: &mut DecisionContext) -> Result<OrganizationDecision, Error> {
+pub fn close(
+    before: &Organization,
+    webhooks: &[Webhook],
+    context: &mut DecisionContext,
+) -> Result<OrganizationDecision, Error> {
     if before.closed_at.is_some() {
-        return Ok(OrganizationDecision { organization: before.clone(), changes: None, warnings: Vec::new() });
+        return Ok(OrganizationDecision {
+            organization: before.clone(),
+            webhooks: webhooks.to_vec(),
+            changes: None,
+            warnings: Vec::new(),
+        });
     }
     let organization = Organization {
         closed_at: Some(context.now),
@@ -258,7 +327,7 @@ pub fn close(before: &Organization, context: &mut DecisionContext) -> Result<Org
     let event =
         event(EventType::OrganizationClosed, id, json!({"version": organization.version}), Value::Null, context);
     let changes = changes(vec![event], vec![at(before)], vec![Write::UpdateOrganizationFacts(organization.clone())])?;
-    Ok(OrganizationDecision { organization, changes, warnings: Vec::new() })
+    Ok(OrganizationDecision { organization, webhooks: webhooks.to_vec(), changes, warnings: Vec::new() })
 }
 
 pub(super) fn at(before: &Organization) -> Guard {

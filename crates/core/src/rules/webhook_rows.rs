@@ -6,6 +6,46 @@ use crate::manifest::WebhookManifest;
 use crate::webhook::{Webhook, WebhookOwner};
 use serde_json::json;
 
+/// What a manifest does to one webhook of an owner.
+pub(super) enum Step {
+    /// It is new.
+    Added(Webhook),
+    /// Its entry differs: the webhook after the change, still with the version from before.
+    Changed(Webhook),
+    /// The manifest has no entry of its name.
+    Removed(Webhook),
+}
+
+/// Matches the webhooks of an owner with the entries of a manifest by name. Returns the webhooks after the change, in the
+/// order of the entries, and what is to be written, removals first.
+pub(super) fn matched(
+    owner: &WebhookOwner,
+    before: &[Webhook],
+    entries: &[WebhookManifest],
+    context: &mut DecisionContext,
+) -> (Vec<Webhook>, Vec<Step>) {
+    let removed = before.iter().filter(|webhook| !entries.iter().any(|entry| entry.name == webhook.name));
+    let mut steps: Vec<_> = removed.cloned().map(Step::Removed).collect();
+    let mut after = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let webhook = match before.iter().find(|webhook| webhook.name == entry.name) {
+            Some(known) if &WebhookManifest::of(known) == entry => known.clone(),
+            Some(known) => {
+                let webhook = changed(known, entry, context);
+                steps.push(Step::Changed(webhook.clone()));
+                webhook
+            }
+            None => {
+                let webhook = new(owner.clone(), entry, context);
+                steps.push(Step::Added(webhook.clone()));
+                webhook
+            }
+        };
+        after.push(webhook);
+    }
+    (after, steps)
+}
+
 /// Builds a new webhook.
 pub(super) fn new(owner: WebhookOwner, entry: &WebhookManifest, context: &mut DecisionContext) -> Webhook {
     Webhook {

@@ -3,7 +3,7 @@
 use super::Decision;
 use super::change_builder::{ChangeBuilder, changes};
 pub use super::webhook_rows::event;
-use super::webhook_rows::{changed, new};
+use super::webhook_rows::{Step, changed, matched, new};
 use crate::changes::{Changes, Conflict, Guard, Write};
 use crate::decision_context::DecisionContext;
 use crate::declared::Declared;
@@ -38,6 +38,52 @@ pub fn create(
     let guards = vec![Guard::WebhookUnused(webhook.full_name())];
     let changes = changes(vec![event], guards, vec![Write::InsertPlatformWebhook(webhook.clone())])?;
     Ok(WebhookDecision { webhook, changes })
+}
+
+/// What a decision on webhooks adds to the changes that contain it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Parts {
+    /// Events, in order.
+    pub events: Vec<Event>,
+    /// Guards.
+    pub guards: Vec<Guard>,
+    /// Rows to write.
+    pub writes: Vec<Write>,
+}
+
+/// Takes the webhooks of an organization or of the platform to the entries of a manifest. Returns them after the change,
+/// sorted by name.
+pub(super) fn to_entries(
+    owner: &WebhookOwner,
+    before: &[Webhook],
+    entries: &[WebhookManifest],
+    context: &mut DecisionContext,
+) -> (Vec<Webhook>, Parts) {
+    let (mut after, steps) = matched(owner, before, entries, context);
+    let mut parts = Parts::default();
+    for step in steps {
+        let (webhook, change) = match step {
+            Step::Removed(webhook) => {
+                parts.guards.push(at(&webhook));
+                parts.writes.push(Write::DeletePlatformWebhook(webhook.webhook_id.clone()));
+                (webhook, "removed")
+            }
+            Step::Changed(known) => {
+                parts.guards.push(at(&known));
+                let webhook = Webhook { version: known.version + 1, ..known };
+                parts.writes.push(Write::UpdatePlatformWebhook(webhook.clone()));
+                put(&mut after, &webhook);
+                (webhook, "changed")
+            }
+            Step::Added(webhook) => {
+                parts.guards.push(Guard::WebhookUnused(webhook.full_name()));
+                parts.writes.push(Write::InsertPlatformWebhook(webhook.clone()));
+                (webhook, "added")
+            }
+        };
+        parts.events.push(event(&webhook, change, context));
+    }
+    (after, parts)
 }
 
 /// Checks that an owner with these webhooks may have one more.
@@ -119,7 +165,7 @@ pub fn switch_of_tenant(
         && let Some(changes) = &mut decision.changes
     {
         changes.write(write);
-        put(&mut decision.snapshot, &webhook);
+        put(&mut decision.snapshot.webhooks, &webhook);
     }
     Ok(decision)
 }
@@ -171,7 +217,7 @@ pub fn with_write(
     builder.facts_changed = true;
     builder.events.push(event);
     builder.writes.push(write);
-    put(&mut builder.snapshot, webhook);
+    put(&mut builder.snapshot.webhooks, webhook);
     builder.finish(Vec::new())
 }
 
@@ -207,8 +253,8 @@ fn switched(before: &Webhook, enabled: bool, context: &DecisionContext) -> Optio
     (!is_same).then_some((after, if enabled { "enabled" } else { "disabled" }))
 }
 
-fn put(snapshot: &mut TenantSnapshot, webhook: &Webhook) {
-    snapshot.webhooks.iter_mut().filter(|known| known.webhook_id == webhook.webhook_id).for_each(|known| {
+fn put(webhooks: &mut [Webhook], webhook: &Webhook) {
+    webhooks.iter_mut().filter(|known| known.webhook_id == webhook.webhook_id).for_each(|known| {
         known.clone_from(webhook);
     });
 }

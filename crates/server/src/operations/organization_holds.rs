@@ -13,6 +13,7 @@ use tenancy_core::organization::Usage;
 use tenancy_core::rules::lifecycle::Suspension;
 use tenancy_core::rules::organization_holds::{HoldsDecision, place, release, settle};
 use tenancy_core::rules::outcome::is_in_the_way;
+use tenancy_core::webhook::Webhook;
 use tenancy_core::{Error, Timestamp};
 use tenancy_store::page::{JobFilter, Page};
 
@@ -40,7 +41,7 @@ impl Command for Suspend {
         let known = find(tenancy, caller, &self.organization).await?;
         self.precondition.check_whole(None, known.organization.version, known.organization.counter)?;
         let decision = place(&tenancy.declared, &known.organization, &known.holds, &suspension, context)?;
-        Ok(written(decision, known.usage))
+        Ok(written(decision, known.usage, known.webhooks))
     }
 }
 
@@ -67,13 +68,13 @@ impl Command for Activate {
         let known = find(tenancy, caller, &self.organization).await?;
         self.precondition.check_whole(None, known.organization.version, known.organization.counter)?;
         let decision = release(&tenancy.declared, &known.organization, &known.holds, self.hold.as_deref(), context)?;
-        Ok(written(decision, known.usage))
+        Ok(written(decision, known.usage, known.webhooks))
     }
 }
 
-fn written(decision: HoldsDecision, usage: Usage) -> Decided<Written> {
+fn written(decision: HoldsDecision, usage: Usage, webhooks: Vec<Webhook>) -> Decided<Written> {
     let HoldsDecision { organization, holds, changes } = decision;
-    Decided { outcome: Written { organization, usage, holds, created: false, warnings: Vec::new() }, changes }
+    Decided { outcome: Written { organization, usage, holds, webhooks, created: false, warnings: Vec::new() }, changes }
 }
 
 /// Releases an expired hold on an organization.

@@ -1,8 +1,9 @@
 //! Organizations: read, create, change and close.
 
-use super::documents::desired::{How, overlay, with};
+use super::documents::desired::{How, complete_entries, drop_webhook_facts, has_webhook_facts, overlay, with};
 use super::documents::facts::{ORGANIZATION, take_kind, take_version};
 use super::tenants::other_id;
+use super::webhooks::urls;
 use super::{Command, Decided, made, moved};
 use crate::authentication::Caller;
 use crate::precondition::Precondition;
@@ -15,9 +16,11 @@ use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
 use tenancy_core::hold::Hold;
 use tenancy_core::ids::OrganizationId;
-use tenancy_core::json::{Pointer, merge_patch};
+use tenancy_core::json::{Object, Pointer, differences, merge_patch};
 use tenancy_core::organization::{Organization, Usage};
+use tenancy_core::rules::fields;
 use tenancy_core::rules::organizations::{OrganizationManifest, change, close, create, immutable};
+use tenancy_core::webhook::Webhook;
 use tenancy_core::{Error, Violation};
 use tenancy_store::page::{Listed, OrganizationFilter, Page};
 use tenancy_store::read::OrganizationRecord;
@@ -31,6 +34,8 @@ pub struct Written {
     pub usage: Usage,
     /// Its holds, by kind.
     pub holds: Vec<Hold>,
+    /// Its webhooks, by name.
+    pub webhooks: Vec<Webhook>,
     /// Whether the write created it.
     pub created: bool,
     /// Values that were accepted but look like mistakes.
@@ -95,7 +100,7 @@ impl Command for Create {
     ) -> Result<Decided<Written>, Error> {
         self.precondition.check_new()?;
         let desired = desired(&tenancy.declared, caller.viewpoint(tenancy), None, &self.document, How::Replace)?;
-        created(desired, context)
+        created(tenancy, desired, &self.document, context)
     }
 }
 
@@ -141,16 +146,19 @@ impl Command for Change {
                 let other = other_id("organization_id", &self.organization, &document);
                 let desired =
                     with(other, desired(&tenancy.declared, caller.viewpoint(tenancy), None, &document, self.how))?;
-                return created(desired, context);
+                return created(tenancy, desired, &document, context);
             }
             Err(error) => return Err(error),
         };
         self.precondition.check_document(&document, known.organization.version)?;
         let desired = desired(&tenancy.declared, caller.viewpoint(tenancy), Some(&known), &document, self.how)?;
-        let decision = change(&known.organization, &known.usage, &desired.manifest, context)?;
+        let decision = change(&known.organization, &known.webhooks, &known.usage, &desired.manifest, context)?;
+        if let Some(changes) = &decision.changes {
+            urls::check_manifest(tenancy, changes, &document)?;
+        }
         let warnings = desired.warnings.into_iter().chain(decision.warnings).collect();
         let (organization, usage, holds) = (decision.organization, known.usage, known.holds);
-        let outcome = Written { organization, usage, holds, created: false, warnings };
+        let outcome = Written { organization, usage, holds, webhooks: decision.webhooks, created: false, warnings };
         Ok(Decided { outcome, changes: decision.changes })
     }
 }
@@ -178,22 +186,32 @@ impl Command for Close {
         let known = find(tenancy, caller, &self.organization).await?;
         let (version, counter) = (known.organization.version, known.organization.counter);
         self.precondition.check_whole_required(self.read_at, version, counter)?;
-        let decision = close(&known.organization, context)?;
+        let decision = close(&known.organization, &known.webhooks, context)?;
         let (organization, usage, holds) = (decision.organization, known.usage, known.holds);
-        let outcome = Written { organization, usage, holds, created: false, warnings: Vec::new() };
+        let (webhooks, warnings) = (decision.webhooks, Vec::new());
+        let outcome = Written { organization, usage, holds, webhooks, created: false, warnings };
         Ok(Decided { outcome, changes: decision.changes })
     }
 }
 
-fn created(desired: Desired, context: &mut DecisionContext) -> Result<Decided<Written>, Error> {
+fn created(
+    tenancy: &Tenancy,
+    desired: Desired,
+    document: &Value,
+    context: &mut DecisionContext,
+) -> Result<Decided<Written>, Error> {
     let decision = create(&desired.manifest, context)?;
+    if let Some(changes) = &decision.changes {
+        urls::check_manifest(tenancy, changes, document)?;
+    }
     let (organization, usage, warnings) = (decision.organization, Usage::default(), desired.warnings);
-    let outcome = Written { organization, usage, holds: Vec::new(), created: true, warnings };
+    let outcome =
+        Written { organization, usage, holds: Vec::new(), webhooks: decision.webhooks, created: true, warnings };
     Ok(Decided { outcome, changes: decision.changes })
 }
 
 /// Desired state of an organization, from a document.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct Desired {
     /// The complete manifest.
     pub manifest: OrganizationManifest,
@@ -204,7 +222,7 @@ pub struct Desired {
 /// Returns the manifest that `document` declares for an organization, existing or new.
 ///
 /// # Errors
-/// [`Error::Invalid`] with all violations.
+/// [`Error::Invalid`] with all violations, [`Error::FieldsForbidden`] for fields that the caller may not write.
 pub fn desired(
     declared: &Declared,
     viewpoint: Viewpoint<'_>,
@@ -212,44 +230,70 @@ pub fn desired(
     document: &Value,
     how: How,
 ) -> Result<Desired, Error> {
-    let mut violations = Vec::new();
+    let (mut violations, mut forbidden) = (Vec::new(), Vec::new());
     let mut document = document.clone();
     if let Value::Object(object) = &mut document {
+        forbidden.extend(fields::take_internal(viewpoint.audience, object));
         violations.extend(take_kind(object, "Organization").err());
     }
-    if let (Value::Object(object), Some(known)) = (&mut document, known) {
-        violations.extend(take_version(object).err());
-        if ORGANIZATION.any_in(object) {
-            let current = serde_json::to_value(OrganizationView::whole(
-                viewpoint,
-                &known.organization,
-                &known.usage,
-                &known.holds,
-            ))
-            .unwrap_or_default();
-            let same_moment = object.get("counter").is_none_or(|counter| *counter == known.organization.counter);
-            violations.extend(ORGANIZATION.drop(object, &current, same_moment, &Pointer::root()));
+    let before = known.map(|known| OrganizationManifest::of(&known.organization, &known.webhooks).document());
+    if let (Some(known), Some(before)) = (known, &before) {
+        if let Value::Object(object) = &mut document {
+            violations.extend(take_version(object).err());
+            violations.extend(drop_facts(viewpoint, known, object));
+            document = whole(before, std::mem::take(object), how);
         }
-        let whole = || OrganizationManifest::of(&known.organization).document();
-        match (how, &mut document) {
-            (How::Apply, Value::Object(object)) => {
-                let (said, mut whole) = (std::mem::take(object), whole());
-                overlay(&mut whole, said);
-                document = whole;
-            }
-            (How::Merge | How::Apply, said) => {
-                let mut whole = whole();
-                merge_patch(&mut whole, said);
-                document = whole;
-            }
-            (How::Replace, _) => {}
-        }
+        fields::keep_hidden(viewpoint.audience, before, &mut document);
         violations.extend(immutable(&known.organization, &document));
     }
     let read = match known {
         Some(known) => OrganizationManifest::parse_change(declared, &document, &known.organization),
         None => OrganizationManifest::parse(declared, &document),
     };
-    let (manifest, warnings) = with(violations, read)?;
-    Ok(Desired { manifest, warnings })
+    match with(violations, read) {
+        Ok((manifest, warnings)) => {
+            if let Some(before) = &before {
+                let differences = differences(before, &manifest.document());
+                forbidden.extend(fields::changed_of_organization(viewpoint.audience, &differences));
+            }
+            fields::refuse(forbidden)?;
+            Ok(Desired { manifest, warnings })
+        }
+        Err(Error::Invalid(violations)) if !forbidden.is_empty() => {
+            forbidden.extend(violations);
+            Err(Error::FieldsForbidden(forbidden))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Combines what a document says with the current manifest.
+fn whole(before: &Value, mut said: Object, how: How) -> Value {
+    let mut whole = before.clone();
+    match how {
+        How::Apply => {
+            complete_entries(before, &mut said);
+            overlay(&mut whole, said);
+        }
+        How::Merge => merge_patch(&mut whole, &Value::Object(said)),
+        How::Replace => whole = Value::Object(said),
+    }
+    whole
+}
+
+/// Removes the facts from an organization's document and from the entries of its webhooks.
+fn drop_facts(viewpoint: Viewpoint<'_>, known: &OrganizationRecord, document: &mut Object) -> Vec<Violation> {
+    if !ORGANIZATION.any_in(document) && !has_webhook_facts(document) {
+        return Vec::new();
+    }
+    let OrganizationRecord { organization, usage, holds, webhooks } = known;
+    let view = OrganizationView::whole(viewpoint, organization, usage, holds, webhooks);
+    let current = serde_json::to_value(view).unwrap_or_default();
+    let same_moment = document.get("counter").is_none_or(|counter| *counter == organization.counter);
+    let mut violations = ORGANIZATION.drop(document, &current, same_moment, &Pointer::root());
+    // The counter of the organization stays when the server disables a webhook.
+    let same_webhook =
+        |entry: &Object, known: &Value| entry.get("updated_at").is_none_or(|at| *at == known["updated_at"]);
+    violations.extend(drop_webhook_facts(document, &current, |entry, known| same_moment && same_webhook(entry, known)));
+    violations
 }

@@ -24,9 +24,13 @@ impl Ledger {
     /// [`Error::Conflict`], as the commit would return it.
     pub fn admit(&mut self, changes: &Changes) -> Result<(), Error> {
         for guard in &changes.guards {
-            // The decision has just read the tenant, so the guard holds the current version.
-            if let Guard::TenantAt(id, version, counter) = guard {
-                self.found.tenants.insert(id.clone(), (*version, *counter));
+            // The decision has just read the tenant or the webhook, so the guard holds the current version.
+            match guard {
+                Guard::TenantAt(id, version, counter) => {
+                    self.found.tenants.insert(id.clone(), (*version, *counter));
+                }
+                Guard::WebhookAt(id, version) => drop(self.found.webhooks.insert(id.clone(), *version)),
+                _ => {}
             }
         }
         let judgement = judge(&[changes], &self.found);

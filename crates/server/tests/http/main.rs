@@ -31,6 +31,7 @@ mod lanes;
 mod life;
 mod methods;
 mod organization_holds;
+mod organization_manifests;
 mod paging;
 mod preconditions;
 mod protections;

@@ -351,7 +351,15 @@ async fn a_scoped_key_must_apply_its_own_fields_and_nothing_else(on: On) {
         lines[1]["error"]["detail"], lines[2]["error"]["detail"],
         "a tenant outside the scope looks like a missing one"
     );
-    apply(json!({"kind": "Organization", "organization_id": "acme"})).await.ok(403);
+    for document in [
+        json!({"kind": "Organization", "organization_id": "acme", "caps": {"tenants": 9}}),
+        json!({"kind": "Organization", "organization_id": "new"}),
+        json!({"kind": "Organization", "organization_id": "globex"}),
+    ] {
+        apply(document).await.ok(403);
+    }
+    let same = apply(json!({"kind": "Organization", "organization_id": "acme"})).await.ok(200).body;
+    assert_eq!(same["results"][0]["result"], "unchanged");
     assert_eq!(house.events("").await.len(), before);
 }
 

@@ -20,6 +20,7 @@ use tenancy_core::organization::{Caps, Organization, Usage};
 use tenancy_core::rules::organizations::caps_document;
 use tenancy_core::scope::Scope;
 use tenancy_core::tenant::Labels;
+use tenancy_core::webhook::{Webhook, WebhookOwner};
 
 described!(
     /// Organizations.
@@ -109,7 +110,7 @@ pub struct OrganizationFilter {
     pub q: Option<String>,
 }
 
-/// Organization with its usage and its holds.
+/// Organization with its usage, its holds and its webhooks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OrganizationRecord {
     /// Row of the organization.
@@ -118,6 +119,8 @@ pub struct OrganizationRecord {
     pub usage: Usage,
     /// Its holds, ordered by kind.
     pub holds: Vec<Hold>,
+    /// Its webhooks, ordered by name.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// Returns the statement that lists organizations.
@@ -162,7 +165,7 @@ impl Store {
         self.list("organizations", sql, page, "organization_id").await
     }
 
-    /// Returns an organization with its usage and its holds.
+    /// Returns an organization with its usage, its holds and its webhooks.
     ///
     /// # Errors
     /// Same as [`Store::snapshot`].
@@ -177,6 +180,7 @@ impl Store {
         let mut sql = self.select::<Hold>();
         sql.and("organization_id = {}", Some(id.clone())).order("kind", 256);
         let holds = self.all(sql).await?;
-        Ok(Some(OrganizationRecord { organization, usage, holds }))
+        let webhooks = self.all_webhooks(&WebhookOwner::Organization(id.clone())).await?;
+        Ok(Some(OrganizationRecord { organization, usage, holds, webhooks }))
     }
 }

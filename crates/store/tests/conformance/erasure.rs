@@ -222,7 +222,7 @@ async fn label_the_organization(bench: &Bench) {
         let document = json!({"organization_id": "acme", "caps": {"tenants": 2}, "labels": {"contact": label}});
         let (manifest, _) = OrganizationManifest::parse(&bench.declared, &document).unwrap();
         let known = bench.store.organization(&organization("acme")).await.unwrap().unwrap();
-        let labelled = change(&known.organization, &known.usage, &manifest, &mut bench.context()).unwrap();
+        let labelled = change(&known.organization, &[], &known.usage, &manifest, &mut bench.context()).unwrap();
         bench.commit(labelled.changes).await.unwrap();
     }
 }

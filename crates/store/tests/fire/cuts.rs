@@ -242,7 +242,7 @@ async fn must_not_begin_a_batch_ahead_of_who_was_put_off() {
     let (desired, _) = OrganizationManifest::parse(&rig.bench.declared, &document).unwrap();
     let record = rig.beside.store.organization(&OrganizationId::known("acme")).await.unwrap().unwrap();
     let renamed =
-        organizations::change(&record.organization, &record.usage, &desired, &mut rig.bench.context()).unwrap();
+        organizations::change(&record.organization, &[], &record.usage, &desired, &mut rig.bench.context()).unwrap();
     let renamed = Member { changes: renamed.changes.unwrap(), after: None };
     let members = vec![renamed, member(one), large(&rig.bench, 1)];
     let behind = begins_behind(&mut rig, members).await;

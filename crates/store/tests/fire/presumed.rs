@@ -35,7 +35,8 @@ async fn acme(bench: &Bench) -> Organization {
 async fn raise(bench: &Bench, tenants: u32) {
     let document = json!({"organization_id": "acme", "caps": {"tenants": tenants}});
     let (raised, _) = OrganizationManifest::parse(&bench.declared, &document).unwrap();
-    let raised = organizations::change(&acme(bench).await, &Usage::default(), &raised, &mut bench.context()).unwrap();
+    let raised =
+        organizations::change(&acme(bench).await, &[], &Usage::default(), &raised, &mut bench.context()).unwrap();
     bench.commit(raised.changes).await.unwrap();
 }
 
@@ -63,7 +64,7 @@ async fn must_count_what_another_process_added_though_the_rows_in_between_are_go
 #[tokio::test]
 async fn must_add_no_tenant_to_an_organization_that_another_process_closed() {
     let (database, [one, two]) = knowing("closed", 3).await;
-    let closed = organizations::close(&acme(&two).await, &mut two.context()).unwrap();
+    let closed = organizations::close(&acme(&two).await, &[], &mut two.context()).unwrap();
     two.commit(closed.changes).await.unwrap();
     assert_eq!(code(one.register(&small("t-3", "acme")).await), "organization_closed");
     named("organizations: acme is not as expected");

@@ -137,11 +137,14 @@ impl World {
                 organizations::create(&organization(bench, &id, chance), context)?.changes
             }
             1 | 2 => match chance.pick(&self.organizations) {
-                Some(known) if chance.one_in(12) => organizations::close(&known.organization, context)?.changes,
+                Some(known) if chance.one_in(12) => {
+                    organizations::close(&known.organization, &known.webhooks, context)?.changes
+                }
                 Some(known) if chance.one_in(3) => held(bench, known, chance)?,
                 Some(known) => {
                     let manifest = organization(bench, known.organization.organization_id.as_str(), chance);
-                    organizations::change(&known.organization, &known.usage, &manifest, context)?.changes
+                    organizations::change(&known.organization, &known.webhooks, &known.usage, &manifest, context)?
+                        .changes
                 }
                 None => None,
             },

@@ -28,7 +28,7 @@ use tenancy_core::permission::Operation;
 ///
 /// A file has at most 20,000 documents and 32 MiB. A key applies or plans one file at a time; another one at the same
 /// time is answered with 429. Without `dry_run`, also requires permission: write tenants; and if the file contains
-/// organizations, write organizations.
+/// organizations, write organizations, or, if only their webhooks change, write webhooks of organizations.
 #[utoipa::path(
     post, path = "/v1/apply", tag = "apply", operation_id = "apply",
     params(
@@ -53,7 +53,10 @@ pub async fn apply(State(server): State<Arc<Server>>, write: WriteRequest) -> Re
     let organizations =
         documents.iter().any(|document| document.get("kind").and_then(Value::as_str) == Some("Organization"));
     if organizations && !write.dry_run {
-        write.request.caller.require(Operation::WriteOrganizations)?;
+        let caller = &write.request.caller;
+        // The decision on a document refuses what else a scoped key would change.
+        let organizations = caller.require(Operation::WriteOrganizations);
+        organizations.or_else(|refused| caller.require(Operation::WriteOrganizationWebhooks).map_err(|_| refused))?;
     }
     let WriteRequest { request, allow, dry_run, partial, key, .. } = write;
     let apply = Apply { documents, allow, dry_run, partial };

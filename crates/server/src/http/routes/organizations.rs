@@ -20,6 +20,7 @@ use tenancy_api::list::List;
 use tenancy_api::organization::{Organization as OrganizationView, etag};
 use tenancy_api::written::Written as WrittenView;
 use tenancy_store::page::OrganizationFilter;
+use tenancy_store::read::OrganizationRecord;
 
 /// Lists organizations, in order of their ids.
 #[utoipa::path(
@@ -55,7 +56,7 @@ pub async fn create(State(server): State<Arc<Server>>, write: WriteRequest) -> R
     write.carry_out(&server, command, written).await
 }
 
-/// Returns an organization, with the sums of its tenants.
+/// Returns an organization, with the sums of its tenants and its webhooks.
 #[utoipa::path(
     get, path = "/v1/organizations/{organization_id}", tag = "organizations", operation_id = "get_organization",
     params(("organization_id" = String, Path, description = "Id of the organization.")),
@@ -69,9 +70,9 @@ pub async fn get(
 ) -> Result<Response, Problem> {
     let record = find(&server.tenancy, &caller, &organization).await?;
     server.tenancy.load_key_names(record.holds.iter().map(|hold| hold.placed_by.as_str())).await?;
-    let view =
-        OrganizationView::whole(caller.viewpoint(&server.tenancy), &record.organization, &record.usage, &record.holds);
-    versioned(&etag(&record.organization), &view)
+    let OrganizationRecord { organization, usage, holds, webhooks } = &record;
+    let view = OrganizationView::whole(caller.viewpoint(&server.tenancy), organization, usage, holds, webhooks);
+    versioned(&etag(organization), &view)
 }
 
 /// Replaces the manifest of an organization. With `If-None-Match: *`, creates the organization with this id.
@@ -133,7 +134,8 @@ async fn change(server: &Server, organization: String, how: How, write: WriteReq
 /// Returns the answer to a write of an organization.
 pub(super) fn written(_: &Tenancy, caller: &Caller, written: &Written) -> Answer {
     let organization = &written.organization;
-    let view = OrganizationView::whole(caller.viewpoint_of_writes(), organization, &written.usage, &written.holds);
+    let Written { usage, holds, webhooks, .. } = written;
+    let view = OrganizationView::whole(caller.viewpoint_of_writes(), organization, usage, holds, webhooks);
     // The tag names the resource as a read answers it, without the warnings of this write.
     let tag = digested(&etag(organization), &text(&view));
     Answer {

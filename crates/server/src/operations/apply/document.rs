@@ -5,6 +5,7 @@ use crate::manifests::is_answer;
 use crate::operations::documents::desired::{How, of_known, of_new};
 use crate::operations::documents::facts::read_at;
 use crate::operations::documents::pointers::in_sent;
+use crate::operations::webhooks::urls;
 use crate::operations::{Command, Decided, made, moved, organizations, tenants};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
@@ -257,13 +258,14 @@ impl Document {
         Ok(Decided { outcome, changes: decision.changes })
     }
 
+    /// Decides on an organization. A caller with a scope may change its webhooks only.
     async fn organization(
         &self,
         tenancy: &Tenancy,
         caller: &Caller,
         context: &mut DecisionContext,
     ) -> Result<Decided<AppliedDocument>, Error> {
-        caller.require_scope(Operation::WriteOrganizations)?;
+        use tenancy_core::rules::organizations::{change, create, takes_manifest};
         let known = match OrganizationId::parse(&self.id) {
             Ok(id) => organizations::by_id(tenancy, caller, &id).await?,
             Err(_) => None,
@@ -276,6 +278,7 @@ impl Document {
             return Err(Conflict::OrganizationMoved { id: organization_id.clone(), version, counter }.into());
         }
         if known.is_none() {
+            caller.require_scope(Operation::WriteOrganizations)?;
             self.is_unmoved(NO_VERSION);
         }
         let desired = organizations::desired(
@@ -286,17 +289,17 @@ impl Document {
             How::Apply,
         )?;
         let (decision, differences) = match &known {
-            None => (tenancy_core::rules::organizations::create(&desired.manifest, context)?, Vec::new()),
+            None => (create(&desired.manifest, context)?, Vec::new()),
             Some(known) => {
                 let before = &known.organization;
-                tenancy_core::rules::organizations::takes_manifest(before)?;
+                takes_manifest(before)?;
                 Precondition::Unsaid.check_if_said(read_at(&self.content), before.version)?;
-                let differences =
-                    differences(&OrganizationManifest::of(before).document(), &desired.manifest.document());
-                (
-                    tenancy_core::rules::organizations::change(before, &known.usage, &desired.manifest, context)?,
-                    differences,
-                )
+                let current = OrganizationManifest::of(before, &known.webhooks).document();
+                let mut differences = differences(&current, &desired.manifest.document());
+                if !caller.sees_urls() {
+                    mask_changed_urls(&mut differences);
+                }
+                (change(before, &known.webhooks, &known.usage, &desired.manifest, context)?, differences)
             }
         };
         let outcome = AppliedDocument {
@@ -319,10 +322,14 @@ impl Command for Document {
         caller: &Caller,
         context: &mut DecisionContext,
     ) -> Result<Decided<AppliedDocument>, Error> {
-        match self.kind {
-            Kind::Organization => self.organization(tenancy, caller, context).await,
-            Kind::Tenant => self.tenant(tenancy, caller, &self.allow, context).await,
+        let decided = match self.kind {
+            Kind::Organization => self.organization(tenancy, caller, context).await?,
+            Kind::Tenant => self.tenant(tenancy, caller, &self.allow, context).await?,
+        };
+        if let Some(changes) = &decided.changes {
+            urls::check_manifest(tenancy, changes, &self.content)?;
         }
+        Ok(decided)
     }
 
     /// What was created meanwhile has moved as well: the next decision refuses the document.

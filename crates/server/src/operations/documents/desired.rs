@@ -138,11 +138,9 @@ fn drop_facts(
     let in_entry = |entry: &Value| {
         entry.as_object().is_some_and(|entry| entry.contains_key("version") || ENVIRONMENT.any_in(entry))
     };
-    let in_webhook = |entry: &Value| entry.as_object().is_some_and(|entry| WEBHOOK.any_in(entry));
-    let any = |list: &str, has: &dyn Fn(&Value) -> bool| {
-        document.get(list).and_then(Value::as_array).is_some_and(|entries| entries.iter().any(has))
-    };
-    if !TENANT.any_in(document) && !any("environments", &in_entry) && !any("webhooks", &in_webhook) {
+    let environments = document.get("environments").and_then(Value::as_array);
+    let in_environments = environments.is_some_and(|entries| entries.iter().any(in_entry));
+    if !TENANT.any_in(document) && !in_environments && !has_webhook_facts(document) {
         return Vec::new();
     }
     let Ok(current) = serde_json::to_value(TenantView::of(declared, viewpoint, snapshot)) else { return Vec::new() };
@@ -160,13 +158,31 @@ fn drop_facts(
             violations.extend(ENVIRONMENT.drop(entry, known.unwrap_or(&Value::Null), same_moment, &at));
         }
     }
-    if let Some(Value::Array(entries)) = document.get_mut("webhooks") {
-        for (index, entry) in entries.iter_mut().enumerate() {
-            let Value::Object(entry) = entry else { continue };
-            let known = entry.get("name").and_then(|name| named(&current["webhooks"], name)).unwrap_or(&Value::Null);
-            let at = Pointer::root().key("webhooks").index(index);
-            violations.extend(WEBHOOK.drop(entry, known, same_moment, &at));
-        }
+    violations.extend(drop_webhook_facts(document, &current, |_, _| same_moment));
+    violations
+}
+
+/// Whether an entry of `webhooks` contains facts.
+pub(crate) fn has_webhook_facts(document: &Object) -> bool {
+    let entries = document.get("webhooks").and_then(Value::as_array);
+    entries.into_iter().flatten().filter_map(Value::as_object).any(|entry| WEBHOOK.any_in(entry))
+}
+
+/// Removes the facts from the entries of `webhooks`. `current` is what a read of the owner returns now. `same_moment` says
+/// of an entry and of the current one whether the entry was read from the current state, as far as is known.
+pub(crate) fn drop_webhook_facts(
+    document: &mut Object,
+    current: &Value,
+    same_moment: impl Fn(&Object, &Value) -> bool,
+) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let Some(Value::Array(entries)) = document.get_mut("webhooks") else { return violations };
+    for (index, entry) in entries.iter_mut().enumerate() {
+        let Value::Object(entry) = entry else { continue };
+        let known = entry.get("name").and_then(|name| named(&current["webhooks"], name)).unwrap_or(&Value::Null);
+        let at = Pointer::root().key("webhooks").index(index);
+        let same_moment = same_moment(entry, known);
+        violations.extend(WEBHOOK.drop(entry, known, same_moment, &at));
     }
     violations
 }
@@ -185,7 +201,7 @@ pub(crate) fn overlay(whole: &mut Value, document: Object) {
 
 /// Completes each entry of `environments` and `webhooks`: omitted fields keep the value of the current entry with the
 /// same name, and present fields replace it as a whole.
-fn complete_entries(whole: &Value, document: &mut Object) {
+pub(crate) fn complete_entries(whole: &Value, document: &mut Object) {
     for list in ["environments", "webhooks"] {
         let Some(Value::Array(entries)) = document.get_mut(list) else { continue };
         for entry in entries {

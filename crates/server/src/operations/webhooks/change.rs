@@ -1,10 +1,10 @@
 //! Creates, changes and deletes webhooks.
 
 use super::entry::{entry, new_entry};
-use super::{Found, Of, Shown, Written, by_name, find, platform_owner, sealed};
+use super::{Found, Of, Owner, Shown, Written, by_name, find, owner, sealed};
 use crate::authentication::Caller;
 use crate::operations::documents::desired::How;
-use crate::operations::{Command, Decided, moved, organizations, tenants};
+use crate::operations::{Command, Decided, moved, tenants};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use tenancy_core::rules::change::change as change_tenant;
 use tenancy_core::rules::organizations::takes_manifest;
 use tenancy_core::rules::webhooks::{change, create, delete, may_add};
 use tenancy_core::snapshot::TenantSnapshot;
-use tenancy_core::webhook::{Secret, Secrets, Webhook, WebhookOwner};
+use tenancy_core::webhook::{Secret, Secrets, Webhook};
 use tenancy_core::{Error, Timestamp};
 
 /// Creates a webhook. Its document can contain a secret, so it has no `Debug`.
@@ -45,7 +45,7 @@ impl Command for Create {
         }
         let owner = open_owner(tenancy, caller, &self.of).await?;
         let (entry, secret) = new_entry(&self.document, context.now)?;
-        add_to_platform(tenancy, owner, &entry, secret, context).await
+        add_to_platform(tenancy, &owner, &entry, secret, context).await
     }
 }
 
@@ -126,18 +126,18 @@ impl Change {
         context: &mut DecisionContext,
     ) -> Result<Decided<Written>, Error> {
         let owner = open_owner(tenancy, caller, of).await?;
-        let known = match by_name(tenancy, &owner, &self.webhook).await {
+        let known = match by_name(tenancy, &owner.id(), &self.webhook).await {
             Ok(known) => known,
             Err(Error::NotFound { .. }) if self.creates() => {
                 let entry = entry(&self.document, &self.webhook, None, self.how)?;
-                return add_to_platform(tenancy, owner, &entry, None, context).await;
+                return add_to_platform(tenancy, &owner, &entry, None, context).await;
             }
             Err(missing) => return Err(missing),
         };
         self.precondition.check_document(&self.document, known.version)?;
         let found = Found::of_platform(known.clone());
         let entry = entry(&self.document, known.name.as_str(), Some(&found), self.how)?;
-        let decision = change(&known, &entry, context)?;
+        let decision = owner.with(Some(&known), change(&known, &entry, context)?, context)?;
         let found = Found::of_platform(decision.webhook);
         Ok(Decided { outcome: Written { found, created: false, secret: None }, changes: decision.changes })
     }
@@ -175,10 +175,10 @@ impl Command for Remove {
                 change_tenant(&tenancy.declared, &snapshot, &manifest, Vec::new(), &[], context)?.changes
             }
             of => {
-                let owner = platform_owner(tenancy, caller, of).await?;
-                let known = by_name(tenancy, &owner, &self.webhook).await?;
+                let owner = owner(tenancy, caller, of).await?;
+                let known = by_name(tenancy, &owner.id(), &self.webhook).await?;
                 self.precondition.check(self.read_at, known.version)?;
-                delete(&known, context)?.changes
+                owner.with(Some(&known), delete(&known, context)?, context)?.changes
             }
         };
         Ok(Decided { outcome: (), changes })
@@ -189,11 +189,12 @@ impl Command for Remove {
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::NotNow`].
-async fn open_owner(tenancy: &Tenancy, caller: &Caller, of: &Of) -> Result<WebhookOwner, Error> {
-    if let Of::Organization(id) = of {
-        takes_manifest(&organizations::find(tenancy, caller, id).await?.organization)?;
+async fn open_owner(tenancy: &Tenancy, caller: &Caller, of: &Of) -> Result<Owner, Error> {
+    let owner = owner(tenancy, caller, of).await?;
+    if let Owner::Organization(known) = &owner {
+        takes_manifest(&known.organization)?;
     }
-    platform_owner(tenancy, caller, of).await
+    Ok(owner)
 }
 
 async fn add_to_tenant(
@@ -219,13 +220,14 @@ async fn add_to_tenant(
 
 async fn add_to_platform(
     tenancy: &Tenancy,
-    owner: WebhookOwner,
+    owner: &Owner,
     entry: &WebhookManifest,
     secret: Option<Secret>,
     context: &mut DecisionContext,
 ) -> Result<Decided<Written>, Error> {
-    let others = tenancy.store.all_webhooks(&owner).await?;
-    let decision = create(owner, &others, entry, context)?;
+    let id = owner.id();
+    let others = tenancy.store.all_webhooks(&id).await?;
+    let decision = owner.with(None, create(id, &others, entry, context)?, context)?;
     let mut changes = decision.changes;
     let secret = with_secret(tenancy, &decision.webhook, secret, changes.as_mut(), context.now).await?;
     let found = Found::of_platform(decision.webhook);

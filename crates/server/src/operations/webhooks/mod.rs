@@ -1,7 +1,8 @@
 //! Webhooks of tenants, of organizations and of the platform: read and change.
 //!
 //! A webhook of a tenant is a part of the tenant's manifest, and each change of it is a change of that manifest. Other
-//! webhooks are rows with a version of their own.
+//! webhooks are rows with a version of their own. Those of an organization are a part of its manifest, too: a change of one
+//! is also a new version of the organization.
 
 mod change;
 pub mod deliveries;
@@ -18,10 +19,14 @@ use super::{organizations, tenants};
 use crate::authentication::Caller;
 use crate::tenancy::Tenancy;
 use tenancy_core::Error;
+use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::nearest::nearest;
+use tenancy_core::rules::organizations::with_webhook;
+use tenancy_core::rules::webhooks::WebhookDecision;
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::webhook::{Secrets, Webhook, WebhookOwner, secret_row};
 use tenancy_store::page::{Listed, Page};
+use tenancy_store::read::OrganizationRecord;
 
 /// Owner of a webhook, as a request names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,20 +154,59 @@ fn missing(full_name: &str, name: &str, others: &[Webhook]) -> Error {
     Error::NotFound { kind: "webhook", id: full_name.to_owned(), nearest }
 }
 
+/// An owner that is no tenant.
+enum Owner {
+    Organization(Box<OrganizationRecord>),
+    Platform,
+}
+
+impl Owner {
+    fn id(&self) -> WebhookOwner {
+        match self {
+            Self::Organization(known) => WebhookOwner::Organization(known.organization.organization_id.clone()),
+            Self::Platform => WebhookOwner::Platform,
+        }
+    }
+
+    /// Returns the decision on a webhook with what it changes about the owner. `before` is the webhook before it.
+    ///
+    /// # Errors
+    /// The error of the rule.
+    fn with(
+        &self,
+        before: Option<&Webhook>,
+        decision: WebhookDecision,
+        context: &mut DecisionContext,
+    ) -> Result<WebhookDecision, Error> {
+        match self {
+            Self::Organization(known) => with_webhook(&known.organization, before, decision, context),
+            Self::Platform => Ok(decision),
+        }
+    }
+}
+
 /// Returns the owner, which is no tenant, if it exists for the caller. The route has checked the permission for the
 /// platform.
 ///
 /// # Errors
 /// [`Error::NotFound`].
-async fn platform_owner(tenancy: &Tenancy, caller: &Caller, of: &Of) -> Result<WebhookOwner, Error> {
+async fn owner(tenancy: &Tenancy, caller: &Caller, of: &Of) -> Result<Owner, Error> {
     match of {
         Of::Organization(id) => {
             let found = organizations::find(tenancy, caller, id).await?;
-            Ok(WebhookOwner::Organization(found.organization.organization_id))
+            Ok(Owner::Organization(Box::new(found)))
         }
-        Of::Platform => Ok(WebhookOwner::Platform),
+        Of::Platform => Ok(Owner::Platform),
         Of::Tenant(name) => Err(Error::not_found("organization", name)),
     }
+}
+
+/// Returns the name of [`owner`].
+///
+/// # Errors
+/// [`Error::NotFound`].
+async fn platform_owner(tenancy: &Tenancy, caller: &Caller, of: &Of) -> Result<WebhookOwner, Error> {
+    owner(tenancy, caller, of).await.map(|owner| owner.id())
 }
 
 /// Encrypts the secrets of a webhook, to be stored.

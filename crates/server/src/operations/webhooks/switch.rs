@@ -1,6 +1,6 @@
 //! Enables and disables webhooks.
 
-use super::{Found, Of, Written, by_name, find, platform_owner};
+use super::{Found, Of, Written, by_name, find, owner};
 use crate::authentication::Caller;
 use crate::operations::{Command, Decided, tenants};
 use crate::precondition::Precondition;
@@ -42,10 +42,11 @@ impl Command for Switch {
                 (Found::of_tenant(&decision.snapshot, after), decision.changes)
             }
             of => {
-                let owner = platform_owner(tenancy, caller, of).await?;
-                let known = by_name(tenancy, &owner, &self.webhook).await?;
+                let owner = owner(tenancy, caller, of).await?;
+                let known = by_name(tenancy, &owner.id(), &self.webhook).await?;
                 self.precondition.check_if_said(None, known.version)?;
                 let decision = switch(&known, self.enabled, context)?;
+                let decision = owner.with(Some(&known), decision, context)?;
                 (Found::of_platform(decision.webhook), decision.changes)
             }
         };
