@@ -11,6 +11,7 @@ use memchr::memmem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tenancy_server::Config;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
@@ -29,7 +30,8 @@ type Seen = (u64, Instant);
 /// Measures both databases.
 pub async fn measure(keepers: &[Keeper], settings: &Settings, report: &mut Report) {
     for keeper in keepers {
-        let product = Product::start(&keeper.database("followers").await.database(), settings.names).await;
+        let database = keeper.database("followers").await.database();
+        let product = Product::start_with(&database, settings.names, Config::default(), None).await;
         let (mut p50s, mut p99s) = (Vec::new(), Vec::new());
         for _ in 0..settings.rounds {
             let mut lags = one(&product, settings.seconds).await;

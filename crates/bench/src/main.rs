@@ -1,6 +1,7 @@
 //! Compares the product with references on its own schema. Both run in turns; the figures are medians.
 //!
 //! `cargo run --release -p bench [-- --json FILE --seconds N --rounds N --only GROUP --names in-order|in-no-order]`.
+//! docs/performance.md lists the groups.
 //! Starts a temporary PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failure must stop the bench immediately")]
 

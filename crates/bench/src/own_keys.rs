@@ -5,11 +5,13 @@ use crate::figure::median;
 use crate::kept::Keeper;
 use crate::product::{Product, Spread, Wrapping};
 use crate::report::Report;
+use tenancy_server::Config;
 
 /// Measures both databases.
 pub async fn measure(keepers: &[Keeper], settings: &Settings, report: &mut Report) {
     for keeper in keepers {
-        let product = Product::start(&keeper.database("keys").await.database(), settings.names).await;
+        let database = keeper.database("keys").await.database();
+        let product = Product::start_with(&database, settings.names, Config::default(), None).await;
         let (mut own, mut shared) = (Vec::new(), Vec::new());
         for _ in 0..settings.rounds {
             for (wrapping, rates) in [(Wrapping::Shared, &mut shared), (Wrapping::PerTenant, &mut own)] {

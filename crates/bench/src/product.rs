@@ -90,11 +90,20 @@ fn tenant(name: &str, organization: u64, before: &str, wrapping: Wrapping) -> St
 impl Product {
     /// Opens and serves a migrated database, with as many threads as the program would use.
     pub async fn start(database: &Database, names: Names) -> Self {
-        Self::start_with(database, names, Config::default(), None).await
+        Self::open(database, names, Config::default(), None).await
     }
 
-    /// Does the same with another configuration, and with the keys of another product, if its database was copied.
-    pub async fn start_with(database: &Database, names: Names, mut config: Config, keys: Option<Arc<TempDir>>) -> Self {
+    /// Does the same with another configuration, and with the keys of another product if its database was copied. Creates
+    /// the organizations, which other databases get when they are seeded.
+    pub async fn start_with(database: &Database, names: Names, config: Config, keys: Option<Arc<TempDir>>) -> Self {
+        let product = Self::open(database, names, config, keys).await;
+        let one = |number| format!(r#"{{"kind": "Organization", "organization_id": "org-{number}"}}"#);
+        let all: Vec<_> = (1..=100).map(one).collect();
+        product.send("POST", "/v1/apply", &format!("[{}]", all.join(",")), 200).await;
+        product
+    }
+
+    async fn open(database: &Database, names: Names, mut config: Config, keys: Option<Arc<TempDir>>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let runtime = Builder::new_multi_thread().worker_threads(database.request_threads(cores)).enable_all().build();
         let (runtime, database) = (runtime.expect("threads"), database.clone());

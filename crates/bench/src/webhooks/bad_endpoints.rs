@@ -6,7 +6,7 @@ use super::{REGISTERED, Sending, create_one, start};
 use crate::Settings;
 use crate::figure::median;
 use crate::kept::Keeper;
-use crate::product::{Product, Spread};
+use crate::product::Product;
 use crate::report::Report;
 
 /// Number of endpoints of each manner.
@@ -26,8 +26,6 @@ pub async fn measure(keepers: &[Keeper], settings: &Settings, report: &mut Repor
 async fn one(keeper: &Keeper, settings: &Settings, report: &mut Report) {
     let kept = keeper.database("bad").await;
     let (product, receivers) = (start(&kept, settings.names, Sending::On, None).await, Receivers::new());
-    // Creates the organization.
-    product.register_at(1, 1, Spread::One).await;
     let (mut healthy, mut bad, mut created) = (0, Vec::new(), 0);
     for (manner, count) in ALL {
         for _ in 0..count {
