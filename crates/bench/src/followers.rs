@@ -55,7 +55,8 @@ async fn one(product: &Product, seconds: u64) -> Vec<f64> {
         .map(|_| threads.spawn(follow(product.address, product.token.clone(), count, Arc::clone(&open))))
         .collect();
     let all = u32::try_from(FOLLOWERS).expect("a small number");
-    let _open = open.acquire_many(all).await.expect("all follow");
+    let opened = tokio::time::timeout(PATIENCE, open.acquire_many(all)).await;
+    let _open = opened.expect("every stream begins").expect("open");
     let answers = product.register_at(PER_SECOND, seconds, Spread::Hundred).await;
     let (mut order, mut lags) = (Vec::new(), Vec::new());
     for follower in following {
