@@ -30,6 +30,13 @@ pub fn of(key: &str) -> &'static str {
         "apply_pg_unchanged_vs_registration" | "apply_sqlite_unchanged_vs_registration" => {
             "CPU: parsing the file, reading the tenants, and comparing each with its manifest"
         }
+        other => of_events(other),
+    }
+}
+
+/// Does the same for webhooks, the event feed and the answers for gateways.
+fn of_events(key: &str) -> &'static str {
+    match key {
         "deliveries_pg_vs_bare" | "deliveries_pg_vs_sender" => {
             "CPU: rows of deliveries and attempts with their index entries, beside the requests"
         }

@@ -142,16 +142,17 @@ async fn one(
     (latencies, answers)
 }
 
-/// Reads one answer with a Content-Length. Returns its status.
+/// Reads one answer with a Content-Length, or without a body. Returns its status.
 async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> u16 {
     buffer.clear();
     loop {
         assert_ne!(stream.read_buf(buffer).await.expect("received"), 0, "the server closed");
         let Some(end) = memmem::find(buffer, b"\r\n\r\n") else { continue };
-        let length =
-            memmem::find(&buffer[..end], b"content-length: ").expect("hyper sends a lower-case content-length");
-        let digits = buffer[length + 16..end].iter().take_while(|byte| byte.is_ascii_digit());
-        let length = digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0'));
+        // A 204 has no length. hyper sends lower-case names.
+        let length = memmem::find(&buffer[..end], b"content-length: ").map_or(0, |at| {
+            let digits = buffer[at + 16..end].iter().take_while(|byte| byte.is_ascii_digit());
+            digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0'))
+        });
         let whole = end + 4 + length;
         while buffer.len() < whole {
             assert_ne!(stream.read_buf(buffer).await.expect("received"), 0, "the server closed");

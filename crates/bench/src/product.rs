@@ -107,6 +107,8 @@ impl Product {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let runtime = Builder::new_multi_thread().worker_threads(database.request_threads(cores)).enable_all().build();
         let (runtime, database) = (runtime.expect("threads"), database.clone());
+        // A copy has the key of the original.
+        let key_name = if keys.is_some() { "bench-copy" } else { "bench" };
         let (keys, service) = match keys {
             Some(keys) => (Arc::clone(&keys), Directory::open(&keys.path().join("keys")).expect("keys")),
             None => {
@@ -123,7 +125,7 @@ impl Product {
         let token = Token::fresh().expect("random");
         let asked = RequestContext::by_part("bench", CorrelationId::known("bench"));
         let mut context = tenancy.context(&asked).expect("a context");
-        let key = keys::create("bench", keys::Rights::unlimited(Role::Admin), None, token.digest(), &mut context)
+        let key = keys::create(key_name, keys::Rights::unlimited(Role::Admin), None, token.digest(), &mut context)
             .expect("decided");
         store.commit(key.changes.expect("a change")).await.expect("committed");
         let stop = CancellationToken::new();

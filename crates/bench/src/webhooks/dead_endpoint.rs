@@ -51,7 +51,7 @@ async fn one(keeper: &Keeper, settings: &Settings, report: &mut Report) {
         sides.push(Side { kept, product, receivers: Receivers::new(), rates: Vec::new(), lags: Vec::new() });
     }
     let [with, without] = &mut sides[..] else { unreachable!("two sides") };
-    without.product.send("DELETE", "/v1/webhooks/dead", "", 204).await;
+    without.product.send("DELETE", "/v1/webhooks/dead", r#"{"version": 1}"#, 204).await;
     waiting(&without.kept, |count| count == 0).await;
     for side in [&mut *with, &mut *without] {
         // Names that the other runs have not used.
@@ -90,7 +90,7 @@ impl Side {
 
 /// Registers tenants until the dead endpoint has all deliveries that are to wait.
 async fn fill(product: &Product, kept: &Kept) {
-    const FILE: u64 = 5_000;
+    const FILE: u64 = WAITING / 20;
     for _ in 0..WAITING / FILE {
         product.apply_new(FILE).await;
     }
