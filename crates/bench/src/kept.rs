@@ -68,6 +68,14 @@ impl Kept {
         }
     }
 
+    /// Runs statements. Blocks the thread.
+    pub fn execute(&self, sql: &str) {
+        match self {
+            Self::Postgres(database) => database.execute(sql),
+            Self::Sqlite(path) => rusqlite::Connection::open(path).expect("open").execute_batch(sql).expect("executed"),
+        }
+    }
+
     /// Returns the number that a query selects. Blocks the thread.
     pub fn number(&self, sql: &str) -> u64 {
         match self {

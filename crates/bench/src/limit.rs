@@ -34,7 +34,7 @@ pub fn of(key: &str) -> &'static str {
     }
 }
 
-/// Does the same for webhooks, the event feed and the answers for gateways.
+/// Does the same for webhooks, the event feed and the answers for gateways. These are expectations; no profile was taken.
 fn of_events(key: &str) -> &'static str {
     match key {
         "deliveries_pg_vs_bare" | "deliveries_pg_vs_sender" => {
