@@ -1,21 +1,30 @@
 //! Compares the product with references on its own schema. Both run in turns; the figures are medians.
 //!
 //! `cargo run --release -p bench [-- --json FILE --seconds N --rounds N --only GROUP --names in-order|in-no-order]`.
+//! docs/performance.md lists the groups.
 //! Starts a temporary PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failure must stop the bench immediately")]
 
+mod agent;
+mod cache;
 mod figure;
+mod followers;
+mod kept;
 mod limit;
 mod load;
+mod own_keys;
 mod postgres;
 mod product;
 mod reference;
 mod report;
 mod sqlite;
+mod webhooks;
 
 use crate::figure::median;
+use crate::kept::Keeper;
 use crate::product::{Product, Spread};
 use crate::report::Report;
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
 use tenancy_store::database::Database;
 
@@ -31,9 +40,14 @@ pub const APPLIED: u64 = 10_000;
 /// Tables in which each registration writes one row.
 const WRITTEN: [&str; 5] = ["tenants", "tenant_versions", "tenant_jobs", "tenant_audit", "audit_private"];
 
-/// Groups of lines that can be measured alone.
-const GROUPS: [&str; 8] =
-    ["reads", "registration", "apply", "one-organization", "fewer-clients", "one-client", "old-snapshot", "sqlite"];
+/// Groups of lines that can be measured alone: those on PostgreSQL with the same two databases;
+const ON_POSTGRES: [&str; 7] =
+    ["reads", "registration", "apply", "one-organization", "fewer-clients", "one-client", "old-snapshot"];
+/// those on both kinds of database;
+const ON_BOTH: [&str; 7] =
+    ["deliveries", "delivery-lag", "webhooks", "own-keys", "dead-endpoint", "bad-endpoints", "followers"];
+/// and the others.
+const OTHERS: [&str; 3] = ["sqlite", "cache", "agent"];
 
 /// Order of the names of tenants, the same on both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -58,7 +72,7 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     pub json: Option<String>,
     /// Measure only one group
-    #[arg(long, value_name = "GROUP", value_parser = GROUPS)]
+    #[arg(long, value_name = "GROUP", value_parser = PossibleValuesParser::new(groups()))]
     pub only: Option<String>,
     /// Order of the names of tenants
     #[arg(long, value_enum, default_value = "in-order", value_name = "ORDER")]
@@ -76,15 +90,54 @@ impl Settings {
 async fn main() {
     let settings = Settings::parse();
     let mut report = Report::default();
-    if settings.only.as_deref() != Some("sqlite") {
+    if ON_POSTGRES.iter().any(|group| settings.wants(group)) {
         postgres::measure(&settings, &mut report).await;
     }
     if settings.wants("sqlite") {
         on_sqlite(&settings, &mut report).await;
     }
+    if ON_BOTH.iter().any(|group| settings.wants(group)) {
+        on_both(&settings, &mut report).await;
+    }
+    if settings.wants("cache") {
+        cache::measure(&settings, &mut report).await;
+    }
+    if settings.wants("agent") {
+        agent::measure(&settings, &mut report).await;
+    }
     report.print();
     if let Some(file) = &settings.json {
         std::fs::write(file, report.json()).expect("written");
+    }
+}
+
+fn groups() -> impl Iterator<Item = &'static str> {
+    ON_POSTGRES.into_iter().chain(ON_BOTH).chain(OTHERS)
+}
+
+/// Measures the groups that run on both kinds of database.
+async fn on_both(settings: &Settings, report: &mut Report) {
+    let keepers = Keeper::both();
+    if settings.wants("deliveries") {
+        webhooks::deliveries::measure(&keepers, settings, report).await;
+    }
+    if settings.wants("delivery-lag") {
+        webhooks::delivery_lag(&keepers, settings, report).await;
+    }
+    if settings.wants("webhooks") {
+        webhooks::registration::measure(&keepers, settings, report).await;
+    }
+    if settings.wants("own-keys") {
+        own_keys::measure(&keepers, settings, report).await;
+    }
+    if settings.wants("dead-endpoint") {
+        webhooks::dead_endpoint::measure(&keepers, settings, report).await;
+    }
+    if settings.wants("bad-endpoints") {
+        webhooks::bad_endpoints::measure(&keepers, settings, report).await;
+    }
+    if settings.wants("followers") {
+        followers::measure(&keepers, settings, report).await;
     }
 }
 

@@ -30,6 +30,16 @@ impl Report {
         self.line(key, product, reference, product / reference, "", unit);
     }
 
+    /// Adds a figure that must be at least an aim in absolute terms. The aim takes the place of the reference.
+    pub fn at_least(&mut self, key: &str, figure: f64, aim: f64, unit: &str) {
+        self.ratio(key, figure, aim, 1.0, unit);
+    }
+
+    /// Adds a figure that must be at most an aim in absolute terms. The aim takes the place of the reference.
+    pub fn below(&mut self, key: &str, figure: f64, aim: f64, unit: &str) {
+        self.at_most(key, figure, aim, 1.0, unit);
+    }
+
     /// Adds a sentence.
     pub fn say(&mut self, sentence: String) {
         self.lines.push(sentence);

@@ -15,7 +15,10 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("server", &["tenancy-api", "tenancy-core", "tenancy-store", "tenancy-vault"]),
     ("cli", &["tenancy-api", "tenancy-client", "tenancy-core", "tenancy-server", "tenancy-store", "tenancy-vault"]),
     ("testkit", &[]),
-    ("bench", &["tenancy-core", "tenancy-server", "tenancy-store", "tenancy-testkit", "tenancy-vault"]),
+    (
+        "bench",
+        &["tenancy-client", "tenancy-core", "tenancy-server", "tenancy-store", "tenancy-testkit", "tenancy-vault"],
+    ),
 ];
 
 /// All dependencies of the core: none does I/O, waits, or generates random numbers.
