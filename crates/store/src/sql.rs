@@ -15,13 +15,21 @@ pub struct Sql {
     pub params: Vec<Value>,
     /// Maximum size of the rows to read, in bytes. Reading stops after the row that reaches it.
     pub most_bytes: usize,
+    /// Whether PostgreSQL keeps the statement prepared, and its plan. For statements that run often and whose text has few
+    /// variants: planning a read of the log's months takes longer than the read.
+    pub is_kept: bool,
     conditions: usize,
 }
 
 impl Sql {
     /// Creates a statement that begins with `text`.
     pub fn new(dialect: Dialect, text: impl Into<String>) -> Self {
-        Self { dialect, text: text.into(), params: Vec::new(), most_bytes: usize::MAX, conditions: 0 }
+        Self { dialect, text: text.into(), params: Vec::new(), most_bytes: usize::MAX, is_kept: false, conditions: 0 }
+    }
+
+    /// Creates an empty statement that is kept prepared.
+    pub fn kept(dialect: Dialect) -> Self {
+        Self { is_kept: true, ..Self::new(dialect, "") }
     }
 
     /// Database that the statement is for.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tenancy_core::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -170,7 +170,7 @@ impl Connection {
             return Ok(());
         }
         let missing: Vec<_> = {
-            let mut known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = lock(&self.prepared);
             if known.len() >= MAX_PREPARED {
                 known.clear();
             }
@@ -178,14 +178,14 @@ impl Connection {
         };
         let made = together(missing.iter().map(|sql| Box::pin(self.client.prepare(sql)) as _).collect()).await;
         for (sql, statement) in missing.into_iter().zip(made) {
-            self.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, statement?);
+            lock(&self.prepared).insert(sql, statement?);
         }
         Ok(())
     }
 
     /// Runs a statement.
     pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
-        let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
+        let known = lock(&self.prepared).get(sql).cloned();
         let Some(statement) = known else {
             // It is not prepared now: statements that are sent after it must not overtake it.
             let typed: Vec<_> =
@@ -226,6 +226,8 @@ impl Connection {
         let _turn = self.turn.lock().await;
         let mut sent: Vec<Sent<'_, Vec<Vec<Value>>>> =
             vec![Box::pin(async { self.begin(" READ WRITE").await.map(|()| Vec::new()) })];
+        // Before the transaction: a statement that is prepared first would be overtaken by those behind it.
+        self.prepare(statements.iter().filter(|sql| sql.is_kept).map(|sql| sql.text.as_str())).await?;
         for sql in statements {
             sent.push(Box::pin(self.run(sql, &[Type::Int])));
         }
@@ -236,11 +238,26 @@ impl Connection {
         Ok(answers.into_iter().skip(1).collect())
     }
 
-    /// Runs a statement that was built from conditions; it is not kept prepared.
+    /// Runs a statement that was built from conditions. It is kept prepared only if it says so.
     pub async fn run(&self, sql: &Sql, types: &[Type]) -> Result<Vec<Vec<Value>>, Error> {
+        if sql.is_kept {
+            self.prepare([sql.text.as_str()]).await?;
+        }
         let params: Vec<_> = sql.params.iter().map(scalar).collect();
-        let typed: Vec<_> = params.iter().map(|(value, ty)| (&**value as &(dyn ToSql + Sync), ty.clone())).collect();
-        let answers = self.client.query_typed_raw(&sql.text, typed).await?;
+        let kept = lock(&self.prepared).get(&sql.text).cloned();
+        let answers = match kept {
+            Some(statement) => {
+                let values: Vec<_> = params.iter().map(|(value, _)| &**value as &(dyn ToSql + Sync)).collect();
+                // The reason of an error may be that another release has migrated the database.
+                let forget = |_: &Error| drop(lock(&self.prepared).remove(&sql.text));
+                self.client.query_raw(&statement, values).await.inspect_err(forget)?
+            }
+            None => {
+                let typed: Vec<_> =
+                    params.iter().map(|(value, ty)| (&**value as &(dyn ToSql + Sync), ty.clone())).collect();
+                self.client.query_typed_raw(&sql.text, typed).await?
+            }
+        };
         let (mut answers, mut rows, mut bytes) = (std::pin::pin!(answers), Vec::new(), 0);
         // Further rows are dropped as they arrive.
         while bytes < sql.most_bytes
@@ -252,6 +269,10 @@ impl Connection {
         }
         Ok(rows)
     }
+}
+
+fn lock(prepared: &Mutex<HashMap<String, Statement>>) -> MutexGuard<'_, HashMap<String, Statement>> {
+    prepared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Carries messages until the connection ends.

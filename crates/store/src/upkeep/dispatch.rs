@@ -10,6 +10,7 @@ use crate::sql::Sql;
 use crate::tables::webhook_deliveries;
 use crate::topics::Topic;
 use serde_json::Value as Json;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use tenancy_core::delivery::Delivery;
 use tenancy_core::event::EventType;
@@ -103,7 +104,7 @@ pub enum Replay {
     Continue,
 }
 
-const HEAD: [Type; 7] = [Type::Int, Type::Text, Type::Text, Type::Text, Type::Bool, Type::Text, Type::Json];
+const HEAD: [Type; 5] = [Type::Int, Type::Text, Type::Text, Type::Text, Type::Json];
 
 impl Store {
     /// Takes or extends the lease of the dispatcher. `None` while another process has it.
@@ -157,7 +158,34 @@ impl Store {
         limit: usize,
     ) -> Result<EventHeads, Error> {
         let rows = self.rows(heads_sql(self.dialect(), after, to, tenant, limit), HEAD.to_vec()).await?;
-        read_heads(rows, after, to, limit).map_err(corrupt)
+        let (mut heads, has_owners) = read_heads(rows, after, to, limit).map_err(corrupt)?;
+        if has_owners {
+            self.find_owners(&mut heads.events).await?;
+        }
+        Ok(heads)
+    }
+
+    /// Finds out which tenants and organizations of events have webhooks.
+    async fn find_owners(&self, events: &mut [EventHead]) -> Result<(), Error> {
+        let tenants: BTreeSet<_> = events.iter().filter_map(|event| event.tenant_id.clone()).collect();
+        if tenants.is_empty() {
+            return Ok(());
+        }
+        let rows = self.rows(owners_sql(self.dialect(), &tenants), vec![Type::Text, Type::Text, Type::Bool]).await?;
+        let found = rows.into_iter().map(|row| {
+            let mut values = row.into_iter();
+            let values = &mut values;
+            let tenant: TenantId = take(values, "tenants", "tenant_id")?;
+            let organization: Option<OrganizationId> = take(values, "tenants", "organization_id")?;
+            Ok((tenant, (organization, take::<bool>(values, "tenant_webhooks", "tenant_id")?)))
+        });
+        let found: HashMap<_, _> = found.collect::<Result<_, _>>().map_err(corrupt)?;
+        for event in events {
+            if let Some((organization, own)) = event.tenant_id.as_ref().and_then(|id| found.get(id)) {
+                (event.organization_id, event.tenant_has_webhooks) = (organization.clone(), *own);
+            }
+        }
+        Ok(())
     }
 
     /// Writes what the events up to a position become, and the position, as a whole. Returns `false` if the lease is
@@ -191,12 +219,11 @@ impl Store {
     }
 }
 
-/// Reads both tables of the log, each up to the limit: an event is read once, however much of the log follows it. The
-/// newest position is one more row, without an event: it belongs to the same snapshot, so every event up to it is visible.
-/// The organization is looked up for each of these rows, since a join could be planned as a scan of all tenants; LIMIT keeps
-/// the database from reading all webhooks instead of looking one up.
+/// Reads both tables of the log, each up to the limit: an event is read once, however much of the log follows it. One more row,
+/// without an event, has the newest position, and words if any tenant or organization has webhooks at all. It belongs to the
+/// same snapshot, so every event up to the position is visible.
 fn heads_sql(dialect: Dialect, after: i64, to: Option<i64>, tenant: Option<&TenantId>, limit: usize) -> Sql {
-    let mut sql = Sql::new(dialect, "");
+    let mut sql = Sql::kept(dialect);
     let after = sql.bind(Type::Int, Value::Int(after));
     let limit = sql.bind(Type::Int, Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)));
     let mut range = format!("l.position > {after}");
@@ -206,32 +233,46 @@ fn heads_sql(dialect: Dialect, after: i64, to: Option<i64>, tenant: Option<&Tena
     let of_tenant = tenant.map(|id| format!(" AND l.tenant_id = {}", sql.bind(Type::Text, id.put())));
     let text = if dialect == Dialect::Sqlite { "" } else { "::text" };
     let about = format!("CASE WHEN l.event_type LIKE 'WEBHOOK%' THEN l.payload{text} END AS payload");
-    let part = |columns: &str, table: &str, more: &str| {
+    let part = |tenant: &str, table: &str, more: &str| {
         format!(
-            "SELECT * FROM (SELECT l.position, l.audit_id, {columns}, l.event_type, {about} FROM {table} l \
+            "SELECT * FROM (SELECT l.position, l.audit_id, {tenant}, l.event_type, {about} FROM {table} l \
              WHERE {range}{more} ORDER BY l.position LIMIT {limit}) AS {table}"
         )
     };
-    let organization = "(SELECT t.organization_id FROM tenants t WHERE t.tenant_id = l.tenant_id AND (SELECT true \
-                        FROM platform_webhooks w WHERE w.organization_id = t.organization_id LIMIT 1)) AS organization_id";
-    let own = "coalesce((SELECT true FROM tenant_webhooks w WHERE w.tenant_id = l.tenant_id LIMIT 1), false) AS own";
-    let mut parts =
-        part(&format!("l.tenant_id, {organization}, {own}"), "tenant_audit", of_tenant.as_deref().unwrap_or(""));
+    let mut parts = part("l.tenant_id", "tenant_audit", of_tenant.as_deref().unwrap_or(""));
     if tenant.is_none() {
-        let of_platform = part("NULL AS tenant_id, NULL AS organization_id, false AS own", "platform_audit", "");
+        let of_platform = part("NULL AS tenant_id", "platform_audit", "");
         parts = format!("SELECT * FROM ({parts} UNION ALL {of_platform}) AS heads ORDER BY position LIMIT {limit}");
     }
+    let tenants = "(SELECT 'tenants' FROM tenant_webhooks LIMIT 1)";
+    let organizations = "(SELECT 'organizations' FROM platform_webhooks WHERE organization_id IS NOT NULL LIMIT 1)";
     sql.text = format!(
-        "SELECT * FROM ({parts}) AS found UNION ALL SELECT n.last_position, NULL, NULL, NULL, false, NULL, NULL FROM \
+        "SELECT * FROM ({parts}) AS found UNION ALL SELECT n.last_position, NULL, {tenants}, {organizations}, NULL FROM \
          (SELECT last_position FROM log_batches ORDER BY last_position DESC LIMIT 1) AS n"
     );
     sql
 }
 
-fn read_heads(rows: Vec<Vec<Value>>, after: i64, to: Option<i64>, limit: usize) -> Result<EventHeads, Corrupt> {
-    // The row without an event is the newest position.
-    let (mut rows, newest): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.get(1) != Some(&Value::Null));
-    let newest = newest.into_iter().flatten().next().map_or(Ok(0), i64::take)?;
+/// Looks tenants up one by one, since a join could be planned as a scan of all of them; LIMIT keeps the database from reading
+/// all webhooks instead of looking one up.
+fn owners_sql(dialect: Dialect, tenants: &BTreeSet<TenantId>) -> Sql {
+    let mut sql = Sql::kept(dialect);
+    let ids: Vec<_> = tenants.iter().map(|id| vec![id.put()]).collect();
+    let from = bind_rows(&mut sql, &[("id", Type::Text)], &ids);
+    let organization = "(SELECT t.organization_id FROM tenants t WHERE t.tenant_id = u.id AND (SELECT true FROM \
+                        platform_webhooks w WHERE w.organization_id = t.organization_id LIMIT 1))";
+    let own = "coalesce((SELECT true FROM tenant_webhooks w WHERE w.tenant_id = u.id LIMIT 1), false)";
+    sql.text = format!("SELECT u.id, {organization}, {own} FROM {from}");
+    sql
+}
+
+/// Returns the events, and whether any tenant or organization has webhooks.
+fn read_heads(rows: Vec<Vec<Value>>, after: i64, to: Option<i64>, limit: usize) -> Result<(EventHeads, bool), Corrupt> {
+    // The row without an event is the end of the log.
+    let (mut rows, mut end): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.get(1) != Some(&Value::Null));
+    let end = end.pop().unwrap_or_default();
+    let newest = end.first().cloned().map_or(Ok(0), i64::take)?;
+    let has_owners = end.iter().skip(2).any(|word| *word != Value::Null);
     rows.sort_by_key(|row| if let Some(Value::Int(position)) = row.first() { *position } else { 0 });
     let is_end = rows.len() < limit;
     let mut read = EventHeads { events: Vec::with_capacity(rows.len()), last: after, is_end, newest, unknown: None };
@@ -243,14 +284,14 @@ fn read_heads(rows: Vec<Vec<Value>>, after: i64, to: Option<i64>, limit: usize) 
             }
             Err((position, event_type)) => {
                 (read.last, read.is_end, read.unknown) = (position - 1, false, Some(event_type));
-                return Ok(read);
+                return Ok((read, has_owners));
             }
         }
     }
     if is_end {
         read.last = read.last.max(to.map_or(newest, |to| to.min(newest)));
     }
-    Ok(read)
+    Ok((read, has_owners))
 }
 
 /// Reads an event; if this release does not know its type, its position and type.
@@ -260,8 +301,6 @@ fn head(row: Vec<Value>) -> Result<Result<EventHead, (i64, String)>, Corrupt> {
     let position = take(values, "tenant_audit", "position")?;
     let audit_id = take(values, "tenant_audit", "audit_id")?;
     let tenant_id = take(values, "tenant_audit", "tenant_id")?;
-    let organization_id = take(values, "tenants", "organization_id")?;
-    let tenant_has_webhooks = take(values, "tenant_webhooks", "tenant_id")?;
     let event_type: String = take(values, "tenant_audit", "event_type")?;
     let Some(event_type) = EventType::parse(&event_type) else { return Ok(Err((position, event_type))) };
     // An event whose payload something else has broken asks for nothing; others are not kept back by it.
@@ -269,6 +308,7 @@ fn head(row: Vec<Value>) -> Result<Result<EventHead, (i64, String)>, Corrupt> {
         tracing::error!(position, %error, "the payload of an event cannot be read");
     });
     let payload = payload.unwrap_or_default();
+    let (organization_id, tenant_has_webhooks) = (None, false);
     Ok(Ok(EventHead { position, audit_id, tenant_id, organization_id, tenant_has_webhooks, event_type, payload }))
 }
 
@@ -286,7 +326,7 @@ impl EventHead {
 
 /// Moves the position, if the lease is held.
 fn moved(dialect: Dialect, epoch: i64, position: i64) -> Sql {
-    let mut sql = Sql::new(dialect, "");
+    let mut sql = Sql::kept(dialect);
     let [epoch, position] = [epoch, position].map(|number| sql.bind(Type::Int, Value::Int(number)));
     sql.text = format!("UPDATE webhook_dispatch SET position = {position} WHERE lease_epoch = {epoch} RETURNING 1");
     sql
@@ -324,7 +364,7 @@ pub(super) fn delivery_columns() -> Vec<Named> {
 }
 
 fn inserted(dialect: Dialect, epoch: i64, deliveries: &[Delivery]) -> Sql {
-    let mut sql = Sql::new(dialect, "");
+    let mut sql = Sql::kept(dialect);
     let rows: Vec<_> = deliveries.iter().map(Record::values).collect();
     let columns = delivery_columns();
     let from = bind_rows(&mut sql, &columns, &rows);
@@ -373,7 +413,7 @@ fn replayed(dialect: Dialect, epoch: i64, webhook: &WebhookId, replay: &Replay) 
 
 /// Makes lanes due, if no process has them; a process that has one is told by the count of wakes.
 fn woken(dialect: Dialect, epoch: i64, now: Timestamp, wakes: &[Wake]) -> Sql {
-    let mut sql = Sql::new(dialect, "");
+    let mut sql = Sql::kept(dialect);
     let mut rows: Vec<(&WebhookId, bool)> = wakes.iter().map(|wake| (&wake.webhook_id, wake.now)).collect();
     // Once each, and in the order in which all processes lock them.
     rows.sort_by_key(|(id, now)| (*id, !now));

@@ -114,7 +114,7 @@ fn once_each(outcomes: &[Outcome]) -> Vec<Vec<&Outcome>> {
 /// Locks lanes under their leases, in the order in which all processes lock lanes; the statements after it find them locked.
 /// An UPDATE of many rows locks them in any order, so that two of them could wait for each other.
 pub(super) fn lanes_locked(dialect: Dialect, leases: &[LaneLease]) -> Sql {
-    let mut sql = Sql::new(dialect, "");
+    let mut sql = Sql::kept(dialect);
     let rows: Vec<_> = leases.iter().map(|(id, epoch)| vec![id.put(), epoch.put()]).collect();
     let from = bind_rows(&mut sql, &LEASE, &rows);
     sql.text = format!(
@@ -131,7 +131,7 @@ fn data_keys_locked(dialect: Dialect, outcomes: &[Outcome]) -> Option<Sql> {
     if tenants.is_empty() {
         return None;
     }
-    let mut sql = Sql::new(dialect, "");
+    let mut sql = Sql::kept(dialect);
     let rows: Vec<_> = tenants.into_iter().map(|id| vec![id.put()]).collect();
     let from = bind_rows(&mut sql, &[("tenant_id", Type::Text)], &rows);
     sql.text = format!(
@@ -141,7 +141,7 @@ fn data_keys_locked(dialect: Dialect, outcomes: &[Outcome]) -> Option<Sql> {
 }
 
 fn lanes_counted(dialect: Dialect, lanes: &[Lane]) -> Sql {
-    let mut sql = Sql::new(dialect, "");
+    let mut sql = Sql::kept(dialect);
     let row = |lane: &Lane| {
         let mut row = vec![lane.webhook_id.put(), lane.lease_epoch.put(), lane.failures.put(), lane.open_until.put()];
         row.extend([lane.failing_since.put(), lane.warned.put(), lane.last_success_at.put()]);
@@ -158,7 +158,7 @@ fn lanes_counted(dialect: Dialect, lanes: &[Lane]) -> Sql {
 
 /// A delivery whose last attempt is this one has the result already: the answer to the commit was lost.
 fn deliveries_attempted(dialect: Dialect, outcomes: &[&Outcome]) -> Sql {
-    let mut sql = Sql::new(dialect, "");
+    let mut sql = Sql::kept(dialect);
     let row = |outcome: &&Outcome| {
         let delivery = &outcome.delivery;
         let mut row = vec![delivery.webhook_id.put(), outcome.lease_epoch.put(), delivery.delivery_id.put()];
@@ -188,7 +188,7 @@ fn deliveries_attempted(dialect: Dialect, outcomes: &[&Outcome]) -> Sql {
 /// Logs attempts, each with the number that its delivery has just got. Those of a delivery that was removed with its webhook
 /// are not kept, and those of a purged tenant keep nothing of the answer.
 fn attempts_inserted(dialect: Dialect, outcomes: &[&Outcome]) -> Sql {
-    let mut sql = Sql::new(dialect, "");
+    let mut sql = Sql::kept(dialect);
     let row = |outcome: &&Outcome| {
         let mut row = outcome.attempt.values();
         row.push(outcome.delivery.last_attempt_at.put());
