@@ -82,12 +82,20 @@ impl Store {
         Ok(found)
     }
 
-    /// Returns a webhook with its secrets, whoever owns it.
+    /// Returns a webhook with its secrets, whoever owns it. `None` only if it does not exist: its deliveries are then removed.
     ///
     /// # Errors
     /// Same as [`Store::tenants`]; [`Error::Unreadable`] if the key of the secrets was destroyed.
     pub async fn endpoint(&self, id: &WebhookId) -> Result<Option<Endpoint>, Error> {
-        let Some(webhook) = self.webhooks_by_ids(std::slice::from_ref(id)).await?.pop() else { return Ok(None) };
+        let mut sql = self.select::<Webhook>();
+        sql.and("webhook_id = {}", Some(id.clone()));
+        let mut found = self.one::<Webhook>(sql).await?;
+        if found.is_none() {
+            let mut sql = self.select::<PlatformWebhook>();
+            sql.and("webhook_id = {}", Some(id.clone()));
+            found = self.one::<PlatformWebhook>(sql).await?.map(|row| row.0);
+        }
+        let Some(webhook) = found else { return Ok(None) };
         let secrets = self.webhook_secrets(&webhook.owner, id).await?;
         Ok(Some(Endpoint { webhook, secrets }))
     }

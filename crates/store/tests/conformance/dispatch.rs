@@ -99,8 +99,8 @@ async fn must_find_the_owners_of_webhooks_and_pass_over_a_webhook_that_cannot_be
         bench.organization(organization, json!({})).await;
     }
     let mut document = small("t-1", "acme");
-    let webhook = |name: &str| json!({"name": name, "url": "https://x.example", "events": ["*"]});
-    document["webhooks"] = json!([webhook("good"), webhook("broken")]);
+    let declared = |name: &str| json!({"name": name, "url": "https://x.example", "events": ["*"]});
+    document["webhooks"] = json!([declared("good"), declared("broken")]);
     bench.register(&document).await.unwrap();
     bench.register(&small("t-2", "other")).await.unwrap();
     let insert = |id: &str, organization: &str, events: &str| {
@@ -131,6 +131,11 @@ async fn must_find_the_owners_of_webhooks_and_pass_over_a_webhook_that_cannot_be
         (read, found.unreadable.len(), found.unreadable.last().map(|one| one.id.clone()))
     };
     assert_eq!(ids(&found), (vec!["good".into(), "whk_o1".into()], 2, Some("whk_o2".into())));
+    // One that cannot be read is not one that is gone, whose deliveries are removed.
+    for unreadable in &found.unreadable {
+        assert!(store.endpoint(&webhook(&unreadable.id)).await.is_err());
+    }
+    assert!(store.endpoint(&webhook("whk_none")).await.unwrap().is_none());
     found = store.platform_subscribers().await.unwrap();
     assert_eq!(ids(&found), (vec!["whk_p1".into()], 1, Some("whk_p2".into())));
     assert_eq!(found.unreadable[0].place, "platform_webhooks.events");
