@@ -11,6 +11,8 @@ use tenancy_core::Error;
 use tenancy_core::ids::WebhookId;
 use tenancy_core::webhook::{Webhook, WebhookOwner};
 
+/// Maximum number of webhooks of one owner that are read. Owners may have fewer: this only bounds the read.
+const MAX_OF_OWNER: usize = 1024;
 /// Maximum number of ids in one statement. SQLite limits the number of parameters.
 const MAX_IDS: usize = 500;
 
@@ -50,7 +52,7 @@ impl Store {
     /// Same as [`Store::snapshot`].
     pub async fn all_webhooks(&self, owner: &WebhookOwner) -> Result<Vec<Webhook>, Error> {
         let mut sql = self.of_owner(owner);
-        sql.text.push_str(" ORDER BY name");
+        sql.order("name", MAX_OF_OWNER);
         self.webhooks_found(owner, sql).await
     }
 

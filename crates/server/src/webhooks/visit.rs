@@ -22,6 +22,8 @@ use tenancy_store::endpoints::Endpoint;
 use tenancy_store::upkeep::{LaneReturn, MAX_REMOVED};
 use tokio::sync::{oneshot, watch};
 
+/// Maximum number of deliveries whose results are not committed: no more are sent again after a crash.
+const MAX_IN_HAND: usize = 512;
 /// Number of deliveries that are read at a time.
 const READ_AHEAD: usize = 64;
 /// How long a webhook is kept without due deliveries: the next event then finds it at once.
@@ -178,7 +180,7 @@ impl Deliverer {
         }
         let is_loaded = !visit.is_stale && !is_past(visit.loaded_at, LOADED_FOR, now);
         let limit = visit.in_hand.len() + READ_AHEAD;
-        let reads_due = visit.may_have_more && visit.queue.len() < visit.limit;
+        let reads_due = visit.wants_more();
         let endpoint = async { if is_loaded { Ok(None) } else { store.endpoint(&id).await.map(Some) } };
         let due = async { if reads_due { store.due_deliveries(&id, limit).await } else { Ok(Vec::new()) } };
         let (endpoint, due) = try_join(endpoint, due).await?;
@@ -353,8 +355,11 @@ impl Visit {
     }
 
     fn wants_to_read(&self, now: Timestamp) -> bool {
-        let wants_more = self.may_have_more && self.queue.len() < self.limit;
-        wants_more || self.is_stale || is_past(self.read_at, FRESH, now)
+        self.wants_more() || self.is_stale || is_past(self.read_at, FRESH, now)
+    }
+
+    fn wants_more(&self) -> bool {
+        self.may_have_more && self.queue.len() < self.limit && self.in_hand.len() < MAX_IN_HAND
     }
 
     /// Forgets deliveries that were read and not sent. They are read again.

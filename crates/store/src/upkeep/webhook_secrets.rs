@@ -27,7 +27,8 @@ impl Store {
         let mut sql = Sql::new(self.dialect(), format!("SELECT secret FROM {}", table(owner).name));
         sql.and("webhook_id = {}", Some(id.clone()));
         sql.and("tenant_id = {}", owner.tenant_id().cloned());
-        let row = self.rows(sql, vec![Type::Text]).await?.into_iter().flatten().next().unwrap_or(Value::Null);
+        let row = self.rows(sql, vec![Type::Text]).await?.into_iter().flatten().next();
+        let Some(row) = row else { return Ok(Some(Secrets::default())) };
         let Some(sealed) = <Option<String> as Field>::take(row).map_err(corrupt)? else { return Ok(None) };
         let text = self.open_for(owner.key_owner(), &secret_row(id), &sealed).await?;
         let read = Secrets::parse(&text);

@@ -428,5 +428,5 @@ async fn must_leave_nothing_sealed_readable_in_a_backup_from_before_a_purge() {
         purge(&bench, id).await;
     }
     assert_eq!(bench.store.verify_log(None).await.unwrap().fault, None);
-    assert_eq!(log(&bench).await.len(), events.len() + 8);
+    assert_eq!(log(&bench).await.len(), events.len() + 10, "with the removal of a webhook each");
 }
