@@ -262,11 +262,14 @@ fn stale_sentence(detail: &str) -> Option<String> {
 
 /// Returns the names of the webhooks that a document added. The changes of a created document are not listed.
 fn new_webhooks(result: &AppliedDocument, document: Option<&Value>) -> Vec<String> {
+    // reason: the document is the user's file, and no answer of the server
     let names = |list: &Value| {
         let entries = list.as_array().into_iter().flatten();
+        // reason: as above
         entries.filter_map(|entry| Some(entry.get("name")?.as_str()?.to_owned())).collect::<Vec<_>>()
     };
     if result.result == Outcome::Created {
+        // reason: as above
         return document.and_then(|document| document.get("webhooks")).map(names).unwrap_or_default();
     }
     let added = result.changes.iter().filter(|change| change.from.is_null());

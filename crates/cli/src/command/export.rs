@@ -274,6 +274,7 @@ impl Writer {
 /// Returns the manifest of an organization.
 pub fn organization(organization: &Value) -> Value {
     let mut document = only(organization, ORGANIZATION);
+    // reason: the fields become a manifest, which has no type of api
     for webhook in document.get_mut("webhooks").and_then(Value::as_array_mut).into_iter().flatten() {
         *webhook = Value::Object(only(webhook, WEBHOOK));
     }

@@ -189,8 +189,11 @@ fn broken(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, what.to_owned())
 }
 
-/// Reads one request or response with a Content-Length: its first line, its headers, and its body.
-pub fn message(stream: &mut impl BufRead) -> io::Result<(String, Vec<(String, String)>, String)> {
+/// First line, headers and body of a request or a response.
+pub type Message = (String, Vec<(String, String)>, String);
+
+/// Reads one request or response with a Content-Length.
+pub fn message(stream: &mut impl BufRead) -> io::Result<Message> {
     let mut first = String::new();
     stream.read_line(&mut first)?;
     let mut headers = Vec::new();

@@ -2,12 +2,13 @@
 //! enough changes wait. `docs/commit-path.md` describes the whole path.
 
 use super::aside::{Aside, Blocked};
-use super::connection::{Connection, answered};
+use super::connection::Connection;
 use super::fault::{Failure, Fault};
 use super::flushes::Flushes;
 use super::held_rows::HeldRows;
 use super::in_flight::{FinishedBatch, InFlightBatch};
 use super::retry::{MAX_TIME_ALONE, RetryState, Step, refusal};
+use super::silence::answered;
 use super::target::Target;
 use crate::batch::{ReadSet, judged};
 use crate::queue::{self, Intake, Waiting};

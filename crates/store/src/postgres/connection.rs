@@ -1,7 +1,7 @@
 //! One connection: statements are prepared once (or unnamed, behind a pooler), and values are converted to PostgreSQL's types.
 
 use super::rows::row_types;
-use super::target::{CONNECT_TIMEOUT, LOCK_TIMEOUT_SECONDS, STATEMENT_TIMEOUT_SECONDS, Target};
+use super::target::{CONNECT_TIMEOUT, LOCK_TIMEOUT_SECONDS, Target};
 use crate::rows::{Type, Value, size};
 use crate::sql::Sql;
 use futures_util::TryStreamExt;
@@ -10,7 +10,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tenancy_core::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
@@ -291,40 +290,6 @@ where
     }
 }
 
-/// How long to wait for an answer: longer than the server lets a statement run. TCP notices a peer that is gone, but not one
-/// that accepts statements and never answers.
-pub const MAX_SILENCE: Duration = Duration::from_secs(STATEMENT_TIMEOUT_SECONDS + 5);
-
-/// The answer, or `None` after [`MAX_SILENCE`]; then the connection must not be used any more.
-pub async fn answered<T>(answer: impl Future<Output = T>) -> Option<T> {
-    #[cfg(feature = "model")]
-    let limit = shortened::max_silence();
-    #[cfg(not(feature = "model"))]
-    let limit = MAX_SILENCE;
-    tokio::time::timeout(limit, answer).await.ok()
-}
-
-/// Tests that wait for silence need not wait as long as a server does.
-#[cfg(feature = "model")]
-pub mod shortened {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::Duration;
-
-    static MILLIS: AtomicU64 = AtomicU64::new(0);
-
-    /// From now on this process waits only this long for an answer.
-    pub fn shorten_silence(to: Duration) {
-        MILLIS.store(u64::try_from(to.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    pub(super) fn max_silence() -> Duration {
-        match MILLIS.load(Ordering::Relaxed) {
-            0 => super::MAX_SILENCE,
-            millis => Duration::from_millis(millis),
-        }
-    }
-}
-
 /// A future whose statement is sent when it is first polled.
 pub type Sent<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
@@ -428,6 +393,7 @@ fn value(row: &Row, index: usize, ty: Type) -> Result<Value, Error> {
 mod tests {
     use super::*;
     use crate::postgres::fault::Fault;
+    use std::time::Duration;
 
     #[tokio::test]
     async fn must_send_nothing_behind_what_cannot_be_encoded() {

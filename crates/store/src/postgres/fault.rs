@@ -1,7 +1,7 @@
 //! Classifies errors of PostgreSQL. What is done about each class stands in `retry.rs`.
 
-use super::connection::answered;
 use super::reach::{places_and_reason, reason};
+use super::silence::answered;
 use super::target::Target;
 use std::error::Error as _;
 use std::future::Future;

@@ -1,8 +1,9 @@
 //! Reads by key. Waiting reads are fetched together, on one connection, in one statement.
 
-use super::connection::{Connection, Sent, answered, texts, together};
+use super::connection::{Connection, Sent, texts, together};
 use super::fault::{away, failed};
 use super::one_read::{OneRead, placed};
+use super::silence::answered;
 use super::target::Target;
 use crate::keyed::{KeyedRead, ROWS};
 use crate::list::corrupt;

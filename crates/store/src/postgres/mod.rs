@@ -25,18 +25,20 @@ mod retry;
 mod roles;
 mod rows;
 mod shared;
+mod silence;
 mod standby;
 mod target;
 mod triggers;
 
 #[cfg(feature = "model")]
-pub use connection::shortened::shorten_silence;
 pub use copy::CopyTarget;
 pub use migrate::{is_marked, migrate};
 #[cfg(test)]
 pub use plans::explained;
 pub use reach::reach;
 pub use roles::{grant, warnings};
+#[cfg(feature = "model")]
+pub use silence::shortened::shorten_silence;
 pub use target::Target;
 
 use crate::queue::{self, Queue};

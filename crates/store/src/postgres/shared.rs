@@ -1,8 +1,9 @@
 //! Connections that many callers share, with pipelined statements: single reads and upkeep; and connections for lists.
 //! They carry no session state.
 
-use super::connection::{Connection, answered};
+use super::connection::Connection;
 use super::fault::{away, failed};
+use super::silence::answered;
 use super::target::Target;
 use crate::MAX_LISTS_AT_ONCE;
 use crate::rows::{Type, Value};
