@@ -30,7 +30,6 @@ mod standby;
 mod target;
 mod triggers;
 
-#[cfg(feature = "model")]
 pub use copy::CopyTarget;
 pub use migrate::{is_marked, migrate};
 #[cfg(test)]
