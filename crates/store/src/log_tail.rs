@@ -102,7 +102,7 @@ impl Store {
             return Ok(LogTail::nothing(after, end));
         }
         let mut sql = log_sql(self.dialect(), &Scope::All, &AuditFilter::default(), Some(after), MAX_EVENTS);
-        sql.most_bytes = MAX_BYTES;
+        (sql.most_bytes, sql.is_kept) = (MAX_BYTES, true);
         let rows = self.rows(sql, types()).await?;
         LogTail::of(self, rows, after, MAX_EVENTS, end).await
     }
@@ -176,9 +176,11 @@ impl Store {
 
     /// Returns the position before which tenants' events may have expired; 0 if none has.
     pub(crate) async fn oldest_kept_position(&self, head: i64) -> Result<i64, Error> {
-        let sql = "SELECT CASE WHEN f.audit_id = '' THEN 0 ELSE (SELECT min(position) FROM tenant_audit \
-             WHERE audit_id >= f.audit_id) END FROM log_floor f";
-        let rows = self.rows(Sql::new(self.dialect(), sql), vec![Type::Int]).await?;
+        let mut sql = Sql::kept(self.dialect());
+        sql.text = "SELECT CASE WHEN f.audit_id = '' THEN 0 ELSE (SELECT min(position) FROM tenant_audit \
+             WHERE audit_id >= f.audit_id) END FROM log_floor f"
+            .to_owned();
+        let rows = self.rows(sql, vec![Type::Int]).await?;
         let found = take::<Option<i64>>(&mut rows.into_iter().flatten(), "tenant_audit", "position");
         Ok(found.map_err(corrupt)?.unwrap_or(head + 1))
     }
