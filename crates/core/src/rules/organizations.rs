@@ -201,8 +201,8 @@ pub fn immutable(before: &Organization, document: &Value) -> Option<Violation> {
     (said != before.organization_id.as_str()).then(|| Violation::at(&at, "immutable", message))
 }
 
-/// Changes an organization with these webhooks and this usage to `manifest`. A cap can be lower than the usage: then the usage can only
-/// decrease, and a warning names the cap.
+/// Changes an organization with these webhooks and this usage to `manifest`. A cap can be lower than the usage: then the
+/// usage can only decrease, and a warning names the cap.
 ///
 /// # Errors
 /// [`Error::Invalid`] for another id, [`Error::NotNow`] for new or changed webhooks of a closed organization,

@@ -1,6 +1,6 @@
 //! Organizations: read, create, change and close.
 
-use super::documents::desired::{How, complete_entries, drop_webhook_facts, has_webhook_facts, overlay, with};
+use super::documents::desired::{How, drop_webhook_facts, has_webhook_facts, permitted, whole, with};
 use super::documents::facts::{ORGANIZATION, take_kind, take_version};
 use super::tenants::other_id;
 use super::webhooks::urls;
@@ -16,7 +16,7 @@ use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
 use tenancy_core::hold::Hold;
 use tenancy_core::ids::OrganizationId;
-use tenancy_core::json::{Object, Pointer, differences, merge_patch};
+use tenancy_core::json::{Object, Pointer, differences};
 use tenancy_core::organization::{Organization, Usage};
 use tenancy_core::rules::fields;
 use tenancy_core::rules::organizations::{OrganizationManifest, change, close, create, immutable};
@@ -241,7 +241,7 @@ pub fn desired(
         if let Value::Object(object) = &mut document {
             violations.extend(take_version(object).err());
             violations.extend(drop_facts(viewpoint, known, object));
-            document = whole(before, std::mem::take(object), how);
+            document = whole(|| before.clone(), std::mem::take(object), how);
         }
         fields::keep_hidden(viewpoint.audience, before, &mut document);
         violations.extend(immutable(&known.organization, &document));
@@ -250,35 +250,12 @@ pub fn desired(
         Some(known) => OrganizationManifest::parse_change(declared, &document, &known.organization),
         None => OrganizationManifest::parse(declared, &document),
     };
-    match with(violations, read) {
-        Ok((manifest, warnings)) => {
-            if let Some(before) = &before {
-                let differences = differences(before, &manifest.document());
-                forbidden.extend(fields::changed_of_organization(viewpoint.audience, &differences));
-            }
-            fields::refuse(forbidden)?;
-            Ok(Desired { manifest, warnings })
-        }
-        Err(Error::Invalid(violations)) if !forbidden.is_empty() => {
-            forbidden.extend(violations);
-            Err(Error::FieldsForbidden(forbidden))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Combines what a document says with the current manifest.
-fn whole(before: &Value, mut said: Object, how: How) -> Value {
-    let mut whole = before.clone();
-    match how {
-        How::Apply => {
-            complete_entries(before, &mut said);
-            overlay(&mut whole, said);
-        }
-        How::Merge => merge_patch(&mut whole, &Value::Object(said)),
-        How::Replace => whole = Value::Object(said),
-    }
-    whole
+    let changed = |manifest: &OrganizationManifest| match &before {
+        Some(before) => fields::changed_of_organization(viewpoint.audience, &differences(before, &manifest.document())),
+        None => Vec::new(),
+    };
+    let (manifest, warnings) = permitted(with(violations, read), forbidden, |(manifest, _)| changed(manifest))?;
+    Ok(Desired { manifest, warnings })
 }
 
 /// Removes the facts from an organization's document and from the entries of its webhooks.

@@ -1,5 +1,5 @@
-//! Visits to webhooks: what one webhook or one owner may take of a process, and what a change of a webhook does to deliveries that
-//! wait.
+//! Visits to webhooks: what one webhook or one owner may take of a process, and what a change of a webhook does to
+//! deliveries that wait.
 
 use crate::house::{House, On, acme_eu, on_both};
 use futures_util::FutureExt;

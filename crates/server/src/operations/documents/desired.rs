@@ -71,41 +71,59 @@ pub fn of_known(
     let Value::Object(mut document) = document.clone() else {
         return Manifest::parse(declared, document).map(|(manifest, warnings)| Desired { manifest, warnings });
     };
-    let mut forbidden = fields::take_internal(audience, &mut document);
+    let forbidden = fields::take_internal(audience, &mut document);
     let mut violations = Vec::new();
     violations.extend(take_kind(&mut document, "Tenant").err());
     violations.extend(take_version(&mut document).err());
     violations.extend(drop_facts(declared, viewpoint, snapshot, &mut document));
-    let mut whole = match how {
-        How::Replace => {
-            let id = || Value::String(snapshot.tenant.tenant_id.to_string());
-            document.entry("tenant_id").or_insert_with(id);
-            Value::Object(document)
-        }
-        How::Merge => {
-            let mut whole = known.document();
-            merge_patch(&mut whole, &Value::Object(document));
-            whole
-        }
-        How::Apply => {
-            let mut whole = known.document();
-            complete_entries(&whole, &mut document);
-            overlay(&mut whole, document);
-            whole
-        }
-    };
+    if how == How::Replace {
+        let id = || Value::String(snapshot.tenant.tenant_id.to_string());
+        document.entry("tenant_id").or_insert_with(id);
+    }
+    let mut whole = whole(|| known.document(), document, how);
     // A document can also remove labels that its sender cannot see: `labels: null`.
     if audience == Audience::Customer {
         fields::keep_hidden(audience, &known.document(), &mut whole);
     }
     violations.extend(immutable(&known, &whole));
-    match with(violations, Manifest::parse_change(declared, &whole, &known)) {
-        Ok((manifest, warnings)) => {
-            if audience == Audience::Customer {
-                forbidden.extend(fields::changed(audience, &differences(&known.document(), &manifest.document())));
-            }
+    let read = with(violations, Manifest::parse_change(declared, &whole, &known));
+    let (manifest, warnings) = permitted(read, forbidden, |(manifest, _)| match audience {
+        Audience::Staff => Vec::new(),
+        Audience::Customer => fields::changed(audience, &differences(&known.document(), &manifest.document())),
+    })?;
+    Ok(Desired { manifest, warnings })
+}
+
+/// Combines what a document says with the current manifest.
+pub(crate) fn whole(known: impl FnOnce() -> Value, mut said: Object, how: How) -> Value {
+    match how {
+        How::Replace => Value::Object(said),
+        How::Merge => {
+            let mut whole = known();
+            merge_patch(&mut whole, &Value::Object(said));
+            whole
+        }
+        How::Apply => {
+            let mut whole = known();
+            complete_entries(&whole, &mut said);
+            overlay(&mut whole, said);
+            whole
+        }
+    }
+}
+
+/// Refuses fields that the caller may not write, together with whatever else is wrong: `forbidden`, and those that `changed`
+/// finds in what was read.
+pub(crate) fn permitted<T>(
+    read: Result<T, Error>,
+    mut forbidden: Vec<Violation>,
+    changed: impl FnOnce(&T) -> Vec<Violation>,
+) -> Result<T, Error> {
+    match read {
+        Ok(read) => {
+            forbidden.extend(changed(&read));
             fields::refuse(forbidden)?;
-            Ok(Desired { manifest, warnings })
+            Ok(read)
         }
         Err(Error::Invalid(violations)) if !forbidden.is_empty() => {
             forbidden.extend(violations);
@@ -188,7 +206,7 @@ pub(crate) fn drop_webhook_facts(
 }
 
 /// Replaces each field that the document has, as a whole; `null` removes the field.
-pub(crate) fn overlay(whole: &mut Value, document: Object) {
+fn overlay(whole: &mut Value, document: Object) {
     let Value::Object(whole) = whole else { return };
     for (name, value) in document {
         if value.is_null() {
@@ -201,7 +219,7 @@ pub(crate) fn overlay(whole: &mut Value, document: Object) {
 
 /// Completes each entry of `environments` and `webhooks`: omitted fields keep the value of the current entry with the
 /// same name, and present fields replace it as a whole.
-pub(crate) fn complete_entries(whole: &Value, document: &mut Object) {
+fn complete_entries(whole: &Value, document: &mut Object) {
     for list in ["environments", "webhooks"] {
         let Some(Value::Array(entries)) = document.get_mut(list) else { continue };
         for entry in entries {
