@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tenancy_core::{Error, Timestamp};
 use tenancy_store::Topic;
 use tokio_util::sync::CancellationToken;
@@ -18,9 +18,10 @@ use tokio_util::task::TaskTracker;
 /// Pause after a failed run, if the loop's period is longer.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// Minimum time between the end of a run and a run that a hint starts. Under load, one run then does the work of many hints,
-/// and does not compete with each change for the database.
-const HINT_PAUSE: Duration = Duration::from_millis(5);
+/// Minimum time between the end of a run and a run that a hint starts.
+const MIN_PAUSE: Duration = Duration::from_millis(2);
+/// Maximum of that time.
+const MAX_PAUSE: Duration = Duration::from_millis(25);
 
 /// One run of a loop. It may return early when the process stops.
 pub type Run = fn(Arc<Tenancy>, CancellationToken) -> BoxFuture<'static, Result<(), Error>>;
@@ -184,7 +185,7 @@ impl Background {
             // Starts listening before the run, so that a notification during the run is not missed.
             let woken = one.wake.up(&self.tenancy);
             tokio::pin!(woken);
-            let (mut is_woken, run) = (false, self.run_one(one, status));
+            let (mut is_woken, began, run) = (false, Instant::now(), self.run_one(one, status));
             tokio::pin!(run);
             let is_good = loop {
                 tokio::select! {
@@ -194,7 +195,9 @@ impl Background {
                 }
             };
             let pause = if is_good { one.period } else { one.period.min(RETRY_AFTER) };
-            tokio::time::sleep(HINT_PAUSE).await;
+            // A run takes longer when the database is busy. The next one then does the work of more hints, and does not
+            // compete with each change for the database.
+            tokio::time::sleep((2 * began.elapsed()).clamp(MIN_PAUSE, MAX_PAUSE)).await;
             tokio::select! {
                 () = woken, if !is_woken => {}
                 () = tokio::time::sleep(if is_woken { Duration::ZERO } else { pause }) => {}

@@ -63,7 +63,7 @@ impl Store {
     ) -> Result<Subscribed, Error> {
         let among = |table: &Table, owner: &str, ids: Vec<Vec<Value>>| {
             let mut sql = Sql::new(self.dialect(), "");
-            let from = bind_rows(&mut sql, &[("id", Type::Text)], &ids);
+            let from = bind_rows(&mut sql, &[("id", Type::Text)], ids);
             let select = self.select_with(table, "from_position");
             sql.text = format!("{select} WHERE {owner} IN (SELECT u.id FROM {from})");
             sql

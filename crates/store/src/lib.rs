@@ -43,6 +43,7 @@ pub use clock_watch::ClockJump;
 pub use log_tail::{LogTail, Resumed, UnreadableEvent};
 pub use seals::{LogVerification, Sealed};
 pub use tables::log_epochs::LogEnd;
+pub use tables::webhook_deliveries::DuePlace;
 pub use topics::Topic;
 pub mod upkeep;
 mod webhooks;

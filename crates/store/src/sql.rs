@@ -5,6 +5,15 @@ use crate::rows::Type;
 use crate::rows::{Dialect, Value, parameter_type};
 use tenancy_core::scope::Scope;
 
+/// Parameter of a statement.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Bound {
+    /// One value.
+    One(Value),
+    /// The values of a column of many rows, as an array. Only PostgreSQL has arrays.
+    Column(Type, Vec<Value>),
+}
+
 /// Statement with its parameters.
 #[derive(Debug, Clone)]
 pub struct Sql {
@@ -12,7 +21,7 @@ pub struct Sql {
     /// Text of the statement.
     pub text: String,
     /// Parameters, in order of their numbers.
-    pub params: Vec<Value>,
+    pub params: Vec<Bound>,
     /// Maximum size of the rows to read, in bytes. Reading stops after the row that reaches it.
     pub most_bytes: usize,
     /// Whether PostgreSQL keeps the statement prepared, and its plan. For statements that run often and whose text has few
@@ -39,12 +48,18 @@ impl Sql {
 
     /// Adds a parameter and returns its placeholder.
     pub fn bind(&mut self, ty: Type, value: Value) -> String {
-        self.params.push(value);
+        self.params.push(Bound::One(value));
         let parameter = self.dialect.parameter(self.params.len());
         match self.dialect {
             Dialect::Sqlite => parameter,
             Dialect::Postgres => format!("{parameter}::{}", parameter_type(ty)),
         }
+    }
+
+    /// Adds a column of many rows as a parameter and returns its placeholder. Only for PostgreSQL.
+    pub fn bind_column(&mut self, ty: Type, values: Vec<Value>) -> String {
+        self.params.push(Bound::Column(ty, values));
+        format!("{}::{}[]", self.dialect.parameter(self.params.len()), parameter_type(ty))
     }
 
     /// Adds a condition whose `{}` is the value. Does nothing if the value is `None`.

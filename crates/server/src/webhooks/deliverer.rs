@@ -3,6 +3,7 @@
 
 use super::places::Places;
 use super::recorder::Recorder;
+use super::rendering::Renderer;
 use super::transport::Transport;
 use crate::background::LoopStatus;
 use crate::config::Webhooks;
@@ -27,6 +28,7 @@ pub struct Deliverer {
     pub(super) engine: Engine<WebhookId>,
     pub(super) transport: Arc<dyn Transport>,
     pub(super) settings: Webhooks,
+    pub(super) renderer: Renderer,
     pub(super) recorder: Recorder,
     /// Requests in progress to all webhooks.
     pub(crate) places: Arc<Places>,
@@ -56,9 +58,9 @@ impl Deliverer {
         let names = ("deliverer", "webhook-deliveries");
         let engine = Engine::new((tenancy, metrics), names, Topic::Deliveries, numbers, stop);
         let (places, wakes) = (Places::new(settings.max_requests), Mutex::default());
-        let (recorder, lingers) = (Recorder::default(), AtomicBool::new(false));
-        let buckets = Mutex::default();
-        Arc::new(Self { engine, transport, settings, recorder, places, lingers, wakes, buckets })
+        let (renderer, recorder) = (Renderer::default(), Recorder::default());
+        let (lingers, buckets) = (AtomicBool::new(false), Mutex::default());
+        Arc::new(Self { engine, transport, settings, renderer, recorder, places, lingers, wakes, buckets })
     }
 
     /// Returns the status of claiming.

@@ -1,57 +1,183 @@
 //! Renders the bodies of deliveries. No body is stored: it is rendered from the event for each attempt, as its owner reads it
-//! in the audit log. What a purge has erased is therefore in no later attempt.
+//! in the audit log. What a purge has erased is therefore in no later attempt, except for a moment: an event is read and
+//! rendered once for all webhooks that hear of it, and kept that long.
 
 use super::sending::Message;
 use crate::tenancy::Tenancy;
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tenancy_api::event::AuditEvent;
 use tenancy_api::viewpoint::Viewpoint;
-use tenancy_core::Error;
 use tenancy_core::delivery::Delivery;
-use tenancy_core::ids::DeliveryId;
+use tenancy_core::ids::{AuditId, DeliveryId};
 use tenancy_core::permission::Audience;
 use tenancy_core::webhook::WebhookOwner;
+use tenancy_core::{Error, Timestamp};
+use tokio::sync::Mutex as AsyncMutex;
 
-/// Returns the messages of deliveries. Deliveries of events that have expired are missing.
-///
-/// # Errors
-/// [`Error::Unavailable`].
-pub async fn messages(
-    tenancy: &Tenancy,
-    owner: &WebhookOwner,
-    deliveries: &[Delivery],
-) -> Result<HashMap<DeliveryId, Message>, Error> {
-    let ids: Vec<_> = deliveries.iter().map(|delivery| delivery.audit_id.clone()).collect();
-    let events = tenancy.store.logged_events(&ids).await?;
-    tenancy.load_key_names(events.iter().map(|logged| logged.event.actor.as_str())).await?;
-    let viewpoint = viewpoint(tenancy, owner);
-    let mut messages = HashMap::new();
-    for delivery in deliveries {
-        let Some(logged) = events.iter().find(|logged| logged.event.audit_id == delivery.audit_id) else { continue };
-        let shown = AuditEvent::of(viewpoint, logged.position, &logged.event, logged.tampered);
-        let data = serde_json::to_vec(&shown).map_err(|error| Error::Internal(error.to_string()))?;
-        let source = match &delivery.tenant_id {
-            Some(tenant) => format!("/v1/tenants/{tenant}"),
-            None => "/v1".to_owned(),
-        };
-        let message = Message {
-            id: delivery.delivery_id.to_string(),
-            event_type: delivery.event_type.as_str().to_owned(),
-            occurred_at: logged.event.occurred_at,
-            data: Bytes::from(data),
-            source,
-        };
-        messages.insert(delivery.delivery_id.clone(), message);
-    }
-    Ok(messages)
+/// Time for which an event that was rendered is kept for other webhooks.
+const KEPT_FOR: Duration = Duration::from_secs(1);
+/// Maximum size of all events that are kept, in bytes.
+const MAX_KEPT: usize = 16 * 1024 * 1024;
+/// Number of events that are read at a time.
+const MAX_READ: usize = 256;
+
+/// An event as an audience sees it.
+type Which = (Audience, AuditId);
+
+/// JSON of an event.
+#[derive(Debug, Clone)]
+struct Rendered {
+    data: Bytes,
+    occurred_at: Timestamp,
 }
 
-/// A webhook of the platform sees what an unscoped viewer sees, every other what a scoped key sees. Neither sees keys.
-fn viewpoint<'t>(tenancy: &'t Tenancy, owner: &WebhookOwner) -> Viewpoint<'t> {
-    let audience = match owner {
+/// Events that were rendered a moment ago.
+#[derive(Debug, Default)]
+struct Recent {
+    /// `None` for an event that is no longer in the log.
+    events: HashMap<Which, (Timestamp, Option<Rendered>)>,
+    bytes: usize,
+}
+
+/// Renders the events of deliveries, those of all webhooks together: while events are read, the next ones gather.
+#[derive(Debug, Default)]
+pub struct Renderer {
+    wanted: Mutex<HashSet<Which>>,
+    recent: Mutex<Recent>,
+    turn: AsyncMutex<()>,
+}
+
+impl Renderer {
+    /// Returns the messages of deliveries. Deliveries of events that have expired are missing.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn messages(
+        &self,
+        tenancy: &Tenancy,
+        owner: &WebhookOwner,
+        deliveries: &[Delivery],
+    ) -> Result<HashMap<DeliveryId, Message>, Error> {
+        let audience = audience(owner);
+        let wanted: Vec<Which> = deliveries.iter().map(|delivery| (audience, delivery.audit_id.clone())).collect();
+        let events = self.rendered(tenancy, &wanted).await?;
+        let messages = deliveries.iter().zip(events).filter_map(|(delivery, event)| {
+            let Rendered { data, occurred_at } = event?;
+            let source = match &delivery.tenant_id {
+                Some(tenant) => format!("/v1/tenants/{tenant}"),
+                None => "/v1".to_owned(),
+            };
+            let (id, event_type) = (delivery.delivery_id.to_string(), delivery.event_type.as_str().to_owned());
+            Some((delivery.delivery_id.clone(), Message { id, event_type, occurred_at, data, source }))
+        });
+        Ok(messages.collect())
+    }
+
+    /// Returns events in the order in which they are wanted; `None` for those that have expired.
+    async fn rendered(&self, tenancy: &Tenancy, wanted: &[Which]) -> Result<Vec<Option<Rendered>>, Error> {
+        if let Some(kept) = self.recent().all(wanted, tenancy.now()) {
+            return Ok(kept);
+        }
+        self.wanted().extend(wanted.iter().cloned());
+        // Whoever gets its turn reads for all that wait; the others find their events when theirs comes.
+        let _turn = self.turn.lock().await;
+        let now = tenancy.now();
+        if let Some(kept) = self.recent().all(wanted, now) {
+            return Ok(kept);
+        }
+        let mut batch = std::mem::take(&mut *self.wanted());
+        // If the read of another one failed, these are no longer among them.
+        batch.extend(wanted.iter().cloned());
+        let mut found: HashMap<Which, Option<Rendered>> = HashMap::with_capacity(batch.len());
+        {
+            let recent = self.recent();
+            batch.retain(|which| {
+                recent.get(which, now).map(|event| found.insert(which.clone(), event.clone())).is_none()
+            });
+        }
+        let batch: Vec<Which> = batch.into_iter().collect();
+        for part in batch.chunks(MAX_READ) {
+            let read = read(tenancy, part).await?;
+            self.recent().keep(&read, now);
+            found.extend(read);
+        }
+        Ok(wanted.iter().map(|which| found.get(which).cloned().flatten()).collect())
+    }
+
+    // After a panic the maps are still valid: each operation changes one entry as a whole.
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, HashSet<Which>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Recent {
+    fn get(&self, which: &Which, now: Timestamp) -> Option<&Option<Rendered>> {
+        let (at, event) = self.events.get(which)?;
+        is_recent(*at, now).then_some(event)
+    }
+
+    /// Returns these events, if all of them are kept.
+    fn all(&self, wanted: &[Which], now: Timestamp) -> Option<Vec<Option<Rendered>>> {
+        wanted.iter().map(|which| self.get(which, now).cloned()).collect()
+    }
+
+    /// Keeps events, and drops those that are old; all of them if they are too large together.
+    fn keep(&mut self, read: &[(Which, Option<Rendered>)], now: Timestamp) {
+        self.events.retain(|_, (at, _)| is_recent(*at, now));
+        self.bytes = self.events.values().map(|(_, event)| size(event.as_ref())).sum();
+        for (which, event) in read {
+            self.bytes += size(event.as_ref());
+            if self.bytes > MAX_KEPT {
+                (self.bytes, self.events) = (size(event.as_ref()), HashMap::new());
+            }
+            self.events.insert(which.clone(), (now, event.clone()));
+        }
+    }
+}
+
+/// Whether an event that was read at a time is kept. The clock of a computer may be set back.
+fn is_recent(at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(at).unsigned_abs() < KEPT_FOR
+}
+
+/// Estimated size of an event that is kept.
+fn size(event: Option<&Rendered>) -> usize {
+    event.map_or(0, |event| event.data.len()) + 256
+}
+
+/// Reads and renders events.
+async fn read(tenancy: &Tenancy, wanted: &[Which]) -> Result<Vec<(Which, Option<Rendered>)>, Error> {
+    let ids: HashSet<_> = wanted.iter().map(|(_, id)| id).collect();
+    let ids: Vec<_> = ids.into_iter().cloned().collect();
+    let events = tenancy.store.logged_events(&ids).await?;
+    tenancy.load_key_names(events.iter().map(|logged| logged.event.actor.as_str())).await?;
+    let events: HashMap<_, _> = events.iter().map(|logged| (&logged.event.audit_id, logged)).collect();
+    let render = |which: &Which| {
+        let Some(logged) = events.get(&which.1) else { return Ok((which.clone(), None)) };
+        let shown = AuditEvent::of(viewpoint(tenancy, which.0), logged.position, &logged.event, logged.tampered);
+        let data = serde_json::to_vec(&shown).map_err(|error| Error::Internal(error.to_string()))?;
+        let occurred_at = logged.event.occurred_at;
+        Ok((which.clone(), Some(Rendered { data: Bytes::from(data), occurred_at })))
+    };
+    wanted.iter().map(render).collect()
+}
+
+/// A webhook of the platform sees what an unscoped viewer sees, every other what a scoped key sees.
+fn audience(owner: &WebhookOwner) -> Audience {
+    match owner {
         WebhookOwner::Platform => Audience::Staff,
         WebhookOwner::Organization(_) | WebhookOwner::Tenant(_) => Audience::Customer,
-    };
+    }
+}
+
+/// Neither audience of webhooks sees keys.
+fn viewpoint(tenancy: &Tenancy, audience: Audience) -> Viewpoint<'_> {
     Viewpoint { audience, reads_keys: false, sees_urls: false, names: &tenancy.key_names }
 }

@@ -4,7 +4,6 @@ use super::attempts::{exchange, expired, judge};
 use super::consequences::{self, Measure};
 use super::deliverer::Deliverer;
 use super::places::{Party, Place};
-use super::rendering::messages;
 use super::sending::{Attempt, Message};
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, try_join};
@@ -18,6 +17,7 @@ use tenancy_core::ids::DeliveryId;
 use tenancy_core::lane::{Bucket, CHANGE, Gate, Lane};
 use tenancy_core::webhook::RetryPolicy;
 use tenancy_core::{Error, Timestamp};
+use tenancy_store::DuePlace;
 use tenancy_store::endpoints::Endpoint;
 use tenancy_store::upkeep::{LaneReturn, MAX_REMOVED};
 use tokio::sync::{oneshot, watch};
@@ -73,6 +73,9 @@ struct Visit {
     granted: Option<Place>,
     /// Whether more deliveries may be due than were read.
     may_have_more: bool,
+    /// Place after which deliveries are read next; `None` to read from the first one that is due. Those in hand are then
+    /// read again.
+    place: Option<DuePlace>,
     wakes: i64,
     began_at: Timestamp,
     /// Until when nothing more is sent, because the webhook could not be disabled.
@@ -179,10 +182,11 @@ impl Deliverer {
             visit.put_back();
         }
         let is_loaded = !visit.is_stale && !is_past(visit.loaded_at, LOADED_FOR, now);
-        let limit = visit.in_hand.len() + READ_AHEAD;
         let reads_due = visit.wants_more();
+        let after = visit.place;
+        let limit = if after.is_some() { READ_AHEAD } else { visit.in_hand.len() + READ_AHEAD };
         let endpoint = async { if is_loaded { Ok(None) } else { store.endpoint(&id).await.map(Some) } };
-        let due = async { if reads_due { store.due_deliveries(&id, limit).await } else { Ok(Vec::new()) } };
+        let due = async { if reads_due { store.due_deliveries(&id, after, limit).await } else { Ok(Vec::new()) } };
         let (endpoint, due) = try_join(endpoint, due).await?;
         match endpoint {
             Some(Some(endpoint)) => visit.changed(endpoint, now, self),
@@ -192,9 +196,12 @@ impl Deliverer {
         if !reads_due || !visit.endpoint.webhook.is_on() {
             return Ok(true);
         }
-        visit.may_have_more = due.len() == limit;
+        // What became due before the place is found when the rest is read, from the first one on.
+        visit.may_have_more = due.len() == limit || after.is_some();
+        visit.place = due.last().filter(|_| due.len() == limit).map(|last| (last.due_at, last.position));
         let new: Vec<_> = due.into_iter().filter(|one| !visit.in_hand.contains(&one.delivery_id)).collect();
-        let mut messages = messages(&self.engine.tenancy, &visit.endpoint.webhook.owner, &new).await?;
+        let owner = &visit.endpoint.webhook.owner;
+        let mut messages = self.renderer.messages(&self.engine.tenancy, owner, &new).await?;
         for delivery in new {
             let message = messages.remove(&delivery.delivery_id);
             visit.in_hand.insert(delivery.delivery_id.clone());
@@ -349,6 +356,7 @@ impl Visit {
             asked: None,
             granted: None,
             may_have_more: true,
+            place: None,
             began_at: now,
             stopped_until: None,
         }
@@ -367,7 +375,7 @@ impl Visit {
         for (delivery, _) in self.queue.drain(..) {
             self.in_hand.remove(&delivery.delivery_id);
         }
-        self.may_have_more = true;
+        (self.may_have_more, self.place) = (true, None);
     }
 
     /// Takes the webhook as it is now. What is in the queue is sent to it.

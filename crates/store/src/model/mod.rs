@@ -10,7 +10,7 @@ use crate::batch::{Flush, MAX_MEMBERS, ReadSet, committed_at, judged, numbered, 
 use crate::current_rows::READS;
 use crate::queue::{self, Intake, Queue, Waiting};
 use crate::rows::{Value, WriteShape};
-use crate::sql::Sql;
+use crate::sql::{Bound, Sql};
 use crate::tables::audit::{PLATFORM_AUDIT, TENANT_AUDIT};
 use crate::tables::log_batches;
 use crate::write_kind::WRITES;
@@ -45,7 +45,11 @@ impl Store {
 impl Model {
     /// Runs a query of a simple form.
     pub fn rows(&self, sql: &Sql) -> Result<Vec<Vec<Value>>, Error> {
-        self.query(&sql.text, &sql.params)
+        let value = |bound: &Bound| match bound {
+            Bound::One(value) => Ok(value.clone()),
+            Bound::Column(..) => Err(Error::Internal("a query of a simple form has no arrays".to_owned())),
+        };
+        self.query(&sql.text, &sql.params.iter().map(value).collect::<Result<Vec<_>, _>>()?)
     }
 
     /// Inserts a row, unless there is one with its key.

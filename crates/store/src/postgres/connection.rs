@@ -3,7 +3,7 @@
 use super::rows::row_types;
 use super::target::{CONNECT_TIMEOUT, LOCK_TIMEOUT_SECONDS, Target};
 use crate::rows::{Type, Value, size};
-use crate::sql::Sql;
+use crate::sql::{Bound, Sql};
 use futures_util::TryStreamExt;
 use std::collections::HashMap;
 use std::future::Future;
@@ -242,7 +242,7 @@ impl Connection {
         if sql.is_kept {
             self.prepare([sql.text.as_str()]).await?;
         }
-        let params: Vec<_> = sql.params.iter().map(scalar).collect();
+        let params: Vec<_> = sql.params.iter().map(bound).collect();
         let kept = lock(&self.prepared).get(&sql.text).cloned();
         let answers = match kept {
             Some(statement) => {
@@ -351,6 +351,33 @@ pub fn numbers(numbers: Vec<i64>) -> Param<'static> {
 /// One time.
 pub fn time(time: Timestamp) -> Param<'static> {
     (Box::new(time), PgType::TIMESTAMPTZ)
+}
+
+fn bound(param: &Bound) -> Param<'_> {
+    match param {
+        Bound::One(value) => scalar(value),
+        Bound::Column(ty, values) => column(*ty, values),
+    }
+}
+
+/// The values of one type as an array.
+fn column(ty: Type, values: &[Value]) -> Param<'_> {
+    macro_rules! array {
+        ($variant:ident, $type:expr) => {{
+            let one = |value| match value {
+                &Value::$variant(ref value) => Some(value),
+                _ => None,
+            };
+            (Box::new(values.iter().map(one).collect::<Vec<_>>()), $type)
+        }};
+    }
+    match ty {
+        Type::Text | Type::Json => array!(Text, PgType::TEXT_ARRAY),
+        Type::Int => array!(Int, PgType::INT8_ARRAY),
+        Type::Float => array!(Float, PgType::FLOAT8_ARRAY),
+        Type::Bool => array!(Bool, PgType::BOOL_ARRAY),
+        Type::Time => array!(Time, PgType::TIMESTAMPTZ_ARRAY),
+    }
 }
 
 fn scalar(value: &Value) -> Param<'_> {

@@ -1,7 +1,7 @@
 //! Connections to the SQLite file, the lock on the file, and conversion of values.
 
 use crate::rows::{Type, Value, size};
-use crate::sql::Sql;
+use crate::sql::{Bound, Sql};
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, Statement, ToSql};
@@ -172,6 +172,15 @@ impl ToSql for Value {
     }
 }
 
+impl ToSql for Bound {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::One(value) => value.to_sql(),
+            Self::Column(..) => Err(rusqlite::Error::ToSqlConversionFailure("SQLite has no arrays".into())),
+        }
+    }
+}
+
 /// Converts a value of a column of this type.
 fn value(raw: ValueRef<'_>, ty: Type) -> rusqlite::Result<Value> {
     Ok(match (raw, ty) {
@@ -186,7 +195,12 @@ fn value(raw: ValueRef<'_>, ty: Type) -> rusqlite::Result<Value> {
 }
 
 /// Runs a query whose columns have these types.
-pub fn rows(connection: &Connection, sql: &str, params: &[Value], types: &[Type]) -> rusqlite::Result<Vec<Vec<Value>>> {
+pub fn rows(
+    connection: &Connection,
+    sql: &str,
+    params: &[impl ToSql],
+    types: &[Type],
+) -> rusqlite::Result<Vec<Vec<Value>>> {
     rows_of(&mut *connection.prepare_cached(sql)?, params, types)
 }
 
@@ -196,13 +210,17 @@ pub fn rows_within(connection: &Connection, sql: &Sql, types: &[Type]) -> rusqli
 }
 
 /// Runs a prepared query.
-pub fn rows_of(statement: &mut Statement<'_>, params: &[Value], types: &[Type]) -> rusqlite::Result<Vec<Vec<Value>>> {
+pub fn rows_of(
+    statement: &mut Statement<'_>,
+    params: &[impl ToSql],
+    types: &[Type],
+) -> rusqlite::Result<Vec<Vec<Value>>> {
     taken(statement, params, types, usize::MAX)
 }
 
 fn taken(
     statement: &mut Statement<'_>,
-    params: &[Value],
+    params: &[impl ToSql],
     types: &[Type],
     most_bytes: usize,
 ) -> rusqlite::Result<Vec<Vec<Value>>> {

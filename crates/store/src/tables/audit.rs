@@ -4,6 +4,7 @@ use crate::Store;
 use crate::current_rows::{Read, columns};
 use crate::list::{converted, cursor, limit, place, text_of, unread};
 use crate::log_tail::{END, UnreadableEvent};
+use crate::many_rows::bind_rows;
 use crate::page::{Listed, Page, Unreadable};
 use crate::rows::{Column, Corrupt, Dialect, Field, Record, Table, Type, Value, described};
 use crate::sealing::{Keys, Opened, is_sealed_json};
@@ -215,11 +216,12 @@ impl Store {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let mut sql = Sql::new(self.dialect(), "");
-        let bound: Vec<_> = ids.iter().map(|id| sql.bind(Type::Text, id.put())).collect();
-        let which = format!("WHERE l.audit_id IN ({})", bound.join(", "));
-        let [tenants, platform] = [false, true].map(|platform| log_select(self.dialect(), platform));
-        sql.text = format!("{tenants} {which} UNION ALL {platform} {which}");
+        let mut sql = Sql::kept(self.dialect());
+        let rows = ids.iter().map(|id| vec![id.put()]).collect();
+        // The ids come first: each is looked up in the one month that it is in.
+        let first = format!("{} CROSS JOIN ", bind_rows(&mut sql, &[("id", Type::Text)], rows));
+        let [tenants, platform] = [false, true].map(|platform| log_select_from(self.dialect(), platform, &first));
+        sql.text = format!("{tenants} WHERE l.audit_id = u.id UNION ALL {platform} WHERE l.audit_id = u.id");
         let mut types: Vec<_> = TENANT_AUDIT.columns.iter().map(|column| column.ty).collect();
         types.extend([Type::Text, Type::Json]);
         let rows = self.rows(sql, types).await?;
@@ -282,11 +284,16 @@ pub(crate) fn log_sql(dialect: Dialect, scope: &Scope, filter: &AuditFilter, aft
 
 /// Columns of the log, the same for both tables, with the private data of each row.
 fn log_select(dialect: Dialect, platform: bool) -> String {
+    log_select_from(dialect, platform, "")
+}
+
+/// As [`log_select`], with what stands in the FROM clause before the log.
+fn log_select_from(dialect: Dialect, platform: bool, first: &str) -> String {
     let table = if platform { PLATFORM_AUDIT } else { TENANT_AUDIT };
     let columns = event_columns(dialect, platform);
     let tenant = if platform { "''" } else { "l.tenant_id" };
     format!(
-        "SELECT {columns}, p.salt AS salt, p.content AS content FROM {} l LEFT JOIN audit_private p \
+        "SELECT {columns}, p.salt AS salt, p.content AS content FROM {first}{} l LEFT JOIN audit_private p \
          ON p.tenant_id = {tenant} AND p.audit_id = l.audit_id",
         table.name
     )

@@ -39,6 +39,9 @@ pub struct DeliveryFilter {
     pub states: Vec<DeliveryState>,
 }
 
+/// Place of a delivery in the order in which deliveries are due: when, and the position of its event.
+pub type DuePlace = (Timestamp, i64);
+
 impl Store {
     /// Lists the deliveries of a webhook, those of the newest events first.
     ///
@@ -82,16 +85,27 @@ impl Store {
         self.one(sql).await
     }
 
-    /// Returns up to `limit` deliveries of a webhook that are due now, in order.
+    /// Returns up to `limit` deliveries of a webhook that are due now, in order, from the first one or after a place.
     ///
     /// # Errors
     /// Same as [`Store::tenants`].
-    pub async fn due_deliveries(&self, webhook: &WebhookId, limit: usize) -> Result<Vec<Delivery>, Error> {
+    pub async fn due_deliveries(
+        &self,
+        webhook: &WebhookId,
+        after: Option<DuePlace>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Error> {
         let mut sql = self.select::<Delivery>();
+        sql.is_kept = true;
         sql.also("state = 'waiting'")
             .and("webhook_id = {}", Some(webhook.clone()))
-            .and("due_at <= {}", Some(self.now()))
-            .order("due_at, position", limit);
+            .and("due_at <= {}", Some(self.now()));
+        if let Some((due_at, position)) = after {
+            let due_at = sql.bind(Type::Time, Value::Time(due_at));
+            let position = sql.bind(Type::Int, Value::Int(position));
+            sql.also(&format!("(due_at, position) > ({due_at}, {position})"));
+        }
+        sql.order("due_at, position", limit);
         let types: Vec<Type> = TABLE.columns.iter().map(|column| column.ty).collect();
         let rows = self.rows(sql, types).await?;
         rows.into_iter().map(Delivery::from_values).collect::<Result<_, _>>().map_err(crate::list::corrupt)

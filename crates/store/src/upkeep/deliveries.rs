@@ -81,9 +81,9 @@ impl Store {
     pub async fn return_lane(&self, lane: &LaneReturn) -> Result<(), Error> {
         let mut sql = Sql::new(self.dialect(), "");
         let (id, epoch) = &lane.lease;
-        let rows = [vec![id.put(), epoch.put(), lane.wakes.put(), lane.not_before.put(), lane.is_idle.put()]];
+        let rows = vec![vec![id.put(), epoch.put(), lane.wakes.put(), lane.not_before.put(), lane.is_idle.put()]];
         let columns = [LEASE[0], LEASE[1], ("wakes", Type::Int), ("not_before", Type::Time), ("is_idle", Type::Bool)];
-        let from = bind_rows(&mut sql, &columns, &rows);
+        let from = bind_rows(&mut sql, &columns, rows);
         let now = sql.bind(Type::Time, Value::Time(self.now()));
         let greater = if self.dialect() == Dialect::Sqlite { "max" } else { "greatest" };
         sql.text = format!(

@@ -4,7 +4,7 @@
 use super::{MAX_CLOCK_OFFSET, after};
 use crate::Store;
 use crate::list::corrupt;
-use crate::many_rows::{Named, bind_rows};
+use crate::many_rows::{Named, bind_rows, parts};
 use crate::rows::{Corrupt, Dialect, Field, Record, Type, Value, take};
 use crate::sql::Sql;
 use crate::tables::webhook_deliveries;
@@ -204,9 +204,7 @@ impl Store {
         if !made.wakes.is_empty() {
             statements.push(woken(dialect, epoch, self.now(), &made.wakes));
         }
-        if !made.deliveries.is_empty() {
-            statements.push(inserted(dialect, epoch, &made.deliveries));
-        }
+        statements.extend(parts(dialect, &made.deliveries).map(|part| inserted(dialect, epoch, part)));
         if !made.resends.is_empty() {
             statements.push(resent(dialect, epoch, self.now(), &made.resends));
         }
@@ -258,7 +256,7 @@ fn heads_sql(dialect: Dialect, after: i64, to: Option<i64>, tenant: Option<&Tena
 fn owners_sql(dialect: Dialect, tenants: &BTreeSet<TenantId>) -> Sql {
     let mut sql = Sql::kept(dialect);
     let ids: Vec<_> = tenants.iter().map(|id| vec![id.put()]).collect();
-    let from = bind_rows(&mut sql, &[("id", Type::Text)], &ids);
+    let from = bind_rows(&mut sql, &[("id", Type::Text)], ids);
     let organization = "(SELECT t.organization_id FROM tenants t WHERE t.tenant_id = u.id AND (SELECT true FROM \
                         platform_webhooks w WHERE w.organization_id = t.organization_id LIMIT 1))";
     let own = "coalesce((SELECT true FROM tenant_webhooks w WHERE w.tenant_id = u.id LIMIT 1), false)";
@@ -349,7 +347,7 @@ pub(super) fn locked(dialect: Dialect, epoch: i64) -> Sql {
 fn begun(dialect: Dialect, epoch: i64, table: &str, webhooks: &[(WebhookId, i64)]) -> Sql {
     let mut sql = Sql::new(dialect, "");
     let rows: Vec<_> = webhooks.iter().map(|(id, position)| vec![id.put(), Value::Int(*position)]).collect();
-    let from = bind_rows(&mut sql, &[("webhook_id", Type::Text), ("position", Type::Int)], &rows);
+    let from = bind_rows(&mut sql, &[("webhook_id", Type::Text), ("position", Type::Int)], rows);
     let held = held(&mut sql, epoch);
     sql.text = format!(
         "UPDATE {table} AS w SET from_position = u.position FROM {from} \
@@ -367,7 +365,7 @@ fn inserted(dialect: Dialect, epoch: i64, deliveries: &[Delivery]) -> Sql {
     let mut sql = Sql::kept(dialect);
     let rows: Vec<_> = deliveries.iter().map(Record::values).collect();
     let columns = delivery_columns();
-    let from = bind_rows(&mut sql, &columns, &rows);
+    let from = bind_rows(&mut sql, &columns, rows);
     let held = held(&mut sql, epoch);
     let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
     sql.text = format!(
@@ -383,7 +381,7 @@ fn inserted(dialect: Dialect, epoch: i64, deliveries: &[Delivery]) -> Sql {
 fn resent(dialect: Dialect, epoch: i64, now: Timestamp, resends: &[(WebhookId, DeliveryId)]) -> Sql {
     let mut sql = Sql::new(dialect, "");
     let rows: Vec<_> = resends.iter().map(|(webhook, delivery)| vec![webhook.put(), delivery.put()]).collect();
-    let from = bind_rows(&mut sql, &[("webhook_id", Type::Text), ("delivery_id", Type::Text)], &rows);
+    let from = bind_rows(&mut sql, &[("webhook_id", Type::Text), ("delivery_id", Type::Text)], rows);
     let held = held(&mut sql, epoch);
     let now = sql.bind(Type::Time, Value::Time(now));
     sql.text = format!(
@@ -419,7 +417,7 @@ fn woken(dialect: Dialect, epoch: i64, now: Timestamp, wakes: &[Wake]) -> Sql {
     rows.sort_by_key(|(id, now)| (*id, !now));
     rows.dedup_by_key(|(id, _)| *id);
     let rows: Vec<_> = rows.into_iter().map(|(id, now)| vec![id.put(), Value::Bool(now)]).collect();
-    let from = bind_rows(&mut sql, &[("webhook_id", Type::Text), ("now", Type::Bool)], &rows);
+    let from = bind_rows(&mut sql, &[("webhook_id", Type::Text), ("now", Type::Bool)], rows);
     let held = held(&mut sql, epoch);
     let now = sql.bind(Type::Time, Value::Time(now));
     // A lane that fails is not due before its pause is over, unless it is due whatever failed. One that is due already keeps

@@ -1,9 +1,9 @@
-//! Upkeep of the results of attempts. They are written in batches: a few statements, however many results there are.
+//! Upkeep of the results of attempts. They are written in batches, those of all webhooks together.
 
 use super::deliveries::{LEASE, LaneLease};
 use crate::Store;
 use crate::many_rows::{Named, bind_rows};
-use crate::rows::{Dialect, Field, Record, Type};
+use crate::rows::{Dialect, Field, Record, Type, Value};
 use crate::sql::Sql;
 use crate::tables::webhook_attempts;
 use std::collections::{BTreeSet, HashMap};
@@ -82,9 +82,15 @@ impl Store {
         if !recorded.lanes.is_empty() {
             statements.push(lanes_counted(dialect, &recorded.lanes));
         }
-        for outcomes in once_each(&recorded.outcomes) {
-            statements.push(deliveries_attempted(dialect, &outcomes));
-            statements.push(attempts_inserted(dialect, &outcomes));
+        match dialect {
+            Dialect::Sqlite => {
+                statements
+                    .extend(recorded.outcomes.iter().flat_map(|one| [delivery_attempted(one), attempt_inserted(one)]));
+            }
+            Dialect::Postgres => {
+                let parts = once_each(&recorded.outcomes);
+                statements.extend(parts.iter().map(|part| deliveries_attempted_and_logged(part)));
+            }
         }
         let done = self.write_all(statements).await?;
         if recorded.lanes.is_empty() || done.get(counted).is_some_and(|held| held.len() == recorded.lanes.len()) {
@@ -116,7 +122,7 @@ fn once_each(outcomes: &[Outcome]) -> Vec<Vec<&Outcome>> {
 pub(super) fn lanes_locked(dialect: Dialect, leases: &[LaneLease]) -> Sql {
     let mut sql = Sql::kept(dialect);
     let rows: Vec<_> = leases.iter().map(|(id, epoch)| vec![id.put(), epoch.put()]).collect();
-    let from = bind_rows(&mut sql, &LEASE, &rows);
+    let from = bind_rows(&mut sql, &LEASE, rows);
     sql.text = format!(
         "SELECT 1 FROM webhook_lanes AS l JOIN {from} ON {UNDER_LEASE} ORDER BY l.webhook_id FOR NO KEY UPDATE OF l"
     );
@@ -133,7 +139,7 @@ fn data_keys_locked(dialect: Dialect, outcomes: &[Outcome]) -> Option<Sql> {
     }
     let mut sql = Sql::kept(dialect);
     let rows: Vec<_> = tenants.into_iter().map(|id| vec![id.put()]).collect();
-    let from = bind_rows(&mut sql, &[("tenant_id", Type::Text)], &rows);
+    let from = bind_rows(&mut sql, &[("tenant_id", Type::Text)], rows);
     sql.text = format!(
         "SELECT 1 FROM data_keys AS k JOIN {from} ON k.tenant_id = u.tenant_id ORDER BY k.tenant_id FOR SHARE OF k"
     );
@@ -150,25 +156,14 @@ fn lanes_counted(dialect: Dialect, lanes: &[Lane]) -> Sql {
     };
     let rows: Vec<_> = lanes.iter().map(row).collect();
     let columns: Vec<_> = LEASE.into_iter().chain(COUNTED).collect();
-    let from = bind_rows(&mut sql, &columns, &rows);
+    let from = bind_rows(&mut sql, &columns, rows);
     let set: Vec<_> = COUNTED.iter().map(|(name, _)| format!("{name} = u.{name}")).collect();
     sql.text = format!("UPDATE webhook_lanes AS l SET {} FROM {from} WHERE {UNDER_LEASE} RETURNING 1", set.join(", "));
     sql
 }
 
-/// A delivery whose last attempt is this one has the result already: the answer to the commit was lost.
-fn deliveries_attempted(dialect: Dialect, outcomes: &[&Outcome]) -> Sql {
-    let mut sql = Sql::kept(dialect);
-    let row = |outcome: &&Outcome| {
-        let delivery = &outcome.delivery;
-        let mut row = vec![delivery.webhook_id.put(), outcome.lease_epoch.put(), delivery.delivery_id.put()];
-        row.extend([outcome.was_due_at.put(), delivery.state.put(), delivery.tries.put(), delivery.due_at.put()]);
-        row.extend([delivery.last_status.put(), delivery.last_error.put(), delivery.last_attempt_at.put()]);
-        row
-    };
-    let rows: Vec<_> = outcomes.iter().map(row).collect();
-    let columns: Vec<_> = LEASE.into_iter().chain(ATTEMPTED).collect();
-    let from = bind_rows(&mut sql, &columns, &rows);
+/// Changes deliveries. A delivery whose last attempt is this one has the result already: the answer to the commit was lost.
+fn attempted(from: &str) -> String {
     let held = "l.webhook_id IS NOT NULL AND d.state = 'waiting'";
     let set = |column: &str| match column {
         "last_attempt_at" => "last_attempt_at = u.last_attempt_at".to_owned(),
@@ -176,45 +171,89 @@ fn deliveries_attempted(dialect: Dialect, outcomes: &[&Outcome]) -> Sql {
         _ => format!("{column} = CASE WHEN {held} AND d.due_at = u.was_due_at THEN u.{column} ELSE d.{column} END"),
     };
     let set: Vec<_> = ATTEMPTED.iter().skip(2).map(|(name, _)| set(name)).collect();
-    sql.text = format!(
+    format!(
         "UPDATE webhook_deliveries AS d SET attempts = d.attempts + 1, {} \
          FROM {from} LEFT JOIN webhook_lanes AS l ON {UNDER_LEASE} WHERE d.delivery_id = u.delivery_id \
-         AND (d.last_attempt_at IS NULL OR d.last_attempt_at <> u.last_attempt_at) RETURNING 1",
+         AND (d.last_attempt_at IS NULL OR d.last_attempt_at <> u.last_attempt_at)",
         set.join(", ")
+    )
+}
+
+fn attempted_row(outcome: &Outcome) -> Vec<Value> {
+    let delivery = &outcome.delivery;
+    let mut row = vec![delivery.webhook_id.put(), outcome.lease_epoch.put(), delivery.delivery_id.put()];
+    row.extend([outcome.was_due_at.put(), delivery.state.put(), delivery.tries.put(), delivery.due_at.put()]);
+    row.extend([delivery.last_status.put(), delivery.last_error.put(), delivery.last_attempt_at.put()]);
+    row
+}
+
+/// The names of the columns of attempts and their values. An attempt gets the number that its delivery, `d`, has just got;
+/// those of a purged tenant keep nothing of the answer.
+fn logged(d: &str, u: &str) -> (String, String) {
+    let purged =
+        format!("EXISTS (SELECT 1 FROM tenants t WHERE t.tenant_id = {u}.tenant_id AND t.purged_at IS NOT NULL)");
+    let value = |name: &str| match name {
+        "answer_start" => format!("CASE WHEN {u}.answer_start = '' OR {purged} THEN '' ELSE {u}.answer_start END"),
+        "detail" => format!("CASE WHEN {u}.detail IS NULL OR {purged} THEN NULL ELSE {u}.detail END"),
+        "attempt" => format!("{d}.attempts"),
+        "next_at" => format!("CASE WHEN {d}.state = 'waiting' THEN {d}.due_at END"),
+        name => format!("{u}.{name}"),
+    };
+    let names = || webhook_attempts::TABLE.columns.iter().map(|column| column.name);
+    (names().collect::<Vec<_>>().join(", "), names().map(value).collect::<Vec<_>>().join(", "))
+}
+
+fn delivery_attempted(outcome: &Outcome) -> Sql {
+    let mut sql = Sql::new(Dialect::Sqlite, "");
+    let columns: Vec<_> = LEASE.into_iter().chain(ATTEMPTED).collect();
+    let from = bind_rows(&mut sql, &columns, vec![attempted_row(outcome)]);
+    sql.text = format!("{} RETURNING 1", attempted(&from));
+    sql
+}
+
+/// Logs an attempt. That of a delivery that was removed with its webhook is not kept.
+fn attempt_inserted(outcome: &Outcome) -> Sql {
+    let mut sql = Sql::new(Dialect::Sqlite, "");
+    let mut row = outcome.attempt.values();
+    row.push(outcome.delivery.last_attempt_at.put());
+    let table = webhook_attempts::TABLE;
+    let mut columns: Vec<Named> = table.columns.iter().map(|column| (column.name, column.ty)).collect();
+    columns.push(("last_attempt_at", Type::Time));
+    let from = bind_rows(&mut sql, &columns, vec![row]);
+    let (names, values) = logged("d", "u");
+    sql.text = format!(
+        "INSERT INTO webhook_attempts ({names}) SELECT {values} FROM {from} JOIN webhook_deliveries AS d \
+         ON d.delivery_id = u.delivery_id WHERE d.last_attempt_at = u.last_attempt_at \
+         ON CONFLICT (slot, delivery_id, attempt) DO NOTHING RETURNING 1"
     );
     sql
 }
 
-/// Logs attempts, each with the number that its delivery has just got. Those of a delivery that was removed with its webhook
-/// are not kept, and those of a purged tenant keep nothing of the answer.
-fn attempts_inserted(dialect: Dialect, outcomes: &[&Outcome]) -> Sql {
-    let mut sql = Sql::kept(dialect);
+/// Both for many deliveries as one statement, which finds each delivery once. SQLite cannot insert the rows that an UPDATE
+/// returns.
+fn deliveries_attempted_and_logged(outcomes: &[&Outcome]) -> Sql {
+    let mut sql = Sql::kept(Dialect::Postgres);
+    let changed = LEASE.into_iter().chain(ATTEMPTED);
+    let is_new = |name: &str| changed.clone().all(|(other, _)| other != name);
+    let columns_of_attempt = webhook_attempts::TABLE.columns;
     let row = |outcome: &&Outcome| {
-        let mut row = outcome.attempt.values();
-        row.push(outcome.delivery.last_attempt_at.put());
-        row
+        let values = columns_of_attempt.iter().zip(outcome.attempt.values());
+        let logged = values.filter(|(column, _)| is_new(column.name)).map(|(_, value)| value);
+        attempted_row(outcome).into_iter().chain(logged).collect()
     };
-    let rows: Vec<_> = outcomes.iter().map(row).collect();
-    let table = webhook_attempts::TABLE;
-    let mut columns: Vec<Named> = table.columns.iter().map(|column| (column.name, column.ty)).collect();
-    let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
-    columns.push(("last_attempt_at", Type::Time));
-    let from = bind_rows(&mut sql, &columns, &rows);
-    let purged = "EXISTS (SELECT 1 FROM tenants t WHERE t.tenant_id = u.tenant_id AND t.purged_at IS NOT NULL)";
-    let value = |name: &&str| match *name {
-        "answer_start" => format!("CASE WHEN {purged} THEN '' ELSE u.answer_start END"),
-        "detail" => format!("CASE WHEN {purged} THEN NULL ELSE u.detail END"),
-        "attempt" => "d.attempts".to_owned(),
-        "next_at" => "CASE WHEN d.state = 'waiting' THEN d.due_at END".to_owned(),
-        name => format!("u.{name}"),
-    };
-    let values: Vec<_> = names.iter().map(value).collect();
+    let logged_columns = columns_of_attempt.iter().filter(|column| is_new(column.name));
+    let logged_columns: Vec<Named> = logged_columns.map(|column| (column.name, column.ty)).collect();
+    let columns: Vec<Named> = changed.clone().chain(logged_columns.iter().copied()).collect();
+    let from = bind_rows(&mut sql, &columns, outcomes.iter().map(row).collect());
+    // The attempt's own number and next time are not used: those of its delivery are.
+    let returned = logged_columns.iter().filter(|(name, _)| !matches!(*name, "attempt" | "next_at"));
+    let returned: Vec<_> = returned.map(|(name, _)| format!("u.{name}")).collect();
+    let (names, values) = logged("a", "a");
     sql.text = format!(
-        "INSERT INTO webhook_attempts ({}) SELECT {} FROM {from} JOIN webhook_deliveries AS d \
-         ON d.delivery_id = u.delivery_id WHERE d.last_attempt_at = u.last_attempt_at \
-         ON CONFLICT (slot, delivery_id, attempt) DO NOTHING RETURNING 1",
-        names.join(", "),
-        values.join(", ")
+        "WITH a AS ({} RETURNING d.delivery_id, d.webhook_id, d.attempts, d.state, d.due_at, {}) \
+         INSERT INTO webhook_attempts ({names}) SELECT {values} FROM a RETURNING 1",
+        attempted(&from),
+        returned.join(", ")
     );
     sql
 }

@@ -100,7 +100,7 @@ fn made_due(dialect: Dialect, epoch: i64, lane: &Lane, deliveries: &[Delivery]) 
     let mut sql = Sql::new(dialect, "");
     let rows: Vec<_> = deliveries.iter().map(Record::values).collect();
     let columns = delivery_columns();
-    let from = bind_rows(&mut sql, &columns, &rows);
+    let from = bind_rows(&mut sql, &columns, rows);
     let condition = is_there(&mut sql, epoch, lane);
     let only = sql.bind(Type::Bool, Value::Bool(lane.replay_undelivered));
     let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();

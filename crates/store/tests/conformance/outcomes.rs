@@ -17,6 +17,7 @@ on_both!(
     results_that_are_written_twice_must_be_counted_once,
     an_attempt_must_not_be_kept_when_its_webhook_is_removed_at_the_same_time,
     a_lane_that_is_due_must_keep_its_place_before_those_that_become_due_later,
+    due_deliveries_must_be_read_on_in_order_from_where_the_last_read_ended,
 );
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -60,7 +61,7 @@ async fn in_hand(bench: &Bench, webhook: &WebhookId, tenant: Option<&TenantId>) 
     let wakes = woken(std::slice::from_ref(webhook));
     dispatch(bench, &Dispatched { deliveries: vec![made], wakes, ..Dispatched::default() }).await;
     let lane = bench.store.claim_lanes("first", 1, LEASE).await.expect("claimed").pop().expect("due");
-    (bench.store.due_deliveries(webhook, 1).await.expect("read").pop().expect("due"), lane)
+    (bench.store.due_deliveries(webhook, None, 1).await.expect("read").pop().expect("due"), lane)
 }
 
 /// The result of an attempt that ended this many milliseconds later.
@@ -135,7 +136,7 @@ async fn a_delivery_that_is_asked_for_again_during_an_attempt_must_stay_due(benc
     let wakes = woken(&[webhook(1)]);
     dispatch(&bench, &Dispatched { resends, wakes, ..Dispatched::default() }).await;
     assert_eq!(record(&bench, vec![outcome(&before, &lane, (204, 1))], &lane).await, vec![]);
-    let again = bench.store.due_deliveries(&webhook(1), 1).await.expect("read").pop().expect("it is due again");
+    let again = bench.store.due_deliveries(&webhook(1), None, 1).await.expect("read").pop().expect("it is due again");
     assert_eq!((again.tries, again.attempts, again.last_status), (0, 1, Some(204)));
     record(&bench, vec![outcome(&again, &lane, (204, 2))], &lane).await;
     assert_eq!(stands(&bench, &before).await.state, DeliveryState::Delivered);
@@ -249,4 +250,21 @@ async fn what_a_receiver_said_must_not_outlive_a_purge_that_commits_at_the_same_
     let kept = bench.store.delivery_attempts(&before.delivery_id).await.expect("read");
     let said: Vec<_> = kept.iter().map(|attempt| attempt.answer_start.as_str()).collect();
     assert_eq!(said, [""], "the attempt is logged without what was said");
+}
+
+async fn due_deliveries_must_be_read_on_in_order_from_where_the_last_read_ended(bench: Bench) {
+    let lists = (1..=7).map(|position| Delivery { position, ..delivery(&bench, &webhook(1), None) });
+    // The clock stands still: those with the same time are in the order of their events.
+    let mut made: Vec<_> = lists.collect();
+    made[6].due_at = made[0].due_at.checked_sub(jiff::SignedDuration::from_secs(1)).expect("in range");
+    let wakes = woken(&[webhook(1)]);
+    dispatch(&bench, &Dispatched { deliveries: made, wakes, ..Dispatched::default() }).await;
+    let (mut after, mut read) = (None, Vec::new());
+    loop {
+        let part = bench.store.due_deliveries(&webhook(1), after, 3).await.expect("read");
+        let Some(last) = part.last() else { break };
+        after = Some((last.due_at, last.position));
+        read.extend(part.iter().map(|delivery| delivery.position));
+    }
+    assert_eq!(read, [7, 1, 2, 3, 4, 5, 6]);
 }
