@@ -37,10 +37,13 @@ pub fn of(key: &str) -> &'static str {
 /// Does the same for webhooks, the event feed and the answers for gateways. These are expectations; no profile was taken.
 fn of_events(key: &str) -> &'static str {
     match key {
-        "deliveries_pg_vs_bare" | "deliveries_pg_vs_sender" => {
+        "deliveries_pg_vs_loop" | "deliveries_pg_vs_bare" | "deliveries_pg_vs_sender" => {
             "CPU: rows of deliveries and attempts with their index entries, beside the requests"
         }
-        "deliveries_sqlite_vs_bare" | "deliveries_sqlite_vs_sender" | "deliveries_sqlite_vs_pg" => {
+        "deliveries_sqlite_vs_loop"
+        | "deliveries_sqlite_vs_bare"
+        | "deliveries_sqlite_vs_sender"
+        | "deliveries_sqlite_vs_pg" => {
             "the single writer thread: deliveries, attempts and lanes, and an fsync for each batch"
         }
         "delivery_lag_pg_p50" | "delivery_lag_pg_p95" => {

@@ -1,4 +1,4 @@
-//! The references: loops that only sign and POST, one for each endpoint, without a queue and without a record.
+//! The references: loops that only sign and POST, without a queue and without a record.
 
 use super::receiver::{Manner, Receivers};
 use aws_lc_rs::hmac;
@@ -45,6 +45,33 @@ pub async fn leanest(threads: &Handle, receivers: &Receivers, endpoints: u64, bo
         })
         .collect();
     rate(began, loops).await
+}
+
+/// Runs one loop that signs and POSTs to the endpoints in turn and waits for each answer: what one writes first. Returns the
+/// rate.
+pub async fn one_loop(threads: &Handle, receivers: &Receivers, endpoints: u64, body: &str, seconds: u64) -> f64 {
+    let mut receiving = Vec::new();
+    for _ in 0..endpoints {
+        receiving.push(receivers.start(Manner::Healthy).await);
+    }
+    let (began, body) = (Instant::now(), body.to_owned());
+    let until = began + Duration::from_secs(seconds);
+    let one = threads.spawn(async move {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &KEY);
+        let mut connections = Vec::new();
+        for to in receiving {
+            connections.push((to, connect(to).await));
+        }
+        let mut sent = 0_u32;
+        while Instant::now() < until {
+            for (to, connection) in &mut connections {
+                post(connection, *to, &key, &body, sent).await;
+                sent += 1;
+            }
+        }
+        sent
+    });
+    rate(began, vec![one]).await
 }
 
 /// Runs one loop for each endpoint on these threads: each sends with the product's own sender.

@@ -30,9 +30,10 @@ async fn one(keeper: &Keeper, settings: &Settings, report: &mut Report) -> f64 {
     create(&product, &receivers, Manner::Healthy, ENDPOINTS, REGISTERED).await;
     saturated(&product, &receivers, &kept, ENDPOINTS, 1).await;
     let body = receivers.body();
-    let (mut rates, mut leanest, mut ordinary) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rates, mut one_loop, mut leanest, mut ordinary) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..settings.rounds {
         rates.push(saturated(&product, &receivers, &kept, ENDPOINTS, settings.seconds).await);
+        one_loop.push(bare::one_loop(product.threads(), &others, ENDPOINTS, &body, settings.seconds).await);
         leanest.push(bare::leanest(product.threads(), &others, ENDPOINTS, &body, settings.seconds).await);
         ordinary.push(bare::ordinary(product.threads(), &others, ENDPOINTS, &body, settings.seconds).await);
     }
@@ -42,6 +43,7 @@ async fn one(keeper: &Keeper, settings: &Settings, report: &mut Report) -> f64 {
     receivers.stop();
     others.stop();
     let (kind, rate) = (keeper.kind(), median(rates));
+    report.beside(&format!("deliveries_{kind}_vs_loop"), rate, median(one_loop), "per second");
     report.ratio(&format!("deliveries_{kind}_vs_bare"), rate, median(leanest), 0.2, "per second");
     report.beside(&format!("deliveries_{kind}_vs_sender"), rate, median(ordinary), "per second");
     rate

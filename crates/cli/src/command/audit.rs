@@ -9,7 +9,7 @@ use crate::listing::List;
 use crate::naming;
 use crate::output::{Format, Output, Printer};
 use crate::stream::Stream;
-use crate::terminal::remark;
+use crate::terminal::{remark, write_data};
 use crate::time::ago;
 use crate::wire::{AuditEvent, Received};
 use clap::{Args, ValueEnum};
@@ -62,7 +62,7 @@ pub struct Audit {
     /// Maximum number of events; the newest are shown
     #[arg(long, value_name = "COUNT", default_value_t = EVENTS_SHOWN)]
     limit: usize,
-    /// Continue to show new events
+    /// Continue to show new events; with -o json, each event is one line
     #[arg(long)]
     follow: bool,
     #[command(flatten)]
@@ -119,7 +119,7 @@ pub async fn run(client: &Client, given: Audit) -> Result<Exit, Failure> {
     let more = newest.len() > limit;
     newest.truncate(limit);
     newest.reverse();
-    printer.page(&newest)?;
+    print(&mut printer, &given, &newest)?;
     if more && matches!(given.output.output, Format::Table | Format::Wide) {
         remark(&format!("only the newest {limit} events are shown; use --limit to show more"));
     }
@@ -133,9 +133,17 @@ pub async fn run(client: &Client, given: Audit) -> Result<Exit, Failure> {
     loop {
         let event = stream.next().await?;
         if event.value.position > shown {
-            printer.page(&[event])?;
+            print(&mut printer, &given, &[event])?;
         }
     }
+}
+
+/// Prints events. A list in JSON would have no end while it follows.
+fn print(printer: &mut Printer<'_, AuditEvent>, given: &Audit, events: &[Received<AuditEvent>]) -> Result<(), Failure> {
+    if !given.follow || given.output.output != Format::Json {
+        return printer.page(events);
+    }
+    events.iter().try_for_each(|event| write_data(&format!("{}\n", event.raw)))
 }
 
 /// Returns an actor as the log contains it. A key is named by its id or its name, with or without `user:`.

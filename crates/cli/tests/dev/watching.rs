@@ -13,6 +13,7 @@ fn must_watch_and_go_on_over_a_restart_of_the_server() {
     let table = shell.follow("watch --organization acme --since 1h");
     let followed = shell.follow("audit --follow --limit 1 --tenant acme-eu");
     let whole = shell.follow("audit --follow --limit 10000 --tenant acme-eu");
+    let json = shell.follow("audit --follow --limit 10000 --tenant acme-eu -o json");
     assert!(lines.line_with("TENANCY_REGISTERED").contains("acme-eu"), "what was before");
     // Each shows what was before when it already follows.
     table.line_with("TENANCY_REGISTERED");
@@ -40,6 +41,8 @@ fn must_watch_and_go_on_over_a_restart_of_the_server() {
         assert!(shown.insert(line["position"].as_i64()));
     }
     for expected in log {
+        let line: Value = serde_json::from_str(&json.line_with("{")).expect("one event in each line");
+        assert_eq!(&line, expected);
         let (line, event_type) = (whole.line_with("acme-eu"), expected["event_type"].as_str().expect("a type"));
         assert!(line.split_whitespace().any(|word| word == event_type), "{event_type} is not the next line: {line}");
     }

@@ -12,8 +12,35 @@ use tenancy_core::webhook::{RetryPolicy, Secret, WebhookOwner};
 use tenancy_store::endpoints::Endpoint;
 use tenancy_store::upkeep::Outcome;
 
-/// Code of an attempt that was not made because the event is no longer in the log.
-const EXPIRED: &str = "event_expired";
+/// Why an attempt is not made. It is not made later either, unless somebody asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoMessage {
+    /// The event is no longer in the log.
+    Expired,
+    /// The event cannot be read.
+    Unreadable,
+}
+
+impl NoMessage {
+    const ALL: [Self; 2] = [Self::Expired, Self::Unreadable];
+
+    /// Code of the attempt.
+    fn code(self) -> &'static str {
+        match self {
+            Self::Expired => "event_expired",
+            Self::Unreadable => "event_unreadable",
+        }
+    }
+
+    fn detail(self) -> &'static str {
+        match self {
+            Self::Expired => "the event has expired from the audit log, so that nothing was sent",
+            Self::Unreadable => {
+                "the event in the audit log cannot be read, so that nothing was sent; see GET /v1/audit"
+            }
+        }
+    }
+}
 
 /// Sends a message to a webhook once.
 pub(crate) async fn exchange(deliverer: &Deliverer, endpoint: &Endpoint, message: &Message, now: Timestamp) -> Attempt {
@@ -29,8 +56,8 @@ pub(crate) async fn exchange(deliverer: &Deliverer, endpoint: &Endpoint, message
     deliverer.transport.send(target, message, now).await
 }
 
-/// The result for an event that is no longer in the log.
-pub fn expired() -> Attempt {
+/// The result without a message.
+pub fn not_made(why: NoMessage) -> Attempt {
     Attempt {
         outcome: sending::Outcome::Failed,
         status: None,
@@ -38,8 +65,8 @@ pub fn expired() -> Attempt {
         total_ms: 0,
         answer_start: String::new(),
         retry_after: None,
-        error: Some(EXPIRED),
-        detail: Some("the event has expired from the audit log, so that nothing was sent".to_owned()),
+        error: Some(why.code()),
+        detail: Some(why.detail().to_owned()),
         request: Exchange::default(),
     }
 }
@@ -62,12 +89,12 @@ pub fn judge(
         error: attempt.error.map(str::to_owned),
         retry_after: attempt.retry_after,
     };
-    let is_expired = attempt.error == Some(EXPIRED);
-    let policy = if is_expired { RetryPolicy { max_retries: 0, ..policy.clone() } } else { policy.clone() };
+    let is_not_made = NoMessage::ALL.iter().any(|why| attempt.error == Some(why.code()));
+    let policy = if is_not_made { RetryPolicy { max_retries: 0, ..policy.clone() } } else { policy.clone() };
     let delivery = before.after(&answered, &policy, now, random());
     match outcome {
         AttemptOutcome::Delivered => lane.succeeded(now),
-        _ if is_expired => {}
+        _ if is_not_made => {}
         _ => {
             let status = attempt.status.map(|status| status.to_string());
             let what = status.or_else(|| answered.error.clone()).unwrap_or_default();

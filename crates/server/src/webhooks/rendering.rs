@@ -2,6 +2,7 @@
 //! in the audit log. What a purge has erased is therefore in no later attempt, except for a moment: an event is read and
 //! rendered once for all webhooks that hear of it, and kept that long.
 
+use super::attempts::NoMessage;
 use super::sending::Message;
 use crate::tenancy::Tenancy;
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use tenancy_api::event::AuditEvent;
 use tenancy_api::viewpoint::Viewpoint;
 use tenancy_core::delivery::Delivery;
-use tenancy_core::ids::{AuditId, DeliveryId};
+use tenancy_core::ids::AuditId;
 use tenancy_core::permission::Audience;
 use tenancy_core::webhook::WebhookOwner;
 use tenancy_core::{Error, Timestamp};
@@ -27,6 +28,9 @@ const MAX_READ: usize = 256;
 /// An event as an audience sees it.
 type Which = (Audience, AuditId);
 
+/// JSON of an event, or why there is none.
+type Event = Result<Rendered, NoMessage>;
+
 /// JSON of an event.
 #[derive(Debug, Clone)]
 struct Rendered {
@@ -37,8 +41,7 @@ struct Rendered {
 /// Events that were rendered a moment ago.
 #[derive(Debug, Default)]
 struct Recent {
-    /// `None` for an event that is no longer in the log.
-    events: HashMap<Which, (Timestamp, Option<Rendered>)>,
+    events: HashMap<Which, (Timestamp, Event)>,
     bytes: usize,
 }
 
@@ -51,7 +54,7 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// Returns the messages of deliveries. Deliveries of events that have expired are missing.
+    /// Returns the messages of deliveries, in their order.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -60,24 +63,24 @@ impl Renderer {
         tenancy: &Tenancy,
         owner: &WebhookOwner,
         deliveries: &[Delivery],
-    ) -> Result<HashMap<DeliveryId, Message>, Error> {
+    ) -> Result<Vec<Result<Message, NoMessage>>, Error> {
         let audience = audience(owner);
         let wanted: Vec<Which> = deliveries.iter().map(|delivery| (audience, delivery.audit_id.clone())).collect();
         let events = self.rendered(tenancy, &wanted).await?;
-        let messages = deliveries.iter().zip(events).filter_map(|(delivery, event)| {
+        let messages = deliveries.iter().zip(events).map(|(delivery, event)| {
             let Rendered { data, occurred_at } = event?;
             let source = match &delivery.tenant_id {
                 Some(tenant) => format!("/v1/tenants/{tenant}"),
                 None => "/v1".to_owned(),
             };
             let (id, event_type) = (delivery.delivery_id.to_string(), delivery.event_type.as_str().to_owned());
-            Some((delivery.delivery_id.clone(), Message { id, event_type, occurred_at, data, source }))
+            Ok(Message { id, event_type, occurred_at, data, source })
         });
         Ok(messages.collect())
     }
 
-    /// Returns events in the order in which they are wanted; `None` for those that have expired.
-    async fn rendered(&self, tenancy: &Tenancy, wanted: &[Which]) -> Result<Vec<Option<Rendered>>, Error> {
+    /// Returns events in the order in which they are wanted.
+    async fn rendered(&self, tenancy: &Tenancy, wanted: &[Which]) -> Result<Vec<Event>, Error> {
         if let Some(kept) = self.recent().all(wanted, tenancy.now()) {
             return Ok(kept);
         }
@@ -91,7 +94,7 @@ impl Renderer {
         let mut batch = std::mem::take(&mut *self.wanted());
         // If the read of another one failed, these are no longer among them.
         batch.extend(wanted.iter().cloned());
-        let mut found: HashMap<Which, Option<Rendered>> = HashMap::with_capacity(batch.len());
+        let mut found: HashMap<Which, Event> = HashMap::with_capacity(batch.len());
         {
             let recent = self.recent();
             batch.retain(|which| {
@@ -104,7 +107,7 @@ impl Renderer {
             self.recent().keep(&read, now);
             found.extend(read);
         }
-        Ok(wanted.iter().map(|which| found.get(which).cloned().flatten()).collect())
+        Ok(wanted.iter().map(|which| found.get(which).cloned().unwrap_or(Err(NoMessage::Expired))).collect())
     }
 
     // After a panic the maps are still valid: each operation changes one entry as a whole.
@@ -118,24 +121,24 @@ impl Renderer {
 }
 
 impl Recent {
-    fn get(&self, which: &Which, now: Timestamp) -> Option<&Option<Rendered>> {
+    fn get(&self, which: &Which, now: Timestamp) -> Option<&Event> {
         let (at, event) = self.events.get(which)?;
         is_recent(*at, now).then_some(event)
     }
 
     /// Returns these events, if all of them are kept.
-    fn all(&self, wanted: &[Which], now: Timestamp) -> Option<Vec<Option<Rendered>>> {
+    fn all(&self, wanted: &[Which], now: Timestamp) -> Option<Vec<Event>> {
         wanted.iter().map(|which| self.get(which, now).cloned()).collect()
     }
 
     /// Keeps events, and drops those that are old; all of them if they are too large together.
-    fn keep(&mut self, read: &[(Which, Option<Rendered>)], now: Timestamp) {
+    fn keep(&mut self, read: &[(Which, Event)], now: Timestamp) {
         self.events.retain(|_, (at, _)| is_recent(*at, now));
-        self.bytes = self.events.values().map(|(_, event)| size(event.as_ref())).sum();
+        self.bytes = self.events.values().map(|(_, event)| size(event)).sum();
         for (which, event) in read {
-            self.bytes += size(event.as_ref());
+            self.bytes += size(event);
             if self.bytes > MAX_KEPT {
-                (self.bytes, self.events) = (size(event.as_ref()), HashMap::new());
+                (self.bytes, self.events) = (size(event), HashMap::new());
             }
             self.events.insert(which.clone(), (now, event.clone()));
         }
@@ -148,23 +151,27 @@ fn is_recent(at: Timestamp, now: Timestamp) -> bool {
 }
 
 /// Estimated size of an event that is kept.
-fn size(event: Option<&Rendered>) -> usize {
-    event.map_or(0, |event| event.data.len()) + 256
+fn size(event: &Event) -> usize {
+    event.as_ref().map_or(0, |event| event.data.len()) + 256
 }
 
 /// Reads and renders events.
-async fn read(tenancy: &Tenancy, wanted: &[Which]) -> Result<Vec<(Which, Option<Rendered>)>, Error> {
+async fn read(tenancy: &Tenancy, wanted: &[Which]) -> Result<Vec<(Which, Event)>, Error> {
     let ids: HashSet<_> = wanted.iter().map(|(_, id)| id).collect();
     let ids: Vec<_> = ids.into_iter().cloned().collect();
-    let events = tenancy.store.logged_events(&ids).await?;
+    let (events, unreadable) = tenancy.store.logged_events(&ids).await?;
+    let unreadable: HashSet<_> = unreadable.iter().map(|event| event.row.id.as_str()).collect();
     tenancy.load_key_names(events.iter().map(|logged| logged.event.actor.as_str())).await?;
     let events: HashMap<_, _> = events.iter().map(|logged| (&logged.event.audit_id, logged)).collect();
     let render = |which: &Which| {
-        let Some(logged) = events.get(&which.1) else { return Ok((which.clone(), None)) };
+        let Some(logged) = events.get(&which.1) else {
+            let is_there = unreadable.contains(which.1.as_str());
+            return Ok((which.clone(), Err(if is_there { NoMessage::Unreadable } else { NoMessage::Expired })));
+        };
         let shown = AuditEvent::of(viewpoint(tenancy, which.0), logged.position, &logged.event, logged.tampered);
         let data = serde_json::to_vec(&shown).map_err(|error| Error::Internal(error.to_string()))?;
         let occurred_at = logged.event.occurred_at;
-        Ok((which.clone(), Some(Rendered { data: Bytes::from(data), occurred_at })))
+        Ok((which.clone(), Ok(Rendered { data: Bytes::from(data), occurred_at })))
     };
     wanted.iter().map(render).collect()
 }

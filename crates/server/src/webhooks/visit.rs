@@ -1,6 +1,6 @@
 //! One visit to a webhook, from the claim until it is returned: begins what is due in order, within the webhook's limits.
 
-use super::attempts::{exchange, expired, judge};
+use super::attempts::{NoMessage, exchange, judge, not_made};
 use super::consequences::{self, Measure};
 use super::deliverer::Deliverer;
 use super::places::{Party, Place};
@@ -60,7 +60,7 @@ struct Visit {
     policy: RetryPolicy,
     bucket: Option<Bucket>,
     /// Deliveries to send next.
-    queue: VecDeque<(Delivery, Option<Message>)>,
+    queue: VecDeque<(Delivery, Result<Message, NoMessage>)>,
     /// When deliveries were read.
     read_at: Timestamp,
     /// Deliveries that were read, until their results are committed.
@@ -201,9 +201,8 @@ impl Deliverer {
         visit.place = due.last().filter(|_| due.len() == limit).map(|last| (last.due_at, last.position));
         let new: Vec<_> = due.into_iter().filter(|one| !visit.in_hand.contains(&one.delivery_id)).collect();
         let owner = &visit.endpoint.webhook.owner;
-        let mut messages = self.renderer.messages(&self.engine.tenancy, owner, &new).await?;
-        for delivery in new {
-            let message = messages.remove(&delivery.delivery_id);
+        let messages = self.renderer.messages(&self.engine.tenancy, owner, &new).await?;
+        for (delivery, message) in new.into_iter().zip(messages) {
             visit.in_hand.insert(delivery.delivery_id.clone());
             visit.queue.push_back((delivery, message));
         }
@@ -240,8 +239,8 @@ impl Deliverer {
             let (deliverer, endpoint) = (Arc::clone(self), Arc::clone(&visit.endpoint));
             running.push(Box::pin(async move {
                 let attempt = match &message {
-                    Some(message) => exchange(&deliverer, &endpoint, message, now).await,
-                    None => expired(),
+                    Ok(message) => exchange(&deliverer, &endpoint, message, now).await,
+                    Err(why) => not_made(*why),
                 };
                 drop(place);
                 Ended::Sent(Box::new((delivery, now, attempt)))

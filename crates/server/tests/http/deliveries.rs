@@ -169,6 +169,11 @@ async fn a_receiver_that_is_gone_must_be_disabled_at_once_and_get_what_is_new_af
         assert_eq!(receiver.take().len(), 0);
         let attempts = store_attempts(&house, &webhook).await;
         assert_eq!(attempts, [AttemptOutcome::Gone]);
+        let id = deliveries(&house, &webhook).await.pop().expect("a delivery").delivery_id;
+        let resend = format!("{path}/{name}/deliveries/{id}/resend");
+        let refused = house.post(&resend, ()).await.body;
+        assert_eq!(refused["code"], "not_in_this_state", "{refused:#}");
+        assert!(refused["detail"].as_str().is_some_and(|text| text.contains("enable it first")), "{refused:#}");
         house.send("POST", &format!("{path}/{name}/enable"), &[("if-match", "*")], ()).await.ok(200);
         house.deliver().await;
         rename(&house, "acme-eu", "heard").await;
@@ -340,4 +345,31 @@ async fn deliveries_and_attempts_must_be_removed_when_they_are_older_than_they_a
         let attempts = tenancy.store.delivery_attempts(&old).await.expect("read").len();
         assert_eq!(attempts, kept, "the week of the attempt is over, too");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_cannot_be_read_must_be_recorded_as_such_and_hold_up_no_other() {
+    let house = House::new(On::Postgres).await;
+    house.furnish().await;
+    let receiver = Receiver::start().await;
+    let webhook = add(&house, "/v1/tenants/acme-eu/webhooks", "own", &receiver, json!({})).await;
+    rename(&house, "acme-eu", "One").await;
+    rename(&house, "acme-eu", "Two").await;
+    let tenancy = &house.server.tenancy;
+    assert_eq!(tenancy.dispatcher.run_once(tenancy).await, Ok(2));
+    let first = "(SELECT max(position) - 1 FROM tenant_audit)";
+    house.postgres.as_ref().expect("PostgreSQL").execute(&format!(
+        "SET session_replication_role = replica; \
+         UPDATE tenant_audit SET event_type = 'TENANCY_TELEPORTED' WHERE position = {first}"
+    ));
+    house.deliver().await;
+    assert_eq!(receiver.take().len(), 1);
+    let made = deliveries(&house, &webhook).await;
+    let shown: Vec<_> = made.iter().map(|one| (one.state, one.last_error.as_deref())).collect();
+    assert_eq!(shown, [(DeliveryState::Delivered, None), (DeliveryState::Failed, Some("event_unreadable"))]);
+    assert_eq!(
+        tenancy.store.lane(&webhook).await.expect("read").expect("there").failures,
+        0,
+        "no fault of the receiver"
+    );
 }

@@ -208,13 +208,14 @@ impl Store {
 }
 
 impl Store {
-    /// Returns the events with these ids, with their private data if they are still kept. Those that expired are missing.
+    /// Returns the events with these ids, with their private data if they are still kept; and those that cannot be read.
+    /// Those that expired are in neither list.
     ///
     /// # Errors
     /// Same as [`Store::tenants`].
-    pub async fn logged_events(&self, ids: &[AuditId]) -> Result<Vec<LoggedEvent>, Error> {
+    pub async fn logged_events(&self, ids: &[AuditId]) -> Result<(Vec<LoggedEvent>, Vec<UnreadableEvent>), Error> {
         if ids.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
         let mut sql = Sql::kept(self.dialect());
         let rows = ids.iter().map(|id| vec![id.put()]).collect();
@@ -225,7 +226,7 @@ impl Store {
         let mut types: Vec<_> = TENANT_AUDIT.columns.iter().map(|column| column.ty).collect();
         types.extend([Type::Text, Type::Json]);
         let rows = self.rows(sql, types).await?;
-        Ok(self.read_events(rows).await?.0)
+        self.read_events(rows).await
     }
 }
 

@@ -20,6 +20,7 @@ use tenancy_core::ids::{DeliveryId, WebhookId};
 use tenancy_core::json::Pointer;
 use tenancy_core::lane::Lane;
 use tenancy_core::rules::webhook_requests::{Which, begin_replay, pause_replay, resend, tested};
+use tenancy_core::webhook::Webhook;
 use tenancy_core::{Error, Timestamp, Violation};
 use tenancy_store::page::{DeliveryFilter, Listed, Page};
 use tokio::sync::OnceCell;
@@ -123,9 +124,18 @@ impl Command for Resend {
         let id = DeliveryId::known(&self.delivery);
         let known = tenancy.store.delivery(&found.webhook.webhook_id, &id).await?;
         let known = known.ok_or_else(|| Error::not_found("delivery", id.as_str()))?;
+        must_be_on(&found.webhook)?;
         let outcome = Delivery { state: DeliveryState::Waiting, due_at: context.now, ..known };
         Ok(Decided { outcome, changes: Some(resend(&found.webhook, &id, context)) })
     }
+}
+
+/// Nothing is sent to a webhook that is disabled.
+fn must_be_on(webhook: &Webhook) -> Result<(), Error> {
+    if webhook.is_on() {
+        return Ok(());
+    }
+    Err(Error::NotNow(format!("webhook {} is disabled: enable it first", webhook.full_name())))
 }
 
 /// Sends events again, or pauses or continues that.
@@ -175,10 +185,7 @@ impl Command for Replay {
                     let at = Pointer::root().key("since");
                     return Err(Error::Invalid(vec![Violation::at(&at, "out_of_range", wrong)]));
                 }
-                if !webhook.is_on() {
-                    let what = format!("webhook {} is disabled: enable it first", webhook.full_name());
-                    return Err(Error::NotNow(what));
-                }
+                must_be_on(&webhook)?;
                 begin_replay(&webhook, since, which, context)
             }
             ReplayChange::Pause(is_paused) => {

@@ -201,7 +201,7 @@ async fn owner(tenancy: &Tenancy, caller: &Caller, of: &Of) -> Result<Owner, Err
     }
 }
 
-/// Returns the name of [`owner`].
+/// Returns whose webhooks a request that names no tenant is about.
 ///
 /// # Errors
 /// [`Error::NotFound`].
