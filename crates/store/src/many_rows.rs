@@ -1,6 +1,6 @@
 //! Any number of rows as parameters of a statement: on PostgreSQL as one array for each column, on SQLite as one JSON list.
-//! Upkeep of deliveries writes hundreds of rows at a time: on PostgreSQL with a few statements, on SQLite with a statement for
-//! each row, since it is prepared once, and runs in this process.
+//! Upkeep of deliveries writes hundreds of rows at a time: on PostgreSQL with a few statements. On SQLite the most frequent rows,
+//! deliveries and results, have a statement each, since it is prepared once, and runs in this process.
 
 use crate::rows::{Dialect, Type, Value};
 use crate::sql::Sql;

@@ -17,7 +17,7 @@ mod webhook_secrets;
 pub use crate::tables::log_epochs::Epoch;
 pub use data_keys::Rewrapped;
 pub use deliveries::{LaneLease, LaneReturn};
-pub use dispatch::{DispatchLease, Dispatched, EventHead, EventHeads, Replay, Wake};
+pub use dispatch::{DispatchLease, Dispatched, EventHead, EventHeads, Move, Replay, Wake};
 pub use log::Expired;
 pub use outcomes::{Outcome, Recorded};
 pub use restored::Restored;

@@ -176,6 +176,7 @@ impl Queue for Deliverer {
     }
 
     async fn looked(&self) {
+        self.renderer.forget(self.engine.tenancy.now());
         let held: Vec<_> = self.wakes().keys().cloned().collect();
         match self.engine.tenancy.store.lane_wakes(&held).await {
             Ok(found) => {

@@ -15,7 +15,7 @@ use tenancy_core::ids::WebhookId;
 use tenancy_core::{Error, Timestamp};
 use tenancy_store::Topic;
 use tenancy_store::endpoints::{Subscribed, Subscriber};
-use tenancy_store::upkeep::{Dispatched, EventHead, EventHeads, Replay};
+use tenancy_store::upkeep::{Dispatched, EventHead, EventHeads, Move, Replay};
 use tokio::sync::Mutex;
 
 /// Maximum number of events that become deliveries in one transaction.
@@ -118,10 +118,10 @@ impl Dispatcher {
                 break;
             }
             let (dispatched, last) = self.decide(tenancy, &mut state, &heads).await?;
-            made += dispatched.deliveries.len();
             if !self.write(tenancy, &mut state, now, last, &dispatched).await? {
                 break;
             }
+            made += dispatched.deliveries.len();
             if last < heads.last {
                 continue;
             }
@@ -179,7 +179,8 @@ impl Dispatcher {
         let former = state.held;
         state.forget();
         let Some(lease) = tenancy.store.lease_dispatch(&self.holder, LEASE).await? else { return Ok(None) };
-        let ours = former.filter(|held| held.epoch == lease.epoch);
+        // After a crash of the database, the position can be one from before: what came after it is made again.
+        let ours = former.filter(|held| (held.epoch, held.written) == (lease.epoch, lease.position));
         if ours.is_none() {
             self.replays.lock().await.may_exist();
         }
@@ -213,7 +214,8 @@ impl Dispatcher {
         }
     }
 
-    /// Writes what a part of the log became, and moves on. Returns `false` if the lease is lost.
+    /// Writes what a part of the log became, and moves on. Returns `false` if the lease is lost, or if the
+    /// database has lost what was written last.
     async fn write(
         &self,
         tenancy: &Tenancy,
@@ -227,7 +229,8 @@ impl Dispatcher {
         if is_due || *dispatched != Dispatched::default() {
             // Without an answer, it may be committed: then the database knows the position.
             let former = state.held.take();
-            if !tenancy.store.dispatch(now.epoch, last, dispatched).await? {
+            let move_to = Move { epoch: now.epoch, from: now.written, to: last };
+            if !tenancy.store.dispatch(move_to, dispatched).await? {
                 state.forget();
                 return Ok(false);
             }

@@ -1,6 +1,6 @@
-//! Renders the bodies of deliveries. No body is stored: it is rendered from the event for each attempt, as its owner reads it
-//! in the audit log. What a purge has erased is therefore in no later attempt, except for a moment: an event is read and
-//! rendered once for all webhooks that hear of it, and kept that long.
+//! Renders the bodies of deliveries. No body is stored: it is rendered from the event when deliveries are read, as their owner
+//! reads it in the audit log. What a purge has erased is therefore in no later attempt, except for a moment: an event is read
+//! and rendered once for all webhooks that hear of it, and kept that long.
 
 use super::attempts::NoMessage;
 use super::sending::Message;
@@ -17,6 +17,7 @@ use tenancy_core::permission::Audience;
 use tenancy_core::webhook::WebhookOwner;
 use tenancy_core::{Error, Timestamp};
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::timeout;
 
 /// Time for which an event that was rendered is kept for other webhooks.
 const KEPT_FOR: Duration = Duration::from_secs(1);
@@ -79,35 +80,58 @@ impl Renderer {
         Ok(messages.collect())
     }
 
+    /// Drops what is not kept any longer.
+    pub fn forget(&self, now: Timestamp) {
+        self.recent().forget(now);
+    }
+
     /// Returns events in the order in which they are wanted.
     async fn rendered(&self, tenancy: &Tenancy, wanted: &[Which]) -> Result<Vec<Event>, Error> {
         if let Some(kept) = self.recent().all(wanted, tenancy.now()) {
             return Ok(kept);
         }
         self.wanted().extend(wanted.iter().cloned());
-        // Whoever gets its turn reads for all that wait; the others find their events when theirs comes.
-        let _turn = self.turn.lock().await;
-        let now = tenancy.now();
-        if let Some(kept) = self.recent().all(wanted, now) {
-            return Ok(kept);
-        }
-        let mut batch = std::mem::take(&mut *self.wanted());
-        // If the read of another one failed, these are no longer among them.
-        batch.extend(wanted.iter().cloned());
-        let mut found: HashMap<Which, Event> = HashMap::with_capacity(batch.len());
+        // Whoever gets its turn reads for others that wait; they find their events when theirs comes. A read that takes long,
+        // because a key service does not answer, keeps others no longer than that.
+        let turn = timeout(KEPT_FOR, self.turn.lock()).await;
+        let own: HashSet<Which> = wanted.iter().cloned().collect();
+        let others = {
+            let mut waiting = self.wanted();
+            waiting.retain(|which| !own.contains(which));
+            let others: Vec<Which> = waiting.iter().take(MAX_READ).cloned().collect();
+            if turn.is_ok() && self.recent().all(wanted, tenancy.now()).is_none() {
+                waiting.retain(|which| !others.contains(which));
+                others
+            } else {
+                Vec::new()
+            }
+        };
+        let all = own.iter().chain(&others).cloned().collect();
+        let found = match self.found(tenancy, all).await {
+            // It can be an event of another webhook whose key is away.
+            Err(_) if !others.is_empty() => self.found(tenancy, own).await?,
+            found => found?,
+        };
+        drop(turn);
+        Ok(wanted.iter().map(|which| found.get(which).cloned().unwrap_or(Err(NoMessage::Expired))).collect())
+    }
+
+    /// Returns these events: those that are kept, and the others read.
+    async fn found(&self, tenancy: &Tenancy, mut wanted: HashSet<Which>) -> Result<HashMap<Which, Event>, Error> {
+        let mut found = HashMap::with_capacity(wanted.len());
         {
-            let recent = self.recent();
-            batch.retain(|which| {
+            let (recent, now) = (self.recent(), tenancy.now());
+            wanted.retain(|which| {
                 recent.get(which, now).map(|event| found.insert(which.clone(), event.clone())).is_none()
             });
         }
-        let batch: Vec<Which> = batch.into_iter().collect();
-        for part in batch.chunks(MAX_READ) {
+        let wanted: Vec<Which> = wanted.into_iter().collect();
+        for part in wanted.chunks(MAX_READ) {
             let read = read(tenancy, part).await?;
-            self.recent().keep(&read, now);
+            self.recent().keep(&read, tenancy.now());
             found.extend(read);
         }
-        Ok(wanted.iter().map(|which| found.get(which).cloned().unwrap_or(Err(NoMessage::Expired))).collect())
+        Ok(found)
     }
 
     // After a panic the maps are still valid: each operation changes one entry as a whole.
@@ -131,10 +155,15 @@ impl Recent {
         wanted.iter().map(|which| self.get(which, now).cloned()).collect()
     }
 
-    /// Keeps events, and drops those that are old; all of them if they are too large together.
-    fn keep(&mut self, read: &[(Which, Event)], now: Timestamp) {
+    /// Drops events that are old.
+    fn forget(&mut self, now: Timestamp) {
         self.events.retain(|_, (at, _)| is_recent(*at, now));
         self.bytes = self.events.values().map(|(_, event)| size(event)).sum();
+    }
+
+    /// Keeps events, and drops those that are old; all of them if they are too large together.
+    fn keep(&mut self, read: &[(Which, Event)], now: Timestamp) {
+        self.forget(now);
         for (which, event) in read {
             self.bytes += size(event);
             if self.bytes > MAX_KEPT {

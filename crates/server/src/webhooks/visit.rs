@@ -61,7 +61,7 @@ struct Visit {
     bucket: Option<Bucket>,
     /// Deliveries to send next.
     queue: VecDeque<(Delivery, Result<Message, NoMessage>)>,
-    /// When deliveries were read.
+    /// When the first delivery of the queue was read.
     read_at: Timestamp,
     /// Deliveries that were read, until their results are committed.
     in_hand: HashSet<DeliveryId>,
@@ -76,6 +76,8 @@ struct Visit {
     /// Place after which deliveries are read next; `None` to read from the first one that is due. Those in hand are then
     /// read again.
     place: Option<DuePlace>,
+    /// When they were read from the first one on.
+    from_first_at: Timestamp,
     wakes: i64,
     began_at: Timestamp,
     /// Until when nothing more is sent, because the webhook could not be disabled.
@@ -183,7 +185,8 @@ impl Deliverer {
         }
         let is_loaded = !visit.is_stale && !is_past(visit.loaded_at, LOADED_FOR, now);
         let reads_due = visit.wants_more();
-        let after = visit.place;
+        // What became due before the place is not overlooked for long, however many are due after it.
+        let after = visit.place.filter(|_| !is_past(visit.from_first_at, FRESH, now));
         let limit = if after.is_some() { READ_AHEAD } else { visit.in_hand.len() + READ_AHEAD };
         let endpoint = async { if is_loaded { Ok(None) } else { store.endpoint(&id).await.map(Some) } };
         let due = async { if reads_due { store.due_deliveries(&id, after, limit).await } else { Ok(Vec::new()) } };
@@ -196,17 +199,22 @@ impl Deliverer {
         if !reads_due || !visit.endpoint.webhook.is_on() {
             return Ok(true);
         }
-        // What became due before the place is found when the rest is read, from the first one on.
+        // At the end, they are read from the first one on once more.
+        if after.is_none() {
+            visit.from_first_at = now;
+        }
         visit.may_have_more = due.len() == limit || after.is_some();
         visit.place = due.last().filter(|_| due.len() == limit).map(|last| (last.due_at, last.position));
         let new: Vec<_> = due.into_iter().filter(|one| !visit.in_hand.contains(&one.delivery_id)).collect();
         let owner = &visit.endpoint.webhook.owner;
         let messages = self.renderer.messages(&self.engine.tenancy, owner, &new).await?;
+        if visit.queue.is_empty() {
+            visit.read_at = now;
+        }
         for (delivery, message) in new.into_iter().zip(messages) {
             visit.in_hand.insert(delivery.delivery_id.clone());
             visit.queue.push_back((delivery, message));
         }
-        visit.read_at = now;
         Ok(true)
     }
 
@@ -356,6 +364,7 @@ impl Visit {
             granted: None,
             may_have_more: true,
             place: None,
+            from_first_at: now,
             began_at: now,
             stopped_until: None,
         }

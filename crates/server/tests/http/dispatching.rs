@@ -240,3 +240,25 @@ async fn a_webhook_whose_secrets_cannot_be_read_must_keep_no_other_from_its_repl
         assert_eq!(replayed(&house, webhook).await, None, "the deliverer reads secrets, the replay does not");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_crash_of_the_database_undid_must_be_made_again() {
+    let house = House::new(On::Postgres).await;
+    house.furnish().await;
+    let webhook = add(&house, "/v1/webhooks", "all").await;
+    dispatch(&house).await;
+    let before = deliveries(&house, &webhook).await;
+    let database = house.postgres.as_ref().expect("PostgreSQL");
+    let position = database.value("SELECT position FROM webhook_dispatch");
+    rename(&house, "One").await;
+    assert_eq!(dispatch(&house).await, 1);
+    let undone = "DELETE FROM webhook_deliveries WHERE position >";
+    database.execute(&format!("UPDATE webhook_dispatch SET position = {position}; {undone} {position}"));
+    // Found at the next part, and if there is none, when the lease is extended.
+    rename(&house, "Two").await;
+    assert_eq!((dispatch(&house).await, dispatch(&house).await), (0, 2));
+    database.execute(&format!("UPDATE webhook_dispatch SET position = {position}; {undone} {position}"));
+    house.server.tenancy.store.shift_clock(AFTER_THE_LEASE);
+    assert_eq!(dispatch(&house).await, 2);
+    assert_eq!(deliveries(&house, &webhook).await, before + 2);
+}

@@ -71,6 +71,17 @@ pub struct Wake {
     pub now: bool,
 }
 
+/// Move of the dispatcher over a part of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// Number of the lease.
+    pub epoch: i64,
+    /// Position that was written last. If the database has another one, it has lost a move in a crash.
+    pub from: i64,
+    /// End of the part.
+    pub to: i64,
+}
+
 /// What a part of the log becomes. It is written as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dispatched {
@@ -104,6 +115,9 @@ pub enum Replay {
     Continue,
 }
 
+/// The commit does not wait for the disk or a standby. What a crash of the database undoes is made again from the log, which
+/// is durable: the position is undone with it. Results of attempts wait, and with them everything that was written before.
+const COMMIT_WITHOUT_WAIT: &str = "SET LOCAL synchronous_commit = off";
 const HEAD: [Type; 5] = [Type::Int, Type::Text, Type::Text, Type::Text, Type::Json];
 
 impl Store {
@@ -188,27 +202,29 @@ impl Store {
         Ok(())
     }
 
-    /// Writes what the events up to a position become, and the position, as a whole. Returns `false` if the lease is
-    /// lost; nothing is written then.
+    /// Writes what the events of a part of the log become, and its end as the position, as a whole. Returns `false` if the
+    /// lease is lost, or the position is not where the part begins; nothing is written then. (Only if the same part was written
+    /// meanwhile under the same lease, because the answer was lost, what it made due is made due again.)
     ///
     /// # Errors
     /// Same as [`Store::claim`].
-    pub async fn dispatch(&self, epoch: i64, position: i64, made: &Dispatched) -> Result<bool, Error> {
+    pub async fn dispatch(&self, move_to: Move, made: &Dispatched) -> Result<bool, Error> {
         let dialect = self.dialect();
-        let mut statements = vec![moved(dialect, epoch, position)];
+        let mut statements = vec![moved(dialect, move_to)];
         if !made.begun.is_empty() {
-            statements.push(begun(dialect, epoch, "tenant_webhooks", &made.begun));
-            statements.push(begun(dialect, epoch, "platform_webhooks", &made.begun));
+            statements.push(begun(dialect, move_to, "tenant_webhooks", &made.begun));
+            statements.push(begun(dialect, move_to, "platform_webhooks", &made.begun));
         }
         // Lanes are locked before deliveries, as by those who record results; otherwise two could wait for each other.
         if !made.wakes.is_empty() {
-            statements.push(woken(dialect, epoch, self.now(), &made.wakes));
+            statements.push(woken(dialect, move_to, self.now(), &made.wakes));
         }
-        statements.extend(parts(dialect, &made.deliveries).map(|part| inserted(dialect, epoch, part)));
+        statements.extend(parts(dialect, &made.deliveries).map(|part| inserted(dialect, move_to, part)));
         if !made.resends.is_empty() {
-            statements.push(resent(dialect, epoch, self.now(), &made.resends));
+            statements.push(resent(dialect, move_to, self.now(), &made.resends));
         }
-        statements.extend(made.replays.iter().map(|(id, replay)| replayed(dialect, epoch, id, replay)));
+        statements.extend(made.replays.iter().map(|(id, replay)| replayed(dialect, move_to, id, replay)));
+        statements.extend((dialect == Dialect::Postgres).then(|| Sql::new(dialect, COMMIT_WITHOUT_WAIT)));
         let is_held = self.write_all(statements).await?.first().is_some_and(|rows| !rows.is_empty());
         if is_held && !made.wakes.is_empty() {
             self.tell(Topic::Deliveries);
@@ -322,15 +338,23 @@ impl EventHead {
     }
 }
 
-/// Moves the position, if the lease is held.
-fn moved(dialect: Dialect, epoch: i64, position: i64) -> Sql {
+/// Moves the position, if the lease is held and the position is where the move begins.
+fn moved(dialect: Dialect, Move { epoch, from, to }: Move) -> Sql {
     let mut sql = Sql::kept(dialect);
-    let [epoch, position] = [epoch, position].map(|number| sql.bind(Type::Int, Value::Int(number)));
-    sql.text = format!("UPDATE webhook_dispatch SET position = {position} WHERE lease_epoch = {epoch} RETURNING 1");
+    let [epoch, from, to] = [epoch, from, to].map(|number| sql.bind(Type::Int, Value::Int(number)));
+    sql.text = format!(
+        "UPDATE webhook_dispatch SET position = {to} WHERE lease_epoch = {epoch} AND position = {from} RETURNING 1"
+    );
     sql
 }
 
 /// The condition of the other statements: the row is locked by the first one, so it cannot change before the commit.
+fn is_moved(sql: &mut Sql, Move { epoch, to, .. }: Move) -> String {
+    let [epoch, to] = [epoch, to].map(|number| sql.bind(Type::Int, Value::Int(number)));
+    format!("EXISTS (SELECT 1 FROM webhook_dispatch WHERE lease_epoch = {epoch} AND position = {to})")
+}
+
+/// As [`is_moved`], where nothing moves.
 pub(super) fn held(sql: &mut Sql, epoch: i64) -> String {
     let epoch = sql.bind(Type::Int, Value::Int(epoch));
     format!("EXISTS (SELECT 1 FROM webhook_dispatch WHERE lease_epoch = {epoch})")
@@ -344,11 +368,11 @@ pub(super) fn locked(dialect: Dialect, epoch: i64) -> Sql {
     sql
 }
 
-fn begun(dialect: Dialect, epoch: i64, table: &str, webhooks: &[(WebhookId, i64)]) -> Sql {
+fn begun(dialect: Dialect, move_to: Move, table: &str, webhooks: &[(WebhookId, i64)]) -> Sql {
     let mut sql = Sql::new(dialect, "");
     let rows: Vec<_> = webhooks.iter().map(|(id, position)| vec![id.put(), Value::Int(*position)]).collect();
     let from = bind_rows(&mut sql, &[("webhook_id", Type::Text), ("position", Type::Int)], rows);
-    let held = held(&mut sql, epoch);
+    let held = is_moved(&mut sql, move_to);
     sql.text = format!(
         "UPDATE {table} AS w SET from_position = u.position FROM {from} \
          WHERE w.webhook_id = u.webhook_id AND w.from_position IS NULL AND {held} RETURNING 1"
@@ -361,12 +385,12 @@ pub(super) fn delivery_columns() -> Vec<Named> {
     webhook_deliveries::TABLE.columns.iter().map(|column| (column.name, column.ty)).collect()
 }
 
-fn inserted(dialect: Dialect, epoch: i64, deliveries: &[Delivery]) -> Sql {
+fn inserted(dialect: Dialect, move_to: Move, deliveries: &[Delivery]) -> Sql {
     let mut sql = Sql::kept(dialect);
     let rows: Vec<_> = deliveries.iter().map(Record::values).collect();
     let columns = delivery_columns();
     let from = bind_rows(&mut sql, &columns, rows);
-    let held = held(&mut sql, epoch);
+    let held = is_moved(&mut sql, move_to);
     let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
     sql.text = format!(
         "INSERT INTO webhook_deliveries ({}) SELECT u.{} FROM {from} WHERE {held} \
@@ -378,11 +402,11 @@ fn inserted(dialect: Dialect, epoch: i64, deliveries: &[Delivery]) -> Sql {
 }
 
 /// Makes deliveries due now, each with its whole retry policy before it.
-fn resent(dialect: Dialect, epoch: i64, now: Timestamp, resends: &[(WebhookId, DeliveryId)]) -> Sql {
+fn resent(dialect: Dialect, move_to: Move, now: Timestamp, resends: &[(WebhookId, DeliveryId)]) -> Sql {
     let mut sql = Sql::new(dialect, "");
     let rows: Vec<_> = resends.iter().map(|(webhook, delivery)| vec![webhook.put(), delivery.put()]).collect();
     let from = bind_rows(&mut sql, &[("webhook_id", Type::Text), ("delivery_id", Type::Text)], rows);
-    let held = held(&mut sql, epoch);
+    let held = is_moved(&mut sql, move_to);
     let now = sql.bind(Type::Time, Value::Time(now));
     sql.text = format!(
         "UPDATE webhook_deliveries AS d SET state = 'waiting', tries = 0, due_at = {now} FROM {from} \
@@ -392,7 +416,7 @@ fn resent(dialect: Dialect, epoch: i64, now: Timestamp, resends: &[(WebhookId, D
 }
 
 /// Changes the replay of a webhook. Its lane was woken before, so that it exists.
-fn replayed(dialect: Dialect, epoch: i64, webhook: &WebhookId, replay: &Replay) -> Sql {
+fn replayed(dialect: Dialect, move_to: Move, webhook: &WebhookId, replay: &Replay) -> Sql {
     let mut sql = Sql::new(dialect, "");
     let set = match replay {
         Replay::Begin { after, to, only_undelivered } => {
@@ -404,13 +428,13 @@ fn replayed(dialect: Dialect, epoch: i64, webhook: &WebhookId, replay: &Replay) 
         Replay::Continue => "replay_paused = false".to_owned(),
     };
     let id = sql.bind(Type::Text, webhook.put());
-    let held = held(&mut sql, epoch);
+    let held = is_moved(&mut sql, move_to);
     sql.text = format!("UPDATE webhook_lanes SET {set} WHERE webhook_id = {id} AND {held} RETURNING 1");
     sql
 }
 
 /// Makes lanes due, if no process has them; a process that has one is told by the count of wakes.
-fn woken(dialect: Dialect, epoch: i64, now: Timestamp, wakes: &[Wake]) -> Sql {
+fn woken(dialect: Dialect, move_to: Move, now: Timestamp, wakes: &[Wake]) -> Sql {
     let mut sql = Sql::kept(dialect);
     let mut rows: Vec<(&WebhookId, bool)> = wakes.iter().map(|wake| (&wake.webhook_id, wake.now)).collect();
     // Once each, and in the order in which all processes lock them.
@@ -418,7 +442,7 @@ fn woken(dialect: Dialect, epoch: i64, now: Timestamp, wakes: &[Wake]) -> Sql {
     rows.dedup_by_key(|(id, _)| *id);
     let rows: Vec<_> = rows.into_iter().map(|(id, now)| vec![id.put(), Value::Bool(now)]).collect();
     let from = bind_rows(&mut sql, &[("webhook_id", Type::Text), ("now", Type::Bool)], rows);
-    let held = held(&mut sql, epoch);
+    let held = is_moved(&mut sql, move_to);
     let now = sql.bind(Type::Time, Value::Time(now));
     // A lane that fails is not due before its pause is over, unless it is due whatever failed. One that is due already keeps
     // its place before those that became due later.

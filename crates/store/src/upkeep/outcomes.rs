@@ -187,7 +187,8 @@ fn attempted_row(outcome: &Outcome) -> Vec<Value> {
     row
 }
 
-/// The names of the columns of attempts and their values. An attempt gets the number that its delivery, `d`, has just got;
+/// The names of the columns of attempts and their values. An attempt can be there already: one of a delivery that was removed,
+/// after its time, and made again by a replay. An attempt gets the number that its delivery, `d`, has just got;
 /// those of a purged tenant keep nothing of the answer.
 fn logged(d: &str, u: &str) -> (String, String) {
     let purged =
@@ -251,7 +252,8 @@ fn deliveries_attempted_and_logged(outcomes: &[&Outcome]) -> Sql {
     let (names, values) = logged("a", "a");
     sql.text = format!(
         "WITH a AS ({} RETURNING d.delivery_id, d.webhook_id, d.attempts, d.state, d.due_at, {}) \
-         INSERT INTO webhook_attempts ({names}) SELECT {values} FROM a RETURNING 1",
+         INSERT INTO webhook_attempts ({names}) SELECT {values} FROM a \
+         ON CONFLICT (slot, delivery_id, attempt) DO NOTHING RETURNING 1",
         attempted(&from),
         returned.join(", ")
     );

@@ -8,7 +8,7 @@ use tenancy_core::event::EventType;
 use tenancy_core::ids::{AuditId, WebhookId};
 use tenancy_core::lane::Lane;
 use tenancy_store::database::Database;
-use tenancy_store::upkeep::{Dispatched, EventHeads, Replay, Wake};
+use tenancy_store::upkeep::{Dispatched, EventHeads, Move, Replay, Wake};
 use tenancy_testkit::Postgres;
 
 const LEASE: Duration = Duration::from_secs(20);
@@ -58,6 +58,7 @@ on_both!(
     must_read_events_up_to_a_position_and_stop_before_a_type_of_a_newer_release,
     must_find_the_owners_of_webhooks_and_pass_over_a_webhook_that_cannot_be_read,
     must_write_nothing_of_a_replay_that_was_paused_or_replaced_or_whose_lease_is_lost,
+    must_make_nothing_of_a_part_that_does_not_begin_at_the_position_of_the_database,
     must_return_replays_in_turn,
     must_end_the_leases_of_the_dispatcher_and_of_webhooks_after_a_restore,
 );
@@ -178,10 +179,29 @@ fn delivery(bench: &Bench, id: &str) -> Delivery {
     }
 }
 
+/// Writes at the position 0, under a lease.
+fn stay(epoch: i64) -> Move {
+    Move { epoch, from: 0, to: 0 }
+}
+
+async fn must_make_nothing_of_a_part_that_does_not_begin_at_the_position_of_the_database(open: Open) {
+    let (bench, store) = (&open.bench, &open.bench.store);
+    let lease = store.lease_dispatch("a", LEASE).await.unwrap().unwrap();
+    let epoch = lease.epoch;
+    let made = Dispatched { deliveries: vec![delivery(bench, "whk_1")], ..begin("whk_1", 0, 9) };
+    let waiting = async || store.count_deliveries(&webhook("whk_1"), DeliveryState::Waiting, 9).await.unwrap();
+    // The database has lost the move from 0 to 3 in a crash.
+    assert_eq!(store.dispatch(Move { epoch, from: 3, to: 5 }, &made).await, Ok(false));
+    assert_eq!((waiting().await, store.lane(&webhook("whk_1")).await.unwrap()), (0, None));
+    assert_eq!(store.lease_dispatch("a", LEASE).await.unwrap().map(|lease| lease.position), Some(0));
+    assert_eq!(store.dispatch(Move { epoch, from: 0, to: 5 }, &made).await, Ok(true));
+    assert_eq!(waiting().await, 1);
+}
+
 async fn must_write_nothing_of_a_replay_that_was_paused_or_replaced_or_whose_lease_is_lost(open: Open) {
     let (bench, store) = (&open.bench, &open.bench.store);
     let epoch = store.lease_dispatch("a", LEASE).await.unwrap().unwrap().epoch;
-    let dispatch = async |epoch, made: Dispatched| assert!(store.dispatch(epoch, 0, &made).await.unwrap());
+    let dispatch = async |epoch, made: Dispatched| assert!(store.dispatch(stay(epoch), &made).await.unwrap());
     let lane = async || store.lane(&webhook("whk_1")).await.unwrap().unwrap();
     let waiting = async || store.count_deliveries(&webhook("whk_1"), DeliveryState::Waiting, 9).await.unwrap();
     let deliveries = [delivery(bench, "whk_1")];
@@ -218,9 +238,9 @@ async fn must_return_replays_in_turn(open: Open) {
     let epoch = store.lease_dispatch("a", LEASE).await.unwrap().unwrap().epoch;
     // The order does not follow from how far they are.
     for (id, after) in [("whk_1", 7), ("whk_2", 1), ("whk_3", 5), ("whk_4", 3), ("whk_5", 2)] {
-        assert!(store.dispatch(epoch, 0, &begin(id, after, 9)).await.unwrap());
+        assert!(store.dispatch(stay(epoch), &begin(id, after, 9)).await.unwrap());
     }
-    assert!(store.dispatch(epoch, 0, &change("whk_3", Replay::Pause)).await.unwrap());
+    assert!(store.dispatch(stay(epoch), &change("whk_3", Replay::Pause)).await.unwrap());
     let turn = async |after: Option<&str>| {
         let lanes = store.replays(after.map(webhook).as_ref(), 2).await.unwrap();
         lanes.iter().map(|lane| lane.webhook_id.to_string()).collect::<Vec<_>>()
@@ -234,12 +254,12 @@ async fn must_end_the_leases_of_the_dispatcher_and_of_webhooks_after_a_restore(o
     let store = &open.bench.store;
     let lost = store.lease_dispatch("lost", LEASE).await.unwrap().unwrap();
     for id in ["whk_1", "whk_2"] {
-        assert!(store.dispatch(lost.epoch, 0, &begin(id, 0, 9)).await.unwrap());
+        assert!(store.dispatch(stay(lost.epoch), &begin(id, 0, 9)).await.unwrap());
     }
     let held = store.claim_lanes("lost", 1, LEASE).await.unwrap();
     let former = store.lane(&webhook("whk_2")).await.unwrap().unwrap();
     store.end_leases_after_restore().await.unwrap();
-    assert_eq!(store.dispatch(lost.epoch, 5, &Dispatched::default()).await, Ok(false));
+    assert_eq!(store.dispatch(Move { to: 5, ..stay(lost.epoch) }, &Dispatched::default()).await, Ok(false));
     let next = store.lease_dispatch("next", LEASE).await.unwrap().expect("it is free at once");
     // The process that is lost may have taken further leases after the backup.
     assert!(next.epoch > lost.epoch + 1_000_000 && next.position == 0, "{next:?}");

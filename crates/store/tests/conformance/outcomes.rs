@@ -9,7 +9,7 @@ use tenancy_core::event::EventType;
 use tenancy_core::ids::{AuditId, TenantId, WebhookId};
 use tenancy_core::lane::Lane;
 use tenancy_store::database::Database;
-use tenancy_store::upkeep::{Dispatched, LaneReturn, Outcome, Recorded, Wake};
+use tenancy_store::upkeep::{Dispatched, LaneReturn, Move, Outcome, Recorded, Wake};
 
 on_both!(
     an_attempt_whose_lease_was_lost_must_be_logged_and_change_nothing_else,
@@ -48,7 +48,13 @@ fn delivery(bench: &Bench, webhook: &WebhookId, tenant: Option<&TenantId>) -> De
 
 async fn dispatch(bench: &Bench, made: &Dispatched) {
     let lease = bench.store.lease_dispatch("test", LEASE).await.expect("leased").expect("free");
-    assert!(bench.store.dispatch(lease.epoch, lease.position, made).await.expect("dispatched"));
+    assert!(
+        bench
+            .store
+            .dispatch(Move { epoch: lease.epoch, from: lease.position, to: lease.position }, made)
+            .await
+            .expect("dispatched")
+    );
 }
 
 fn woken(ids: &[WebhookId]) -> Vec<Wake> {

@@ -54,7 +54,7 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("upkeep/replay.rs", "upkeep"),
     ("tables/webhook_deliveries.rs", "read: lists"),
     ("endpoints.rs", "read: the webhooks that an event concerns"),
-    ("many_rows.rs", "description: many rows as one parameter"),
+    ("many_rows.rs", "description: many rows as parameters"),
     ("copy.rs", "copy: to another database"),
     ("postgres/copy.rs", "copy: to another database"),
     ("sqlite/backup.rs", "copy: to another file"),
