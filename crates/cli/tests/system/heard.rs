@@ -184,8 +184,9 @@ fn must_lose_no_event_when_killed_while_events_become_deliveries(on: On) {
         load.join().expect("no panic");
     });
     drop(server);
-    let received = scene.receiver.times();
     let recorded = Scene::recorded(&place);
+    // After it: the receiver reads what the killed server sent last a moment later.
+    let received = scene.receiver.times();
     let server = place.serve_with(SENDS);
     let expected = scene.expected(&mut server.client());
     println!("{} of {} deliveries were made", recorded.len(), expected.len());
@@ -226,8 +227,9 @@ fn must_send_nothing_again_that_was_recorded_when_killed(on: On) {
         load.join().expect("no panic");
     });
     drop(server);
-    let received = scene.receiver.times();
     let recorded = Scene::recorded(&place);
+    // After it: the receiver reads what the killed server sent last a moment later.
+    let received = scene.receiver.times();
     let delivered = recorded.values().filter(|state| *state == "delivered").count();
     println!("{delivered} of {} received deliveries were recorded", received.len());
     assert!(delivered > 0 && delivered <= received.len(), "{delivered} of {}", received.len());
@@ -270,8 +272,9 @@ fn must_survive_a_kill_at(statement: &'static str, nth: u64) -> Killed {
         load.join().expect("no panic");
     });
     drop(server);
-    let received = scene.receiver.times();
     let recorded = Scene::recorded(&place);
+    // After it: the receiver reads what the killed server sent last a moment later.
+    let received = scene.receiver.times();
     let server = place.serve_with(SENDS);
     let killed = Killed {
         made: recorded.len(),
