@@ -18,9 +18,9 @@ use tokio_util::task::TaskTracker;
 /// Pause after a failed run, if the loop's period is longer.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// Minimum time between the end of a run and a run that a hint starts.
+/// Shortest pause between the end of a run and a run that a hint starts.
 const MIN_PAUSE: Duration = Duration::from_millis(2);
-/// Maximum of that time.
+/// Longest such pause.
 const MAX_PAUSE: Duration = Duration::from_millis(25);
 
 /// One run of a loop. It may return early when the process stops.
@@ -195,8 +195,8 @@ impl Background {
                 }
             };
             let pause = if is_good { one.period } else { one.period.min(RETRY_AFTER) };
-            // A run takes longer when the database is busy. The next one then does the work of more hints, and does not
-            // compete with each change for the database.
+            // A run takes longer when the database is busy. After a longer pause, the next run does the work of more hints,
+            // instead of competing with each change for the database.
             tokio::time::sleep((2 * began.elapsed()).clamp(MIN_PAUSE, MAX_PAUSE)).await;
             tokio::select! {
                 () = woken, if !is_woken => {}

@@ -47,8 +47,8 @@ pub async fn leanest(threads: &Handle, receivers: &Receivers, endpoints: u64, bo
     rate(began, loops).await
 }
 
-/// Runs one loop that signs and POSTs to the endpoints in turn and waits for each answer: what one writes first. Returns the
-/// rate.
+/// Runs a single loop on these threads. It signs and POSTs to the endpoints in turn, and waits for each answer before the next
+/// request. Returns the rate.
 pub async fn one_loop(threads: &Handle, receivers: &Receivers, endpoints: u64, body: &str, seconds: u64) -> f64 {
     let mut receiving = Vec::new();
     for _ in 0..endpoints {

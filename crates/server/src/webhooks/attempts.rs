@@ -12,7 +12,7 @@ use tenancy_core::webhook::{RetryPolicy, Secret, WebhookOwner};
 use tenancy_store::endpoints::Endpoint;
 use tenancy_store::upkeep::Outcome;
 
-/// Why an attempt is not made. It is not made later either, unless somebody asks for it.
+/// Why there is no message to send. The delivery fails without further attempts; a resend tries again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoMessage {
     /// The event is no longer in the log.

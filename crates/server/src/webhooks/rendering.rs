@@ -90,25 +90,16 @@ impl Renderer {
         if let Some(kept) = self.recent().all(wanted, tenancy.now()) {
             return Ok(kept);
         }
-        self.wanted().extend(wanted.iter().cloned());
-        // Whoever gets its turn reads for others that wait; they find their events when theirs comes. A read that takes long,
-        // because a key service does not answer, keeps others no longer than that.
-        let turn = timeout(KEPT_FOR, self.turn.lock()).await;
         let own: HashSet<Which> = wanted.iter().cloned().collect();
-        let others = {
-            let mut waiting = self.wanted();
-            waiting.retain(|which| !own.contains(which));
-            let others: Vec<Which> = waiting.iter().take(MAX_READ).cloned().collect();
-            if turn.is_ok() && self.recent().all(wanted, tenancy.now()).is_none() {
-                waiting.retain(|which| !others.contains(which));
-                others
-            } else {
-                Vec::new()
-            }
-        };
+        self.wanted().extend(own.iter().cloned());
+        // Whoever gets its turn also reads for webhooks that wait for theirs. If a read takes long, because a key service does
+        // not answer, the others stop waiting and read for themselves.
+        let turn = timeout(KEPT_FOR, self.turn.lock()).await;
+        let reads_for_others = turn.is_ok() && self.recent().all(wanted, tenancy.now()).is_none();
+        let others = self.take_wanted(&own, if reads_for_others { MAX_READ } else { 0 });
         let all = own.iter().chain(&others).cloned().collect();
         let found = match self.found(tenancy, all).await {
-            // It can be an event of another webhook whose key is away.
+            // The key of another webhook's event may be unavailable: that must not stop this webhook.
             Err(_) if !others.is_empty() => self.found(tenancy, own).await?,
             found => found?,
         };
@@ -116,7 +107,20 @@ impl Renderer {
         Ok(wanted.iter().map(|which| found.get(which).cloned().unwrap_or(Err(NoMessage::Expired))).collect())
     }
 
-    /// Returns these events: those that are kept, and the others read.
+    /// Removes these events from the wanted ones, and up to `most` others, which are returned.
+    fn take_wanted(&self, own: &HashSet<Which>, most: usize) -> Vec<Which> {
+        let mut wanted = self.wanted();
+        for which in own {
+            wanted.remove(which);
+        }
+        let others: Vec<Which> = wanted.iter().take(most).cloned().collect();
+        for which in &others {
+            wanted.remove(which);
+        }
+        others
+    }
+
+    /// Returns these events, and reads those that are not kept.
     async fn found(&self, tenancy: &Tenancy, mut wanted: HashSet<Which>) -> Result<HashMap<Which, Event>, Error> {
         let mut found = HashMap::with_capacity(wanted.len());
         {

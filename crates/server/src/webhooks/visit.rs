@@ -76,7 +76,7 @@ struct Visit {
     /// Place after which deliveries are read next; `None` to read from the first one that is due. Those in hand are then
     /// read again.
     place: Option<DuePlace>,
-    /// When they were read from the first one on.
+    /// When deliveries were last read from the first one on.
     from_first_at: Timestamp,
     wakes: i64,
     began_at: Timestamp,
@@ -185,7 +185,7 @@ impl Deliverer {
         }
         let is_loaded = !visit.is_stale && !is_past(visit.loaded_at, LOADED_FOR, now);
         let reads_due = visit.wants_more();
-        // What became due before the place is not overlooked for long, however many are due after it.
+        // A delivery that became due before the place is read at the latest after this time, however many are due after it.
         let after = visit.place.filter(|_| !is_past(visit.from_first_at, FRESH, now));
         let limit = if after.is_some() { READ_AHEAD } else { visit.in_hand.len() + READ_AHEAD };
         let endpoint = async { if is_loaded { Ok(None) } else { store.endpoint(&id).await.map(Some) } };
@@ -199,10 +199,10 @@ impl Deliverer {
         if !reads_due || !visit.endpoint.webhook.is_on() {
             return Ok(true);
         }
-        // At the end, they are read from the first one on once more.
         if after.is_none() {
             visit.from_first_at = now;
         }
+        // After the last one, deliveries are read once more from the first one on.
         visit.may_have_more = due.len() == limit || after.is_some();
         visit.place = due.last().filter(|_| due.len() == limit).map(|last| (last.due_at, last.position));
         let new: Vec<_> = due.into_iter().filter(|one| !visit.in_hand.contains(&one.delivery_id)).collect();

@@ -118,6 +118,7 @@ pub enum Replay {
 /// The commit does not wait for the disk or a standby. What a crash of the database undoes is made again from the log, which
 /// is durable: the position is undone with it. Results of attempts wait, and with them everything that was written before.
 const COMMIT_WITHOUT_WAIT: &str = "SET LOCAL synchronous_commit = off";
+
 const HEAD: [Type; 5] = [Type::Int, Type::Text, Type::Text, Type::Text, Type::Json];
 
 impl Store {
@@ -203,8 +204,8 @@ impl Store {
     }
 
     /// Writes what the events of a part of the log become, and its end as the position, as a whole. Returns `false` if the
-    /// lease is lost, or the position is not where the part begins; nothing is written then. (Only if the same part was written
-    /// meanwhile under the same lease, because the answer was lost, what it made due is made due again.)
+    /// lease is lost, or the position is not where the part begins; then nothing is written. One exception: if the same part was
+    /// already written under this lease and the answer was lost, what it makes due is made due once more.
     ///
     /// # Errors
     /// Same as [`Store::claim`].
@@ -354,7 +355,7 @@ fn is_moved(sql: &mut Sql, Move { epoch, to, .. }: Move) -> String {
     format!("EXISTS (SELECT 1 FROM webhook_dispatch WHERE lease_epoch = {epoch} AND position = {to})")
 }
 
-/// As [`is_moved`], where nothing moves.
+/// The condition of statements in a transaction that does not move the position: the lease is held.
 pub(super) fn held(sql: &mut Sql, epoch: i64) -> String {
     let epoch = sql.bind(Type::Int, Value::Int(epoch));
     format!("EXISTS (SELECT 1 FROM webhook_dispatch WHERE lease_epoch = {epoch})")

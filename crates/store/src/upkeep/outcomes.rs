@@ -187,9 +187,10 @@ fn attempted_row(outcome: &Outcome) -> Vec<Value> {
     row
 }
 
-/// The names of the columns of attempts and their values. An attempt can be there already: one of a delivery that was removed,
-/// after its time, and made again by a replay. An attempt gets the number that its delivery, `d`, has just got;
-/// those of a purged tenant keep nothing of the answer.
+/// The names of the columns of attempts, and the values to insert. An attempt gets the number that its delivery, `d`, has just
+/// got. Attempts of a purged tenant keep nothing of the answer.
+///
+/// The inserts pass over an attempt that exists: a delivery that expired, and that a replay made again, counts from one again.
 fn logged(d: &str, u: &str) -> (String, String) {
     let purged =
         format!("EXISTS (SELECT 1 FROM tenants t WHERE t.tenant_id = {u}.tenant_id AND t.purged_at IS NOT NULL)");
