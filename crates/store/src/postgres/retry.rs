@@ -10,9 +10,11 @@ use tokio::time::Instant;
 const MAX_TIME: Duration = Duration::from_secs(2);
 /// How long a batch is retried whose outcome is unknown.
 const MAX_TIME_UNKNOWN: Duration = Duration::from_secs(8);
-/// How long a batch waits for locks before its members run alone. Every process waits for the others' commits at the log's
-/// head. On a slow database no member is the cause of that, and members that run alone would make the wait longer.
+/// How long a batch waits for locks before its members run alone.
 const MAX_TIME_LOCKED: Duration = Duration::from_secs(5);
+/// How long a batch waits for the commits of other processes. No member is the cause of that, so the members never run alone:
+/// each would be one more slow commit for which all others wait.
+const MAX_TIME_CROWDED: Duration = MAX_TIME_ALONE;
 /// How long the members of a batch run alone while all other batches wait; members that have not run by then are refused.
 /// It is longer than one statement may take, so that a slow member does not use up the time of those behind it.
 pub const MAX_TIME_ALONE: Duration = Duration::from_secs(STATEMENT_TIMEOUT_SECONDS + 5);
@@ -91,21 +93,23 @@ impl RetryState {
         if presumed && matches!(failure.fault, Fault::Again | Fault::Final) {
             return Step::Read;
         }
-        self.tries += 1;
+        // A wait for other processes is not a try: it shows nothing about the members, and its limit is a time. Where the row
+        // was released just before its holder was asked for, the wait shows as `Hidden`, and the next run has to find out.
+        self.tries = if failure.fault == Fault::Crowded { 0 } else { self.tries + 1 };
         self.patient = matches!(failure.fault, Fault::Locked | Fault::Crowded);
         match failure.fault {
             Fault::Lost | Fault::Stale if self.may_connect() => Step::Reconnect(PAUSE * self.tries.min(MAX_PAUSES)),
             Fault::Lost | Fault::Stale => Step::Refuse,
             Fault::Again | Fault::Hidden if self.tries < MAX_TRIES_TOGETHER => Step::Rerun,
             Fault::Hidden if members == 1 && !self.unknown => Step::SetAside,
-            Fault::Locked | Fault::Crowded if self.began.elapsed() < MAX_TIME_LOCKED => Step::Rerun,
+            Fault::Crowded if self.began.elapsed() < MAX_TIME_CROWDED => Step::Rerun,
+            Fault::Crowded => Step::Refuse,
+            Fault::Locked if self.began.elapsed() < MAX_TIME_LOCKED => Step::Rerun,
             _ if members > 1 => Step::Alone,
-            Fault::Again | Fault::Locked | Fault::Crowded | Fault::Slow
-                if self.tries < MAX_TRIES_ALONE && self.has_time() =>
-            {
+            Fault::Again | Fault::Locked | Fault::Slow if self.tries < MAX_TRIES_ALONE && self.has_time() => {
                 Step::Rerun
             }
-            Fault::Again | Fault::Locked | Fault::Crowded | Fault::Hidden | Fault::Slow => Step::Refuse,
+            Fault::Again | Fault::Locked | Fault::Hidden | Fault::Slow => Step::Refuse,
             Fault::Full | Fault::Final => Step::Refuse,
         }
     }
@@ -168,6 +172,16 @@ mod tests {
     }
 
     #[test]
+    fn must_not_count_a_wait_for_other_processes_as_a_try() {
+        let mut state = RetryState::new();
+        for fault in [Fault::Crowded, Fault::Hidden, Fault::Crowded, Fault::Again, Fault::Crowded] {
+            assert_eq!(state.after(&failure(fault), false, 60), Step::Rerun, "{fault:?}");
+        }
+        assert_eq!(state.after(&failure(Fault::Hidden), false, 60), Step::Rerun);
+        assert_eq!(state.after(&failure(Fault::Hidden), false, 60), Step::Alone);
+    }
+
+    #[test]
     fn must_read_what_was_presumed_before_a_try_is_counted() {
         let mut state = RetryState::new();
         assert_eq!(state.after(&failure(Fault::Final), true, 1), Step::Read);
@@ -184,6 +198,8 @@ mod tests {
         };
         assert_eq!(steps(Fault::Lost, MAX_TIME), [Step::Reconnect(PAUSE), Step::Refuse]);
         assert_eq!(steps(Fault::Locked, MAX_TIME_LOCKED), [Step::Alone; 2]);
+        assert_eq!(steps(Fault::Crowded, MAX_TIME_LOCKED), [Step::Rerun; 2]);
+        assert_eq!(steps(Fault::Crowded, MAX_TIME_CROWDED), [Step::Refuse; 2], "no member is the cause");
         let mut state = RetryState::new();
         state.began -= MAX_TIME;
         assert_eq!(state.after(&Failure::silence(true), false, 2), Step::Reconnect(PAUSE), "its time begins");
