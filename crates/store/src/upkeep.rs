@@ -71,6 +71,16 @@ const MAX_CLOCK_OFFSET: Duration = Duration::from_secs(60);
 /// Maximum number of rows of each kind that one call of [`Store::remove_expired`] removes.
 pub const MAX_REMOVED: u32 = 10_000;
 
+/// Whether a transaction of upkeep waits until it is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// It does.
+    Synced,
+    /// It waits neither for the disk nor for a standby. A crash of the database or a power failure can undo it, with all that
+    /// came after it and did not wait either.
+    Unsynced,
+}
+
 impl Store {
     /// Claims up to `limit` due jobs, including running jobs whose lease has expired.
     ///
@@ -273,10 +283,14 @@ impl Store {
     }
 
     /// Runs upkeep statements in one transaction. Returns the rows of each that are a number.
-    pub(crate) async fn write_all(&self, statements: Vec<Sql>) -> Result<Vec<Vec<Vec<Value>>>, Error> {
+    pub(crate) async fn write_all(
+        &self,
+        statements: Vec<Sql>,
+        durability: Durability,
+    ) -> Result<Vec<Vec<Vec<Value>>>, Error> {
         match &self.engine {
-            Engine::Sqlite(sqlite) => sqlite.write_all(statements).await,
-            Engine::Postgres(postgres) => postgres.shared.write_all(&statements).await,
+            Engine::Sqlite(sqlite) => sqlite.write_all(statements, durability).await,
+            Engine::Postgres(postgres) => postgres.shared.write_all(&statements, durability).await,
             #[cfg(feature = "model")]
             Engine::Model(_) => Err(Error::Internal("the model does not support upkeep".to_owned())),
         }

@@ -5,6 +5,7 @@ use crate::sealing::Opened;
 use crate::sealing::columns::Place;
 use crate::sql::Sql;
 use crate::tables::{TABLES, data_keys};
+use crate::upkeep::Durability;
 use crate::{Engine, Receipt, Store};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
@@ -70,7 +71,7 @@ impl Store {
             (Engine::Postgres(postgres), Next::Change) => *postgres.queue.gate.lock().await = true,
             (Engine::Sqlite(sqlite), Next::Upkeep) => {
                 let panics = |_: &_| -> rusqlite::Result<()> { std::panic::panic_any("a test has asked for it") };
-                drop(sqlite.upkeep.run(panics).await);
+                drop(sqlite.upkeep.run(Durability::Synced, panics).await);
             }
             (Engine::Postgres(postgres), Next::Read) => postgres.lookups.panic().await,
             _ => {}

@@ -221,10 +221,10 @@ impl Connection {
 
     /// Runs statements that return numbers in one transaction. They are sent together. Transactions of several callers run one
     /// after the other.
-    pub async fn run_all(&self, statements: &[Sql]) -> Result<Vec<Vec<Vec<Value>>>, Error> {
+    pub async fn run_all(&self, mode: &str, statements: &[Sql]) -> Result<Vec<Vec<Vec<Value>>>, Error> {
         let _turn = self.turn.lock().await;
         let mut sent: Vec<Sent<'_, Vec<Vec<Value>>>> =
-            vec![Box::pin(async { self.begin(" READ WRITE").await.map(|()| Vec::new()) })];
+            vec![Box::pin(async { self.begin(mode).await.map(|()| Vec::new()) })];
         // Before the transaction: a statement that is prepared first would be overtaken by those behind it.
         self.prepare(statements.iter().filter(|sql| sql.is_kept).map(|sql| sql.text.as_str())).await?;
         for sql in statements {

@@ -8,6 +8,7 @@ use super::target::Target;
 use crate::MAX_LISTS_AT_ONCE;
 use crate::rows::{Type, Value};
 use crate::sql::Sql;
+use crate::upkeep::Durability;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -100,9 +101,13 @@ impl Shared {
     }
 
     /// Runs upkeep statements in one transaction, which travel together. Each returns numbers.
-    pub async fn write_all(&self, statements: &[Sql]) -> Result<Vec<Vec<Vec<Value>>>, Error> {
+    pub async fn write_all(&self, statements: &[Sql], durability: Durability) -> Result<Vec<Vec<Vec<Value>>>, Error> {
         let connection = self.connection(&self.transactions).await?;
-        let done = answered(connection.run_all(statements)).await;
+        let mode = match durability {
+            Durability::Synced => " READ WRITE",
+            Durability::Unsynced => " READ WRITE; SET LOCAL synchronous_commit = off",
+        };
+        let done = answered(connection.run_all(mode, statements)).await;
         match done {
             Some(Ok(rows)) if !connection.is_unconfirmed() => Ok(rows),
             failure => {

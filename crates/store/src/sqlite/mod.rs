@@ -24,6 +24,7 @@ use crate::queue::{self, Queue};
 use crate::rows::{Dialect, Type, Value};
 use crate::snapshot;
 use crate::sql::Sql;
+use crate::upkeep::Durability;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tenancy_core::Error;
@@ -127,16 +128,18 @@ impl Sqlite {
 
     /// Runs an upkeep statement in a separate transaction.
     pub async fn write(&self, sql: Sql, types: Vec<Type>) -> Result<Vec<Vec<Value>>, Error> {
-        self.upkeep.run(move |connection| connection::rows(connection, &sql.text, &sql.params, &types)).await
+        let write =
+            move |connection: &rusqlite::Connection| connection::rows(connection, &sql.text, &sql.params, &types);
+        self.upkeep.run(Durability::Synced, write).await
     }
 
     /// Runs upkeep statements in one transaction. Each returns numbers.
-    pub async fn write_all(&self, statements: Vec<Sql>) -> Result<Vec<Vec<Vec<Value>>>, Error> {
+    pub async fn write_all(&self, statements: Vec<Sql>, durability: Durability) -> Result<Vec<Vec<Vec<Value>>>, Error> {
         let all = move |connection: &rusqlite::Connection| {
             let one = |sql: &Sql| connection::rows(connection, &sql.text, &sql.params, &[Type::Int]);
             statements.iter().map(one).collect::<rusqlite::Result<Vec<_>>>()
         };
-        self.upkeep.run(all).await
+        self.upkeep.run(durability, all).await
     }
 
     /// Same as [`Sqlite::write`], but runs before all waiting work and does not wait for the disk.

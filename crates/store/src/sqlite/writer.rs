@@ -8,6 +8,7 @@ use crate::queue::{Intake, Waiting};
 use crate::rows::{Value, WriteShape};
 use crate::tables::audit::{PLATFORM_AUDIT, TENANT_AUDIT};
 use crate::tables::log_batches;
+use crate::upkeep::Durability;
 use crate::write_kind::{WRITES, WriteKind};
 use rusqlite::{Connection, TransactionBehavior};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +23,7 @@ type Task = Box<dyn FnOnce(&mut Connection) + Send>;
 /// Channels to the writer for upkeep. They are bounded; upkeep waits when they are full.
 #[derive(Clone)]
 pub struct Upkeep {
-    tasks: mpsc::Sender<Task>,
+    tasks: mpsc::Sender<(Task, Durability)>,
     /// Tasks that run before all waiting work.
     urgent: mpsc::Sender<Task>,
     stop: Arc<Mutex<Option<oneshot::Sender<()>>>>,
@@ -30,7 +31,7 @@ pub struct Upkeep {
 
 /// Receiving end of [`Upkeep`].
 pub struct Tasks {
-    tasks: mpsc::Receiver<Task>,
+    tasks: mpsc::Receiver<(Task, Durability)>,
     urgent: mpsc::Receiver<Task>,
     /// `None` after the stop signal was received.
     stopped: Option<oneshot::Receiver<()>>,
@@ -49,9 +50,12 @@ impl Upkeep {
     /// Runs `task` in a separate transaction between two batches.
     pub async fn run<T: Send + 'static>(
         &self,
+        durability: Durability,
         task: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
-        Self::run_in(&self.tasks, task).await
+        let (task, answered) = in_transaction(task);
+        self.tasks.send((task, durability)).await.map_err(|_| Error::Unavailable)?;
+        answered.await.unwrap_or(Err(Error::Unavailable))
     }
 
     /// Same as [`Upkeep::run`], but runs before all waiting work and does not wait for the disk. On a slow disk it
@@ -60,25 +64,8 @@ impl Upkeep {
         &self,
         task: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
-        Self::run_in(&self.urgent, task).await
-    }
-
-    async fn run_in<T: Send + 'static>(
-        tasks: &mpsc::Sender<Task>,
-        task: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, Error> {
-        let (answer, answered) = oneshot::channel();
-        let task: Task = Box::new(move |connection| {
-            let done = (|| {
-                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-                let done = task(&transaction)?;
-                transaction.commit()?;
-                Ok(done)
-            })();
-            // A caller that has gone away needs no answer.
-            let _ = answer.send(done.map_err(|error| failed(&error)));
-        });
-        tasks.send(task).await.map_err(|_| Error::Unavailable)?;
+        let (task, answered) = in_transaction(task);
+        self.urgent.send(task).await.map_err(|_| Error::Unavailable)?;
         answered.await.unwrap_or(Err(Error::Unavailable))
     }
 
@@ -86,6 +73,24 @@ impl Upkeep {
     pub fn stop(&self) {
         drop(self.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
+}
+
+/// Returns a task that does the work in a transaction, and its answer.
+fn in_transaction<T: Send + 'static>(
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+) -> (Task, oneshot::Receiver<Result<T, Error>>) {
+    let (answer, answered) = oneshot::channel();
+    let task: Task = Box::new(move |connection| {
+        let done = (|| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        })();
+        // A caller that has gone away needs no answer.
+        let _ = answer.send(done.map_err(|error| failed(&error)));
+    });
+    (task, answered)
 }
 
 /// How long after a purge the write-ahead log is emptied. Purges in this time share it.
@@ -142,14 +147,19 @@ impl Writer {
                     biased;
                     Some(task) = self.tasks.urgent.recv() => Next::Urgent(task),
                     () = at(self.empties_log_at) => Next::EmptyLog,
-                    Some(task) = self.tasks.tasks.recv() => Next::Task(task),
+                    Some((task, durability)) = self.tasks.tasks.recv() => Next::Task(task, durability),
                     batch = self.intake.next_half() => batch.map_or(Next::End, Next::Batch),
                     () = heard(&mut self.tasks.stopped) => Next::Stop,
                 }
             });
             match next {
                 Next::Urgent(task) => task(&mut self.unsynced),
-                Next::Task(task) => task(&mut self.connection),
+                Next::Task(task, Durability::Synced) => task(&mut self.connection),
+                Next::Task(task, Durability::Unsynced) => {
+                    if !self.run_unsynced(task) {
+                        return;
+                    }
+                }
                 Next::Batch(batch) => self.batch(batch),
                 Next::EmptyLog => self.empty_log(),
                 Next::Stop => {
@@ -160,6 +170,21 @@ impl Writer {
                 Next::End => return,
             }
         }
+    }
+
+    /// Runs a task on the connection of the batches, whose cache it shares. Returns `false` if the commits after it could not
+    /// wait for the disk.
+    fn run_unsynced(&mut self, task: Task) -> bool {
+        let set = |connection: &Connection, mode| connection.pragma_update(None, "synchronous", mode);
+        if let Err(error) = set(&self.connection, "NORMAL") {
+            tracing::debug!(%error, "a commit waits for the disk that need not");
+        }
+        task(&mut self.connection);
+        let is_reset = set(&self.connection, "FULL");
+        if let Err(error) = &is_reset {
+            tracing::error!(%error, "the SQLite writer ends: its commits would not wait for the disk");
+        }
+        is_reset.is_ok()
     }
 
     fn empty_log(&mut self) {
@@ -250,7 +275,7 @@ async fn heard(stopped: &mut Option<oneshot::Receiver<()>>) {
 
 enum Next {
     Urgent(Task),
-    Task(Task),
+    Task(Task, Durability),
     Batch(Vec<Waiting>),
     EmptyLog,
     Stop,
@@ -328,7 +353,7 @@ mod tests {
         };
         let (begun, has_begun) = oneshot::channel();
         let (go_on, may_go_on) = std::sync::mpsc::channel();
-        let slow = upkeep.run(move |_| {
+        let slow = upkeep.run(Durability::Synced, move |_| {
             begun.send(()).expect("the test waits");
             may_go_on.recv().expect("the test lets it continue");
             Ok(())
@@ -338,8 +363,8 @@ mod tests {
             has_begun.await.expect("it has started");
             let release = async { go_on.send(()).expect("it waits") };
             tokio::join!(
-                upkeep.run(noted("first")),
-                upkeep.run(noted("second")),
+                upkeep.run(Durability::Synced, noted("first")),
+                upkeep.run(Durability::Unsynced, noted("second")),
                 upkeep.run_first(noted("urgent")),
                 release
             )
@@ -347,6 +372,12 @@ mod tests {
         let (slow, (first, second, urgent, ())) = tokio::join!(slow, others);
         assert_eq!([slow, first, second, urgent], [const { Ok(()) }; 4]);
         assert_eq!(*order.lock().expect("not poisoned"), ["urgent", "first", "second"]);
+        let waits = |connection: &Connection| {
+            connection.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0)).map(|mode| mode == 2)
+        };
+        for (durability, waits_then) in [(Durability::Unsynced, false), (Durability::Synced, true)] {
+            assert_eq!(upkeep.run(durability, waits).await, Ok(waits_then), "{durability:?}");
+        }
         upkeep.stop();
         drop(queue);
         writer.join().expect("it has not panicked");

@@ -1,5 +1,6 @@
 //! Upkeep of deliveries: the leases of lanes, and the removal of what has expired or belongs to a webhook that is gone.
 
+use super::Durability;
 use super::MAX_REMOVED;
 use super::leases::Leased;
 use super::outcomes::lanes_locked;
@@ -163,7 +164,7 @@ impl Store {
         );
         let removed = statements.len() + 1;
         statements.extend([attempts, deliveries, lane]);
-        let done = self.write_all(statements).await?;
+        let done = self.write_all(statements, Durability::Synced).await?;
         Ok(done.get(removed).map_or(0, Vec::len))
     }
 

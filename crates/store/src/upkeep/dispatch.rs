@@ -1,6 +1,7 @@
 //! Upkeep of the dispatcher, which makes deliveries of events. The position up to which it has done so is written in the
 //! transaction of the deliveries, so that a crash at any time neither loses an event nor makes a delivery twice.
 
+use super::Durability;
 use super::{MAX_CLOCK_OFFSET, after};
 use crate::Store;
 use crate::list::corrupt;
@@ -115,10 +116,6 @@ pub enum Replay {
     Continue,
 }
 
-/// The commit does not wait for the disk or a standby. What a crash of the database undoes is made again from the log, which
-/// is durable: the position is undone with it. Results of attempts wait, and with them everything that was written before.
-const COMMIT_WITHOUT_WAIT: &str = "SET LOCAL synchronous_commit = off";
-
 const HEAD: [Type; 5] = [Type::Int, Type::Text, Type::Text, Type::Text, Type::Json];
 
 impl Store {
@@ -225,8 +222,9 @@ impl Store {
             statements.push(resent(dialect, move_to, self.now(), &made.resends));
         }
         statements.extend(made.replays.iter().map(|(id, replay)| replayed(dialect, move_to, id, replay)));
-        statements.extend((dialect == Dialect::Postgres).then(|| Sql::new(dialect, COMMIT_WITHOUT_WAIT)));
-        let is_held = self.write_all(statements).await?.first().is_some_and(|rows| !rows.is_empty());
+        // What a crash undoes is made again from the log, which is durable: the position is undone with it.
+        let is_held =
+            self.write_all(statements, Durability::Unsynced).await?.first().is_some_and(|rows| !rows.is_empty());
         if is_held && !made.wakes.is_empty() {
             self.tell(Topic::Deliveries);
         }

@@ -1,5 +1,6 @@
 //! Upkeep of the results of attempts. They are written in batches, those of all webhooks together.
 
+use super::Durability;
 use super::deliveries::{LEASE, LaneLease};
 use crate::Store;
 use crate::many_rows::{Named, bind_rows};
@@ -92,7 +93,7 @@ impl Store {
                 statements.extend(parts.iter().map(|part| deliveries_attempted_and_logged(part)));
             }
         }
-        let done = self.write_all(statements).await?;
+        let done = self.write_all(statements, Durability::Synced).await?;
         if recorded.lanes.is_empty() || done.get(counted).is_some_and(|held| held.len() == recorded.lanes.len()) {
             return Ok(Vec::new());
         }

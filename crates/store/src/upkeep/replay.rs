@@ -1,5 +1,6 @@
 //! Upkeep of replays: events that are sent again.
 
+use super::Durability;
 use super::dispatch::{delivery_columns, held, locked};
 use crate::Store;
 use crate::many_rows::bind_rows;
@@ -68,7 +69,8 @@ impl Store {
             statements.push(made_due(dialect, epoch, lane, deliveries));
         }
         statements.push(advanced(dialect, epoch, lane, next, (!deliveries.is_empty()).then(|| self.now())));
-        let is_moved = self.write_all(statements).await?.last().is_some_and(|rows| !rows.is_empty());
+        let is_moved =
+            self.write_all(statements, Durability::Synced).await?.last().is_some_and(|rows| !rows.is_empty());
         if is_moved && !deliveries.is_empty() {
             self.tell(Topic::Deliveries);
         }
