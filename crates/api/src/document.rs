@@ -240,6 +240,17 @@ pub struct Cancellation {
     pub reason: Option<String>,
 }
 
+/// Body of `connection`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"reason": "ticket 4711: an invoice is missing", "access": "read_only"}))]
+pub struct Connecting {
+    /// Why the caller connects, for people. Required.
+    pub reason: String,
+    /// What the connection may do: `full` or `read_only`. Defaults to `read_only`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<String>,
+}
+
 /// API key to create.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"name": "gateway", "role": "viewer"}))]

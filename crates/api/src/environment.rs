@@ -1,11 +1,13 @@
 //! Environments as responses show them.
 
+use crate::viewpoint::Viewpoint;
 use crate::word::Word;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use tenancy_core::Timestamp;
 use tenancy_core::environment::{self as core, IsolationLevel};
 use tenancy_core::json::Object;
+use tenancy_core::placement::EnvironmentPlacement;
 use tenancy_core::tenant::State;
 use utoipa::ToSchema;
 
@@ -45,7 +47,50 @@ pub struct EnvironmentEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub provisioned_at: Option<Timestamp>,
+    /// Place where the data of the environment lives. Omitted until a place is chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place<'a>>,
 }
+
+/// Place where the data of an environment lives.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Place<'a> {
+    /// `sqlite`: a SQLite file of the environment's own. `record`: the server only recorded that the environment is
+    /// provisioned, and made nothing.
+    #[schema(value_type = String, example = "sqlite")]
+    pub kind: Cow<'a, str>,
+    /// Where it is: for `sqlite`, the folder of the file in the server's folder of environments. Only keys without a scope
+    /// see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub location: Option<Cow<'a, str>>,
+    /// Random text in the place, by which the server recognizes it. Only keys without a scope see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub fingerprint: Option<Cow<'a, str>>,
+}
+
+impl<'a> Place<'a> {
+    /// Builds the response from the row of the place; without one, from whether the environment is provisioned.
+    fn of(
+        viewpoint: Viewpoint<'_>,
+        environment: &core::Environment,
+        placements: &'a [EnvironmentPlacement],
+    ) -> Option<Self> {
+        let Some(placement) = placements.iter().find(|placement| placement.env_id == environment.env_id) else {
+            let recorded = || Self { kind: Cow::Borrowed(RECORD), location: None, fingerprint: None };
+            return environment.provisioned_at.is_some().then(recorded);
+        };
+        Some(Self {
+            kind: placement.kind.as_str().into(),
+            location: viewpoint.internal(placement.location.as_str().into()),
+            fingerprint: viewpoint.internal(placement.fingerprint.as_str().into()),
+        })
+    }
+}
+
+/// Kind of the place of an environment that was provisioned by a server that makes nothing.
+pub const RECORD: &str = "record";
 
 /// An environment.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -65,8 +110,12 @@ pub struct Environment<'a> {
 }
 
 impl<'a> EnvironmentEntry<'a> {
-    /// Builds the response from a row.
-    pub fn of(environment: &'a core::Environment) -> Self {
+    /// Builds the response from a row. `placements` are those of the tenant.
+    pub fn of(
+        viewpoint: Viewpoint<'_>,
+        environment: &'a core::Environment,
+        placements: &'a [EnvironmentPlacement],
+    ) -> Self {
         Self {
             name: environment.name.as_str().into(),
             region: environment.region.as_str().into(),
@@ -78,15 +127,20 @@ impl<'a> EnvironmentEntry<'a> {
             version: environment.version,
             state: environment.state.into(),
             provisioned_at: environment.provisioned_at,
+            place: Place::of(viewpoint, environment, placements),
         }
     }
 }
 
 impl<'a> Environment<'a> {
-    /// Builds the response from a row.
-    pub fn of(environment: &'a core::Environment) -> Self {
+    /// Builds the response from a row. `placements` are those of the tenant.
+    pub fn of(
+        viewpoint: Viewpoint<'_>,
+        environment: &'a core::Environment,
+        placements: &'a [EnvironmentPlacement],
+    ) -> Self {
         Self {
-            entry: EnvironmentEntry::of(environment),
+            entry: EnvironmentEntry::of(viewpoint, environment, placements),
             tenant_id: environment.tenant_id.as_str().into(),
             created_at: environment.created_at,
             updated_at: environment.updated_at,

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod applied;
 pub mod catalogue;
+pub mod connection;
 pub mod delivery;
 pub mod document;
 pub mod environment;

@@ -18,6 +18,11 @@ pub struct Status<'a> {
     /// Open jobs of all tenants. Only keys without a scope see them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jobs: Option<JobQueue<'a>>,
+    /// What does the steps of jobs in this process: `record` makes nothing, `sqlite` makes SQLite files. Omitted if the
+    /// process runs no jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "sqlite")]
+    pub provisioner: Option<Cow<'a, str>>,
     /// Background loops of this process.
     pub background: Vec<BackgroundLoop<'a>>,
 }

@@ -191,11 +191,13 @@ impl<'a> TenantRow<'a> {
 impl<'a> Tenant<'a> {
     /// Builds the response from a tenant snapshot.
     pub fn of(declared: &Declared, viewpoint: Viewpoint<'_>, snapshot: &'a TenantSnapshot) -> Self {
+        let environments = snapshot.environments.iter();
+        let environments = environments.map(|one| EnvironmentEntry::of(viewpoint, one, &snapshot.placements));
         let aliases = if snapshot.aliases.is_empty() { Value::Null } else { aliases_document(&snapshot.aliases) };
         Self {
             row: TenantRow::of(viewpoint, &snapshot.tenant),
             aliases,
-            environments: snapshot.environments.iter().map(EnvironmentEntry::of).collect(),
+            environments: environments.collect(),
             webhooks: snapshot.webhooks.iter().map(|webhook| Webhook::of(viewpoint, webhook)).collect(),
             holds: snapshot.all_holds().map(|hold| Hold::of(viewpoint, hold)).collect(),
             open_job: snapshot.open_job.as_ref().map(OpenJob::of),

@@ -82,6 +82,8 @@ enum Command {
     Describe(OnServer<command::describe::Describe>),
     /// Show whether a tenant may be served, as gateways see it
     Access(OnServer<command::access::Access>),
+    /// Open the data of an environment
+    Connect(OnServer<command::connect::Connect>),
     /// Show the audit log
     Audit(OnServer<command::audit::Audit>),
     /// Show events as they happen
@@ -285,6 +287,7 @@ impl Arguments {
             Command::Get(given) => on_server!(get, given, before),
             Command::Describe(given) => on_server!(describe, given, before),
             Command::Access(given) => on_server!(access, given, before),
+            Command::Connect(given) => on_server!(connect, given, before),
             Command::Audit(given) => on_server!(audit, given, before),
             Command::Watch(given) => on_server!(watch, given, before),
             Command::Listen(given) => on_server!(listen, given, before),

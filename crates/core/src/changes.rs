@@ -8,6 +8,7 @@ use crate::ids::{Alias, AuditId, EnvironmentId, HoldId, JobId, KeyId, Organizati
 use crate::job::Job;
 use crate::json::Pointer;
 use crate::organization::{CapExceeded, Organization, Usage};
+use crate::placement::EnvironmentPlacement;
 use crate::tenant::{Facts, Tenant, TenantVersion, Terms};
 use crate::violation::Violation;
 use crate::webhook::{Webhook, WebhookOwner};
@@ -77,6 +78,12 @@ pub enum Write {
     UpdateEnvironmentState(Environment),
     /// Deletes the row.
     DeleteEnvironment(EnvironmentId),
+    /// Inserts the row.
+    InsertPlacement(EnvironmentPlacement),
+    /// Writes the settings that the place was given, and when it was made, its environment removed, and it closed.
+    UpdatePlacement(EnvironmentPlacement),
+    /// Deletes the row.
+    DeletePlacement(EnvironmentId),
     /// Inserts the row.
     InsertEnvironmentVersion(EnvironmentVersion),
     /// Inserts the row.

@@ -38,6 +38,14 @@ words!(
         TenancyProvisioned = "TENANCY_PROVISIONED",
         /// An environment was added to a manifest.
         EnvironmentCreated = "ENVIRONMENT_CREATED",
+        /// A place was chosen for the data of an environment.
+        EnvironmentPlaced = "ENVIRONMENT_PLACED",
+        /// The place of a removed environment was closed. Its data stays until the tenant is purged.
+        EnvironmentClosed = "ENVIRONMENT_CLOSED",
+        /// The place of an environment was given the environment's current quotas, retention and policies.
+        EnvironmentSettingsApplied = "ENVIRONMENT_SETTINGS_APPLIED",
+        /// A caller got the connection data of an environment.
+        EnvironmentConnected = "ENVIRONMENT_CONNECTED",
         /// An environment was provisioned.
         EnvironmentProvisioned = "ENVIRONMENT_PROVISIONED",
         /// The manifest entry of an environment changed.
@@ -143,14 +151,14 @@ impl EventType {
                 PRIVATE,
             ],
             Self::TenancyUpdated => &[("version", Integer), ("changes", List), PRIVATE],
-            Self::EnvironmentCreated => {
-                &[("env_id", Text), ("name", Text), ("version", Integer), ("manifest", Object), PRIVATE]
-            }
-            Self::EnvironmentUpdated => {
-                &[("env_id", Text), ("name", Text), ("version", Integer), ("changes", List), PRIVATE]
-            }
-            Self::EnvironmentProvisioned => &[("env_id", Text), ("name", Text), ("job_id", Text)],
-            Self::EnvironmentDeleted => &[("env_id", Text), ("name", Text)],
+            Self::EnvironmentCreated
+            | Self::EnvironmentUpdated
+            | Self::EnvironmentPlaced
+            | Self::EnvironmentProvisioned
+            | Self::EnvironmentClosed
+            | Self::EnvironmentSettingsApplied
+            | Self::EnvironmentConnected
+            | Self::EnvironmentDeleted => self.environment_fields(),
             Self::WebhookUpdated
             | Self::WebhookFailing
             | Self::WebhookDisabled
@@ -182,6 +190,28 @@ impl EventType {
             Self::AccessRefused => REFUSED_CALLS,
             Self::LogExpired => &[("before", Text)],
             Self::LogRestored => &[("epoch", Integer), ("first_position", Integer)],
+        }
+    }
+
+    /// Returns the fields of an event about an environment.
+    fn environment_fields(self) -> &'static [Field] {
+        use FieldType::{Integer, List, Object, Text};
+        match self {
+            Self::EnvironmentCreated => {
+                &[("env_id", Text), ("name", Text), ("version", Integer), ("manifest", Object), PRIVATE]
+            }
+            Self::EnvironmentUpdated => {
+                &[("env_id", Text), ("name", Text), ("version", Integer), ("changes", List), PRIVATE]
+            }
+            Self::EnvironmentPlaced => &[("env_id", Text), ("name", Text), ("kind", Text), ("job_id", Text)],
+            Self::EnvironmentConnected => {
+                &[("env_id", Text), ("name", Text), ("kind", Text), ("access", Text), PRIVATE]
+            }
+            Self::EnvironmentProvisioned | Self::EnvironmentClosed | Self::EnvironmentSettingsApplied => {
+                &[("env_id", Text), ("name", Text), ("job_id", Text)]
+            }
+            Self::EnvironmentDeleted => &[("env_id", Text), ("name", Text)],
+            _ => &[],
         }
     }
 

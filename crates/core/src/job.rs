@@ -2,7 +2,7 @@
 
 use crate::action::Action;
 use crate::environment::Environment;
-use crate::ids::{CorrelationId, JobId, TenantId};
+use crate::ids::{CorrelationId, EnvironmentId, JobId, TenantId};
 use crate::words::words;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,8 @@ words!(
     Verb {
         /// Creates an environment.
         Provision = "provision",
+        /// Gives the place of an environment its current quotas, retention and policies.
+        Update = "update",
         /// Puts an environment in service.
         Open = "open",
         /// Takes an environment out of service.
@@ -80,6 +82,8 @@ words!(
 pub enum Target {
     /// The environment with this name.
     Environment(String),
+    /// The place of an environment that was removed from the manifest.
+    Removed(EnvironmentId),
     /// The tenant itself.
     Tenant,
 }
@@ -116,6 +120,7 @@ impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.target {
             Target::Environment(name) => write!(f, "{} {name}", self.verb),
+            Target::Removed(env_id) => write!(f, "{} {env_id}", self.verb),
             Target::Tenant => write!(f, "{}", self.verb),
         }
     }
@@ -129,6 +134,8 @@ struct StoredStep {
     verb: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     environment: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    removed: Option<EnvironmentId>,
     #[serde(default)]
     name: String,
     state: String,
@@ -136,12 +143,13 @@ struct StoredStep {
 
 impl Serialize for Step {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let environment = match &self.target {
-            Target::Environment(name) => Some(name.clone()),
-            Target::Tenant => None,
+        let (environment, removed) = match &self.target {
+            Target::Environment(name) => (Some(name.clone()), None),
+            Target::Removed(env_id) => (None, Some(env_id.clone())),
+            Target::Tenant => (None, None),
         };
         let (verb, state) = (Some(self.verb.to_string()), self.state.to_string());
-        StoredStep { verb, environment, name: self.to_string(), state }.serialize(serializer)
+        StoredStep { verb, environment, removed, name: self.to_string(), state }.serialize(serializer)
     }
 }
 
@@ -158,7 +166,11 @@ impl<'de> Deserialize<'de> for Step {
         };
         Ok(Self {
             verb: Verb::parse(&verb).ok_or_else(|| unknown("verb", &verb))?,
-            target: environment.map_or(Target::Tenant, Target::Environment),
+            target: match (environment, stored.removed) {
+                (Some(name), _) => Target::Environment(name),
+                (None, Some(env_id)) => Target::Removed(env_id),
+                (None, None) => Target::Tenant,
+            },
             state: StepState::parse(&stored.state).ok_or_else(|| unknown("state", &stored.state))?,
         })
     }
@@ -234,23 +246,6 @@ impl Job {
     pub fn is_open(&self) -> bool {
         matches!(self.state, JobState::Queued | JobState::Running)
     }
-}
-
-/// Returns the steps of `action` on a tenant: one for each environment that the action affects, in order, then
-/// [`Verb::Record`]. Environments that are provisioned are not provisioned again, because a failed creation can have
-/// provisioned some.
-pub fn steps<'a>(action: Action, environments: impl IntoIterator<Item = &'a Environment>) -> Vec<Step> {
-    let verb = match action {
-        Action::Create | Action::Update => Verb::Provision,
-        Action::Activate => Verb::Open,
-        Action::Suspend => Verb::Close,
-        Action::Delete => Verb::Detach,
-        Action::Undelete => Verb::Attach,
-        Action::Purge => Verb::Destroy,
-    };
-    let touched = environments.into_iter().filter(|e| verb != Verb::Provision || e.provisioned_at.is_none());
-    let steps = touched.map(|environment| Step::new(verb, Target::Environment(environment.name.clone())));
-    steps.chain([Step::new(Verb::Record, Target::Tenant)]).collect()
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub mod nearest;
 pub mod normal_form;
 pub mod organization;
 pub mod permission;
+pub mod placement;
 pub mod quotas;
 pub mod rules;
 pub mod scope;

@@ -2,8 +2,11 @@
 
 use crate::action::Action;
 use crate::declared::Declared;
+use crate::environment::Environment;
 use crate::error::Error;
 use crate::hold::Hold;
+use crate::ids::EnvironmentId;
+use crate::placement::EnvironmentPlacement;
 use crate::snapshot::TenantSnapshot;
 use crate::tenant::{DesiredState, State};
 use jiff::Timestamp;
@@ -72,8 +75,8 @@ pub struct Situation {
     pub held: bool,
     /// Whether the tenant is provisioned: its `create` job succeeded.
     pub provisioned: bool,
-    /// Whether an environment is not provisioned yet.
-    pub unprovisioned_environment: bool,
+    /// Whether an environment is not provisioned yet or was given other settings, or a removed one is not closed yet.
+    pub environments_behind: bool,
     /// Whether a job is queued or running.
     pub open_job: bool,
 }
@@ -86,9 +89,22 @@ impl Situation {
             desired: snapshot.tenant.terms.desired_state,
             held: suspending_holds(declared, snapshot).next().is_some(),
             provisioned: snapshot.tenant.facts.provisioned_at.is_some(),
-            unprovisioned_environment: snapshot.environments.iter().any(|e| e.provisioned_at.is_none()),
+            environments_behind: snapshot.environments.iter().any(|environment| snapshot.is_behind(environment))
+                || snapshot.removed_placements().any(EnvironmentPlacement::is_left_open),
             open_job: snapshot.open_job.is_some(),
         }
+    }
+
+    /// The same without the places of which a failed or cancelled job has left in doubt what they were given.
+    pub fn without_doubt(declared: &Declared, snapshot: &TenantSnapshot) -> Self {
+        let is_known = |id: &EnvironmentId| snapshot.placement(id).is_none_or(|placement| placement.settings.is_some());
+        let is_behind = |one: &Environment| match one.provisioned_at {
+            None => true,
+            Some(_) => is_known(&one.env_id) && snapshot.is_behind(one),
+        };
+        let environments_behind = snapshot.environments.iter().any(is_behind)
+            || snapshot.removed_placements().any(EnvironmentPlacement::is_left_open);
+        Self { environments_behind, ..Self::of(declared, snapshot) }
     }
 }
 
@@ -125,7 +141,7 @@ pub fn next_action(now: Situation) -> Option<Action> {
         State::Archived => None,
         State::Draft if !now.provisioned => Some(Action::Create),
         State::Active if !wants_service => Some(Action::Suspend),
-        State::Draft | State::Active | State::Suspended if now.unprovisioned_environment || !now.provisioned => {
+        State::Draft | State::Active | State::Suspended if now.environments_behind || !now.provisioned => {
             Some(Action::Update)
         }
         State::Draft if now.desired == Some(DesiredState::Active) && wants_service => Some(Action::Activate),
@@ -155,7 +171,8 @@ pub fn waits_for(declared: &Declared, snapshot: &TenantSnapshot) -> Option<Strin
         return Some(format!("held by {holds}"));
     }
     let failed = |action| format!("{action}, which failed last time: see the error of its last job");
-    next_action(Situation::of(declared, snapshot)).map(failed)
+    let next = next_action(Situation::without_doubt(declared, snapshot));
+    next.or_else(|| next_action(Situation::of(declared, snapshot))).map(failed)
 }
 
 /// Checks whether `action` can be requested at `now`.
@@ -226,13 +243,13 @@ mod tests {
             [None, Some(DesiredState::Active), Some(DesiredState::Suspended)].into_iter().flat_map(move |desired| {
                 flags().flat_map(move |held| {
                     flags().flat_map(move |provisioned| {
-                        flags().flat_map(move |unprovisioned_environment| {
+                        flags().flat_map(move |environments_behind| {
                             flags().map(move |open_job| Situation {
                                 state,
                                 desired,
                                 held,
                                 provisioned,
-                                unprovisioned_environment,
+                                environments_behind,
                                 open_job,
                             })
                         })
@@ -261,7 +278,7 @@ mod tests {
                 let line = TABLE.iter().find(|line| line.from == situation.state && line.action == action);
                 situation.state = line.expect("a line").to;
                 situation.provisioned |= matches!(action, Action::Create | Action::Update);
-                situation.unprovisioned_environment &= !matches!(action, Action::Create | Action::Update);
+                situation.environments_behind &= !matches!(action, Action::Create | Action::Update);
             }
             assert_eq!(next_action(situation), None, "{situation:?}");
             if situation.held || situation.desired == Some(DesiredState::Suspended) {

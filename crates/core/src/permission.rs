@@ -32,6 +32,8 @@ words!(
         WriteTenants = "write tenants",
         /// Add, change and remove environments.
         WriteEnvironments = "write environments",
+        /// Get connection data of environments.
+        ConnectEnvironments = "connect to environments",
         /// Request lifecycle transitions; place and release holds; cancel jobs.
         RunLifecycle = "run lifecycle actions",
         /// Release holds that keep data, or end them sooner.
@@ -73,6 +75,7 @@ const WRITES: &[Operation] = &[
     Operation::RegisterTenants,
     Operation::WriteTenants,
     Operation::WriteEnvironments,
+    Operation::ConnectEnvironments,
     Operation::RunLifecycle,
     Operation::WriteOrganizationWebhooks,
     Operation::WritePlatformWebhooks,
@@ -102,6 +105,7 @@ pub const UNSCOPED_ONLY: &[Operation] = &[
     Operation::WriteOrganizations,
     Operation::RegisterTenants,
     Operation::WriteEnvironments,
+    Operation::ConnectEnvironments,
     Operation::RunLifecycle,
     Operation::VerifyAudit,
     Operation::ReleaseKeptData,

@@ -2,8 +2,9 @@
 
 use crate::environment::Environment;
 use crate::hold::Hold;
-use crate::ids::Alias;
+use crate::ids::{Alias, EnvironmentId};
 use crate::job::Job;
+use crate::placement::EnvironmentPlacement;
 use crate::tenant::Tenant;
 use crate::webhook::Webhook;
 
@@ -14,6 +15,8 @@ pub struct TenantSnapshot {
     pub tenant: Tenant,
     /// Environments, by name.
     pub environments: Vec<Environment>,
+    /// Places of its environments, also of removed ones, by the ids of the environments.
+    pub placements: Vec<EnvironmentPlacement>,
     /// Aliases, sorted.
     pub aliases: Vec<Alias>,
     /// Webhooks, by name.
@@ -27,6 +30,27 @@ pub struct TenantSnapshot {
 }
 
 impl TenantSnapshot {
+    /// Whether an `update` job has something to do for the environment: it is not provisioned yet, or its place was given
+    /// other settings, or that is not known.
+    pub fn is_behind(&self, environment: &Environment) -> bool {
+        let terms = &self.tenant.terms;
+        environment.provisioned_at.is_none()
+            || self.placement(&environment.env_id).is_some_and(|place| place.is_behind(environment, terms))
+    }
+
+    /// Returns the places of environments that are not in the manifest any more.
+    pub fn removed_placements(&self) -> impl Iterator<Item = &EnvironmentPlacement> {
+        let is_there = |placement: &EnvironmentPlacement| {
+            self.environments.iter().any(|environment| environment.env_id == placement.env_id)
+        };
+        self.placements.iter().filter(move |placement| !is_there(placement))
+    }
+
+    /// Returns the place that was chosen for an environment.
+    pub fn placement(&self, env_id: &EnvironmentId) -> Option<&EnvironmentPlacement> {
+        self.placements.iter().find(|placement| placement.env_id == *env_id)
+    }
+
     /// Returns the holds on the tenant itself, then those on its organization.
     pub fn all_holds(&self) -> impl Iterator<Item = &Hold> {
         self.holds.iter().chain(&self.organization_holds)

@@ -122,7 +122,8 @@ impl Tenant {
         let mut job = self.open(action);
         job.steps[index].state = StepState::Done;
         (job.progress, job.logs) = (0.5, "done".to_owned());
-        let done = (&job.steps[index].clone(), Achieved::of(job.steps[index].verb));
+        let step = job.steps[index].clone();
+        let done = (&step, &Achieved::of(&step));
         self.decide(|declared, snapshot, context| step_done(declared, snapshot, &job, done, context)).unwrap();
         job
     }

@@ -1,15 +1,28 @@
 //! Interface to the code that creates a tenant's real resources: databases, schemas, buckets, clusters.
 
+mod placing;
+mod recorder;
+
+pub use placing::Placing;
+pub use recorder::Recorder;
+
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use tenancy_core::Timestamp;
 use tenancy_core::action::Action;
 use tenancy_core::environment::Environment;
-use tenancy_core::ids::{JobId, TenantId};
+use tenancy_core::ids::{EnvironmentId, JobId, TenantId};
 use tenancy_core::job::{FailureCode, Step};
+use tenancy_core::placement::{EnvironmentPlacement, Fence, Place};
 use tenancy_core::rules::step::Achieved;
 use tenancy_core::snapshot::TenantSnapshot;
+use tenancy_core::{Error, Timestamp};
+use tenancy_placement::Connection;
+use tenancy_placement::sqlite::SqliteFiles;
+
+/// Folder of the data directory with the SQLite files of environments.
+const ENVIRONMENTS: &str = "environments";
 
 /// One step of a job for a provisioner.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +37,10 @@ pub struct Work<'a> {
     pub attempt: i64,
     /// Tenant as it was when the step started.
     pub snapshot: &'a TenantSnapshot,
+    /// Order of this work among all work on the tenant. Whatever the step changes refuses a lower one.
+    pub fence: Fence,
+    /// Current time.
+    pub now: Timestamp,
 }
 
 impl Work<'_> {
@@ -48,6 +65,11 @@ pub enum StepEnd {
         /// Result to store, committed together with the end of the step.
         achieved: Achieved,
     },
+    /// The provisioner has chosen the place of this environment, which has none. The place is recorded, and the step is
+    /// called again to make it.
+    Chooses(EnvironmentId, Place),
+    /// A later job or lease has worked on the same place: this process has lost the job, and changes nothing more.
+    Late,
     /// The step waits for something outside the provisioner. The job is queued, and the step is called again at
     /// `until`. A job that still waits `jobs.give_up_hours` after its request fails.
     Waits {
@@ -61,7 +83,7 @@ pub enum StepEnd {
 impl StepEnd {
     /// The step is done, with the usual result of its verb.
     pub fn done(step: &Step, line: impl Into<String>) -> Self {
-        Self::Done { line: line.into(), achieved: Achieved::of(step.verb) }
+        Self::Done { line: line.into(), achieved: Achieved::of(step) }
     }
 }
 
@@ -83,6 +105,11 @@ pub type StepFuture<'a> = Pin<Box<dyn Future<Output = Result<StepEnd, StepFailed
 pub trait Provisioner: Send + Sync + 'static {
     /// Does a step.
     fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a>;
+
+    /// Returns how to connect to a place; `None` if this provisioner does not make such places.
+    fn connection(&self, _placement: &EnvironmentPlacement) -> Option<Connection> {
+        None
+    }
 }
 
 /// Kinds of provisioners: `jobs.provisioner` in the configuration.
@@ -92,34 +119,32 @@ pub enum ProvisionerKind {
     /// [`Recorder`].
     #[default]
     Record,
+    /// [`Placing`] with a SQLite file for each environment, in the folder `environments` of the data directory.
+    Sqlite,
 }
 
 impl ProvisionerKind {
-    /// Returns the provisioner of this kind.
-    pub fn provisioner(self) -> Arc<dyn Provisioner> {
+    /// Returns the word of the configuration.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Record => Arc::new(Recorder),
+            Self::Record => "record",
+            Self::Sqlite => "sqlite",
         }
     }
-}
 
-/// Logs what a provisioner would do, and creates nothing.
-#[derive(Debug, Default)]
-pub struct Recorder;
-
-impl Provisioner for Recorder {
-    fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a> {
-        let line = match work.environment() {
-            Some(environment) => format!(
-                "would {} of {} ({}, {}, {})",
-                work.step,
-                work.tenant_id(),
-                work.snapshot.tenant.terms.profile,
-                environment.region,
-                environment.isolation_level
-            ),
-            None => format!("would {} of {}", work.step, work.tenant_id()),
-        };
-        Box::pin(std::future::ready(Ok(StepEnd::done(work.step, line))))
+    /// Returns the provisioner of this kind.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the folder of the SQLite files cannot be used.
+    pub fn provisioner(self, data_dir: &Path) -> Result<Arc<dyn Provisioner>, Error> {
+        match self {
+            Self::Record => Ok(Arc::new(Recorder)),
+            Self::Sqlite => {
+                let files = SqliteFiles::open(&data_dir.join(ENVIRONMENTS));
+                files
+                    .map(|files| Arc::new(Placing::new(files)) as _)
+                    .map_err(|fault| Error::Internal(fault.to_string()))
+            }
+        }
     }
 }

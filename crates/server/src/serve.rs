@@ -17,6 +17,7 @@ use crate::key_usage;
 use crate::log_sealer;
 use crate::metrics::Metrics;
 use crate::private_data;
+use crate::provisioner::Provisioner;
 use crate::refusals;
 use crate::tenancy::Tenancy;
 use crate::undeclared;
@@ -54,7 +55,11 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
         tracing::warn!(%error, "could not compare the clock with the audit log");
     }
     let deliverer = deliverer(&tenancy, &metrics, &config.webhooks, &stop)?;
-    let background = background(&tenancy, &metrics, (&config.jobs, &deliverer), drain, &stop, &tasks);
+    let provisioner = config.jobs.provisioner.provisioner(&config.data_dir)?;
+    // Nothing has set it before.
+    let _ = tenancy.provisioner.set(Arc::clone(&provisioner));
+    let work = (&config.jobs, provisioner, &deliverer);
+    let background = background(&tenancy, &metrics, work, drain, &stop, &tasks);
     tokio::spawn(stop_if_gone(Arc::clone(&tenancy), stop.clone()));
     tasks.spawn(undeclared::run(Arc::clone(&tenancy), stop.clone()));
     let server = Arc::new(Server {
@@ -66,6 +71,7 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
         key_traffic: KeyTraffic::new(config.key_limits),
         event_seats: Seats::new(config.events),
         deliverer,
+        provisioner: config.jobs.enabled.then_some(config.jobs.provisioner),
         background,
         stop: stop.clone(),
     });
@@ -87,14 +93,19 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
     }
     tenancy.drain().await;
     tasks.wait().await;
-    if let Err(error) = tenancy.dispatcher.release(&tenancy).await {
-        tracing::debug!(%error, "the lease of the dispatcher was not given back");
-    }
-    if let Err(error) = refusals::run_once(&tenancy).await {
-        tracing::warn!(%error, "the last refused calls are not in the audit log");
-    }
+    write_what_is_left(&tenancy).await;
     tracing::info!("stopped");
     if tenancy.store.is_gone() { Err(Error::DatabaseGone) } else { Ok(()) }
+}
+
+/// Gives back the lease of the dispatcher, and records the last refused calls.
+async fn write_what_is_left(tenancy: &Arc<Tenancy>) {
+    if let Err(error) = tenancy.dispatcher.release(tenancy).await {
+        tracing::debug!(%error, "the lease of the dispatcher was not given back");
+    }
+    if let Err(error) = refusals::run_once(tenancy).await {
+        tracing::warn!(%error, "the last refused calls are not in the audit log");
+    }
 }
 
 /// Opens the address on which metrics are served, if there is one.
@@ -137,7 +148,7 @@ pub fn loops(jobs: &Jobs) -> Vec<Loop> {
 fn background(
     tenancy: &Arc<Tenancy>,
     metrics: &Arc<Metrics>,
-    (jobs, deliverer): (&Jobs, &Arc<Deliverer>),
+    (jobs, provisioner, deliverer): (&Jobs, Arc<dyn Provisioner>, &Arc<Deliverer>),
     drain: Duration,
     stop: &CancellationToken,
     tasks: &TaskTracker,
@@ -145,7 +156,7 @@ fn background(
     let mut background = Background::new(Arc::clone(tenancy), Arc::clone(metrics), loops(jobs), stop.clone());
     if jobs.enabled {
         let (tenancy, metrics, stop) = (Arc::clone(tenancy), Arc::clone(metrics), stop.clone());
-        let runner = Runner::new(tenancy, jobs.provisioner.provisioner(), metrics, jobs.clone(), stop);
+        let runner = Runner::new(tenancy, provisioner, metrics, jobs.clone(), stop);
         background = background.showing(runner.status());
         tasks.spawn(runner.run(drain));
     }

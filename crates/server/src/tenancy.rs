@@ -7,6 +7,7 @@ use crate::key_names::KeyNames;
 use crate::key_usage::KeyUsage;
 use crate::metrics::Commits;
 use crate::operations::apply::one_at_a_time::OneAtATime;
+use crate::provisioner::Provisioner;
 use crate::refusals::Refusals;
 use crate::undeclared::Undeclared;
 use crate::webhooks::dispatcher::Dispatcher;
@@ -49,6 +50,8 @@ pub struct Tenancy {
     pub dispatcher: Dispatcher,
     /// For how many days deliveries are kept. Unset in tools: nothing is removed then.
     pub delivery_retention_days: OnceLock<u32>,
+    /// Where environments live. Unset in tools: they give out no connection data.
+    pub provisioner: OnceLock<Arc<dyn Provisioner>>,
     /// Addresses that webhooks may have. Unset in tools that send nothing: URLs are then checked for their form only.
     pub url_policy: OnceLock<Policy>,
     /// The event feed.
@@ -90,6 +93,7 @@ impl Tenancy {
             undeclared: Undeclared::default(),
             dispatcher: Dispatcher::default(),
             delivery_retention_days: OnceLock::new(),
+            provisioner: OnceLock::new(),
             url_policy: OnceLock::new(),
             writes: TaskTracker::new(),
         })

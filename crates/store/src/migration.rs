@@ -110,6 +110,13 @@ pub const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../migrations/0012_deliveries.postgres.sql"),
         passes: &[],
     },
+    Migration {
+        name: "0013_environment_placements",
+        oldest_release: "0.1.0",
+        sqlite: include_str!("../migrations/0013_environment_placements.sqlite.sql"),
+        postgres: include_str!("../migrations/0013_environment_placements.postgres.sql"),
+        passes: &[],
+    },
 ];
 
 /// Migration as recorded in `schema_migrations`.

@@ -4,7 +4,7 @@ use crate::keyed::ByKey;
 use crate::list::corrupt;
 use crate::rows::{Corrupt, Field, Record, Value};
 use crate::tables::aliases::AliasRow;
-use crate::tables::{aliases, environments, holds, jobs, tenants, webhooks};
+use crate::tables::{aliases, environment_placements, environments, holds, jobs, tenants, webhooks};
 use crate::{Engine, Store};
 use std::collections::HashMap;
 use tenancy_core::Error;
@@ -12,6 +12,7 @@ use tenancy_core::environment::Environment;
 use tenancy_core::hold::{Held, Hold};
 use tenancy_core::ids::{OrganizationId, TenantId};
 use tenancy_core::job::Job;
+use tenancy_core::placement::EnvironmentPlacement;
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::tenant::Tenant;
 use tenancy_core::webhook::Webhook;
@@ -37,6 +38,10 @@ pub const PARTS: &[Part] = &[
     Part {
         by: environments::OF_TENANT,
         add: |snapshots, row| push(&mut snapshots.environments, row, |row: &Environment| row.tenant_id.clone()),
+    },
+    Part {
+        by: environment_placements::OF_TENANT,
+        add: |snapshots, row| push(&mut snapshots.placements, row, |row: &EnvironmentPlacement| row.tenant_id.clone()),
     },
     Part {
         by: aliases::OF_TENANT,
@@ -73,6 +78,7 @@ pub fn reads() -> impl Iterator<Item = &'static ByKey> + Clone {
 pub struct TenantSnapshots {
     tenants: HashMap<TenantId, Tenant>,
     environments: HashMap<TenantId, Vec<Environment>>,
+    placements: HashMap<TenantId, Vec<EnvironmentPlacement>>,
     aliases: HashMap<TenantId, Vec<AliasRow>>,
     webhooks: HashMap<TenantId, Vec<Webhook>>,
     holds: HashMap<TenantId, Vec<Hold>>,
@@ -112,6 +118,8 @@ impl TenantSnapshots {
         broken(tenant.organization_id.as_str())?;
         let mut environments = self.environments.get(id).cloned().unwrap_or_default();
         environments.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut placements = self.placements.get(id).cloned().unwrap_or_default();
+        placements.sort_by(|a, b| a.env_id.cmp(&b.env_id));
         let mut aliases: Vec<_> = self.aliases.get(id).into_iter().flatten().map(|row| row.alias.clone()).collect();
         aliases.sort();
         let mut webhooks = self.webhooks.get(id).cloned().unwrap_or_default();
@@ -123,6 +131,7 @@ impl TenantSnapshots {
         let organization_holds = self.organization_holds.get(&tenant.organization_id).cloned().unwrap_or_default();
         Ok(Some(TenantSnapshot {
             environments,
+            placements,
             aliases,
             webhooks,
             holds: by_kind(self.holds.get(id).cloned().unwrap_or_default()),

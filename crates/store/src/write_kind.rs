@@ -4,9 +4,9 @@ use crate::rows::{Field, Part, Record, Value, WriteShape};
 use crate::tables::aliases::AliasRow;
 use crate::tables::platform_webhooks::PlatformWebhook;
 use crate::tables::{
-    aliases, api_keys, audit_private, data_keys, environment_versions, environments, holds, idempotency_records, jobs,
-    organization_usage, organizations, platform_webhooks, tenant_labels, tenant_versions, tenants, webhook_attempts,
-    webhooks,
+    aliases, api_keys, audit_private, data_keys, environment_placements, environment_versions, environments, holds,
+    idempotency_records, jobs, organization_usage, organizations, platform_webhooks, tenant_labels, tenant_versions,
+    tenants, webhook_attempts, webhooks,
 };
 use jiff::Timestamp;
 use tenancy_core::changes::{Changes, ERASED, Write};
@@ -47,6 +47,9 @@ write_kinds! {
     UpdateEnvironmentManifest: environments::UPDATE_MANIFEST,
     UpdateEnvironmentState: environments::UPDATE_STATE,
     InsertEnvironmentVersion: environment_versions::INSERT,
+    DeletePlacement: environment_placements::DELETE,
+    InsertPlacement: environment_placements::INSERT,
+    UpdatePlacement: environment_placements::UPDATE,
     DeleteHold: holds::DELETE,
     InsertHold: holds::INSERT,
     UpdateHold: holds::UPDATE,
@@ -161,6 +164,9 @@ fn row(write: &Write, tenant: Option<&TenantId>) -> (WriteKind, Vec<Value>) {
         Write::UpdateEnvironmentState(row) => of(WriteKind::UpdateEnvironmentState, row),
         Write::DeleteEnvironment(id) => deleted(WriteKind::DeleteEnvironment, id.put()),
         Write::InsertEnvironmentVersion(row) => of(WriteKind::InsertEnvironmentVersion, row),
+        Write::InsertPlacement(row) => of(WriteKind::InsertPlacement, row),
+        Write::UpdatePlacement(row) => of(WriteKind::UpdatePlacement, row),
+        Write::DeletePlacement(id) => deleted(WriteKind::DeletePlacement, id.put()),
         Write::InsertHold(row) => of(WriteKind::InsertHold, row),
         Write::UpdateHold(row) => of(WriteKind::UpdateHold, row),
         Write::DeleteHold(id) => deleted(WriteKind::DeleteHold, id.put()),

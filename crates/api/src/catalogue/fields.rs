@@ -28,6 +28,8 @@ fn row(name: &str) -> Option<Row> {
         "job_id" => text("Id of the job.", "job_0198f2a46c1e7d3a"),
         "env_id" => text("Id of the environment.", "env_0198f2a46c1e7d3a"),
         "name" => text("Name of the environment or webhook.", "prod"),
+        "kind" => text("Kind of the place of the environment: `sqlite` for a SQLite file.", "sqlite"),
+        "access" => text("What the connection may do: `full` or `read_only`.", "read_only"),
         "webhook_id" => text("Id of the webhook.", "whk_0198f2a46c1e7d3a"),
         "cause" => text(
             "What caused the job: `request`, `manifest`, `hold`, `organization hold` or the end of another `job`. Of a \

@@ -20,6 +20,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use tenancy_api::Word;
+use tenancy_api::environment::{Place, RECORD};
 use tenancy_api::webhook::ListedWebhook;
 use tenancy_core::manifest::MAX_WEBHOOKS;
 
@@ -187,7 +188,7 @@ impl Page {
             ("purge after", self.ages(t.purge_after.filter(|_| t.purged_at.is_none()))),
             ("purged", self.ages(t.purged_at)),
         ]);
-        let titles = &["NAME", "STATE", "ISOLATION", "REGION", "RETENTION", "QUOTAS"];
+        let titles = &["NAME", "STATE", "ISOLATION", "REGION", "RETENTION", "PLACE", "QUOTAS"];
         self.list("Environments", &tenant.environments, titles, |e, _| {
             vec![
                 Cell::new(&*e.name),
@@ -195,6 +196,7 @@ impl Page {
                 Cell::new(e.isolation_level.as_str()),
                 Cell::new(&*e.region),
                 Cell::maybe(days(e.retention_days)),
+                Cell::maybe(e.place.as_ref().map(|place| &*place.kind)),
                 Cell::new(pairs(&*e.quotas)),
             ]
         });
@@ -349,6 +351,7 @@ impl Page {
             ("id", e.env_id.to_string()),
             ("created", self.ages(Some(environment.created_at))),
             ("provisioned", self.ages(e.provisioned_at)),
+            ("place", e.place.as_ref().map(place).unwrap_or_default()),
         ]);
     }
 }
@@ -365,6 +368,15 @@ fn hold(h: &Hold, now: Timestamp) -> Vec<Cell> {
         Cell::new(who(&h.placed_by, h.placed_by_name.as_deref())),
         Cell::maybe(h.reason.as_deref()),
     ]
+}
+
+/// Describes where the data of an environment lives.
+fn place(place: &Place<'_>) -> String {
+    match &place.location {
+        _ if place.kind == RECORD => format!("{RECORD}: the server only recorded it, and made nothing"),
+        Some(location) => format!("{}: {location}", place.kind),
+        None => place.kind.to_string(),
+    }
 }
 
 /// Describes how the private data of a tenant is encrypted, and what a purge does about backups.
@@ -427,8 +439,8 @@ version        3
 created        3d (2026-11-20T12:00:00Z)
 
 Environments
-NAME  STATE      ISOLATION  REGION     RETENTION  QUOTAS
-prod  Suspended  strict     eu-west-1  -          -
+NAME  STATE      ISOLATION  REGION     RETENTION  PLACE  QUOTAS
+prod  Suspended  strict     eu-west-1  -          -      -
 
 Holds
 HOLD     ON      SINCE  UNTIL  PLACED BY   REASON

@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tenancy_api::health::Health;
 use tenancy_core::apikey::Role;
+use tenancy_server::provisioner::ProvisionerKind;
 use tenancy_server::token::token_digest;
 use tenancy_server::{Config, Flags};
 use tenancy_store::Store;
@@ -86,6 +87,7 @@ pub async fn run(given: Dev) -> Result<Exit, Failure> {
     let mut config = Config::from_sources("the flags", "", |_| None, flags).map_err(bad_config)?;
     // The receivers of a developer run on the same machine, and have no certificate.
     (config.webhooks.allow_http, config.webhooks.allow_loopback) = (true, true);
+    config.jobs.provisioner = ProvisionerKind::Sqlite;
     let database = config.database().map_err(bad_config)?;
     make_data_directory(&config)?;
     on_threads_for(&database.clone(), open(config, database, documents, stop)).await

@@ -8,6 +8,7 @@ pub mod audit;
 mod audit_verify;
 pub mod complete;
 pub mod completions;
+pub mod connect;
 pub mod context;
 pub mod create;
 pub mod db;

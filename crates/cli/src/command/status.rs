@@ -172,6 +172,7 @@ fn render(report: &Report, colours: bool) -> String {
                 let jobs = if waiting.jobs == 1 { "1 job".to_owned() } else { format!("{} jobs", waiting.jobs) };
                 ("waits for", format!("{} ({jobs})", waiting.condition))
             }));
+            rows.extend(server.provisioner.as_ref().map(|kind| ("provisioner", provisioner(kind))));
             rows.push(("background", in_background(&server.background)));
         }
     }
@@ -189,6 +190,14 @@ fn queue(jobs: &JobQueue<'_>) -> String {
     };
     let since = jobs.oldest_due_at.map(|at| format!(" (the oldest since {})", short(at))).unwrap_or_default();
     format!("{least}{} due{since}, {} waiting, {} running{processes}", jobs.due, jobs.waiting, jobs.running)
+}
+
+/// Returns what jobs make, for people.
+fn provisioner(kind: &str) -> String {
+    match kind {
+        "record" => "record: jobs only record, and make nothing".to_owned(),
+        _ => kind.to_owned(),
+    }
 }
 
 /// Returns `5 loops, no errors`, or each loop whose last run failed, with its error.
@@ -253,6 +262,7 @@ mod tests {
             vec![background_loop("jobs", None), background_loop("ended-holds", Some("2026-07-01T00:00:01Z"))];
         let said = json!({
             "version": "1.2.3", "database": {"kind": "SQLite", "bytes": 4_194_304}, "background": background,
+            "provisioner": "record",
             "jobs": {"due": 2, "waiting": 1, "running": 3, "is_more": false, "processes": 1,
                      "oldest_due_at": "2026-07-01T00:00:02Z",
                      "waits_for": [{"condition": "a certificate", "jobs": 1}]},
@@ -272,6 +282,7 @@ mod tests {
              database       SQLite, 4.00 MiB\n\
              job queue      2 due (the oldest since 2026-07-01T00:00:02Z), 1 waiting, 3 running in 1 process\n\
              waits for      a certificate (1 job)\n\
+             provisioner    record: jobs only record, and make nothing\n\
              background     2 loops, no errors\n"
         );
         let expected = json!({
@@ -282,7 +293,7 @@ mod tests {
             "open_jobs": {"count": 0, "at_least": false, "by": {}},
         });
         let mut shown = json!(report);
-        for field in ["version", "database", "jobs", "background"] {
+        for field in ["version", "database", "jobs", "provisioner", "background"] {
             assert!(shown.as_object_mut().and_then(|shown| shown.remove(field)).is_some());
         }
         assert_eq!(shown, expected);

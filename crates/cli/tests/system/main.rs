@@ -9,6 +9,7 @@ mod away;
 mod backup;
 mod behind;
 mod copy;
+mod environments;
 mod followers;
 mod full;
 mod gateway;

@@ -51,6 +51,10 @@ pub fn change(
         return Err(Error::Invalid(fixed));
     }
     takes_manifest(snapshot)?;
+    let moves = needs_move(snapshot, &before, manifest);
+    if !moves.is_empty() {
+        return Err(Error::Invalid(moves));
+    }
     let mut warnings = warnings;
     warnings.extend(protections::fields(&before, manifest, context)?);
     let refused = gates(declared, &before, manifest, allow);
@@ -102,6 +106,33 @@ pub fn immutable(before: &Manifest, document: &Value) -> Vec<Violation> {
     violations
 }
 
+/// Returns a violation for each change that would move the data of an environment from the place where it is.
+fn needs_move(snapshot: &TenantSnapshot, before: &Manifest, after: &Manifest) -> Vec<Violation> {
+    let root = Pointer::root();
+    let mut found = Vec::new();
+    let mut moves = |at: Pointer, what: &str, name: &str| {
+        let message = format!("cannot be changed: the data of environment {name} is in a place of its {what}");
+        found.push(Violation::at(&at, "needs_move", message));
+    };
+    let placed = |environment: &&Environment| snapshot.placement(&environment.env_id).is_some();
+    for known in snapshot.environments.iter().filter(placed) {
+        let Some(entry) = after.environments.iter().find(|entry| entry.name == known.name) else { continue };
+        let at = root.key("environments").key(&known.name);
+        if entry.region != known.region {
+            moves(at.key("region"), "region", &known.name);
+        }
+        if entry.isolation_level != known.isolation_level {
+            moves(at.key("isolation_level"), "isolation level", &known.name);
+        }
+    }
+    if after.profile != before.profile
+        && let Some(known) = snapshot.environments.iter().find(placed)
+    {
+        moves(root.key("profile"), "profile", &known.name);
+    }
+    found
+}
+
 fn tenant_row(builder: &mut ChangeBuilder<'_>, manifest: &Manifest, differences: &[Difference]) {
     let now = builder.context.now;
     let tenant = &mut builder.snapshot.tenant;
@@ -139,6 +170,11 @@ fn environments(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
     for gone in before.iter().filter(|e| !manifest.environments.iter().any(|entry| entry.name == e.name)) {
         builder.event(EventType::EnvironmentDeleted, json!({"env_id": gone.env_id, "name": gone.name}), Value::Null);
         builder.writes.push(Write::DeleteEnvironment(gone.env_id.clone()));
+        let mut placements = builder.snapshot.placements.iter_mut();
+        if let Some(placement) = placements.find(|placement| placement.env_id == gone.env_id) {
+            placement.removed_at = Some(builder.context.now);
+            builder.writes.push(Write::UpdatePlacement(placement.clone()));
+        }
     }
     for entry in &manifest.environments {
         let environment = match before.iter().find(|e| e.name == entry.name) {

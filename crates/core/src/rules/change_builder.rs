@@ -1,6 +1,7 @@
 //! Builds the changes of one tenant: the snapshot after the change, with its events, guards and writes.
 
 use super::Decision;
+use super::steps::{steps, undo_steps};
 use crate::action::Action;
 use crate::changes::{Changes, Guard, Write};
 use crate::decision_context::DecisionContext;
@@ -8,7 +9,7 @@ use crate::declared::Declared;
 use crate::error::Error;
 use crate::event::{Event, EventType, MAX_PAYLOAD_BYTES};
 use crate::ids::TenantId;
-use crate::job::{Job, JobState, steps};
+use crate::job::{Job, JobState};
 use crate::json::canonical_bytes;
 use crate::lifecycle::{Situation, next_action};
 use crate::snapshot::TenantSnapshot;
@@ -62,6 +63,17 @@ impl<'a> ChangeBuilder<'a> {
     /// Queues a job for `action` and adds its event.
     pub fn queue(&mut self, action: Action, cause: &'static str) {
         let job = new_job(self.declared, action, &self.snapshot, self.context);
+        self.queue_job(job, action, cause);
+    }
+
+    /// Queues a job that closes again what a failed activation may have opened.
+    pub fn queue_undo(&mut self) {
+        let action = Action::Update;
+        let job = new_job(self.declared, action, &self.snapshot, self.context);
+        self.queue_job(Job { steps: undo_steps(&self.snapshot), ..job }, action, "job");
+    }
+
+    fn queue_job(&mut self, job: Job, action: Action, cause: &'static str) {
         self.event(action.requested(), json!({"job_id": job.job_id, "cause": cause}), Value::Null);
         self.writes.push(Write::InsertJob(job.clone()));
         self.snapshot.open_job = Some(job);
@@ -118,7 +130,7 @@ pub(super) fn new_job(
         state: JobState::Queued,
         progress: 0.0,
         logs: String::new(),
-        steps: steps(action, environments),
+        steps: steps(action, snapshot, environments),
         waiting_for: None,
         due_at: context.now,
         attempt: 0,

@@ -2,6 +2,7 @@
 
 pub mod change;
 mod change_builder;
+pub mod connection;
 pub mod fields;
 pub mod gates;
 pub mod keys;
@@ -15,6 +16,7 @@ mod redaction;
 pub mod refusals;
 pub mod register;
 pub mod step;
+mod steps;
 pub mod webhook_failures;
 pub mod webhook_requests;
 mod webhook_rows;

@@ -3,6 +3,7 @@
 use super::Decision;
 use super::change_builder::ChangeBuilder;
 use super::step::{is_as_old_as, ready};
+use super::steps::is_undo;
 use super::webhook_rows;
 use crate::action::Action;
 use crate::changes::{Guard, Write};
@@ -44,7 +45,11 @@ pub fn complete(
     end(&mut builder, Write::FinishJob, done);
     builder.event(job.action.done(), json!({"job_id": job.job_id, "from": from, "to": to}), Value::Null);
     arrive(&mut builder, job, to);
-    builder.cause = Some("job");
+    // The activation that failed is not tried again by itself.
+    let next = next_action(Situation::without_doubt(declared, &builder.snapshot));
+    if !is_undo(job) || next.is_some_and(|next| next != Action::Activate) {
+        builder.cause = Some("job");
+    }
     builder.finish(Vec::new())
 }
 
@@ -75,7 +80,8 @@ pub fn fail(
         Job { state: JobState::Failed, steps, error_code: code, error: message, ..job.clone() },
     );
     builder.event(EventType::JobFailed, payload, Value::Null);
-    go_on_without(&mut builder, job.action);
+    doubt(&mut builder, job);
+    go_on_without(&mut builder, job);
     builder.finish(Vec::new())
 }
 
@@ -102,7 +108,7 @@ pub fn cancel(
     let mut builder = ChangeBuilder::new(declared, snapshot, context);
     let why = format!("cancelled by {}: request the action again to run it", builder.context.actor);
     cancelled(&mut builder, job, why, json!({"reason": reason}));
-    go_on_without(&mut builder, job.action);
+    go_on_without(&mut builder, job);
     builder.finish(Vec::new())
 }
 
@@ -135,13 +141,34 @@ pub fn is_in_the_way(declared: &Declared, snapshot: &TenantSnapshot) -> bool {
 
 fn cancelled(builder: &mut ChangeBuilder<'_>, job: &Job, why: String, private: Value) {
     let (code, error) = (Some(FailureCode::Cancelled.to_string()), Some(why));
+    doubt(builder, job);
     end(builder, Write::CancelJob, Job { state: JobState::Failed, error_code: code, error, ..job.clone() });
     builder.event(EventType::JobCancelled, json!({"job_id": job.job_id, "action": job.action}), private);
 }
 
-/// Lets the next action be queued after a job failed, unless it is the same action.
-fn go_on_without(builder: &mut ChangeBuilder<'_>, action: Action) {
-    if next_action(Situation::of(builder.declared, &builder.snapshot)).is_some_and(|next| next != action) {
+/// Forgets what the places of the environments were given: the job may have opened or closed some of them. A started purge
+/// leaves nothing that could be given anything.
+fn doubt(builder: &mut ChangeBuilder<'_>, job: &Job) {
+    if job.attempt == 0 || job.action == Action::Purge {
+        return;
+    }
+    let placements = builder.snapshot.placements.iter_mut();
+    for placement in placements.filter(|placement| placement.removed_at.is_none() && placement.settings.is_some()) {
+        placement.settings = None;
+        builder.writes.push(Write::UpdatePlacement(placement.clone()));
+    }
+}
+
+/// Lets the next action be queued after a job failed, unless it is the same action. What a failed activation has opened is
+/// closed again.
+fn go_on_without(builder: &mut ChangeBuilder<'_>, job: &Job) {
+    let action = job.action;
+    let next = next_action(Situation::of(builder.declared, &builder.snapshot));
+    // An update that only gives the places what is in doubt would be followed by the same action, which fails again.
+    let comes_back = next_action(Situation::without_doubt(builder.declared, &builder.snapshot)) == Some(action);
+    if comes_back && action == Action::Activate && next == Some(Action::Update) {
+        builder.queue_undo();
+    } else if next.is_some_and(|next| next != action) && !comes_back {
         builder.cause = Some("job");
     }
 }
@@ -215,6 +242,7 @@ fn empty(builder: &mut ChangeBuilder<'_>) {
     builder
         .writes
         .extend(snapshot.environments.drain(..).map(|environment| Write::DeleteEnvironment(environment.env_id)));
+    builder.writes.extend(snapshot.placements.drain(..).map(|placement| Write::DeletePlacement(placement.env_id)));
     builder.writes.extend(snapshot.holds.drain(..).map(|hold| Write::DeleteHold(hold.hold_id)));
     builder.writes.extend(snapshot.aliases.drain(..).map(Write::DeleteAlias));
     for webhook in std::mem::take(&mut snapshot.webhooks) {

@@ -98,6 +98,7 @@ fn draft(manifest: &Manifest, context: &mut DecisionContext) -> TenantSnapshot {
     TenantSnapshot {
         tenant,
         environments,
+        placements: Vec::new(),
         aliases: manifest.aliases.iter().cloned().collect(),
         webhooks,
         holds: Vec::new(),

@@ -8,27 +8,37 @@ use crate::declared::Declared;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::event::EventType;
-use crate::job::{Failure, FailureCode, Job, Step, StepState, Verb};
+use crate::ids::EnvironmentId;
+use crate::job::{Failure, FailureCode, Job, Step, StepState, Target, Verb};
 use crate::lifecycle::{TABLE, Transition, kept_from};
+use crate::placement::{EnvironmentPlacement, Place};
 use crate::snapshot::TenantSnapshot;
 use serde_json::{Value, json};
 
 /// What the record keeps of a completed step, besides the step itself. A provisioner reports it with the end of the
 /// step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Achieved {
     /// Nothing: the end of the step is only progress of the job.
     Nothing,
-    /// The environment of the step is provisioned.
-    Provisioned,
+    /// The environment of the step is provisioned; in a place, with the digest of the settings that the place was given.
+    Provisioned(Option<String>),
+    /// The place of the environment of the step was given the settings with this digest.
+    Updated(String),
+    /// The place of this environment, which was removed, is closed.
+    Closed(EnvironmentId),
 }
 
 impl Achieved {
-    /// Returns what a step with this verb achieves.
-    pub fn of(verb: Verb) -> Self {
-        match verb {
-            Verb::Provision => Self::Provisioned,
-            Verb::Open | Verb::Close | Verb::Detach | Verb::Attach | Verb::Destroy | Verb::Record => Self::Nothing,
+    /// Returns what a step achieves.
+    pub fn of(step: &Step) -> Self {
+        match (step.verb, &step.target) {
+            (Verb::Provision, _) => Self::Provisioned(None),
+            (Verb::Detach, Target::Removed(env_id)) => Self::Closed(env_id.clone()),
+            (
+                Verb::Update | Verb::Open | Verb::Close | Verb::Detach | Verb::Attach | Verb::Destroy | Verb::Record,
+                _,
+            ) => Self::Nothing,
         }
     }
 }
@@ -68,13 +78,15 @@ pub fn step_done(
     declared: &Declared,
     snapshot: &TenantSnapshot,
     job: &Job,
-    (step, achieved): (&Step, Achieved),
+    (step, achieved): (&Step, &Achieved),
     context: &mut DecisionContext,
 ) -> Result<Decision, Error> {
     let mut builder = ChangeBuilder::new(declared, snapshot, context);
     let is_kept = match achieved {
         Achieved::Nothing => false,
-        Achieved::Provisioned => provisioned(&mut builder, job, step),
+        Achieved::Provisioned(settings) => provisioned(&mut builder, job, step, settings.as_ref()),
+        Achieved::Updated(settings) => updated(&mut builder, job, step, settings),
+        Achieved::Closed(env_id) => closed(&mut builder, job, env_id),
     };
     if is_kept && let Some(open) = builder.snapshot.open_job.take() {
         let (progress, steps, logs) = (job.progress, job.steps.clone(), job.logs.clone());
@@ -87,7 +99,7 @@ pub fn step_done(
     builder.finish(Vec::new())
 }
 
-fn provisioned(builder: &mut ChangeBuilder<'_>, job: &Job, step: &Step) -> bool {
+fn provisioned(builder: &mut ChangeBuilder<'_>, job: &Job, step: &Step, settings: Option<&String>) -> bool {
     let (now, state) = (builder.context.now, builder.snapshot.tenant.facts.state);
     let mut environments = builder.snapshot.environments.iter_mut();
     let is_new = |e: &Environment| step.is_about(e) && e.provisioned_at.is_none() && is_as_old_as(job, e);
@@ -98,9 +110,86 @@ fn provisioned(builder: &mut ChangeBuilder<'_>, job: &Job, step: &Step) -> bool 
     environment.updated_at = now;
     let environment = environment.clone();
     let payload = json!({"env_id": environment.env_id, "name": environment.name, "job_id": job.job_id});
+    if let Some(settings) = settings {
+        was_given(builder, &environment.env_id, settings);
+    }
     builder.writes.push(Write::UpdateEnvironmentState(environment));
     builder.event(EventType::EnvironmentProvisioned, payload, Value::Null);
     true
+}
+
+fn updated(builder: &mut ChangeBuilder<'_>, job: &Job, step: &Step, settings: &str) -> bool {
+    let Some(environment) = step.environment(&builder.snapshot.environments).cloned() else { return false };
+    if !is_as_old_as(job, &environment) || !was_given(builder, &environment.env_id, settings) {
+        return false;
+    }
+    let payload = json!({"env_id": environment.env_id, "name": environment.name, "job_id": job.job_id});
+    builder.event(EventType::EnvironmentSettingsApplied, payload, Value::Null);
+    true
+}
+
+/// Writes the settings that the place of an environment was given.
+fn was_given(builder: &mut ChangeBuilder<'_>, env_id: &EnvironmentId, settings: &str) -> bool {
+    let mut placements = builder.snapshot.placements.iter_mut();
+    let Some(placement) = placements.find(|placement| placement.env_id == *env_id) else { return false };
+    placement.settings = Some(settings.to_owned());
+    placement.made_at = placement.made_at.or(Some(builder.context.now));
+    builder.writes.push(Write::UpdatePlacement(placement.clone()));
+    true
+}
+
+fn closed(builder: &mut ChangeBuilder<'_>, job: &Job, env_id: &EnvironmentId) -> bool {
+    let mut placements = builder.snapshot.placements.iter_mut();
+    let Some(placement) = placements.find(|one| one.env_id == *env_id && one.is_left_open()) else { return false };
+    placement.closed_at = Some(builder.context.now);
+    let placement = placement.clone();
+    let payload = json!({"env_id": placement.env_id, "name": placement.name, "job_id": job.job_id});
+    builder.writes.push(Write::UpdatePlacement(placement));
+    builder.event(EventType::EnvironmentClosed, payload, Value::Null);
+    true
+}
+
+/// Records the place that was chosen for an environment, before it is made. There are no changes if the environment was
+/// removed meanwhile or has a place.
+///
+/// # Errors
+/// None today.
+pub fn place_chosen(
+    declared: &Declared,
+    snapshot: &TenantSnapshot,
+    job: &Job,
+    (env_id, place): (&EnvironmentId, &Place),
+    context: &mut DecisionContext,
+) -> Result<Decision, Error> {
+    let mut builder = ChangeBuilder::new(declared, snapshot, context);
+    let environment = snapshot.environments.iter().find(|environment| environment.env_id == *env_id);
+    if let Some(environment) = environment.filter(|_| snapshot.placement(env_id).is_none()) {
+        let placement = EnvironmentPlacement {
+            env_id: env_id.clone(),
+            tenant_id: builder.tenant_id(),
+            name: environment.name.clone(),
+            kind: place.kind,
+            location: place.location.clone(),
+            fingerprint: place.fingerprint.clone(),
+            settings: None,
+            created_at: builder.context.now,
+            made_at: None,
+            removed_at: None,
+            closed_at: None,
+        };
+        let payload = json!({
+            "env_id": env_id,
+            "name": placement.name,
+            "kind": placement.kind,
+            "job_id": job.job_id,
+        });
+        builder.guards.push(Guard::Lease(job.job_id.clone(), job.lease_epoch));
+        builder.snapshot.placements.push(placement.clone());
+        builder.writes.push(Write::InsertPlacement(placement));
+        builder.event(EventType::EnvironmentPlaced, payload, Value::Null);
+        builder.facts_changed = true;
+    }
+    builder.finish(Vec::new())
 }
 
 /// Whether the environment existed when the job was queued. The job does not provision an environment that has replaced

@@ -44,6 +44,7 @@ impl Database {
         assert!(open.next().is_none(), "one open job at most");
         Some(TenantSnapshot {
             environments,
+            placements: Vec::new(),
             webhooks,
             aliases: self.aliases.iter().filter(|(_, owner)| *owner == id).map(|(alias, _)| alias.clone()).collect(),
             holds: self.holds_of(&Held::Tenant(id.clone())),

@@ -236,7 +236,8 @@ impl World {
         append(&mut job.logs, PERSONAL);
         let Target::Environment(name) = &step.target else { panic!("only the record is the tenant's") };
         let expected = self.expect(who, |tenant, _| tenant.step(name));
-        let done = (&step, Achieved::of(step.verb));
+        let achieved = Achieved::of(&step);
+        let done = (&step, &achieved);
         self.lifecycle(who, expected, |d, snapshot, context| step_done(d, snapshot, &job, done, context));
         if expected == Expected::Unchanged {
             self.database.progress(&job);

@@ -5,8 +5,8 @@ use super::openapi;
 use super::problem::Problem;
 use super::route::Route;
 use super::routes::{
-    access, apply, audit, docs, environments, event_types, events, health, jobs, keys, lifecycle, organization_holds,
-    organizations, tenants, versions, webhooks,
+    access, apply, audit, connections, docs, environments, event_types, events, health, jobs, keys, lifecycle,
+    organization_holds, organizations, tenants, versions, webhooks,
 };
 use super::server::Server;
 use crate::authentication::Requirement;
@@ -18,9 +18,9 @@ use axum::routing::any;
 use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::permission::Operation::{
-    ManageKeys, Plan, ReadAccess, ReadAudit, ReadJobs, ReadKeys, ReadOrganizations, ReadPlatformWebhooks, ReadStatus,
-    ReadTenants, RegisterTenants, RunLifecycle, VerifyAudit, WriteEnvironments, WriteOrganizationWebhooks,
-    WriteOrganizations, WritePlatformWebhooks, WriteTenants,
+    ConnectEnvironments, ManageKeys, Plan, ReadAccess, ReadAudit, ReadJobs, ReadKeys, ReadOrganizations,
+    ReadPlatformWebhooks, ReadStatus, ReadTenants, RegisterTenants, RunLifecycle, VerifyAudit, WriteEnvironments,
+    WriteOrganizationWebhooks, WriteOrganizations, WritePlatformWebhooks, WriteTenants,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -64,12 +64,6 @@ pub fn all() -> Vec<Route> {
         Route::for_gateways(Requirement::Permission(ReadAccess), routes!(access::auth), any(access::auth)),
         may(ReadTenants, routes!(versions::of_tenant)),
         may(ReadTenants, routes!(versions::get)),
-        may(ReadTenants, routes!(environments::list)),
-        may(ReadTenants, routes!(environments::get)),
-        may(WriteEnvironments, routes!(environments::put)),
-        may(WriteEnvironments, routes!(environments::patch)),
-        may(WriteEnvironments, routes!(environments::remove)),
-        may(ReadTenants, routes!(versions::of_environment)),
         may(ReadJobs, routes!(jobs::of_tenant)),
         may(ReadJobs, routes!(jobs::get)),
         may(RunLifecycle, routes!(jobs::cancel)),
@@ -85,8 +79,23 @@ pub fn all() -> Vec<Route> {
         may(ManageKeys, routes!(keys::revoke)),
         may(Plan, routes!(apply::apply)),
     ];
+    routes.extend(of_environments());
     routes.extend(of_webhooks());
     routes
+}
+
+/// Returns the routes of environments.
+fn of_environments() -> Vec<Route> {
+    let may = |operation, methods| Route::new(Requirement::Permission(operation), methods);
+    vec![
+        may(ReadTenants, routes!(environments::list)),
+        may(ReadTenants, routes!(environments::get)),
+        may(WriteEnvironments, routes!(environments::put)),
+        may(WriteEnvironments, routes!(environments::patch)),
+        may(WriteEnvironments, routes!(environments::remove)),
+        may(ConnectEnvironments, routes!(connections::connect)),
+        may(ReadTenants, routes!(versions::of_environment)),
+    ]
 }
 
 /// Returns the routes of webhooks, for each kind of owner.

@@ -7,6 +7,7 @@ use crate::background::Background;
 use crate::config::Limits;
 use crate::feed::Seats;
 use crate::metrics::Metrics;
+use crate::provisioner::ProvisionerKind;
 use crate::tenancy::Tenancy;
 use crate::webhooks::deliverer::Deliverer;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub struct Server {
     pub event_seats: Arc<Seats>,
     /// Sends events to webhooks.
     pub deliverer: Arc<Deliverer>,
+    /// What does the steps of jobs; `None` if this process runs no jobs.
+    pub provisioner: Option<ProvisionerKind>,
     /// Status of the background loops.
     pub background: Arc<Background>,
     /// Cancelled when the server stops. Requests that wait then answer at once.

@@ -13,6 +13,7 @@ use tenancy_core::Error;
 use tenancy_core::ids::JobId;
 use tenancy_core::job::Job;
 use tenancy_store::Topic;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// Runs jobs in one process.
@@ -20,6 +21,8 @@ pub struct Runner {
     pub(super) engine: Engine<JobId>,
     pub(super) provisioner: Arc<dyn Provisioner>,
     pub(super) jobs: Jobs,
+    /// Epoch of the log, when it is known. If it is older than the current one, places refuse the work.
+    pub(super) log_epoch: Mutex<Option<i64>>,
 }
 
 impl Runner {
@@ -38,7 +41,7 @@ impl Runner {
             poll: Duration::from_millis(jobs.poll_milliseconds),
         };
         let engine = Engine::new((tenancy, metrics), ("runner", "jobs"), Topic::Jobs, numbers, stop);
-        Arc::new(Self { engine, provisioner, jobs })
+        Arc::new(Self { engine, provisioner, jobs, log_epoch: Mutex::default() })
     }
 
     /// Returns the status of claiming.

@@ -4,7 +4,7 @@ use super::engine::Runner;
 use super::under_way::Ended;
 use crate::authentication::Caller;
 use crate::engine::LeaseWatch;
-use crate::operations::outcomes::{End, Outcome, StepDone, Written};
+use crate::operations::outcomes::{End, Outcome, PlaceChosen, StepDone, Written};
 use crate::operations::{Command, Done};
 use crate::provisioner::{StepEnd, StepFailed, Work};
 use crate::tenancy::RequestContext;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use tenancy_core::changes::Conflict;
 use tenancy_core::ids::CorrelationId;
 use tenancy_core::job::{Failure, FailureCode, Job, Step, StepState, Verb, append};
+use tenancy_core::placement::Fence;
 use tenancy_core::rules::outcome::{is_in_the_way, kept};
 use tenancy_core::rules::step::{Achieved, ready};
 use tenancy_core::snapshot::TenantSnapshot;
@@ -32,6 +33,15 @@ enum Stopped {
     Lost,
     /// The job waits for something and was requeued.
     Waits,
+    /// A step waits for something, and the job is to be requeued when the other steps were tried.
+    MustWait {
+        /// Index of the step.
+        index: usize,
+        /// What it waits for.
+        what: String,
+        /// Time of the next call.
+        until: Timestamp,
+    },
     /// The process is stopping; the lease is released.
     GivenBack,
     /// The database failed. Another process continues with the current step when the lease ends.
@@ -73,7 +83,7 @@ impl Runner {
             Ok(ended) => ended,
             Err(Stopped::Waits) => Ended::Waits,
             Err(Stopped::GivenBack) => self.give_back(&lease, &correlation_id).await,
-            Err(Stopped::Lost | Stopped::Failed(_)) => Ended::Lost,
+            Err(Stopped::Lost | Stopped::Failed(_) | Stopped::MustWait { .. }) => Ended::Lost,
             Err(Stopped::BrokeOff(error)) => {
                 let (job_id, correlation_id) = (lease.0.as_str(), correlation_id.as_str());
                 tracing::warn!(job_id, correlation_id, %error, "stopped a job on an error; it is retried later");
@@ -82,40 +92,80 @@ impl Runner {
         }
     }
 
-    /// Does the steps that are not done yet, each with the current state of the tenant.
+    /// Does the steps that are not done yet, each with the current state of the tenant. What takes a tenant out of service goes
+    /// on with the other environments when one fails or waits.
     async fn steps(&self, job: &mut Job, lease: &Lease, hold: &LeaseWatch) -> Result<(), Stopped> {
-        let mut newest = None;
+        let (mut newest, mut first_stop) = (None, None);
         for index in 0..job.steps.len() {
-            if job.steps[index].state == StepState::Done || job.steps[index].verb == Verb::Record {
+            let Step { verb, state, .. } = job.steps[index];
+            if state == StepState::Done || verb == Verb::Record {
                 continue;
             }
             if self.engine.stop.is_cancelled() {
                 return Err(Stopped::GivenBack);
             }
-            let snapshot = self.newest(job, newest.take()).await?;
-            let result = self.step(job, index, &snapshot, hold).await?;
-            let (line, came) = self.came_to(job, index, result);
-            append(&mut job.logs, &line);
-            job.progress = share_done(job);
-            newest = match came {
-                Came::Done(achieved) => match self.step_done(job, index, achieved, hold).await? {
-                    Written::With(snapshot) => Some(*snapshot),
-                    Written::AsProgress => {
-                        self.write_down(job, lease, line).await?;
-                        None
-                    }
-                },
-                Came::Waits { what, until } => {
-                    self.write_down(job, lease, line).await?;
-                    return Err(self.put_aside(job, lease, index, &what, until).await?);
+            match self.one_step(job, lease, index, &mut newest, hold).await {
+                Ok(()) => {}
+                Err(stop @ (Stopped::Failed(_) | Stopped::MustWait { .. }))
+                    if matches!(verb, Verb::Close | Verb::Detach) =>
+                {
+                    first_stop.get_or_insert(stop);
                 }
-                Came::Failed(failure) => {
-                    self.write_down(job, lease, line).await?;
-                    return Err(Stopped::Failed(failure));
+                Err(stop) => {
+                    first_stop = Some(stop);
+                    break;
                 }
-            };
+            }
         }
-        Ok(())
+        match first_stop {
+            None => Ok(()),
+            Some(Stopped::MustWait { index, what, until }) => {
+                Err(self.put_aside(job, lease, index, &what, until).await?)
+            }
+            Some(stop) => Err(stop),
+        }
+    }
+
+    /// Does one step and writes its end. `newest` is the tenant, if it is known, before and after the step.
+    async fn one_step(
+        &self,
+        job: &mut Job,
+        lease: &Lease,
+        index: usize,
+        newest: &mut Option<TenantSnapshot>,
+        hold: &LeaseWatch,
+    ) -> Result<(), Stopped> {
+        let mut was_late = false;
+        let result = loop {
+            let snapshot = self.newest(job, newest.take()).await?;
+            match self.step(job, index, &snapshot, hold).await? {
+                Ok(StepEnd::Chooses(env_id, place)) if snapshot.placement(&env_id).is_none() => {
+                    *newest = Some(self.committed(&PlaceChosen { job: job.clone(), env_id, place }, job, hold).await?);
+                }
+                // The epoch may have been read before a restore. If it was not, the next look at the lease says so.
+                Ok(StepEnd::Late) if !was_late => {
+                    *self.log_epoch.lock().await = None;
+                    was_late = true;
+                }
+                Ok(StepEnd::Late) => break Err(older_than_its_place()),
+                result => break result,
+            }
+        };
+        let (line, came) = self.came_to(job, index, result);
+        append(&mut job.logs, &line);
+        job.progress = share_done(job);
+        if let Came::Done(achieved) = &came
+            && let Written::With(snapshot) = self.step_done(job, index, achieved.clone(), hold).await?
+        {
+            *newest = Some(*snapshot);
+            return Ok(());
+        }
+        self.write_down(job, lease, line).await?;
+        match came {
+            Came::Done(_) => Ok(()),
+            Came::Waits { what, until } => Err(Stopped::MustWait { index, what, until }),
+            Came::Failed(failure) => Err(Stopped::Failed(failure)),
+        }
     }
 
     /// Returns the tenant as it is now, if the job may continue on it.
@@ -124,7 +174,9 @@ impl Runner {
             Some(snapshot) => snapshot,
             None => self.engine.tenancy.store.snapshot(&job.tenant_id).await?.ok_or(Stopped::Lost)?,
         };
-        if snapshot.open_job.as_ref().is_none_or(|open| open.job_id != job.job_id) {
+        // The lease, too: the fence of a step is read in a snapshot in which this process has the job.
+        let is_ours = |open: &Job| (&open.job_id, open.lease_epoch) == (&job.job_id, job.lease_epoch);
+        if !snapshot.open_job.as_ref().is_some_and(is_ours) {
             return Err(Stopped::Lost);
         }
         match ready(&self.engine.tenancy.declared, &snapshot, job) {
@@ -146,6 +198,11 @@ impl Runner {
             Ok(StepEnd::Waits { what, until }) => {
                 let what = kept(&what);
                 (format!("{now} {name} waits for {what}\n"), self.waits(job, index, what, until))
+            }
+            Ok(StepEnd::Chooses(..) | StepEnd::Late) => {
+                let message = format!("the provisioner chose a second place at {name}: correct the provisioner");
+                let line = format!("{now} {name} failed: {message}\n");
+                (line, Came::Failed(Failure { code: FailureCode::ProvisionerFailed, message, step: Some(index) }))
             }
             Err(StepFailed { code, message }) => {
                 let message = kept(&message);
@@ -207,7 +264,8 @@ impl Runner {
         hold: &LeaseWatch,
     ) -> Result<Result<StepEnd, StepFailed>, Stopped> {
         let (job_id, action, attempt, step) = (&job.job_id, job.action, job.attempt, &job.steps[index]);
-        let work = Work { job_id, action, step, attempt, snapshot };
+        let fence = self.fence(job, snapshot).await?;
+        let work = Work { job_id, action, step, attempt, snapshot, fence, now: self.engine.tenancy.store.now() };
         // A panic is a defect of the provisioner, and fails the job. Otherwise the lease would be extended forever.
         let asked = AssertUnwindSafe(async { self.provisioner.step(work).await }).catch_unwind();
         tokio::select! {
@@ -215,6 +273,15 @@ impl Runner {
             () = hold.lost() => Err(Stopped::Lost),
             () = self.engine.late.cancelled() => Err(Stopped::GivenBack),
         }
+    }
+
+    async fn fence(&self, job: &Job, snapshot: &TenantSnapshot) -> Result<Fence, Error> {
+        let mut known = self.log_epoch.lock().await;
+        let log_epoch = match *known {
+            Some(epoch) => epoch,
+            None => *known.insert(self.engine.tenancy.store.log_end().await?.epoch()),
+        };
+        Ok(Fence { log_epoch, counter: snapshot.tenant.facts.counter, lease_epoch: job.lease_epoch })
     }
 
     /// Stores the job's progress, if the step has no other result to store.
@@ -297,6 +364,14 @@ fn panicked(step: &Step) -> StepFailed {
          the action again"
     );
     StepFailed { code: FailureCode::Panicked, message }
+}
+
+/// Returns the failure of a step whose place has seen a later job than the record has.
+fn older_than_its_place() -> StepFailed {
+    let message = "the place has seen later jobs than this record: if the database was restored from a backup, run \
+                   tenancy db after-restore"
+        .to_owned();
+    StepFailed { code: FailureCode::ProvisionerFailed, message }
 }
 
 fn makes_way(step: &Step) -> Failure {

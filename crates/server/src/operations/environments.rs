@@ -14,10 +14,13 @@ use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use serde_json::Value;
 use tenancy_api::environment::Environment as EnvironmentView;
+use tenancy_api::viewpoint::Viewpoint;
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::environment::Environment;
 use tenancy_core::json::{Object, Pointer, merge_patch};
 use tenancy_core::manifest::Manifest;
+use tenancy_core::permission::Audience;
+use tenancy_core::placement::EnvironmentPlacement;
 use tenancy_core::rules::change::change;
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::{Error, Violation};
@@ -37,21 +40,33 @@ pub fn find<'a>(snapshot: &'a TenantSnapshot, name: &str) -> Result<&'a Environm
     })
 }
 
-/// Returns a page of the environments of a tenant.
+/// Returns a page of the environments of a tenant, and the places of all its environments.
 ///
 /// # Errors
 /// [`Error::NotFound`] if the tenant does not exist for the caller.
-pub async fn list(tenancy: &Tenancy, caller: &Caller, tenant: &str, page: &Page) -> Result<Listed<Environment>, Error> {
+pub async fn list(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    tenant: &str,
+    page: &Page,
+) -> Result<(Listed<Environment>, Vec<EnvironmentPlacement>), Error> {
     let tenant = tenants::reach(tenancy, caller, tenant).await?;
-    tenancy.store.environments(&tenant.tenant_id, page).await
+    let listed = tenancy.store.environments(&tenant.tenant_id, page).await?;
+    Ok((listed, tenancy.store.placements(&tenant.tenant_id).await?))
 }
 
-/// Returns an environment of a tenant.
+/// Returns an environment of a tenant, and the places of the tenant's environments.
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub async fn get(tenancy: &Tenancy, caller: &Caller, tenant: &str, name: &str) -> Result<Environment, Error> {
-    find(&tenants::find(tenancy, caller, tenant).await?, name).cloned()
+pub async fn get(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    tenant: &str,
+    name: &str,
+) -> Result<(Environment, Vec<EnvironmentPlacement>), Error> {
+    let snapshot = tenants::find(tenancy, caller, tenant).await?;
+    Ok((find(&snapshot, name)?.clone(), snapshot.placements))
 }
 
 /// Result of a write of an environment.
@@ -59,6 +74,8 @@ pub async fn get(tenancy: &Tenancy, caller: &Caller, tenant: &str, name: &str) -
 pub struct Written {
     /// Environment after the write.
     pub environment: Environment,
+    /// Places of the tenant's environments.
+    pub placements: Vec<EnvironmentPlacement>,
     /// Whether the write created it.
     pub created: bool,
     /// Warnings about likely mistakes in the document.
@@ -98,7 +115,7 @@ impl Command for Change {
             Err(missing) => return Err(missing),
         };
         let name = known.map_or(self.environment.as_str(), |known| known.name.as_str());
-        let (entry, wrong) = self.entry(name, known)?;
+        let (entry, wrong) = self.entry(name, known, &snapshot.placements)?;
         let mut document = Manifest::of(&snapshot).document();
         let sent = Entry { name, index: put(&mut document, name, Some(entry)) };
         let before = Manifest::of(&snapshot);
@@ -107,14 +124,20 @@ impl Command for Change {
         let decision = change(&tenancy.declared, &snapshot, &manifest, warnings, &self.allow, context)
             .map_err(|error| sent.inside(error))?;
         let environment = find(&decision.snapshot, name)?.clone();
-        let outcome = Written { environment, created: known.is_none(), warnings: sent.warnings(decision.warnings) };
+        let (created, warnings) = (known.is_none(), sent.warnings(decision.warnings));
+        let outcome = Written { environment, placements: decision.snapshot.placements, created, warnings };
         Ok(Decided { outcome, changes: decision.changes })
     }
 }
 
 impl Change {
     /// Returns the complete declared entry, and the violations in the document's other fields.
-    fn entry(&self, name: &str, known: Option<&Environment>) -> Result<(Value, Vec<Violation>), Error> {
+    fn entry(
+        &self,
+        name: &str,
+        known: Option<&Environment>,
+        placements: &[EnvironmentPlacement],
+    ) -> Result<(Value, Vec<Violation>), Error> {
         let Value::Object(mut sent) = self.document.clone() else {
             let at = Pointer::root();
             return Err(Error::Invalid(vec![Violation::at(&at, "wrong_type", "must be an object")]));
@@ -122,7 +145,7 @@ impl Change {
         let mut wrong = other_id("name", name, &self.document);
         if let Some(known) = known {
             self.precondition.check_document(&self.document, known.version)?;
-            wrong.extend(take_facts(&mut sent, known));
+            wrong.extend(take_facts(&mut sent, known, placements));
         }
         sent.insert("name".to_owned(), Value::String(name.to_owned()));
         let sent = Value::Object(sent);
@@ -137,10 +160,12 @@ impl Change {
     }
 }
 
-fn take_facts(sent: &mut Object, known: &Environment) -> Vec<Violation> {
+fn take_facts(sent: &mut Object, known: &Environment, placements: &[EnvironmentPlacement]) -> Vec<Violation> {
     let mut violations: Vec<_> = take_version(sent).err().into_iter().collect();
     if ENVIRONMENT.any_in(sent) {
-        let current = serde_json::to_value(EnvironmentView::of(known)).unwrap_or_default();
+        // Only keys without a scope write environments.
+        let view = EnvironmentView::of(Viewpoint::unnamed(Audience::Staff), known, placements);
+        let current = serde_json::to_value(view).unwrap_or_default();
         // An environment has no counter: a job's changes show in `updated_at` instead.
         take_followed_region(sent, &[Some(&current["region"])]);
         let same_moment = sent.get("updated_at").is_none_or(|at| *at == current["updated_at"]);

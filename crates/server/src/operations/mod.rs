@@ -6,6 +6,7 @@
 pub mod access;
 pub mod apply;
 pub mod audit;
+pub mod connections;
 pub mod documents;
 pub mod environments;
 pub mod events;

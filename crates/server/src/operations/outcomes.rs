@@ -6,11 +6,12 @@ use crate::tenancy::Tenancy;
 use tenancy_core::Error;
 use tenancy_core::changes::{Changes, Conflict};
 use tenancy_core::decision_context::DecisionContext;
-use tenancy_core::ids::TenantId;
+use tenancy_core::ids::{EnvironmentId, TenantId};
 use tenancy_core::job::{Failure, Job};
+use tenancy_core::placement::Place;
 use tenancy_core::rules::lifecycle::activate;
 use tenancy_core::rules::outcome::{complete, fail};
-use tenancy_core::rules::step::{Achieved, step_done};
+use tenancy_core::rules::step::{Achieved, place_chosen, step_done};
 use tenancy_core::snapshot::TenantSnapshot;
 
 /// Outcome of a job.
@@ -87,12 +88,40 @@ impl Command for StepDone {
             // An earlier commit whose answer was lost has succeeded.
             return Ok(Decided { outcome: Written::With(Box::new(snapshot)), changes: None });
         }
-        let done = step_done(&tenancy.declared, &snapshot, &self.job, (step, self.achieved), context)?;
+        let done = step_done(&tenancy.declared, &snapshot, &self.job, (step, &self.achieved), context)?;
         let outcome = match &done.changes {
             Some(_) => Written::With(Box::new(done.snapshot)),
             None => Written::AsProgress,
         };
         Ok(Decided { outcome, changes: done.changes })
+    }
+}
+
+/// Records the place that was chosen for an environment, for a job whose lease this process holds.
+#[derive(Debug)]
+pub struct PlaceChosen {
+    /// The job.
+    pub job: Job,
+    /// The environment.
+    pub env_id: EnvironmentId,
+    /// Its place.
+    pub place: Place,
+}
+
+impl Command for PlaceChosen {
+    /// The tenant as of the commit.
+    type Outcome = TenantSnapshot;
+
+    async fn decide(
+        &self,
+        tenancy: &Tenancy,
+        _: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<TenantSnapshot>, Error> {
+        let (snapshot, _) = held(tenancy, &self.job).await?;
+        let chosen = (&self.env_id, &self.place);
+        let decision = place_chosen(&tenancy.declared, &snapshot, &self.job, chosen, context)?;
+        Ok(Decided { outcome: decision.snapshot, changes: decision.changes })
     }
 }
 

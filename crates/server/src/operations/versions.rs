@@ -43,6 +43,6 @@ pub async fn of_environment(
     environment: &str,
     page: &Page,
 ) -> Result<Listed<EnvironmentVersion>, Error> {
-    let environment = environments::get(tenancy, caller, tenant, environment).await?;
+    let (environment, _) = environments::get(tenancy, caller, tenant, environment).await?;
     tenancy.store.environment_versions(&environment.tenant_id, &environment.env_id, page).await
 }

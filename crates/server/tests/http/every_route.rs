@@ -1,6 +1,7 @@
 //! Promises of every route. A route without a sample below fails these tests.
 
 use crate::house::{Answered, House, On, Original, acme_eu, on_both};
+use crate::placements::{place, places};
 use crate::webhook_samples;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -12,7 +13,6 @@ use tenancy_core::scope::Scope;
 use tenancy_server::authentication::Requirement;
 use tenancy_server::http::route::Route;
 use tenancy_server::http::router::all;
-use tenancy_server::provisioner::Recorder;
 use tenancy_server::tenancy::RequestContext;
 use tenancy_server::token::token_digest;
 use tenancy_store::page::Page;
@@ -121,6 +121,7 @@ fn other_samples() -> Vec<Sample> {
         versioned("PUT", ENVIRONMENT, "/v1/tenants/acme-eu/environments/dev?allow=move-isolation,less-retention,remove-quota", json!({"retention_days": 9}), "ENVIRONMENT_UPDATED"),
         versioned("PATCH", ENVIRONMENT, "/v1/tenants/acme-eu/environments/dev", json!({"retention_days": 90}), "ENVIRONMENT_UPDATED"),
         versioned("DELETE", ENVIRONMENT, "/v1/tenants/acme-eu/environments/dev?allow=remove-environment", Value::Null, "ENVIRONMENT_DELETED"),
+        write("POST", "/v1/tenants/{tenant_id}/environments/{environment}/connection", "/v1/tenants/acme-placed/environments/dev/connection", json!({"reason": "a test"}), "ENVIRONMENT_CONNECTED"),
         read("/v1/tenants/{tenant_id}/environments/{environment}/versions", "/v1/tenants/acme-eu/environments/dev/versions"),
         read("/v1/tenants/{tenant_id}/jobs", "/v1/tenants/acme-eu/jobs"),
         read("/v1/tenants/{tenant_id}/jobs/{job_id}", "/v1/tenants/acme-eu/jobs/{job}"),
@@ -143,7 +144,7 @@ fn other_samples() -> Vec<Sample> {
 pub async fn prepared(on: On, sample: &Sample) -> (House, String) {
     static ORIGINALS: [OnceCell<Original>; 2] = [const { OnceCell::const_new() }; 2];
     let original = Original::of(&ORIGINALS, on, |house| async move { furnish(&house).await }).await;
-    let house = House::copy_of(original, Arc::new(Recorder)).await;
+    let house = House::copy_of(original, places()).await;
     let path = path(&house, sample.path).await;
     (house, path)
 }
@@ -164,6 +165,7 @@ pub async fn furnish(house: &House) {
     }
     house.send("DELETE", "/v1/tenants/acme-old", &[("if-match", "*")], ()).await.ok(202);
     house.work().await;
+    place(house).await;
     house.post("/v1/keys", json!({"name": "victim", "role": "viewer"})).await.ok(201);
     for owner in ["/tenants/acme-eu", "/organizations/acme", ""] {
         for name in ["main", "off"] {

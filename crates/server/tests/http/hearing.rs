@@ -54,7 +54,11 @@ fn of(event_type: EventType) -> Of {
         | E::TenancyUpdateRequested
         | E::TenancyProvisioned
         | E::EnvironmentCreated
+        | E::EnvironmentPlaced
+        | E::EnvironmentConnected
+        | E::EnvironmentSettingsApplied
         | E::EnvironmentProvisioned
+        | E::EnvironmentClosed
         | E::EnvironmentUpdated
         | E::EnvironmentDeleted
         | E::HoldPlaced

@@ -23,7 +23,7 @@ use tenancy_server::jobs::Runner;
 use tenancy_server::key_limits::KeyLimits;
 use tenancy_server::metrics::Metrics;
 use tenancy_server::operations::keys::make_first;
-use tenancy_server::provisioner::{Provisioner, Recorder};
+use tenancy_server::provisioner::{Provisioner, ProvisionerKind, Recorder};
 use tenancy_server::serve::loops;
 use tenancy_server::tenancy::Tenancy;
 use tenancy_server::webhooks::deliverer::Deliverer;
@@ -254,6 +254,7 @@ impl House {
         limits: KeyLimits,
     ) -> Self {
         let (metrics, stop) = (Arc::new(Metrics::new(&tenancy.commits)), CancellationToken::new());
+        assert!(tenancy.provisioner.set(Arc::clone(&provisioner)).is_ok());
         let runner =
             Runner::new(Arc::clone(&tenancy), provisioner, Arc::clone(&metrics), Jobs::default(), stop.clone());
         let background =
@@ -271,6 +272,7 @@ impl House {
             key_traffic: KeyTraffic::new(limits),
             deliverer,
             event_seats: Seats::new(EventLimits::default()),
+            provisioner: Some(ProvisionerKind::Record),
             stop,
         });
         Self {
@@ -350,6 +352,12 @@ impl House {
 
     pub async fn post(&self, path: &str, body: impl Into<Sent>) -> Answered {
         self.send("POST", path, &[], body).await
+    }
+
+    /// Another runner of jobs, with another provisioner.
+    pub fn working_with(&self, provisioner: Arc<dyn Provisioner>) -> Arc<Runner> {
+        let (tenancy, metrics) = (Arc::clone(&self.server.tenancy), Arc::clone(&self.server.metrics));
+        Runner::new(tenancy, provisioner, metrics, Jobs::default(), CancellationToken::new())
     }
 
     /// Runs all jobs, including follow-up jobs.

@@ -33,6 +33,8 @@ mod methods;
 mod organization_holds;
 mod organization_manifests;
 mod paging;
+mod place_faults;
+mod placements;
 mod preconditions;
 mod protections;
 mod receiver;

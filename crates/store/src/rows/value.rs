@@ -214,6 +214,7 @@ word!(
     tenancy_core::tenant::State,
     tenancy_core::tenant::DesiredState,
     tenancy_core::environment::IsolationLevel,
+    tenancy_core::placement::PlacementKind,
     tenancy_core::job::JobState,
     tenancy_core::action::Action,
     tenancy_core::event::EventType,

@@ -7,6 +7,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod audit_private;
 pub mod data_keys;
+pub mod environment_placements;
 pub mod environment_versions;
 pub mod environments;
 pub mod holds;
@@ -38,6 +39,7 @@ pub const TABLES: &[&crate::rows::Table] = &[
     tenant_versions::TABLE,
     environments::TABLE,
     environment_versions::TABLE,
+    environment_placements::TABLE,
     holds::TABLE,
     aliases::TABLE,
     webhooks::TABLE,

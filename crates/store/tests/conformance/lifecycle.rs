@@ -127,7 +127,7 @@ async fn must_write_what_a_step_achieved_with_its_end_and_nothing_of_a_lost_leas
         job
     };
     let decide = |snapshot: &TenantSnapshot, job: &Job, index: usize| {
-        let done = (&job.steps[index], Achieved::Provisioned);
+        let done = (&job.steps[index], &Achieved::Provisioned(None));
         step_done(&bench.declared, snapshot, job, done, &mut bench.context()).unwrap()
     };
     let before = bench.snapshot("t-1").await;

@@ -106,7 +106,7 @@ impl World {
                 }
                 Some(job) if job.steps[0].verb == Verb::Provision && chance.clone().one_in(4) => {
                     let job = stepped(job);
-                    step_done(declared, snapshot, &job, (&job.steps[0], Achieved::of(job.steps[0].verb)), context)
+                    step_done(declared, snapshot, &job, (&job.steps[0], &Achieved::of(&job.steps[0])), context)
                 }
                 Some(job) => outcome::complete(declared, snapshot, job, context),
                 None => return Ok(None),

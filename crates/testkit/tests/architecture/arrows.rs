@@ -1,4 +1,5 @@
-//! Allowed dependencies between crates: cli → server → store → vault → core, and client → api → core.
+//! Allowed dependencies between crates: cli → server → store → vault → core, server → placement → core, and
+//! client → api → core.
 
 use toml::{Table, Value};
 
@@ -6,13 +7,14 @@ use crate::assert_none;
 use crate::source::{crates, read};
 
 /// Our crates that each crate lists in `[dependencies]`, and no others. Add a new crate here.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("core", &[]),
     ("api", &["tenancy-core"]),
     ("client", &["tenancy-api"]),
     ("vault", &["tenancy-core"]),
+    ("placement", &["tenancy-core"]),
     ("store", &["tenancy-core", "tenancy-vault"]),
-    ("server", &["tenancy-api", "tenancy-core", "tenancy-store", "tenancy-vault"]),
+    ("server", &["tenancy-api", "tenancy-core", "tenancy-placement", "tenancy-store", "tenancy-vault"]),
     ("cli", &["tenancy-api", "tenancy-client", "tenancy-core", "tenancy-server", "tenancy-store", "tenancy-vault"]),
     ("testkit", &[]),
     (
@@ -41,7 +43,7 @@ const IN_API: [&str; 4] = ["serde", "serde_json", "tenancy-core", "utoipa"];
 
 /// Database drivers, and the crates that use them.
 const DATABASES: [&str; 3] = ["rusqlite", "tokio-postgres", "tokio-postgres-rustls"];
-const WITH_DATABASES: [&str; 3] = ["store", "testkit", "bench"];
+const WITH_DATABASES: [&str; 4] = ["store", "placement", "testkit", "bench"];
 
 /// Returns the dependencies of a manifest outside of tests, for all targets, by package name. A renamed dependency is
 /// resolved, also through the workspace.

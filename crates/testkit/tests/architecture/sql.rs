@@ -1,11 +1,11 @@
-//! SQL is in the store only, and gets time, ids and random numbers as parameters.
+//! SQL of the record is in the store only, SQL of places is in placement only, and SQL gets time, ids and random numbers as parameters.
 
 use crate::assert_none;
 use crate::source::{Source, crates, files, product_sources, read, string_literals};
 use crate::statement::is_statement;
 
 /// Crates that may contain SQL; `testkit` and `bench` only for tests and measurements.
-const WITH_SQL: [&str; 3] = ["store", "testkit", "bench"];
+const WITH_SQL: [&str; 4] = ["store", "placement", "testkit", "bench"];
 
 /// Files of the store that may contain statements, and their purpose.
 const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
@@ -33,6 +33,7 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("postgres/one_read.rs", "read"),
     ("postgres/one_statement.rs", "read"),
     ("postgres/lookups.rs", "read: its transaction"),
+    ("postgres/shared.rs", "upkeep: its transaction"),
     ("sqlite/readers.rs", "read: its transaction"),
     ("lib.rs", "read: whether anybody answers"),
     ("job_queue.rs", "read: open jobs, the size of the database"),

@@ -39,8 +39,9 @@ pub async fn list(
 ) -> Result<Response, Problem> {
     let wanted = query.page()?;
     query.no_others()?;
-    let listed = environments::list(&server.tenancy, &caller, &tenant, &wanted).await?;
-    respond::page(&listed, EnvironmentView::of)
+    let (listed, placements) = environments::list(&server.tenancy, &caller, &tenant, &wanted).await?;
+    let viewpoint = caller.viewpoint(&server.tenancy);
+    respond::page(&listed, |environment| EnvironmentView::of(viewpoint, environment, &placements))
 }
 
 /// Returns an environment.
@@ -58,8 +59,9 @@ pub async fn get(
     Named((tenant, environment)): Named<(String, String)>,
     _: NoQuery,
 ) -> Result<Response, Problem> {
-    let environment = environments::get(&server.tenancy, &caller, &tenant, &environment).await?;
-    versioned(&environment.version.to_string(), &EnvironmentView::of(&environment))
+    let (environment, placements) = environments::get(&server.tenancy, &caller, &tenant, &environment).await?;
+    let view = EnvironmentView::of(caller.viewpoint(&server.tenancy), &environment, &placements);
+    versioned(&environment.version.to_string(), &view)
 }
 
 /// Replaces an environment with a complete entry. With `If-None-Match: *`, adds it.
@@ -140,9 +142,9 @@ async fn change(
     write.carry_out(server, command, written).await
 }
 
-fn written(_: &Tenancy, _: &Caller, written: &Written) -> Answer {
+fn written(_: &Tenancy, caller: &Caller, written: &Written) -> Answer {
     let environment = &written.environment;
-    let view = EnvironmentView::of(environment);
+    let view = EnvironmentView::of(caller.viewpoint_of_writes(), environment, &written.placements);
     let location = || format!("/v1/tenants/{}/environments/{}", environment.tenant_id, environment.name);
     Answer {
         status: if written.created { 201 } else { 200 },

@@ -75,7 +75,8 @@ pub async fn status(State(server): State<Arc<Server>>, By(caller): By, _: NoQuer
     let overview = job_queue::overview(&server.tenancy, &caller).await?;
     let (database, jobs) = overview.map(shown).unzip();
     let background = server.background.status().map(view).collect();
-    json(&StatusView { version: Some(env!("CARGO_PKG_VERSION").into()), database, jobs, background })
+    let provisioner = server.provisioner.map(|kind| kind.as_str().into());
+    json(&StatusView { version: Some(env!("CARGO_PKG_VERSION").into()), database, jobs, provisioner, background })
 }
 
 fn shown(overview: Overview) -> (DatabaseView<'static>, QueueView<'static>) {

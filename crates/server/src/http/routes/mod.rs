@@ -3,6 +3,7 @@
 pub mod access;
 pub mod apply;
 pub mod audit;
+pub mod connections;
 pub mod docs;
 pub mod environments;
 pub mod event_types;

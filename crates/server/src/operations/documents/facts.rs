@@ -37,7 +37,16 @@ pub const TENANT: Facts = Facts {
 
 /// Facts of an environment. In a tenant's document, an environment does not have the last three.
 pub const ENVIRONMENT: Facts = Facts {
-    fixed: &["env_id", "state", "provisioned_at", "region_follows_tenant", "tenant_id", "created_at", "updated_at"],
+    fixed: &[
+        "env_id",
+        "state",
+        "provisioned_at",
+        "place",
+        "region_follows_tenant",
+        "tenant_id",
+        "created_at",
+        "updated_at",
+    ],
     moving: &["warnings"],
 };
 

@@ -1,0 +1,167 @@
+//! The provisioner that makes, opens, closes and removes the places of environments.
+
+use super::{Provisioner, StepEnd, StepFailed, StepFuture, Work};
+use jiff::SignedDuration;
+use tenancy_core::Timestamp;
+use tenancy_core::environment::Environment;
+use tenancy_core::ids::EnvironmentId;
+use tenancy_core::job::{FailureCode, Target, Verb};
+use tenancy_core::placement::{Access, EnvironmentPlacement, settings};
+use tenancy_core::rules::step::Achieved;
+use tenancy_core::tenant::State;
+use tenancy_placement::{Connection, Fault, Recorded, Wanted};
+
+/// Pause before a step is called again for a place that cannot be reached. It doubles with each start of the job.
+const FIRST_PAUSE_SECONDS: i64 = 1;
+/// The longest pause.
+const LONGEST_PAUSE_SECONDS: i64 = 300;
+
+/// Does the steps of jobs with one kind of place.
+#[derive(Debug)]
+pub struct Placing<P> {
+    places: P,
+}
+
+impl<P: tenancy_placement::Provisioner> Placing<P> {
+    /// Works with these places.
+    pub fn new(places: P) -> Self {
+        Self { places }
+    }
+
+    async fn done(&self, work: Work<'_>) -> Result<StepEnd, StepFailed> {
+        let came = match &work.step.target {
+            Target::Removed(env_id) => self.removed(work, env_id).await,
+            Target::Environment(_) | Target::Tenant => match work.environment() {
+                Some(environment) => self.environment(work, environment).await,
+                None => Ok(StepEnd::done(work.step, "was removed meanwhile")),
+            },
+        };
+        match came {
+            Ok(end) => Ok(end),
+            Err(Fault::Late) => Ok(StepEnd::Late),
+            Err(Fault::Unavailable(what)) => Ok(StepEnd::Waits { what, until: next_call(&work) }),
+            Err(Fault::Refused(message)) => Err(StepFailed { code: FailureCode::ProvisionerFailed, message }),
+        }
+    }
+
+    async fn environment(&self, work: Work<'_>, environment: &Environment) -> Result<StepEnd, Fault> {
+        let (env_id, fence) = (&environment.env_id, work.fence);
+        let Some(placement) = work.snapshot.placement(env_id) else {
+            if work.step.verb == Verb::Provision {
+                // A record that was restored can be older than the place.
+                let place = match self.places.look(env_id).await? {
+                    Some(found) => found.place,
+                    None => self.places.choose(&wanted(&work, environment)).await?,
+                };
+                return Ok(StepEnd::Chooses(env_id.clone(), place));
+            }
+            let why = match environment.provisioned_at {
+                Some(_) => "has no place: its provisioning was only recorded",
+                None => "has no place: it is not provisioned yet",
+            };
+            return Ok(StepEnd::done(work.step, why));
+        };
+        let recorded = recorded(placement);
+        match work.step.verb {
+            Verb::Provision | Verb::Update => return self.give(work, environment, placement).await,
+            Verb::Open => self.places.set_access(&recorded, Access::Full, fence).await?,
+            Verb::Close | Verb::Detach => self.places.set_access(&recorded, Access::Blocked, fence).await?,
+            Verb::Attach => self.places.verify(&recorded).await.map(drop)?,
+            Verb::Destroy => self.places.remove(&recorded, fence).await?,
+            Verb::Record => {}
+        }
+        Ok(StepEnd::done(work.step, line(work.step.verb, placement)))
+    }
+
+    /// Makes a place, or gives it everything again.
+    async fn give(
+        &self,
+        work: Work<'_>,
+        environment: &Environment,
+        placement: &EnvironmentPlacement,
+    ) -> Result<StepEnd, Fault> {
+        let (recorded, wanted, access) = (recorded(placement), wanted(&work, environment), access(&work));
+        let settings = settings(environment, &work.snapshot.tenant.terms);
+        let achieved = match work.step.verb {
+            Verb::Provision => {
+                self.places.make(&wanted, &recorded.place, access, work.fence).await?;
+                self.places.verify(&recorded).await?;
+                Achieved::Provisioned(Some(settings))
+            }
+            _ => {
+                // First, because it also closes what cannot be told anything.
+                self.places.set_access(&recorded, access, work.fence).await?;
+                self.places.update(&wanted, work.fence).await?;
+                Achieved::Updated(settings)
+            }
+        };
+        Ok(StepEnd::Done { line: line(work.step.verb, placement), achieved })
+    }
+
+    /// Closes or destroys the place of an environment that is not in the manifest any more.
+    async fn removed(&self, work: Work<'_>, env_id: &EnvironmentId) -> Result<StepEnd, Fault> {
+        let Some(placement) = work.snapshot.placement(env_id) else {
+            return Ok(StepEnd::done(work.step, "has no place"));
+        };
+        match work.step.verb {
+            Verb::Destroy => self.places.remove(&recorded(placement), work.fence).await?,
+            _ => self.places.set_access(&recorded(placement), Access::Blocked, work.fence).await?,
+        }
+        Ok(StepEnd::done(work.step, line(work.step.verb, placement)))
+    }
+}
+
+impl<P: tenancy_placement::Provisioner> Provisioner for Placing<P> {
+    fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a> {
+        Box::pin(self.done(work))
+    }
+
+    fn connection(&self, placement: &EnvironmentPlacement) -> Option<Connection> {
+        Some(self.places.connection(&placement.place()))
+    }
+}
+
+/// What programs may do in the current state of the tenant.
+fn access(work: &Work<'_>) -> Access {
+    if work.snapshot.tenant.facts.state == State::Active { Access::Full } else { Access::Blocked }
+}
+
+fn recorded(placement: &EnvironmentPlacement) -> Recorded {
+    let (env_id, place) = (placement.env_id.clone(), placement.place());
+    Recorded { env_id, place, is_made: placement.made_at.is_some() }
+}
+
+fn wanted(work: &Work<'_>, environment: &Environment) -> Wanted {
+    let terms = &work.snapshot.tenant.terms;
+    Wanted {
+        tenant_id: environment.tenant_id.clone(),
+        profile: terms.profile,
+        env_id: environment.env_id.clone(),
+        name: environment.name.clone(),
+        region: environment.region.clone(),
+        isolation_level: environment.isolation_level,
+        quotas: environment.quotas.clone(),
+        retention_days: environment.retention_days,
+        policies: terms.policies.clone(),
+    }
+}
+
+fn line(verb: Verb, placement: &EnvironmentPlacement) -> String {
+    let done = match verb {
+        Verb::Provision => "made",
+        Verb::Update => "given the current quotas, retention and policies",
+        Verb::Open => "opened",
+        Verb::Close => "closed",
+        Verb::Detach => "closed; the data is kept",
+        Verb::Attach => "found as it was recorded",
+        Verb::Destroy => "destroyed with its data",
+        Verb::Record => "recorded",
+    };
+    format!("{} {}: {done}", placement.kind, placement.location)
+}
+
+fn next_call(work: &Work<'_>) -> Timestamp {
+    let doublings = u32::try_from(work.attempt.clamp(1, 16) - 1).unwrap_or(0);
+    let seconds = (FIRST_PAUSE_SECONDS << doublings).min(LONGEST_PAUSE_SECONDS);
+    work.now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+}
