@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on shall stop")]
 
 mod alone;
+mod connect;
 mod daily;
 mod keys;
 mod listen;
