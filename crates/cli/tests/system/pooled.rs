@@ -21,7 +21,8 @@ fn must_serve_through_a_pooler() {
     // Everything uses the pooler: migrations, the first key, two servers.
     let place = Place::bare(Some(url));
     let dev = place.dev(&[]);
-    let mut serve = place.serve();
+    // As `dev` has it: a server with another provisioner would leave the jobs on places to `dev`.
+    let mut serve = place.serve_with(&[("JOBS_PROVISIONER", "sqlite")]);
     // An Idempotency-Key belongs to the key that sent it.
     serve.set_token(dev.token());
     prepare(&mut dev.client());

@@ -6,8 +6,8 @@ use tenancy_core::Timestamp;
 use tenancy_core::job::Target;
 use tenancy_core::placement::EnvironmentPlacement;
 
-/// How long a step waits for a process that can work on its place.
-const WAIT: SignedDuration = SignedDuration::from_secs(60);
+/// How long a step waits for a process that can work on its place. Meanwhile no process claims the job.
+const WAIT: SignedDuration = SignedDuration::from_secs(5);
 
 /// Logs what a provisioner would do, and creates nothing. It does not touch environments that have a place.
 #[derive(Debug, Default)]
