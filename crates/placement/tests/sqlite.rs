@@ -218,6 +218,26 @@ async fn a_folder_that_does_not_know_a_made_place_must_neither_close_nor_destroy
 }
 
 #[tokio::test]
+async fn only_the_owner_must_have_access_and_errors_must_not_say_where_the_folder_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = SqliteFiles::open(folder.path()).expect("opens");
+    let env = wanted("env-1");
+    let place = make(&files, &env, Access::Full, FIRST).await.expect("made");
+    let file = files.path(&env.env_id);
+    let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    for private in [folder.path(), &folder.path().join("closed"), file.parent().expect("a folder")] {
+        assert_eq!(mode(private), 0o700, "{}", private.display());
+    }
+    for private in [file.as_path(), &folder.path().join("ledger.sqlite")] {
+        assert_eq!(mode(private), 0o600, "{}", private.display());
+    }
+    std::fs::write(&file, "not a database").expect("written");
+    let said = files.verify(&made(&env, &place)).await.expect_err("damaged").to_string();
+    assert!(!said.contains(&folder.path().display().to_string()) && said.contains("env-1/data.sqlite"), "{said}");
+}
+
+#[tokio::test]
 async fn a_foreign_file_must_not_be_destroyed() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = SqliteFiles::open(folder.path()).expect("opens");

@@ -161,7 +161,21 @@ fn line(verb: Verb, placement: &EnvironmentPlacement) -> String {
 }
 
 fn next_call(work: &Work<'_>) -> Timestamp {
-    let doublings = u32::try_from(work.attempt.clamp(1, 16) - 1).unwrap_or(0);
-    let seconds = (FIRST_PAUSE_SECONDS << doublings).min(LONGEST_PAUSE_SECONDS);
-    work.now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+    work.now.checked_add(SignedDuration::from_secs(pause_seconds(work.attempt))).unwrap_or(Timestamp::MAX)
+}
+
+/// Returns the pause after the start of this number of a job.
+fn pause_seconds(attempt: i64) -> i64 {
+    let doublings = attempt.clamp(1, 16) - 1;
+    (FIRST_PAUSE_SECONDS << doublings).min(LONGEST_PAUSE_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn must_wait_twice_as_long_with_each_start_up_to_five_minutes() {
+        assert_eq!([0, 1, 2, 3, 9, 10, i64::MAX].map(pause_seconds), [1, 1, 2, 4, 256, 300, 300]);
+    }
 }

@@ -46,6 +46,14 @@ impl Faulty {
         }
     }
 
+    /// A house with such places.
+    async fn placed(on: On) -> (Placed, Self) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let faulty = Self::of(&folder);
+        let house = House::with(on, Arc::new(Placing::new(faulty.clone()))).await;
+        (Placed { house, folder }, faulty)
+    }
+
     fn away_after(&self, calls: usize) {
         self.calls_left.store(calls, Ordering::SeqCst);
     }
@@ -182,10 +190,7 @@ async fn every_step_must_have_the_same_result_when_it_is_done_again(on: On) {
 }
 
 async fn what_a_failed_job_left_half_done_must_be_made_right_by_the_next(on: On) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let faulty = Faulty::of(&folder);
-    let house = House::with(on, Arc::new(Placing::new(faulty.clone()))).await;
-    let placed = Placed { house, folder };
+    let (placed, faulty) = Faulty::placed(on).await;
     let house = &placed.house;
     house.furnish().await;
     // The suspension closes the first environment, and is cancelled while it waits with the second.
@@ -205,10 +210,7 @@ async fn what_a_failed_job_left_half_done_must_be_made_right_by_the_next(on: On)
 }
 
 async fn a_suspension_must_close_the_other_environments_when_one_cannot_be_closed(on: On) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let faulty = Faulty::of(&folder);
-    let house = House::with(on, Arc::new(Placing::new(faulty.clone()))).await;
-    let placed = Placed { house, folder };
+    let (placed, faulty) = Faulty::placed(on).await;
     placed.house.furnish().await;
     faulty.fail_next.store(1, Ordering::SeqCst);
     placed.act("suspend", json!({"hold": "security"})).await;
@@ -222,10 +224,7 @@ async fn a_suspension_must_close_the_other_environments_when_one_cannot_be_close
 }
 
 async fn what_a_cancelled_activation_has_opened_must_be_closed_again(on: On) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let faulty = Faulty::of(&folder);
-    let house = House::with(on, Arc::new(Placing::new(faulty.clone()))).await;
-    let placed = Placed { house, folder };
+    let (placed, faulty) = Faulty::placed(on).await;
     let house = &placed.house;
     house.furnish().await;
     placed.act("suspend", json!({"hold": "billing"})).await;
