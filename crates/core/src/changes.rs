@@ -80,7 +80,7 @@ pub enum Write {
     DeleteEnvironment(EnvironmentId),
     /// Inserts the row.
     InsertPlacement(EnvironmentPlacement),
-    /// Writes the settings that the place was given, and when it was made, its environment removed, and it closed.
+    /// Writes the digest of the settings that the place was given, and the times: made, environment removed, closed.
     UpdatePlacement(EnvironmentPlacement),
     /// Deletes the row.
     DeletePlacement(EnvironmentId),

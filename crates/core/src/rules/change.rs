@@ -111,7 +111,8 @@ fn needs_move(snapshot: &TenantSnapshot, before: &Manifest, after: &Manifest) ->
     let root = Pointer::root();
     let mut found = Vec::new();
     let mut moves = |at: Pointer, what: &str, name: &str| {
-        let message = format!("cannot be changed: the data of environment {name} is in a place of its {what}");
+        let message =
+            format!("the {what} cannot be changed while environment {name} has a place: its data would have to move");
         found.push(Violation::at(&at, "needs_move", message));
     };
     let placed = |environment: &&Environment| snapshot.placement(&environment.env_id).is_some();

@@ -146,8 +146,8 @@ fn cancelled(builder: &mut ChangeBuilder<'_>, job: &Job, why: String, private: V
     builder.event(EventType::JobCancelled, json!({"job_id": job.job_id, "action": job.action}), private);
 }
 
-/// Forgets what the places of the environments were given: the job may have opened or closed some of them. A started purge
-/// leaves nothing that could be given anything.
+/// Forgets what the places of the environments were given: the job may have opened or closed some of them. After a purge
+/// has started there is nothing to give: the places are being destroyed.
 fn doubt(builder: &mut ChangeBuilder<'_>, job: &Job) {
     if job.attempt == 0 || job.action == Action::Purge {
         return;

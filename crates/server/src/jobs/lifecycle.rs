@@ -142,7 +142,7 @@ impl Runner {
                 Ok(StepEnd::Chooses(env_id, place)) if snapshot.placement(&env_id).is_none() => {
                     *newest = Some(self.committed(&PlaceChosen { job: job.clone(), env_id, place }, job, hold).await?);
                 }
-                // The epoch may have been read before a restore. If it was not, the next look at the lease says so.
+                // The epoch may be from before a restore: it is read again. If the lease was lost, `newest` finds that out.
                 Ok(StepEnd::Late) if !was_late => {
                     *self.log_epoch.lock().await = None;
                     was_late = true;
