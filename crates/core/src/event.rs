@@ -42,6 +42,8 @@ words!(
         EnvironmentPlaced = "ENVIRONMENT_PLACED",
         /// The place of a removed environment was closed. Its data stays until the tenant is purged.
         EnvironmentClosed = "ENVIRONMENT_CLOSED",
+        /// A purge began to destroy the place of an environment with its data.
+        EnvironmentDestructionStarted = "ENVIRONMENT_DESTRUCTION_STARTED",
         /// The place of an environment was given the environment's current quotas, retention and policies.
         EnvironmentSettingsApplied = "ENVIRONMENT_SETTINGS_APPLIED",
         /// A caller got the connection data of an environment.
@@ -156,6 +158,7 @@ impl EventType {
             | Self::EnvironmentPlaced
             | Self::EnvironmentProvisioned
             | Self::EnvironmentClosed
+            | Self::EnvironmentDestructionStarted
             | Self::EnvironmentSettingsApplied
             | Self::EnvironmentConnected
             | Self::EnvironmentDeleted => self.environment_fields(),
@@ -207,9 +210,10 @@ impl EventType {
             Self::EnvironmentConnected => {
                 &[("env_id", Text), ("name", Text), ("kind", Text), ("access", Text), PRIVATE]
             }
-            Self::EnvironmentProvisioned | Self::EnvironmentClosed | Self::EnvironmentSettingsApplied => {
-                &[("env_id", Text), ("name", Text), ("job_id", Text)]
-            }
+            Self::EnvironmentProvisioned
+            | Self::EnvironmentClosed
+            | Self::EnvironmentDestructionStarted
+            | Self::EnvironmentSettingsApplied => &[("env_id", Text), ("name", Text), ("job_id", Text)],
             Self::EnvironmentDeleted => &[("env_id", Text), ("name", Text)],
             _ => &[],
         }

@@ -25,6 +25,8 @@ pub enum Condition {
     /// The tenant is provisioned: its `create` job succeeded, or, if it was deleted before that, the `update` job after
     /// its undeletion.
     Provisioned,
+    /// No purge has begun to destroy data.
+    NothingDestroyed,
 }
 
 /// One line of the state table.
@@ -47,7 +49,7 @@ const fn line(from: State, action: Action, to: State, conditions: &'static [Cond
 /// The state table. An action without a line for the current state is refused.
 pub const TABLE: &[Transition] = {
     use Action::{Activate, Create, Delete, Purge, Suspend, Undelete, Update};
-    use Condition::{DataNotHeld, GraceOver, NotHeld, Provisioned, Unprotected};
+    use Condition::{DataNotHeld, GraceOver, NotHeld, NothingDestroyed, Provisioned, Unprotected};
     use State::{Active, Archived, Draft, Suspended};
     &[
         line(Draft, Create, Draft, &[]),
@@ -59,7 +61,7 @@ pub const TABLE: &[Transition] = {
         line(Suspended, Activate, Active, &[Provisioned, NotHeld]),
         line(Suspended, Update, Suspended, &[]),
         line(Suspended, Delete, Archived, &[Unprotected, DataNotHeld]),
-        line(Archived, Undelete, Suspended, &[]),
+        line(Archived, Undelete, Suspended, &[NothingDestroyed]),
         line(Archived, Purge, Archived, &[DataNotHeld, GraceOver]),
     ]
 };
@@ -228,6 +230,11 @@ impl Condition {
                 .provisioned_at
                 .is_none()
                 .then(|| "the tenant is not provisioned: see the error of its last job".to_owned()),
+            Self::NothingDestroyed => {
+                let destroyed = snapshot.placements.iter().find(|placement| placement.destroying_at.is_some())?;
+                let name = &destroyed.name;
+                Some(format!("a purge has begun to destroy the data of environment {name}: request the purge again"))
+            }
         }
     }
 }

@@ -40,6 +40,16 @@ pub struct Place {
     pub fingerprint: String,
 }
 
+/// What a step is about to do to a place. It is committed before it is done, so that a crash leaves nothing that the record
+/// does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intent {
+    /// Make this place.
+    Make(Place),
+    /// Destroy the place with its data.
+    Destroy,
+}
+
 /// A row of `environment_placements`: the place that was chosen for an environment. It is committed before the place is
 /// made, so that a crash leaves nothing that the record does not know. It outlives the row of its environment: when an
 /// environment is removed, its data stays until the tenant is purged.
@@ -68,6 +78,9 @@ pub struct EnvironmentPlacement {
     pub removed_at: Option<Timestamp>,
     /// Time at which the place of a removed environment was closed.
     pub closed_at: Option<Timestamp>,
+    /// Time at which a purge began to destroy the place. It is committed before the place is touched, so that nobody takes
+    /// the data for kept when the purge fails.
+    pub destroying_at: Option<Timestamp>,
 }
 
 impl EnvironmentPlacement {

@@ -4,7 +4,7 @@ use crate::environment::Environment;
 use crate::hold::Hold;
 use crate::ids::{Alias, EnvironmentId};
 use crate::job::Job;
-use crate::placement::EnvironmentPlacement;
+use crate::placement::{EnvironmentPlacement, Intent};
 use crate::tenant::Tenant;
 use crate::webhook::Webhook;
 
@@ -49,6 +49,14 @@ impl TenantSnapshot {
     /// Returns the place that was chosen for an environment.
     pub fn placement(&self, env_id: &EnvironmentId) -> Option<&EnvironmentPlacement> {
         self.placements.iter().find(|placement| placement.env_id == *env_id)
+    }
+
+    /// Whether the record has what a step is about to do to the place of an environment.
+    pub fn is_announced(&self, env_id: &EnvironmentId, intent: &Intent) -> bool {
+        self.placement(env_id).is_some_and(|placement| match intent {
+            Intent::Make(_) => true,
+            Intent::Destroy => placement.destroying_at.is_some(),
+        })
     }
 
     /// Returns the holds on the tenant itself, then those on its organization.

@@ -12,10 +12,10 @@ use tenancy_core::declared::Declared;
 use tenancy_core::ids::{CorrelationId, EnvironmentId};
 use tenancy_core::job::{Failure, FailureCode, Job, JobState, StepState, Target, Verb};
 use tenancy_core::manifest::Manifest;
-use tenancy_core::placement::{Access, Fence, Place, PlacementKind, settings};
+use tenancy_core::placement::{Access, Fence, Intent, Place, PlacementKind, settings};
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::outcome::{cancel, complete, fail};
-use tenancy_core::rules::step::{Achieved, place_chosen, ready, step_done};
+use tenancy_core::rules::step::{Achieved, announced, ready, step_done};
 use tenancy_core::rules::{Decision, change, register};
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::tenant::State;
@@ -197,8 +197,10 @@ impl World {
                 location: env_id.as_str().to_owned(),
                 fingerprint: format!("made-in-{}", self.commands),
             };
-            let (job, id) = (job.clone(), env_id.clone());
-            assert!(self.decide(|d, s, context| place_chosen(d, s, &job, (&id, &place), context)));
+            self.announce(job, &env_id, &Intent::Make(place));
+        }
+        if step.verb == Verb::Destroy && self.snapshot.placement(&env_id).is_some() {
+            self.announce(job, &env_id, &Intent::Destroy);
         }
         let fence = Fence { log_epoch: 1, counter: self.snapshot.tenant.facts.counter, lease_epoch: job.lease_epoch };
         let seen = self.seen.insert(env_id.clone(), fence);
@@ -231,6 +233,11 @@ impl World {
         }
     }
 
+    fn announce(&mut self, job: &Job, env_id: &EnvironmentId, intent: &Intent) {
+        assert!(self.decide(|d, s, context| announced(d, s, job, (env_id, intent), context)));
+        assert!(self.snapshot.is_announced(env_id, intent));
+    }
+
     fn set(&mut self, env_id: &EnvironmentId, access: Access, step: &tenancy_core::job::Step) -> Achieved {
         if let Some(made) = self.places.get_mut(env_id) {
             made.access = access;
@@ -253,9 +260,13 @@ impl World {
             assert!(self.places.is_empty() && self.snapshot.placements.is_empty(), "{:?}", self.places);
             return;
         }
+        let is_destroying = self.snapshot.placements.iter().any(|placement| placement.destroying_at.is_some());
+        assert!(!is_destroying || facts.state == State::Archived, "a tenant came back without its data");
         for environment in &self.snapshot.environments {
             let Some(made) = self.places.get(&environment.env_id) else {
-                assert!(environment.provisioned_at.is_none(), "{} has no place", environment.name);
+                let placement = self.snapshot.placement(&environment.env_id);
+                let is_destroyed = placement.is_some_and(|placement| placement.destroying_at.is_some());
+                assert!(environment.provisioned_at.is_none() || is_destroyed, "{} has no place", environment.name);
                 continue;
             };
             // A suspension that was cancelled has left it in doubt: the next job makes it certain.

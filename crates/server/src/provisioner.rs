@@ -14,7 +14,7 @@ use tenancy_core::action::Action;
 use tenancy_core::environment::Environment;
 use tenancy_core::ids::{EnvironmentId, JobId, TenantId};
 use tenancy_core::job::{FailureCode, Step};
-use tenancy_core::placement::{EnvironmentPlacement, Fence, Place};
+use tenancy_core::placement::{EnvironmentPlacement, Fence, Intent};
 use tenancy_core::rules::step::Achieved;
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::{Error, Timestamp};
@@ -65,9 +65,9 @@ pub enum StepEnd {
         /// Result to store, committed together with the end of the step.
         achieved: Achieved,
     },
-    /// The provisioner has chosen the place of this environment, which has none. The place is recorded, and the step is
-    /// called again to make it.
-    Chooses(EnvironmentId, Place),
+    /// The provisioner is about to make or to destroy the place of this environment. That is recorded, and the step is called
+    /// again to do it.
+    Announces(EnvironmentId, Intent),
     /// A later job or lease has worked on the same place: this process has lost the job, and changes nothing more.
     Late,
     /// The step waits for something outside the provisioner. The job is queued, and the step is called again at

@@ -11,7 +11,8 @@ CREATE TABLE environment_placements (
     created_at timestamptz NOT NULL,
     made_at timestamptz,
     removed_at timestamptz,
-    closed_at timestamptz
+    closed_at timestamptz,
+    destroying_at timestamptz
 );
 CREATE INDEX environment_placements_tenant_id ON environment_placements (tenant_id);
 CREATE UNIQUE INDEX environment_placements_kind_location ON environment_placements (kind, location);

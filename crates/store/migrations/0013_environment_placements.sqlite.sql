@@ -11,7 +11,8 @@ CREATE TABLE environment_placements (
     created_at integer NOT NULL,
     made_at integer,
     removed_at integer,
-    closed_at integer
+    closed_at integer,
+    destroying_at integer
 ) STRICT;
 CREATE INDEX environment_placements_tenant_id ON environment_placements (tenant_id);
 CREATE UNIQUE INDEX environment_placements_kind_location ON environment_placements (kind, location);

@@ -11,7 +11,7 @@ use crate::event::EventType;
 use crate::ids::EnvironmentId;
 use crate::job::{Failure, FailureCode, Job, Step, StepState, Target, Verb};
 use crate::lifecycle::{TABLE, Transition, kept_from};
-use crate::placement::{EnvironmentPlacement, Place};
+use crate::placement::{EnvironmentPlacement, Intent, Place};
 use crate::snapshot::TenantSnapshot;
 use serde_json::{Value, json};
 
@@ -149,47 +149,65 @@ fn closed(builder: &mut ChangeBuilder<'_>, job: &Job, env_id: &EnvironmentId) ->
     true
 }
 
-/// Records the place that was chosen for an environment, before it is made. There are no changes if the environment was
-/// removed meanwhile or has a place.
+/// Records what a step is about to do to the place of an environment. There are no changes if that is recorded already,
+/// or if there is nothing to do it to: an environment without a place cannot be destroyed, and one that was removed
+/// meanwhile is not made.
 ///
 /// # Errors
 /// None today.
-pub fn place_chosen(
+pub fn announced(
     declared: &Declared,
     snapshot: &TenantSnapshot,
     job: &Job,
-    (env_id, place): (&EnvironmentId, &Place),
+    (env_id, intent): (&EnvironmentId, &Intent),
     context: &mut DecisionContext,
 ) -> Result<Decision, Error> {
     let mut builder = ChangeBuilder::new(declared, snapshot, context);
-    let environment = snapshot.environments.iter().find(|environment| environment.env_id == *env_id);
-    if let Some(environment) = environment.filter(|_| snapshot.placement(env_id).is_none()) {
-        let placement = EnvironmentPlacement {
-            env_id: env_id.clone(),
-            tenant_id: builder.tenant_id(),
-            name: environment.name.clone(),
-            kind: place.kind,
-            location: place.location.clone(),
-            fingerprint: place.fingerprint.clone(),
-            settings: None,
-            created_at: builder.context.now,
-            made_at: None,
-            removed_at: None,
-            closed_at: None,
-        };
-        let payload = json!({
-            "env_id": env_id,
-            "name": placement.name,
-            "kind": placement.kind,
-            "job_id": job.job_id,
-        });
+    let is_new = match intent {
+        Intent::Make(place) => chosen(&mut builder, job, env_id, place),
+        Intent::Destroy => destroying(&mut builder, job, env_id),
+    };
+    if is_new {
         builder.guards.push(Guard::Lease(job.job_id.clone(), job.lease_epoch));
-        builder.snapshot.placements.push(placement.clone());
-        builder.writes.push(Write::InsertPlacement(placement));
-        builder.event(EventType::EnvironmentPlaced, payload, Value::Null);
         builder.facts_changed = true;
     }
     builder.finish(Vec::new())
+}
+
+fn chosen(builder: &mut ChangeBuilder<'_>, job: &Job, env_id: &EnvironmentId, place: &Place) -> bool {
+    let environment = builder.snapshot.environments.iter().find(|environment| environment.env_id == *env_id);
+    let Some(environment) = environment.filter(|_| builder.snapshot.placement(env_id).is_none()) else { return false };
+    let placement = EnvironmentPlacement {
+        env_id: env_id.clone(),
+        tenant_id: builder.tenant_id(),
+        name: environment.name.clone(),
+        kind: place.kind,
+        location: place.location.clone(),
+        fingerprint: place.fingerprint.clone(),
+        settings: None,
+        created_at: builder.context.now,
+        made_at: None,
+        removed_at: None,
+        closed_at: None,
+        destroying_at: None,
+    };
+    let payload = json!({"env_id": env_id, "name": placement.name, "kind": placement.kind, "job_id": job.job_id});
+    builder.snapshot.placements.push(placement.clone());
+    builder.writes.push(Write::InsertPlacement(placement));
+    builder.event(EventType::EnvironmentPlaced, payload, Value::Null);
+    true
+}
+
+fn destroying(builder: &mut ChangeBuilder<'_>, job: &Job, env_id: &EnvironmentId) -> bool {
+    let mut placements = builder.snapshot.placements.iter_mut();
+    let new = |placement: &&mut EnvironmentPlacement| placement.env_id == *env_id && placement.destroying_at.is_none();
+    let Some(placement) = placements.find(new) else { return false };
+    placement.destroying_at = Some(builder.context.now);
+    let placement = placement.clone();
+    let payload = json!({"env_id": env_id, "name": placement.name, "job_id": job.job_id});
+    builder.writes.push(Write::UpdatePlacement(placement));
+    builder.event(EventType::EnvironmentDestructionStarted, payload, Value::Null);
+    true
 }
 
 /// Whether the environment existed when the job was queued. The job does not provision an environment that has replaced

@@ -4,7 +4,7 @@ use super::engine::Runner;
 use super::under_way::Ended;
 use crate::authentication::Caller;
 use crate::engine::LeaseWatch;
-use crate::operations::outcomes::{End, Outcome, PlaceChosen, StepDone, Written};
+use crate::operations::outcomes::{Announced, End, Outcome, StepDone, Written};
 use crate::operations::{Command, Done};
 use crate::provisioner::{StepEnd, StepFailed, Work};
 use crate::tenancy::RequestContext;
@@ -139,8 +139,8 @@ impl Runner {
         let result = loop {
             let snapshot = self.newest(job, newest.take()).await?;
             match self.step(job, index, &snapshot, hold).await? {
-                Ok(StepEnd::Chooses(env_id, place)) if snapshot.placement(&env_id).is_none() => {
-                    *newest = Some(self.committed(&PlaceChosen { job: job.clone(), env_id, place }, job, hold).await?);
+                Ok(StepEnd::Announces(env_id, intent)) if !snapshot.is_announced(&env_id, &intent) => {
+                    *newest = Some(self.committed(&Announced { job: job.clone(), env_id, intent }, job, hold).await?);
                 }
                 // The epoch may be from before a restore: it is read again. If the lease was lost, `newest` finds that out.
                 Ok(StepEnd::Late) if !was_late => {
@@ -199,8 +199,8 @@ impl Runner {
                 let what = kept(&what);
                 (format!("{now} {name} waits for {what}\n"), self.waits(job, index, what, until))
             }
-            Ok(StepEnd::Chooses(..) | StepEnd::Late) => {
-                let message = format!("the provisioner chose a second place at {name}: correct the provisioner");
+            Ok(StepEnd::Announces(..) | StepEnd::Late) => {
+                let message = format!("the provisioner announced the same twice at {name}: correct the provisioner");
                 let line = format!("{now} {name} failed: {message}\n");
                 (line, Came::Failed(Failure { code: FailureCode::ProvisionerFailed, message, step: Some(index) }))
             }

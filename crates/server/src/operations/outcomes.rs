@@ -8,10 +8,10 @@ use tenancy_core::changes::{Changes, Conflict};
 use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::ids::{EnvironmentId, TenantId};
 use tenancy_core::job::{Failure, Job};
-use tenancy_core::placement::Place;
+use tenancy_core::placement::Intent;
 use tenancy_core::rules::lifecycle::activate;
 use tenancy_core::rules::outcome::{complete, fail};
-use tenancy_core::rules::step::{Achieved, place_chosen, step_done};
+use tenancy_core::rules::step::{Achieved, announced, step_done};
 use tenancy_core::snapshot::TenantSnapshot;
 
 /// Outcome of a job.
@@ -97,18 +97,18 @@ impl Command for StepDone {
     }
 }
 
-/// Records the place that was chosen for an environment, for a job whose lease this process holds.
+/// Records what a step is about to do to a place, for a job whose lease this process holds.
 #[derive(Debug)]
-pub struct PlaceChosen {
+pub struct Announced {
     /// The job.
     pub job: Job,
     /// The environment.
     pub env_id: EnvironmentId,
-    /// Its place.
-    pub place: Place,
+    /// What is to be done to its place.
+    pub intent: Intent,
 }
 
-impl Command for PlaceChosen {
+impl Command for Announced {
     /// The tenant as of the commit.
     type Outcome = TenantSnapshot;
 
@@ -119,8 +119,8 @@ impl Command for PlaceChosen {
         context: &mut DecisionContext,
     ) -> Result<Decided<TenantSnapshot>, Error> {
         let (snapshot, _) = held(tenancy, &self.job).await?;
-        let chosen = (&self.env_id, &self.place);
-        let decision = place_chosen(&tenancy.declared, &snapshot, &self.job, chosen, context)?;
+        let intent = (&self.env_id, &self.intent);
+        let decision = announced(&tenancy.declared, &snapshot, &self.job, intent, context)?;
         Ok(Decided { outcome: decision.snapshot, changes: decision.changes })
     }
 }

@@ -6,7 +6,7 @@ use tenancy_core::Timestamp;
 use tenancy_core::environment::Environment;
 use tenancy_core::ids::EnvironmentId;
 use tenancy_core::job::{FailureCode, Target, Verb};
-use tenancy_core::placement::{Access, EnvironmentPlacement, settings};
+use tenancy_core::placement::{Access, EnvironmentPlacement, Intent, settings};
 use tenancy_core::rules::step::Achieved;
 use tenancy_core::tenant::State;
 use tenancy_placement::{Connection, Fault, Recorded, Wanted};
@@ -53,7 +53,7 @@ impl<P: tenancy_placement::Provisioner> Placing<P> {
                     Some(found) => found.place,
                     None => self.places.choose(&wanted(&work, environment)).await?,
                 };
-                return Ok(StepEnd::Chooses(env_id.clone(), place));
+                return Ok(StepEnd::Announces(env_id.clone(), Intent::Make(place)));
             }
             let why = match environment.provisioned_at {
                 Some(_) => "has no place: its provisioning was only recorded",
@@ -67,7 +67,7 @@ impl<P: tenancy_placement::Provisioner> Placing<P> {
             Verb::Open => self.places.set_access(&recorded, Access::Full, fence).await?,
             Verb::Close | Verb::Detach => self.places.set_access(&recorded, Access::Blocked, fence).await?,
             Verb::Attach => self.places.verify(&recorded).await.map(drop)?,
-            Verb::Destroy => self.places.remove(&recorded, fence).await?,
+            Verb::Destroy => return self.destroy(work, placement).await,
             Verb::Record => {}
         }
         Ok(StepEnd::done(work.step, line(work.step.verb, placement)))
@@ -103,10 +103,18 @@ impl<P: tenancy_placement::Provisioner> Placing<P> {
         let Some(placement) = work.snapshot.placement(env_id) else {
             return Ok(StepEnd::done(work.step, "has no place"));
         };
-        match work.step.verb {
-            Verb::Destroy => self.places.remove(&recorded(placement), work.fence).await?,
-            _ => self.places.set_access(&recorded(placement), Access::Blocked, work.fence).await?,
+        if work.step.verb == Verb::Destroy {
+            return self.destroy(work, placement).await;
         }
+        self.places.set_access(&recorded(placement), Access::Blocked, work.fence).await?;
+        Ok(StepEnd::done(work.step, line(work.step.verb, placement)))
+    }
+
+    async fn destroy(&self, work: Work<'_>, placement: &EnvironmentPlacement) -> Result<StepEnd, Fault> {
+        if placement.destroying_at.is_none() {
+            return Ok(StepEnd::Announces(placement.env_id.clone(), Intent::Destroy));
+        }
+        self.places.remove(&recorded(placement), work.fence).await?;
         Ok(StepEnd::done(work.step, line(work.step.verb, placement)))
     }
 }

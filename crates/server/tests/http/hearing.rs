@@ -59,6 +59,7 @@ fn of(event_type: EventType) -> Of {
         | E::EnvironmentSettingsApplied
         | E::EnvironmentProvisioned
         | E::EnvironmentClosed
+        | E::EnvironmentDestructionStarted
         | E::EnvironmentUpdated
         | E::EnvironmentDeleted
         | E::HoldPlaced

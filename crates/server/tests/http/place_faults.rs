@@ -21,6 +21,7 @@ on_both!(
     what_a_failed_job_left_half_done_must_be_made_right_by_the_next,
     a_suspension_must_close_the_other_environments_when_one_cannot_be_closed,
     what_a_cancelled_activation_has_opened_must_be_closed_again,
+    a_tenant_must_not_come_back_after_a_purge_has_begun_to_destroy_its_data,
     a_worker_that_lost_its_lease_must_change_no_place_when_it_comes_back,
 );
 
@@ -122,6 +123,7 @@ impl Provisioner for Faulty {
 
     fn remove<'a>(&'a self, recorded: &'a Recorded, fence: Fence) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {
+            self.reach()?;
             self.files.remove(recorded, fence).await?;
             self.files.remove(recorded, fence).await
         })
@@ -207,6 +209,31 @@ async fn what_a_failed_job_left_half_done_must_be_made_right_by_the_next(on: On)
     house.work().await;
     assert_eq!(placed.newest_job().await["action"], "update");
     assert_eq!(placed.files(), (placed.ids().await, none()));
+}
+
+async fn a_tenant_must_not_come_back_after_a_purge_has_begun_to_destroy_its_data(on: On) {
+    let (placed, faulty) = Faulty::placed(on).await;
+    let house = &placed.house;
+    house.post("/v1/organizations", json!({"organization_id": "acme"})).await.ok(201);
+    house.post("/v1/tenants", manifest()).await.ok(201);
+    house.work().await;
+    placed.act("suspend", json!({"hold": "operator"})).await;
+    house.send("DELETE", "/v1/tenants/acme-eu", &[("if-match", "*")], ()).await.ok(202);
+    house.work().await;
+    faulty.away_after(1);
+    placed.act("purge", Value::Null).await;
+    let events = house.events("event_type=ENVIRONMENT_DESTRUCTION_STARTED").await;
+    assert_eq!((events.len(), placed.files().1.len()), (2, 1), "recorded before it is done");
+    house.server.tenancy.store.shift_clock(Duration::from_secs(60 * 60 * 24 * 30));
+    house.work().await;
+    assert_eq!(placed.newest_job().await["state"], "failed");
+    let refused = house.post("/v1/tenants/acme-eu/undelete", ()).await.ok(409).body;
+    let detail = refused["detail"].as_str().expect("a text");
+    assert!(detail.contains("a purge has begun to destroy the data of environment dev"), "{detail}");
+    faulty.away_after(usize::MAX);
+    placed.act("purge", Value::Null).await;
+    assert_eq!((placed.files(), placed.recorded().await), ((none(), none()), Vec::new()));
+    assert_eq!(house.events("event_type=ENVIRONMENT_DESTRUCTION_STARTED").await.len(), 2);
 }
 
 async fn a_suspension_must_close_the_other_environments_when_one_cannot_be_closed(on: On) {

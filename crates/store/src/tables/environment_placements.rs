@@ -22,14 +22,18 @@ described!(
         made_at: Option<Timestamp>,
         removed_at: Option<Timestamp>,
         closed_at: Option<Timestamp>,
+        destroying_at: Option<Timestamp>,
     }
 );
 
 /// Inserts places that were chosen.
 pub const INSERT: WriteShape = WriteShape::Insert(TABLE);
 /// Updates the columns that say what became of a place.
-pub const UPDATE: WriteShape =
-    WriteShape::Update { table: TABLE, set: &["settings", "made_at", "removed_at", "closed_at"], check: Check::None };
+pub const UPDATE: WriteShape = WriteShape::Update {
+    table: TABLE,
+    set: &["settings", "made_at", "removed_at", "closed_at", "destroying_at"],
+    check: Check::None,
+};
 /// Deletes places that were destroyed.
 pub const DELETE: WriteShape = WriteShape::Delete(TABLE);
 
