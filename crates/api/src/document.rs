@@ -188,6 +188,47 @@ pub struct Caps {
     pub tenants: Option<i64>,
 }
 
+/// Declares a placement: a database server or a disk on which the places of environments are made. How the server reaches it,
+/// and with which credentials, is in the configuration of the server, under the same name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "disk-1", "place_kind": "sqlite", "region": "eu-west-1", "max_environments": 500}))]
+pub struct PlacementManifest {
+    /// Name, chosen by the client: `[a-z0-9][a-z0-9-]{0,62}[a-z0-9]`. It never changes.
+    pub name: String,
+    /// Kind of its places. It never changes.
+    #[schema(value_type = crate::schema::PlaceKind)]
+    pub place_kind: String,
+    /// Region in which its places are. It never changes. An environment is placed only in its own region.
+    pub region: String,
+    /// Where clients reach its places, if that is not where the server reaches them: a pooler, for example.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<Address>,
+    /// Profiles of tenants that it takes. If it is omitted, it takes all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<crate::schema::Profile>>)]
+    pub profiles: Option<Vec<String>>,
+    /// Isolation levels of environments that it takes. If it is omitted, it takes all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<crate::schema::IsolationLevel>>)]
+    pub isolation_levels: Option<Vec<String>>,
+    /// Maximum number of environments that have a place on it, 0 to 10,000. If it is omitted, there is no maximum. Required for
+    /// `postgres_schema`, at most 2,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_environments: Option<i64>,
+    /// Whether it takes no new environments. Those that it has stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cordoned: Option<bool>,
+}
+
+/// Where clients reach the places of a placement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Address {
+    /// Name or IP address.
+    pub host: String,
+    /// Port.
+    pub port: i64,
+}
+
 /// Body of `suspend`. All fields are optional.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"hold": "billing", "reason": "invoice 4711 is overdue"}))]
@@ -249,6 +290,9 @@ pub struct Connecting {
     /// What the connection may do: `full` or `read_only`. Defaults to `read_only`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<String>,
+    /// Time for which a login of PostgreSQL is valid, in seconds: 60 to 604,800. Defaults to 3,600.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_in_seconds: Option<i64>,
 }
 
 /// API key to create.

@@ -55,12 +55,17 @@ pub struct EnvironmentEntry<'a> {
 /// Place where the data of an environment lives.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Place<'a> {
-    /// `sqlite`: a SQLite file of the environment's own. `record`: the server only recorded that the environment is
+    /// `sqlite`: a SQLite file of the environment's own. `postgres_database`: a PostgreSQL database of its own.
+    /// `postgres_schema`: a schema of its own in a PostgreSQL database. `record`: the server only recorded that the environment is
     /// provisioned, and made nothing.
     #[schema(value_type = String, example = "sqlite")]
     pub kind: Cow<'a, str>,
-    /// Where it is: for `sqlite`, the folder of the file in the server's folder of environments. Only keys without a scope
-    /// see it.
+    /// Placement that it is on, if it is on one. Only keys without a scope see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub placement: Option<Cow<'a, str>>,
+    /// Where it is: for `sqlite`, the folder of the file in the server's folder of environments; otherwise the database, and the
+    /// schema after a dot. Only keys without a scope see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub location: Option<Cow<'a, str>>,
@@ -78,11 +83,12 @@ impl<'a> Place<'a> {
         placements: &'a [EnvironmentPlacement],
     ) -> Option<Self> {
         let Some(placement) = placements.iter().find(|placement| placement.env_id == environment.env_id) else {
-            let recorded = || Self { kind: Cow::Borrowed(RECORD), location: None, fingerprint: None };
+            let recorded = || Self { kind: Cow::Borrowed(RECORD), placement: None, location: None, fingerprint: None };
             return environment.provisioned_at.is_some().then(recorded);
         };
         Some(Self {
             kind: placement.kind.as_str().into(),
+            placement: viewpoint.internal(placement.placement.as_ref()).flatten().map(|name| name.as_str().into()),
             location: viewpoint.internal(placement.location.as_str().into()),
             fingerprint: viewpoint.internal(placement.fingerprint.as_str().into()),
         })

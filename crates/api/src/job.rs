@@ -123,7 +123,7 @@ impl<'a> Job<'a> {
             progress: job.progress,
             steps: job.steps.iter().map(Step::of).collect(),
             logs: None,
-            waiting_for: job.waiting_for.as_deref().map(Cow::Borrowed),
+            waiting_for: viewpoint.internal(job.waiting_for.as_deref()).flatten().map(Cow::Borrowed),
             due_at: job.due_at,
             attempt: job.attempt,
             error_code: job.error_code.as_deref().map(Cow::Borrowed),

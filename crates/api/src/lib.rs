@@ -18,6 +18,7 @@ pub mod job;
 pub mod key;
 pub mod list;
 pub mod organization;
+pub mod placement;
 pub mod problem;
 pub mod schema;
 pub mod status;

@@ -10,7 +10,7 @@ use tenancy_core::{Error, Violation};
 use utoipa::ToSchema;
 
 /// Every `code` of a problem.
-pub const CODES: [&str; 43] = [
+pub const CODES: [&str; 47] = [
     "malformed",
     "invalid",
     "not_allowed_by_name",
@@ -48,6 +48,10 @@ pub const CODES: [&str; 43] = [
     "key_moved",
     "webhook_exists",
     "webhook_moved",
+    "placement_exists",
+    "placement_moved",
+    "placement_missing",
+    "slot_taken",
     "conflict",
     "method_not_allowed",
     "timeout",

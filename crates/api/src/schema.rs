@@ -54,6 +54,9 @@ enumerations! {
     DesiredState, words::<tenancy_core::tenant::DesiredState>(), "State that a manifest asks for.";
     Profile, words::<tenancy_core::tenant::Profile>(),
         "Profile of a tenant: `mt-standard` has a shared placement, `st-dedicated` a dedicated placement.";
+    PlaceKind, words::<tenancy_core::placement::PlacementKind>(),
+        "Kind of the places of a placement: `sqlite`, a SQLite file for each environment; `postgres_database`, a database for each; \
+         `postgres_schema`, a schema for each.";
     IsolationLevel, words::<tenancy_core::environment::IsolationLevel>(),
         "Isolation of an environment from other tenants.";
     JobState, words::<tenancy_core::job::JobState>(), "State of a job.";

@@ -118,6 +118,11 @@ impl Viewpoint<'_> {
         if self.hides_details(event_type) {
             return Cow::Owned(Object::new());
         }
+        if self.audience == Audience::Customer && payload.contains_key(PLACEMENT) {
+            let mut shown = payload.clone();
+            shown.remove(PLACEMENT);
+            return Cow::Owned(shown);
+        }
         let Some(serde_json::Value::Array(changes)) = payload.get("changes") else { return Cow::Borrowed(payload) };
         if self.audience == Audience::Staff || !changes.iter().any(is_internal) {
             return Cow::Borrowed(payload);
@@ -129,6 +134,9 @@ impl Viewpoint<'_> {
         Cow::Owned(shown)
     }
 }
+
+/// Field of a payload that customers do not see: the servers of the platform are not theirs.
+const PLACEMENT: &str = "placement";
 
 /// Whether a change concerns an internal field.
 fn is_internal(change: &serde_json::Value) -> bool {

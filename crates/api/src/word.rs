@@ -10,6 +10,7 @@ use tenancy_core::environment::IsolationLevel;
 use tenancy_core::event::EventType;
 use tenancy_core::job::{JobState, StepState};
 use tenancy_core::log_fault::LogFaultKind;
+use tenancy_core::placement::PlacementKind;
 use tenancy_core::tenant::{DesiredState, Profile, State};
 use tenancy_core::webhook::{Backoff, Format};
 
@@ -48,6 +49,7 @@ closed!(
     IsolationLevel,
     JobState,
     LogFaultKind,
+    PlacementKind,
     Profile,
     Role,
     State,

@@ -117,6 +117,9 @@ enum Command {
     /// Create, list, rotate, enable, disable and delete webhooks
     #[command(subcommand)]
     Webhook(Webhook),
+    /// List, cordon and delete placements: servers and disks on which environments are made
+    #[command(subcommand)]
+    Placement(Placement),
     /// Manage contexts: servers that the client knows by name
     #[command(subcommand)]
     Context(command::context::ContextCommand),
@@ -207,6 +210,42 @@ enum Webhook {
     Resend(OnServer<command::webhook::resend::Resend>),
     /// Send the events since a time again, or pause or continue that
     Replay(OnServer<command::webhook::replay::Replay>),
+}
+
+#[derive(Subcommand, Debug)]
+enum Placement {
+    /// List placements
+    List(OnServer<command::placement::list::List>),
+    /// Show a placement in detail
+    Describe(OnServer<command::placement::list::Describe>),
+    /// Let a placement take no new environments
+    Cordon(OnServer<command::placement::cordon::Cordon>),
+    /// Let a placement take new environments again
+    Uncordon(OnServer<command::placement::cordon::Cordon>),
+    /// Delete a placement on which there is nothing
+    Delete(OnServer<command::placement::delete::Delete>),
+}
+
+impl Placement {
+    async fn run(self, before: &Reach) -> Result<Exit, Failure> {
+        use command::placement::{cordon, delete, list};
+        macro_rules! on {
+            ($given:expr, $run:expr) => {{
+                let (client, arguments) = $given.open(before)?;
+                match $run(&client, arguments).await {
+                    Err(failure) => Err(suggest(&client, failure).await),
+                    done => done,
+                }
+            }};
+        }
+        match self {
+            Self::List(given) => on!(given, list::run),
+            Self::Describe(given) => on!(given, list::describe),
+            Self::Cordon(given) => on!(given, cordon::cordon),
+            Self::Uncordon(given) => on!(given, cordon::uncordon),
+            Self::Delete(given) => on!(given, delete::run),
+        }
+    }
 }
 
 impl Webhook {
@@ -305,6 +344,7 @@ impl Arguments {
             }
             Command::Key(key) => key.run(before).await,
             Command::Webhook(given) => given.run(before).await,
+            Command::Placement(given) => given.run(before).await,
             Command::Context(given) => command::context::run(given).await,
             Command::Example => command::example::run(),
             Command::Explain(given) => command::explain::run(given),

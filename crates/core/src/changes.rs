@@ -4,11 +4,13 @@ use crate::apikey::ApiKey;
 use crate::environment::{Environment, EnvironmentVersion};
 use crate::event::Event;
 use crate::hold::Hold;
-use crate::ids::{Alias, AuditId, EnvironmentId, HoldId, JobId, KeyId, OrganizationId, TenantId, WebhookId};
+use crate::ids::{
+    Alias, AuditId, EnvironmentId, HoldId, JobId, KeyId, OrganizationId, PlacementName, TenantId, WebhookId,
+};
 use crate::job::Job;
 use crate::json::Pointer;
 use crate::organization::{CapExceeded, Organization, Usage};
-use crate::placement::EnvironmentPlacement;
+use crate::placement::{EnvironmentPlacement, Placement};
 use crate::tenant::{Facts, Tenant, TenantVersion, Terms};
 use crate::violation::Violation;
 use crate::webhook::{Webhook, WebhookOwner};
@@ -41,6 +43,14 @@ pub enum Guard {
     WebhookUnused(String),
     /// The webhook of an organization or of the platform has this version.
     WebhookAt(WebhookId, i64),
+    /// No placement has this name.
+    PlacementUnused(PlacementName),
+    /// The placement has this version.
+    PlacementAt(PlacementName, i64),
+    /// The placement exists. Several members of a batch can depend on the same placement.
+    PlacementThere(PlacementName),
+    /// No place has this [slot](EnvironmentPlacement::slot).
+    SlotUnused(String),
     /// The API key of the caller has this version. Several members of a batch can depend on the same key.
     CallerAt(KeyId, i64),
 }
@@ -79,11 +89,11 @@ pub enum Write {
     /// Deletes the row.
     DeleteEnvironment(EnvironmentId),
     /// Inserts the row.
-    InsertPlacement(EnvironmentPlacement),
+    InsertEnvironmentPlacement(EnvironmentPlacement),
     /// Writes the digest of the settings that the place was given, and the times: made, environment removed, closed.
-    UpdatePlacement(EnvironmentPlacement),
+    UpdateEnvironmentPlacement(EnvironmentPlacement),
     /// Deletes the row.
-    DeletePlacement(EnvironmentId),
+    DeleteEnvironmentPlacement(EnvironmentId),
     /// Inserts the row.
     InsertEnvironmentVersion(EnvironmentVersion),
     /// Inserts the row.
@@ -110,6 +120,12 @@ pub enum Write {
     UpdatePlatformWebhook(Webhook),
     /// Deletes the row.
     DeletePlatformWebhook(WebhookId),
+    /// Inserts the row.
+    InsertPlacement(Placement),
+    /// Writes all columns except the name, the kind and the region.
+    UpdatePlacement(Placement),
+    /// Deletes the row.
+    DeletePlacement(PlacementName),
     /// Writes the encrypted secrets of a webhook.
     SetWebhookSecrets(WebhookOwner, WebhookId, String),
     /// Inserts the row.
@@ -302,6 +318,18 @@ pub enum Conflict {
     /// The webhook has changed since the decision, or was deleted.
     #[error("webhook {0} has changed: read it again")]
     WebhookMoved(WebhookId),
+    /// A placement has this name.
+    #[error("placement {0} exists already: change it, or choose another name")]
+    PlacementExists(PlacementName),
+    /// The placement has changed since the decision, or was deleted.
+    #[error("placement {0} has changed: read it again")]
+    PlacementMoved(PlacementName),
+    /// The placement does not exist.
+    #[error("there is no placement {0}")]
+    PlacementMissing(PlacementName),
+    /// Another place has this slot.
+    #[error("the slot {0} is taken")]
+    SlotTaken(String),
     /// Several conflicts with fields of the document. None of them is [`Conflict::Several`] itself.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Several(Vec<Conflict>),
@@ -325,6 +353,10 @@ impl Conflict {
             Self::ApiKeyMoved(_) => "key_moved",
             Self::WebhookExists(_) => "webhook_exists",
             Self::WebhookMoved(_) => "webhook_moved",
+            Self::PlacementExists(_) => "placement_exists",
+            Self::PlacementMoved(_) => "placement_moved",
+            Self::PlacementMissing(_) => "placement_missing",
+            Self::SlotTaken(_) => "slot_taken",
             Self::Several(conflicts) => conflicts.first().map_or("conflict", Self::code),
         }
     }

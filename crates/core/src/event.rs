@@ -38,6 +38,12 @@ words!(
         TenancyProvisioned = "TENANCY_PROVISIONED",
         /// An environment was added to a manifest.
         EnvironmentCreated = "ENVIRONMENT_CREATED",
+        /// A placement was created.
+        PlacementCreated = "PLACEMENT_CREATED",
+        /// The manifest of a placement changed.
+        PlacementUpdated = "PLACEMENT_UPDATED",
+        /// A placement was deleted.
+        PlacementDeleted = "PLACEMENT_DELETED",
         /// A place was chosen for the data of an environment.
         EnvironmentPlaced = "ENVIRONMENT_PLACED",
         /// The place of a removed environment was closed. Its data stays until the tenant is purged.
@@ -190,9 +196,21 @@ impl EventType {
             Self::KeyCreated => &[("key_id", Text), ("role", Text), ("scope?", Text), ("created_by?", Text), PRIVATE],
             Self::KeyRotated => &[("key_id", Text), ("overlap_until?", Text)],
             Self::KeyRevoked => &[("key_id", Text)],
+            Self::PlacementCreated | Self::PlacementUpdated | Self::PlacementDeleted => self.placement_fields(),
             Self::AccessRefused => REFUSED_CALLS,
             Self::LogExpired => &[("before", Text)],
             Self::LogRestored => &[("epoch", Integer), ("first_position", Integer)],
+        }
+    }
+
+    /// Returns the fields of an event about a placement.
+    fn placement_fields(self) -> &'static [Field] {
+        use FieldType::{Integer, List, Object, Text};
+        match self {
+            Self::PlacementCreated => &[("placement", Text), ("version", Integer), ("manifest", Object)],
+            Self::PlacementUpdated => &[("placement", Text), ("version", Integer), ("changes", List)],
+            Self::PlacementDeleted => &[("placement", Text), ("version", Integer)],
+            _ => &[],
         }
     }
 
@@ -206,9 +224,11 @@ impl EventType {
             Self::EnvironmentUpdated => {
                 &[("env_id", Text), ("name", Text), ("version", Integer), ("changes", List), PRIVATE]
             }
-            Self::EnvironmentPlaced => &[("env_id", Text), ("name", Text), ("kind", Text), ("job_id", Text)],
+            Self::EnvironmentPlaced => {
+                &[("env_id", Text), ("name", Text), ("kind", Text), ("placement?", Text), ("job_id", Text)]
+            }
             Self::EnvironmentConnected => {
-                &[("env_id", Text), ("name", Text), ("kind", Text), ("access", Text), PRIVATE]
+                &[("env_id", Text), ("name", Text), ("kind", Text), ("access", Text), ("expires_at?", Text), PRIVATE]
             }
             Self::EnvironmentProvisioned
             | Self::EnvironmentClosed

@@ -122,6 +122,11 @@ id!(
 chosen!(TenantId);
 chosen!(OrganizationId);
 chosen!(WebhookName);
+chosen!(PlacementName);
+id!(
+    /// Name of a placement: global, chosen by the client.
+    PlacementName
+);
 id!(
     /// Name of a webhook within its tenant.
     WebhookName

@@ -1,7 +1,7 @@
 //! The judge: decides which members of a batch commit. One pure function serves both databases and the in-memory model.
 
 use crate::changes::{Changes, Conflict, Guard, IdempotencyRecord, Write};
-use crate::ids::{Alias, AuditId, JobId, KeyId, OrganizationId, TenantId, WebhookId};
+use crate::ids::{Alias, AuditId, JobId, KeyId, OrganizationId, PlacementName, TenantId, WebhookId};
 use crate::organization::{Caps, Usage};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -42,6 +42,10 @@ pub struct CurrentRows {
     pub webhooks: HashMap<WebhookId, i64>,
     /// Full names of webhooks of organizations and of the platform.
     pub webhook_names: HashSet<String>,
+    /// Versions of placements.
+    pub placements: HashMap<PlacementName, i64>,
+    /// Slots that places have.
+    pub slots: HashSet<String>,
     /// Stored responses, by digest.
     pub answers: HashMap<String, IdempotencyRecord>,
     /// Receipts that the log contains. They are read only when a batch is retried.
@@ -82,6 +86,8 @@ enum Row<'a> {
     ApiKeyName(&'a str),
     Webhook(&'a WebhookId),
     WebhookName(&'a str),
+    Placement(&'a PlacementName),
+    Slot(&'a str),
 }
 
 /// Judges the members in order. The accepted members affect disjoint rows, except for the usage of organizations, which
@@ -138,14 +144,18 @@ fn depends_on(guard: &Guard) -> Option<Row<'_>> {
         Guard::ApiKeyAt(id, _) | Guard::CallerAt(id, _) => Row::ApiKey(id),
         Guard::WebhookUnused(name) => Row::WebhookName(name),
         Guard::WebhookAt(id, _) => Row::Webhook(id),
+        Guard::PlacementUnused(name) | Guard::PlacementAt(name, _) | Guard::PlacementThere(name) => {
+            Row::Placement(name)
+        }
+        Guard::SlotUnused(slot) => Row::Slot(slot),
     })
 }
 
 /// Returns the row that a member with this guard changes or reserves: the row of [`depends_on`], except for an
-/// organization of which only the usage changes, and for the key of the caller.
+/// organization of which only the usage changes, for the key of the caller, and for a placement that gets a place.
 fn touches(guard: &Guard) -> Option<Row<'_>> {
     match guard {
-        Guard::OrganizationRoom(..) | Guard::CallerAt(..) => None,
+        Guard::OrganizationRoom(..) | Guard::CallerAt(..) | Guard::PlacementThere(_) => None,
         guard => depends_on(guard),
     }
 }
@@ -195,6 +205,16 @@ fn fails(guard: &Guard, found: &CurrentRows, usages: &BTreeMap<OrganizationId, (
         Guard::WebhookAt(id, version) => {
             (found.webhooks.get(id) != Some(version)).then(|| Conflict::WebhookMoved(id.clone()))
         }
+        Guard::PlacementUnused(name) => {
+            found.placements.contains_key(name).then(|| Conflict::PlacementExists(name.clone()))
+        }
+        Guard::PlacementAt(name, version) => {
+            (found.placements.get(name) != Some(version)).then(|| Conflict::PlacementMoved(name.clone()))
+        }
+        Guard::PlacementThere(name) => {
+            (!found.placements.contains_key(name)).then(|| Conflict::PlacementMissing(name.clone()))
+        }
+        Guard::SlotUnused(slot) => found.slots.contains(slot).then(|| Conflict::SlotTaken(slot.clone())),
         Guard::ApiKeyAt(id, version) | Guard::CallerAt(id, version) => {
             (found.api_keys.get(id) != Some(version)).then(|| Conflict::ApiKeyMoved(id.clone()))
         }

@@ -233,7 +233,7 @@ impl Condition {
             Self::NothingDestroyed => {
                 let destroyed = snapshot.placements.iter().find(|placement| placement.destroying_at.is_some())?;
                 let name = &destroyed.name;
-                Some(format!("a purge has begun to destroy the data of environment {name}: request the purge again"))
+                Some(format!("a purge has begun to destroy the data of environment {name}: only the purge can go on"))
             }
         }
     }

@@ -24,6 +24,10 @@ words!(
         ReadPlatformWebhooks = "read webhooks of the platform",
         /// Add, change and remove webhooks of the platform, which receive all events.
         WritePlatformWebhooks = "write webhooks of the platform",
+        /// Read placements.
+        ReadPlacements = "read placements",
+        /// Create, change and delete placements.
+        WritePlacements = "write placements",
         /// See what a manifest would change.
         Plan = "plan changes",
         /// Register tenants.
@@ -69,6 +73,7 @@ const READS: &[Operation] = &[
     Operation::VerifyAudit,
     Operation::ReadStatus,
     Operation::ReadPlatformWebhooks,
+    Operation::ReadPlacements,
 ];
 const WRITES: &[Operation] = &[
     Operation::WriteOrganizations,
@@ -86,12 +91,13 @@ const PROTECTED: &[Operation] =
     &[Operation::ReleaseKeptData, Operation::PurgeEarly, Operation::Unprotect, Operation::ShortenGrace];
 const CHANGES: &[Operation] = &[Operation::WriteTenants, Operation::WriteOrganizationWebhooks];
 const READS_ACCESS: &[Operation] = &[Operation::ReadAccess];
+const PLACEMENTS: &[Operation] = &[Operation::WritePlacements];
 const READS_KEYS: &[Operation] = &[Operation::ReadKeys];
 const KEYS: &[Operation] = &[Operation::ManageKeys];
 
 /// Operations of each role.
 pub const TABLE: &[(Role, &[&[Operation]])] = &[
-    (Role::Admin, &[READS, WRITES, PROTECTED, READS_KEYS, KEYS]),
+    (Role::Admin, &[READS, WRITES, PROTECTED, PLACEMENTS, READS_KEYS, KEYS]),
     (Role::Operator, &[READS, WRITES]),
     (Role::Auditor, &[READS, READS_KEYS]),
     (Role::Viewer, &[READS]),
@@ -115,6 +121,8 @@ pub const UNSCOPED_ONLY: &[Operation] = &[
     Operation::ReadStatus,
     Operation::ReadPlatformWebhooks,
     Operation::WritePlatformWebhooks,
+    Operation::ReadPlacements,
+    Operation::WritePlacements,
 ];
 
 /// Whether `role` may do `operation`.
@@ -171,7 +179,7 @@ pub const TENANT_FIELDS: &[(&str, FieldGroup)] = &[
 
 /// Fields outside the manifest, of tenants, holds, jobs and events, that are internal. All other fields outside the
 /// manifest are visible to every caller that can read the resource.
-pub const INTERNAL_FACTS: &[&str] = &["reason", "placed_by", "requested_by", "actor"];
+pub const INTERNAL_FACTS: &[&str] = &["reason", "placed_by", "requested_by", "actor", "waiting_for", "placement"];
 
 /// Prefix of labels that only unscoped keys can read and write.
 pub const INTERNAL_LABELS: &str = "internal/";

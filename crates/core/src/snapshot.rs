@@ -54,7 +54,7 @@ impl TenantSnapshot {
     /// Whether the record has what a step is about to do to the place of an environment.
     pub fn is_announced(&self, env_id: &EnvironmentId, intent: &Intent) -> bool {
         self.placement(env_id).is_some_and(|placement| match intent {
-            Intent::Make(_) => true,
+            Intent::Make(..) => true,
             Intent::Destroy => placement.destroying_at.is_some(),
         })
     }

@@ -12,7 +12,7 @@ use tenancy_core::declared::Declared;
 use tenancy_core::ids::{CorrelationId, EnvironmentId};
 use tenancy_core::job::{Failure, FailureCode, Job, JobState, StepState, Target, Verb};
 use tenancy_core::manifest::Manifest;
-use tenancy_core::placement::{Access, Fence, Intent, Place, PlacementKind, settings};
+use tenancy_core::placement::{Access, Chosen, Fence, Intent, Place, PlacementKind, settings};
 use tenancy_core::rules::lifecycle::{Suspension, activate, request, suspend};
 use tenancy_core::rules::outcome::{cancel, complete, fail};
 use tenancy_core::rules::step::{Achieved, announced, ready, step_done};
@@ -197,7 +197,8 @@ impl World {
                 location: env_id.as_str().to_owned(),
                 fingerprint: format!("made-in-{}", self.commands),
             };
-            self.announce(job, &env_id, &Intent::Make(place));
+            let chosen = Chosen { placement: None, slot: None, place };
+            self.announce(job, &env_id, &Intent::Make(chosen));
         }
         if step.verb == Verb::Destroy && self.snapshot.placement(&env_id).is_some() {
             self.announce(job, &env_id, &Intent::Destroy);

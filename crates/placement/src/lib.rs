@@ -5,9 +5,13 @@
 
 mod connection;
 mod fault;
+mod on_demand;
+pub mod postgres;
 mod provisioner;
+mod random;
 pub mod sqlite;
 
-pub use connection::Connection;
+pub use connection::{Connection, Password, PostgresLogin};
 pub use fault::Fault;
+pub use on_demand::OnDemand;
 pub use provisioner::{Found, Provisioner, Recorded, Wanted};

@@ -2,6 +2,7 @@
 
 use crate::{Connection, Fault};
 use futures_util::future::BoxFuture;
+use tenancy_core::Timestamp;
 use tenancy_core::environment::IsolationLevel;
 use tenancy_core::ids::{EnvironmentId, TenantId};
 use tenancy_core::json::Object;
@@ -87,8 +88,18 @@ pub trait Provisioner: Send + Sync + 'static {
         fence: Fence,
     ) -> BoxFuture<'a, Result<(), Fault>>;
 
-    /// Returns how programs on this machine reach the place.
-    fn connection(&self, place: &Place) -> Connection;
+    /// Gives out how to connect to the place with this access until this time. What was given out ends at that time, or when
+    /// the place is closed or removed.
+    fn connect<'a>(
+        &'a self,
+        recorded: &'a Recorded,
+        access: Access,
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<Connection, Fault>>;
+
+    /// Ends what was given out and has expired by `now`: its sessions end and its roles are dropped. Returns how many there
+    /// were.
+    fn expire<'a>(&'a self, now: Timestamp) -> BoxFuture<'a, Result<u64, Fault>>;
 
     /// Destroys the place and its data. Nothing happens if it was never made. The environment cannot get another place
     /// afterwards. What has the fingerprint of another place is not destroyed.

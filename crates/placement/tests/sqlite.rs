@@ -4,6 +4,7 @@
 
 use rusqlite::Connection;
 use std::path::Path;
+use tenancy_core::Timestamp;
 use tenancy_core::environment::IsolationLevel;
 use tenancy_core::ids::{EnvironmentId, TenantId};
 use tenancy_core::json::Object;
@@ -235,6 +236,18 @@ async fn only_the_owner_must_have_access_and_errors_must_not_say_where_the_folde
     std::fs::write(&file, "not a database").expect("written");
     let said = files.verify(&made(&env, &place)).await.expect_err("damaged").to_string();
     assert!(!said.contains(&folder.path().display().to_string()) && said.contains("env-1/data.sqlite"), "{said}");
+}
+
+#[tokio::test]
+async fn a_connection_must_be_the_path_of_the_open_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = SqliteFiles::open(folder.path()).expect("opens");
+    let env = wanted("env-1");
+    let place = make(&files, &env, Access::Full, FIRST).await.expect("made");
+    let connection = files.connect(&made(&env, &place), Access::ReadOnly, Timestamp::MAX).await;
+    let file = files.path(&env.env_id).to_string_lossy().into_owned();
+    assert_eq!(connection, Ok(tenancy_placement::Connection::Sqlite { file }));
+    assert_eq!(files.expire(Timestamp::MAX).await, Ok(0));
 }
 
 #[tokio::test]

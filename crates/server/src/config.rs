@@ -4,6 +4,7 @@
 mod addresses;
 mod environment;
 mod keys;
+mod placements;
 mod ranges;
 mod webhooks;
 
@@ -15,8 +16,9 @@ use crate::connections::limits::ConnectionLimits;
 use crate::feed::EventLimits;
 use crate::key_limits::KeyLimits;
 use crate::network::Network;
-use crate::provisioner::ProvisionerKind;
+use crate::provisioner::{PlacementSettings, ProvisionerKind};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -63,6 +65,8 @@ pub struct Config {
     pub events: EventLimits,
     /// How this process runs jobs.
     pub jobs: Jobs,
+    /// How this process reaches placements, by their names.
+    pub placements: BTreeMap<String, PlacementSettings>,
     /// How this process delivers events to webhooks.
     pub webhooks: Webhooks,
     /// Names that manifests may use.
@@ -134,6 +138,7 @@ impl Default for Config {
             keys: KeySettings::default(),
             events: EventLimits::default(),
             jobs: Jobs::default(),
+            placements: BTreeMap::new(),
             webhooks: Webhooks::default(),
             declared: Declared::default(),
         }
@@ -274,6 +279,7 @@ impl Config {
             return refuse("set only one of database and database_file".to_owned());
         }
         self.check_keys()?;
+        self.check_placements()?;
         if self.jobs.heartbeat_seconds == 0 || self.jobs.lease_seconds / 2 < self.jobs.heartbeat_seconds {
             return refuse(
                 "jobs.lease_seconds must be at least twice jobs.heartbeat_seconds, which must not be 0".to_owned(),
@@ -413,7 +419,7 @@ mod tests {
     fn must_refuse_a_provisioner_that_there_is_not_and_say_which_there_are() {
         assert_eq!(read("[jobs]\nprovisioner = 'record'"), Ok(Config::default()));
         let refused = read("[jobs]\nprovisioner = 'kubernetes'").expect_err("there is none").to_string();
-        assert!(refused.contains("kubernetes") && refused.contains("expected `record`"), "{refused}");
+        assert!(refused.contains("kubernetes") && refused.contains("`record`"), "{refused}");
     }
 
     #[test]

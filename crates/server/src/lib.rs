@@ -22,6 +22,7 @@ pub mod key_limits;
 pub mod key_names;
 pub mod key_usage;
 pub mod log_sealer;
+pub mod logins;
 pub mod manifests;
 pub mod metrics;
 pub mod network;

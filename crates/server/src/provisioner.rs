@@ -1,31 +1,33 @@
 //! Interface to the code that creates a tenant's real resources: databases, schemas, buckets, clusters.
 
+mod choosing;
+mod places;
 mod placing;
 mod recorder;
 
+pub use places::Places;
 pub use placing::Placing;
 pub use recorder::Recorder;
 
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use tenancy_core::action::Action;
 use tenancy_core::environment::Environment;
 use tenancy_core::ids::{EnvironmentId, JobId, TenantId};
 use tenancy_core::job::{FailureCode, Step};
-use tenancy_core::placement::{EnvironmentPlacement, Fence, Intent};
+use tenancy_core::placement::{Access, EnvironmentPlacement, Fence, Intent, PlacementKind};
 use tenancy_core::rules::step::Achieved;
 use tenancy_core::snapshot::TenantSnapshot;
 use tenancy_core::{Error, Timestamp};
-use tenancy_placement::Connection;
-use tenancy_placement::sqlite::SqliteFiles;
-
-/// Folder of the data directory with the SQLite files of environments.
-const ENVIRONMENTS: &str = "environments";
+use tenancy_placement::{Connection, Fault};
+use tenancy_store::Store;
 
 /// One step of a job for a provisioner.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Work<'a> {
     /// Job that the step belongs to.
     pub job_id: &'a JobId,
@@ -41,6 +43,8 @@ pub struct Work<'a> {
     pub fence: Fence,
     /// Current time.
     pub now: Timestamp,
+    /// The record, for what a step has to know besides its tenant: the placements.
+    pub store: &'a Store,
 }
 
 impl Work<'_> {
@@ -106,9 +110,20 @@ pub trait Provisioner: Send + Sync + 'static {
     /// Does a step.
     fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a>;
 
-    /// Returns how to connect to a place; `None` if this provisioner does not make such places.
-    fn connection(&self, _placement: &EnvironmentPlacement) -> Option<Connection> {
-        None
+    /// Gives out how to connect to a place with this access until this time; `None` if this provisioner does not make such
+    /// places.
+    fn connect<'a>(
+        &'a self,
+        _placement: &'a EnvironmentPlacement,
+        _access: Access,
+        _until: Timestamp,
+    ) -> BoxFuture<'a, Result<Option<Connection>, Fault>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Ends what was given out and has expired by `now`.
+    fn expire(&self, _now: Timestamp) -> BoxFuture<'_, Result<u64, Fault>> {
+        Box::pin(std::future::ready(Ok(0)))
     }
 }
 
@@ -121,6 +136,31 @@ pub enum ProvisionerKind {
     Record,
     /// [`Placing`] with a SQLite file for each environment, in the folder `environments` of the data directory.
     Sqlite,
+    /// [`Placing`] on the placements that are declared with documents.
+    Placements,
+}
+
+/// How this process reaches a placement: `placements.NAME` in the configuration. Either a folder, or a file with a URL.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlacementSettings {
+    /// Folder of the SQLite files of a placement whose places are SQLite files.
+    pub folder: PathBuf,
+    /// File with the `postgres://` URL of an administrator, who may create databases and roles.
+    pub url_file: PathBuf,
+    /// Database in which each environment gets a schema. Empty: each environment gets a database.
+    pub database: String,
+}
+
+impl PlacementSettings {
+    /// Returns the kind of the placement's places.
+    pub fn kind(&self) -> PlacementKind {
+        match (self.url_file.as_os_str().is_empty(), self.database.is_empty()) {
+            (true, _) => PlacementKind::Sqlite,
+            (false, true) => PlacementKind::PostgresDatabase,
+            (false, false) => PlacementKind::PostgresSchema,
+        }
+    }
 }
 
 impl ProvisionerKind {
@@ -129,22 +169,23 @@ impl ProvisionerKind {
         match self {
             Self::Record => "record",
             Self::Sqlite => "sqlite",
+            Self::Placements => "placements",
         }
     }
 
-    /// Returns the provisioner of this kind.
+    /// Returns the provisioner of this kind, with the placements of the configuration.
     ///
     /// # Errors
-    /// [`Error::Internal`] if the folder of the SQLite files cannot be used.
-    pub fn provisioner(self, data_dir: &Path) -> Result<Arc<dyn Provisioner>, Error> {
-        match self {
-            Self::Record => Ok(Arc::new(Recorder)),
-            Self::Sqlite => {
-                let files = SqliteFiles::open(&data_dir.join(ENVIRONMENTS));
-                files
-                    .map(|files| Arc::new(Placing::new(files)) as _)
-                    .map_err(|fault| Error::Internal(fault.to_string()))
-            }
-        }
+    /// [`Error::Internal`] if a folder of SQLite files cannot be used.
+    pub fn provisioner(
+        self,
+        data_dir: &Path,
+        placements: &BTreeMap<String, PlacementSettings>,
+    ) -> Result<Arc<dyn Provisioner>, Error> {
+        Ok(match self {
+            Self::Record => Arc::new(Recorder),
+            Self::Sqlite => Arc::new(Placing::among(Places::open(data_dir, placements)?)),
+            Self::Placements => Arc::new(Placing::on_placements(Places::open(data_dir, placements)?)),
+        })
     }
 }

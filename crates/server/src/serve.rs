@@ -15,6 +15,7 @@ use crate::http::server::Server;
 use crate::jobs::Runner;
 use crate::key_usage;
 use crate::log_sealer;
+use crate::logins;
 use crate::metrics::Metrics;
 use crate::private_data;
 use crate::provisioner::Provisioner;
@@ -55,7 +56,7 @@ pub async fn serve(config: Config, store: Store, listener: TcpListener, stop: Ca
         tracing::warn!(%error, "could not compare the clock with the audit log");
     }
     let deliverer = deliverer(&tenancy, &metrics, &config.webhooks, &stop)?;
-    let provisioner = config.jobs.provisioner.provisioner(&config.data_dir)?;
+    let provisioner = config.jobs.provisioner.provisioner(&config.data_dir, &config.placements)?;
     // Nothing has set it before.
     let _ = tenancy.provisioner.set(Arc::clone(&provisioner));
     let work = (&config.jobs, provisioner, &deliverer);
@@ -141,7 +142,7 @@ pub fn loops(jobs: &Jobs) -> Vec<Loop> {
         dispatcher::as_loop(),
         retention::as_loop(),
     ];
-    expiry::loops(every).into_iter().chain(others).chain(private_data::loops()).collect()
+    expiry::loops(every).into_iter().chain(others).chain(private_data::loops()).chain(logins::loops()).collect()
 }
 
 /// Starts the background loops, and the job engine if it is enabled.

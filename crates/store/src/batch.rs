@@ -86,6 +86,12 @@ pub struct ReadSet<'a> {
     pub webhooks: BTreeSet<&'a str>,
     /// Their full names.
     pub webhook_names: BTreeSet<&'a str>,
+    /// Placements that are changed.
+    pub placements: BTreeSet<&'a str>,
+    /// Placements that are created, or that get a place.
+    pub placement_names: BTreeSet<&'a str>,
+    /// Slots of places.
+    pub slots: BTreeSet<&'a str>,
     /// Digests of stored answers.
     pub answers: BTreeSet<&'a str>,
     /// Receipts.
@@ -128,6 +134,9 @@ impl<'a> ReadSet<'a> {
             Guard::ApiKeyAt(id, _) => self.api_keys.insert(id.as_str()),
             Guard::WebhookUnused(name) => self.webhook_names.insert(name),
             Guard::WebhookAt(id, _) => self.webhooks.insert(id.as_str()),
+            Guard::PlacementAt(name, _) => self.placements.insert(name.as_str()),
+            Guard::PlacementUnused(name) | Guard::PlacementThere(name) => self.placement_names.insert(name.as_str()),
+            Guard::SlotUnused(slot) => self.slots.insert(slot),
             Guard::CallerAt(id, version) => {
                 let said = *self.caller_versions.entry(id.as_str()).or_insert(*version);
                 self.callers_differ |= said != *version;

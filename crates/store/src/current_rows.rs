@@ -3,7 +3,8 @@
 use crate::batch::ReadSet;
 use crate::rows::{Corrupt, Type, Value};
 use crate::tables::{
-    aliases, api_keys, audit, idempotency_records, jobs, organization_usage, organizations, platform_webhooks, tenants,
+    aliases, api_keys, audit, environment_placements, idempotency_records, jobs, organization_usage, organizations,
+    placements, platform_webhooks, tenants,
 };
 use std::collections::BTreeSet;
 use tenancy_core::judge::CurrentRows;
@@ -100,6 +101,9 @@ pub const READS: &[Read] = &[
     api_keys::CURRENT_NAMES,
     platform_webhooks::CURRENT,
     platform_webhooks::CURRENT_NAMES,
+    placements::CURRENT,
+    placements::CURRENT_UNLOCKED,
+    environment_placements::CURRENT_SLOTS,
     aliases::CURRENT,
     idempotency_records::CURRENT,
     audit::CURRENT_TENANT_RECEIPTS,

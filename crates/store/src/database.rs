@@ -11,6 +11,8 @@ use std::sync::Arc;
 use tenancy_core::decision_context::cut;
 use tenancy_core::{Error, Timestamp};
 use tenancy_vault::Vault;
+use tokio_postgres::Config;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Database that stores all data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +54,19 @@ pub struct Unreached {
     pub create: Vec<String>,
     /// What to do, in words.
     pub next: Option<String>,
+}
+
+/// Reads the URL of a PostgreSQL server that is not that of the record, with the same parameters. Returns the configuration of the
+/// driver, and how to use TLS.
+///
+/// # Errors
+/// [`Error::NotNow`] with a sentence that says what is wrong, never with the password.
+pub fn postgres_server(url: &str) -> Result<(Config, Option<MakeRustlsConnect>), Error> {
+    let Target { config, tls, pooled, listen } = Target::parse(url)?;
+    if pooled || listen.is_some() {
+        return Err(Error::NotNow("pooler and listen are not supported here: name the server itself".to_owned()));
+    }
+    Ok((config, tls))
 }
 
 /// Checks the path of a SQLite file.

@@ -111,10 +111,10 @@ pub const MIGRATIONS: &[Migration] = &[
         passes: &[],
     },
     Migration {
-        name: "0013_environment_placements",
+        name: "0013_placements",
         oldest_release: "0.1.0",
-        sqlite: include_str!("../migrations/0013_environment_placements.sqlite.sql"),
-        postgres: include_str!("../migrations/0013_environment_placements.postgres.sql"),
+        sqlite: include_str!("../migrations/0013_placements.sqlite.sql"),
+        postgres: include_str!("../migrations/0013_placements.postgres.sql"),
         passes: &[],
     },
 ];

@@ -5,8 +5,8 @@ use crate::tables::aliases::AliasRow;
 use crate::tables::platform_webhooks::PlatformWebhook;
 use crate::tables::{
     aliases, api_keys, audit_private, data_keys, environment_placements, environment_versions, environments, holds,
-    idempotency_records, jobs, organization_usage, organizations, platform_webhooks, tenant_labels, tenant_versions,
-    tenants, webhook_attempts, webhooks,
+    idempotency_records, jobs, organization_usage, organizations, placements, platform_webhooks, tenant_labels,
+    tenant_versions, tenants, webhook_attempts, webhooks,
 };
 use jiff::Timestamp;
 use tenancy_core::changes::{Changes, ERASED, Write};
@@ -47,9 +47,12 @@ write_kinds! {
     UpdateEnvironmentManifest: environments::UPDATE_MANIFEST,
     UpdateEnvironmentState: environments::UPDATE_STATE,
     InsertEnvironmentVersion: environment_versions::INSERT,
-    DeletePlacement: environment_placements::DELETE,
-    InsertPlacement: environment_placements::INSERT,
-    UpdatePlacement: environment_placements::UPDATE,
+    InsertPlacement: placements::INSERT,
+    UpdatePlacement: placements::UPDATE,
+    DeleteEnvironmentPlacement: environment_placements::DELETE,
+    DeletePlacement: placements::DELETE,
+    InsertEnvironmentPlacement: environment_placements::INSERT,
+    UpdateEnvironmentPlacement: environment_placements::UPDATE,
     DeleteHold: holds::DELETE,
     InsertHold: holds::INSERT,
     UpdateHold: holds::UPDATE,
@@ -164,9 +167,12 @@ fn row(write: &Write, tenant: Option<&TenantId>) -> (WriteKind, Vec<Value>) {
         Write::UpdateEnvironmentState(row) => of(WriteKind::UpdateEnvironmentState, row),
         Write::DeleteEnvironment(id) => deleted(WriteKind::DeleteEnvironment, id.put()),
         Write::InsertEnvironmentVersion(row) => of(WriteKind::InsertEnvironmentVersion, row),
+        Write::InsertEnvironmentPlacement(row) => of(WriteKind::InsertEnvironmentPlacement, row),
+        Write::UpdateEnvironmentPlacement(row) => of(WriteKind::UpdateEnvironmentPlacement, row),
+        Write::DeleteEnvironmentPlacement(id) => deleted(WriteKind::DeleteEnvironmentPlacement, id.put()),
         Write::InsertPlacement(row) => of(WriteKind::InsertPlacement, row),
         Write::UpdatePlacement(row) => of(WriteKind::UpdatePlacement, row),
-        Write::DeletePlacement(id) => deleted(WriteKind::DeletePlacement, id.put()),
+        Write::DeletePlacement(name) => (WriteKind::DeletePlacement, vec![name.put()]),
         Write::InsertHold(row) => of(WriteKind::InsertHold, row),
         Write::UpdateHold(row) => of(WriteKind::UpdateHold, row),
         Write::DeleteHold(id) => deleted(WriteKind::DeleteHold, id.put()),

@@ -28,8 +28,12 @@ fn row(name: &str) -> Option<Row> {
         "job_id" => text("Id of the job.", "job_0198f2a46c1e7d3a"),
         "env_id" => text("Id of the environment.", "env_0198f2a46c1e7d3a"),
         "name" => text("Name of the environment or webhook.", "prod"),
-        "kind" => text("Kind of the place of the environment: `sqlite` for a SQLite file.", "sqlite"),
+        "kind" => {
+            text("Kind of the place of the environment: `sqlite`, `postgres_database` or `postgres_schema`.", "sqlite")
+        }
+        "placement" => text("Name of the placement. Omitted if the environment is on none.", "disk-1"),
         "access" => text("What the connection may do: `full` or `read_only`.", "read_only"),
+        "expires_at" => time("Time at which the login ends that was given out. Omitted for a SQLite file."),
         "webhook_id" => text("Id of the webhook.", "whk_0198f2a46c1e7d3a"),
         "cause" => text(
             "What caused the job: `request`, `manifest`, `hold`, `organization hold` or the end of another `job`. Of a \
@@ -108,7 +112,7 @@ fn composite(name: &str) -> Option<Row> {
             json!("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
         ),
         "manifest" => (
-            "Entry of the environment in the manifest, without private values.",
+            "Entry of the environment in the manifest, without private values; or the manifest of the placement.",
             json!({}),
             json!({"name": "prod", "region": "eu-west-1", "isolation_level": "strict"}),
         ),

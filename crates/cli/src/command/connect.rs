@@ -7,6 +7,7 @@ use crate::kinds::column;
 use crate::naming::{self, Name};
 use crate::output::{Kind, Output, one};
 use crate::table::Cell;
+use crate::time::{duration, short};
 use crate::wire::Received;
 use clap::{Args, ValueEnum};
 use reqwest::Method;
@@ -14,11 +15,14 @@ use std::io::ErrorKind;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 use tenancy_api::connection::Connection;
 use tenancy_api::document::Connecting;
 
 /// Program that opens SQLite files.
 const SQLITE3: &str = "sqlite3";
+/// Program that opens PostgreSQL databases.
+const PSQL: &str = "psql";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,9 +30,11 @@ Examples:
   tenancy connect acme-eu/dev --reason 'load test data' --access full
   tenancy connect acme-eu/dev --reason 'list tables' -- .tables
   tenancy connect acme-eu/dev --reason 'backup' --print -o json
+  tenancy connect acme-eu/prod --reason 'migration' --access full --for 8h
 
-The audit log records who connects, and why. A SQLite file can only be opened on the machine of the server; the command
-needs the program sqlite3. Arguments after -- are passed to it.";
+The audit log records who connects, and why. On PostgreSQL, the server makes a role that can log in for an hour, or as long as
+--for says, and the command runs psql with it. A SQLite file can only be opened on the machine of the server; the command
+needs the program sqlite3. Arguments after -- are passed to the program.";
 
 /// Arguments of `connect`.
 #[derive(Args, Debug)]
@@ -43,7 +49,10 @@ pub struct Connect {
     /// What the connection may do
     #[arg(long, value_enum, default_value_t)]
     access: Access,
-    /// Print how to connect, and open nothing
+    /// How long a login of PostgreSQL is valid: 30m, 8h, 7d. Default: 1h
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    valid_for: Option<Duration>,
+    /// Print how to connect, and open nothing. Only -o json and -o yaml show the password
     #[arg(long)]
     print: bool,
     #[command(flatten)]
@@ -66,13 +75,21 @@ enum Access {
 /// How to connect.
 const CONNECTION: Kind<Connection<'static>> = Kind {
     plural: "connections",
-    name: |connection| connection.file.as_deref().unwrap_or_default().to_owned(),
+    name: |connection| connection.file.as_deref().or(connection.user.as_deref()).unwrap_or_default().to_owned(),
     columns: &[
         column!("KIND", |connection, _| Cell::new(&*connection.kind)),
         column!("ACCESS", |connection, _| Cell::new(&*connection.access)),
         column!("FILE", |connection, _| Cell::maybe(connection.file.as_deref())),
+        column!("HOST", |connection, _| Cell::maybe(connection.host.as_deref())),
+        column!("PORT", |connection, _| Cell::maybe(connection.port.map(|port| port.to_string()))),
+        column!("DATABASE", |connection, _| Cell::maybe(connection.database.as_deref())),
+        column!("USER", |connection, _| Cell::maybe(connection.user.as_deref())),
+        column!("EXPIRES", |connection, _| Cell::maybe(connection.expires_at.map(short))),
     ],
 };
+
+/// Flags of the fields of the request.
+const FLAGS: [(&str, &str); 3] = [("/reason", "--reason"), ("/access", "--access"), ("/expires_in_seconds", "--for")];
 
 /// Runs the command. Unless it only prints, the program that opens the data takes the place of this one.
 ///
@@ -88,26 +105,60 @@ pub async fn run(client: &Client, given: Connect) -> Result<Exit, Failure> {
         Access::ReadOnly => "read_only",
         Access::Full => "full",
     };
-    let body = Connecting { reason: given.reason, access: Some(access.to_owned()) };
+    let expires_in_seconds = given.valid_for.map(|valid| i64::try_from(valid.as_secs()).unwrap_or(i64::MAX));
+    let body = Connecting { reason: given.reason, access: Some(access.to_owned()), expires_in_seconds };
     let segments = ["tenants", tenant, "environments", environment, "connection"];
-    let found: Received<Connection<'static>> = client
-        .v1(Method::POST, &segments)
-        .json(&body)
-        .receive()
-        .await
-        .map_err(|failure| failure.of_flags(&[("/reason", "--reason"), ("/access", "--access")]))?;
+    let found: Received<Connection<'static>> =
+        client.v1(Method::POST, &segments).json(&body).receive().await.map_err(|failure| failure.of_flags(&FLAGS))?;
     if given.print {
         one(&CONNECTION, &found, given.output.output)?;
         return Ok(Exit::Done);
     }
-    match found.value.file.as_deref() {
-        Some(file) => Err(open_sqlite(Path::new(file), given.access, &given.arguments)),
-        None => {
-            let kind = &found.value.kind;
+    let connection = &found.value;
+    match (connection.file.as_deref(), connection.user.as_deref()) {
+        (Some(file), _) => Err(open_sqlite(Path::new(file), given.access, &given.arguments)),
+        (None, Some(user)) => Err(open_postgres(connection, user, &given.arguments)),
+        (None, None) => {
+            let kind = &connection.kind;
             Err(Failure::refused(format!("this release of the command cannot open a place of kind {kind}"))
                 .and("print the connection data with --print"))
         }
     }
+}
+
+/// Replaces this program by `psql`. Returns only if that fails. Other users of the machine see the arguments of a program, but not
+/// its environment.
+fn open_postgres(connection: &Connection<'_>, user: &str, arguments: &[String]) -> Failure {
+    let (Some(host), Some(password)) = (connection.host.as_deref(), connection.password.as_deref()) else {
+        return Failure::refused("the answer with the password was lost, and the server does not repeat it".to_owned())
+            .and("run the command again");
+    };
+    let mut program = Command::new(PSQL);
+    // Otherwise they would send the password to another server.
+    for name in ["PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGOPTIONS", "PGPASSFILE"] {
+        program.env_remove(name);
+    }
+    if !is_here(host) && std::env::var_os("PGSSLMODE").is_none() {
+        program.env("PGSSLMODE", "require");
+    }
+    program.env("PGHOST", host).env("PGUSER", user).env("PGPASSWORD", password);
+    let port = connection.port.map(|port| port.to_string());
+    let values = [("PGPORT", port.as_deref()), ("PGDATABASE", connection.database.as_deref())];
+    for (name, value) in values {
+        value.map(|value| program.env(name, value));
+    }
+    let error = program.args(arguments).exec();
+    let failure = Failure::refused(format!("cannot run {PSQL}: {error}"));
+    match error.kind() {
+        ErrorKind::NotFound => failure.and(format!("install {PSQL}, or print how to connect with --print -o json")),
+        _ => failure,
+    }
+}
+
+/// Whether a host of PostgreSQL is this machine.
+fn is_here(host: &str) -> bool {
+    let is_loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    host.starts_with('/') || host == "localhost" || is_loopback
 }
 
 /// Replaces this program by the one that opens the file. Returns only if that fails.

@@ -374,7 +374,10 @@ fn hold(h: &Hold, now: Timestamp) -> Vec<Cell> {
 fn place(place: &Place<'_>) -> String {
     match &place.location {
         _ if place.kind == RECORD => format!("{RECORD}: the server only recorded it, and made nothing"),
-        Some(location) => format!("{}: {location}", place.kind),
+        Some(location) => match &place.placement {
+            Some(placement) => format!("{} on {placement}: {location}", place.kind),
+            None => format!("{}: {location}", place.kind),
+        },
         None => place.kind.to_string(),
     }
 }

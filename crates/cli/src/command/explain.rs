@@ -54,6 +54,31 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("organization.caps.tenants", "number", "Maximum number of tenants. Purged tenants do not count."),
     ("organization.caps.quotas", "object", "Maximum total of a quota of all tenants."),
     (
+        "placement",
+        "document",
+        "Database server or disk on which the data of environments lives. How the server reaches it is in the \
+         configuration of the server, under the same name. A field that the manifest omits is left alone.",
+    ),
+    ("placement.kind", "Placement", "Required. Kind of this document."),
+    ("placement.name", "name", "Required. Unique name that you choose. It never changes."),
+    (
+        "placement.place_kind",
+        "word",
+        "Required. What an environment gets: sqlite (a file), postgres_database or postgres_schema. It never changes.",
+    ),
+    ("placement.region", "region", "Required. Environments are placed only in their own region. It never changes."),
+    ("placement.address", "object", "Where clients reach the places, if that is not where the server reaches them."),
+    ("placement.address.host", "text", "Required. Name or IP address."),
+    ("placement.address.port", "number", "Required. 1 to 65535."),
+    ("placement.profiles", "list", "Profiles of tenants that it takes: mt-standard, st-dedicated. Default: all."),
+    ("placement.isolation_levels", "list", "Isolation levels that it takes: strict, shared. Default: all."),
+    (
+        "placement.max_environments",
+        "number",
+        "Maximum number of environments, 0 to 10000. Default: no maximum. Required for postgres_schema, at most 2000.",
+    ),
+    ("placement.cordoned", "true or false", "Whether it takes no new environments. Those on it stay. Default: false."),
+    (
         "tenant",
         "document",
         "One isolated instance of a customer. A field that the manifest omits is left alone. A field that is present is \
@@ -273,6 +298,9 @@ mod tests {
         let unknown = serde_json::json!({"nonsense": 1, "caps": {"nonsense": 1}, "webhooks": [{"nonsense": 1}]});
         let read = tenancy_core::rules::organizations::OrganizationManifest::parse(&declared, &unknown);
         explains("organization", read.map(drop));
+        let unknown = serde_json::json!({"nonsense": 1, "address": {"nonsense": 1}});
+        let read = tenancy_core::rules::placement_manifest::PlacementManifest::parse(&declared, &unknown, None);
+        explains("placement", read.map(drop));
     }
 
     /// Checks that each field is explained that a manifest with unknown fields is told of.

@@ -29,6 +29,7 @@ pub mod key;
 pub mod lifecycle;
 pub mod listen;
 pub mod logs;
+pub mod placement;
 pub mod plan;
 pub mod purge;
 pub mod rollback;

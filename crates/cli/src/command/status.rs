@@ -196,6 +196,7 @@ fn queue(jobs: &JobQueue<'_>) -> String {
 fn provisioner(kind: &str) -> String {
     match kind {
         "record" => "record: jobs only record, and make nothing".to_owned(),
+        "placements" => "placements: environments are put on placements (tenancy placement list)".to_owned(),
         _ => kind.to_owned(),
     }
 }

@@ -174,7 +174,7 @@ fn environments(builder: &mut ChangeBuilder<'_>, manifest: &Manifest) {
         let mut placements = builder.snapshot.placements.iter_mut();
         if let Some(placement) = placements.find(|placement| placement.env_id == gone.env_id) {
             placement.removed_at = Some(builder.context.now);
-            builder.writes.push(Write::UpdatePlacement(placement.clone()));
+            builder.writes.push(Write::UpdateEnvironmentPlacement(placement.clone()));
         }
     }
     for entry in &manifest.environments {

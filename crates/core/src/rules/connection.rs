@@ -2,7 +2,7 @@
 
 use super::Decision;
 use super::change_builder::ChangeBuilder;
-use crate::decision_context::DecisionContext;
+use crate::decision_context::{DecisionContext, cut};
 use crate::declared::Declared;
 use crate::document::read;
 use crate::environment::Environment;
@@ -10,9 +10,10 @@ use crate::error::Error;
 use crate::event::EventType;
 use crate::hold::MAX_REASON_LENGTH_BYTES;
 use crate::lifecycle::suspending_holds;
-use crate::placement::{Access, EnvironmentPlacement};
+use crate::placement::{Access, EnvironmentPlacement, PlacementKind};
 use crate::snapshot::TenantSnapshot;
 use crate::tenant::State;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 /// A request for connection data.
@@ -22,7 +23,14 @@ pub struct ConnectionRequest {
     pub reason: String,
     /// What the connection may do: [`Access::Full`] or [`Access::ReadOnly`].
     pub access: Access,
+    /// Time for which a login that is given out is valid, in seconds.
+    pub expires_in_seconds: i64,
 }
+
+/// Default of [`ConnectionRequest::expires_in_seconds`]: one hour.
+pub const DEFAULT_SECONDS: i64 = 3600;
+/// Range of [`ConnectionRequest::expires_in_seconds`]: one minute to one week.
+pub const SECONDS: std::ops::RangeInclusive<i64> = 60..=7 * 24 * 3600;
 
 impl ConnectionRequest {
     /// Reads a request: `reason` is required, `access` is `read_only` if it is left out.
@@ -42,12 +50,24 @@ impl ConnectionRequest {
                     return None;
                 }
             };
-            Some(Self { reason: reason?, access })
+            let seconds = fields.integer("expires_in_seconds", SECONDS, findings);
+            Some(Self { reason: reason?, access, expires_in_seconds: seconds.unwrap_or(DEFAULT_SECONDS) })
         })
     }
 }
 
-/// Records that a caller gets the connection data of an environment, and returns its place.
+/// Decision on a request for connection data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConnectionDecision<'s> {
+    /// Changes to commit: the event.
+    pub decision: Decision,
+    /// Place of the environment.
+    pub placement: &'s EnvironmentPlacement,
+    /// Time at which a login ends that is given out; `None` for a SQLite file, which has no logins.
+    pub until: Option<Timestamp>,
+}
+
+/// Records that a caller gets the connection data of an environment.
 ///
 /// # Errors
 /// [`Error::NotNow`] if the environment has no place, is not provisioned, or is not in service.
@@ -57,7 +77,7 @@ pub fn connect<'s>(
     environment: &Environment,
     request: &ConnectionRequest,
     context: &mut DecisionContext,
-) -> Result<(Decision, &'s EnvironmentPlacement), Error> {
+) -> Result<ConnectionDecision<'s>, Error> {
     let (name, state) = (&environment.name, environment.state);
     if environment.provisioned_at.is_none() {
         return Err(Error::NotNow(format!("environment {name} is not provisioned yet: wait until its job ends")));
@@ -75,12 +95,17 @@ pub fn connect<'s>(
         )));
     }
     let mut builder = ChangeBuilder::new(declared, snapshot, context);
-    let payload = json!({
+    let end = builder.context.now.checked_add(SignedDuration::from_secs(request.expires_in_seconds));
+    let until = (placement.kind != PlacementKind::Sqlite).then(|| cut(end.unwrap_or(Timestamp::MAX)));
+    let mut payload = json!({
         "env_id": environment.env_id,
         "name": name,
         "kind": placement.kind,
         "access": request.access,
     });
+    if let Some(until) = until {
+        payload["expires_at"] = json!(until);
+    }
     builder.event(EventType::EnvironmentConnected, payload, json!({"reason": request.reason}));
-    Ok((builder.finish(Vec::new())?, placement))
+    Ok(ConnectionDecision { decision: builder.finish(Vec::new())?, placement, until })
 }

@@ -11,6 +11,8 @@ pub mod log;
 pub mod organization_holds;
 pub mod organizations;
 pub mod outcome;
+pub mod placement_manifest;
+pub mod placements;
 mod protections;
 mod redaction;
 pub mod refusals;

@@ -155,7 +155,7 @@ fn doubt(builder: &mut ChangeBuilder<'_>, job: &Job) {
     let placements = builder.snapshot.placements.iter_mut();
     for placement in placements.filter(|placement| placement.removed_at.is_none() && placement.settings.is_some()) {
         placement.settings = None;
-        builder.writes.push(Write::UpdatePlacement(placement.clone()));
+        builder.writes.push(Write::UpdateEnvironmentPlacement(placement.clone()));
     }
 }
 
@@ -242,7 +242,9 @@ fn empty(builder: &mut ChangeBuilder<'_>) {
     builder
         .writes
         .extend(snapshot.environments.drain(..).map(|environment| Write::DeleteEnvironment(environment.env_id)));
-    builder.writes.extend(snapshot.placements.drain(..).map(|placement| Write::DeletePlacement(placement.env_id)));
+    builder
+        .writes
+        .extend(snapshot.placements.drain(..).map(|placement| Write::DeleteEnvironmentPlacement(placement.env_id)));
     builder.writes.extend(snapshot.holds.drain(..).map(|hold| Write::DeleteHold(hold.hold_id)));
     builder.writes.extend(snapshot.aliases.drain(..).map(Write::DeleteAlias));
     for webhook in std::mem::take(&mut snapshot.webhooks) {

@@ -11,7 +11,7 @@ use crate::event::EventType;
 use crate::ids::EnvironmentId;
 use crate::job::{Failure, FailureCode, Job, Step, StepState, Target, Verb};
 use crate::lifecycle::{TABLE, Transition, kept_from};
-use crate::placement::{EnvironmentPlacement, Intent, Place};
+use crate::placement::{Chosen, EnvironmentPlacement, Intent};
 use crate::snapshot::TenantSnapshot;
 use serde_json::{Value, json};
 
@@ -134,7 +134,7 @@ fn was_given(builder: &mut ChangeBuilder<'_>, env_id: &EnvironmentId, settings: 
     let Some(placement) = placements.find(|placement| placement.env_id == *env_id) else { return false };
     placement.settings = Some(settings.to_owned());
     placement.made_at = placement.made_at.or(Some(builder.context.now));
-    builder.writes.push(Write::UpdatePlacement(placement.clone()));
+    builder.writes.push(Write::UpdateEnvironmentPlacement(placement.clone()));
     true
 }
 
@@ -144,7 +144,7 @@ fn closed(builder: &mut ChangeBuilder<'_>, job: &Job, env_id: &EnvironmentId) ->
     placement.closed_at = Some(builder.context.now);
     let placement = placement.clone();
     let payload = json!({"env_id": placement.env_id, "name": placement.name, "job_id": job.job_id});
-    builder.writes.push(Write::UpdatePlacement(placement));
+    builder.writes.push(Write::UpdateEnvironmentPlacement(placement));
     builder.event(EventType::EnvironmentClosed, payload, Value::Null);
     true
 }
@@ -174,13 +174,16 @@ pub fn announced(
     builder.finish(Vec::new())
 }
 
-fn chosen(builder: &mut ChangeBuilder<'_>, job: &Job, env_id: &EnvironmentId, place: &Place) -> bool {
+fn chosen(builder: &mut ChangeBuilder<'_>, job: &Job, env_id: &EnvironmentId, chosen: &Chosen) -> bool {
+    let Chosen { placement, slot, place } = chosen;
     let environment = builder.snapshot.environments.iter().find(|environment| environment.env_id == *env_id);
     let Some(environment) = environment.filter(|_| builder.snapshot.placement(env_id).is_none()) else { return false };
     let placement = EnvironmentPlacement {
         env_id: env_id.clone(),
         tenant_id: builder.tenant_id(),
         name: environment.name.clone(),
+        placement: placement.clone(),
+        slot: slot.clone(),
         kind: place.kind,
         location: place.location.clone(),
         fingerprint: place.fingerprint.clone(),
@@ -191,9 +194,14 @@ fn chosen(builder: &mut ChangeBuilder<'_>, job: &Job, env_id: &EnvironmentId, pl
         closed_at: None,
         destroying_at: None,
     };
-    let payload = json!({"env_id": env_id, "name": placement.name, "kind": placement.kind, "job_id": job.job_id});
+    let mut payload = json!({"env_id": env_id, "name": placement.name, "kind": placement.kind, "job_id": job.job_id});
+    if let Some(name) = &placement.placement {
+        payload["placement"] = json!(name);
+        builder.guards.push(Guard::PlacementThere(name.clone()));
+    }
+    builder.guards.extend(placement.slot.clone().map(Guard::SlotUnused));
     builder.snapshot.placements.push(placement.clone());
-    builder.writes.push(Write::InsertPlacement(placement));
+    builder.writes.push(Write::InsertEnvironmentPlacement(placement));
     builder.event(EventType::EnvironmentPlaced, payload, Value::Null);
     true
 }
@@ -205,7 +213,7 @@ fn destroying(builder: &mut ChangeBuilder<'_>, job: &Job, env_id: &EnvironmentId
     placement.destroying_at = Some(builder.context.now);
     let placement = placement.clone();
     let payload = json!({"env_id": env_id, "name": placement.name, "job_id": job.job_id});
-    builder.writes.push(Write::UpdatePlacement(placement));
+    builder.writes.push(Write::UpdateEnvironmentPlacement(placement));
     builder.event(EventType::EnvironmentDestructionStarted, payload, Value::Null);
     true
 }

@@ -14,14 +14,15 @@
 mod environment_file;
 mod ledger;
 
+use crate::random::random_hex;
 use crate::{Connection, Fault, Found, Provisioner, Recorded, Wanted};
 use environment_file::EnvironmentFile;
 use futures_util::future::BoxFuture;
 use ledger::{Entry, Ledger};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tenancy_core::Timestamp;
 use tenancy_core::ids::EnvironmentId;
-use tenancy_core::json::hex;
 use tenancy_core::placement::{Access, Fence, Place, PlacementKind};
 
 /// Folder of blocked environments.
@@ -86,10 +87,7 @@ impl Provisioner for SqliteFiles {
     }
 
     fn choose<'a>(&'a self, wanted: &'a Wanted) -> BoxFuture<'a, Result<Place, Fault>> {
-        let mut random = [0; 16];
-        let filled = getrandom::fill(&mut random);
-        let failed = |error| Fault::Unavailable(format!("the operating system returned no random numbers: {error}"));
-        let chosen = filled.map(|()| place(&wanted.env_id, hex(&random))).map_err(failed);
+        let chosen = random_hex::<16>().map(|fingerprint| place(&wanted.env_id, fingerprint));
         Box::pin(std::future::ready(chosen))
     }
 
@@ -133,9 +131,20 @@ impl Provisioner for SqliteFiles {
         })
     }
 
-    fn connection(&self, place: &Place) -> Connection {
-        let file = EnvironmentFile::in_folder(&self.shared.folder.join(&place.location));
-        Connection::Sqlite { file: file.path.to_string_lossy().into_owned() }
+    /// Programs of this machine open the file itself, so the access and the end are theirs to keep.
+    fn connect<'a>(
+        &'a self,
+        recorded: &'a Recorded,
+        _access: Access,
+        _until: Timestamp,
+    ) -> BoxFuture<'a, Result<Connection, Fault>> {
+        let file = EnvironmentFile::in_folder(&self.shared.folder.join(&recorded.place.location));
+        let connection = Connection::Sqlite { file: file.path.to_string_lossy().into_owned() };
+        Box::pin(std::future::ready(Ok(connection)))
+    }
+
+    fn expire<'a>(&'a self, _now: Timestamp) -> BoxFuture<'a, Result<u64, Fault>> {
+        Box::pin(std::future::ready(Ok(0)))
     }
 
     fn remove<'a>(&'a self, recorded: &'a Recorded, fence: Fence) -> BoxFuture<'a, Result<(), Fault>> {

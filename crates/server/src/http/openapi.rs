@@ -28,7 +28,7 @@ use utoipa_axum::router::OpenApiRouter;
 struct Head;
 
 /// Groups of operations with their descriptions, most used first, those about the server itself last.
-pub const TAGS: [(&str, &str); 14] = [
+pub const TAGS: [(&str, &str); 15] = [
     ("tenants", "Tenants: isolated instances of customers, declared by manifests."),
     ("environments", "Environments of a tenant, such as `dev` and `prod`."),
     ("versions", "Accepted versions of tenants and environments."),
@@ -39,6 +39,7 @@ pub const TAGS: [(&str, &str); 14] = [
     ("apply", "Files of manifests."),
     ("audit", "The audit log: what happened, in one order."),
     ("events", "The event feed: what happens, as it happens."),
+    ("placements", "Placements: database servers and disks on which environments are made."),
     ("webhooks", "Webhooks of tenants, of organizations and of the platform, and what is delivered to them."),
     ("keys", "API keys with their roles and scopes."),
     ("health", "Health, metrics and background loops of the server."),

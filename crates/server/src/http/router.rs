@@ -6,7 +6,7 @@ use super::problem::Problem;
 use super::route::Route;
 use super::routes::{
     access, apply, audit, connections, docs, environments, event_types, events, health, jobs, keys, lifecycle,
-    organization_holds, organizations, tenants, versions, webhooks,
+    organization_holds, organizations, placements, tenants, versions, webhooks,
 };
 use super::server::Server;
 use crate::authentication::Requirement;
@@ -19,8 +19,9 @@ use std::sync::Arc;
 use tenancy_core::Error;
 use tenancy_core::permission::Operation::{
     ConnectEnvironments, ManageKeys, Plan, ReadAccess, ReadAudit, ReadJobs, ReadKeys, ReadOrganizations,
-    ReadPlatformWebhooks, ReadStatus, ReadTenants, RegisterTenants, RunLifecycle, VerifyAudit, WriteEnvironments,
-    WriteOrganizationWebhooks, WriteOrganizations, WritePlatformWebhooks, WriteTenants,
+    ReadPlacements, ReadPlatformWebhooks, ReadStatus, ReadTenants, RegisterTenants, RunLifecycle, VerifyAudit,
+    WriteEnvironments, WriteOrganizationWebhooks, WriteOrganizations, WritePlacements, WritePlatformWebhooks,
+    WriteTenants,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -79,9 +80,23 @@ pub fn all() -> Vec<Route> {
         may(ManageKeys, routes!(keys::revoke)),
         may(Plan, routes!(apply::apply)),
     ];
+    routes.extend(of_placements());
     routes.extend(of_environments());
     routes.extend(of_webhooks());
     routes
+}
+
+/// Returns the routes of placements.
+fn of_placements() -> Vec<Route> {
+    let may = |operation, methods| Route::new(Requirement::Permission(operation), methods);
+    vec![
+        may(ReadPlacements, routes!(placements::list)),
+        may(WritePlacements, routes!(placements::create)),
+        may(ReadPlacements, routes!(placements::get)),
+        may(WritePlacements, routes!(placements::put)),
+        may(WritePlacements, routes!(placements::patch)),
+        may(WritePlacements, routes!(placements::remove)),
+    ]
 }
 
 /// Returns the routes of environments.

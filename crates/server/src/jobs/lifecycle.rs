@@ -25,12 +25,19 @@ use tenancy_store::upkeep::{Lease, Progress};
 /// Maximum pause between two attempts to commit an outcome.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
+/// Number of times that a step chooses again at once because another job was faster.
+const MAX_OVERTAKEN: u32 = 20;
+/// How long it then waits.
+const SHORT_WAIT: SignedDuration = SignedDuration::from_secs(1);
+
 /// Why work on a job stopped before all its steps were done.
 enum Stopped {
     /// The job fails.
     Failed(Failure),
     /// The lease was lost. Nothing more is written.
     Lost,
+    /// The place that was chosen was taken meanwhile, or its placement deleted.
+    Overtaken,
     /// The job waits for something and was requeued.
     Waits,
     /// A step waits for something, and the job is to be requeued when the other steps were tried.
@@ -83,7 +90,7 @@ impl Runner {
             Ok(ended) => ended,
             Err(Stopped::Waits) => Ended::Waits,
             Err(Stopped::GivenBack) => self.give_back(&lease, &correlation_id).await,
-            Err(Stopped::Lost | Stopped::Failed(_) | Stopped::MustWait { .. }) => Ended::Lost,
+            Err(Stopped::Lost | Stopped::Overtaken | Stopped::Failed(_) | Stopped::MustWait { .. }) => Ended::Lost,
             Err(Stopped::BrokeOff(error)) => {
                 let (job_id, correlation_id) = (lease.0.as_str(), correlation_id.as_str());
                 tracing::warn!(job_id, correlation_id, %error, "stopped a job on an error; it is retried later");
@@ -135,12 +142,18 @@ impl Runner {
         newest: &mut Option<TenantSnapshot>,
         hold: &LeaseWatch,
     ) -> Result<(), Stopped> {
-        let mut was_late = false;
+        let (mut was_late, mut overtaken) = (false, 0);
         let result = loop {
             let snapshot = self.newest(job, newest.take()).await?;
             match self.step(job, index, &snapshot, hold).await? {
                 Ok(StepEnd::Announces(env_id, intent)) if !snapshot.is_announced(&env_id, &intent) => {
-                    *newest = Some(self.committed(&Announced { job: job.clone(), env_id, intent }, job, hold).await?);
+                    match self.committed(&Announced { job: job.clone(), env_id, intent }, job, hold).await {
+                        Ok(snapshot) => *newest = Some(snapshot),
+                        // The step is called again, and chooses again.
+                        Err(Stopped::Overtaken) if overtaken < MAX_OVERTAKEN => overtaken += 1,
+                        Err(Stopped::Overtaken) => break Ok(self.others_were_faster()),
+                        Err(stopped) => return Err(stopped),
+                    }
                 }
                 // The epoch may be from before a restore: it is read again. If the lease was lost, `newest` finds that out.
                 Ok(StepEnd::Late) if !was_late => {
@@ -166,6 +179,13 @@ impl Runner {
             Came::Waits { what, until } => Err(Stopped::MustWait { index, what, until }),
             Came::Failed(failure) => Err(Stopped::Failed(failure)),
         }
+    }
+
+    /// The job lets others go first.
+    fn others_were_faster(&self) -> StepEnd {
+        let what = "other jobs that take the same placement".to_owned();
+        let until = self.engine.tenancy.store.now().checked_add(SHORT_WAIT).unwrap_or(Timestamp::MAX);
+        StepEnd::Waits { what, until }
     }
 
     /// Returns the tenant as it is now, if the job may continue on it.
@@ -265,7 +285,8 @@ impl Runner {
     ) -> Result<Result<StepEnd, StepFailed>, Stopped> {
         let (job_id, action, attempt, step) = (&job.job_id, job.action, job.attempt, &job.steps[index]);
         let fence = self.fence(job, snapshot).await?;
-        let work = Work { job_id, action, step, attempt, snapshot, fence, now: self.engine.tenancy.store.now() };
+        let store = &self.engine.tenancy.store;
+        let work = Work { job_id, action, step, attempt, snapshot, fence, now: store.now(), store };
         // A panic is a defect of the provisioner, and fails the job. Otherwise the lease would be extended forever.
         let asked = AssertUnwindSafe(async { self.provisioner.step(work).await }).catch_unwind();
         tokio::select! {
@@ -322,6 +343,9 @@ impl Runner {
             match self.engine.tenancy.decide_and_commit(command, &asked, None).await {
                 Ok(Done::Now(outcome)) => return Ok(outcome),
                 Ok(Done::Before(_)) | Err(Error::Conflict(Conflict::LeaseLost(_))) => return Err(Stopped::Lost),
+                Err(Error::Conflict(Conflict::SlotTaken(_) | Conflict::PlacementMissing(_))) => {
+                    return Err(Stopped::Overtaken);
+                }
                 Err(error) => tracing::warn!(
                     job_id = job.job_id.as_str(),
                     correlation_id = asked.correlation_id.as_str(),

@@ -176,6 +176,10 @@ fn kept_line(_: &Tenancy, _: &Caller, line: &AppliedDocument) -> Answer {
 /// Returns the kind and name in a document, so that a reader can find it in the file.
 fn described(index: usize, document: &Value) -> DocumentRef {
     let text = |name: &str| document.get(name).and_then(Value::as_str).map(str::to_owned);
-    let id = if text("kind").as_deref() == Some("Organization") { "organization_id" } else { "tenant_id" };
+    let id = match text("kind").as_deref() {
+        Some("Placement") => "name",
+        Some("Organization") => "organization_id",
+        _ => "tenant_id",
+    };
     DocumentRef { index, kind: text("kind"), name: text(id) }
 }

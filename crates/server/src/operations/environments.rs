@@ -52,7 +52,7 @@ pub async fn list(
 ) -> Result<(Listed<Environment>, Vec<EnvironmentPlacement>), Error> {
     let tenant = tenants::reach(tenancy, caller, tenant).await?;
     let listed = tenancy.store.environments(&tenant.tenant_id, page).await?;
-    Ok((listed, tenancy.store.placements(&tenant.tenant_id).await?))
+    Ok((listed, tenancy.store.places(&tenant.tenant_id).await?))
 }
 
 /// Returns an environment of a tenant, and the places of the tenant's environments.

@@ -18,6 +18,7 @@ pub mod log;
 pub mod organization_holds;
 pub mod organizations;
 pub mod outcomes;
+pub mod placements;
 pub mod plan;
 pub mod refusals;
 pub mod tenants;
@@ -251,6 +252,7 @@ fn moved(conflict: &Conflict) -> Option<&str> {
         Conflict::ApiKeyMoved(id) => Some(id.as_str()),
         Conflict::LeaseLost(id) => Some(id.as_str()),
         Conflict::WebhookMoved(id) => Some(id.as_str()),
+        Conflict::PlacementMoved(name) => Some(name.as_str()),
         _ => None,
     }
 }
@@ -260,6 +262,7 @@ fn made(conflict: &Conflict) -> Option<&str> {
     match conflict {
         Conflict::TenantExists(id) => Some(id.as_str()),
         Conflict::OrganizationExists(id) => Some(id.as_str()),
+        Conflict::PlacementExists(name) => Some(name.as_str()),
         Conflict::Several(conflicts) => conflicts.iter().find_map(made),
         _ => None,
     }

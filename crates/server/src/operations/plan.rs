@@ -30,6 +30,7 @@ impl Ledger {
                     self.found.tenants.insert(id.clone(), (*version, *counter));
                 }
                 Guard::WebhookAt(id, version) => drop(self.found.webhooks.insert(id.clone(), *version)),
+                Guard::PlacementAt(name, version) => drop(self.found.placements.insert(name.clone(), *version)),
                 _ => {}
             }
         }

@@ -1,6 +1,7 @@
 //! The provisioner that makes, opens, closes and removes the places of environments.
 
-use super::{Provisioner, StepEnd, StepFailed, StepFuture, Work};
+use super::{Places, Provisioner, StepEnd, StepFailed, StepFuture, Work};
+use futures_util::future::BoxFuture;
 use jiff::SignedDuration;
 use tenancy_core::Timestamp;
 use tenancy_core::environment::Environment;
@@ -16,16 +17,28 @@ const FIRST_PAUSE_SECONDS: i64 = 1;
 /// The longest pause.
 const LONGEST_PAUSE_SECONDS: i64 = 300;
 
-/// Does the steps of jobs with one kind of place.
+/// Does the steps of jobs with real places.
 #[derive(Debug)]
-pub struct Placing<P> {
-    places: P,
+pub struct Placing {
+    pub(super) places: Places,
+    /// Whether new environments are put on placements.
+    pub(super) uses_placements: bool,
 }
 
-impl<P: tenancy_placement::Provisioner> Placing<P> {
-    /// Works with these places.
-    pub fn new(places: P) -> Self {
-        Self { places }
+impl Placing {
+    /// Makes places that are on no placement.
+    pub fn new(own: impl tenancy_placement::Provisioner) -> Self {
+        Self::among(Places::own(own))
+    }
+
+    /// Puts new environments on no placement. Environments that are on one are worked on, too.
+    pub fn among(places: Places) -> Self {
+        Self { places, uses_placements: false }
+    }
+
+    /// Puts new environments on placements.
+    pub fn on_placements(places: Places) -> Self {
+        Self { places, uses_placements: true }
     }
 
     async fn done(&self, work: Work<'_>) -> Result<StepEnd, StepFailed> {
@@ -48,12 +61,7 @@ impl<P: tenancy_placement::Provisioner> Placing<P> {
         let (env_id, fence) = (&environment.env_id, work.fence);
         let Some(placement) = work.snapshot.placement(env_id) else {
             if work.step.verb == Verb::Provision {
-                // A record that was restored can be older than the place.
-                let place = match self.places.look(env_id).await? {
-                    Some(found) => found.place,
-                    None => self.places.choose(&wanted(&work, environment)).await?,
-                };
-                return Ok(StepEnd::Announces(env_id.clone(), Intent::Make(place)));
+                return self.choose(work, environment).await;
             }
             let why = match environment.provisioned_at {
                 Some(_) => "has no place: its provisioning was only recorded",
@@ -61,12 +69,12 @@ impl<P: tenancy_placement::Provisioner> Placing<P> {
             };
             return Ok(StepEnd::done(work.step, why));
         };
-        let recorded = recorded(placement);
+        let (recorded, places) = (recorded(placement), self.places.of(placement)?);
         match work.step.verb {
             Verb::Provision | Verb::Update => return self.give(work, environment, placement).await,
-            Verb::Open => self.places.set_access(&recorded, Access::Full, fence).await?,
-            Verb::Close | Verb::Detach => self.places.set_access(&recorded, Access::Blocked, fence).await?,
-            Verb::Attach => self.places.verify(&recorded).await.map(drop)?,
+            Verb::Open => places.set_access(&recorded, Access::Full, fence).await?,
+            Verb::Close | Verb::Detach => places.set_access(&recorded, Access::Blocked, fence).await?,
+            Verb::Attach => places.verify(&recorded).await.map(drop)?,
             Verb::Destroy => return self.destroy(work, placement).await,
             Verb::Record => {}
         }
@@ -81,17 +89,18 @@ impl<P: tenancy_placement::Provisioner> Placing<P> {
         placement: &EnvironmentPlacement,
     ) -> Result<StepEnd, Fault> {
         let (recorded, wanted, access) = (recorded(placement), wanted(&work, environment), access(&work));
+        let places = self.places.of(placement)?;
         let settings = settings(environment, &work.snapshot.tenant.terms);
         let achieved = match work.step.verb {
             Verb::Provision => {
-                self.places.make(&wanted, &recorded.place, access, work.fence).await?;
-                self.places.verify(&recorded).await?;
+                places.make(&wanted, &recorded.place, access, work.fence).await?;
+                places.verify(&recorded).await?;
                 Achieved::Provisioned(Some(settings))
             }
             _ => {
                 // First, because it also closes what cannot be told anything.
-                self.places.set_access(&recorded, access, work.fence).await?;
-                self.places.update(&wanted, work.fence).await?;
+                places.set_access(&recorded, access, work.fence).await?;
+                places.update(&wanted, work.fence).await?;
                 Achieved::Updated(settings)
             }
         };
@@ -106,26 +115,51 @@ impl<P: tenancy_placement::Provisioner> Placing<P> {
         if work.step.verb == Verb::Destroy {
             return self.destroy(work, placement).await;
         }
-        self.places.set_access(&recorded(placement), Access::Blocked, work.fence).await?;
+        let places = self.places.of(placement)?;
+        places.set_access(&recorded(placement), Access::Blocked, work.fence).await?;
         Ok(StepEnd::done(work.step, line(work.step.verb, placement)))
     }
 
     async fn destroy(&self, work: Work<'_>, placement: &EnvironmentPlacement) -> Result<StepEnd, Fault> {
+        let places = self.places.of(placement)?;
         if placement.destroying_at.is_none() {
+            // What cannot be reached is not being destroyed.
+            places.look(&placement.env_id).await?;
             return Ok(StepEnd::Announces(placement.env_id.clone(), Intent::Destroy));
         }
-        self.places.remove(&recorded(placement), work.fence).await?;
+        places.remove(&recorded(placement), work.fence).await?;
         Ok(StepEnd::done(work.step, line(work.step.verb, placement)))
     }
 }
 
-impl<P: tenancy_placement::Provisioner> Provisioner for Placing<P> {
+impl Provisioner for Placing {
     fn step<'a>(&'a self, work: Work<'a>) -> StepFuture<'a> {
         Box::pin(self.done(work))
     }
 
-    fn connection(&self, placement: &EnvironmentPlacement) -> Option<Connection> {
-        Some(self.places.connection(&placement.place()))
+    fn connect<'a>(
+        &'a self,
+        placement: &'a EnvironmentPlacement,
+        access: Access,
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<Option<Connection>, Fault>> {
+        Box::pin(async move {
+            let places = self.places.of(placement)?;
+            places.connect(&recorded(placement), access, until).await.map(Some)
+        })
+    }
+
+    fn expire(&self, now: Timestamp) -> BoxFuture<'_, Result<u64, Fault>> {
+        Box::pin(async move {
+            let (mut ended, mut failed) = (0, Vec::new());
+            for (name, configured) in self.places.named() {
+                match configured.provisioner.expire(now).await {
+                    Ok(number) => ended += number,
+                    Err(fault) => failed.push(format!("placement {name}: {fault}")),
+                }
+            }
+            if failed.is_empty() { Ok(ended) } else { Err(Fault::Unavailable(failed.join("; "))) }
+        })
     }
 }
 
@@ -139,7 +173,7 @@ fn recorded(placement: &EnvironmentPlacement) -> Recorded {
     Recorded { env_id, place, is_made: placement.made_at.is_some() }
 }
 
-fn wanted(work: &Work<'_>, environment: &Environment) -> Wanted {
+pub(super) fn wanted(work: &Work<'_>, environment: &Environment) -> Wanted {
     let terms = &work.snapshot.tenant.terms;
     Wanted {
         tenant_id: environment.tenant_id.clone(),
@@ -165,7 +199,8 @@ fn line(verb: Verb, placement: &EnvironmentPlacement) -> String {
         Verb::Destroy => "destroyed with its data",
         Verb::Record => "recorded",
     };
-    format!("{} {}: {done}", placement.kind, placement.location)
+    // Customers read it: which server of the platform it is, is shown by `describe` to those who may know.
+    format!("{}: {done}", placement.kind)
 }
 
 fn next_call(work: &Work<'_>) -> Timestamp {

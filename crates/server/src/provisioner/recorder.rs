@@ -32,7 +32,7 @@ fn waits(work: &Work<'_>, placement: &EnvironmentPlacement) -> StepEnd {
     let (name, kind) = (&placement.name, placement.kind);
     StepEnd::Waits {
         what: format!(
-            "a process with jobs.provisioner = \"{kind}\", because environment {name} is in a place of this kind"
+            "a process that makes places (jobs.provisioner), because environment {name} is in a place of kind {kind}"
         ),
         until: work.now.checked_add(WAIT).unwrap_or(Timestamp::MAX),
     }

@@ -1,6 +1,7 @@
 //! Promises of every route. A route without a sample below fails these tests.
 
 use crate::house::{Answered, House, On, Original, acme_eu, on_both};
+use crate::placement_samples;
 use crate::placements::{place, places};
 use crate::webhook_samples;
 use serde_json::{Value, json};
@@ -75,7 +76,7 @@ pub fn samples() -> Vec<Sample> {
     let owners =
         [("/v1/tenants/{tenant_id}", "/v1/tenants/acme-eu"), (ORGANIZATION, "/v1/organizations/acme"), ("/v1", "/v1")];
     let of_webhooks = owners.into_iter().flat_map(|(route, path)| webhook_samples::of_owner(route, path));
-    other_samples().into_iter().chain(of_webhooks).collect()
+    other_samples().into_iter().chain(placement_samples::all()).chain(of_webhooks).collect()
 }
 
 #[rustfmt::skip]
@@ -151,6 +152,7 @@ pub async fn prepared(on: On, sample: &Sample) -> (House, String) {
 
 pub async fn furnish(house: &House) {
     house.furnish().await;
+    house.post("/v1/placements", placement_samples::disk("disk-1")).await.ok(201);
     house.post("/v1/organizations", json!({"organization_id": "beta"})).await.ok(201);
     house.post("/v1/organizations/beta/suspend", json!({"hold": "billing"})).await.ok(200);
     for (id, holds) in [("acme-held", "billing"), ("acme-old", "operator")] {
@@ -296,14 +298,15 @@ pub fn is_let_in(answered: &Answered) -> bool {
 pub fn is_for(sample: &Sample, role: Role, is_scoped: bool) -> bool {
     let keys = sample.route.starts_with("/v1/keys");
     let reads = sample.method == "GET";
-    let is_of_the_platform = sample.route.starts_with("/v1/webhooks");
+    let is_of_placements = sample.route.starts_with("/v1/placements");
+    let is_of_the_platform = sample.route.starts_with("/v1/webhooks") || is_of_placements;
     let is_of_the_server = ["/v1/status", "/v1/audit/verification"].contains(&sample.route) || is_of_the_platform;
     let is_of_webhooks = sample.route.contains("/webhooks") && !is_of_the_platform;
     let writes_tenant = sample.route == TENANT && sample.method != "DELETE";
     let writes_own = sample.method != "GET" && (writes_tenant || is_of_webhooks);
     let by_role = match role {
         Role::Admin => true,
-        Role::Operator => !keys,
+        Role::Operator => !keys && (reads || !is_of_placements),
         Role::Auditor => reads,
         Role::Viewer => !keys && reads,
         Role::Customer => !keys && (reads || writes_own),

@@ -38,6 +38,9 @@ fn of(event_type: EventType) -> Of {
         | E::KeyCreated
         | E::KeyRotated
         | E::KeyRevoked
+        | E::PlacementCreated
+        | E::PlacementUpdated
+        | E::PlacementDeleted
         | E::AccessRefused
         | E::LogExpired
         | E::LogRestored => Of::Platform,

@@ -207,6 +207,13 @@ impl Answered {
         self.headers.get(name).map_or("", |value| value.to_str().expect("ascii"))
     }
 
+    /// Checks that the request was refused with this status and code.
+    #[track_caller]
+    pub fn refused(self, status: u16, code: &str) -> Self {
+        assert_eq!((self.status.as_u16(), self.code()), (status, code), "{}", self.body);
+        self
+    }
+
     pub fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
     }

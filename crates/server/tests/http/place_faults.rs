@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
+use tenancy_core::Timestamp;
 use tenancy_core::ids::EnvironmentId;
 use tenancy_core::placement::{Access, Fence, Place};
 use tenancy_placement::sqlite::SqliteFiles;
@@ -117,8 +118,17 @@ impl Provisioner for Faulty {
         })
     }
 
-    fn connection(&self, place: &Place) -> Connection {
-        self.files.connection(place)
+    fn connect<'a>(
+        &'a self,
+        recorded: &'a Recorded,
+        access: Access,
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<Connection, Fault>> {
+        self.files.connect(recorded, access, until)
+    }
+
+    fn expire<'a>(&'a self, now: Timestamp) -> BoxFuture<'a, Result<u64, Fault>> {
+        self.files.expire(now)
     }
 
     fn remove<'a>(&'a self, recorded: &'a Recorded, fence: Fence) -> BoxFuture<'a, Result<(), Fault>> {

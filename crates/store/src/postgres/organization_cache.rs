@@ -106,12 +106,17 @@ impl OrganizationCache {
                     found.api_keys.entry(id.clone()).or_insert(*version);
                 }
                 Guard::WebhookAt(id, version) => drop(found.webhooks.entry(id.clone()).or_insert(*version)),
+                Guard::PlacementAt(name, version) => drop(found.placements.entry(name.clone()).or_insert(*version)),
+                // A foreign key settles whether it is there at the commit.
+                Guard::PlacementThere(name) => drop(found.placements.entry(name.clone()).or_insert(0)),
                 Guard::IdempotencyKeyUnused(_)
                 | Guard::OrganizationUnused(_)
                 | Guard::TenantUnused(_)
                 | Guard::AliasUnused(_)
                 | Guard::ApiKeyUnused(_)
-                | Guard::WebhookUnused(_) => {}
+                | Guard::WebhookUnused(_)
+                | Guard::PlacementUnused(_)
+                | Guard::SlotUnused(_) => {}
             }
         }
         Some(found)

@@ -23,6 +23,7 @@ const TENANTS: Expected = Expected { table: "tenants", key: "tenant_id", columns
 const JOBS: Expected =
     Expected { table: "tenant_jobs", key: "job_id", columns: &["CASE WHEN finished_at IS NULL THEN lease_epoch END"] };
 const WEBHOOKS: Expected = Expected { table: "platform_webhooks", key: "webhook_id", columns: &["version"] };
+const PLACEMENTS: Expected = Expected { table: "placements", key: "name", columns: &["version"] };
 const API_KEYS: Expected = Expected { table: "api_keys", key: "key_id", columns: &["version"] };
 
 /// The newest usage of each organization must be the expected one in number and content: another process may have written
@@ -53,13 +54,21 @@ impl Expected {
 }
 
 /// The statements that assert, made once: organizations, their usage, tenants, jobs, API keys, webhooks of
-/// organizations and of the platform.
-pub struct Preconditions(pub [String; 6]);
+/// organizations and of the platform, placements.
+pub struct Preconditions(pub [String; 7]);
 
 impl Preconditions {
     /// Makes them.
     pub fn new() -> Self {
-        Self([ORGANIZATIONS.sql(), USAGE.to_owned(), TENANTS.sql(), JOBS.sql(), API_KEYS.sql(), WEBHOOKS.sql()])
+        Self([
+            ORGANIZATIONS.sql(),
+            USAGE.to_owned(),
+            TENANTS.sql(),
+            JOBS.sql(),
+            API_KEYS.sql(),
+            WEBHOOKS.sql(),
+            PLACEMENTS.sql(),
+        ])
     }
 
     /// The statements that lock the rows that the guards name, and assert that they are as in `found`: organizations first,
@@ -80,6 +89,7 @@ impl Preconditions {
             expected(&needs.jobs, |id| found.jobs.get(id), [|epoch| *epoch]),
             expected(&needs.api_keys, |id| found.api_keys.get(id), [|version| *version]),
             expected(&needs.webhooks, |id| found.webhooks.get(id), [|version| *version]),
+            expected(&needs.placements, |name| found.placements.get(name), [|version| *version]),
         ];
         let mut statements: [OneRead<'a>; 2] = Default::default();
         for (place, (sql, params)) in self.0.iter().zip(expected).enumerate() {

@@ -15,7 +15,7 @@ const APPEND_ONLY: &str = "tenant_audit, platform_audit, log_batches, log_seals"
 
 /// Tables that `serve` can change.
 const CHANGEABLE: &str = "organizations, organization_usage, tenants, tenant_labels, tenant_versions, \
-    environments, environment_versions, environment_placements, holds, aliases, tenant_webhooks, platform_webhooks, \
+    environments, environment_versions, placements, environment_placements, holds, aliases, tenant_webhooks, platform_webhooks, \
     tenant_jobs, audit_private, \
     idempotency_records, api_keys, marks, data_keys, webhook_dispatch, webhook_deliveries, webhook_lanes, webhook_attempts";
 

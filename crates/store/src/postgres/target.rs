@@ -4,6 +4,7 @@
 use super::password;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -82,7 +83,11 @@ impl Target {
         }
         let tls = match mode.as_deref() {
             Some("disable") => None,
-            None if config.get_hosts().iter().all(is_here) => None,
+            None if config.get_hosts().iter().all(is_here)
+                && config.get_hostaddrs().iter().all(IpAddr::is_loopback) =>
+            {
+                None
+            }
             None | Some("verify-full") => Some(verified(roots.as_deref())?),
             Some(other) => {
                 return refused(format!(

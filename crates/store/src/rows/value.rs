@@ -188,6 +188,7 @@ known!(
     tenancy_core::ids::HoldId,
     tenancy_core::ids::CorrelationId,
     tenancy_core::ids::WebhookName,
+    tenancy_core::ids::PlacementName,
     tenancy_core::ids::Alias,
 );
 

@@ -18,6 +18,7 @@ pub mod log_epochs;
 pub mod log_seals;
 pub mod organization_usage;
 pub mod organizations;
+pub mod placements;
 pub mod platform_webhooks;
 pub mod tenant_labels;
 pub mod tenant_versions;
@@ -39,6 +40,7 @@ pub const TABLES: &[&crate::rows::Table] = &[
     tenant_versions::TABLE,
     environments::TABLE,
     environment_versions::TABLE,
+    placements::TABLE,
     environment_placements::TABLE,
     holds::TABLE,
     aliases::TABLE,

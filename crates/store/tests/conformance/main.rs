@@ -11,6 +11,7 @@ mod lifecycle;
 mod log;
 mod missing_keys;
 mod outcomes;
+mod placements;
 mod readable;
 mod record;
 mod restored;

@@ -17,6 +17,7 @@ const STATEMENTS_ARE_IN: &[(&str, &str)] = &[
     ("tables/holds.rs", "description: reads by key"),
     ("tables/audit.rs", "read: lists"),
     ("tables/log_epochs.rs", "upkeep"),
+    ("tables/environment_placements.rs", "read: counts and slots"),
     ("clock_watch.rs", "read: the time of the newest batch"),
     ("tables/aliases.rs", "description: reads by key"),
     ("tables/api_keys.rs", "read: lists"),

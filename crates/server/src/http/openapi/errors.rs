@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use tenancy_api::problem::Problem;
 use tenancy_core::changes::Conflict;
 use tenancy_core::gated_change::GatedChange;
-use tenancy_core::ids::{Alias, KeyId, OrganizationId, TenantId, WebhookId};
+use tenancy_core::ids::{Alias, KeyId, OrganizationId, PlacementName, TenantId, WebhookId};
 use tenancy_core::{Error, Violation};
 
 /// An error with the operations that answer it.
@@ -61,11 +61,15 @@ fn adds_webhook(kind: &Kind<'_>) -> bool {
 }
 
 fn declares_tenant(kind: &Kind<'_>) -> bool {
-    declares(kind) && !kind.path.starts_with("/v1/organizations") && !is_of_webhooks(kind)
+    declares(kind) && !kind.path.starts_with("/v1/organizations") && !is_of_webhooks(kind) && !is_of_placements(kind)
 }
 
 fn declares_organization(kind: &Kind<'_>) -> bool {
-    declares(kind) && !kind.path.starts_with("/v1/tenants") && !is_of_webhooks(kind)
+    declares(kind) && !kind.path.starts_with("/v1/tenants") && !is_of_webhooks(kind) && !is_of_placements(kind)
+}
+
+fn is_of_placements(kind: &Kind<'_>) -> bool {
+    kind.path.starts_with("/v1/placements")
 }
 
 fn names_one(kind: &Kind<'_>) -> bool {
@@ -95,7 +99,7 @@ fn of_requests() -> Vec<Row> {
         ),
         row(&Error::Unauthenticated, has_key),
         row(&Error::Forbidden("this key may not write tenants".to_owned()), has_permission),
-        row(&Error::FieldsForbidden(vec![field]), declares),
+        row(&Error::FieldsForbidden(vec![field]), |kind| declares(kind) && !is_of_placements(kind)),
         http(
             StatusCode::REQUEST_TIMEOUT,
             "timeout",
@@ -143,6 +147,7 @@ fn of_requests() -> Vec<Row> {
 fn of_the_record() -> Vec<Row> {
     let tenant = || TenantId::known("acme-eu");
     let acme = || OrganizationId::known("acme");
+    let disk = || PlacementName::known("disk-1");
     let gate = GatedChange {
         allow: "move-region",
         pointer: "/region".to_owned(),
@@ -159,7 +164,7 @@ fn of_the_record() -> Vec<Row> {
             declares_tenant(kind) && !kind.path.contains("{environment}")
         }),
         row(&Error::Conflict(Conflict::OrganizationClosed(acme())), |kind| {
-            declares(kind) || kind.path.starts_with("/v1/organizations/") && writes(kind)
+            declares(kind) && !is_of_placements(kind) || kind.path.starts_with("/v1/organizations/") && writes(kind)
         }),
         row(&Error::Conflict(Conflict::OrganizationExists(acme())), declares_organization),
         row(&Error::Conflict(Conflict::OrganizationMissing(acme())), declares_tenant),
@@ -167,7 +172,7 @@ fn of_the_record() -> Vec<Row> {
             StatusCode::CONFLICT,
             "organization_cap_exceeded",
             "organization acme may have 10 tenants and has 10: raise caps.tenants, or purge a tenant",
-            |kind| declares(kind) || kind.path.ends_with("/undelete"),
+            |kind| declares(kind) && !is_of_placements(kind) || kind.path.ends_with("/undelete"),
         ),
         row(&Error::Conflict(Conflict::ApiKeyExists("ci".to_owned())), |kind| kind.path == "/v1/keys" && writes(kind)),
         row(&Error::Conflict(Conflict::ApiKeyMoved(KeyId::known("key_7q2m"))), |kind| {
@@ -178,6 +183,12 @@ fn of_the_record() -> Vec<Row> {
         }),
         row(&Error::Conflict(Conflict::WebhookMoved(WebhookId::known("whk_7q2m"))), |kind| {
             is_of_webhooks(kind) && writes(kind) && !kind.path.starts_with("/v1/tenants")
+        }),
+        row(&Error::Conflict(Conflict::PlacementExists(disk())), |kind| {
+            is_of_placements(kind) && declares(kind) || applies_file(kind)
+        }),
+        row(&Error::Conflict(Conflict::PlacementMoved(disk())), |kind| {
+            is_of_placements(kind) && names_one(kind) && writes(kind)
         }),
         http(
             StatusCode::CONFLICT,
@@ -295,7 +306,8 @@ mod tests {
     fn must_have_an_example_of_every_code_that_an_operation_answers() {
         let shown: BTreeSet<_> = all().into_iter().map(|row| row.example.code.into_owned()).collect();
         // 405 belongs to no operation; the other two codes never leave the server.
-        let others = ["method_not_allowed", "lease_lost", "conflict"].map(str::to_owned);
+        let others =
+            ["method_not_allowed", "lease_lost", "placement_missing", "slot_taken", "conflict"].map(str::to_owned);
         let described: BTreeSet<_> = shown.into_iter().chain(others).collect();
         assert_eq!(described, CODES.map(str::to_owned).into());
     }

@@ -15,6 +15,7 @@ use tenancy_core::manifest::{
     LABEL_KEY_PATTERN, MAX_ALIASES, MAX_DISPLAY_NAME_BYTES, MAX_ENVIRONMENTS, MAX_EVENTS, MAX_LABEL_VALUE_BYTES,
     MAX_LABELS, MAX_MEMBERS, MAX_WEBHOOKS,
 };
+use tenancy_core::placement;
 use tenancy_core::quotas::{MAX_BILLING_BYTES, MAX_QUOTA, MAX_RETENTION_DAYS};
 use tenancy_core::rules::keys::{DEFAULT_OVERLAP_SECONDS, MAX_NAME_LENGTH_BYTES, MAX_OVERLAP_SECONDS};
 use tenancy_core::webhook::{
@@ -65,6 +66,9 @@ fn everywhere() -> Vec<(&'static str, Value)> {
         ("attempt", json!({"minimum": 0})),
         ("correlation_id", json!({"minLength": 1, "maxLength": MAX_ID_LENGTH_BYTES})),
         ("environments", json!({"maxItems": MAX_ENVIRONMENTS})),
+        ("max_environments", range(0, placement::MAX_ENVIRONMENTS)),
+        ("environment_count", json!({"minimum": 0})),
+        ("port", range(1, 65_535)),
         ("webhooks", json!({"maxItems": MAX_WEBHOOKS})),
         ("max_retries", range(0, MAX_RETRIES)),
         ("base_seconds", range(1, MAX_BASE_SECONDS)),

@@ -14,6 +14,7 @@ pub mod keys;
 pub mod lifecycle;
 pub mod organization_holds;
 pub mod organizations;
+pub mod placements;
 pub mod tenants;
 pub mod versions;
 pub mod webhooks;

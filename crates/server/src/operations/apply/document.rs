@@ -6,7 +6,7 @@ use crate::operations::documents::desired::{How, of_known, of_new};
 use crate::operations::documents::facts::read_at;
 use crate::operations::documents::pointers::in_sent;
 use crate::operations::webhooks::urls;
-use crate::operations::{Command, Decided, made, moved, organizations, tenants};
+use crate::operations::{Command, Decided, made, moved, organizations, placements, tenants};
 use crate::precondition::Precondition;
 use crate::tenancy::Tenancy;
 use serde_json::Value;
@@ -20,7 +20,7 @@ use tenancy_core::decision_context::DecisionContext;
 use tenancy_core::declared::Declared;
 use tenancy_core::document::{not_text, one_of};
 use tenancy_core::error::NO_VERSION;
-use tenancy_core::ids::{OrganizationId, TenantId};
+use tenancy_core::ids::{OrganizationId, PlacementName, TenantId};
 use tenancy_core::json::{Pointer, differences};
 use tenancy_core::manifest::Manifest;
 use tenancy_core::organization::Organization;
@@ -29,12 +29,15 @@ use tenancy_core::rules::change::{change, takes_manifest};
 use tenancy_core::rules::fields::mask_changed_urls;
 use tenancy_core::rules::gates::ALLOWED_BY_NAME;
 use tenancy_core::rules::organizations::OrganizationManifest;
+use tenancy_core::rules::placement_manifest::PlacementManifest;
 use tenancy_core::rules::register::register;
 use tenancy_core::{Error, Violation};
 
 /// Kind of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
+    /// A placement, written before the tenants whose environments it takes.
+    Placement,
     /// An organization, written before its tenants.
     Organization,
     /// A tenant, written after its organization.
@@ -44,6 +47,7 @@ pub enum Kind {
 impl Kind {
     fn as_str(self) -> &'static str {
         match self {
+            Self::Placement => "Placement",
             Self::Organization => "Organization",
             Self::Tenant => "Tenant",
         }
@@ -51,6 +55,7 @@ impl Kind {
 
     fn id_field(self) -> &'static str {
         match self {
+            Self::Placement => "name",
             Self::Organization => "organization_id",
             Self::Tenant => "tenant_id",
         }
@@ -107,13 +112,14 @@ fn document(declared: &Declared, index: usize, content: Value, at: &Pointer) -> 
         return Err(vec![Violation::at(at, "not_a_manifest", message)]);
     }
     let kind = match object.get("kind").and_then(Value::as_str) {
+        Some("Placement") => Kind::Placement,
         Some("Organization") => Kind::Organization,
         Some("Tenant") => Kind::Tenant,
         other => {
             let (code, message) = match (other, object.get("kind").filter(|kind| !kind.is_null())) {
-                (Some(other), _) => ("unknown_word", one_of(other, &["Organization", "Tenant"])),
+                (Some(other), _) => ("unknown_word", one_of(other, &["Organization", "Placement", "Tenant"])),
                 (None, Some(other)) => ("wrong_type", not_text(other)),
-                (None, None) => ("required", "kind is required: Organization or Tenant".to_owned()),
+                (None, None) => ("required", "kind is required: Organization, Placement or Tenant".to_owned()),
             };
             return Err(vec![Violation::at(&at.key("kind"), code, message)]);
         }
@@ -138,6 +144,7 @@ fn document(declared: &Declared, index: usize, content: Value, at: &Pointer) -> 
 /// depend on this are skipped.
 fn else_wrong(declared: &Declared, kind: Kind, content: &Value, at: &Pointer) -> Vec<Violation> {
     let read = match kind {
+        Kind::Placement => placements::desired(declared, None, content, How::Apply).map(drop),
         Kind::Organization => organizations::desired(
             declared,
             Viewpoint::unnamed(tenancy_core::permission::Audience::Staff),
@@ -188,6 +195,7 @@ impl Document {
     ) -> Result<Decided<AppliedDocument>, Error> {
         let allow = ALLOWED_BY_NAME.map(str::to_owned);
         match self.kind {
+            Kind::Placement => self.placement(tenancy, caller, context).await,
             Kind::Organization => self.organization(tenancy, caller, context).await,
             Kind::Tenant => self.tenant(tenancy, caller, &allow, context).await,
         }
@@ -258,6 +266,42 @@ impl Document {
         Ok(Decided { outcome, changes: decision.changes })
     }
 
+    async fn placement(
+        &self,
+        tenancy: &Tenancy,
+        caller: &Caller,
+        context: &mut DecisionContext,
+    ) -> Result<Decided<AppliedDocument>, Error> {
+        use tenancy_core::rules::placements::{change, create};
+        caller.require(Operation::WritePlacements)?;
+        let declared = &tenancy.declared;
+        let Some(known) = placements::by_name(tenancy, &self.id).await? else {
+            if !self.is_unmoved(NO_VERSION) {
+                return Err(Conflict::PlacementMoved(PlacementName::known(&self.id)).into());
+            }
+            let manifest = placements::desired(declared, None, &self.content, How::Apply)?;
+            let others = tenancy.store.all_placements().await?.len();
+            let decision = create(&manifest, others, context)?;
+            let version = Some(decision.placement.version);
+            let outcome = AppliedDocument { result: result(true, true), version, ..self.blank() };
+            return Ok(Decided { outcome, changes: decision.changes });
+        };
+        if !self.is_unmoved(known.version) {
+            return Err(Conflict::PlacementMoved(known.name).into());
+        }
+        Precondition::Unsaid.check_if_said(read_at(&self.content), known.version)?;
+        let manifest = placements::desired(declared, Some(&known), &self.content, How::Apply)?;
+        let differences = differences(&PlacementManifest::of(&known).document(), &manifest.document());
+        let decision = change(&known, &manifest, context)?;
+        let outcome = AppliedDocument {
+            result: result(false, decision.changes.is_some()),
+            changes: differences.into_iter().map(Into::into).collect(),
+            version: Some(decision.placement.version),
+            ..self.blank()
+        };
+        Ok(Decided { outcome, changes: decision.changes })
+    }
+
     /// Decides on an organization. A caller with a scope may change its webhooks only.
     async fn organization(
         &self,
@@ -323,6 +367,7 @@ impl Command for Document {
         context: &mut DecisionContext,
     ) -> Result<Decided<AppliedDocument>, Error> {
         let decided = match self.kind {
+            Kind::Placement => self.placement(tenancy, caller, context).await?,
             Kind::Organization => self.organization(tenancy, caller, context).await?,
             Kind::Tenant => self.tenant(tenancy, caller, &self.allow, context).await?,
         };

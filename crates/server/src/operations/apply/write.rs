@@ -17,7 +17,7 @@ const AT_ONCE: usize = 128;
 type Written = Result<Done<AppliedDocument>, Error>;
 
 impl Run<'_> {
-    /// Commits what was decided: organizations, then tenants, then documents that have to wait for others of the file.
+    /// Commits what was decided: placements and organizations, then tenants, then documents that have to wait for others of the file.
     /// A document that conflicts with another one is tried once more at the end.
     pub(super) async fn write(&self, documents: &[Document], plan: &mut Plan) -> Result<(), Error> {
         let mut decided = std::mem::take(&mut plan.decided);
@@ -27,10 +27,9 @@ impl Run<'_> {
         if let Some(key) = self.key.filter(|_| !plan.opened) {
             self.open(key, documents, &mut open, &mut decided, plan, &mut again).await?;
         }
-        let (organizations, tenants): (Vec<_>, Vec<_>) =
-            open.into_iter().partition(|at| documents[*at].kind == Kind::Organization);
+        let (first, tenants): (Vec<_>, Vec<_>) = open.into_iter().partition(|at| documents[*at].kind != Kind::Tenant);
         let (last, tenants): (Vec<_>, Vec<_>) = tenants.into_iter().partition(|at| last.contains(at));
-        for group in [organizations, tenants, last] {
+        for group in [first, tenants, last] {
             let mut writes = futures_util::stream::iter(group)
                 .map(|at| {
                     let first = decided[at].take();

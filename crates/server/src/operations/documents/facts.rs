@@ -60,6 +60,9 @@ pub const WEBHOOK: Facts = Facts {
 pub const ORGANIZATION: Facts =
     Facts { fixed: &["created_at", "updated_at", "closed_at", "holds"], moving: &["counter", "usage", "warnings"] };
 
+/// Facts of a placement.
+pub const PLACEMENT: Facts = Facts { fixed: &["created_at", "updated_at"], moving: &["environment_count"] };
+
 impl Facts {
     /// Returns whether the document contains any fact.
     pub fn any_in(&self, document: &Object) -> bool {

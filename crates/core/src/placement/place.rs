@@ -1,7 +1,7 @@
 //! The place where an environment's data lives, as the record keeps it.
 
 use crate::environment::Environment;
-use crate::ids::{EnvironmentId, TenantId};
+use crate::ids::{EnvironmentId, PlacementName, TenantId};
 use crate::json::{canonical, sha256_hex};
 use crate::tenant::Terms;
 use crate::words::words;
@@ -13,6 +13,10 @@ words!(
     PlacementKind {
         /// A SQLite file of the environment's own.
         Sqlite = "sqlite",
+        /// A PostgreSQL database of the environment's own.
+        PostgresDatabase = "postgres_database",
+        /// A schema of the environment's own, in a PostgreSQL database that it shares.
+        PostgresSchema = "postgres_schema",
     }
 );
 
@@ -40,12 +44,23 @@ pub struct Place {
     pub fingerprint: String,
 }
 
+/// A place that was chosen for an environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// Placement that the place is on; `None` if the server keeps it where places belong to no placement.
+    pub placement: Option<PlacementName>,
+    /// See [`EnvironmentPlacement::slot`].
+    pub slot: Option<String>,
+    /// The place.
+    pub place: Place,
+}
+
 /// What a step is about to do to a place. It is committed before it is done, so that a crash leaves nothing that the record
 /// does not know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Intent {
     /// Make this place.
-    Make(Place),
+    Make(Chosen),
     /// Destroy the place with its data.
     Destroy,
 }
@@ -61,6 +76,11 @@ pub struct EnvironmentPlacement {
     pub tenant_id: TenantId,
     /// Name of the environment within the tenant.
     pub name: String,
+    /// Placement that the place is on; `None` if the server keeps it where places belong to no placement.
+    pub placement: Option<PlacementName>,
+    /// Name of the placement and a number, such as `disk-1/7`, if the placement has a cap. At most one place has each slot, and
+    /// the numbers end at the cap.
+    pub slot: Option<String>,
     /// Kind of the place.
     pub kind: PlacementKind,
     /// See [`Place::location`].
