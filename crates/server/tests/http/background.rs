@@ -96,6 +96,7 @@ async fn every_loop_must_be_shown_with_how_it_went() {
         "webhook-retention",
         "data-keys",
         "plain-rows",
+        "logins",
         "jobs",
     ];
     assert_eq!(names, expected);
