@@ -16,6 +16,8 @@ pub struct Files {
     /// Name and identity of the database and of its write-ahead log.
     opened: [(PathBuf, Identity); 2],
     gone: AtomicBool,
+    /// Whether the database was closed. SQLite then removes the write-ahead log, and a later read makes another one.
+    closed: AtomicBool,
     checked: Mutex<Instant>,
 }
 
@@ -42,13 +44,20 @@ impl Files {
             let identity = identity(&path);
             (path, identity)
         });
-        Self { path: path.to_owned(), opened, gone: AtomicBool::new(false), checked: Mutex::new(Instant::now()) }
+        let (gone, closed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { path: path.to_owned(), opened, gone, closed, checked: Mutex::new(Instant::now()) }
+    }
+
+    /// Ends the watch, before the database is closed.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
     }
 
     /// Checks the files. Once they are gone, they stay gone.
     pub fn are_gone(&self) -> bool {
         *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        if !self.gone.load(Ordering::Relaxed) && self.opened.iter().any(|(path, opened)| identity(path) != *opened) {
+        let is_over = self.gone.load(Ordering::Relaxed) || self.closed.load(Ordering::Relaxed);
+        if !is_over && self.opened.iter().any(|(path, opened)| identity(path) != *opened) {
             self.gone.store(true, Ordering::Relaxed);
             tracing::error!(
                 path = %self.path.display(),
@@ -75,6 +84,19 @@ impl Files {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn must_not_miss_the_write_ahead_log_of_a_database_that_was_closed() {
+        let place = tempfile::tempdir().expect("a directory");
+        let [path, log] = ["a.db", "a.db-wal"].map(|name| place.path().join(name));
+        for path in [&path, &log] {
+            std::fs::write(path, "x").expect("written");
+        }
+        let files = Files::of(&path);
+        files.close();
+        std::fs::remove_file(log).expect("removed");
+        assert!(!files.are_gone());
+    }
 
     #[test]
     fn must_notice_each_way_in_which_a_file_goes() {

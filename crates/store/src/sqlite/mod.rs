@@ -155,6 +155,7 @@ impl Sqlite {
 
     /// Waits until the writer has finished its waiting work, and ends it.
     pub fn close(&self) {
+        self.files.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.readers.close_idle();
         self.upkeep.stop();
