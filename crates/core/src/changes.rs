@@ -90,7 +90,7 @@ pub enum Write {
     DeleteEnvironment(EnvironmentId),
     /// Inserts the row.
     InsertEnvironmentPlacement(EnvironmentPlacement),
-    /// Writes the digest of the settings that the place was given, and the times: made, environment removed, closed.
+    /// Writes the digest of the settings that the place was given, and the times: made, environment removed, closed, destruction begun.
     UpdateEnvironmentPlacement(EnvironmentPlacement),
     /// Deletes the row.
     DeleteEnvironmentPlacement(EnvironmentId),

@@ -262,6 +262,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_server_that_is_elsewhere_must_need_tls() {
+        for url in [
+            "postgres://admin:zz-secret@db.example.com/postgres",
+            "postgres://admin:zz-secret@localhost,db.example.com/postgres",
+            "postgres://admin:zz-secret@localhost/postgres?hostaddr=192.0.2.1",
+        ] {
+            match postgres_server(url) {
+                Ok((_, tls)) => assert!(tls.is_some(), "{url}"),
+                Err(error) => assert!(!error.to_string().contains("zz-secret"), "{error}"),
+            }
+        }
+        let (_, tls) = postgres_server("postgres://admin@localhost/postgres?hostaddr=127.0.0.1").expect("here");
+        assert!(tls.is_none());
+    }
+
+    #[test]
+    fn a_server_of_places_must_be_no_pooler() {
+        for parameter in ["pooler=transaction", "listen=postgres%3A%2F%2Flocalhost%2Ft"] {
+            let refused = postgres_server(&format!("postgres://admin:zz-secret@localhost/t?{parameter}")).err();
+            let said = refused.expect(parameter).to_string();
+            assert!(said.contains("name the server itself") && !said.contains("zz-secret"), "{said}");
+        }
+    }
+
+    #[test]
     fn must_refuse_what_is_no_database_and_print_nothing_secret() {
         for (text, said) in [
             ("postgre://u:zz-secret@h/d", "\"postgre\" is not a supported database"),

@@ -147,10 +147,16 @@ fn open_postgres(connection: &Connection<'_>, user: &str, arguments: &[String]) 
     for (name, value) in values {
         value.map(|value| program.env(name, value));
     }
-    let error = program.args(arguments).exec();
-    let failure = Failure::refused(format!("cannot run {PSQL}: {error}"));
+    program.args(arguments);
+    become_program(program, PSQL, "print how to connect with --print -o json")
+}
+
+/// Replaces this program by another one. Returns only if that fails. `instead` says what to do if it is not installed.
+fn become_program(mut program: Command, name: &str, instead: &str) -> Failure {
+    let error = program.exec();
+    let failure = Failure::refused(format!("cannot run {name}: {error}"));
     match error.kind() {
-        ErrorKind::NotFound => failure.and(format!("install {PSQL}, or print how to connect with --print -o json")),
+        ErrorKind::NotFound => failure.and(format!("install {name}, or {instead}")),
         _ => failure,
     }
 }
@@ -171,12 +177,6 @@ fn open_sqlite(file: &Path, access: Access, arguments: &[String]) -> Failure {
     if access == Access::ReadOnly {
         program.arg("-readonly");
     }
-    let error = program.arg(file).args(arguments).exec();
-    let failure = Failure::refused(format!("cannot run {SQLITE3}: {error}"));
-    match error.kind() {
-        ErrorKind::NotFound => {
-            failure.and(format!("install {SQLITE3}, or open {} with another program", file.display()))
-        }
-        _ => failure,
-    }
+    program.arg(file).args(arguments);
+    become_program(program, SQLITE3, &format!("open {} with another program", file.display()))
 }

@@ -1,8 +1,6 @@
 //! A PostgreSQL server on which places are made.
 
 use crate::Fault;
-use std::net::IpAddr;
-use std::str::FromStr as _;
 use std::time::Duration;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Client, Config, NoTls};
@@ -30,31 +28,8 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// Reads a `postgres://` URL of an administrator, who has CREATEDB, CREATEROLE and INHERIT, and need not
-    /// be a superuser. To a server that is not on this
-    /// machine, the connection needs a TLS connector.
-    ///
-    /// # Errors
-    /// [`Fault::Refused`] with what is wrong, never with the password.
-    pub fn new(url: &str, tls: Option<MakeRustlsConnect>) -> Result<Self, Fault> {
-        let invalid = |error| Fault::Refused(format!("the URL of the placement is invalid: {error}"));
-        let config = Config::from_str(url).map_err(invalid)?;
-        if config.get_hosts().is_empty() {
-            return Err(Fault::Refused("the URL of the placement has no host".to_owned()));
-        }
-        let is_here = config.get_hosts().iter().all(|host| match host {
-            Host::Tcp(name) => name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
-            Host::Unix(_) => true,
-        });
-        // The connection goes to `hostaddr`, whatever the host is.
-        let is_here = is_here && config.get_hostaddrs().iter().all(IpAddr::is_loopback);
-        if tls.is_none() && !is_here {
-            return Err(Fault::Refused("the server of the placement is elsewhere, and needs TLS".to_owned()));
-        }
-        Ok(Self::with(config, tls))
-    }
-
-    /// Uses this configuration, which names a host.
+    /// Uses the configuration of an administrator, which names a host. The administrator has CREATEDB, CREATEROLE and INHERIT, and
+    /// need not be a superuser. Without a TLS connector, nothing is encrypted: this is for a server on the same machine.
     pub fn with(mut config: Config, tls: Option<MakeRustlsConnect>) -> Self {
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         config.connect_timeout(CONNECT_TIMEOUT).application_name("tenancy");

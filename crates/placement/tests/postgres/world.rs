@@ -37,10 +37,15 @@ pub struct World {
     pub places: Box<dyn Provisioner>,
 }
 
+/// A server on this machine.
+pub fn server_at(url: &str) -> Server {
+    Server::with(url.parse().expect("a configuration"), None)
+}
+
 /// Makes each kind of place on a server of its own, with an administrator who exists.
 pub async fn on_a_server(server: &Postgres, admin: &str) -> [World; 2] {
     let url = format!("postgres://{admin}@127.0.0.1:{}/postgres", server.port());
-    let server = Server::new(&url, None).expect("good");
+    let server = server_at(&url);
     let databases = OwnDatabases::open(server.clone()).await.expect("opens");
     let schemas = OwnSchemas::open(server, SHARED).await.expect("opens");
     [World { places: Box::new(databases) }, World { places: Box::new(schemas) }]
@@ -61,7 +66,7 @@ pub fn superuser() -> Database {
 pub fn admin_server() -> Server {
     superuser();
     let url = format!("postgres://{ADMIN}@127.0.0.1:{}/postgres", Postgres::shared().port());
-    Server::new(&url, None).expect("good")
+    server_at(&url)
 }
 
 impl World {

@@ -3,14 +3,12 @@
 use super::placing::{Placing, wanted};
 use super::{StepEnd, Work};
 use jiff::SignedDuration;
-use std::sync::Arc;
-use tenancy_core::Timestamp;
 use tenancy_core::environment::Environment;
-use tenancy_core::ids::PlacementName;
 use tenancy_core::json::sha256_hex;
 use tenancy_core::placement::{Chosen, Intent, Placement};
 use tenancy_core::rules::placements::{fitting, free_number, missing};
-use tenancy_placement::{Fault, Provisioner, Recorded};
+use tenancy_core::{Error, Timestamp};
+use tenancy_placement::{Fault, Recorded};
 use tenancy_store::Store;
 
 /// How long a job waits for a placement before it looks again.
@@ -22,7 +20,6 @@ type Choice = Result<Chosen, String>;
 impl Placing {
     /// Chooses the place of an environment, to be recorded before it is made.
     pub(super) async fn choose(&self, work: Work<'_>, environment: &Environment) -> Result<StepEnd, Fault> {
-        let unread = |_| Fault::Unavailable("the database of the control plane".to_owned());
         let all = match self.uses_placements {
             true => work.store.all_placements().await.map_err(unread)?,
             false => Vec::new(),
@@ -87,9 +84,7 @@ impl Placing {
             all.iter().find(is_it).is_some_and(|placement| placement.region == environment.region)
         });
         let named = named.map(|(name, configured)| (Some(name), &configured.provisioner));
-        let everywhere: Vec<(Option<&PlacementName>, &Arc<dyn Provisioner>)> =
-            std::iter::once((None, self.places.on_none())).chain(named).collect();
-        for (name, provisioner) in everywhere {
+        for (name, provisioner) in std::iter::once((None, self.places.on_none())).chain(named) {
             let Some(found) = provisioner.look(&environment.env_id).await? else { continue };
             // Several placements can share the ledger of a server. Only one of them has the data.
             let recorded = Recorded { env_id: environment.env_id.clone(), place: found.place.clone(), is_made: true };
@@ -109,7 +104,6 @@ async fn slot(
     placement: &Placement,
     environment: &Environment,
 ) -> Result<Option<Option<String>>, Fault> {
-    let unread = |_| Fault::Unavailable("the database of the control plane".to_owned());
     let (name, Some(most)) = (&placement.name, placement.max_environments) else { return Ok(Some(None)) };
     // A count is cheaper than the slots, which are read only if there is room.
     let counted = store.count_places(name, usize::try_from(most).unwrap_or_default()).await.map_err(unread)?;
@@ -118,6 +112,10 @@ async fn slot(
     }
     let taken = store.taken(name).await.map_err(unread)?;
     Ok(free_number(&taken, most, pick(environment)).map(|number| Some(format!("{name}/{number}"))))
+}
+
+fn unread(_: Error) -> Fault {
+    Fault::Unavailable("the database of the control plane".to_owned())
 }
 
 /// Returns a number that differs from environment to environment.
