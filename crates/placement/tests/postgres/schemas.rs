@@ -3,9 +3,10 @@
 use crate::world::{
     SHARED, World, admin_server, at, made, must_be_refused, open, run, superuser, superuser_in, wanted,
 };
+use tenancy_core::Timestamp;
 use tenancy_core::placement::Access;
-use tenancy_placement::Fault;
 use tenancy_placement::postgres::OwnSchemas;
+use tenancy_placement::{Fault, Provisioner as _};
 
 #[tokio::test]
 async fn processes_that_start_at_once_must_share_one_database() {
@@ -54,4 +55,20 @@ async fn a_session_that_was_not_ended_must_not_reach_a_closed_schema() {
         must_be_refused(&session, &format!("CREATE TABLE \"{schema}\".more (text text)")).await;
         run(&session, "RESET SESSION AUTHORIZATION").await;
     }
+}
+
+#[tokio::test]
+async fn a_placement_whose_database_was_changed_must_not_take_a_place_for_closed_or_destroyed() {
+    let world = World::schemas().await;
+    let (_, recorded) = world.environment().await;
+    let elsewhere = OwnSchemas::open(admin_server(), "tenancy_elsewhere").await.expect("opens");
+    for refused in [
+        elsewhere.set_access(&recorded, Access::Blocked, at(2, 1)).await,
+        elsewhere.remove(&recorded, at(2, 1)).await,
+        elsewhere.verify(&recorded).await.map(drop),
+        elsewhere.connect(&recorded, Access::Full, Timestamp::MAX).await.map(drop),
+    ] {
+        assert!(matches!(&refused, Err(Fault::Unavailable(why)) if why.contains("to be corrected")), "{refused:?}");
+    }
+    assert_eq!(world.places.set_access(&recorded, Access::Blocked, at(2, 1)).await, Ok(()));
 }

@@ -21,6 +21,8 @@ on_both!(
     a_placement_with_environments_must_not_be_deleted,
     a_file_must_declare_placements_and_what_is_put_on_them,
     only_an_admin_without_a_scope_must_write_placements,
+    a_key_with_a_scope_must_see_no_placement,
+    a_purge_must_not_begin_on_a_server_that_cannot_reach_the_placement,
 );
 
 /// A house that puts environments on placements, of which it can reach `disk-1` and `disk-2`.
@@ -251,6 +253,52 @@ async fn only_an_admin_without_a_scope_must_write_placements(on: On) {
         .await
         .refused(403, "forbidden");
     house.send_as(Role::Operator, "GET", "/v1/placements", ()).await.ok(200);
+}
+
+async fn a_key_with_a_scope_must_see_no_placement(on: On) {
+    let disks = Disks::new(on).await;
+    let house = &disks.house;
+    disks.declare("disk-1", json!({"cordoned": true})).await;
+    disks.register().await;
+    let key = json!({"name": "portal", "role": "customer", "scope": "tenant:acme-eu"});
+    let key = house.post("/v1/keys", key).await.ok(201).body["token"].as_str().expect("a token").to_owned();
+    let authorization = format!("Bearer {key}");
+    let headers = [("authorization", authorization.as_str())];
+    let read = async |path: &str| house.send_as_it_is("GET", path, &headers, "").await.ok(200).body;
+    let job = disks.job().await;
+    assert!(job["waiting_for"].as_str().is_some_and(|what| what.contains("disk-1 is cordoned")), "{job}");
+    disks.declare("disk-1", json!({"cordoned": false})).await;
+    let waiting = [read("/v1/tenants/acme-eu/jobs").await, read("/v1/tenants/acme-eu").await];
+    disks.later().await;
+    assert_eq!(house.events("event_type=ENVIRONMENT_PLACED").await[0]["payload"]["placement"], "disk-1");
+    let of_tenant = ["", "/environments/dev", "/jobs", "/audit"].map(|end| format!("/v1/tenants/acme-eu{end}"));
+    let mut answers = waiting.to_vec();
+    for path in &of_tenant {
+        answers.push(read(path).await);
+    }
+    for answer in answers {
+        assert!(!answer.to_string().contains("disk-1"), "{answer}");
+    }
+}
+
+async fn a_purge_must_not_begin_on_a_server_that_cannot_reach_the_placement(on: On) {
+    let disks = Disks::new(on).await;
+    let house = &disks.house;
+    disks.declare("disk-1", json!({})).await;
+    disks.register().await;
+    house.post("/v1/tenants/acme-eu/suspend", json!({})).await.ok(202);
+    house.work().await;
+    house.send("DELETE", "/v1/tenants/acme-eu", &[("if-match", "*")], ()).await.ok(202);
+    house.work().await;
+    house.post("/v1/tenants/acme-eu/purge", ()).await.ok(202);
+    let folder = tempfile::tempdir().expect("a folder");
+    let own = SqliteFiles::open(folder.path()).expect("opens");
+    house.working_with(Arc::new(Placing::new(own))).run_once().await.expect("worked");
+    let what = disks.job().await["waiting_for"].as_str().expect("it waits").to_owned();
+    assert!(what.contains("a process with placement disk-1 in its configuration"), "{what}");
+    assert_eq!(house.events("event_type=ENVIRONMENT_DESTRUCTION_STARTED").await.len(), 0);
+    disks.later().await;
+    assert!(disks.placements_of("acme-eu").await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

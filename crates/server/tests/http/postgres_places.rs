@@ -20,6 +20,7 @@ on_both!(
     a_login_must_end_at_its_time_and_with_a_suspension,
     a_password_must_be_answered_once_and_kept_nowhere,
     a_job_must_wait_for_a_server_that_is_away,
+    a_login_must_name_the_address_that_its_placement_declares,
 );
 
 /// A house with a placement for databases and one for schemas, on a server of their own.
@@ -209,4 +210,14 @@ async fn a_job_must_wait_for_a_server_that_is_away(on: On) {
     house.server.tenancy.store.shift_clock(Duration::from_secs(60));
     house.work().await;
     assert_eq!(house.get("/v1/tenants/acme-eu").await.ok(200).body["state"], "Active");
+}
+
+async fn a_login_must_name_the_address_that_its_placement_declares(on: On) {
+    let servers = Servers::registered(on).await;
+    let address = json!({"address": {"host": "pooler.example", "port": 6432}});
+    servers.house.send("PATCH", "/v1/placements/pg-databases", &[("if-match", "*")], address).await.ok(200);
+    let login = servers.login("prod", json!({"reason": "a test"})).await;
+    assert_eq!((&login["host"], &login["port"]), (&json!("pooler.example"), &json!(6432)));
+    let login = servers.login("dev", json!({"reason": "a test"})).await;
+    assert_eq!(login["host"], "127.0.0.1");
 }
